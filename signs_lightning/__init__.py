@@ -1,0 +1,51 @@
+"""Keras image classifiers and their HDF5 data on PyTorch Lightning, with the same numbers.
+
+Importing this package is cheap: torch and Lightning are imported when a name is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from signs_lightning.data.drawn import DrawnSigns, DrawnSmiles
+    from signs_lightning.data.module import H5DataModule
+    from signs_lightning.errors import InputError
+    from signs_lightning.models.classifier import ImageClassifier
+    from signs_lightning.models.happy import HappySequential
+    from signs_lightning.models.resnet50 import SignsResNet50
+    from signs_lightning.models.signs import SignsFunctional
+
+__version__ = "0.1.0"
+__all__ = [
+    "DrawnSigns",
+    "DrawnSmiles",
+    "H5DataModule",
+    "HappySequential",
+    "ImageClassifier",
+    "InputError",
+    "SignsFunctional",
+    "SignsResNet50",
+]
+
+_HOMES = {
+    "DrawnSigns": "data.drawn",
+    "DrawnSmiles": "data.drawn",
+    "H5DataModule": "data.module",
+    "HappySequential": "models.happy",
+    "ImageClassifier": "models.classifier",
+    "InputError": "errors",
+    "SignsFunctional": "models.signs",
+    "SignsResNet50": "models.resnet50",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'signs_lightning' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"signs_lightning.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,356 @@
+"""The LightningModule that every model here is: steps, loss, metrics, optimizer, and what a checkpoint remembers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from signs_lightning.errors import InputError
+from signs_lightning.models.adam import KerasAdam
+from signs_lightning.models.evaluation import EpochTotals, Evaluation
+
+Batch = tuple[Tensor, Tensor]
+OptimizerCallable = Callable[[Iterable], Optimizer]
+LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
+
+
+class ImageClassifier(L.LightningModule):
+    """An image classifier: a subclass only builds the network.
+
+    What is not given comes from the data as soon as a Trainer joins the two; until then it is six classes (two for a binary
+    model) of 64×64 RGB images.
+
+    Args:
+        num_classes: number of classes K.
+        image_size: height, width (pixels) and channels of the images.
+        class_names: names of the K classes, in label order.
+        lr: learning rate per step; the optimizer's own default when omitted, which is Keras's 1e-3 for Adam.
+        optimizer: makes the optimizer from the parameters; Adam with Keras's defaults when omitted.
+        lr_scheduler: makes a learning-rate scheduler from the optimizer.
+        lr_interval: whether the scheduler steps after every "epoch" or every "step".
+        loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary model calls it with logits
+            (N,) and float labels (N,).
+        class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
+        metrics: further torchmetrics for validation and test; they see probabilities (N, K), a binary model's see (N,).
+
+    Shape:
+        images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
+
+    Attributes:
+        history: one row an epoch with Keras's names: epoch, loss, accuracy, val_loss, val_accuracy.
+        evaluation: what the latest `test` found, or None.
+    """
+
+    binary: ClassVar[bool] = False  # one logit and a sigmoid instead of K and a softmax
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        image_size: tuple[int, int, int] | None = None,
+        class_names: list[str] | None = None,
+        lr: float | None = None,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+        loss: nn.Module | None = None,
+        class_weights: list[float] | None = None,
+        metrics: list[Metric] | None = None,
+    ) -> None:
+        super().__init__()
+        # Objects stay out: what a checkpoint remembers is primitive, so that it loads without running code.
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "loss", "metrics"])
+        if class_weights is not None and loss is not None:
+            raise InputError("class_weights and loss are both given. Put the weights into the loss, or drop one of them.")
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.loss = loss
+        self.metrics = list(metrics or [])
+        self.history: list[dict[str, float | int]] = []
+        self.evaluation: Evaluation | None = None
+        self._validation: dict[str, float] = {}
+        self._build()
+
+    # ------------------------------------------------------------------ the network
+
+    def build(self) -> nn.Module:
+        """Makes the network for `self.num_classes` classes of `self.image_size` images; a subclass must implement it."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self.hparams.get("num_classes") or (2 if self.binary else 6)
+
+    @property
+    def image_size(self) -> tuple[int, int, int]:
+        """Height, width (pixels) and channels of the images that the network takes."""
+        height, width, channels = self.hparams.get("image_size") or (64, 64, 3)
+        return height, width, channels
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the K classes; their numbers when none were given."""
+        return self.hparams.get("class_names") or [str(k) for k in range(self.num_classes)]
+
+    def _build(self) -> None:
+        if self.binary and self.num_classes != 2:
+            raise InputError(
+                f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
+                "Use SignsFunctional or SignsResNet50."
+            )
+        weights = self.hparams.get("class_weights")
+        if weights is not None and len(weights) != self.num_classes:
+            raise InputError(f"class_weights has {len(weights)} values, expected one for each of {self.num_classes} classes.")
+        self.register_buffer("_class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+        self.network = self.build()
+        self.train_totals, self.val_totals, self.test_totals = EpochTotals(), EpochTotals(), EpochTotals()
+        self.confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
+        self.val_metrics = MetricCollection(self.metrics).clone(prefix="val_")
+        self.test_metrics = MetricCollection(self.metrics).clone(prefix="test_")
+
+    def adopt(self, num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None = None) -> None:
+        """Takes from the data what was not given; the network is built anew where that changes its shape.
+
+        Raises:
+            InputError: the model was made (or its checkpoint was) for other classes or another image size.
+        """
+        given = self.hparams
+        name = type(self).__name__
+        if given["num_classes"] is not None and given["num_classes"] != num_classes:
+            raise InputError(
+                f"The model was made for {given['num_classes']} classes, the data have {num_classes}. "
+                "Train a new model on these data, or name the file that it was made for."
+            )
+        if class_names and given["class_names"] and list(given["class_names"]) != list(class_names):
+            raise InputError(
+                f"The model was made for the classes {', '.join(given['class_names'])}, the data have "
+                f"{', '.join(class_names)}. Train a new model on these data, or name the file that it was made for."
+            )
+        if given["image_size"] is not None and tuple(given["image_size"]) != tuple(image_size):
+            (h, w, c), (height, width, channels) = given["image_size"], image_size
+            if c != channels:
+                raise InputError(f"The model takes images of {c} channels, the data have {channels}. Train a new model on them.")
+            raise InputError(
+                f"The model takes {h}×{w} images, the data have {height}×{width}. "
+                f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
+            )
+        shape = (self.num_classes, self.image_size)
+        given.update(num_classes=num_classes, image_size=tuple(image_size))
+        if class_names:
+            given["class_names"] = list(class_names)
+        if shape != (num_classes, tuple(image_size)):
+            try:
+                self._build()
+            except RuntimeError as error:
+                raise InputError(f"{name} cannot take images of {image_size[0]}×{image_size[1]} pixels: {error}") from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        # Weights fix the shape: data of another one are refused from here on instead of replacing the network.
+        self.hparams.update(num_classes=self.num_classes, image_size=self.image_size)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "image_shape"):
+            self.adopt(data.num_classes, data.image_shape, data.class_names)
+
+    # ------------------------------------------------------------------ from images to probabilities
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Bytes of an image file to what the network takes; runs on the device that the images are on.
+
+        Args:
+            images: uint8 (N, H, W, C) in 0..255 of any height and width. Other dtypes are taken as preprocessed.
+
+        Returns:
+            float (N, C, H, W) in 0..1 at the model's image size.
+        """
+        if images.dtype != torch.uint8:
+            return images
+        images = images.permute(0, 3, 1, 2).to(self.dtype)  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
+        if tuple(images.shape[-2:]) != self.image_size[:2]:
+            images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255)
+        return images.div_(255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
+        return self.network(images)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """logits (N, K), or (N, 1) of a binary model → float32 probabilities (N, K) that sum to 1."""
+        logits = logits.float()
+        if self.binary:
+            positive = logits.sigmoid()
+            return torch.cat([1 - positive, positive], dim=1)
+        return logits.softmax(dim=1)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
+        """Class probabilities, as `predict` of Keras gives them.
+
+        Args:
+            images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1.
+            batch_size: images that go through the network at a time.
+
+        Returns:
+            float32 (N, K), on the CPU; K is 2 for a binary model.
+        """
+        training = self.training
+        self.eval()
+        try:
+            parts = torch.as_tensor(np.asarray(images) if not isinstance(images, Tensor) else images).split(batch_size)
+            return torch.cat([self.probabilities(self(self.preprocess(part.to(self.device)))).cpu() for part in parts])
+        finally:
+            self.train(training)
+
+    # ------------------------------------------------------------------ steps
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, Tensor):
+            return self.preprocess(batch)
+        images, *rest = batch
+        return self.preprocess(images), *rest
+
+    def compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss."""
+        if self.binary:
+            logits, targets = logits.squeeze(1), labels.to(logits.dtype)
+        else:
+            targets = labels
+        if self.loss is not None:
+            return self.loss(logits, targets)
+        function = F.binary_cross_entropy_with_logits if self.binary else F.cross_entropy
+        if self._class_weights is None:
+            return function(logits, targets)
+        # Keras divides by the number of images, PyTorch's own `weight` by the sum of their weights.
+        return (function(logits, targets, reduction="none") * self._class_weights[labels]).mean()
+
+    def predicted_classes(self, logits: Tensor) -> Tensor:
+        """logits → int64 (N,): the most probable class; class 1 of a binary model needs more than one half."""
+        return (logits.squeeze(1) > 0).long() if self.binary else logits.argmax(dim=1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = self.compute_loss(logits, labels)
+        self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels)
+        return loss
+
+    def _evaluation_step(self, batch: Batch, totals: EpochTotals, metrics: MetricCollection) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        logits = self(images)
+        if self.trainer.world_size > 1:  # shares are filled up to equal length with images labelled -1, which nobody counts
+            logits, labels = logits[labels >= 0], labels[labels >= 0]
+        predicted = self.predicted_classes(logits)
+        totals.update(self.compute_loss(logits, labels), predicted, labels)
+        if len(metrics):
+            probabilities = self.probabilities(logits)
+            metrics.update(probabilities[:, 1] if self.binary else probabilities, labels)
+        return predicted, labels
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluation_step(batch, self.val_totals, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        predicted, labels = self._evaluation_step(batch, self.test_totals, self.test_metrics)
+        self.confusion.update(predicted, labels)
+
+    def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
+        """A batch → float32 probabilities (N, K)."""
+        return self.probabilities(self(batch if isinstance(batch, Tensor) else batch[0]))
+
+    # ------------------------------------------------------------------ ends of epochs
+
+    def on_train_epoch_start(self) -> None:
+        if seed := os.environ.get("PL_GLOBAL_SEED"):  # an epoch's random numbers depend on seed and epoch alone,
+            torch.manual_seed(int(seed) * 1_000_003 + self.current_epoch)  # so a resumed run draws the same ones
+
+    def on_train_epoch_end(self) -> None:
+        totals = self.train_totals.compute()
+        self.train_totals.reset()
+        values = {"loss": totals["loss"].item(), "accuracy": totals["accuracy"].item()}
+        self.log_dict(values, prog_bar=True)
+        self.history.append({"epoch": self.current_epoch, **values, **self._validation})
+        self._validation = {}
+
+    def on_validation_epoch_end(self) -> None:
+        totals = self.val_totals.compute()
+        self.val_totals.reset()
+        values = {"val_loss": totals["loss"].item(), "val_accuracy": totals["accuracy"].item()}
+        values |= {name: value.item() for name, value in self.val_metrics.compute().items()}
+        self.val_metrics.reset()
+        self.log_dict(values, prog_bar=True)
+        if not self.trainer.sanity_checking:
+            self._validation = values
+
+    def on_test_epoch_end(self) -> None:
+        totals = self.test_totals.compute()
+        self.evaluation = Evaluation(
+            loss=totals["loss"].item(),
+            correct=int(totals["correct"]),
+            count=int(totals["count"]),
+            class_names=self.class_names,
+            confusion=self.confusion.compute().cpu(),
+        )
+        values = {"test_loss": self.evaluation.loss, "test_accuracy": totals["accuracy"].item()}
+        for row in self.evaluation.per_class():
+            values |= {f"test_{figure}/{row['class']}": float(row[figure]) for figure in ("precision", "recall", "f1")}
+        values |= {name: value.item() for name, value in self.test_metrics.compute().items()}
+        self.log_dict(values)
+        for metric in (self.test_totals, self.confusion, self.test_metrics):
+            metric.reset()
+
+    # ------------------------------------------------------------------ optimizer and checkpoint
+
+    def configure_optimizers(self) -> Any:
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = KerasAdam(parameters) if self.optimizer is None else self.optimizer(parameters)
+        if self.hparams["lr"] is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self.hparams["lr"]
+        if self.lr_scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.lr_scheduler(optimizer), "interval": self.hparams["lr_interval"]}
+        return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "val_loss"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["signs_lightning"] = {
+            "model": type(self).__name__,
+            "history": [dict(row) for row in self.history],
+            # of an epoch that is not over yet: the running means go on where they stopped
+            "totals": {name: getattr(self.train_totals, name).cpu() for name in ("loss_sum", "correct", "count")},
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        remembered = checkpoint.get("signs_lightning", {})
+        self.history = [dict(row) for row in remembered.get("history", [])]
+        for name, value in remembered.get("totals", {}).items():
+            setattr(self.train_totals, name, value.to(self.device))
+        self._keep_learning_rate(checkpoint)
+
+    def _keep_learning_rate(self, checkpoint: dict[str, Any]) -> None:
+        """A learning rate given for this run beats the one that the optimizer's saved state would bring back."""
+        lr, before = self.hparams["lr"], checkpoint.get("hyper_parameters", {}).get("lr")
+        if lr is None or lr == before:
+            return
+        for state in checkpoint.get("optimizer_states", []):
+            for group in state["param_groups"]:
+                old = group.get("initial_lr", group["lr"])
+                group["lr"] = lr if group["lr"] == old else group["lr"] * lr / old  # a schedule keeps its place
+                if "initial_lr" in group:
+                    group["initial_lr"] = lr
+        for state in checkpoint.get("lr_schedulers", []):
+            scale = [lr / base for base in state.get("base_lrs", [])]
+            for key in {"base_lrs", "_last_lr"} & state.keys():
+                state[key] = [value * factor for value, factor in zip(state[key], scale, strict=True)]

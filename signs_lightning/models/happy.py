@@ -1,0 +1,40 @@
+"""The smile classifier of the Happy House exercise, Keras's Sequential API."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.layers import FlattenNHWC, KerasBatchNorm2d, initialize_like_keras
+
+
+class HappySequential(ImageClassifier):
+    """Pad 3 → conv 32 7×7 → BatchNorm → ReLU → pool 2 → dense 1: the course's sequential model, for two classes.
+
+    37,633 parameters at 64×64×3, 37,569 of them trainable. Mirrors the exercise "Keras tutorial: the Happy House" (Convolutional
+    Neural Networks, deeplearning.ai): ZeroPadding2D(3) → Conv2D(32, 7) → BatchNormalization → ReLU → MaxPooling2D(2) →
+    Flatten → Dense(1, sigmoid).
+
+    Pooling comes before ReLU: the two commute, and ReLU then touches a quarter of the values.
+
+    Shape:
+        images float32 (N, C, H, W) in 0..1 → logits float32 (N, 1); the sigmoid of it is the probability of class 1
+
+    Raises:
+        InputError: the data have more than two classes.
+    """
+
+    binary = True
+
+    def build(self) -> nn.Module:
+        height, width, channels = self.image_size
+        network = nn.Sequential(
+            nn.Conv2d(channels, 32, kernel_size=7, padding=3),  # (N, 32, 64, 64), the zero padding of 3 included
+            KerasBatchNorm2d(32),
+            nn.MaxPool2d(2),  # (N, 32, 32, 32)
+            nn.ReLU(),
+            FlattenNHWC(),  # (N, 32768), in Keras's order
+            nn.Linear(32 * (height // 2) * (width // 2), 1),  # (N, 1) logit
+        )
+        initialize_like_keras(network)
+        return network
