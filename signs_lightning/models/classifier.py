@@ -216,12 +216,6 @@ class ImageClassifier(L.LightningModule):
 
     # ------------------------------------------------------------------ steps
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        if isinstance(batch, Tensor):
-            return self.preprocess(batch)
-        images, *rest = batch
-        return self.preprocess(images), *rest
-
     def compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss."""
         if self.binary:
@@ -242,14 +236,14 @@ class ImageClassifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        logits = self(images)
+        logits = self(self.preprocess(images))
         loss = self.compute_loss(logits, labels)
         self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels)
         return loss
 
     def _evaluation_step(self, batch: Batch, totals: EpochTotals, metrics: MetricCollection) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        logits = self(images)
+        logits = self(self.preprocess(images))
         if self.trainer.world_size > 1:  # shares are filled up to equal length with images labelled -1, which nobody counts
             logits, labels = logits[labels >= 0], labels[labels >= 0]
         predicted = self.predicted_classes(logits)
@@ -268,7 +262,8 @@ class ImageClassifier(L.LightningModule):
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
         """A batch → float32 probabilities (N, K)."""
-        return self.probabilities(self(batch if isinstance(batch, Tensor) else batch[0]))
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self.probabilities(self(self.preprocess(images)))
 
     # ------------------------------------------------------------------ ends of epochs
 

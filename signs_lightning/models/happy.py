@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import nn
 
 from signs_lightning.models.classifier import ImageClassifier
@@ -28,13 +30,14 @@ class HappySequential(ImageClassifier):
 
     def build(self) -> nn.Module:
         height, width, channels = self.image_size
-        network = nn.Sequential(
-            nn.Conv2d(channels, 32, kernel_size=7, padding=3),  # (N, 32, 64, 64), the zero padding of 3 included
-            KerasBatchNorm2d(32),
-            nn.MaxPool2d(2),  # (N, 32, 32, 32)
-            nn.ReLU(),
-            FlattenNHWC(),  # (N, 32768), in Keras's order
-            nn.Linear(32 * (height // 2) * (width // 2), 1),  # (N, 1) logit
+        layers = OrderedDict[str, nn.Module](
+            conv=nn.Conv2d(channels, 32, kernel_size=7, padding=3),  # (N, 32, 64, 64), the zero padding of 3 included
+            bn=KerasBatchNorm2d(32),
+            pool=nn.MaxPool2d(2),  # (N, 32, 32, 32)
+            relu=nn.ReLU(),
+            flatten=FlattenNHWC(),  # (N, 32768), in Keras's order
+            fc=nn.Linear(32 * (height // 2) * (width // 2), 1),  # (N, 1) logit
         )
+        network = nn.Sequential(layers)
         initialize_like_keras(network)
         return network

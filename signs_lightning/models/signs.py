@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 from torch import nn
 
@@ -25,15 +26,16 @@ class SignsFunctional(ImageClassifier):
     def build(self) -> nn.Module:
         height, width, channels = self.image_size
         features = 16 * math.ceil(math.ceil(height / 8) / 4) * math.ceil(math.ceil(width / 8) / 4)
-        network = nn.Sequential(
-            Conv2dSame(channels, 8, kernel_size=4),  # (N, 8, 64, 64)
-            MaxPool2dSame(8),  # (N, 8, 8, 8)
-            nn.ReLU(),
-            Conv2dSame(8, 16, kernel_size=2),  # (N, 16, 8, 8)
-            MaxPool2dSame(4),  # (N, 16, 2, 2)
-            nn.ReLU(),
-            FlattenNHWC(),  # (N, 64), in Keras's order: a Dense kernel from Keras fits as it is
-            nn.Linear(features, self.num_classes),  # (N, K) logits
+        layers = OrderedDict[str, nn.Module](
+            conv1=Conv2dSame(channels, 8, kernel_size=4),  # (N, 8, 64, 64)
+            pool1=MaxPool2dSame(8),  # (N, 8, 8, 8)
+            relu1=nn.ReLU(),
+            conv2=Conv2dSame(8, 16, kernel_size=2),  # (N, 16, 8, 8)
+            pool2=MaxPool2dSame(4),  # (N, 16, 2, 2)
+            relu2=nn.ReLU(),
+            flatten=FlattenNHWC(),  # (N, 64), in Keras's order: a Dense kernel from Keras fits as it is
+            fc=nn.Linear(features, self.num_classes),  # (N, K) logits
         )
+        network = nn.Sequential(layers)
         initialize_like_keras(network)
         return network

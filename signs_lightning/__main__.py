@@ -1,0 +1,43 @@
+"""`python -m signs_lightning VERB`: a table of verbs, nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from signs_lightning.errors import InputError, nearest
+
+VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
+    "fit": ("cli", "train a model, or go on with a run"),
+    "validate": ("cli", "loss and accuracy on the validation data"),
+    "test": ("cli", "accuracy on a test file, in all and for each class"),
+    "predict": ("predict", "classes and probabilities for pictures or a file"),
+}
+
+
+def usage() -> str:
+    """The help text: what verbs there are."""
+    lines = [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        ["usage: python -m signs_lightning VERB [options]", "", *lines, "", "Each verb explains its options with --help."]
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the verb that the arguments begin with; returns the exit code."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in {"-h", "--help"}:
+        print(usage())
+        return 0
+    verb, rest = args[0], args[1:]
+    try:
+        if verb not in VERBS:
+            raise InputError(f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
+        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
+    except InputError as error:
+        print(f"{error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""fit, validate, test: the Lightning CLI, and what it links: data to model, checkpoint to configuration, run to run folder."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.trainer import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+import signs_lightning.models  # noqa: F401  makes the models known by their bare names
+from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
+from signs_lightning.data.module import H5DataModule
+from signs_lightning.errors import InputError, nearest
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.evaluation import describe_accuracy
+from signs_lightning.report.checkpoint import RunCheckpoint
+from signs_lightning.report.history import RunFiles
+from signs_lightning.report.logger import RunLogger
+from signs_lightning.report.progress import EpochProgress
+from signs_lightning.report.summary import Summary
+from signs_lightning.report.test_table import print_evaluation
+
+NOISE = (  # said by libraries, about what the user neither caused nor can change
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*does not have many workers.*",
+    r".*smaller than the logging interval.*",
+    r".*module\(s\) in eval mode at the start of training.*",
+    r".*`training_step` returned `None`.*",
+)
+
+
+class KeepConfig(SaveConfigCallback):
+    """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if stage == "fit" and trainer.log_dir is not None and trainer.is_global_zero:
+            self.parser.save(self.config, str(Path(trainer.log_dir) / "config.yaml"), skip_none=False, overwrite=True)
+
+        # once, because the parser takes seconds over it
+        self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.plain_config
+
+
+class CLI(LightningCLI):
+    """`fit`, `validate` and `test` over `ImageClassifier` and `H5DataModule`; see the README for their use.
+
+    Args:
+        verb: fit, validate or test.
+        args: what follows it on the command line.
+    """
+
+    def __init__(self, verb: str, args: list[str]) -> None:
+        self.verb = verb
+        self.checkpoint_path: Path | None = None
+        super().__init__(
+            ImageClassifier,
+            H5DataModule,
+            save_config_callback=KeepConfig,
+            seed_everything_default=1,
+            trainer_defaults={"max_epochs": 100, "num_sanity_val_steps": 0, "log_every_n_steps": 1},
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False}},
+            args=[verb, *self._remembered(args)],
+        )
+
+    # ------------------------------------------------------------------ arguments
+
+    def _remembered(self, args: list[str]) -> list[str]:
+        """The arguments, after the configuration that a checkpoint among them remembers: explicit flags come later and win."""
+        given = _value_of("--ckpt_path", args)
+        if given is None:
+            return args
+        path = self.checkpoint_path = find_checkpoint(Path(given), self.verb)
+        args = _without("--ckpt_path", args)
+        if path is None:
+            print(f"{given} has no checkpoint yet: the run starts anew.", flush=True)
+            return [f"--config={Path(given) / 'config.yaml'}", *args]
+        remembered = checkpoint_config(load_checkpoint(path), path)
+        if self.verb != "fit":
+            remembered.pop("checkpoint", None)
+        return [f"--config={yaml.safe_dump(remembered)}", *args, f"--ckpt_path={path}"]
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        return {self.verb: super().subcommands()[self.verb]}  # building one parser instead of four
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, default=None, help="Name of the run (default: the configuration's).")
+        if self.verb == "fit":
+            parser.add_class_arguments(RunCheckpoint, "checkpoint", skip={"keep_best"}, instantiate=False)
+        parser.set_defaults({"model": {"class_path": "SignsFunctional"}})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """The stock CLI merges a checkpoint's hyperparameters over explicit flags; ours came before them, in `_remembered`."""
+
+    # ------------------------------------------------------------------ objects
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.verb]
+        if config.name is None:
+            sources = [str(source) for source in config.get("config") or [] if source is not None]
+            files = [Path(source) for source in sources if source.endswith((".yaml", ".yml", ".json"))]
+            config.name = files[0].stem if files else _snake(config.model.class_path.rpartition(".")[2])
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        # Everything that can be wrong with the data is found here, before anything is written.
+        self.datamodule.prepare_data()
+        self.datamodule.setup(self.verb)
+        self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
+        config = self.config_init[self.verb]
+        trainer = dict(config.trainer)
+        own = []
+        if trainer.get("enable_progress_bar") is not False:
+            own.append(EpochProgress())
+        if self.verb == "fit":
+            if trainer.get("logger") in (None, True):
+                trainer["logger"] = self._run_logger(trainer)
+            if trainer.get("enable_model_summary") is not False:
+                own.append(Summary())
+            if trainer["logger"]:
+                own.append(RunFiles())
+            if trainer.get("enable_checkpointing") is not False and trainer["logger"]:
+                own.append(RunCheckpoint(**vars(config.checkpoint), keep_best=not self.datamodule.validates_on_test_file))
+            trainer["enable_model_summary"] = False
+        else:
+            trainer["logger"] = False
+            trainer["enable_checkpointing"] = False
+        return self._instantiate_trainer(trainer, own)
+
+    def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:
+        """A new run folder, or that of the checkpoint which is resumed, unless another root is named."""
+        name = self.config[self.verb].name
+        folder = run_folder(self.checkpoint_path) if self.checkpoint_path else None
+        if folder is not None and trainer.get("default_root_dir") is None:
+            return RunLogger(folder.parent.parent, folder.parent.name, folder.name)
+        return RunLogger(Path(trainer.get("default_root_dir") or ".") / "lightning_logs", name)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
+        if subcommand != "fit":
+            kwargs["verbose"] = False
+        return kwargs
+
+    # ------------------------------------------------------------------ results
+
+    def after_fit(self) -> None:
+        history, folder = self.model.history, self.trainer.log_dir
+        if not self.trainer.is_global_zero or not history:
+            return
+        checkpoint = next((c for c in self.trainer.callbacks if isinstance(c, RunCheckpoint)), None)
+        row, which = history[-1], "last epoch"
+        if checkpoint is not None and checkpoint.keep_best and checkpoint.best_epoch is not None:
+            row = next(r for r in history if r["epoch"] == checkpoint.best_epoch)
+            which = f"best epoch, {int(row['epoch']) + 1} of {len(history)}"
+        if "val_accuracy" in row:
+            count = len(self.datamodule.val_dataloader().dataset)
+            result = describe_accuracy(round(float(row["val_accuracy"]) * count), count)
+            _line(f"validation accuracy {result}, loss {row['val_loss']:.4f} ({which})")
+        else:
+            _line(f"training accuracy {row['accuracy']:.3f}, loss {row['loss']:.4f} ({which})")
+        if folder is None:
+            return
+        if checkpoint is not None:
+            name = "best.ckpt" if checkpoint.keep_best and checkpoint.best_epoch is not None else "last.ckpt"
+            _line(f"checkpoint   {Path(folder) / 'checkpoints' / name}")
+        _line(f"curves       {Path(folder) / 'curves.png'}")
+        _line(f"TensorBoard  tensorboard --logdir {folder}")
+
+    def after_test(self) -> None:
+        if self.trainer.is_global_zero and self.model.evaluation is not None:
+            print_evaluation(self.model.evaluation)
+
+    def after_validate(self) -> None:
+        if self.trainer.is_global_zero:
+            count = len(self.datamodule.val_dataloader().dataset)
+            figures = self.trainer.callback_metrics
+            result = describe_accuracy(round(float(figures["val_accuracy"]) * count), count)
+            _line(f"validation accuracy {result}, loss {float(figures['val_loss']):.4f}")
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Runs a verb; what the user can put right becomes an `InputError`."""
+    be_quiet()
+    try:
+        CLI(verb, args)
+    except ArgumentError as error:
+        raise InputError(_one_sentence(str(error))) from error
+    except MisconfigurationException as error:
+        raise InputError(str(error).strip()) from error
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" in str(error):
+            raise InputError("The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own.") from error
+        raise
+    return 0
+
+
+def be_quiet() -> None:
+    """Silences what libraries say about things that the user can do nothing about."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in NOISE:
+        warnings.filterwarnings("ignore", pattern)
+
+
+def _line(text: str) -> None:
+    Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _value_of(flag: str, args: list[str]) -> str | None:
+    """The last value of a flag, given as `--flag value` or `--flag=value`."""
+    value = None
+    for position, arg in enumerate(args):
+        if arg == flag and position + 1 < len(args):
+            value = args[position + 1]
+        elif arg.startswith(f"{flag}="):
+            value = arg.partition("=")[2]
+    return value
+
+
+def _without(flag: str, args: list[str]) -> list[str]:
+    kept, skip = [], False
+    for arg in args:
+        if not skip and arg != flag and not arg.startswith(f"{flag}="):
+            kept.append(arg)
+        skip = arg == flag and not skip
+    return kept
+
+
+def _snake(name: str) -> str:
+    """SignsResNet50 → signs_resnet50"""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _one_sentence(message: str) -> str:
+    return message

@@ -1,0 +1,298 @@
+"""One HDF5 file (or a pair of arrays) → images, labels, class names: opened, checked, explained.
+
+Nothing is read beyond headers, labels and class names, except where only the values can tell what an image's numbers mean.
+Links and datasets that lead out of the file are never followed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from signs_lightning.data.impostors import what_it_is
+from signs_lightning.errors import InputError, nearest
+
+IMAGE_KEYS = ("x", "images", "image", "data", "features")
+LABEL_KEYS = ("y", "labels", "label", "targets", "target")
+CLASS_KEYS = ("list_classes", "classes", "class_names", "label_names")
+SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with labels, checked.
+
+    Attributes:
+        name: what messages call it: the file's path, or "the arrays".
+        shape: N, height, width (pixels), channels.
+        unit: whether the values are floats in 0..1 (they are rounded to 8 bits when read); else 0..255.
+        labels: int64 (N,) in 0..K-1.
+        class_names: the K names where the file lists them, else None.
+        num_classes: K; without a list, one more than the largest label.
+        path: the HDF5 file, None for arrays.
+        images_key: the dataset inside it.
+        array: the images themselves when they came as an array (N, H, W, C).
+        note: what to tell the user about the values, or an empty string.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    unit: bool
+    labels: np.ndarray = field(repr=False)
+    class_names: list[str] | None
+    num_classes: int
+    path: Path | None = None
+    images_key: str = ""
+    array: np.ndarray | None = field(default=None, repr=False)
+    note: str = ""
+
+
+def check_file(
+    path: str | Path, images_key: str | None = None, labels_key: str | None = None, classes_key: str | None = None
+) -> ImageSet:
+    """Opens an HDF5 data file, finds its keys and checks what they hold.
+
+    Args:
+        path: the file.
+        images_key: dataset of the images; found by the schema (`*_set_x`, `x`, `images`, …) when omitted.
+        labels_key: dataset of the labels; the images' partner (`*_set_y`, `y`, `labels`, …) when omitted.
+        classes_key: dataset of the class names; `list_classes` or the like when omitted, and there need not be one.
+
+    Raises:
+        InputError: the file or what it holds cannot be used; the message says why.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        datasets = _datasets(file)
+        if not datasets and ("model_weights" in file or "layers" in file or "layer_names" in file.attrs):
+            raise InputError(f"{path} holds a Keras model, not images.")
+        images_key, labels_key, classes_key = _find_keys(path, file, datasets, images_key, labels_key, classes_key)
+        for key in filter(None, (images_key, labels_key, classes_key)):
+            if datasets[key].is_virtual or datasets[key].external:
+                raise InputError(f"'{key}' in {path} keeps its data in other files, which are not followed. Copy it into one file.")
+        try:
+            classes = None if classes_key is None else datasets[classes_key][()]
+            return _check(
+                str(path), datasets[images_key], datasets[labels_key], classes, images_key, labels_key, path=path
+            )
+        except OSError as error:  # a filter that is missing, or bytes that are
+            raise InputError(f"{path} is an HDF5 file that cannot be read: {error}.") from error
+
+
+def check_arrays(images: Any, labels: Any) -> ImageSet:
+    """The same checks for NumPy arrays: images (N, H, W, C) and labels as in a file."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    return _check("the arrays", images, labels, None, "images", "labels", array=images)
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Opens an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+        hint = f" Did you mean {path.parent / near[0]}?" if near else " Check the path."
+        raise InputError(f"No such file: {path}.{hint}")
+    found = what_it_is(path)
+    if found is not None:
+        raise InputError(f"{path} is not an HDF5 file but {found}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if "truncated" in str(error):
+            raise InputError(
+                f"{path} is a truncated HDF5 file ({path.stat().st_size:,} bytes): a download that broke off. Fetch it again."
+            ) from error
+        raise InputError(f"{path} is an HDF5 file that cannot be opened: {error}.") from error
+    with file:
+        yield file
+
+
+# ---------------------------------------------------------------------- keys
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Every dataset by its full name; `visititems` follows neither soft nor external links."""
+    found: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _find_keys(
+    path: Path,
+    file: h5py.File,
+    datasets: dict[str, h5py.Dataset],
+    images_key: str | None,
+    labels_key: str | None,
+    classes_key: str | None,
+) -> tuple[str, str, str | None]:
+    for option, key in (("images_key", images_key), ("labels_key", labels_key), ("classes_key", classes_key)):
+        if key is not None and key not in datasets:
+            raise InputError(f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}.{nearest(key, datasets)}")
+    if images_key is None:
+        images_key = _one(path, datasets, [k for k in datasets if _means(k, IMAGE_KEYS, "x")], "images")
+    if labels_key is None:
+        partners = [key for key in datasets if _means(key, LABEL_KEYS, "y")]
+        same = [key for key in partners if _stem(key) == _stem(images_key)]
+        labels_key = _one(path, datasets, same or partners, "labels")
+    if classes_key is None:
+        named = [key for key in datasets if key.rpartition("/")[2].lower() in CLASS_KEYS]
+        classes_key = _one(path, datasets, named, "classes") if named else None
+    return images_key, labels_key, classes_key
+
+
+def _means(key: str, names: tuple[str, ...], letter: str) -> bool:
+    """Whether a dataset's name says images (letter x) or labels (letter y): `train_set_x`, `X_train`, `images`, …"""
+    name = key.rpartition("/")[2].lower()
+    return name in names or name.endswith(f"_{letter}") or name.startswith(f"{letter}_")
+
+
+def _stem(key: str) -> str:
+    """What a pair of keys shares: `train_set_` of train_set_x and train_set_y, `_test` of X_test and y_test."""
+    group, _, name = key.lower().rpartition("/")
+    if name in (*IMAGE_KEYS, *LABEL_KEYS):
+        return group
+    return f"{group}/{name[1:] if name[0] in 'xy' and name[1] == '_' else name[:-1]}"
+
+
+def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], what: str) -> str:
+    if len(candidates) == 1:
+        return candidates[0]
+    option = f"--data.{what}_key"
+    if not datasets:
+        raise InputError(f"{path} holds no dataset at all; expected images and labels such as 'train_set_x' and 'train_set_y'.")
+    if candidates:
+        raise InputError(f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one with `{option}`.")
+    wanted = {"images": "train_set_x", "labels": "train_set_y"}[what]
+    raise InputError(
+        f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has {_list(datasets)}."
+        f"{nearest(wanted, datasets)} Name it with `{option}`."
+    )
+
+
+def _list(keys: Any) -> str:
+    return ", ".join(f"'{key}'" for key in keys)
+
+
+# ---------------------------------------------------------------------- contents
+
+
+def _check(
+    name: str,
+    images: h5py.Dataset | np.ndarray,
+    labels: h5py.Dataset | np.ndarray,
+    classes: Any,
+    images_key: str,
+    labels_key: str,
+    path: Path | None = None,
+    array: np.ndarray | None = None,
+) -> ImageSet:
+    where = f"'{images_key}' in {name}" if path else f"{images_key}"
+    shape = _image_shape(where, images.shape)
+    class_names = None if classes is None else _class_names(name, classes)
+    where_labels = f"'{labels_key}' in {name}" if path else labels_key
+    classes_in_labels, label_array = _labels(where_labels, labels, shape[0], class_names)
+    unit, note = _value_range(where, images)
+    return ImageSet(
+        name=name,
+        shape=shape,
+        unit=unit,
+        labels=label_array,
+        class_names=class_names,
+        num_classes=len(class_names) if class_names else classes_in_labels,
+        path=path,
+        images_key=images_key,
+        array=array,
+        note=note,
+    )
+
+
+def _image_shape(where: str, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    text = "×".join(map(str, shape)) or "a single value"
+    if len(shape) != 4:
+        hint = " Add an axis of length 1 for grey images." if len(shape) == 3 else ""
+        raise InputError(f"{where} has shape {text}, expected images (N, height, width, channels).{hint}")
+    if shape[3] not in (1, 3):
+        if shape[1] in (1, 3):
+            raise InputError(
+                f"{where} has shape {text}: channels first (NCHW), expected channels last (NHWC). "
+                "Transpose it with `images.transpose(0, 2, 3, 1)` and write it again."
+            )
+        raise InputError(f"{where} has images of {shape[3]} channels (shape {text}), expected 1 or 3.")
+    if 0 in shape:
+        raise InputError(f"{where} holds zero images (shape {text}), expected at least one.")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def _class_names(name: str, classes: Any) -> list[str]:
+    values = np.ravel(classes)
+    names = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values.tolist()]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"The class list in {name} is {names}, expected different names, one for each class.")
+    return names
+
+
+def _labels(
+    where: str, labels: h5py.Dataset | np.ndarray, count: int, class_names: list[str] | None
+) -> tuple[int, np.ndarray]:
+    """Number of classes that the labels themselves tell of, and the labels as int64 (N,)."""
+    shape = labels.shape
+    text = "×".join(map(str, shape)) or "a single value"
+    if shape not in {(count,), (1, count), (count, 1)} and not (len(shape) == 2 and shape[0] == count):
+        if len(shape) in (1, 2) and 0 not in shape:
+            found = max(shape) if 1 in shape or len(shape) == 1 else shape[0]
+            raise InputError(f"{where} has {found:,} labels for {count:,} images, expected one for each.")
+        raise InputError(f"{where} has shape {text}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K).")
+    values = np.asarray(labels[()])
+    if values.dtype.kind not in "iufb":
+        raise InputError(f"{where} holds values of type {values.dtype}, expected class numbers 0, 1, 2, …")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError(f"{where} holds NaN or infinite labels, expected class numbers 0, 1, 2, …")
+    if values.dtype.kind == "f" and (values != np.floor(values)).any():
+        bad = values[values != np.floor(values)].flat[0]
+        raise InputError(f"{where} holds the fractional label {bad:g}, expected class numbers 0, 1, 2, …")
+    if shape in {(count,), (1, count), (count, 1)}:
+        numbers, classes = values.reshape(count), 0
+    else:
+        if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+            raise InputError(f"{where} has shape {text} but is not one-hot: expected a single 1 in each row, else 0.")
+        numbers, classes = values.argmax(axis=1), shape[1]
+    numbers = numbers.astype(np.int64)
+    if numbers.min() < 0:
+        raise InputError(f"{where} holds the negative label {numbers.min()}, expected class numbers 0, 1, 2, …")
+    if class_names and numbers.max() >= len(class_names):
+        raise InputError(
+            f"{where} holds the label {numbers.max()}, but the file lists {len(class_names)} classes (0 to {len(class_names) - 1})."
+        )
+    return max(classes, int(numbers.max()) + 1), numbers
+
+
+def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, str]:
+    """Whether the values are 0..1 instead of 0..255, and what to tell the user about it."""
+    kind = images.dtype.kind
+    if images.dtype == np.uint8:
+        return False, ""
+    if kind not in "iuf":
+        raise InputError(f"{where} holds values of type {images.dtype}, expected uint8, or numbers in 0..255 or 0..1.")
+    low, high = np.inf, -np.inf
+    step = max(1, SCAN_BYTES // (images.dtype.itemsize * int(np.prod(images.shape[1:]))))
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        if kind == "f" and not np.isfinite(block).all():
+            raise InputError(f"{where} holds NaN or infinite values, expected 0..255 or 0..1.")
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    if low < 0 or high > 255:
+        raise InputError(f"{where} holds values from {low:g} to {high:g}, expected 0..255" + (" or 0..1." if kind == "f" else "."))
+    if kind != "f":
+        return False, ""
+    if high <= 1:
+        return True, f"{where}: {images.dtype} images in 0..1 (largest value {high:g}), rounded to 8 bits."
+    if high < 2:
+        raise InputError(f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or rescale them.")
+    return False, f"{where}: {images.dtype} images in 0..255 (largest value {high:g}), rounded to 8 bits."

@@ -1,0 +1,38 @@
+"""What people really have on disk under an `.h5` name, told from the first bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+
+def what_it_is(path: Path) -> str | None:
+    """The end of the sentence "FILE is not an HDF5 file but …", with the way out; None for an HDF5 file.
+
+    Args:
+        path: something that exists.
+    """
+    if path.is_dir():
+        return "a directory. Name a file in it, or all of them with a pattern such as '*.h5'."
+    size = path.stat().st_size
+    if size == 0:
+        return "an empty file (0 bytes). Fetch or write it again."
+    with path.open("rb") as file:
+        head = file.read(1024)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(b"version https://git-lfs"):
+        return f"a git-lfs pointer ({size:,} bytes of text). Run `git lfs pull` in its repository."
+    if text.startswith((b"<!doctype html", b"<html", b"<head")):
+        return f"an HTML page ({size:,} bytes): the link led to a web page. Fetch the file itself, by its download or raw link."
+    if head.startswith(b"\x00\x05\x16\x07"):
+        return f"a macOS `._` companion file ({size:,} bytes). Use the file without `._` in its name."
+    if head.startswith(b"PK\x03\x04"):
+        return f"a zip archive ({size:,} bytes). Unpack it with `unzip` and use what is inside."
+    if head.startswith(b"\x1f\x8b"):
+        return f"a gzip archive ({size:,} bytes). Unpack it with `gunzip` (or `tar xzf`) and use what is inside."
+    if head.startswith(b"\x93NUMPY"):
+        return "a NumPy file. Load it with `numpy.load` and pass the arrays, or write them with h5py."
+    if not h5py.is_hdf5(path):
+        return f"something else ({size:,} bytes that begin with {head[:8]!r}). Fetch or write it again."
+    return None

@@ -1,0 +1,91 @@
+"""The run's checkpoints: `last.ckpt` after every epoch, `best.ckpt` where something may be chosen by validation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
+
+
+class RunCheckpoint(Checkpoint):
+    """Keeps `checkpoints/last.ckpt`, and `best.ckpt` by the smallest (or largest) monitored figure.
+
+    A checkpoint is written under a temporary name, synced and renamed: whatever happens, the file under the final name is whole.
+
+    Args:
+        monitor: a column of the history, such as val_loss or val_accuracy.
+        mode: "min" keeps the smallest value, "max" the largest.
+        every_n_steps: also writes `last.ckpt` after every so many optimizer steps, for epochs that take long.
+        keep_best: whether there is a `best.ckpt` at all; not where validation is the test file.
+    """
+
+    def __init__(
+        self, monitor: str = "val_loss", mode: str = "min", every_n_steps: int | None = None, keep_best: bool = True
+    ) -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.every_n_steps = every_n_steps
+        self.keep_best = keep_best
+        self.best_value: float | None = None
+        self.best_epoch: int | None = None
+        self.best_model_path = ""  # the name under which Lightning looks for `ckpt_path="best"`
+        self._saved_step = -1
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
+        self.directory = Path(directory) / "checkpoints"
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        step = trainer.global_step
+        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        history = getattr(pl_module, "history", [])
+        value = history[-1].get(self.monitor) if history else None
+        better = value is not None and (
+            self.best_value is None or (value < self.best_value if self.mode == "min" else value > self.best_value)
+        )
+        if better:
+            self.best_value, self.best_epoch = value, history[-1]["epoch"]
+        self._save(trainer, best=better and self.keep_best)
+
+    def _save(self, trainer: L.Trainer, best: bool = False) -> None:
+        if trainer.fast_dev_run:
+            return
+        self._saved_step = trainer.global_step
+        last = self.directory / "last.ckpt"
+        temporary = last.with_suffix(".writing")
+        trainer.save_checkpoint(temporary)  # every process takes part, the first one writes
+        if trainer.is_global_zero:
+            _sync(temporary)
+            os.replace(temporary, last)
+            if best:
+                copy = last.with_name("best.writing")
+                copy.unlink(missing_ok=True)
+                try:
+                    os.link(last, copy)  # the same bytes under a second name
+                except OSError:  # a file system without links
+                    shutil.copy2(last, copy)
+                    _sync(copy)
+                os.replace(copy, last.with_name("best.ckpt"))
+        if best:
+            self.best_model_path = str(last.with_name("best.ckpt"))
+        trainer.strategy.barrier("checkpoint saved")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on choosing: the best value so far and its epoch."""
+        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best value so far from a checkpoint."""
+        self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,89 @@
+"""history.csv and curves.png: a run's figures as Keras names them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+
+KERAS_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+Rows = Sequence[dict[str, float | int]]
+
+
+def write_history(rows: Rows, path: Path) -> None:
+    """Writes one line an epoch, atomically: Keras's columns first, further metrics after them; empty where not measured."""
+    extra = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in KERAS_COLUMNS]
+    temporary = path.with_suffix(".writing")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, KERAS_COLUMNS + extra, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def draw_curves(rows: Rows, path: Path, title: str) -> None:
+    """Draws loss and accuracy of training and validation over the epochs as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    marker = "o" if len(rows) == 1 else None
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for key, label, color in ((name, "training", "#0072B2"), (f"val_{name}", "validation", "#D55E00")):
+            points = [(row["epoch"] + 1, row[key]) for row in rows if key in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.8, marker=marker)
+        axes.set_xlabel("epoch")
+        axes.set_title(name, fontsize=10)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, fontsize=9)
+        if name == "accuracy":
+            axes.set_ylim(0, 1.02)
+        else:
+            axes.set_ylim(bottom=0)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png")
+    os.replace(temporary, path)
+
+
+class RunFiles(L.Callback):
+    """Writes history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics."""
+
+    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        rows = getattr(pl_module, "history", [])
+        if trainer.is_global_zero and trainer.log_dir and rows and not trainer.fast_dev_run:
+            write_history(rows, Path(trainer.log_dir) / "history.csv")
+
+    # The last epoch's row exists once the model's own `on_train_epoch_end` has run, which comes after a callback's. Its
+    # checkpoint holds the row by then, so a run killed in between loses nothing.
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write(trainer, pl_module)
+        rows = getattr(pl_module, "history", [])
+        if not (trainer.is_global_zero and trainer.log_dir and rows) or trainer.fast_dev_run:
+            return
+        directory = Path(trainer.log_dir)
+        draw_curves(rows, directory / "curves.png", f"{type(pl_module).__name__}, {directory.parent.name}/{directory.name}")
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_final"):
+                final = {f"final/{key}": float(value) for key, value in rows[-1].items() if key != "epoch"}
+                logger.log_final({key: value for key, value in pl_module.hparams.items() if value is not None}, final)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run or trainer.current_epoch > 0:
+            return
+        data = getattr(trainer, "datamodule", None)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_final") and hasattr(data, "images"):
+                images, _ = data.images("train", 16)
+                logger.experiment.add_images("first images", images, dataformats="NHWC")

@@ -1,0 +1,87 @@
+"""The run's TensorBoard logger: training and validation as two runs, as Keras writes them, so that one chart shows both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard import SummaryWriter
+
+
+class RunLogger(TensorBoardLogger):
+    """Writes `loss` of training and of validation under one name into `train/` and `validation/` of the run folder.
+
+    The run folder is `save_dir/name/version_N`; N is taken by making the folder, so that two runs started together don't share one.
+
+    Args:
+        save_dir: parent of the folders of all runs, `lightning_logs`.
+        name: what the run is called; a folder of its own.
+        version: an existing run folder's name to go on in, or None for a new one.
+    """
+
+    def __init__(self, save_dir: str | Path, name: str, version: str | None = None) -> None:
+        super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
+        self._writers: dict[str, SummaryWriter] = {}
+
+    def _get_next_version(self) -> int:
+        number = super()._get_next_version()
+        while rank_zero_only.rank == 0:
+            try:
+                Path(self.root_dir, f"version_{number}").mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+        return number
+
+    def writer(self, part: str) -> SummaryWriter:
+        """The writer of the part `train` or `validation`."""
+        if part not in self._writers:
+            self._writers[part] = SummaryWriter(str(Path(self.log_dir, part)))
+        return self._writers[part]
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """`val_loss` goes to the validation part as `loss`, everything else to the training part; x is the epoch where known."""
+        values = dict(metrics)
+        x = int(values.pop("epoch", step or 0))
+        for name, value in values.items():
+            part = "validation" if name.startswith("val_") else "train"
+            self.writer(part).add_scalar(name.removeprefix("val_"), value, x)
+
+    @rank_zero_only
+    def log_final(self, params: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Hyperparameters with the run's final metrics, for TensorBoard's HPARAMS page."""
+        from torch.utils.tensorboard.summary import hparams
+
+        texts = {key: value if isinstance(value, int | float | bool) else str(value) for key, value in params.items()}
+        writer = self.writer("train")._get_file_writer()
+        for summary in hparams(texts, metrics):
+            writer.add_summary(summary)
+        for name, value in metrics.items():
+            self.writer("train").add_scalar(name, value, 0)
+
+    @rank_zero_only
+    def save(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    @property
+    def experiment(self) -> SummaryWriter:  # type: ignore[override]
+        """The training part's writer, for `logger.experiment.add_image(…)` and the like."""
+        return self.writer("train") if rank_zero_only.rank == 0 else _NoWriter()
+
+
+class _NoWriter:
+    """What other processes than the first get: takes every call, writes nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
