@@ -19,7 +19,13 @@ def usage() -> str:
     """The help text: what verbs there are."""
     lines = [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(
-        ["usage: python -m signs_lightning VERB [options]", "", *lines, "", "Each verb explains its options with --help."]
+        [
+            "usage: python -m signs_lightning VERB [options]",
+            "",
+            *lines,
+            "",
+            "Each verb explains its options with --help.",
+        ]
     )
 
 

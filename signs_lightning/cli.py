@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 import signs_lightning.models  # noqa: F401  makes the models known by their bare names
+from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
 from signs_lightning.data.module import H5DataModule
-from signs_lightning.errors import InputError, nearest
+from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
 from signs_lightning.report.checkpoint import RunCheckpoint
@@ -36,7 +35,8 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*does not have many workers.*",
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",
-    r".*`training_step` returned `None`.*",
+    r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",  # figures are summed over processes already
+    r".*callbacks used to create the checkpoint need to be provided.*",
 )
 
 
@@ -44,9 +44,9 @@ class KeepConfig(SaveConfigCallback):
     """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        if stage == "fit" and trainer.log_dir is not None and trainer.is_global_zero:
-            self.parser.save(self.config, str(Path(trainer.log_dir) / "config.yaml"), skip_none=False, overwrite=True)
-
+        directory = trainer.log_dir  # asked by every process, because the first one tells the others
+        if stage == "fit" and directory is not None and trainer.is_global_zero:
+            self.parser.save(self.config, str(Path(directory) / "config.yaml"), skip_none=False, overwrite=True)
         # once, because the parser takes seconds over it
         self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
 
@@ -65,6 +65,7 @@ class CLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.checkpoint_path: Path | None = None
+        self.new_root = _value_of("--trainer.default_root_dir", args) is not None
         super().__init__(
             ImageClassifier,
             H5DataModule,
@@ -74,7 +75,7 @@ class CLI(LightningCLI):
             subclass_mode_model=True,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False}},
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, verb: {"exit_on_error": False}},
             args=[verb, *self._remembered(args)],
         )
 
@@ -99,13 +100,18 @@ class CLI(LightningCLI):
         return {self.verb: super().subcommands()[self.verb]}  # building one parser instead of four
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--name", type=str | None, default=None, help="Name of the run (default: the configuration's).")
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run (default: the configuration's)."
+        )
         if self.verb == "fit":
             parser.add_class_arguments(RunCheckpoint, "checkpoint", skip={"keep_best"}, instantiate=False)
         parser.set_defaults({"model": {"class_path": "SignsFunctional"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise InputError(one_sentence(str(error), self._subcommand_parsers[self.verb])) from error
 
     def _parse_ckpt_path(self) -> None:
         """The stock CLI merges a checkpoint's hyperparameters over explicit flags; ours came before them, in `_remembered`."""
@@ -126,7 +132,7 @@ class CLI(LightningCLI):
         self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
         config = self.config_init[self.verb]
         trainer = dict(config.trainer)
-        own = []
+        own: list[Callback] = []
         if trainer.get("enable_progress_bar") is not False:
             own.append(EpochProgress())
         if self.verb == "fit":
@@ -137,7 +143,9 @@ class CLI(LightningCLI):
             if trainer["logger"]:
                 own.append(RunFiles())
             if trainer.get("enable_checkpointing") is not False and trainer["logger"]:
-                own.append(RunCheckpoint(**vars(config.checkpoint), keep_best=not self.datamodule.validates_on_test_file))
+                own.append(
+                    RunCheckpoint(**vars(config.checkpoint), keep_best=not self.datamodule.validates_on_test_file)
+                )
             trainer["enable_model_summary"] = False
         else:
             trainer["logger"] = False
@@ -148,7 +156,7 @@ class CLI(LightningCLI):
         """A new run folder, or that of the checkpoint which is resumed, unless another root is named."""
         name = self.config[self.verb].name
         folder = run_folder(self.checkpoint_path) if self.checkpoint_path else None
-        if folder is not None and trainer.get("default_root_dir") is None:
+        if folder is not None and not self.new_root:
             return RunLogger(folder.parent.parent, folder.parent.name, folder.name)
         return RunLogger(Path(trainer.get("default_root_dir") or ".") / "lightning_logs", name)
 
@@ -200,13 +208,13 @@ def main(verb: str, args: list[str]) -> int:
     be_quiet()
     try:
         CLI(verb, args)
-    except ArgumentError as error:
-        raise InputError(_one_sentence(str(error))) from error
     except MisconfigurationException as error:
         raise InputError(str(error).strip()) from error
     except RuntimeError as error:
         if "Error(s) in loading state_dict" in str(error):
-            raise InputError("The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own.") from error
+            raise InputError(
+                "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
+            ) from error
         raise
     return 0
 
@@ -245,8 +253,4 @@ def _without(flag: str, args: list[str]) -> list[str]:
 
 def _snake(name: str) -> str:
     """SignsResNet50 → signs_resnet50"""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def _one_sentence(message: str) -> str:
-    return message
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name.replace("ResNet", "Resnet")).lower()

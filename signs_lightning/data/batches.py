@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from signs_lightning.data.h5 import ImageSet
 
-IN_MEMORY_BYTES = 256 * 2**20  # a compressed or chunked file up to this size is unpacked once instead of for every batch
+IN_MEMORY_BYTES = (
+    256 * 2**20
+)  # a compressed or chunked file up to this size is unpacked once instead of for every batch
 FILLER = -1  # index, and label, of an image that only fills a share up and that nobody counts
 
 
@@ -126,7 +128,9 @@ class EpochSampler(DistributedSampler):
         exact: fill shares up with `FILLER` instead of repeated images, for validation and test.
     """
 
-    def __init__(self, size: int, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1, exact: bool = False) -> None:
+    def __init__(
+        self, size: int, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1, exact: bool = False
+    ) -> None:
         super().__init__(range(size), world_size, rank, shuffle, seed)  # type: ignore[arg-type]
         self.exact = exact
         self.start = 0  # images of this share that a resumed epoch has already seen

@@ -76,7 +76,9 @@ def check_file(
         images_key, labels_key, classes_key = _find_keys(path, file, datasets, images_key, labels_key, classes_key)
         for key in filter(None, (images_key, labels_key, classes_key)):
             if datasets[key].is_virtual or datasets[key].external:
-                raise InputError(f"'{key}' in {path} keeps its data in other files, which are not followed. Copy it into one file.")
+                raise InputError(
+                    f"'{key}' in {path} keeps its data in other files, which are not followed. Copy it into one file."
+                )
         try:
             classes = None if classes_key is None else datasets[classes_key][()]
             return _check(
@@ -134,7 +136,9 @@ def _find_keys(
 ) -> tuple[str, str, str | None]:
     for option, key in (("images_key", images_key), ("labels_key", labels_key), ("classes_key", classes_key)):
         if key is not None and key not in datasets:
-            raise InputError(f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}.{nearest(key, datasets)}")
+            raise InputError(
+                f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}.{nearest(key, datasets)}"
+            )
     if images_key is None:
         images_key = _one(path, datasets, [k for k in datasets if _means(k, IMAGE_KEYS, "x")], "images")
     if labels_key is None:
@@ -166,9 +170,13 @@ def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], w
         return candidates[0]
     option = f"--data.{what}_key"
     if not datasets:
-        raise InputError(f"{path} holds no dataset at all; expected images and labels such as 'train_set_x' and 'train_set_y'.")
+        raise InputError(
+            f"{path} holds no dataset at all; expected images and labels such as 'train_set_x' and 'train_set_y'."
+        )
     if candidates:
-        raise InputError(f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one with `{option}`.")
+        raise InputError(
+            f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one with `{option}`."
+        )
     wanted = {"images": "train_set_x", "labels": "train_set_y"}[what]
     raise InputError(
         f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has {_list(datasets)}."
@@ -248,7 +256,9 @@ def _labels(
         if len(shape) in (1, 2) and 0 not in shape:
             found = max(shape) if 1 in shape or len(shape) == 1 else shape[0]
             raise InputError(f"{where} has {found:,} labels for {count:,} images, expected one for each.")
-        raise InputError(f"{where} has shape {text}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K).")
+        raise InputError(
+            f"{where} has shape {text}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K)."
+        )
     values = np.asarray(labels[()])
     if values.dtype.kind not in "iufb":
         raise InputError(f"{where} holds values of type {values.dtype}, expected class numbers 0, 1, 2, …")
@@ -288,11 +298,15 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
             raise InputError(f"{where} holds NaN or infinite values, expected 0..255 or 0..1.")
         low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low < 0 or high > 255:
-        raise InputError(f"{where} holds values from {low:g} to {high:g}, expected 0..255" + (" or 0..1." if kind == "f" else "."))
+        raise InputError(
+            f"{where} holds values from {low:g} to {high:g}, expected 0..255" + (" or 0..1." if kind == "f" else ".")
+        )
     if kind != "f":
         return False, ""
     if high <= 1:
         return True, f"{where}: {images.dtype} images in 0..1 (largest value {high:g}), rounded to 8 bits."
     if high < 2:
-        raise InputError(f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or rescale them.")
+        raise InputError(
+            f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or rescale them."
+        )
     return False, f"{where}: {images.dtype} images in 0..255 (largest value {high:g}), rounded to 8 bits."

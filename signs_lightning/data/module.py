@@ -79,6 +79,20 @@ class H5DataModule(L.LightningDataModule):
             raise InputError(f"val_fraction is {val_fraction:g}, expected a share between 0 and 1 (exclusive).")
         if val_fraction is not None and val_file is not None:
             raise InputError("val_file and val_fraction are both given. Drop one of them.")
+        self._settings: dict[str, Any] = {  # plain values, for checkpoints; arrays stay out
+            "train_file": _plain(train_file),
+            "val_file": _plain(val_file),
+            "test_file": _plain(test_file),
+            "val_fraction": val_fraction,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "num_workers": num_workers,
+            "image_size": list(image_size) if isinstance(image_size, tuple | list) else image_size,
+            "images_key": images_key,
+            "labels_key": labels_key,
+            "classes_key": classes_key,
+            "drawn": drawn,
+        }
         self.files: dict[Role, Any] = {"train": train_file, "val": val_file, "test": test_file}
         self.keys = {"images_key": images_key, "labels_key": labels_key, "classes_key": classes_key}
         self.val_fraction = val_fraction
@@ -99,7 +113,9 @@ class H5DataModule(L.LightningDataModule):
     @property
     def class_names(self) -> list[str] | None:
         """The K names where a file lists them, else None."""
-        return next((shard.class_names for shards in self._sets.values() for shard in shards if shard.class_names), None)
+        return next(
+            (shard.class_names for shards in self._sets.values() for shard in shards if shard.class_names), None
+        )
 
     @property
     def num_classes(self) -> int:
@@ -169,7 +185,9 @@ class H5DataModule(L.LightningDataModule):
             self._datasets["train"] = H5Images(train)
         if files[role] is None:
             if train is None:
-                raise InputError("There is nothing to validate on. Name a file with --data.val_file or --data.test_file.")
+                raise InputError(
+                    "There is nothing to validate on. Name a file with --data.val_file or --data.test_file."
+                )
             return  # training without validation
         self._sets[role] = self._check(files, role)
         self._datasets["val"] = H5Images(self._sets[role])
@@ -191,7 +209,9 @@ class H5DataModule(L.LightningDataModule):
         value = files[role]
         if isinstance(value, Sequence) and len(value) == 2 and all(hasattr(part, "shape") for part in value):
             return [check_arrays(*value)]
-        paths = [path for pattern in ([value] if isinstance(value, str | Path) else value) for path in _expand(str(pattern))]
+        paths = [
+            path for pattern in ([value] if isinstance(value, str | Path) else value) for path in _expand(str(pattern))
+        ]
         return [check_file(path, **self.keys) for path in paths]
 
     def _agree(self) -> None:
@@ -211,7 +231,22 @@ class H5DataModule(L.LightningDataModule):
                     "Files of one run must agree."
                 )
             if names and shard.labels.max() >= len(names):
-                raise InputError(f"{shard.name} holds the label {shard.labels.max()}, but there are {len(names)} classes.")
+                raise InputError(
+                    f"{shard.name} holds the label {shard.labels.max()}, but there are {len(names)} classes."
+                )
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings as plain values, with the seed of order and split."""
+        return {**self._settings, "seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the seed from a checkpoint, so that a resumed run or a later `validate` splits as the first one did."""
+        if self.seed != state_dict["seed"]:
+            self.seed = state_dict["seed"]
+            if self._stage is not None and self.val_fraction is not None:
+                self._set_up_validation(self.files)
 
     # ------------------------------------------------------------------ batches
 
@@ -258,6 +293,15 @@ class H5DataModule(L.LightningDataModule):
 @rank_zero_only
 def _say(message: str) -> None:
     print(message, flush=True)
+
+
+def _plain(files: Any) -> Any:
+    """Paths as strings; None for arrays."""
+    if isinstance(files, str | Path):
+        return str(files)
+    return (
+        [str(f) for f in files] if isinstance(files, list) and all(isinstance(f, str | Path) for f in files) else None
+    )
 
 
 def _size(shard: ImageSet) -> str:

@@ -71,7 +71,9 @@ class ImageClassifier(L.LightningModule):
         # Objects stay out: what a checkpoint remembers is primitive, so that it loads without running code.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "loss", "metrics"])
         if class_weights is not None and loss is not None:
-            raise InputError("class_weights and loss are both given. Put the weights into the loss, or drop one of them.")
+            raise InputError(
+                "class_weights and loss are both given. Put the weights into the loss, or drop one of them."
+            )
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.loss = loss
@@ -111,7 +113,9 @@ class ImageClassifier(L.LightningModule):
             )
         weights = self.hparams.get("class_weights")
         if weights is not None and len(weights) != self.num_classes:
-            raise InputError(f"class_weights has {len(weights)} values, expected one for each of {self.num_classes} classes.")
+            raise InputError(
+                f"class_weights has {len(weights)} values, expected one for each of {self.num_classes} classes."
+            )
         self.register_buffer("_class_weights", None if weights is None else torch.tensor(weights), persistent=False)
         self.network = self.build()
         self.train_totals, self.val_totals, self.test_totals = EpochTotals(), EpochTotals(), EpochTotals()
@@ -140,7 +144,9 @@ class ImageClassifier(L.LightningModule):
         if given["image_size"] is not None and tuple(given["image_size"]) != tuple(image_size):
             (h, w, c), (height, width, channels) = given["image_size"], image_size
             if c != channels:
-                raise InputError(f"The model takes images of {c} channels, the data have {channels}. Train a new model on them.")
+                raise InputError(
+                    f"The model takes images of {c} channels, the data have {channels}. Train a new model on them."
+                )
             raise InputError(
                 f"The model takes {h}×{w} images, the data have {height}×{width}. "
                 f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
@@ -153,7 +159,9 @@ class ImageClassifier(L.LightningModule):
             try:
                 self._build()
             except RuntimeError as error:
-                raise InputError(f"{name} cannot take images of {image_size[0]}×{image_size[1]} pixels: {error}") from error
+                raise InputError(
+                    f"{name} cannot take images of {image_size[0]}×{image_size[1]} pixels: {error}"
+                ) from error
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         # Weights fix the shape: data of another one are refused from here on instead of replacing the network.
@@ -244,7 +252,9 @@ class ImageClassifier(L.LightningModule):
     def _evaluation_step(self, batch: Batch, totals: EpochTotals, metrics: MetricCollection) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(self.preprocess(images))
-        if self.trainer.world_size > 1:  # shares are filled up to equal length with images labelled -1, which nobody counts
+        if (
+            self.trainer.world_size > 1
+        ):  # shares are filled up to equal length with images labelled -1, which nobody counts
             logits, labels = logits[labels >= 0], labels[labels >= 0]
         predicted = self.predicted_classes(logits)
         totals.update(self.compute_loss(logits, labels), predicted, labels)

@@ -103,7 +103,9 @@ class SignsResNet50(ImageClassifier):
             filters, stride = first * 2**stage, 1 if stage == 0 else 2
             blocks = [Bottleneck(in_channels, filters, stride, projection=True, momentum=momentum)]
             in_channels = 4 * filters
-            blocks += [Bottleneck(in_channels, filters, 1, projection=False, momentum=momentum) for _ in range(identities)]
+            blocks += [
+                Bottleneck(in_channels, filters, 1, projection=False, momentum=momentum) for _ in range(identities)
+            ]
             layers[f"stage{stage + 2}"] = nn.Sequential(*blocks)  # … (N, 1024, 4, 4), (N, 2048, 2, 2)
         rows, columns = _rows_after_stages(height), _rows_after_stages(width)
         if rows < 2 or columns < 2:

@@ -77,6 +77,16 @@ class RunCheckpoint(Checkpoint):
             self.best_model_path = str(last.with_name("best.ckpt"))
         trainer.strategy.barrier("checkpoint saved")
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if trainer.is_global_zero:
+            for name in ("last.writing", "best.writing"):
+                (self.directory / name).unlink(missing_ok=True)
+            if isinstance(exception, KeyboardInterrupt) and (self.directory / "last.ckpt").is_file():
+                print(
+                    f"Interrupted. Go on with: python -m signs_lightning fit --ckpt_path {self.directory.parent}",
+                    flush=True,
+                )
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on choosing: the best value so far and its epoch."""
         return {"best_value": self.best_value, "best_epoch": self.best_epoch}

@@ -57,30 +57,37 @@ def draw_curves(rows: Rows, path: Path, title: str) -> None:
 class RunFiles(L.Callback):
     """Writes history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics."""
 
-    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    directory: Path | None = None  # where to write; None on all processes but the first
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        directory = trainer.log_dir  # asked by every process, because the first one tells the others
+        if directory is not None and trainer.is_global_zero and not trainer.fast_dev_run:
+            self.directory = Path(directory)
+
+    def _write(self, pl_module: L.LightningModule) -> None:
         rows = getattr(pl_module, "history", [])
-        if trainer.is_global_zero and trainer.log_dir and rows and not trainer.fast_dev_run:
-            write_history(rows, Path(trainer.log_dir) / "history.csv")
+        if self.directory is not None and rows:
+            write_history(rows, self.directory / "history.csv")
 
     # The last epoch's row exists once the model's own `on_train_epoch_end` has run, which comes after a callback's. Its
     # checkpoint holds the row by then, so a run killed in between loses nothing.
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._write(trainer, pl_module)
+        self._write(pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._write(trainer, pl_module)
+        self._write(pl_module)
         rows = getattr(pl_module, "history", [])
-        if not (trainer.is_global_zero and trainer.log_dir and rows) or trainer.fast_dev_run:
+        if self.directory is None or not rows:
             return
-        directory = Path(trainer.log_dir)
-        draw_curves(rows, directory / "curves.png", f"{type(pl_module).__name__}, {directory.parent.name}/{directory.name}")
+        run = f"{self.directory.parent.name}/{self.directory.name}"
+        draw_curves(rows, self.directory / "curves.png", f"{type(pl_module).__name__}, {run}")
         for logger in trainer.loggers:
             if hasattr(logger, "log_final"):
                 final = {f"final/{key}": float(value) for key, value in rows[-1].items() if key != "epoch"}
                 logger.log_final({key: value for key, value in pl_module.hparams.items() if value is not None}, final)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run or trainer.current_epoch > 0:
+        if self.directory is None or trainer.current_epoch > 0:
             return
         data = getattr(trainer, "datamodule", None)
         for logger in trainer.loggers:

@@ -58,7 +58,9 @@ class EpochProgress(ProgressBar):
         self._progress.reset(self._task, total=batches, description=f"epoch {trainer.current_epoch + 1}/{epochs}")
         self._progress.update(self._task, figures=self._figures(pl_module))
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if self._progress is not None and time.monotonic() - self._drawn > REFRESH_SECONDS:
             self._progress.update(self._task, completed=batch_idx + 1, refresh=True)
             self._drawn = time.monotonic()
@@ -88,5 +90,7 @@ class EpochProgress(ProgressBar):
         width = len(str(epochs))
         print_line = self._progress.console.print if self._progress else self.console.print
         print_line(
-            f"epoch {epoch:>{width}}/{epochs}  {seconds:6.2f} s  {self._figures(pl_module)}", soft_wrap=True, highlight=False
+            f"epoch {epoch:>{width}}/{epochs}  {seconds:6.2f} s  {self._figures(pl_module)}",
+            soft_wrap=True,
+            highlight=False,
         )

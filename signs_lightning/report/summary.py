@@ -28,7 +28,10 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
     averages = sum(
-        buffer.numel() for m in module.modules() if isinstance(m, nn.modules.batchnorm._NormBase) for buffer in m.buffers(False)
+        buffer.numel()
+        for m in module.modules()
+        if isinstance(m, nn.modules.batchnorm._NormBase)
+        for buffer in m.buffers(False)
         if buffer.is_floating_point()
     )
     return trainable + frozen + averages, trainable
@@ -66,7 +69,10 @@ def print_summary(model: ImageClassifier, console: Console | None = None) -> Non
     """Prints the table and the totals, as Keras's `model.summary()` does."""
     console = console or Console()
     height, width, channels = model.image_size
-    table = Table(title=f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes", title_justify="left")
+    table = Table(
+        title=f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes",
+        title_justify="left",
+    )
     table.add_column("layer")
     table.add_column("type")
     table.add_column("output shape", justify="right")

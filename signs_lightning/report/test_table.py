@@ -16,6 +16,12 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
     for column in ("precision", "recall", "F1", "images"):
         table.add_column(column, justify="right")
     for row in evaluation.per_class():
-        table.add_row(str(row["class"]), f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['f1']:.3f}", f"{row['images']:,}")
+        table.add_row(
+            str(row["class"]),
+            f"{row['precision']:.3f}",
+            f"{row['recall']:.3f}",
+            f"{row['f1']:.3f}",
+            f"{row['images']:,}",
+        )
     console.print(table)
     console.print(f"test {evaluation}", soft_wrap=True, highlight=False, markup=False)

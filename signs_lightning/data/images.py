@@ -1,0 +1,85 @@
+"""Loose image files → model input."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from signs_lightning.errors import InputError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+STANDARD_INPUT = "-"
+
+
+class UnreadableImage(ValueError):
+    """One picture cannot be read; the message says why, and the others go on."""
+
+
+def find_images(arguments: list[str]) -> list[str]:
+    """Files, folders (all pictures below them), patterns and `-` (standard input) → paths, in order, without repetition.
+
+    Raises:
+        InputError: an argument names nothing.
+    """
+    found: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument == STANDARD_INPUT or path.is_file():
+            found.append(argument)
+        elif path.is_dir():
+            inside = sorted(
+                str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("._")
+            )
+            if not inside:
+                raise InputError(f"{argument} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
+            found += inside
+        elif glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):
+            found += [match for match in matches if os.path.isfile(match)]
+        else:
+            raise InputError(f"No such picture or folder: {argument}. Check the path.")
+    return list(dict.fromkeys(found))
+
+
+def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
+    """One picture as the model takes it.
+
+    It is turned as its EXIF orientation says, transparency becomes white, and the largest part of the model's aspect ratio is cut out
+    of the middle and scaled.
+
+    Args:
+        path: of the file, or `-` for standard input.
+        image_size: height, width (pixels) and channels of the model, 1 (grey) or 3 (RGB).
+
+    Returns:
+        uint8 (H, W, C) in 0..255.
+
+    Raises:
+        UnreadableImage: it is not a picture, is damaged, or unpacks to more pixels than Pillow allows.
+    """
+    height, width, channels = image_size
+    source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(source) as picture:
+                picture = ImageOps.exif_transpose(picture)
+                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                    picture = picture.convert("RGBA")
+                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+                picture = picture.convert("L" if channels == 1 else "RGB")
+                picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("not a picture in any format that Pillow knows") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage("it unpacks to too many pixels") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UnreadableImage(f"damaged ({error})") from error
+    return np.asarray(picture).reshape(height, width, channels)
