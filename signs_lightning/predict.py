@@ -79,7 +79,7 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def _of_pictures(model, arguments: list[str], batch_size: int, unreadable: list[str]) -> Iterator[Prediction]:  # type: ignore[no-untyped-def]
-    from signs_lightning.data.images import UnreadableImage, find_images, read_image
+    from signs_lightning.data.images import UnreadableImageError, find_images, read_image
 
     paths = find_images(arguments)
     for start in range(0, len(paths), batch_size):
@@ -88,7 +88,7 @@ def _of_pictures(model, arguments: list[str], batch_size: int, unreadable: list[
             try:
                 images.append(read_image(path, model.image_size))
                 names.append(path)
-            except UnreadableImage as error:
+            except UnreadableImageError as error:
                 unreadable.append(f"{path}: {error}; skipped.")
         if images:
             rows = model.predict(np.stack(images), batch_size).numpy()

@@ -19,7 +19,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 STANDARD_INPUT = "-"
 
 
-class UnreadableImage(ValueError):
+class UnreadableImageError(ValueError):
     """One picture cannot be read; the message says why, and the others go on."""
 
 
@@ -62,7 +62,7 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
         uint8 (H, W, C) in 0..255.
 
     Raises:
-        UnreadableImage: it is not a picture, is damaged, or unpacks to more pixels than Pillow allows.
+        UnreadableImageError: it is not a picture, is damaged, or unpacks to more pixels than Pillow allows.
     """
     height, width, channels = image_size
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
@@ -77,9 +77,9 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
                 picture = picture.convert("L" if channels == 1 else "RGB")
                 picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     except UnidentifiedImageError as error:
-        raise UnreadableImage("not a picture in any format that Pillow knows") from error
+        raise UnreadableImageError("not a picture in any format that Pillow knows") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImage("it unpacks to too many pixels") from error
+        raise UnreadableImageError("it unpacks to too many pixels") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UnreadableImage(f"damaged ({error})") from error
+        raise UnreadableImageError(f"damaged ({error})") from error
     return np.asarray(picture).reshape(height, width, channels)

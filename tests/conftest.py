@@ -1,0 +1,76 @@
+"""What all tests share: small drawn data, the command line in this process, and the reference data where it is at hand."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # an independent implementation; read when keras is first imported
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real images and runs of real Keras, which lie beside the checkout where there are any."""
+    if not (SHARED / "keras_reference").is_dir():
+        pytest.skip("the reference data (../shared) are not at hand")
+    return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawn_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn data of the tests stay out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["SIGNS_LIGHTNING_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_signs(drawn_cache: Path) -> tuple[Path, Path]:
+    """60 training and 12 test images of drawn hands, six classes."""
+    from signs_lightning import DrawnSigns
+
+    return DrawnSigns(train_size=60, test_size=12).files(drawn_cache)
+
+
+@pytest.fixture(scope="session")
+def small_smiles(drawn_cache: Path) -> tuple[Path, Path]:
+    """40 training and 12 test images of drawn faces, two classes."""
+    from signs_lightning import DrawnSmiles
+
+    return DrawnSmiles(train_size=40, test_size=12).files(drawn_cache)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command came to: exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Finished]:
+    """Runs `python -m signs_lightning ARGS` in this process, in an empty folder."""
+    from signs_lightning.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*args: object) -> Finished:
+        capfd.readouterr()
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        return Finished(code, *capfd.readouterr())
+
+    return run

@@ -1,0 +1,217 @@
+"""The main job from the command line: fit, what a run leaves, and that a run folder alone is enough afterwards."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+import yaml
+
+import signs_lightning
+
+K_OF_N = re.compile(r"(\d+/\d+) = ")
+
+
+def fit(cli, files, *args):
+    """A short fit of the functional model."""
+    train, test = files
+    done = cli("fit", "--data.train_file", train, "--data.test_file", test, "--trainer.max_epochs", 2, *args)
+    assert done.code == 0, done.err
+    return done
+
+
+@pytest.fixture
+def run(cli, small_signs):
+    """A run folder of two epochs, relative to the working directory."""
+    fit(cli, small_signs, "--name", "first")
+    return Path("lightning_logs/first/version_0")
+
+
+def test_a_run_leaves_everything(cli, small_signs):
+    """The documented files are there, the screen says where, and it says nothing else."""
+    done = fit(cli, small_signs)
+    folder = Path("lightning_logs/signs_functional/version_0")
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml", "checkpoints", "history.csv", "curves.png", "train", "validation",
+    }  # fmt: skip
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]  # the test file chooses nothing
+    assert done.out.count("Validation is the test file") == 1
+    for name in ("last.ckpt", "curves.png", f"tensorboard --logdir {folder}", "1,310"):
+        assert name in done.out
+    assert done.err == ""
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+
+
+def test_best_checkpoint_where_validation_is_not_the_test_file(cli, small_signs):
+    """best.ckpt holds the epoch with the smallest validation loss, and is what `test` takes from the folder."""
+    fit(cli, small_signs, "--data.val_fraction", 0.25, "--trainer.max_epochs", 4, "--model.lr", 0.1)
+    folder = Path("lightning_logs/signs_functional/version_0")
+    with (folder / "history.csv").open() as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    best = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+    assert best["epoch"] == losses.index(min(losses))
+
+
+def test_test_gives_what_fit_printed(cli, small_signs):
+    """`test` in another process, from the checkpoint and a file, finds the k/n that the fit printed at its end."""
+    done = fit(cli, small_signs, "--data.batch_size", 7)
+    printed = K_OF_N.search(done.out.splitlines()[-4])
+    checkpoint = "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt"
+    command = [sys.executable, "-m", "signs_lightning", "test", "--ckpt_path", checkpoint]
+    for more in ([], ["--data.test_file", str(small_signs[1])]):
+        other = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
+        assert K_OF_N.search(other.stdout.splitlines()[-1])[1] == printed[1]
+        assert other.stderr == ""
+    assert len(list(Path("lightning_logs/signs_functional").iterdir())) == 1  # a test leaves no run folder
+
+
+def test_verbs_agree_on_a_run_folder(cli, run):
+    """test, validate and predict need the run folder alone, and count the same images right."""
+    found = [K_OF_N.search(cli(verb, "--ckpt_path", run).out.replace("\n", " "))[1] for verb in ("test", "validate", "predict")]
+    assert len(set(found)) == 1
+    with open("predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    correct = sum(row["label"] == row["class"] for row in rows)
+    assert f"{correct}/{len(rows)}" == found[0]
+    for row in rows:
+        assert sum(float(value) for key, value in row.items() if key.startswith("p(")) == pytest.approx(1, abs=1e-6)
+
+
+def test_config_runs_again_as_it_is(cli, run):
+    """config.yaml of a run gives the same history once more."""
+    assert cli("fit", "--config", run / "config.yaml").code == 0
+    assert (run.parent / "version_1/history.csv").read_text() == (run / "history.csv").read_text()
+
+
+def test_flags_beat_what_the_checkpoint_remembers(cli, run):
+    """A learning rate given with --ckpt_path is the optimizer's at the first resumed step, and config.yaml's."""
+    done = cli("fit", "--ckpt_path", run, "--model.lr", 0.0123, "--trainer.max_epochs", 3)
+    assert done.code == 0, done.err
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert state["epoch"] == 2
+    assert [group["lr"] for group in state["optimizer_states"][0]["param_groups"]] == [0.0123]
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["lr"] == 0.0123
+    assert [path.name for path in run.parent.iterdir()] == ["version_0"]  # it went on in its folder
+
+
+def test_resume_under_another_root_copies_the_history(cli, run):
+    """With an explicit root a resumed run makes a new folder, whose history begins with the old one."""
+    before = (run / "history.csv").read_text()
+    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, "--trainer.default_root_dir", "other").code == 0
+    after = Path("other/lightning_logs/first/version_0/history.csv").read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == 4
+    assert (run / "history.csv").read_text() == before
+
+
+def test_a_folder_without_checkpoint_starts_anew(cli, run):
+    """`fit` on a run folder that has no checkpoint yet says so and begins."""
+    (run / "checkpoints/last.ckpt").unlink()
+    done = cli("fit", "--ckpt_path", run)
+    assert done.code == 0, done.err
+    assert "has no checkpoint yet: the run starts anew" in done.out
+
+
+def test_checkpoint_is_primitive_and_complete(run):
+    """The checkpoint loads with weights_only=True and rebuilds the model in Python."""
+    path = run / "checkpoints/last.ckpt"
+    plain = (str, int, float, bool, type(None), torch.Tensor)
+
+    def check(value):
+        if isinstance(value, dict):
+            for part in value.values():
+                check(part)
+        elif isinstance(value, list | tuple):
+            for part in value:
+                check(part)
+        else:
+            assert isinstance(value, plain), type(value)
+
+    check(torch.load(path, weights_only=True))
+    model = signs_lightning.SignsFunctional.load_from_checkpoint(path, weights_only=True)
+    assert model.num_classes == 6
+    assert len(model.history) == 2
+
+
+def test_any_optimizer_scheduler_loss_and_metric_by_configuration(cli, small_signs):
+    """What the configuration names reaches the run."""
+    settings = {
+        "model": {
+            "class_path": "SignsFunctional",
+            "init_args": {
+                "lr": 0.05,
+                "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}},
+                "lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 1, "gamma": 0.1}},
+                "loss": {"class_path": "torch.nn.CrossEntropyLoss", "init_args": {"label_smoothing": 0.1}},
+                "metrics": [{"class_path": "torchmetrics.classification.MulticlassF1Score", "init_args": {"num_classes": 6}}],
+            },
+        }
+    }  # fmt: skip
+    Path("mine.yaml").write_text(yaml.safe_dump(settings))
+    fit(cli, small_signs, "--config", "mine.yaml")
+    folder = Path("lightning_logs/mine/version_0")
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    group = state["optimizer_states"][0]["param_groups"][0]
+    assert group["momentum"] == 0.9
+    assert group["lr"] == pytest.approx(0.05 * 0.1**2)
+    assert "val_MulticlassF1Score" in (folder / "history.csv").read_text().splitlines()[0]
+    assert cli("test", "--ckpt_path", folder).code == 0
+
+
+@pytest.mark.parametrize("model", ["HappySequential", "SignsFunctional", "SignsResNet50"])
+def test_three_models_on_two_classes(cli, small_smiles, model):
+    """Each model trains on two-class data by its bare name; its loss falls."""
+    train, test = small_smiles
+    width = ["--model.width", 8] if model == "SignsResNet50" else []
+    done = cli(
+        "fit", "--model", model, *width, "--data.train_file", train, "--data.test_file", test,
+        "--data.batch_size", 10, "--trainer.max_epochs", 4,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    history = next(Path("lightning_logs").glob("*/version_0/history.csv"))
+    with history.open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0]
+
+
+def test_image_size_resizes(cli, small_signs, tmp_path):
+    """Data of 64×64 through a model of 32×32; a file of another size needs --data.image_size and says so."""
+    fit(cli, small_signs, "--data.image_size", 32, "--name", "small")
+    run = "lightning_logs/small/version_0"
+    assert cli("test", "--ckpt_path", run).code == 0
+    with h5py.File(small_signs[1]) as old, h5py.File("wide.h5", "w") as new:
+        new["test_set_x"] = old["test_set_x"][:, :, ::2]
+        new["test_set_y"] = old["test_set_y"][()]
+    fit(cli, small_signs, "--name", "plain")
+    refused = cli("test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5")
+    assert refused.code == 2
+    assert "Add `--data.image_size 64`" in refused.err
+    again = cli("test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5", "--data.image_size", 64)
+    assert again.code == 0, again.err
+
+
+def test_help_needs_no_torch():
+    """The table of verbs is printed without importing torch."""
+    code = (
+        "import sys; from signs_lightning.__main__ import main; main(['--help']);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'numpy')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in ("fit", "validate", "test", "predict"))
+
+
+def test_fast_dev_run_leaves_nothing(cli, small_signs):
+    """`--trainer.fast_dev_run true` runs one batch and writes no run folder."""
+    done = fit(cli, small_signs, "--trainer.fast_dev_run", "true")
+    assert "1,310" in done.out
+    assert not Path("lightning_logs").exists()

@@ -1,0 +1,31 @@
+"""Every configuration in the repository trains for an epoch on drawn data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+OVERLAYS = {"gpu.yaml", "ddp.yaml", "bf16.yaml"}
+ON_CPU = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
+
+
+def test_overlays_are_there():
+    assert {path.name for path in CONFIGS.glob("*.yaml")} >= OVERLAYS
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_config_trains(cli, path, small_signs, small_smiles):
+    """One epoch of two batches; an overlay is laid over the functional model, on one CPU process."""
+    config = yaml.safe_load(path.read_text())
+    assert path.read_text().startswith("# python -m signs_lightning fit --config configs/")
+    train, test = small_smiles if (config.get("data") or {}).get("drawn") == "DrawnSmiles" else small_signs
+    base = ["--config", CONFIGS / "signs_functional.yaml"] if path.name in OVERLAYS else []
+    done = cli(
+        "fit", *base, "--config", path, "--data.train_file", train, "--data.test_file", test, "--data.batch_size", 8,
+        "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, *ON_CPU,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "validation accuracy" in done.out
