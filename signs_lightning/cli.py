@@ -172,7 +172,7 @@ class CLI(LightningCLI):
         history, folder = self.model.history, self.trainer.log_dir
         if not self.trainer.is_global_zero or not history:
             return
-        checkpoint = next((c for c in self.trainer.callbacks if isinstance(c, RunCheckpoint)), None)
+        checkpoint = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
         row, which = history[-1], "last epoch"
         if checkpoint is not None and checkpoint.keep_best and checkpoint.best_epoch is not None:
             row = next(r for r in history if r["epoch"] == checkpoint.best_epoch)

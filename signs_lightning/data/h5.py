@@ -6,8 +6,7 @@ Links and datasets that lead out of the file are never followed.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.impostors import what_it_is
+from signs_lightning.data.impostors import no_such_file, what_it_is
 from signs_lightning.errors import InputError, nearest
 
 IMAGE_KEYS = ("x", "images", "image", "data", "features")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target")
 CLASS_KEYS = ("list_classes", "classes", "class_names", "label_names")
+MOST_LISTED = 12  # keys named in a message
 SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
 
 
@@ -71,8 +71,6 @@ def check_file(
     path = Path(path)
     with open_hdf5(path) as file:
         datasets = _datasets(file)
-        if not datasets and ("model_weights" in file or "layers" in file or "layer_names" in file.attrs):
-            raise InputError(f"{path} holds a Keras model, not images.")
         images_key, labels_key, classes_key = _find_keys(path, file, datasets, images_key, labels_key, classes_key)
         for key in filter(None, (images_key, labels_key, classes_key)):
             if datasets[key].is_virtual or datasets[key].external:
@@ -98,10 +96,11 @@ def check_arrays(images: Any, labels: Any) -> ImageSet:
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Opens an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
     if not path.exists():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-        hint = f" Did you mean {path.parent / near[0]}?" if near else " Check the path."
-        raise InputError(f"No such file: {path}.{hint}")
-    found = what_it_is(path)
+        raise InputError(no_such_file(path))
+    try:
+        found = what_it_is(path)
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read by this user. Change its permissions with `chmod`.") from error
     if found is not None:
         raise InputError(f"{path} is not an HDF5 file but {found}")
     try:
@@ -111,7 +110,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
             raise InputError(
                 f"{path} is a truncated HDF5 file ({path.stat().st_size:,} bytes): a download that broke off. Fetch it again."
             ) from error
-        raise InputError(f"{path} is an HDF5 file that cannot be opened: {error}.") from error
+        raise InputError(
+            f"{path} is a damaged HDF5 file, or one that is still being written ({path.stat().st_size:,} bytes). Fetch or write it again."
+        ) from error
     with file:
         yield file
 
@@ -140,7 +141,10 @@ def _find_keys(
                 f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}.{nearest(key, datasets)}"
             )
     if images_key is None:
-        images_key = _one(path, datasets, [k for k in datasets if _means(k, IMAGE_KEYS, "x")], "images")
+        candidates = [key for key in datasets if _means(key, IMAGE_KEYS, "x")]
+        if not candidates and ("model_weights" in file or "layers" in file or "layer_names" in file.attrs):
+            raise InputError(f"{path} holds a Keras model, not images. Name the file of images that it was trained on.")
+        images_key = _one(path, datasets, candidates, "images")
     if labels_key is None:
         partners = [key for key in datasets if _means(key, LABEL_KEYS, "y")]
         same = [key for key in partners if _stem(key) == _stem(images_key)]
@@ -178,14 +182,17 @@ def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], w
             f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one with `{option}`."
         )
     wanted = {"images": "train_set_x", "labels": "train_set_y"}[what]
+    near = nearest(wanted, datasets).removesuffix("?")
     raise InputError(
         f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has {_list(datasets)}."
-        f"{nearest(wanted, datasets)} Name it with `{option}`."
+        + (f"{near}? Name it" if near else " Name one")
+        + f" with `{option}`."
     )
 
 
-def _list(keys: Any) -> str:
-    return ", ".join(f"'{key}'" for key in keys)
+def _list(keys: Iterable[str]) -> str:
+    names = [f"'{key}'" for key in keys]
+    return ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else "")
 
 
 # ---------------------------------------------------------------------- contents
@@ -221,21 +228,30 @@ def _check(
     )
 
 
-def _image_shape(where: str, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    text = "×".join(map(str, shape)) or "a single value"
-    if len(shape) != 4:
-        hint = " Add an axis of length 1 for grey images." if len(shape) == 3 else ""
-        raise InputError(f"{where} has shape {text}, expected images (N, height, width, channels).{hint}")
+def _image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, int, int, int]:
+    if shape is None or len(shape) != 4:
+        hint = " Add an axis of length 1 for grey images." if shape and len(shape) == 3 else ""
+        raise InputError(f"{where} {_described(shape)}, expected images (N, height, width, channels).{hint}")
+    text = "×".join(map(str, shape))
     if shape[3] not in (1, 3):
         if shape[1] in (1, 3):
             raise InputError(
                 f"{where} has shape {text}: channels first (NCHW), expected channels last (NHWC). "
                 "Transpose it with `images.transpose(0, 2, 3, 1)` and write it again."
             )
-        raise InputError(f"{where} has images of {shape[3]} channels (shape {text}), expected 1 or 3.")
+        raise InputError(
+            f"{where} has images of {shape[3]} channels (shape {text}), expected 1 or 3. Convert them to grey or RGB."
+        )
     if 0 in shape:
         raise InputError(f"{where} holds zero images (shape {text}), expected at least one.")
     return shape[0], shape[1], shape[2], shape[3]
+
+
+def _described(shape: tuple[int, ...] | None) -> str:
+    """What a dataset has for a shape; None is HDF5's dataset without any value."""
+    if not shape:
+        return "is an empty dataset" if shape is None else "is a single value"
+    return f"has shape {'×'.join(map(str, shape))}"
 
 
 def _class_names(name: str, classes: Any) -> list[str]:
@@ -251,34 +267,38 @@ def _labels(
 ) -> tuple[int, np.ndarray]:
     """Number of classes that the labels themselves tell of, and the labels as int64 (N,)."""
     shape = labels.shape
-    text = "×".join(map(str, shape)) or "a single value"
-    if shape not in {(count,), (1, count), (count, 1)} and not (len(shape) == 2 and shape[0] == count):
-        if len(shape) in (1, 2) and 0 not in shape:
+    single = shape in {(count,), (1, count), (count, 1)}
+    if not single and not (shape and len(shape) == 2 and shape[0] == count):
+        if shape and len(shape) in (1, 2) and 0 not in shape:
             found = max(shape) if 1 in shape or len(shape) == 1 else shape[0]
             raise InputError(f"{where} has {found:,} labels for {count:,} images, expected one for each.")
         raise InputError(
-            f"{where} has shape {text}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K)."
+            f"{where} {_described(shape)}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K)."
         )
+    expected = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
     values = np.asarray(labels[()])
     if values.dtype.kind not in "iufb":
-        raise InputError(f"{where} holds values of type {values.dtype}, expected class numbers 0, 1, 2, …")
+        raise InputError(f"{where} holds values of type {values.dtype}, {expected}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise InputError(f"{where} holds NaN or infinite labels, expected class numbers 0, 1, 2, …")
-    if values.dtype.kind == "f" and (values != np.floor(values)).any():
-        bad = values[values != np.floor(values)].flat[0]
-        raise InputError(f"{where} holds the fractional label {bad:g}, expected class numbers 0, 1, 2, …")
-    if shape in {(count,), (1, count), (count, 1)}:
+        raise InputError(f"{where} holds NaN or infinite labels, {expected}")
+    if single:
         numbers, classes = values.reshape(count), 0
+        if values.dtype.kind == "f" and (fractional := numbers != np.floor(numbers)).any():
+            raise InputError(f"{where} holds the fractional label {numbers[fractional][0]:g}, {expected}")
     else:
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
-            raise InputError(f"{where} has shape {text} but is not one-hot: expected a single 1 in each row, else 0.")
+            raise InputError(
+                f"{where} {_described(shape)} but is not one-hot: expected a single 1 in each row, else 0. "
+                "Write class numbers instead, such as `labels.argmax(axis=1)`."
+            )
         numbers, classes = values.argmax(axis=1), shape[1]
     numbers = numbers.astype(np.int64)
     if numbers.min() < 0:
-        raise InputError(f"{where} holds the negative label {numbers.min()}, expected class numbers 0, 1, 2, …")
+        raise InputError(f"{where} holds the negative label {numbers.min()}, {expected}")
     if class_names and numbers.max() >= len(class_names):
         raise InputError(
-            f"{where} holds the label {numbers.max()}, but the file lists {len(class_names)} classes (0 to {len(class_names) - 1})."
+            f"{where} holds the label {numbers.max()}, but the file lists {len(class_names)} classes (0 to {len(class_names) - 1}). "
+            "Correct the label or the list."
         )
     return max(classes, int(numbers.max()) + 1), numbers
 
@@ -295,11 +315,11 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
     for start in range(0, len(images), step):
         block = images[start : start + step]
         if kind == "f" and not np.isfinite(block).all():
-            raise InputError(f"{where} holds NaN or infinite values, expected 0..255 or 0..1.")
+            raise InputError(f"{where} holds NaN or infinite values, expected 0..255 or 0..1. Replace them.")
         low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low < 0 or high > 255:
         raise InputError(
-            f"{where} holds values from {low:g} to {high:g}, expected 0..255" + (" or 0..1." if kind == "f" else ".")
+            f"{where} holds values from {low:g} to {high:g}, expected 0..255{' or 0..1' if kind == 'f' else ''}. Rescale them."
         )
     if kind != "f":
         return False, ""

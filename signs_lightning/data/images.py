@@ -69,8 +69,8 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as picture:
-                picture = ImageOps.exif_transpose(picture)
+            with Image.open(source) as opened:
+                picture: Image.Image = ImageOps.exif_transpose(opened)
                 if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
                     picture = picture.convert("RGBA")
                     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

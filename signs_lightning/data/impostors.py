@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import h5py
+
+
+def no_such_file(path: Path) -> str:
+    """The whole message, with the name in the same folder that is nearest."""
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+    hint = f"Did you mean {path.parent / near[0]}?" if near else "Check the path."
+    return f"No such file: {path}. {hint}"
 
 
 def what_it_is(path: Path) -> str | None:

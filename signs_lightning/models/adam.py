@@ -43,7 +43,7 @@ class KerasAdam(torch.optim.Adam):
             group["keras_eps"] = group["eps"]
             group["steps"] = 0  # kept here as well, because PyTorch's own count lives on the device
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         scheduled = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["steps"] += 1

@@ -53,6 +53,7 @@ class ImageClassifier(L.LightningModule):
     """
 
     binary: ClassVar[bool] = False  # one logit and a sigmoid instead of K and a softmax
+    _class_weights: Tensor | None
 
     def __init__(
         self,
@@ -169,7 +170,7 @@ class ImageClassifier(L.LightningModule):
         return super().load_state_dict(state_dict, strict, assign)
 
     def setup(self, stage: str) -> None:
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "image_shape"):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
 
@@ -280,6 +281,7 @@ class ImageClassifier(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         if seed := os.environ.get("PL_GLOBAL_SEED"):  # an epoch's random numbers depend on seed and epoch alone,
             torch.manual_seed(int(seed) * 1_000_003 + self.current_epoch)  # so a resumed run draws the same ones
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self) -> None:
         totals = self.train_totals.compute()

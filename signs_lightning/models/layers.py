@@ -16,7 +16,7 @@ from torch import Tensor, nn
 Pair = tuple[int, int]
 
 
-def pair(value: int | Pair) -> Pair:
+def pair(value: int | tuple[int, ...]) -> Pair:
     """`3` → `(3, 3)`; a pair stays as it is. Order: height, width."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 

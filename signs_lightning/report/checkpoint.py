@@ -39,9 +39,13 @@ class RunCheckpoint(Checkpoint):
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         step = trainer.global_step
-        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step:
+        # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its validation when it resumes.
+        last_batch = batch_idx + 1 >= trainer.num_training_batches
+        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step and not last_batch:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -55,7 +59,7 @@ class RunCheckpoint(Checkpoint):
         self._save(trainer, best=better and self.keep_best)
 
     def _save(self, trainer: L.Trainer, best: bool = False) -> None:
-        if trainer.fast_dev_run:
+        if getattr(trainer, "fast_dev_run", False):
             return
         self._saved_step = trainer.global_step
         last = self.directory / "last.ckpt"

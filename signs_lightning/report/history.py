@@ -6,8 +6,11 @@ import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+
+from signs_lightning.report.logger import RunLogger
 
 KERAS_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 Rows = Sequence[dict[str, float | int]]
@@ -61,7 +64,7 @@ class RunFiles(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir  # asked by every process, because the first one tells the others
-        if directory is not None and trainer.is_global_zero and not trainer.fast_dev_run:
+        if directory is not None and trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             self.directory = Path(directory)
 
     def _write(self, pl_module: L.LightningModule) -> None:
@@ -82,15 +85,15 @@ class RunFiles(L.Callback):
         run = f"{self.directory.parent.name}/{self.directory.name}"
         draw_curves(rows, self.directory / "curves.png", f"{type(pl_module).__name__}, {run}")
         for logger in trainer.loggers:
-            if hasattr(logger, "log_final"):
+            if isinstance(logger, RunLogger):
                 final = {f"final/{key}": float(value) for key, value in rows[-1].items() if key != "epoch"}
                 logger.log_final({key: value for key, value in pl_module.hparams.items() if value is not None}, final)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.directory is None or trainer.current_epoch > 0:
             return
-        data = getattr(trainer, "datamodule", None)
+        data: Any = getattr(trainer, "datamodule", None)
         for logger in trainer.loggers:
-            if hasattr(logger, "log_final") and hasattr(data, "images"):
+            if isinstance(logger, RunLogger) and hasattr(data, "images"):
                 images, _ = data.images("train", 16)
                 logger.experiment.add_images("first images", images, dataformats="NHWC")

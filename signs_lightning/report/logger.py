@@ -28,7 +28,7 @@ class RunLogger(TensorBoardLogger):
 
     def _get_next_version(self) -> int:
         number = super()._get_next_version()
-        while rank_zero_only.rank == 0:
+        while _is_first_process():
             try:
                 Path(self.root_dir, f"version_{number}").mkdir(parents=True)
                 break
@@ -75,9 +75,13 @@ class RunLogger(TensorBoardLogger):
         self._writers = {}
 
     @property
-    def experiment(self) -> SummaryWriter:  # type: ignore[override]
-        """The training part's writer, for `logger.experiment.add_image(…)` and the like."""
-        return self.writer("train") if rank_zero_only.rank == 0 else _NoWriter()
+    def experiment(self) -> Any:
+        """The training part's SummaryWriter, for `logger.experiment.add_image(…)` and the like."""
+        return self.writer("train") if _is_first_process() else _NoWriter()
+
+
+def _is_first_process() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 class _NoWriter:

@@ -57,7 +57,7 @@ def layer_table(model: ImageClassifier) -> list[LayerRow]:
     height, width, channels = model.image_size
     try:
         with torch.no_grad():
-            model(torch.zeros(1, channels, height, width, device=model.device, dtype=model.dtype))
+            model(torch.zeros(1, channels, height, width, device=model.device))
     finally:
         model.train(training)
         for handle in handles:
