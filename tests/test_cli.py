@@ -215,3 +215,24 @@ def test_fast_dev_run_leaves_nothing(cli, small_signs):
     done = fit(cli, small_signs, "--trainer.fast_dev_run", "true")
     assert "1,310" in done.out
     assert not Path("lightning_logs").exists()
+
+
+def test_checkpoint_of_a_notebook(cli, small_signs):
+    """A checkpoint that a plain Trainer wrote, without the command line, is enough for it; arrays are not replaced by drawn data."""
+    from lightning import Trainer
+
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(max_epochs=1, accelerator="cpu", **quiet)
+    trainer.fit(signs_lightning.SignsFunctional(), signs_lightning.H5DataModule(str(small_signs[0]), test_file=str(small_signs[1])))
+    trainer.save_checkpoint("file.ckpt")
+    done = cli("test", "--ckpt_path", "file.ckpt")
+    assert done.code == 0, done.err
+    assert "/12 = " in done.out
+    with h5py.File(small_signs[0]) as file:
+        arrays = file["train_set_x"][()], file["train_set_y"][()]
+    trainer.fit(signs_lightning.SignsFunctional(), signs_lightning.H5DataModule(arrays, test_file=arrays))
+    trainer.save_checkpoint("arrays.ckpt")
+    refused = cli("test", "--ckpt_path", "arrays.ckpt")
+    assert refused.code == 2
+    assert refused.err == "The model saw arrays, which are not at hand any more. Name a file with --data.test_file.\n"
+    assert cli("test", "--ckpt_path", "arrays.ckpt", "--data.test_file", small_signs[1]).code == 0

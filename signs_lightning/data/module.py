@@ -20,6 +20,7 @@ from signs_lightning.data.h5 import ImageSet, check_arrays, check_file
 from signs_lightning.errors import InputError
 
 Role = Literal["train", "val", "test"]
+ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
 
 
 class H5DataModule(L.LightningDataModule):
@@ -207,6 +208,8 @@ class H5DataModule(L.LightningDataModule):
 
     def _check(self, files: dict[Role, Any], role: Role) -> list[ImageSet]:
         value = files[role]
+        if isinstance(value, str) and value == ARRAYS:
+            raise InputError(f"The model saw arrays, which are not at hand any more. Name a file with --data.{role}_file.")
         if isinstance(value, Sequence) and len(value) == 2 and all(hasattr(part, "shape") for part in value):
             return [check_arrays(*value)]
         paths = [
@@ -296,12 +299,12 @@ def _say(message: str) -> None:
 
 
 def _plain(files: Any) -> Any:
-    """Paths as strings; None for arrays."""
-    if isinstance(files, str | Path):
-        return str(files)
-    return (
-        [str(f) for f in files] if isinstance(files, list) and all(isinstance(f, str | Path) for f in files) else None
-    )
+    """Paths as strings, arrays as `ARRAYS`."""
+    if files is None or isinstance(files, str | Path):
+        return files if files is None else str(files)
+    if isinstance(files, list) and all(isinstance(file, str | Path) for file in files):
+        return [str(file) for file in files]
+    return ARRAYS
 
 
 def _size(shard: ImageSet) -> str:
