@@ -83,6 +83,7 @@ class CLI(LightningCLI):
 
     def _remembered(self, args: list[str]) -> list[str]:
         """The arguments, after the configuration that a checkpoint among them remembers: explicit flags come later and win."""
+        args = [_packaged(before, arg) for before, arg in zip(["", *args], args, strict=False)]
         given = _value_of("--ckpt_path", args)
         if given is None:
             return args
@@ -229,6 +230,17 @@ def be_quiet() -> None:
 
 def _line(text: str) -> None:
     Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _packaged(before: str, arg: str) -> str:
+    """`--config configs/NAME.yaml` where there is no such file means the one that comes with the package."""
+    flag, equals, value = arg.partition("=")
+    value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
+    if not value.startswith("configs/") or Path(value).exists():
+        return arg
+    package = Path(__file__).parent  # installed, the configs lie inside the package; in a clone, beside it
+    found = next((folder / value for folder in (package, package.parent) if (folder / value).is_file()), None)
+    return arg if found is None else arg.removesuffix(value) + str(found)
 
 
 def _value_of(flag: str, args: list[str]) -> str | None:

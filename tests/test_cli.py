@@ -236,3 +236,10 @@ def test_checkpoint_of_a_notebook(cli, small_signs):
     assert refused.code == 2
     assert refused.err == "The model saw arrays, which are not at hand any more. Name a file with --data.test_file.\n"
     assert cli("test", "--ckpt_path", "arrays.ckpt", "--data.test_file", small_signs[1]).code == 0
+
+
+@pytest.mark.parametrize("form", [["--config", "configs/quickstart.yaml"], ["--config=configs/quickstart.yaml"]])
+def test_configs_come_with_the_package(cli, small_signs, form):
+    """`configs/NAME.yaml` is found from any folder."""
+    fit(cli, small_signs, *form)
+    assert Path("lightning_logs/quickstart/version_0/config.yaml").is_file()
