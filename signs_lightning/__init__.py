@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from signs_lightning.data.drawn import DrawnSigns, DrawnSmiles
     from signs_lightning.data.module import H5DataModule
     from signs_lightning.errors import InputError
+    from signs_lightning.keras_io.compare import first_difference
+    from signs_lightning.keras_io.reading import FromKeras, from_keras
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.models.happy import HappySequential
     from signs_lightning.models.resnet50 import SignsResNet50
@@ -21,23 +23,29 @@ __version__ = "0.1.0"
 __all__ = [
     "DrawnSigns",
     "DrawnSmiles",
+    "FromKeras",
     "H5DataModule",
     "HappySequential",
     "ImageClassifier",
     "InputError",
     "SignsFunctional",
     "SignsResNet50",
+    "first_difference",
+    "from_keras",
 ]
 
 _HOMES = {
     "DrawnSigns": "data.drawn",
     "DrawnSmiles": "data.drawn",
+    "FromKeras": "keras_io.reading",
     "H5DataModule": "data.module",
     "HappySequential": "models.happy",
     "ImageClassifier": "models.classifier",
     "InputError": "errors",
     "SignsFunctional": "models.signs",
     "SignsResNet50": "models.resnet50",
+    "first_difference": "keras_io.compare",
+    "from_keras": "keras_io.reading",
 }
 
 

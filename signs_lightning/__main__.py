@@ -12,12 +12,13 @@ VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
     "validate": ("cli", "loss and accuracy on the validation data"),
     "test": ("cli", "accuracy on a test file, in all and for each class"),
     "predict": ("predict", "classes and probabilities for pictures or a file"),
+    "import-keras": ("keras_io.importing", "a checkpoint from a Keras file"),
 }
 
 
 def usage() -> str:
     """The help text: what verbs there are."""
-    lines = [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    lines = [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(
         [
             "usage: python -m signs_lightning VERB [options]",

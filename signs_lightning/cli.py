@@ -16,6 +16,7 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
+import signs_lightning.keras_io.reading
 import signs_lightning.models  # noqa: F401  makes the models known by their bare names
 from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder

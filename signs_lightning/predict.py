@@ -18,6 +18,7 @@ from rich.table import Table
 from signs_lightning.errors import InputError
 
 ROWS_SHOWN = 40
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Prediction:
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb; returns 1 when a picture could not be read."""
     parser = argparse.ArgumentParser(prog=f"python -m signs_lightning {verb}", description=__doc__)
-    parser.add_argument("--ckpt_path", required=True, metavar="F", help="checkpoint or run folder")
+    parser.add_argument("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
+    parser.add_argument("--scale", default="/255", choices=("/255", "raw", "tf", "caffe", "torch"), help="of a Keras file")
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="pictures, folders, patterns, or - for standard input"
     )
@@ -56,12 +58,17 @@ def main(verb: str, args: list[str]) -> int:
         raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
 
     from signs_lightning.checkpoints import find_checkpoint, load_classifier
-    from signs_lightning.cli import be_quiet
 
-    be_quiet()
-    path = find_checkpoint(Path(options.ckpt_path), verb)
-    assert path is not None  # only `fit` may find none
-    model, data = load_classifier(path)
+    if options.ckpt_path.endswith(KERAS_SUFFIXES):
+        from signs_lightning.keras_io.reading import from_keras
+
+        model, data = from_keras(options.ckpt_path, scale=options.scale), {}
+        if not (options.images or options.test_file):
+            raise InputError("A Keras file remembers no data. Name pictures with --images or a file with --data.test_file.")
+    else:
+        path = find_checkpoint(Path(options.ckpt_path), verb)
+        assert path is not None  # only `fit` may find none
+        model, data = load_classifier(path)
     unreadable: list[str] = []
     if options.images:
         predictions = list(_of_pictures(model, options.images, options.batch_size, unreadable))
