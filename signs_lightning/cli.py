@@ -37,6 +37,7 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",
     r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",  # figures are summed over processes already
+    r".*Total length of `list` across ranks is zero.*",  # training without validation
     r".*callbacks used to create the checkpoint need to be provided.*",
 )
 

@@ -34,7 +34,9 @@ def main(verb: str, args: list[str]) -> int:
     """Runs the verb; returns 1 when a picture could not be read."""
     parser = argparse.ArgumentParser(prog=f"python -m signs_lightning {verb}", description=__doc__)
     parser.add_argument("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
-    parser.add_argument("--scale", default="/255", choices=("/255", "raw", "tf", "caffe", "torch"), help="of a Keras file")
+    parser.add_argument(
+        "--scale", default="/255", choices=("/255", "raw", "tf", "caffe", "torch"), help="of a Keras file"
+    )
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="pictures, folders, patterns, or - for standard input"
     )
@@ -62,9 +64,12 @@ def main(verb: str, args: list[str]) -> int:
     if options.ckpt_path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.reading import from_keras
 
-        model, data = from_keras(options.ckpt_path, scale=options.scale), {}
+        model = from_keras(options.ckpt_path, scale=options.scale)
+        data: dict = {}
         if not (options.images or options.test_file):
-            raise InputError("A Keras file remembers no data. Name pictures with --images or a file with --data.test_file.")
+            raise InputError(
+                "A Keras file remembers no data. Name pictures with --images or a file with --data.test_file."
+            )
     else:
         path = find_checkpoint(Path(options.ckpt_path), verb)
         assert path is not None  # only `fit` may find none

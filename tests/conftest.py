@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
+torch.set_num_threads(1)  # small batches gain nothing from more, and on a busy machine more are many times slower
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -29,7 +29,9 @@ def test_ctrl_c_and_resume(tmp_path, small_signs):
     subprocess.run([*fit, *settings], cwd=tmp_path, check=True, capture_output=True)
     whole = tmp_path / "lightning_logs/signs_functional/version_0"
     history = tmp_path / "lightning_logs/signs_functional/version_1/history.csv"
-    process = subprocess.Popen([*fit, *settings], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [*fit, *settings], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 5):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -46,7 +48,7 @@ def test_ctrl_c_and_resume(tmp_path, small_signs):
     assert sorted(os.listdir(history.parent / "checkpoints")) == ["best.ckpt", "last.ckpt"]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a process that ends without a word."""
 
 
@@ -58,11 +60,11 @@ class Kill(L.Callback):
 
     def on_train_batch_end(self, trainer, *args):
         if trainer.global_step == self.step and not self.in_validation:
-            raise Killed
+            raise KilledError
 
     def on_validation_start(self, trainer, *args):
         if trainer.global_step == self.step and self.in_validation:
-            raise Killed
+            raise KilledError
 
 
 def train(folder: Path, files, kill: Kill | None = None, resume: bool = False, workers: int = 0) -> SignsFunctional:
@@ -79,7 +81,7 @@ def train(folder: Path, files, kill: Kill | None = None, resume: bool = False, w
     )  # fmt: skip
     try:
         trainer.fit(model, data, ckpt_path=folder / "checkpoints/last.ckpt" if resume else None, weights_only=True)
-    except Killed:
+    except KilledError:
         assert kill is not None
     return model
 
@@ -92,10 +94,19 @@ def uninterrupted(tmp_path_factory, small_signs):
 
 @pytest.mark.parametrize(
     ("step", "in_validation", "workers"),
-    [(1, False, 0), (5, False, 0), (5, False, 2), (8, True, 0), (9, False, 0), (16, True, 0), (19, False, 2), (24, True, 0)],
+    [
+        (1, False, 0),
+        (5, False, 0),
+        (5, False, 2),
+        (8, True, 0),
+        (9, False, 0),
+        (16, True, 0),
+        (19, False, 2),
+        (24, True, 0),
+    ],
 )
 def test_stopped_inside_an_epoch(tmp_path, small_signs, uninterrupted, step, in_validation, workers):
-    """Killed at a step or in validation and resumed: same weights, same history, running means included."""
+    """KilledError at a step or in validation and resumed: same weights, same history, running means included."""
     train(tmp_path, small_signs, kill=Kill(step, in_validation), workers=workers)
     resume = (tmp_path / "checkpoints/last.ckpt").exists()
     model = train(tmp_path, small_signs, resume=resume, workers=workers)

@@ -6,6 +6,7 @@ Links and datasets that lead out of the file are never followed.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -138,7 +139,8 @@ def _find_keys(
     for option, key in (("images_key", images_key), ("labels_key", labels_key), ("classes_key", classes_key)):
         if key is not None and key not in datasets:
             raise InputError(
-                f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}.{nearest(key, datasets)}"
+                f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
+                + nearest(key, _could_be(option.removesuffix("_key"), datasets))
             )
     if images_key is None:
         candidates = [key for key in datasets if _means(key, IMAGE_KEYS, "x")]
@@ -182,12 +184,17 @@ def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], w
             f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one with `{option}`."
         )
     wanted = {"images": "train_set_x", "labels": "train_set_y"}[what]
-    near = nearest(wanted, datasets).removesuffix("?")
+    near = difflib.get_close_matches(wanted, _could_be(what, datasets), n=1, cutoff=0.5)
     raise InputError(
-        f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has {_list(datasets)}."
-        + (f"{near}? Name it" if near else " Name one")
-        + f" with `{option}`."
+        f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has {_list(datasets)}. "
+        + (f"Did you mean `{option} {near[0]}`?" if near else f"Name one with `{option}`.")
     )
+
+
+def _could_be(what: str, datasets: Iterable[str]) -> list[str]:
+    """Keys that are near enough to suggest as images (labels): those whose name does not say labels (images)."""
+    names, letter = {"images": (LABEL_KEYS, "y"), "labels": (IMAGE_KEYS, "x")}.get(what, ((), ""))
+    return [key for key in datasets if not letter or not _means(key, names, letter)]
 
 
 def _list(keys: Iterable[str]) -> str:

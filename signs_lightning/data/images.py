@@ -71,6 +71,9 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source) as opened:
                 picture: Image.Image = ImageOps.exif_transpose(opened)
+                if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):
+                    # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them
+                    picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
                 if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
                     picture = picture.convert("RGBA")
                     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -209,7 +209,9 @@ class H5DataModule(L.LightningDataModule):
     def _check(self, files: dict[Role, Any], role: Role) -> list[ImageSet]:
         value = files[role]
         if isinstance(value, str) and value == ARRAYS:
-            raise InputError(f"The model saw arrays, which are not at hand any more. Name a file with --data.{role}_file.")
+            raise InputError(
+                f"The model saw arrays, which are not at hand any more. Name a file with --data.{role}_file."
+            )
         if isinstance(value, Sequence) and len(value) == 2 and all(hasattr(part, "shape") for part in value):
             return [check_arrays(*value)]
         paths = [

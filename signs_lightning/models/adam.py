@@ -39,11 +39,18 @@ class KerasAdam(torch.optim.Adam):
         tensors = [tensor for entry in params for tensor in (entry["params"] if isinstance(entry, dict) else [entry])]
         fused = all(isinstance(tensor, Tensor) and tensor.device.type in {"cpu", "cuda"} for tensor in tensors)
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, fused=fused)
-        for group in self.param_groups:
-            group["keras_eps"] = group["eps"]
-            group["steps"] = 0  # kept here as well, because PyTorch's own count lives on the device
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("keras_eps", group["eps"])
+        group.setdefault("steps", 0)  # counted here as well, because PyTorch's own count lives on the device
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:  # before anything is changed, so that it sees the true learning rate
+            with torch.enable_grad():
+                loss = closure()
         scheduled = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["steps"] += 1
@@ -52,12 +59,14 @@ class KerasAdam(torch.optim.Adam):
             group["eps"] = group["keras_eps"] / math.sqrt(correction2)
             # Keras corrects in float32, where 1 − 0.999ᵗ is off by up to 1e-5 of itself: too little to matter, but enough for
             # two runs from the same weights to part after some ten steps, at the first tie that falls differently.
-            group["lr"] *= _float32_correction(beta1, beta2, group["steps"]) / (math.sqrt(correction2) / correction1)
+            factor = _float32_correction(beta1, beta2, group["steps"]) / (math.sqrt(correction2) / correction1)
+            group["lr"] = group["lr"] * factor
         try:
-            return super().step(closure)
+            super().step()
         finally:
             for group, lr in zip(self.param_groups, scheduled, strict=True):
                 group["lr"] = lr
+        return loss
 
 
 def _float32_correction(beta1: float, beta2: float, step: int) -> float:

@@ -112,6 +112,11 @@ class ImageClassifier(L.LightningModule):
                 f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
                 "Use SignsFunctional or SignsResNet50."
             )
+        names = self.hparams.get("class_names")
+        if names is not None and len(names) != self.num_classes:
+            raise InputError(
+                f"class_names has {len(names)} names, expected one for each of {self.num_classes} classes."
+            )
         weights = self.hparams.get("class_weights")
         if weights is not None and len(weights) != self.num_classes:
             raise InputError(
@@ -131,7 +136,6 @@ class ImageClassifier(L.LightningModule):
             InputError: the model was made (or its checkpoint was) for other classes or another image size.
         """
         given = self.hparams
-        name = type(self).__name__
         if given["num_classes"] is not None and given["num_classes"] != num_classes:
             raise InputError(
                 f"The model was made for {given['num_classes']} classes, the data have {num_classes}. "
@@ -152,22 +156,24 @@ class ImageClassifier(L.LightningModule):
                 f"The model takes {h}×{w} images, the data have {height}×{width}. "
                 f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
             )
+        before = dict(given)
         shape = (self.num_classes, self.image_size)
         given.update(num_classes=num_classes, image_size=tuple(image_size))
         if class_names:
             given["class_names"] = list(class_names)
-        if shape != (num_classes, tuple(image_size)):
-            try:
-                self._build()
-            except RuntimeError as error:
-                raise InputError(
-                    f"{name} cannot take images of {image_size[0]}×{image_size[1]} pixels: {error}"
-                ) from error
+        if shape == (num_classes, tuple(image_size)):
+            return
+        try:
+            self._build()
+        except InputError:
+            given.update(before)
+            raise
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        result = super().load_state_dict(state_dict, strict, assign)
         # Weights fix the shape: data of another one are refused from here on instead of replacing the network.
         self.hparams.update(num_classes=self.num_classes, image_size=self.image_size)
-        return super().load_state_dict(state_dict, strict, assign)
+        return result
 
     def setup(self, stage: str) -> None:
         data: Any = getattr(self.trainer, "datamodule", None)
@@ -180,13 +186,13 @@ class ImageClassifier(L.LightningModule):
         """Bytes of an image file to what the network takes; runs on the device that the images are on.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255 of any height and width. Other dtypes are taken as preprocessed.
+            images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as preprocessed.
 
         Returns:
             float (N, C, H, W) in 0..1 at the model's image size.
         """
         if images.dtype != torch.uint8:
-            return images
+            return images.to(self.dtype)
         images = images.permute(0, 3, 1, 2).to(self.dtype)  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
         if tuple(images.shape[-2:]) != self.image_size[:2]:
             images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255)
@@ -218,8 +224,13 @@ class ImageClassifier(L.LightningModule):
         training = self.training
         self.eval()
         try:
-            parts = torch.as_tensor(np.asarray(images) if not isinstance(images, Tensor) else images).split(batch_size)
-            return torch.cat([self.probabilities(self(self.preprocess(part.to(self.device)))).cpu() for part in parts])
+            batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+            tensors = (
+                b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches
+            )  # a copy: b may be read-only
+            return torch.cat(
+                [self.probabilities(self(self.preprocess(part.to(self.device)))).cpu() for part in tensors]
+            )
         finally:
             self.train(training)
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.layers import FlattenNHWC, KerasBatchNorm2d, initialize_like_keras
 
@@ -30,6 +31,8 @@ class HappySequential(ImageClassifier):
 
     def build(self) -> nn.Module:
         height, width, channels = self.image_size
+        if min(height, width) < 2:
+            raise InputError(f"HappySequential needs images of at least 2×2 pixels, these have {height}×{width}.")
         layers = OrderedDict[str, nn.Module](
             conv=nn.Conv2d(channels, 32, kernel_size=7, padding=3),  # (N, 32, 64, 64), the zero padding of 3 included
             bn=KerasBatchNorm2d(32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -33,11 +34,22 @@ class RunCheckpoint(Checkpoint):
         self.best_value: float | None = None
         self.best_epoch: int | None = None
         self.best_model_path = ""  # the name under which Lightning looks for `ckpt_path="best"`
+        self.directory: Path | None = None
         self._saved_step = -1
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        best = self._path("best.ckpt")
+        if self.best_value is not None and best.is_file():  # of the run that is resumed
+            self.best_model_path = str(best)
+
+    def _path(self, name: str) -> Path:
+        if self.directory is None:
+            raise RuntimeError("RunCheckpoint is used before its setup")
+        return self.directory / name
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -51,8 +63,12 @@ class RunCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         history = getattr(pl_module, "history", [])
         value = history[-1].get(self.monitor) if history else None
-        better = value is not None and (
-            self.best_value is None or (value < self.best_value if self.mode == "min" else value > self.best_value)
+        better = (
+            value is not None
+            and not math.isnan(value)
+            and (
+                self.best_value is None or (value < self.best_value if self.mode == "min" else value > self.best_value)
+            )
         )
         if better:
             self.best_value, self.best_epoch = value, history[-1]["epoch"]
@@ -62,7 +78,7 @@ class RunCheckpoint(Checkpoint):
         if getattr(trainer, "fast_dev_run", False):
             return
         self._saved_step = trainer.global_step
-        last = self.directory / "last.ckpt"
+        last = self._path("last.ckpt")
         temporary = last.with_suffix(".writing")
         trainer.save_checkpoint(temporary)  # every process takes part, the first one writes
         if trainer.is_global_zero:
@@ -82,7 +98,7 @@ class RunCheckpoint(Checkpoint):
         trainer.strategy.barrier("checkpoint saved")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self.directory is not None:
             for name in ("last.writing", "best.writing"):
                 (self.directory / name).unlink(missing_ok=True)
             if isinstance(exception, KeyboardInterrupt) and (self.directory / "last.ckpt").is_file():

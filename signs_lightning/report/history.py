@@ -50,7 +50,7 @@ def draw_curves(rows: Rows, path: Path, title: str) -> None:
         axes.legend(frameon=False, fontsize=9)
         if name == "accuracy":
             axes.set_ylim(0, 1.02)
-        else:
+        elif all(row[key] >= 0 for row in rows for key in (name, f"val_{name}") if key in row):
             axes.set_ylim(bottom=0)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, format="png")

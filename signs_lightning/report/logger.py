@@ -44,11 +44,15 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """`val_loss` goes to the validation part as `loss`, everything else to the training part; x is the epoch where known."""
+        """`val_loss` goes to the validation part as `loss`, everything else to the training part.
+
+        The x axis is the epoch; of what is logged by step, which Lightning calls `…_step`, it is the step.
+        """
         values = dict(metrics)
-        x = int(values.pop("epoch", step or 0))
+        epoch = int(values.pop("epoch", step or 0))
         for name, value in values.items():
             part = "validation" if name.startswith("val_") else "train"
+            x = step if name.endswith("_step") else epoch
             self.writer(part).add_scalar(name.removeprefix("val_"), value, x)
 
     @rank_zero_only

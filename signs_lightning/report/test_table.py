@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from signs_lightning.models.evaluation import Evaluation
@@ -17,7 +18,7 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
         table.add_column(column, justify="right")
     for row in evaluation.per_class():
         table.add_row(
-            str(row["class"]),
+            escape(str(row["class"])),
             f"{row['precision']:.3f}",
             f"{row['recall']:.3f}",
             f"{row['f1']:.3f}",
