@@ -86,17 +86,15 @@ def _options(parser: ArgumentParser) -> list[str]:
 
 def _type_name(text: str) -> str:
     """`<class 'int'>, <class 'NoneType'>` → `an int`; `typing.Literal['a', 'b']` → `a or b`"""
+    values = "Literal[" in text
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
     text = re.sub(r"typing\.Literal\[([^\]]+)\]", lambda match: match[1].replace("'", ""), text)
     text = re.sub(r"[\w.]+\.Callable\[.*\], ([\w.]+)\]", r"\1", text)  # what makes an optimizer is named as one
     text = re.sub(r"(?:[a-z_]+\.)+(\w+)", r"\1", text)
     names = [name for name in dict.fromkeys(re.split(r", (?![^\[]*\])", text)) if name != "NoneType"]
     listing = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    return (
-        listing
-        if "Literal" in text or not names[0].isalpha()
-        else f"{'an' if names[0][0] in 'aeiouAEIOU' else 'a'} {listing}"
-    )
+    article = "an " if names[0][0] in "aeiouAEIOU" else "a "
+    return listing if values or not names[0].isalpha() else article + listing
 
 
 def _short(path: str) -> Path:
