@@ -113,6 +113,10 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
             self.config = parser.parse_args(args)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                "The configuration is not a text file in UTF-8. Name a YAML file with --config."
+            ) from error
         except ArgumentError as error:
             raise InputError(one_sentence(str(error), self._subcommand_parsers[self.verb])) from error
 
@@ -153,7 +157,12 @@ class CLI(LightningCLI):
         else:
             trainer["logger"] = False
             trainer["enable_checkpointing"] = False
-        return self._instantiate_trainer(trainer, own)
+        try:
+            return self._instantiate_trainer(trainer, own)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See fit --help."
+            ) from error
 
     def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:
         """A new run folder, or that of the checkpoint which is resumed, unless another root is named."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 from collections.abc import Iterable
+from typing import NoReturn
 
 
 class InputError(ValueError):
@@ -18,3 +20,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'train_set_x'?"` when a known word is near, else an empty string; ready to end a message with."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+class VerbParser(argparse.ArgumentParser):
+    """An argument parser for one verb, whose complaints are an `InputError` instead of a page of usage."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(prog=f"python -m signs_lightning {verb}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            option = unknown.split()[0]
+            raise InputError(f"Unknown option '{option}'; see --help.{nearest(option, self._option_string_actions)}")
+        raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import sys
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, VerbParser
 
 ROWS_SHOWN = 40
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
@@ -32,7 +31,7 @@ class Prediction:
 
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb; returns 1 when a picture could not be read."""
-    parser = argparse.ArgumentParser(prog=f"python -m signs_lightning {verb}", description=__doc__)
+    parser = VerbParser(verb, "Classes and probabilities of pictures, or of the images of an HDF5 file.")
     parser.add_argument("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
     parser.add_argument(
         "--scale", default="/255", choices=("/255", "raw", "tf", "caffe", "torch"), help="of a Keras file"

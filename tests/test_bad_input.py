@@ -550,3 +550,26 @@ def test_real_keras_files_are_not_data(model: str, shared: Path, cli: Callable, 
     """Weights that real Keras wrote, named in place of the images."""
     path = shared / "keras_reference" / model / "trained.h5"
     assert refused(cli, tmp_path, f"fit --data.train_file {path}") == f"{path} holds a Keras model, not images."
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["fit", "--trainer.accelerator", "foo"], "The trainer's settings cannot be used:"),
+        (["fit", "--trainer.strategy", "dpp"], "The trainer's settings cannot be used:"),
+        (["fit", "--data.train_file="], "--data.train_file is empty."),
+        (["test", "--ckpt_path="], ". holds no checkpoint"),
+        (["predict", "--ckptpath", "x"], "The following arguments are required: --ckpt_path;"),
+        (
+            ["predict", "--ckpt_path", "x", "--image", "y"],
+            "Unknown option '--image'; see --help. Did you mean '--images'?",
+        ),
+    ],
+)
+def test_settings_that_only_the_trainer_or_a_verb_refuses(cli, args, sentence):
+    """One line on the screen, exit code 2, nothing written."""
+    done = cli(*args)
+    assert done.code == 2
+    assert done.err.startswith(sentence)
+    assert done.err.count("\n") == 1
+    assert not list(Path().iterdir())

@@ -76,7 +76,10 @@ def test_test_gives_what_fit_printed(cli, small_signs):
 
 def test_verbs_agree_on_a_run_folder(cli, run):
     """test, validate and predict need the run folder alone, and count the same images right."""
-    found = [K_OF_N.search(cli(verb, "--ckpt_path", run).out.replace("\n", " "))[1] for verb in ("test", "validate", "predict")]
+    found = [
+        K_OF_N.search(cli(verb, "--ckpt_path", run).out.replace("\n", " "))[1]
+        for verb in ("test", "validate", "predict")
+    ]
     assert len(set(found)) == 1
     with open("predictions.csv") as file:
         rows = list(csv.DictReader(file))
@@ -195,7 +198,9 @@ def test_image_size_resizes(cli, small_signs, tmp_path):
     refused = cli("test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5")
     assert refused.code == 2
     assert "Add `--data.image_size 64`" in refused.err
-    again = cli("test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5", "--data.image_size", 64)
+    again = cli(
+        "test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5", "--data.image_size", 64
+    )
     assert again.code == 0, again.err
 
 
@@ -221,9 +226,17 @@ def test_checkpoint_of_a_notebook(cli, small_signs):
     """A checkpoint that a plain Trainer wrote, without the command line, is enough for it; arrays are not replaced by drawn data."""
     from lightning import Trainer
 
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = Trainer(max_epochs=1, accelerator="cpu", **quiet)
-    trainer.fit(signs_lightning.SignsFunctional(), signs_lightning.H5DataModule(str(small_signs[0]), test_file=str(small_signs[1])))
+    trainer.fit(
+        signs_lightning.SignsFunctional(),
+        signs_lightning.H5DataModule(str(small_signs[0]), test_file=str(small_signs[1])),
+    )
     trainer.save_checkpoint("file.ckpt")
     done = cli("test", "--ckpt_path", "file.ckpt")
     assert done.code == 0, done.err

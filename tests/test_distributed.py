@@ -19,7 +19,11 @@ RESULT = re.compile(r"accuracy (\d+/\d+).* loss ([\d.]+)")
 def command(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "signs_lightning", *map(str, args)], cwd=folder, capture_output=True, text=True, timeout=150
+        [sys.executable, "-m", "signs_lightning", *map(str, args)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=150,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -55,7 +59,9 @@ def test_fit_and_test_on_two_processes(files, small_signs, model):
         two = command(files, "test", "--ckpt_path", run, *data, *TWO)
         one = command(files, "test", "--ckpt_path", run, *data, *ONE)
         assert two.stderr == ""
-        assert two.stdout == one.stdout  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
+        assert (
+            two.stdout == one.stdout
+        )  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
         assert RESULT.search(two.stdout)[1].endswith(f"/{count}")
     command(files, "fit", "--ckpt_path", run, "--trainer.max_epochs", 3)  # resumes, on two processes as remembered
     assert len((run / "history.csv").read_text().splitlines()) == 4

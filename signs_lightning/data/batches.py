@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import h5py
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from signs_lightning.data.h5 import ImageSet
+from signs_lightning.errors import InputError
 
 IN_MEMORY_BYTES = (
     256 * 2**20
@@ -41,10 +43,11 @@ class ImageReader:
             self._source, self._process = _open(self.images), os.getpid()
         source = self._source
         assert source is not None  # for the type checker
-        if isinstance(source, h5py.Dataset):  # wants its indices sorted and different
-            wanted, place = np.unique(indices, return_inverse=True)
+        if not isinstance(source, h5py.Dataset):
+            return self._as_bytes(source[indices])
+        wanted, place = np.unique(indices, return_inverse=True)  # h5py wants them sorted and different
+        with _readable(self.images):
             return self._as_bytes(source[wanted])[place]
-        return self._as_bytes(source[indices])
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
         if self.images.unit:
@@ -61,7 +64,19 @@ def _open(images: ImageSet) -> np.ndarray | h5py.Dataset:
     # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
     if dataset.chunks is None and offset is not None and dataset.id.get_storage_size() == dataset.nbytes:
         return np.memmap(images.path, dataset.dtype, "r", offset, dataset.shape)
-    return dataset[()] if dataset.nbytes <= IN_MEMORY_BYTES else dataset
+    with _readable(images):
+        return dataset[()] if dataset.nbytes <= IN_MEMORY_BYTES else dataset
+
+
+@contextmanager
+def _readable(images: ImageSet) -> Iterator[None]:
+    """Bytes that cannot be read or unpacked become a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"'{images.images_key}' in {images.name} is damaged: {error}. Fetch or write it again."
+        ) from error
 
 
 class H5Images(Dataset):
@@ -189,7 +204,7 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
         members = rng.permutation(np.flatnonzero(labels == label))
         owed += len(members) * fraction  # rounding is carried on, so that the total is right, too
         take = min(round(owed), len(members) - 1)
-        owed -= take
+        owed = min(owed - take, 0.5)  # what a class too small could not give is not taken from another
         chosen.append(members[:take])
     second = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), second), second

@@ -220,6 +220,11 @@ def _check(
     class_names = None if classes is None else _class_names(name, classes)
     where_labels = f"'{labels_key}' in {name}" if path else labels_key
     classes_in_labels, label_array = _labels(where_labels, labels, shape[0], class_names)
+    if class_names is None and classes_in_labels > max(shape[0], 1000):
+        raise InputError(
+            f"{where_labels} holds the label {classes_in_labels - 1:,} for {shape[0]:,} images, and the file lists no classes. "
+            "Expected class numbers from 0 up."
+        )
     unit, note = _value_range(where, images)
     return ImageSet(
         name=name,

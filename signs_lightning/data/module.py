@@ -208,6 +208,8 @@ class H5DataModule(L.LightningDataModule):
 
     def _check(self, files: dict[Role, Any], role: Role) -> list[ImageSet]:
         value = files[role]
+        if isinstance(value, str | list) and not value:
+            raise InputError(f"--data.{role}_file is empty. Name a file.")
         if isinstance(value, str) and value == ARRAYS:
             raise InputError(
                 f"The model saw arrays, which are not at hand any more. Name a file with --data.{role}_file."
