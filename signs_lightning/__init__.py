@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from signs_lightning.errors import InputError
     from signs_lightning.keras_io.compare import first_difference
     from signs_lightning.keras_io.reading import FromKeras, from_keras
+    from signs_lightning.keras_io.writing import export_keras
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.models.happy import HappySequential
     from signs_lightning.models.resnet50 import SignsResNet50
@@ -30,6 +31,7 @@ __all__ = [
     "InputError",
     "SignsFunctional",
     "SignsResNet50",
+    "export_keras",
     "first_difference",
     "from_keras",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "InputError": "errors",
     "SignsFunctional": "models.signs",
     "SignsResNet50": "models.resnet50",
+    "export_keras": "keras_io.writing",
     "first_difference": "keras_io.compare",
     "from_keras": "keras_io.reading",
 }

@@ -13,6 +13,7 @@ VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
     "test": ("cli", "accuracy on a test file, in all and for each class"),
     "predict": ("predict", "classes and probabilities for pictures or a file"),
     "import-keras": ("keras_io.importing", "a checkpoint from a Keras file"),
+    "export": ("export", "a file that Keras loads, from a checkpoint"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -19,6 +19,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from signs_lightning.errors import InputError
 from signs_lightning.models.adam import KerasAdam
 from signs_lightning.models.evaluation import EpochTotals, Evaluation
+from signs_lightning.models.layers import KerasBatchNorm2d
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -43,6 +44,8 @@ class ImageClassifier(L.LightningModule):
             (N,) and float labels (N,).
         class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
         metrics: further torchmetrics for validation and test; they see probabilities (N, K), a binary model's see (N,).
+        biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3 does, at the price of a copy a
+            step; tf.keras 2 and PyTorch take the unbiased one.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
@@ -52,7 +55,7 @@ class ImageClassifier(L.LightningModule):
         evaluation: what the latest `test` found, or None.
     """
 
-    binary: ClassVar[bool] = False  # one logit and a sigmoid instead of K and a softmax
+    binary: bool = False  # one logit and a sigmoid instead of K and a softmax
     _class_weights: Tensor | None
 
     def __init__(
@@ -67,6 +70,7 @@ class ImageClassifier(L.LightningModule):
         loss: nn.Module | None = None,
         class_weights: list[float] | None = None,
         metrics: list[Metric] | None = None,
+        biased_variance: bool = False,
     ) -> None:
         super().__init__()
         # Objects stay out: what a checkpoint remembers is primitive, so that it loads without running code.
@@ -124,6 +128,9 @@ class ImageClassifier(L.LightningModule):
             )
         self.register_buffer("_class_weights", None if weights is None else torch.tensor(weights), persistent=False)
         self.network = self.build()
+        for layer in self.network.modules():
+            if isinstance(layer, KerasBatchNorm2d):
+                layer.biased_variance = self.hparams.get("biased_variance", False)
         self.train_totals, self.val_totals, self.test_totals = EpochTotals(), EpochTotals(), EpochTotals()
         self.confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
         self.val_metrics = MetricCollection(self.metrics).clone(prefix="val_")

@@ -107,7 +107,7 @@ class SignsResNet50(ImageClassifier):
                 Bottleneck(in_channels, filters, 1, projection=False, momentum=momentum) for _ in range(identities)
             ]
             layers[f"stage{stage + 2}"] = nn.Sequential(*blocks)  # … (N, 1024, 4, 4), (N, 2048, 2, 2)
-        rows, columns = _rows_after_stages(height), _rows_after_stages(width)
+        rows, columns = rows_after_stages(height), rows_after_stages(width)
         if rows < 2 or columns < 2:
             raise InputError(f"SignsResNet50 needs images of at least 37×37 pixels, these have {height}×{width}.")
         layers["avg_pool"] = nn.AvgPool2d(2)  # (N, 2048, 1, 1)
@@ -118,7 +118,7 @@ class SignsResNet50(ImageClassifier):
         return network
 
 
-def _rows_after_stages(size: int) -> int:
+def rows_after_stages(size: int) -> int:
     """Rows (or columns) of the feature map before the average pooling, for an image of `size` rows."""
     size = (size + 6 - 7) // 2 + 1  # conv1: padding 3, 7×7, stride 2
     size = (size - 3) // 2 + 1  # max pooling: valid, 3×3, stride 2

@@ -1,0 +1,104 @@
+"""Where two ports of a network part ways: the first layer whose output differs. For those who port by hand, and for our tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from signs_lightning.keras_io.network import KerasNetwork
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first layer that differs.
+
+    Attributes:
+        layer: its name.
+        largest: the largest difference between two values, inf where the shapes differ.
+        shape: of our output, axes ordered as in Keras.
+        reference_shape: of the reference's.
+        before: the layers before it, whose outputs agree.
+    """
+
+    layer: str
+    largest: float
+    shape: tuple[int, ...]
+    reference_shape: tuple[int, ...]
+    before: list[str]
+
+    def __str__(self) -> str:
+        agree = f"{len(self.before)} layers before it agree" + (
+            f", the last is '{self.before[-1]}'" if self.before else ""
+        )
+        if self.shape != self.reference_shape:
+            return f"'{self.layer}' is the first that differs: shape {self.shape}, the reference has {self.reference_shape}; {agree}."
+        return f"'{self.layer}' is the first that differs: by up to {self.largest:.3g}, shape {self.shape}; {agree}."
+
+
+@torch.inference_mode()
+def first_difference(
+    model: nn.Module, reference: Mapping[str, np.ndarray], images: Tensor, tolerance: float = 1e-5
+) -> Difference | None:
+    """Runs images through a network and compares every layer that the reference knows with the reference's output.
+
+    In Keras, a reference is made with
+    `keras.Model(model.inputs[0], {layer.name: layer.output for layer in model.layers[1:]}).predict(images)`.
+
+    Args:
+        model: a `FromKeras`, its network, or any other network; of the latter the outputs of its named modules are compared.
+        reference: layer name → its output, axes ordered as in Keras: (N, H, W, C) of a channels_last model.
+        images: float (N, C, H, W), as the network (not the file's `scale`) takes them.
+        tolerance: largest difference allowed, as a share of the layer's largest reference value.
+
+    Returns:
+        The first layer that differs, or None.
+    """
+    training = model.training
+    model.eval()
+    try:
+        before: list[str] = []
+        for name, output in _outputs(model, images):
+            if name not in reference:
+                continue
+            theirs = np.asarray(reference[name])
+            ours = output.float().cpu().numpy()
+            largest = np.inf
+            if ours.shape == theirs.shape:
+                largest = float(np.abs(ours - theirs).max(initial=0))
+            if not largest <= tolerance * max(float(np.abs(theirs).max(initial=0)), 1e-30):
+                return Difference(name, largest, ours.shape, theirs.shape, before)
+            before.append(name)
+        return None
+    finally:
+        model.train(training)
+
+
+def _outputs(model: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
+    """Every layer's name and output, axes ordered as in Keras."""
+    network = model if isinstance(model, KerasNetwork) else getattr(model, "network", model)
+    seen: list[tuple[str, Tensor]] = []
+    if isinstance(network, KerasNetwork):
+        network(images, lambda name, output: seen.append((name, output)))
+        seen = seen[:-1]  # the last has lost its softmax or sigmoid
+        return seen if network.plan.graph.channels_first else [(name, _keras_order(output)) for name, output in seen]
+
+    def remember(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, inputs, output: seen.append((name, output)) if isinstance(output, Tensor) else None
+
+    hooks = [module.register_forward_hook(remember(name)) for name, module in network.named_modules() if name]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [(name, _keras_order(output)) for name, output in seen]
+
+
+def _keras_order(output: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C); another rank stays as it is."""
+    return output.permute(0, 2, 3, 1) if output.dim() == 4 else output

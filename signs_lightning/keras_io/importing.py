@@ -1,0 +1,136 @@
+"""The verb import-keras: a Keras file → a checkpoint that test, predict, fit and export take like any other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.errors import InputError, VerbParser
+
+if TYPE_CHECKING:
+    from signs_lightning.models.classifier import ImageClassifier
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Runs `import-keras FILE --output model.ckpt`; prints the layer table.
+
+    Args:
+        verb: what the command line calls this.
+        args: what follows it.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InputError: the file cannot be used; nothing is written then.
+    """
+    options = _parser(verb).parse_args(args)
+    from signs_lightning.keras_io.reading import from_keras
+
+    output = Path(options.output)
+    if not output.parent.is_dir():
+        raise InputError(f"The folder {output.parent} does not exist. Make it, or choose another --output.")
+    if output.is_dir() or (output.exists() and os.path.realpath(output) == os.path.realpath(options.file)):
+        raise InputError(
+            f"--output {output} is {'a folder' if output.is_dir() else 'the Keras file itself'}. Name another file."
+        )
+    size = options.image_size
+    model = from_keras(
+        options.file,
+        scale=options.scale,
+        class_names=options.class_names,
+        architecture=options.architecture,
+        image_size=None if size is None else (size[0], size[-1], options.channels),
+    )
+    save_checkpoint(model, output)
+    print_summary(model)
+    print(f"Wrote {output}. Next: python -m signs_lightning test --ckpt_path {output} --data.test_file FILE.h5")
+    return 0
+
+
+def _parser(verb: str) -> VerbParser:
+    parser = VerbParser(
+        verb, "Turns a Keras file (.h5, .weights.h5, .keras; Keras 2.0 to 3.x) into a checkpoint. Needs no Keras."
+    )
+    parser.add_argument("file", help="the Keras file")
+    parser.add_argument("--output", required=True, metavar="CKPT", help="the checkpoint to write, such as model.ckpt")
+    parser.add_argument(
+        "--architecture",
+        choices=("happy", "signs", "resnet50"),
+        help="for a file of weights only: what to load them into; the only one that fits when omitted",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=("/255", "raw", "tf", "caffe", "torch"),
+        default="/255",
+        help="what the model was trained on: images in 0..1 (default), raw in 0..255, or a mode of preprocess_input",
+    )
+    parser.add_argument("--class_names", nargs="+", metavar="NAME", help="names of the classes, in label order")
+    parser.add_argument(
+        "--image_size",
+        nargs="+",
+        type=int,
+        metavar="PIXELS",
+        help="height and width (or one number), for a model that takes images of any size",
+    )
+    parser.add_argument("--channels", type=int, default=3, help="channels of such a model (default 3)")
+    return parser
+
+
+def save_checkpoint(model: ImageClassifier, path: Path) -> None:
+    """Writes a Lightning checkpoint of a model that has not been trained here; the file appears whole or not at all.
+
+    Args:
+        model: any classifier.
+        path: the file; one that is there is replaced.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    import lightning
+    import torch
+
+    from signs_lightning.keras_io.atomic import written_whole
+
+    checkpoint: dict[str, Any] = {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": lightning.__version__,
+        "state_dict": model.state_dict(),
+        "callbacks": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": dict(model.hparams),
+    }
+    model.on_save_checkpoint(checkpoint)
+    with written_whole(path) as temporary:
+        torch.save(checkpoint, temporary)
+
+
+def print_summary(model: ImageClassifier) -> None:
+    """Prints the layer table as Keras's `summary()` has it: name, type, output shape, parameters, and the totals."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from signs_lightning.keras_io.network import KerasNetwork
+
+    console = Console()
+    if not isinstance(model.network, KerasNetwork):
+        total = sum(parameter.numel() for parameter in model.parameters())
+        moving = sum(b.numel() for n, b in model.network.named_buffers() if n.endswith(("running_mean", "running_var")))
+        console.print(f"{type(model).__name__}: {total + moving:,} parameters, {total:,} of them trainable")
+        return
+    table = Table(title=escape(model.network.plan.graph.name))
+    for heading in ("layer", "type", "output shape"):
+        table.add_column(heading)
+    table.add_column("parameters", justify="right")
+    for row in model.network.rows():
+        table.add_row(escape(row.name), escape(row.class_name), str((None, *row.shape)), f"{row.parameters:,}")
+    console.print(table)
+    trainable, fixed = model.network.totals()
+    console.print(
+        f"Total parameters: {trainable + fixed:,}\nTrainable: {trainable:,}\nNon-trainable: {fixed:,}", highlight=False
+    )

@@ -1,0 +1,206 @@
+"""One PyTorch network for every Keras model: modules with Keras's names, called as Keras's graph says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io import layers
+from signs_lightning.keras_io.initializers import initialize, penalty
+from signs_lightning.keras_io.plan import Path, Plan, run
+from signs_lightning.keras_io.site import Weight
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of Keras's `summary()`: the layer's name and class, its output's shape without the batch, its parameters."""
+
+    name: str
+    class_name: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+class KerasNetwork(nn.Module):
+    """A Keras model as a PyTorch module, newly initialised as Keras would.
+
+    A layer "conv1" of a model "backbone" inside the model is the submodule `backbone.conv1`, with Keras's kernel as its
+    `weight`. (A dot in a name becomes an underscore, and so does what would hide an attribute of nn.Module.)
+
+    Args:
+        plan: the model, worked out.
+
+    Shape:
+        float (N, C, H, W) → logits (N, K), or (N, 1) where a sigmoid ended the model
+
+    Raises:
+        InputError: a regularizer or an initializer has arguments that cannot be used.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.names: dict[Path, str] = {}
+        for layer, weights in plan.layers():
+            module, _ = layers.build(plan.sites[layer.path])
+            self.names[layer.path] = self._place(layer.path, module)
+            for weight in weights:
+                try:
+                    initialize(_tensor(module, weight), weight, layer)
+                except (TypeError, ValueError, RuntimeError) as error:
+                    raise InputError(f"{layer} has an initializer that cannot be used: {error}.") from error
+        self.penalties = [
+            (f"{self.names[layer.path]}.{weight.torch}", *factors)
+            for layer, weights in plan.layers()
+            for weight in weights
+            if any(factors := penalty(layer, weight))
+        ]
+        calls = {path: [c.training for c in plan.graph.calls if c.layer.path == path] for path in plan.graph.layers}
+        self._inference = {path for path, flags in calls.items() if False in flags}
+        self.train_only([layer.path for layer, _ in plan.layers() if layer.trainable])
+
+    def _place(self, path: Path, module: nn.Module) -> str:
+        parent: nn.Module = self
+        parts = []
+        for part in path[:-1]:
+            name = next(
+                n for n in _spellings(part) if isinstance(parent._modules.get(n), _Model) or not hasattr(parent, n)
+            )
+            if not hasattr(parent, name):
+                parent.add_module(name, _Model())
+            parent = parent.get_submodule(name)
+            parts.append(name)
+        name = next(n for n in _spellings(path[-1]) if not hasattr(parent, n))
+        parent.add_module(name, module)
+        return ".".join([*parts, name])
+
+    # ------------------------------------------------------------------ running
+
+    def forward(self, images: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
+        """Images to logits.
+
+        Args:
+            images: float (N, C, H, W).
+            watch: is told every layer's name ("backbone/conv1" inside a model) and its output; an output of rank 4 is
+                (N, C, H, W) where Keras has (N, H, W, C).
+        """
+        channels_last = not self.plan.graph.channels_first
+        values = {0: images}
+        for k, step in enumerate(self.plan.steps, start=1):
+            inputs = [values[index] for index in step.inputs]
+            value = inputs[0]
+            if not step.skip:
+                value = run(self.get_submodule(self.names[step.path]), inputs, step.other_format, channels_last)
+            if step.activation is not None:
+                value = step.activation(value)
+            if watch is not None:
+                watch("/".join(step.path), value)
+            values[k] = value
+            for index in step.last_use:  # so that an output is not kept for longer than somebody needs it
+                del values[index]
+        return values[len(self.plan.steps)]
+
+    def train(self, mode: bool = True) -> KerasNetwork:
+        """As nn.Module's; but frozen layers stay in inference mode, as Keras keeps them."""
+        super().train(mode)
+        for path in self._inference | self.frozen:
+            self.get_submodule(self.names[path]).eval()
+        return self
+
+    # ------------------------------------------------------------------ training
+
+    def train_only(self, paths: list[Path]) -> None:
+        """Freezes every layer but those at `paths`: their weights stay, their BatchNorm uses its moving averages."""
+        self.frozen = set(self.names) - set(paths)
+        for layer, weights in self.plan.layers():
+            for weight in weights:
+                if weight.trainable:
+                    self.parameter(layer.path, weight).requires_grad_(layer.path not in self.frozen)
+        self.train(self.training)
+
+    def train_last(self, count: int) -> None:
+        """Freezes all but the last `count` layers that have something to train.
+
+        Raises:
+            InputError: there are not so many.
+        """
+        trained = [layer.path for layer, weights in self.plan.layers() if any(weight.trainable for weight in weights)]
+        if not 1 <= count <= len(trained):
+            raise InputError(
+                f"trainable_layers is {count}, expected 1 to {len(trained)}: the model has {len(trained)} with weights."
+            )
+        self.train_only(trained[-count:])
+
+    def regularization_loss(self) -> Tensor:
+        """Sum () of the L1 and L2 penalties of all weights that are trained, as Keras adds it to the loss."""
+        total = next(self.parameters()).new_zeros(())
+        for name, l1, l2 in self.penalties:
+            weight = self.get_parameter(name)
+            if weight.requires_grad:
+                total = total + l1 * weight.abs().sum() + l2 * weight.square().sum()
+        return total
+
+    # ------------------------------------------------------------------ Keras's weights and its summary
+
+    def parameter(self, path: Path, weight: Weight) -> Tensor:
+        """The parameter or buffer that holds a layer's weight."""
+        return _tensor(self.get_submodule(self.names[path]), weight)
+
+    @torch.no_grad()
+    def load_keras(self, path: Path, weight: Weight, values: np.ndarray) -> None:
+        """Copies an array of Keras's shape into a layer's weight."""
+        target = self.parameter(path, weight)
+        target.copy_(torch.from_numpy(np.ascontiguousarray(values.transpose(weight.permutation))).reshape(target.shape))
+
+    def keras_weights(self) -> Mapping[Path, list[np.ndarray]]:
+        """Every layer's weights with Keras's shapes and in its order, bit by bit as they are here."""
+        return {
+            layer.path: [self._to_keras(layer.path, weight) for weight in weights]
+            for layer, weights in self.plan.layers()
+        }
+
+    def _to_keras(self, path: Path, weight: Weight) -> np.ndarray:
+        values = self.parameter(path, weight).detach().cpu().numpy()
+        permuted = values.reshape([weight.shape[axis] for axis in weight.permutation])
+        return permuted.transpose(np.argsort(weight.permutation))
+
+    def rows(self) -> list[Row]:
+        """Keras's `summary()`: one row a layer, in the order of the file."""
+        shapes = {step.path: step.shape for step in reversed(self.plan.steps)}
+        return [
+            Row("/".join(layer.path), layer.class_name, shapes[layer.path], sum(math.prod(w.shape) for w in weights))
+            for layer, weights in self.plan.layers()
+        ]
+
+    def totals(self) -> tuple[int, int]:
+        """Keras's numbers of trainable and of non-trainable parameters; moving averages are among the latter."""
+        sizes = [
+            (math.prod(weight.shape), weight.trainable and layer.path not in self.frozen)
+            for layer, weights in self.plan.layers()
+            for weight in weights
+        ]
+        trainable = sum(size for size, trained in sizes if trained)
+        return trainable, sum(size for size, _ in sizes) - trainable
+
+
+def _tensor(module: nn.Module, weight: Weight) -> Tensor:
+    owner, _, name = weight.torch.rpartition(".")
+    return getattr(module.get_submodule(owner), name)
+
+
+class _Model(nn.Module):
+    """A model inside the model: it only holds that model's layers."""
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Module names for a layer's name, best first."""
+    name = name.replace(".", "_") or "_"
+    while True:
+        yield name
+        name += "_"

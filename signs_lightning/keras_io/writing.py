@@ -1,0 +1,167 @@
+"""A model of ours as a file that Keras loads: the original's layers, input range and softmax or sigmoid."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import h5py
+import numpy as np
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.architectures import PERMUTATIONS, RANKS, keras_order, keras_tensors
+from signs_lightning.keras_io.atomic import written_whole
+from signs_lightning.keras_io.blueprints import blueprint
+from signs_lightning.keras_io.config import MODELS
+from signs_lightning.keras_io.matching import stored_order
+from signs_lightning.keras_io.plan import Path as LayerPath
+from signs_lightning.keras_io.plan import Plan, make_plan
+from signs_lightning.keras_io.reading import FromKeras
+from signs_lightning.models.classifier import ImageClassifier
+
+Format = Literal["keras", "keras-weights", "keras-h5"]
+KERAS_VERSION = "3.6.0"  # the oldest that reads what is written here
+Arrays = dict[LayerPath, list[np.ndarray]]
+
+
+def export_keras(model: ImageClassifier, path: str | Path, format: Format = "keras") -> None:
+    """Writes a model for Keras 3; the file appears whole or not at all.
+
+    Args:
+        model: one of our three architectures, or a `FromKeras`, whose original layers and input range come back.
+        path: the file. Keras wants `.keras` for "keras", `.weights.h5` for "keras-weights" and `.h5` for "keras-h5".
+        format: "keras" is the model (`keras.models.load_model`), "keras-h5" the same in the older format, "keras-weights" its
+            weights (`model.load_weights`).
+
+    Raises:
+        InputError: the model has no counterpart in Keras, the file has another ending, or it cannot be written.
+    """
+    path = Path(path)
+    endings = dict(zip(get_args(Format), (".keras", ".weights.h5", ".h5"), strict=True))
+    if format not in endings:
+        raise InputError(f"format is '{format}', expected one of {', '.join(endings)}.")
+    if not path.name.endswith(endings[format]):
+        raise InputError(
+            f"Keras reads '{format}' from a file that ends in {endings[format]}, {path.name} does not. Rename it."
+        )
+    config = json.loads(model.hparams["config"]) if isinstance(model, FromKeras) else blueprint(model)
+    plan = make_plan(config, image_size=model.image_size)
+    arrays = dict(model.network.keras_weights()) if isinstance(model, FromKeras) else _architecture_weights(model, plan)
+    with written_whole(path) as temporary:
+        if format == "keras":
+            _write_archive(temporary, config, plan, arrays)
+            return
+        with h5py.File(temporary, "w") as file:
+            (_write_variables if format == "keras-weights" else _write_legacy)(file, plan, arrays)
+            if format == "keras-h5":
+                file.attrs["model_config"] = json.dumps(_keras3(config, wrapped=False))
+                file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
+
+
+def _architecture_weights(model: ImageClassifier, plan: Plan) -> Arrays:
+    """Our layers have no names of Keras's: both sides list the layers of a kind in one order."""
+    modules: dict[str, list[Any]] = {kind: [] for kind in RANKS.values()}
+    for module in keras_order(model.network):
+        tensors = [tensor.detach().cpu().numpy() for tensor in keras_tensors(module)]
+        modules[RANKS[tensors[0].ndim]].append(
+            [tensor.transpose(np.argsort(PERMUTATIONS[tensor.ndim])) for tensor in tensors]
+        )
+    return {
+        layer.path: modules[RANKS[len(weights[0].shape)]].pop(0) if weights else [] for layer, weights in plan.layers()
+    }
+
+
+def _write_archive(path: Path, config: dict[str, Any], plan: Plan, arrays: Arrays) -> None:
+    metadata = {"keras_version": KERAS_VERSION, "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps(metadata))
+        archive.writestr("config.json", json.dumps(_keras3(config, wrapped=True)))
+        with tempfile.TemporaryFile() as weights:  # on disk, for HDF5 jumps about and a zip entry cannot
+            with h5py.File(weights, "w") as file:
+                _write_variables(file, plan, arrays)
+            weights.seek(0)
+            with archive.open("model.weights.h5", "w", force_zip64=True) as entry:
+                shutil.copyfileobj(weights, entry)
+
+
+def _write_variables(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
+    """`.weights.h5`: layers/conv2d_1/vars/0, numbered by class."""
+    for layer, weights in plan.layers():
+        if layer.weights_path.endswith("/") or not layer.weights_path:  # `x + 1` is no layer to Keras 3
+            continue
+        group = file.require_group(f"{layer.weights_path}/vars")
+        group.attrs["name"] = layer.path[-1]
+        for k, values in enumerate(arrays[layer.path] if weights else []):
+            group.create_dataset(str(k), data=values)
+    file.require_group("vars")
+
+
+def _write_legacy(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
+    """A group for each layer at the top, with all weights of a model that lies there."""
+    root = file.create_group("model_weights")
+    values = {
+        (layer.path, weight.keras): array
+        for layer, weights in plan.layers()
+        for weight, array in zip(weights, arrays[layer.path], strict=True)
+    }
+    tops = list(dict.fromkeys(layer.path[0] for layer, _ in plan.layers()))
+    root.attrs["layer_names"] = [name.encode() for name in tops]
+    root.attrs["keras_version"], root.attrs["backend"] = KERAS_VERSION, "torch"
+    for top in tops:
+        group = root.create_group(top)
+        wanted = stored_order([(layer, w) for layer, weights in plan.layers() if layer.path[0] == top for w in weights])
+        names = [f"{'/'.join(layer.path)}/{weight.keras}" for layer, weight in wanted]
+        group.attrs["weight_names"] = [name.encode() for name in names]
+        for name, (layer, weight) in zip(names, wanted, strict=True):
+            group.create_dataset(name, data=values[layer.path, weight.keras])
+    root.create_group("top_level_model_weights").attrs["weight_names"] = []
+
+
+def _keras3(model: dict[str, Any], wrapped: bool) -> dict[str, Any]:
+    """A model's config as Keras 3 reads it; `wrapped` in the `.keras` format, where every layer says its module."""
+    config = model["config"]
+    config = {"name": "sequential", "layers": config} if isinstance(config, list) else dict(config)
+    config["layers"] = [
+        _keras3(entry, wrapped) if entry["class_name"] in MODELS else _keras3_layer(entry, wrapped)
+        for entry in config["layers"]
+    ]
+    if model["class_name"] == "Sequential":
+        return _entry(model, "Sequential", config, ("keras", None) if wrapped else None)
+    return _entry(model, "Functional", config, ("keras.src.models.functional", "Functional") if wrapped else None)
+
+
+def _keras3_layer(entry: dict[str, Any], wrapped: bool) -> dict[str, Any]:
+    config, class_name = dict(entry["config"]), entry["class_name"]
+    if class_name == "TFOpLambda":
+        raise InputError(
+            f"Keras 3 has no TFOpLambda, which '{config.get('name')}' is in the file of Keras 2. Write the weights only: keras-weights."
+        )
+    if class_name == "InputLayer" and "batch_input_shape" in config:  # Keras 2's name for it
+        config["batch_shape"] = config.pop("batch_input_shape")
+        config = {key: value for key, value in config.items() if key in {"batch_shape", "dtype", "name"}}
+    operation = config.keys() <= {"name"}  # `x + 1`: a layer's config has more
+    if operation and not wrapped:
+        raise InputError(
+            f"Keras cannot load arithmetic such as '{config.get('name')}' from its .h5 format. Choose the format keras."
+        )
+    home = (
+        ("keras.src.ops.nn" if class_name == "Relu" else "keras.src.ops.numpy", class_name)
+        if operation
+        else ("keras.layers", None)
+    )
+    return _entry(entry, class_name, config, home if wrapped else None)
+
+
+def _entry(
+    entry: dict[str, Any], class_name: str, config: dict[str, Any], home: tuple[str, str | None] | None
+) -> dict[str, Any]:
+    """A layer's or model's entry: class, config, its calls and, where `home` is given, its module and registered name."""
+    written: dict[str, Any] = {"class_name": class_name, "config": config}
+    if home is not None:
+        written |= {"module": entry.get("module", home[0]), "registered_name": entry.get("registered_name", home[1])}
+    return written | {key: entry[key] for key in ("name", "inbound_nodes", "build_config") if key in entry}

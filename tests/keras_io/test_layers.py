@@ -1,0 +1,354 @@
+"""Layer by layer: hypothesis draws the arguments, Keras builds and saves the layer, ours gives the same output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
+
+from .against_keras import assert_same, examples, randomize
+
+small = st.integers(1, 3)
+pairs = st.tuples(small, small)
+padding = st.sampled_from(["same", "valid"])
+formats = st.sampled_from(["channels_last", "channels_first"])
+activation = st.sampled_from([None, "relu", "sigmoid", "tanh", "softmax", "gelu", "hard_sigmoid"])
+rates = st.floats(0.1, 0.9)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("layers")
+
+
+def check(
+    *stack: keras.layers.Layer, folder: Path, shape: tuple[int, ...] = (7, 6, 4), channels_first: bool = False
+) -> None:
+    """Keras layers between an image and a softmax; both file formats."""
+    shape = (shape[2], *shape[:2]) if channels_first else shape
+    model = keras.Sequential([keras.Input(shape), *stack, layers.Flatten(), layers.Dense(3, activation="softmax")])
+    randomize(model)
+    assert_same(model, folder, channels_first)
+
+
+@st.composite
+def strides_or_dilation(draw: st.DrawFn) -> dict[str, object]:
+    """Keras allows only one of the two to be more than 1."""
+    if draw(st.booleans()):
+        return {"strides": draw(pairs)}
+    return {"dilation_rate": draw(pairs)}
+
+
+@examples(10)
+@given(
+    st.integers(2, 3),
+    pairs,
+    strides_or_dilation(),
+    padding,
+    formats,
+    activation,
+    st.booleans(),
+    st.sampled_from([1, 2, 4]),
+)
+def test_conv2d(folder, multiple, kernel, steps, pad, data_format, act, bias, groups):
+    layer = layers.Conv2D(
+        groups * multiple,
+        kernel,
+        padding=pad,
+        data_format=data_format,
+        activation=act,
+        use_bias=bias,
+        groups=groups,
+        **steps,
+    )
+    check(layer, folder=folder, shape=(8, 9, 4), channels_first=data_format == "channels_first")
+
+
+@examples(10)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), padding, formats, activation, st.booleans())
+def test_depthwise_conv2d(folder, multiplier, kernel, stride, pad, data_format, act, bias):
+    layer = layers.DepthwiseConv2D(
+        kernel, stride, pad, depth_multiplier=multiplier, data_format=data_format, activation=act, use_bias=bias
+    )
+    check(layer, folder=folder, channels_first=data_format == "channels_first")
+
+
+@examples(10)
+@given(
+    st.integers(2, 5),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    padding,
+    st.integers(1, 2),
+    formats,
+    activation,
+    st.booleans(),
+)
+def test_separable_conv2d(folder, filters, kernel, stride, pad, multiplier, data_format, act, bias):
+    layer = layers.SeparableConv2D(
+        filters,
+        kernel,
+        stride,
+        pad,
+        depth_multiplier=multiplier,
+        data_format=data_format,
+        activation=act,
+        use_bias=bias,
+    )
+    check(layer, folder=folder, channels_first=data_format == "channels_first")
+
+
+@examples(10)
+@given(st.integers(1, 3), pairs, pairs, padding, formats, st.booleans(), st.booleans())
+def test_conv2d_transpose(folder, filters, kernel, stride, pad, data_format, bias, explicit):
+    output_padding = tuple(s - 1 for s in stride) if explicit else None
+    layer = layers.Conv2DTranspose(
+        filters, kernel, stride, pad, output_padding=output_padding, data_format=data_format, use_bias=bias
+    )
+    check(layer, folder=folder, shape=(4, 5, 3), channels_first=data_format == "channels_first")
+
+
+@examples(10)
+@given(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]), pairs, st.none() | pairs, padding, formats)
+def test_pooling(folder, kind, size, stride, pad, data_format):
+    check(
+        kind(size, stride, pad, data_format=data_format), folder=folder, channels_first=data_format == "channels_first"
+    )
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("kind", [layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_global_pooling(folder, kind, data_format, keepdims):
+    check(
+        kind(data_format=data_format, keepdims=keepdims), folder=folder, channels_first=data_format == "channels_first"
+    )
+
+
+@examples(10)
+@given(
+    st.sampled_from([layers.ZeroPadding2D, layers.Cropping2D]),
+    st.integers(0, 2) | pairs | st.tuples(st.tuples(small, small), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+    formats,
+)
+def test_padding_and_cropping(folder, kind, amount, data_format):
+    check(kind(amount, data_format=data_format), folder=folder, channels_first=data_format == "channels_first")
+
+
+@examples(10)
+@given(pairs, st.sampled_from(["nearest", "bilinear"]), formats)
+def test_up_sampling2d(folder, size, interpolation, data_format):
+    layer = layers.UpSampling2D(size, data_format, interpolation)
+    check(layer, folder=folder, shape=(3, 4, 2), channels_first=data_format == "channels_first")
+
+
+@examples(10)
+@given(st.integers(2, 12), st.integers(2, 12), st.sampled_from(["nearest", "bilinear"]), formats)
+def test_resizing(folder, height, width, interpolation, data_format):
+    layer = layers.Resizing(height, width, interpolation, data_format=data_format)
+    check(
+        layer,
+        layers.Conv2D(2, 1, data_format=data_format),
+        folder=folder,
+        channels_first=data_format == "channels_first",
+    )
+
+
+@examples(10)
+@given(st.sampled_from([1, 2, 3, -1]), st.booleans(), st.booleans(), st.floats(0.5, 0.99), st.floats(1e-6, 1e-2))
+def test_batch_normalization(folder, axis, scale, center, momentum, epsilon):
+    check(
+        layers.BatchNormalization(axis=axis, scale=scale, center=center, momentum=momentum, epsilon=epsilon),
+        folder=folder,
+    )
+
+
+@examples(10)
+@given(st.sampled_from([-1, 1, 2, [1, 2], [2, 3], [1, 2, 3], [3]]), st.booleans(), st.booleans())
+def test_layer_normalization(folder, axis, scale, center):
+    check(layers.LayerNormalization(axis=axis, scale=scale, center=center), folder=folder)
+
+
+@examples(10)
+@given(st.sampled_from([1, 2, 4, -1]), st.sampled_from([-1, 3]), st.booleans(), st.booleans())
+def test_group_normalization(folder, groups, axis, scale, center):
+    check(layers.GroupNormalization(groups, axis=axis, scale=scale, center=center), folder=folder)
+
+
+def test_normalisations_of_vectors(folder):
+    check(
+        layers.Flatten(), layers.Dense(8), layers.BatchNormalization(), layers.LayerNormalization(),
+        layers.GroupNormalization(2), layers.PReLU(), folder=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_normalization(folder, axis, invert, adapted):
+    rng = np.random.default_rng(0)
+    if adapted:
+        layer = layers.Normalization(axis=axis, invert=invert)
+        layer.adapt(rng.random((5, 7, 6, 4)).astype("float32"))
+        model = keras.Sequential(
+            [keras.Input((7, 6, 4)), layer, layers.Flatten(), layers.Dense(2, activation="softmax")]
+        )
+        assert_same(model, folder)
+        return
+    shape = {-1: (4,), None: (), (1, 3): (7, 4), 2: (6,)}[axis]
+    mean, variance = rng.random(shape), rng.random(shape) + 0.5
+    check(layers.Normalization(axis=axis, mean=mean, variance=variance, invert=invert), folder=folder)
+
+
+NAMES = sorted(set(ELEMENTWISE) | set(ALONG_AXIS))
+
+
+def test_every_activation(folder):
+    """All in one model, side by side; softmax and its like along the last axis."""
+    image = keras.Input((4, 3, 6))
+    scaled = layers.Rescaling(8.0, -4.0)(image)
+    outputs = [layers.Flatten()(layers.Activation(name, name=name)(scaled)) for name in NAMES]
+    joined = layers.Dense(3, activation="softmax")(layers.Concatenate()(outputs))
+    model = keras.Model(image, joined)
+    randomize(model)
+    assert_same(model, folder)
+
+
+@examples(10)
+@given(st.none() | st.floats(0.5, 3), st.floats(0, 0.5), st.floats(0, 1))
+def test_relu(folder, max_value, negative_slope, threshold):
+    check(layers.Rescaling(6.0, -2.0), layers.ReLU(max_value, negative_slope, threshold), folder=folder)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.LeakyReLU(0.2),
+        lambda: layers.ELU(0.7),
+        lambda: layers.PReLU(),
+        lambda: layers.PReLU(shared_axes=[1, 2]),
+        lambda: layers.Softmax(),
+        lambda: layers.Softmax(axis=1),
+        lambda: layers.Conv2D(3, 2, activation=layers.LeakyReLU(0.1)),
+        lambda: layers.Dense(5, activation="elu"),
+    ],
+)
+def test_rectifiers(folder, layer):
+    check(layers.Rescaling(4.0, -2.0), layer(), folder=folder)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.Dropout(0.3),
+        lambda: layers.Dropout(0.3, noise_shape=(None, 1, 1, 4)),
+        lambda: layers.SpatialDropout2D(0.3),
+        lambda: layers.AlphaDropout(0.3),
+        lambda: layers.GaussianDropout(0.3),
+        lambda: layers.GaussianNoise(0.3),
+        lambda: layers.RandomFlip(),
+        lambda: layers.RandomRotation(0.1),
+        lambda: layers.RandomZoom(0.1),
+        lambda: layers.RandomContrast(0.1),
+        lambda: layers.Identity(),
+    ],
+)
+def test_identity_at_inference(folder, layer):
+    check(layer(), folder=folder)
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout, layers.AlphaDropout]
+)
+def test_dropout_trains_as_in_keras(folder, layer):
+    """Mean and spread of what is left, over many values."""
+    from signs_lightning.keras_io.reading import from_keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((64, 64, 64)),
+            layer(0.3, name="drop"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.save(folder / "drop.keras")
+    import torch
+
+    torch.manual_seed(0)
+    images = np.full((2, 64, 64, 64), 2.0, np.float32)
+    drop = from_keras(folder / "drop.keras").network.get_submodule("drop").train()
+    ours = drop(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    theirs = np.asarray(model.layers[0](images, training=True))
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.25)  # a SpatialDropout2D drops whole channels: few samples
+    assert ours.std() == pytest.approx(theirs.std(), rel=0.15)
+
+
+@pytest.mark.parametrize("target", [(-1,), (6, 7, 4), (7, -1), (7, 3, 2, 4), (1, 1, -1)])
+def test_reshape(folder, target):
+    check(layers.Reshape(target), layers.Dense(2), folder=folder)
+
+
+@pytest.mark.parametrize("dims", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (3, 2, 1)])
+def test_permute(folder, dims):
+    check(layers.Permute(dims), layers.Dense(2), folder=folder)
+
+
+def test_channel_shuffle(folder):
+    """Reshape to five axes, permute, back: what ShuffleNet does."""
+    check(
+        layers.Reshape((7, 6, 2, 2)), layers.Permute((1, 2, 4, 3)), layers.Reshape((7, 6, 4)), layers.Conv2D(3, 2),
+        folder=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["channels_last", "channels_first"])
+def test_both_data_formats_in_one_model(folder, first):
+    other = "channels_last" if first == "channels_first" else "channels_first"
+    check(
+        layers.Conv2D(3, 2, data_format=first), layers.MaxPooling2D(2, data_format=other),
+        layers.Conv2D(4, 1, data_format=other), layers.Flatten(data_format=other), folder=folder,
+        channels_first=first == "channels_first",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", [1 / 255, [0.1, 0.2, 0.3, 0.4]])
+def test_rescaling(folder, scale):
+    check(layers.Rescaling(scale, offset=-0.5), folder=folder)
+
+
+@examples(10)
+@given(
+    st.sampled_from(["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]),
+    st.integers(2, 3),
+    small,
+)
+def test_merging(folder, kind, count, axis):
+    count = 2 if kind == "Subtract" else count
+    image = keras.Input((6, 6, 4))
+    branches = [layers.Conv2D(4, 1)(image) for _ in range(count)]
+    merge = layers.Concatenate(axis=axis) if kind == "Concatenate" else getattr(layers, kind)()
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(merge(branches))))
+    randomize(model)
+    assert_same(model, folder)
+
+
+def test_arithmetic(folder):
+    """Tensors and constants, from either side, with broadcasting."""
+    image = keras.Input((6, 5, 4))
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    y = 1.0 - x * 2.0 + image
+    y = y / (x * x + 3.0)
+    y = y - np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    y = keras.ops.multiply(y, layers.GlobalAveragePooling2D(keepdims=True)(y))
+    y = keras.ops.relu(keras.ops.maximum(y, 2.0 / (x + 5.0)))
+    model = keras.Model(image, layers.Dense(1, activation="sigmoid")(layers.Flatten()(y)))
+    randomize(model)
+    assert_same(model, folder)

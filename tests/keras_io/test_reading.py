@@ -1,0 +1,260 @@
+"""What a user does with a Keras file: import, test, fine-tune, go on training; and the golden files of Keras on TensorFlow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import keras
+import lightning
+import numpy as np
+import pytest
+import torch
+from keras import layers, regularizers
+from torch.utils.data import DataLoader, TensorDataset
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.importing import main
+from signs_lightning.keras_io.reading import FromKeras, from_keras
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.happy import HappySequential
+from signs_lightning.models.signs import SignsFunctional
+
+from .against_keras import images_for, randomize, to_torch
+from .test_models import backbone, happy, resnet, signs
+
+
+@pytest.mark.parametrize("extension", ["h5", "keras", "weights.h5"])
+@pytest.mark.parametrize(("name", "count", "correct"), [("signs", 120, 94), ("happy", 50, 33)])
+def test_golden_files(reference, datasets, tmp_path, name, count, correct, extension):
+    """Keras on TensorFlow predicted these images; the checkpoint that import-keras writes gives the same probabilities."""
+    output = tmp_path / "model.ckpt"
+    assert main("import-keras", [str(reference / name / f"trained.{extension}"), "--output", str(output)]) == 0
+    rebuilt = {"signs": SignsFunctional, "happy": HappySequential}[name] if extension == "weights.h5" else FromKeras
+    model = rebuilt.load_from_checkpoint(output, weights_only=True)
+    with h5py.File(datasets / name / f"test_{name}.h5") as file:
+        images, labels = file["test_set_x"][-count:], file["test_set_y"][-count:].reshape(-1)
+    probabilities = model.predict(images).numpy()
+    expected = np.load(reference / name / "test_probabilities.npy")
+    np.testing.assert_allclose(probabilities[:, 1:] if name == "happy" else probabilities, expected, atol=1e-5, rtol=0)
+    assert int((probabilities.argmax(1) == labels).sum()) == correct
+
+
+def test_checkpoint_is_like_any_other(tmp_path, capsys):
+    """Plain values only, the config instead of the path; it loads where the Keras file is gone."""
+    model = signs(32)
+    randomize(model)
+    model.save(tmp_path / "signs.keras")
+    output = tmp_path / "signs.ckpt"
+    names = ["zero", "one", "two", "three", "four", "five"]
+    arguments = [str(tmp_path / "signs.keras"), "--output", str(output), "--scale", "tf", "--class_names", *names]
+    assert main("import-keras", arguments) == 0
+    printed = capsys.readouterr().out
+    for row in (r"(None, 32, 32, 8)", "392", "528", "Conv2D", f"Total parameters: {model.count_params():,}"):
+        assert row in printed
+    before = from_keras(tmp_path / "signs.keras", scale="tf")
+    (tmp_path / "signs.keras").unlink()
+    checkpoint = torch.load(output, weights_only=True)
+    assert checkpoint["signs_lightning"]["model"] == "FromKeras"
+    assert checkpoint["signs_lightning"]["history"] == []
+    assert "path" not in checkpoint["hyper_parameters"]
+    assert str(tmp_path) not in str(checkpoint["hyper_parameters"])
+    for loaded in (
+        FromKeras.load_from_checkpoint(output, weights_only=True),
+        FromKeras(**checkpoint["hyper_parameters"]),
+    ):
+        loaded.load_state_dict(checkpoint["state_dict"])
+        images = to_torch(images_for(model))
+        assert torch.equal(loaded.predict(images), before.predict(images))
+        assert loaded.class_names == names
+        assert (loaded.num_classes, loaded.image_size) == (6, (32, 32, 3))
+
+
+def test_arguments_that_do_not_fit(tmp_path):
+    signs(32).save(tmp_path / "signs.keras")
+    signs(32).save_weights(tmp_path / "signs.weights.h5")
+    file, weights, output = str(tmp_path / "signs.keras"), str(tmp_path / "signs.weights.h5"), str(tmp_path / "a.ckpt")
+    for arguments, sentence in [
+        ([file, "--output", output, "--architecture", "signs"], "brings its own model"),
+        ([file, "--output", output, "--class_names", "a", "b"], "class_names has 2 names"),
+        ([file, "--output", output, "--image_size", "64"], "takes images of 32×32×3"),
+        ([file, "--output", str(tmp_path / "nowhere" / "a.ckpt")], "does not exist"),
+        ([file, "--output", file], "the Keras file itself"),
+        ([weights, "--output", output, "--scale", "raw"], "weights only"),
+        ([weights, "--output", output, "--architecture", "happy"], "do not fit happy"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            main("import-keras", arguments)
+    with pytest.raises(InputError, match="needs a Keras file"):
+        FromKeras()
+    with pytest.raises(InputError, match="import-keras"):
+        FromKeras(path=weights)
+    with pytest.raises(InputError, match="has 6 classes"):
+        FromKeras(path=file, num_classes=4)
+    with pytest.raises(InputError, match="trainable_layers is 9, expected 1 to 3"):
+        FromKeras(path=file, trainable_layers=9)
+    assert not Path(output).exists()
+
+
+def batches(count: int = 24, size: int = 32, classes: int = 6) -> DataLoader:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
+    return DataLoader(TensorDataset(images, torch.arange(count) % classes), batch_size=8)
+
+
+def trainer(folder: Path, epochs: int = 2) -> lightning.Trainer:
+    return lightning.Trainer(
+        max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=folder, accelerator="cpu",
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*smaller than the logging interval")
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec")
+@pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training")
+def test_fine_tuning_the_last_layers(tmp_path):
+    """Frozen layers do not move, nor do the averages of their BatchNorm; the last ones do, and so does the saved model."""
+    model = resnet(40, 6, 2, (1, 1, 1, 1))
+    randomize(model)
+    model.save(tmp_path / "net.keras")
+    ours = FromKeras(path=str(tmp_path / "net.keras"), trainable_layers=3, lr=0.01)
+    (tmp_path / "net.keras").unlink()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    run = trainer(tmp_path)
+    run.fit(ours, batches(size=40), batches(size=40))
+    run.save_checkpoint(tmp_path / "tuned.ckpt")
+    moved = {name.split(".")[1] for name, value in ours.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {layer.name for layer in [layer for layer in model.layers if layer.weights][-3:]}
+    again = FromKeras.load_from_checkpoint(tmp_path / "tuned.ckpt", weights_only=True)
+    images = to_torch(images_for(model))
+    assert torch.equal(again.predict(images), ours.predict(images))
+    assert len(ours.history) == 2
+
+
+def test_frozen_in_keras_stays_frozen(tmp_path):
+    """A frozen backbone, called with training=False, as the transfer-learning guide has it."""
+    inner = backbone()
+    inner.trainable = False
+    image = keras.Input((8, 8, 3))
+    value = layers.BatchNormalization(name="own")(inner(image, training=False))
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(value)))
+    randomize(model)
+    model.save(tmp_path / "frozen.keras")
+    network = from_keras(tmp_path / "frozen.keras").train().network
+    assert not network.get_submodule("backbone.norm").training
+    assert network.get_submodule("own").training
+    trained = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {"own", network.names[network.plan.steps[-1].path]}
+
+
+def test_batch_norm_of_a_step_is_keras_own(tmp_path):
+    """One batch in training mode: outputs and moving averages as Keras has them (the variance with Bessel's correction here)."""
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.BatchNormalization(momentum=0.8, name="norm"),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+    randomize(model)
+    model.save(tmp_path / "norm.keras")
+    ours = from_keras(tmp_path / "norm.keras").train()
+    images = images_for(model, 16)
+    theirs = np.asarray(model(images, training=True))
+    np.testing.assert_allclose(ours.probabilities(ours(to_torch(images))).detach(), theirs, atol=1e-5)
+    mean, variance = (np.asarray(v) for v in model.get_layer("norm").non_trainable_weights)
+    norm = ours.network.get_submodule("norm")
+    np.testing.assert_allclose(norm.running_mean, mean, atol=1e-6)
+    np.testing.assert_allclose(norm.running_var, variance, atol=1e-3)
+
+
+@pytest.mark.parametrize("extension", ["h5", "keras"])
+def test_regularizers_count_in_the_loss(tmp_path, extension):
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            layers.Conv2D(2, 3, kernel_regularizer=regularizers.L2(0.1), bias_regularizer="l1"),
+            layers.SeparableConv2D(4, 2, depthwise_regularizer=regularizers.L1(0.2), pointwise_regularizer="l2"),
+            layers.BatchNormalization(gamma_regularizer=regularizers.L1L2(0.1, 0.3)),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax", kernel_regularizer=regularizers.L1L2(0.01, 0.02)),
+        ]
+    )
+    randomize(model)
+    model.save(tmp_path / f"penalty.{extension}")
+    ours = from_keras(tmp_path / f"penalty.{extension}")
+    expected = float(sum(np.asarray(loss) for loss in model.losses))
+    assert ours.network.regularization_loss().item() == pytest.approx(expected, rel=1e-5)
+    images, labels = images_for(model, 4), torch.tensor([0, 1, 1, 0])
+    logits = ours(to_torch(images))
+    loss = ours.compute_loss(logits, labels)
+    assert loss.item() == pytest.approx(ImageClassifier.compute_loss(ours, logits, labels).item() + expected, rel=1e-5)
+    frozen = FromKeras(path=str(tmp_path / f"penalty.{extension}"), trainable_layers=1)
+    dense = frozen.network.get_submodule(frozen.network.names[frozen.network.plan.steps[-1].path]).weight
+    only_dense = 0.01 * dense.abs().sum() + 0.02 * dense.square().sum()
+    assert frozen.network.regularization_loss().item() == pytest.approx(only_dense.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal", "lecun_uniform", "random_normal", "zeros"])
+def test_a_new_network_is_drawn_as_keras_draws(tmp_path, initializer):
+    """A checkpoint without weights is a network as Keras would begin with: same spread, zero biases."""
+    from signs_lightning.keras_io.network import KerasNetwork
+
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 16)), layers.Conv2D(64, 3, kernel_initializer=initializer, name="conv"),
+            layers.DepthwiseConv2D(3, depth_multiplier=4, depthwise_initializer=initializer, name="depthwise"),
+            layers.Flatten(), layers.Dense(2, activation="softmax", kernel_initializer=initializer, name="dense"),
+        ]
+    )  # fmt: skip
+    model.save(tmp_path / "new.keras")
+    torch.manual_seed(0)
+    network = KerasNetwork(from_keras(tmp_path / "new.keras").plan)
+    for name in ("conv", "depthwise", "dense"):
+        theirs, ours = np.asarray(model.get_layer(name).weights[0]), network.get_submodule(name).weight.detach()
+        assert ours.std().item() == pytest.approx(theirs.std(), rel=0.08)
+        assert ours.abs().max().item() == pytest.approx(np.abs(theirs).max(), rel=0.3)
+        assert not network.get_submodule(name).bias.any()
+
+
+def test_data_of_other_classes_are_refused(tmp_path):
+    signs(32).save(tmp_path / "signs.keras")
+    ours = from_keras(tmp_path / "signs.keras")
+    with pytest.raises(InputError, match="made for 6 classes, the data have 4"):
+        ours.adopt(4, (32, 32, 3))
+    ours.adopt(6, (32, 32, 3), list("abcdef"))
+    assert ours.class_names == list("abcdef")
+
+
+@pytest.mark.parametrize("make", [happy, signs])
+def test_weights_go_through_bit_by_bit(tmp_path, make):
+    model = make()
+    randomize(model)
+    model.save(tmp_path / "model.keras")
+    ours = from_keras(tmp_path / "model.keras").network.keras_weights()
+    theirs = {(layer.name,): [np.asarray(w) for w in layer.weights] for layer in model.layers}
+    assert ours.keys() == theirs.keys()
+    for path, arrays in ours.items():
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, theirs[path], strict=True))
+
+
+def test_needs_no_keras(tmp_path):
+    """The verb works where keras, jax and tensorflow cannot be imported."""
+    happy(16).save(tmp_path / "happy.keras")
+    script = (
+        "import sys\n"
+        "for name in ('keras', 'jax', 'tensorflow', 'tf_keras'): sys.modules[name] = None\n"
+        "from signs_lightning.keras_io.importing import main\n"
+        f"sys.exit(main('import-keras', [{str(tmp_path / 'happy.keras')!r}, '--output', {str(tmp_path / 'a.ckpt')!r}]))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "a.ckpt").stat().st_mode & 0o777 == 0o666 & ~int(_umask(), 8)
+
+
+def _umask() -> str:
+    return subprocess.run(["sh", "-c", "umask"], capture_output=True, text=True).stdout.strip()
