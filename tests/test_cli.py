@@ -177,7 +177,7 @@ def test_three_models_on_two_classes(cli, small_smiles, model):
     width = ["--model.width", 8] if model == "SignsResNet50" else []
     done = cli(
         "fit", "--model", model, *width, "--data.train_file", train, "--data.test_file", test,
-        "--data.batch_size", 10, "--trainer.max_epochs", 4,
+        "--data.batch_size", 20, "--trainer.max_epochs", 12,
     )  # fmt: skip
     assert done.code == 0, done.err
     history = next(Path("lightning_logs").glob("*/version_0/history.csv"))
