@@ -25,11 +25,11 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
 from signs_lightning.report.checkpoint import RunCheckpoint
+from signs_lightning.report.evaluation_table import print_evaluation
 from signs_lightning.report.history import RunFiles
 from signs_lightning.report.logger import RunLogger
 from signs_lightning.report.progress import EpochProgress
 from signs_lightning.report.summary import Summary
-from signs_lightning.report.test_table import print_evaluation
 
 NOISE = (  # said by libraries, about what the user neither caused nor can change
     r".*isinstance\(treespec, LeafSpec\).*",

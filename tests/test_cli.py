@@ -256,3 +256,13 @@ def test_configs_come_with_the_package(cli, small_signs, form):
     """`configs/NAME.yaml` is found from any folder."""
     fit(cli, small_signs, *form)
     assert Path("lightning_logs/quickstart/version_0/config.yaml").is_file()
+
+
+def test_a_test_file_without_class_list_need_not_show_every_class(cli, run, small_signs):
+    """Images of three of six classes in a file that lists none: the model keeps its six."""
+    with h5py.File(small_signs[1]) as old, h5py.File("few.h5", "w") as new:
+        few = old["test_set_y"][()] < 3
+        new["x"], new["y"] = old["test_set_x"][()][few], old["test_set_y"][()][few]
+    done = cli("test", "--ckpt_path", run, "--data.test_file", "few.h5")
+    assert done.code == 0, done.err
+    assert f"/{few.sum()} = " in done.out

@@ -386,7 +386,7 @@ def loaded():
 @pytest.mark.parametrize(
     ("make", "data", "sentence"),
     [
-        (loaded, (4, (64, 64, 3)), "The model was made for 6 classes, the data have 4."),
+        (loaded, (4, (64, 64, 3), list("abcd")), "The model was made for 6 classes, the data have 4."),
         (lambda: SignsFunctional(num_classes=3), (4, (64, 64, 3)), "The model was made for 3 classes, the data have 4."),
         (loaded, (6, (64, 64, 1)), "The model takes images of 3 channels, the data have 1."),
         (loaded, (6, (48, 64, 3)), "The model takes 64×64 images, the data have 48×64."),

@@ -18,11 +18,11 @@ from signs_lightning import H5DataModule, HappySequential, InputError, SignsFunc
 from signs_lightning.models.evaluation import Evaluation
 from signs_lightning.report import history
 from signs_lightning.report.checkpoint import RunCheckpoint
+from signs_lightning.report.evaluation_table import print_evaluation
 from signs_lightning.report.history import RunFiles, draw_curves, write_history
 from signs_lightning.report.logger import RunLogger
 from signs_lightning.report.progress import EpochProgress
 from signs_lightning.report.summary import layer_table, print_summary
-from signs_lightning.report.test_table import print_evaluation
 
 ROWS = [
     {"epoch": 0, "loss": 1.75, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.5},

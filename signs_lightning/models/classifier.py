@@ -18,6 +18,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.adam import KerasAdam
+from signs_lightning.models.agreement import keep_learning_rate, refuse_other_data
 from signs_lightning.models.evaluation import EpochTotals, Evaluation
 from signs_lightning.models.layers import KerasBatchNorm2d
 
@@ -143,26 +144,9 @@ class ImageClassifier(L.LightningModule):
             InputError: the model was made (or its checkpoint was) for other classes or another image size.
         """
         given = self.hparams
-        if given["num_classes"] is not None and given["num_classes"] != num_classes:
-            raise InputError(
-                f"The model was made for {given['num_classes']} classes, the data have {num_classes}. "
-                "Train a new model on these data, or name the file that it was made for."
-            )
-        if class_names and given["class_names"] and list(given["class_names"]) != list(class_names):
-            raise InputError(
-                f"The model was made for the classes {', '.join(given['class_names'])}, the data have "
-                f"{', '.join(class_names)}. Train a new model on these data, or name the file that it was made for."
-            )
-        if given["image_size"] is not None and tuple(given["image_size"]) != tuple(image_size):
-            (h, w, c), (height, width, channels) = given["image_size"], image_size
-            if c != channels:
-                raise InputError(
-                    f"The model takes images of {c} channels, the data have {channels}. Train a new model on them."
-                )
-            raise InputError(
-                f"The model takes {h}×{w} images, the data have {height}×{width}. "
-                f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
-            )
+        if class_names is None and num_classes < (given["num_classes"] or 0):
+            num_classes = given["num_classes"]  # data without a class list need not show every class
+        refuse_other_data(given, num_classes, image_size, class_names)
         before = dict(given)
         shape = (self.num_classes, self.image_size)
         given.update(num_classes=num_classes, image_size=tuple(image_size))
@@ -362,20 +346,4 @@ class ImageClassifier(L.LightningModule):
         self.history = [dict(row) for row in remembered.get("history", [])]
         for name, value in remembered.get("totals", {}).items():
             setattr(self.train_totals, name, value.to(self.device))
-        self._keep_learning_rate(checkpoint)
-
-    def _keep_learning_rate(self, checkpoint: dict[str, Any]) -> None:
-        """A learning rate given for this run beats the one that the optimizer's saved state would bring back."""
-        lr, before = self.hparams["lr"], checkpoint.get("hyper_parameters", {}).get("lr")
-        if lr is None or lr == before:
-            return
-        for state in checkpoint.get("optimizer_states", []):
-            for group in state["param_groups"]:
-                old = group.get("initial_lr", group["lr"])
-                group["lr"] = lr if group["lr"] == old else group["lr"] * lr / old  # a schedule keeps its place
-                if "initial_lr" in group:
-                    group["initial_lr"] = lr
-        for state in checkpoint.get("lr_schedulers", []):
-            scale = [lr / base for base in state.get("base_lrs", [])]
-            for key in {"base_lrs", "_last_lr"} & state.keys():
-                state[key] = [value * factor for value, factor in zip(state[key], scale, strict=True)]
+        keep_learning_rate(self.hparams["lr"], checkpoint)

@@ -1,0 +1,60 @@
+"""Where a model, its checkpoint and the data must agree, and which one wins where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from signs_lightning.errors import InputError
+
+
+def refuse_other_data(
+    given: Mapping[str, Any], num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None
+) -> None:
+    """Compares what a model (or its checkpoint) was made for with the data.
+
+    Args:
+        given: the model's num_classes, class_names and image_size; None where it takes the data's.
+        num_classes: number of classes K of the data.
+        image_size: height, width (pixels) and channels of the data.
+        class_names: the K names, where the data list them.
+
+    Raises:
+        InputError: they differ.
+    """
+    if given["num_classes"] is not None and given["num_classes"] != num_classes:
+        raise InputError(
+            f"The model was made for {given['num_classes']} classes, the data have {num_classes}. "
+            "Train a new model on these data, or name the file that it was made for."
+        )
+    if class_names and given["class_names"] and list(given["class_names"]) != list(class_names):
+        raise InputError(
+            f"The model was made for the classes {', '.join(given['class_names'])}, the data have "
+            f"{', '.join(class_names)}. Train a new model on these data, or name the file that it was made for."
+        )
+    if given["image_size"] is not None and tuple(given["image_size"]) != tuple(image_size):
+        (h, w, c), (height, width, channels) = given["image_size"], image_size
+        if c != channels:
+            raise InputError(
+                f"The model takes images of {c} channels, the data have {channels}. Train a new model on them."
+            )
+        raise InputError(
+            f"The model takes {h}×{w} images, the data have {height}×{width}. "
+            f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
+        )
+
+
+def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
+    """A learning rate given for this run beats the one that the optimizer's saved state would bring back; changes the checkpoint."""
+    if lr is None or lr == checkpoint.get("hyper_parameters", {}).get("lr"):
+        return
+    for state in checkpoint.get("optimizer_states", []):
+        for group in state["param_groups"]:
+            old = group.get("initial_lr", group["lr"])
+            group["lr"] = lr if group["lr"] == old else group["lr"] * lr / old  # a schedule keeps its place
+            if "initial_lr" in group:
+                group["initial_lr"] = lr
+    for state in checkpoint.get("lr_schedulers", []):
+        scale = [lr / base for base in state.get("base_lrs", [])]
+        for key in {"base_lrs", "_last_lr"} & state.keys():
+            state[key] = [value * factor for value, factor in zip(state[key], scale, strict=True)]
