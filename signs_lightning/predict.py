@@ -58,6 +58,8 @@ def main(verb: str, args: list[str]) -> int:
     if options.batch_size < 1:
         raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
 
+    import torch
+
     from signs_lightning.checkpoints import find_checkpoint, load_classifier
 
     if options.ckpt_path.endswith(KERAS_SUFFIXES):
@@ -73,6 +75,7 @@ def main(verb: str, args: list[str]) -> int:
         path = find_checkpoint(Path(options.ckpt_path), verb)
         assert path is not None  # only `fit` may find none
         model, data = load_classifier(path)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     unreadable: list[str] = []
     if options.images:
         predictions = list(_of_pictures(model, options.images, options.batch_size, unreadable))

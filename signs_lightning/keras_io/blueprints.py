@@ -126,5 +126,5 @@ def _functional(name: str, model: ImageClassifier, layers: list[tuple[Layer, lis
                 "inbound_nodes": nodes,
             }
         )
-    ends = {"input_layers": [["image", 0, 0]], "output_layers": [[layers[-1][0][1], 0, 0]]}
+    ends = {"input_layers": ["image", 0, 0], "output_layers": [layers[-1][0][1], 0, 0]}
     return {"class_name": "Functional", "config": {"name": name, "trainable": True, "layers": entries, **ends}}

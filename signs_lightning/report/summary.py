@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import torch
@@ -39,6 +40,9 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
 
 def layer_table(model: ImageClassifier) -> list[LayerRow]:
     """One row for every layer of the network, blocks folded, from one forward pass of a single black image."""
+    keras_rows: Any = getattr(model.network, "rows", None)
+    if keras_rows is not None:  # a network that came from Keras knows its table
+        return [LayerRow(row.name, row.class_name, row.shape, row.parameters) for row in keras_rows()]
     rows: list[LayerRow] = []
 
     def hook(name: str):  # type: ignore[no-untyped-def]
