@@ -29,6 +29,8 @@ def test_ctrl_c_and_resume(tmp_path, small_signs):
     subprocess.run([*fit, *settings], cwd=tmp_path, check=True, capture_output=True)
     whole = tmp_path / "lightning_logs/signs_functional/version_0"
     history = tmp_path / "lightning_logs/signs_functional/version_1/history.csv"
+    # Started from a script's background, this process ignores SIGINT, and its children would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*fit, *settings], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
