@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -166,9 +165,10 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         before = self.running_var.clone()
         output = super().forward(input)
         values = input.numel() // input.shape[1]
-        with torch.no_grad():  # what the step added, from the unbiased to the biased variance
-            kept = before * (1 - (self.momentum or 0.0))
-            self.running_var.copy_(kept + (self.running_var - kept) * ((values - 1) / values))
+        # What the step added, from the unbiased to the biased variance; `.data`, because autograd holds the tensor for a backward
+        # pass that doesn't read it in training.
+        kept = before * (1 - (self.momentum or 0.0))
+        self.running_var.data.copy_(kept + (self.running_var - kept) * ((values - 1) / values))
         return output
 
 
