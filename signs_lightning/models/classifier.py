@@ -128,7 +128,8 @@ class ImageClassifier(L.LightningModule):
                 f"class_weights has {len(weights)} values, expected one for each of {self.num_classes} classes."
             )
         self.register_buffer("_class_weights", None if weights is None else torch.tensor(weights), persistent=False)
-        self.network = self.build()
+        # Images come channels_last (they are NHWC in the file): kernels and gradients in the same order need no copies.
+        self.network = self.build().to(memory_format=torch.channels_last)
         for layer in self.network.modules():
             if isinstance(layer, KerasBatchNorm2d):
                 layer.biased_variance = self.hparams.get("biased_variance", False)
