@@ -119,9 +119,9 @@ def print_summary(model: ImageClassifier) -> None:
 
     console = Console()
     if not isinstance(model.network, KerasNetwork):
-        total = sum(parameter.numel() for parameter in model.parameters())
-        moving = sum(b.numel() for n, b in model.network.named_buffers() if n.endswith(("running_mean", "running_var")))
-        console.print(f"{type(model).__name__}: {total + moving:,} parameters, {total:,} of them trainable")
+        from signs_lightning.report.summary import print_summary as print_our_table
+
+        print_our_table(model, console)
         return
     table = Table(title=escape(model.network.plan.graph.name))
     for heading in ("layer", "type", "output shape"):

@@ -225,7 +225,7 @@ def test_data_of_other_classes_are_refused(tmp_path):
     signs(32).save(tmp_path / "signs.keras")
     ours = from_keras(tmp_path / "signs.keras")
     with pytest.raises(InputError, match="made for 6 classes, the data have 4"):
-        ours.adopt(4, (32, 32, 3))
+        ours.adopt(4, (32, 32, 3), list("abcd"))
     ours.adopt(6, (32, 32, 3), list("abcdef"))
     assert ours.class_names == list("abcdef")
 
