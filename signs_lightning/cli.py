@@ -237,6 +237,12 @@ def be_quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in NOISE:
         warnings.filterwarnings("ignore", pattern)
+    warnings.formatwarning = _one_line
+
+
+def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
+    """A warning without the place in the code that gave it, which is no use to who reads it on a screen."""
+    return f"{message}\n"
 
 
 def _line(text: str) -> None:

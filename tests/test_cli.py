@@ -266,3 +266,11 @@ def test_a_test_file_without_class_list_need_not_show_every_class(cli, run, smal
     done = cli("test", "--ckpt_path", run, "--data.test_file", "few.h5")
     assert done.code == 0, done.err
     assert f"/{few.sum()} = " in done.out
+
+
+def test_a_warning_is_one_line(small_signs, tmp_path):
+    """The same file to train and to validate on: said once, without the place in the code."""
+    data = ["--data.train_file", str(small_signs[0]), "--data.val_file", str(small_signs[0])]
+    command = [sys.executable, "-m", "signs_lightning", "fit", *data, "--trainer.max_epochs", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
