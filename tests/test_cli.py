@@ -273,4 +273,7 @@ def test_a_warning_is_one_line(small_signs, tmp_path):
     data = ["--data.train_file", str(small_signs[0]), "--data.val_file", str(small_signs[0])]
     command = [sys.executable, "-m", "signs_lightning", "fit", *data, "--trainer.max_epochs", "1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stderr == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
+    assert (
+        done.stderr
+        == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
+    )
