@@ -77,7 +77,12 @@ class CLI(LightningCLI):
             subclass_mode_model=True,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, verb: {"exit_on_error": False}},
+            parser_kwargs={
+                "prog": "python -m signs_lightning",
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                verb: {"exit_on_error": False},
+            },
             args=[verb, *self._remembered(args)],
         )
 
