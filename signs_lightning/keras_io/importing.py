@@ -27,6 +27,7 @@ def main(verb: str, args: list[str]) -> int:
     """
     options = _parser(verb).parse_args(args)
     from signs_lightning.keras_io.reading import from_keras
+    from signs_lightning.report.summary import print_summary
 
     output = Path(options.output)
     if not output.parent.is_dir():
@@ -107,30 +108,3 @@ def save_checkpoint(model: ImageClassifier, path: Path) -> None:
     model.on_save_checkpoint(checkpoint)
     with written_whole(path) as temporary:
         torch.save(checkpoint, temporary)
-
-
-def print_summary(model: ImageClassifier) -> None:
-    """Prints the layer table as Keras's `summary()` has it: name, type, output shape, parameters, and the totals."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from signs_lightning.keras_io.network import KerasNetwork
-
-    console = Console()
-    if not isinstance(model.network, KerasNetwork):
-        from signs_lightning.report.summary import print_summary as print_our_table
-
-        print_our_table(model, console)
-        return
-    table = Table(title=escape(model.network.plan.graph.name))
-    for heading in ("layer", "type", "output shape"):
-        table.add_column(heading)
-    table.add_column("parameters", justify="right")
-    for row in model.network.rows():
-        table.add_row(escape(row.name), escape(row.class_name), str((None, *row.shape)), f"{row.parameters:,}")
-    console.print(table)
-    trainable, fixed = model.network.totals()
-    console.print(
-        f"Total parameters: {trainable + fixed:,}\nTrainable: {trainable:,}\nNon-trainable: {fixed:,}", highlight=False
-    )

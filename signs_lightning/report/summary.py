@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -82,9 +83,12 @@ def print_summary(model: ImageClassifier, console: Console | None = None) -> Non
     table.add_column("output shape", justify="right")
     table.add_column("parameters", justify="right")
     for row in layer_table(model):
-        table.add_row(row.name, row.kind, "×".join(map(str, row.output_shape)), f"{row.parameters:,}")
+        table.add_row(escape(row.name), escape(row.kind), "×".join(map(str, row.output_shape)), f"{row.parameters:,}")
     console.print(table)
+    keras_totals: Any = getattr(model.network, "totals", None)  # (trainable, not trainable)
     total, trainable = count_parameters(model.network)
+    if keras_totals is not None:
+        trainable, total = keras_totals()[0], sum(keras_totals())
     console.print(
         f"Parameters: {total:,} in all, {trainable:,} trainable, {total - trainable:,} not trainable", highlight=False
     )
