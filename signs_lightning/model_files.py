@@ -1,0 +1,46 @@
+"""Any file that holds a trained model → the model: a checkpoint, a run folder, a Keras file, an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from signs_lightning.models.classifier import ImageClassifier
+    from signs_lightning.onnx_file import OnnxClassifier
+
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
+SCALES = ("/255", "raw", "tf", "caffe", "torch")  # what a Keras file's images were divided by or shifted to
+
+
+def load_model(path: str, verb: str, scale: str = "/255") -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
+    """A trained model and the data settings that it remembers.
+
+    Args:
+        path: checkpoint, run folder, Keras file or ONNX file.
+        verb: on whose behalf; it decides which checkpoint of a run folder is meant.
+        scale: what a Keras file's images were scaled to, see `from_keras`.
+
+    Returns:
+        The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on (empty for files that
+        remember none).
+
+    Raises:
+        InputError: the file holds no model that can be used, or needs a package that is not installed.
+    """
+    if path.endswith(KERAS_SUFFIXES):
+        from signs_lightning.keras_io.reading import from_keras
+
+        return from_keras(path, scale=scale).eval(), {}
+    if path.endswith(".onnx"):
+        from signs_lightning.onnx_file import OnnxClassifier
+
+        return OnnxClassifier(path), {}
+    from signs_lightning.checkpoints import find_checkpoint, load_classifier
+
+    found = find_checkpoint(Path(path), verb)
+    if found is None:
+        raise InputError(f"{path} holds no checkpoint yet. Name a .ckpt file or a run folder.")
+    return load_classifier(found)
