@@ -14,27 +14,21 @@ import torch
 from torch.utils.data import DataLoader
 
 from signs_lightning import H5DataModule
-from signs_lightning.data import batches
-from signs_lightning.data.batches import (
-    FILLER,
-    BatchLoader,
-    EpochSampler,
-    H5Images,
-    ImageReader,
-    as_it_is,
-    stratified_split,
-)
+from signs_lightning.data.batches import FILLER, BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
 from signs_lightning.data.h5 import check_arrays, check_file
+from signs_lightning.data.storage import Chunks, Dataset, ImageReader
 
 COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(COUNT) % 4
-STORED = {  # how HDF5 keeps the images, the way we then read them
+STORED = {  # how HDF5 keeps the images, and what then reads them
     "contiguous": ({}, np.memmap),
-    "chunked": ({"chunks": (4, 6, 5, 3)}, np.ndarray),
-    "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, np.ndarray),
-    "one chunk an image": ({"chunks": (1, 6, 5, 3), "fletcher32": True}, np.ndarray),
-    "resizable": ({"maxshape": (None, 6, 5, 3)}, np.ndarray),
+    "chunked": ({"chunks": (4, 6, 5, 3)}, Chunks),
+    "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, Chunks),
+    "chunks that cut images": ({"chunks": (7, 4, 2, 2), "compression": "gzip"}, Chunks),
+    "one chunk an image": ({"chunks": (1, 6, 5, 3), "fletcher32": True}, Dataset),
+    "lzf": ({"chunks": (5, 6, 5, 1), "compression": "lzf"}, Dataset),
+    "resizable": ({"maxshape": (None, 6, 5, 3)}, Chunks),
 }
 WANTED = [5, 0, 22, 5, 7, 6, 1, 22]  # unsorted, with repetitions
 
@@ -51,22 +45,23 @@ def path(tmp_path: Path) -> Path:
     return write(tmp_path / "data.h5")
 
 
-@pytest.mark.parametrize("in_memory", [True, False], ids=["read once", "read by the batch"])
+@pytest.mark.parametrize("way", ["by the batch", "resident", "sorted"])
 @pytest.mark.parametrize("stored", STORED)
-def test_the_same_batch_from_any_storage(
-    stored: str, in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Mapped, unpacked into memory or read through h5py: the images that NumPy indexing of the whole gives."""
-    if not in_memory:
-        monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 0)
+def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path) -> None:
+    """By the batch, from memory, or in blocks: the images that NumPy indexing of the whole gives."""
     options, kind = STORED[stored]
     dataset = H5Images([check_file(write(tmp_path / "f.h5", **options))])
-    images, labels = dataset.__getitems__(WANTED)
-    assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
-    np.testing.assert_array_equal(images.numpy(), IMAGES[WANTED])
-    np.testing.assert_array_equal(labels.numpy(), LABELS[WANTED])
-    expected = kind if in_memory or kind is np.memmap else h5py.Dataset
-    assert type(dataset.readers[0]._source) is expected
+    if way == "resident":
+        dataset.load()
+    wanted = np.unique(WANTED) if way == "sorted" else np.array(WANTED)
+    if way == "sorted":
+        np.testing.assert_array_equal(dataset.read_sorted(wanted), IMAGES[wanted])
+    else:
+        images, labels = dataset.__getitems__(WANTED)
+        assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+        np.testing.assert_array_equal(images.numpy(), IMAGES[wanted])
+        np.testing.assert_array_equal(labels.numpy(), LABELS[wanted])
+    assert type(dataset.readers[0]._source) is kind
 
 
 @pytest.mark.parametrize("stored", ["contiguous", "gzip"])
@@ -252,12 +247,11 @@ def opened(path: Path) -> H5Images:
 
 
 @pytest.mark.parametrize("context", ["spawn", "forkserver", "fork"])
-@pytest.mark.parametrize("stored", ["gzip"])
-def test_workers(context: str, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers of any start method read a data set that is already open in this process, here through h5py."""
-    monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 0)
+@pytest.mark.parametrize("stored", ["lzf", "gzip"])
+def test_workers(context: str, stored: str, tmp_path: Path) -> None:
+    """Workers of any start method read a data set that is already open in this process, also through h5py."""
     dataset = opened(write(tmp_path / "f.h5", **STORED[stored][0]))
-    assert isinstance(dataset.readers[0]._source, h5py.Dataset)
+    assert isinstance(dataset.readers[0]._source, STORED[stored][1])
     found = list(
         DataLoader(dataset, batch_size=10, num_workers=1, collate_fn=as_it_is, multiprocessing_context=context)
     )
@@ -266,9 +260,8 @@ def test_workers(context: str, stored: str, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("stored", STORED)
-def test_after_a_fork_the_file_is_opened_again(stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_fork_the_file_is_opened_again(stored: str, tmp_path: Path) -> None:
     """A handle of the parent is not used in the child, which reads the right images; nor does the child disturb the parent."""
-    monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 0)
     dataset = opened(write(tmp_path / "f.h5", **STORED[stored][0]))
     inherited = dataset.readers[0]._source
     child = os.fork()
@@ -281,9 +274,7 @@ def test_after_a_fork_the_file_is_opened_again(stored: str, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("stored", STORED)
-def test_a_pickled_data_set_holds_neither_handle_nor_images(
-    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pickled_data_set_holds_neither_handle_nor_images(stored: str, tmp_path: Path) -> None:
     """It is small, whatever the file's size and however often it was read from, and reads the same images."""
     images = np.random.default_rng(1).integers(0, 256, (40, 60, 50, 3), dtype=np.uint8)
     path = (
@@ -318,7 +309,7 @@ def test_a_data_module_pickles(path: Path, stage: str | None) -> None:
 def test_a_mapped_file_is_not_copied(path: Path) -> None:
     """A contiguous file is read from the page cache: what the reader keeps is a view of the file's own bytes."""
     reader = ImageReader(check_file(path))
-    reader.read(np.array([0]))
+    reader.take(np.array([0]))
     with h5py.File(path) as file:
         offset = file["x"].id.get_offset()
     assert isinstance(reader._source, np.memmap)

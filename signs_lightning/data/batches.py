@@ -1,82 +1,25 @@
-"""Whole batches: from mapped or read files, in an order that depends on seed and epoch alone, in exact shares for many processes."""
+"""Whole batches: mapped, streamed or resident, in an order that depends on seed and epoch alone, in exact shares for many processes."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, Literal
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from signs_lightning.data.h5 import ImageSet
-from signs_lightning.errors import InputError
+from signs_lightning.data.storage import ImageReader
+from signs_lightning.data.streaming import block_order, stream
 
-IN_MEMORY_BYTES = (
-    256 * 2**20
-)  # a compressed or chunked file up to this size is unpacked once instead of for every batch
 FILLER = -1  # index, and label, of an image that only fills a share up and that nobody counts
-
-
-class ImageReader:
-    """Random access to the images of one `ImageSet`, as bytes.
-
-    A contiguous dataset is memory-mapped: full random access without a copy, a lock or memory of our own. Others are read through
-    h5py, small ones once. Files are opened at the first read of each process, so that no handle crosses a fork or a pickle.
-    """
-
-    def __init__(self, images: ImageSet) -> None:
-        self.images = images
-        self._source: np.ndarray | h5py.Dataset | None = None
-        self._process: int | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"images": self.images, "_source": None, "_process": None}
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """int64 (n,) indices in any order → uint8 (n, H, W, C)."""
-        if self._process != os.getpid():
-            self._source, self._process = _open(self.images), os.getpid()
-        source = self._source
-        assert source is not None  # for the type checker
-        if not isinstance(source, h5py.Dataset):
-            return self._as_bytes(source[indices])
-        wanted, place = np.unique(indices, return_inverse=True)  # h5py wants them sorted and different
-        with _readable(self.images):
-            return self._as_bytes(source[wanted])[place]
-
-    def _as_bytes(self, values: np.ndarray) -> np.ndarray:
-        if self.images.unit:
-            values = values * 255
-        return values if values.dtype == np.uint8 else np.rint(values).astype(np.uint8)
-
-
-def _open(images: ImageSet) -> np.ndarray | h5py.Dataset:
-    if images.array is not None:
-        return images.array
-    assert images.path is not None  # for the type checker: an ImageSet has an array or a path
-    dataset = h5py.File(images.path, "r")[images.images_key]
-    offset = dataset.id.get_offset()
-    # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
-    if dataset.chunks is None and offset is not None and dataset.id.get_storage_size() == dataset.nbytes:
-        return np.memmap(images.path, dataset.dtype, "r", offset, dataset.shape)
-    with _readable(images):
-        return dataset[()] if dataset.nbytes <= IN_MEMORY_BYTES else dataset
-
-
-@contextmanager
-def _readable(images: ImageSet) -> Iterator[None]:
-    """Bytes that cannot be read or unpacked become a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"'{images.images_key}' in {images.name} is damaged: {error}. Fetch or write it again."
-        ) from error
+Reading = Literal["mapped", "streamed", "resident"]
 
 
 class H5Images(Dataset):
@@ -84,10 +27,12 @@ class H5Images(Dataset):
 
     Args:
         shards: the sets, one after the other.
-        subset: int64 indices into all their images; all of them when omitted.
+        subset: int64 indices into all their images, sorted; all of them when omitted.
 
     Attributes:
         labels: int64 (N,).
+        reading: "mapped": every batch comes out of the file (or array), which the operating system keeps in memory as far as there
+            is room; "resident": all images lie in memory or on a device, after `load`; "streamed": in blocks, by `stream`.
     """
 
     def __init__(self, shards: Sequence[ImageSet], subset: np.ndarray | None = None) -> None:
@@ -96,9 +41,26 @@ class H5Images(Dataset):
         labels = np.concatenate([shard.labels for shard in shards])
         self.subset = np.arange(len(labels)) if subset is None else np.asarray(subset, dtype=np.int64)
         self.labels = labels[self.subset]
+        self.reading: Reading = "mapped"
+        self._resident: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.subset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_resident": None}  # a copy in another process reads the file itself
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width (pixels) and channels in the file."""
+        return self.readers[0].images.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images as uint8."""
+        return len(self) * math.prod(self.image_shape)
+
+    # ------------------------------------------------------------------ any images
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """One image uint8 (H, W, C) and its label int64 ()."""
@@ -110,17 +72,70 @@ class H5Images(Dataset):
         wanted = np.asarray(indices, dtype=np.int64)
         filler = wanted == FILLER
         wanted = np.where(filler, 0, wanted)
-        labels = np.where(filler, FILLER, self.labels[wanted])
+        labels = torch.from_numpy(np.where(filler, FILLER, self.labels[wanted]))
+        if self._resident is not None:
+            device = self._resident.device
+            return self._resident.index_select(0, torch.from_numpy(wanted).to(device)), labels.to(device)
         wanted = self.subset[wanted]
         if len(self.readers) == 1:
-            images = self.readers[0].read(wanted)
+            images = self.readers[0].take(wanted)
         else:
-            images = np.empty((len(wanted), *self.readers[0].images.shape[1:]), np.uint8)
+            images = np.empty((len(wanted), *self.image_shape), np.uint8)
             shard = np.searchsorted(self.starts, wanted, side="right") - 1
             for k in np.unique(shard):
                 here = shard == k
-                images[here] = self.readers[k].read(wanted[here] - self.starts[k])
-        return torch.from_numpy(images), torch.from_numpy(labels)
+                images[here] = self.readers[k].take(wanted[here] - self.starts[k])
+        return torch.from_numpy(images), labels
+
+    # ------------------------------------------------------------------ all images, block by block
+
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """int64 (B + 1,): first image of each block that is best read at once, and N."""
+        shard = np.searchsorted(self.starts, self.subset, side="right") - 1
+        length = np.array([reader.layout.block for reader in self.readers])[shard]
+        block = (self.subset - self.starts[shard]) // length
+        new = (np.diff(shard) != 0) | (np.diff(block) != 0)
+        return np.concatenate([[0], np.flatnonzero(new) + 1, [len(self)]])
+
+    def read_sorted(self, indices: np.ndarray) -> np.ndarray:
+        """Sorted, different int64 (n,) indices → uint8 (n, H, W, C), each block once, on as many threads as there are cores."""
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        edges = np.searchsorted(indices, self.blocks)  # where in `indices` each block begins
+
+        def read(block: int) -> None:
+            low, high = edges[block], edges[block + 1]
+            rows = self.subset[indices[low:high]]
+            shard = int(np.searchsorted(self.starts, rows[0], side="right")) - 1
+            rows = rows - self.starts[shard]
+            first, last = int(rows[0]), int(rows[-1]) + 1
+            part = self.readers[shard].read(first, last)
+            images[low:high] = part if last - first == high - low else part[rows - first]
+
+        wanted = np.flatnonzero(np.diff(edges)).tolist()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if min(cores, len(wanted)) == 1:
+            for block in wanted:
+                read(block)
+        else:
+            with ThreadPoolExecutor(cores, "unpack") as threads:
+                list(threads.map(read, wanted))
+        return images
+
+    def load(self, device: torch.device | str = "cpu") -> None:
+        """Makes the images resident: uint8, in memory or on a device, where a batch is an index selection."""
+        device = torch.device(device)
+        if self._resident is not None and self._resident.device == device:
+            return
+        if device.type == "cpu":
+            self._resident = torch.from_numpy(self.read_sorted(np.arange(len(self))))
+        else:
+            self._resident = torch.empty((len(self), *self.image_shape), dtype=torch.uint8, device=device)
+            step = max(1, 2**26 // math.prod(self.image_shape))
+            for low in range(0, len(self), step):
+                part = self.read_sorted(np.arange(low, min(low + step, len(self))))
+                self._resident[low : low + len(part)] = torch.from_numpy(part)
+        self.reading = "resident"
 
 
 def as_it_is(batch: Any) -> Any:
@@ -141,27 +156,58 @@ class EpochSampler(DistributedSampler):
         rank: this process, 0..world_size-1.
         world_size: number of processes.
         exact: fill shares up with `FILLER` instead of repeated images, for validation and test.
+        blocks: for streams: int64 (B + 1,) first image of each block, and `size`. Shares are then in one piece, and what is
+            shuffled are blocks, and images within groups of them.
+        group_size: for streams: number of images that a group of blocks may have.
     """
 
     def __init__(
-        self, size: int, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1, exact: bool = False
+        self,
+        size: int,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        exact: bool = False,
+        blocks: np.ndarray | None = None,
+        group_size: int = 0,
     ) -> None:
         super().__init__(range(size), world_size, rank, shuffle, seed)  # type: ignore[arg-type]
         self.exact = exact
+        self.blocks = blocks
+        self.blocks_in_group = 1 if blocks is None else max(1, group_size // int(np.diff(blocks).max()))
         self.start = 0  # images of this share that a resumed epoch has already seen
 
-    def __iter__(self) -> Iterator[int]:
+    def share(self) -> tuple[Tensor, list[int]]:
+        """This process's whole share of the epoch, int64 (n,), and where its groups end."""
         size = len(self.dataset)  # type: ignore[arg-type]
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        ends = (
+            [size]
+            if self.blocks is None
+            else [*self.blocks[self.blocks_in_group :: self.blocks_in_group].tolist(), size]
+        )
+        if not self.shuffle:
+            order = torch.arange(size)
+        elif self.blocks is None:
             order = torch.randperm(size, generator=generator)
         else:
-            order = torch.arange(size)
+            cuts = range(self.num_samples, size, self.num_samples)
+            order, ends = block_order(self.blocks, self.blocks_in_group, generator, cuts)
         missing = self.total_size - size  # shares are equal, so that every process takes the same number of steps
         if missing:
             extra = torch.full((missing,), FILLER) if self.exact else order.repeat(-(-missing // size))[:missing]
             order = torch.cat([order, extra])
-        return iter(order[self.rank :: self.num_replicas][self.start :].tolist())
+        if self.blocks is None:
+            return order[self.rank :: self.num_replicas], [self.num_samples]
+        low = self.rank * self.num_samples
+        ends = sorted({end - low for end in ends if 0 < end - low < self.num_samples} | {self.num_samples})
+        return order[low : low + self.num_samples], ends
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.share()[0][self.start :]
+        for part in order.split(4096):  # Python's integers are many times as large
+            yield from part.tolist()
 
 
 class BatchLoader(DataLoader):
@@ -172,11 +218,27 @@ class BatchLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._next, self._resume_at = self._resume_at, 0
+        start = self._next * (self.batch_size or 1)
         if isinstance(self.sampler, EpochSampler):
-            self.sampler.start = self._next * (self.batch_size or 1)
-        for batch in super().__iter__():
+            self.sampler.start = start
+        streamed = isinstance(self.dataset, H5Images) and self.dataset.reading == "streamed"
+        for batch in self._stream(start) if streamed else super().__iter__():
             self._next += 1
             yield batch
+
+    def _stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        sampler, dataset = self.sampler, self.dataset
+        assert isinstance(sampler, EpochSampler)
+        assert isinstance(dataset, H5Images)
+        share, group_ends = sampler.share()
+        order = share.numpy()
+        filler = order == FILLER
+        order = np.where(filler, max(order.max(), 0), order)  # an image that is read anyway
+        position = start
+        for indices, images in stream(dataset.read_sorted, order, group_ends, self.batch_size or 1, start):
+            labels = np.where(filler[position : position + len(indices)], FILLER, dataset.labels[indices])
+            position += len(indices)
+            yield torch.from_numpy(images), torch.from_numpy(labels)
 
     def state_dict(self) -> dict[str, int]:
         """What a checkpoint keeps: the number of batches of this epoch that were handed out."""

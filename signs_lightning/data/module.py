@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from signs_lightning.data.batches import BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
 from signs_lightning.data.h5 import ImageSet, check_arrays, check_file
+from signs_lightning.data.reading import choose_reading
 from signs_lightning.errors import InputError
 
 Role = Literal["train", "val", "test"]
@@ -39,7 +41,9 @@ class H5DataModule(L.LightningDataModule):
         val_fraction: share of the training file to validate on, in 0..1 (exclusive).
         batch_size: images in a batch, for each process.
         shuffle: a new order every epoch, from the seed; false keeps the file's order.
-        num_workers: processes that read ahead; 0 reads in the training process, which is fastest for mapped files.
+        num_workers: processes that read ahead of a mapped file; 0 reads in the training process, which is nearly always faster.
+        reading: "mapped", "streamed" or "resident" forces what "auto" finds out from the file and the machine, see `data.reading`.
+        shuffle_buffer: MiB of images in memory at a time when they are streamed; the larger, the better they are mixed.
         image_size: height and width (pixels) that the model sees, one number for a square; the file's own when omitted.
         images_key: dataset of the images, where its name does not tell.
         labels_key: dataset of the labels, where its name does not tell.
@@ -64,6 +68,8 @@ class H5DataModule(L.LightningDataModule):
         batch_size: int = 32,
         shuffle: bool = True,
         num_workers: int = 0,
+        reading: Literal["auto", "mapped", "streamed", "resident"] = "auto",
+        shuffle_buffer: float = 256,
         image_size: int | tuple[int, int] | None = None,
         images_key: str | None = None,
         labels_key: str | None = None,
@@ -76,6 +82,8 @@ class H5DataModule(L.LightningDataModule):
             raise InputError(f"batch_size is {batch_size}, expected at least 1.")
         if num_workers < 0:
             raise InputError(f"num_workers is {num_workers}, expected 0 or more.")
+        if shuffle_buffer <= 0:
+            raise InputError(f"shuffle_buffer is {shuffle_buffer:g} MiB, expected more than 0.")
         if val_fraction is not None and not 0 < val_fraction < 1:
             raise InputError(f"val_fraction is {val_fraction:g}, expected a share between 0 and 1 (exclusive).")
         if val_fraction is not None and val_file is not None:
@@ -88,6 +96,8 @@ class H5DataModule(L.LightningDataModule):
             "batch_size": batch_size,
             "shuffle": shuffle,
             "num_workers": num_workers,
+            "reading": reading,
+            "shuffle_buffer": shuffle_buffer,
             "image_size": list(image_size) if isinstance(image_size, tuple | list) else image_size,
             "images_key": images_key,
             "labels_key": labels_key,
@@ -100,6 +110,8 @@ class H5DataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.num_workers = num_workers
+        self.reading = reading
+        self.shuffle_buffer = shuffle_buffer
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         if self.image_size is not None and min(self.image_size) < 1:
             raise InputError(f"image_size is {image_size}, expected pixels, at least 1.")
@@ -259,18 +271,37 @@ class H5DataModule(L.LightningDataModule):
 
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
         dataset = self._datasets[role]
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochSampler(len(dataset), shuffle, self.seed, rank, world_size, exact)
-        if self.trainer is not None:
-            sampler.set_epoch(self.trainer.current_epoch)
+        trainer: Any = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        buffer = int(self.shuffle_buffer * 2**20)
+        how = choose_reading(dataset, self.reading, device, buffer)
+        if role == "train" and trainer is not None:
+            _say(f"Training images: {how}.")
+        streamed = dataset.reading == "streamed"
+        sampler = EpochSampler(
+            len(dataset),
+            shuffle,
+            self.seed,
+            rank,
+            world_size,
+            exact,
+            blocks=dataset.blocks if streamed else None,
+            group_size=buffer // 2 // math.prod(dataset.image_shape),  # one half is used while the other is read
+        )
+        if trainer is not None:
+            sampler.set_epoch(trainer.current_epoch)
+        workers = (
+            self.num_workers if dataset.reading == "mapped" else 0
+        )  # the others have their own threads, or nothing to do
         return BatchLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=as_it_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            pin_memory=device.type == "cuda" and dataset.reading != "resident",
+            persistent_workers=workers > 0,
             generator=torch.Generator().manual_seed(self.seed),  # else each epoch draws from the global one
         )
 

@@ -1,0 +1,214 @@
+"""How the images of one set lie on the disk, and how they are read: mapped, or in blocks of whole chunks."""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from signs_lightning.data.h5 import ImageSet
+from signs_lightning.errors import InputError
+
+BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
+DEFLATE, SHUFFLE = 1, 2  # numbers of HDF5's own filters
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the images of a set are.
+
+    Attributes:
+        description: `contiguous`, `in chunks of 64×64×64×3, gzip`, or `an array`.
+        offset: the byte of the file at which they can be mapped, None where they cannot.
+        block: number of images that are best read together: whole chunks.
+    """
+
+    description: str
+    offset: int | None
+    block: int
+
+    @property
+    def mapped(self) -> bool:
+        """Whether any image can be had at once, without reading others."""
+        return self.offset is not None
+
+
+def layout(images: ImageSet) -> Layout:
+    """How a set is stored; looks at its header only."""
+    image_bytes = math.prod(images.shape[1:])
+    few = max(1, BLOCK_BYTES // image_bytes)
+    if images.path is None:
+        return Layout("an array", 0, few)
+    with h5py.File(images.path, "r") as file:
+        dataset = file[images.images_key]
+        filters = [
+            name
+            for name, used in (("gzip", dataset.compression == "gzip"), ("lzf", dataset.compression == "lzf"))
+            if used
+        ]
+        if dataset.chunks is not None:
+            chunks = "×".join(map(str, dataset.chunks))
+            rows = dataset.chunks[0]
+            return Layout(", ".join([f"in chunks of {chunks}", *filters]), None, rows * max(1, few // rows))
+        offset = dataset.id.get_offset()
+        # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
+        if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
+            return Layout("not written, or inside the file's header", None, few)
+        return Layout("contiguous", offset, few)
+
+
+class ImageReader:
+    """The images of one set, as bytes. The file is opened at the first read of each process: no handle crosses a fork or a pickle."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images
+        self.layout = layout(images)
+        self._source: Any = None
+        self._process: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_source": None, "_process": None}
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """int64 (n,) indices in any order → uint8 (n, H, W, C); quick where the set is mapped."""
+        source = self._open()
+        if self.layout.mapped:
+            return self._as_bytes(source[indices])
+        wanted, place = np.unique(indices, return_inverse=True)
+        return np.concatenate([self.read(row, row + 1) for row in wanted.tolist()])[place]
+
+    def read(self, low: int, high: int) -> np.ndarray:
+        """Images low to high (exclusive), uint8 (high - low, H, W, C); quickest for whole blocks. Safe in several threads."""
+        return self._as_bytes(self._open()[low:high])
+
+    def _open(self) -> Any:
+        if self._process != os.getpid():
+            self._source, self._process = self._opened(), os.getpid()
+        return self._source
+
+    def _opened(self) -> Any:
+        images = self.images
+        if images.path is None:
+            return images.array
+        dataset = h5py.File(images.path, "r")[images.images_key]
+        if self.layout.mapped:
+            return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)
+        return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
+
+    def _as_bytes(self, values: np.ndarray) -> np.ndarray:
+        if self.images.unit:
+            values = values * 255
+        return np.ascontiguousarray(values if values.dtype == np.uint8 else np.rint(values).astype(np.uint8))
+
+
+class Dataset:
+    """Slices of a dataset through HDF5 itself, for whatever filters it was built with."""
+
+    def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
+        self.images, self.dataset = images, dataset
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        with readable(self.images):
+            return self.dataset[rows]
+
+
+class Chunks:
+    """Slices of a dataset in chunks, past HDF5, which unpacks on one thread and is slow where chunks cut images into pieces.
+
+    What is read is `pread` and zlib alone, and both let other threads run.
+    """
+
+    @staticmethod
+    def suit(dataset: h5py.Dataset) -> bool:
+        """Whether the chunks are stored plainly or by gzip (whose byte shuffle changes nothing for single bytes)."""
+        if dataset.chunks is None or dataset.file.userblock_size or not hasattr(dataset.id, "chunk_iter"):
+            return False
+        filters = dataset.id.get_create_plist()
+        codes = [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
+        return codes in ([], [DEFLATE]) or (codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1)
+
+    def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
+        assert images.path is not None
+        self.images = images
+        self.shape, self.dtype, self.chunk = dataset.shape, dataset.dtype, dataset.chunks
+        self.fill = dataset.fillvalue
+        self.packed = dataset.compression == "gzip"
+        self.bytes = math.prod(self.chunk) * self.dtype.itemsize
+        grid = [-(-size // step) for size, step in zip(self.shape, self.chunk, strict=True)]
+        self.places = np.full((*grid, 3), -1, np.int64)  # of each chunk: byte offset, size, mask of filters left out
+
+        def note(chunk: Any) -> None:
+            corner = tuple(start // step for start, step in zip(chunk.chunk_offset, self.chunk, strict=True))
+            self.places[corner] = chunk.byte_offset, chunk.size, chunk.filter_mask
+
+        with readable(images):
+            dataset.id.chunk_iter(note)
+        self.file = os.open(images.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.file)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        low, high = rows.start, rows.stop
+        values = np.empty((high - low, *self.shape[1:]), self.dtype)
+        others = list(product(*(range(count) for count in self.places.shape[1:-1])))
+        for k in range(low // self.chunk[0], -(-high // self.chunk[0])):
+            first, last = max(low, k * self.chunk[0]), min(high, (k + 1) * self.chunk[0])
+            for corner in others:
+                chunk = self._unpacked(*self.places[(k, *corner)].tolist())
+                area = tuple(
+                    slice(c * step, min((c + 1) * step, size))
+                    for c, step, size in zip(corner, self.chunk[1:], self.shape[1:], strict=True)
+                )
+                inside = tuple(slice(0, a.stop - a.start) for a in area)  # the last chunks reach beyond the dataset
+                start = first - k * self.chunk[0]
+                values[(slice(first - low, last - low), *area)] = (
+                    self.fill if chunk is None else chunk[(slice(start, start + last - first), *inside)]
+                )
+        return values
+
+    def _unpacked(self, offset: int, size: int, left_out: int) -> np.ndarray | None:
+        """One chunk; None for one that was never written."""
+        if offset < 0:
+            return None
+        packed = self.packed and not left_out
+        most = self.bytes + self.bytes // 100 + 1024 if packed else self.bytes  # what deflate can add at worst
+        content = os.pread(self.file, size, offset) if 0 < size <= most else b""
+        if packed:
+            try:
+                content = zlib.decompressobj().decompress(content, self.bytes)
+            except zlib.error as error:
+                raise _damaged(self.images, error) from error
+        if len(content) != self.bytes:
+            raise _damaged(self.images, f"a chunk has {len(content):,} bytes instead of {self.bytes:,}")
+        return np.frombuffer(content, self.dtype).reshape(self.chunk)
+
+
+@contextmanager
+def readable(images: ImageSet) -> Iterator[None]:
+    """Bytes that cannot be read or unpacked become a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise _damaged(images, error) from error
+
+
+def _damaged(images: ImageSet, why: object) -> InputError:
+    return InputError(f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again.")
+
+
+def free_memory() -> int:
+    """Bytes of memory that this machine can still give, as the kernel estimates it; half of all where it doesn't."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
