@@ -101,7 +101,7 @@ class ImageReader:
         if images.path is None:
             return images.array
         dataset = h5py.File(images.path, "r")[images.images_key]
-        if self.layout.mapped:
+        if self.layout.offset is not None:
             return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)
         return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
 

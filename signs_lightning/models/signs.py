@@ -8,6 +8,7 @@ from collections import OrderedDict
 from torch import nn
 
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.fused import PooledStem
 from signs_lightning.models.layers import Conv2dSame, FlattenNHWC, MaxPool2dSame, initialize_like_keras
 
 
@@ -17,7 +18,8 @@ class SignsFunctional(ImageClassifier):
     Mirrors the exercise "Convolutional model, application: SIGNS" (Convolutional Neural Networks, deeplearning.ai): Conv2D(8, 4) →
     ReLU → MaxPool2D(8) → Conv2D(16, 2) → ReLU → MaxPool2D(4) → Flatten → Dense(6, softmax), every padding 'same'.
 
-    Pooling comes before ReLU: the two commute, and ReLU then touches 64 times fewer values.
+    Pooling comes before ReLU: the two commute, and ReLU then touches 64 times fewer values. The first convolution and its pooling train
+    as one step, see `PooledStem`.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K)
@@ -36,6 +38,6 @@ class SignsFunctional(ImageClassifier):
             flatten=FlattenNHWC(),  # (N, 64), in Keras's order: a Dense kernel from Keras fits as it is
             fc=nn.Linear(features, self.num_classes),  # (N, K) logits
         )
-        network = nn.Sequential(layers)
+        network = PooledStem(layers)
         initialize_like_keras(network)
         return network
