@@ -137,6 +137,15 @@ class CLI(LightningCLI):
             files = [Path(source) for source in sources if source.endswith((".yaml", ".yml", ".json"))]
             config.name = files[0].stem if files else _snake(config.model.class_path.rpartition(".")[2])
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # the parser wraps what a model's class raises into a complaint of its own
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__
+            raise cause or error from None
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         # Everything that can be wrong with the data is found here, before anything is written.
         self.datamodule.prepare_data()
@@ -232,6 +241,9 @@ def main(verb: str, args: list[str]) -> int:
             raise InputError(
                 "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
             ) from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):  # no compiler on this machine, mostly
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise InputError(f"torch.compile cannot be used here: {reason}. Drop --model.compile.") from error
         raise
     return 0
 

@@ -45,6 +45,7 @@ class ImageClassifier(L.LightningModule):
             (N,) and float labels (N,).
         class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
         metrics: further torchmetrics for validation and test; they see probabilities (N, K), a binary model's see (N,).
+        compile: run the network through torch.compile in training; on a GPU with CUDA graphs, which is where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3 does, at the price of a copy a
             step; tf.keras 2 and PyTorch take the unbiased one.
 
@@ -71,6 +72,7 @@ class ImageClassifier(L.LightningModule):
         loss: nn.Module | None = None,
         class_weights: list[float] | None = None,
         metrics: list[Metric] | None = None,
+        compile: bool = False,
         biased_variance: bool = False,
     ) -> None:
         super().__init__()
@@ -171,6 +173,10 @@ class ImageClassifier(L.LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "image_shape"):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
+        if self.hparams.get("compile") and stage == "fit":
+            # In place, so that the keys of the state_dict stay; the smaller last batch becomes a second program of fixed sizes.
+            on_gpu = self.trainer.strategy.root_device.type == "cuda"
+            self.network.compile(mode="reduce-overhead" if on_gpu else None, dynamic=False)
 
     # ------------------------------------------------------------------ from images to probabilities
 
@@ -253,12 +259,19 @@ class ImageClassifier(L.LightningModule):
         self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels)
         return loss
 
-    def _evaluation_step(self, batch: Batch, totals: EpochTotals, metrics: MetricCollection) -> tuple[Tensor, Tensor]:
+    def _may_hold_fillers(self, images: int, batch_idx: int) -> bool:
+        """Shares are filled up to equal length with images labelled -1, which nobody counts. They come last, so that only the last
+        batches need to be looked at: looking makes a GPU wait."""
+        trainer = self.trainer
+        batches = sum((trainer.num_test_batches if trainer.testing else trainer.num_val_batches)[:1])
+        return trainer.world_size > 1 and (batches - batch_idx - 2) * images < trainer.world_size
+
+    def _evaluation_step(
+        self, batch: Batch, batch_idx: int, totals: EpochTotals, metrics: MetricCollection
+    ) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(self.preprocess(images))
-        if (
-            self.trainer.world_size > 1
-        ):  # shares are filled up to equal length with images labelled -1, which nobody counts
+        if self._may_hold_fillers(len(labels), batch_idx):
             logits, labels = logits[labels >= 0], labels[labels >= 0]
         predicted = self.predicted_classes(logits)
         totals.update(self.compute_loss(logits, labels), predicted, labels)
@@ -268,10 +281,10 @@ class ImageClassifier(L.LightningModule):
         return predicted, labels
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluation_step(batch, self.val_totals, self.val_metrics)
+        self._evaluation_step(batch, batch_idx, self.val_totals, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        predicted, labels = self._evaluation_step(batch, self.test_totals, self.test_metrics)
+        predicted, labels = self._evaluation_step(batch, batch_idx, self.test_totals, self.test_metrics)
         self.confusion.update(predicted, labels)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
