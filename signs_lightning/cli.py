@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 
 import signs_lightning.keras_io.reading
@@ -144,7 +146,9 @@ class CLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
-            raise cause or error from None
+            if cause is None:
+                raise
+            raise cause from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         # Everything that can be wrong with the data is found here, before anything is written.
@@ -234,18 +238,34 @@ def main(verb: str, args: list[str]) -> int:
     be_quiet()
     try:
         CLI(verb, args)
+    except SIGTERMException:  # what is to be said was said by RunCheckpoint
+        return 128 + signal.SIGTERM
     except MisconfigurationException as error:
         raise InputError(str(error).strip()) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(_disk_full(error)) from error
     except RuntimeError as error:
         if "Error(s) in loading state_dict" in str(error):
             raise InputError(
                 "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
             ) from error
-        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):  # no compiler on this machine, mostly
+        if type(error).__module__.startswith(
+            ("torch._dynamo", "torch._inductor")
+        ):  # no compiler on this machine, mostly
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"torch.compile cannot be used here: {reason}. Drop --model.compile.") from error
         raise
     return 0
+
+
+def _disk_full(error: OSError) -> str:
+    """The sentence about a disk without room."""
+    return (
+        f"There is no room left on the disk ({error.strerror}). Files under their final names are whole: free some space, then go on "
+        "with `fit --ckpt_path` and the run folder."
+    )
 
 
 def be_quiet() -> None:

@@ -1,11 +1,14 @@
-"""Where a model, its checkpoint and the data must agree, and which one wins where they do not."""
+"""Where a model, its checkpoint and the data must agree, and which one wins where they do not; and when a run must not go on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from signs_lightning.errors import InputError
+from signs_lightning.models.evaluation import NEVER
 
 
 def refuse_other_data(
@@ -42,6 +45,30 @@ def refuse_other_data(
             f"The model takes {h}×{w} images, the data have {height}×{width}. "
             f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
         )
+
+
+def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
+    """Ends a run whose loss is no number any more, before the epoch's checkpoint is written.
+
+    Args:
+        totals: what `EpochTotals.compute` found.
+        trainer: the Lightning Trainer, for the message.
+
+    Raises:
+        InputError: the loss of a step was NaN or infinite.
+    """
+    if bool(totals["loss"].isfinite()) or int(totals["lost_at"]) == NEVER:
+        return
+    lr = trainer.optimizers[0].param_groups[0]["lr"]
+    epoch = trainer.current_epoch
+    kept = f"The checkpoint of epoch {epoch} is untouched." if epoch else "No checkpoint was written."
+    cure = "Lower `--model.lr`, or clip gradients with `--trainer.gradient_clip_val 1`"
+    if str(trainer.precision).startswith("16"):
+        cure += ", or use `--trainer.precision bf16-mixed`, which has a wider range than 16-mixed"
+    raise InputError(
+        f"The loss is not a finite number any more since step {int(totals['lost_at']) + 1} (epoch {epoch + 1}, learning rate {lr:g}). "
+        f"{cure}. {kept}"
+    )
 
 
 def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.adam import KerasAdam
-from signs_lightning.models.agreement import keep_learning_rate, refuse_other_data
-from signs_lightning.models.evaluation import EpochTotals, Evaluation
+from signs_lightning.models.agreement import keep_learning_rate, refuse_lost_loss, refuse_other_data
+from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.layers import KerasBatchNorm2d
 
 Batch = tuple[Tensor, Tensor]
@@ -39,7 +39,8 @@ class ImageClassifier(L.LightningModule):
         class_names: names of the K classes, in label order.
         lr: learning rate per step; the optimizer's own default when omitted, which is Keras's 1e-3 for Adam.
         optimizer: makes the optimizer from the parameters; Adam with Keras's defaults when omitted.
-        lr_scheduler: makes a learning-rate scheduler from the optimizer.
+        lr_scheduler: makes a learning-rate scheduler from the optimizer; ReduceLROnPlateau watches the validation loss, or the training
+            loss where nothing is validated.
         lr_interval: whether the scheduler steps after every "epoch" or every "step".
         loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary model calls it with logits
             (N,) and float labels (N,).
@@ -256,7 +257,7 @@ class ImageClassifier(L.LightningModule):
         images, labels = batch
         logits = self(self.preprocess(images))
         loss = self.compute_loss(logits, labels)
-        self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels)
+        self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels, self.global_step)
         return loss
 
     def _may_hold_fillers(self, images: int, batch_idx: int) -> bool:
@@ -295,17 +296,39 @@ class ImageClassifier(L.LightningModule):
     # ------------------------------------------------------------------ ends of epochs
 
     def on_train_epoch_start(self) -> None:
-        if seed := os.environ.get("PL_GLOBAL_SEED"):  # an epoch's random numbers depend on seed and epoch alone,
-            torch.manual_seed(int(seed) * 1_000_003 + self.current_epoch)  # so a resumed run draws the same ones
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if seed := os.environ.get(
+            "PL_GLOBAL_SEED"
+        ):  # A step's random numbers depend on seed, epoch, step and process alone,
+            place = 0  # so that a run that is resumed draws the same ones as one that was never interrupted.
+            for number in (int(seed), self.current_epoch, batch_idx, self.global_rank):
+                place = place * 1_000_003 + number
+            torch.manual_seed(place % 2**63)
 
     def on_train_epoch_end(self) -> None:
         totals = self.train_totals.compute()
         self.train_totals.reset()
+        refuse_lost_loss(totals, self.trainer)
         values = {"loss": totals["loss"].item(), "accuracy": totals["accuracy"].item()}
         self.log_dict(values, prog_bar=True)
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
+        watched = self._validation.get("val_loss", values["loss"])
         self._validation = {}
+        for (
+            scheduler
+        ) in self._plateau_schedulers():  # before the checkpoint of this epoch, which Lightning would step them after
+            scheduler.step(watched)
+
+    def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
+        configs = self.trainer.lr_scheduler_configs
+        return [config.scheduler for config in configs if isinstance(config.scheduler, ReduceLROnPlateau)]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Lightning's step of a scheduler; those that watch a figure have had theirs in `on_train_epoch_end`."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_end(self) -> None:
         totals = self.val_totals.compute()
@@ -345,14 +368,14 @@ class ImageClassifier(L.LightningModule):
         if self.lr_scheduler is None:
             return optimizer
         schedule = {"scheduler": self.lr_scheduler(optimizer), "interval": self.hparams["lr_interval"]}
-        return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "val_loss"}}
+        return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["signs_lightning"] = {
             "model": type(self).__name__,
             "history": [dict(row) for row in self.history],
             # of an epoch that is not over yet: the running means go on where they stopped
-            "totals": {name: getattr(self.train_totals, name).cpu() for name in ("loss_sum", "correct", "count")},
+            "totals": {name: getattr(self.train_totals, name).cpu() for name in TOTALS},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

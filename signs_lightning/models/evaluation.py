@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+TOTALS = ("loss_sum", "correct", "count", "lost_at")
+NEVER = 2**62
+
 
 class EpochTotals(Metric):
     """Loss and accuracy over an epoch as Keras reports them: means over its images, taken while the weights change.
@@ -20,28 +23,33 @@ class EpochTotals(Metric):
     loss_sum: Tensor
     correct: Tensor
     count: Tensor
+    lost_at: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("correct", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("lost_at", torch.tensor(NEVER), dist_reduce_fx="min")
 
-    def update(self, loss: Tensor, predicted: Tensor, labels: Tensor) -> None:
-        """Adds a batch: its mean loss (), predicted classes int64 (N,) and labels int64 (N,)."""
+    def update(self, loss: Tensor, predicted: Tensor, labels: Tensor, step: int | None = None) -> None:
+        """Adds a batch: its mean loss (), predicted classes int64 (N,) and labels int64 (N,), and the step where a loss may get lost."""
         images = len(labels)
         if images:  # the mean loss of no images is NaN
             self.loss_sum += loss * images
             self.correct += (predicted == labels).sum()
             self.count += images
+            if step is not None:
+                self.lost_at = torch.where(loss.isfinite(), self.lost_at, self.lost_at.clamp(max=step))
 
     def compute(self) -> dict[str, Tensor]:
-        """`loss` and `accuracy` as float32 (), and the counts `correct` and `count` as int64 ()."""
+        """`loss`, `accuracy`: float32 (); `correct`, `count`, and `lost_at`, the first step whose loss is no number: int64 ()."""
         return {
             "loss": self.loss_sum / self.count,
             "accuracy": self.correct / self.count,
             "correct": self.correct,
             "count": self.count,
+            "lost_at": self.lost_at,
         }
 
 

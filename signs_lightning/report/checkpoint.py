@@ -10,6 +10,14 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from signs_lightning.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class RunCheckpoint(Checkpoint):
@@ -36,12 +44,26 @@ class RunCheckpoint(Checkpoint):
         self.best_model_path = ""  # the name under which Lightning looks for `ckpt_path="best"`
         self.directory: Path | None = None
         self._saved_step = -1
+        self._claim: int | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
+        if stage == "fit" and trainer.is_global_zero and self._claim is None and fcntl is not None:
+            self._claim = _claimed(self.directory.parent)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for other in trainer.early_stopping_callbacks:  # a run that was over when it was killed stays over
+            if other.wait_count >= other.patience:  # type: ignore[attr-defined]
+                trainer.should_stop = True
         best = self._path("best.ckpt")
         if self.best_value is not None and best.is_file():  # of the run that is resumed
             self.best_model_path = str(best)
@@ -56,9 +78,20 @@ class RunCheckpoint(Checkpoint):
     ) -> None:
         step = trainer.global_step
         # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its validation when it resumes.
-        last_batch = batch_idx + 1 >= trainer.num_training_batches
-        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step and not last_batch:
+        if batch_idx + 1 >= trainer.num_training_batches or step == self._saved_step:
+            return
+        due = self.every_n_steps and step % self.every_n_steps == 0
+        asked_to_end = (
+            trainer.received_sigterm and trainer.world_size == 1
+        )  # several processes may not have heard of it alike
+        if (due or asked_to_end) and self._healthy(pl_module):
             self._save(trainer)
+
+    @staticmethod
+    def _healthy(pl_module: L.LightningModule) -> bool:
+        """Whether the epoch's loss is a number so far: weights that are lost replace no good ones."""
+        totals = getattr(pl_module, "train_totals", None)
+        return totals is None or bool(totals.loss_sum.isfinite())
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         history = getattr(pl_module, "history", [])
@@ -98,14 +131,18 @@ class RunCheckpoint(Checkpoint):
         trainer.strategy.barrier("checkpoint saved")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._release()
         if trainer.is_global_zero and self.directory is not None:
             for name in ("last.writing", "best.writing"):
                 (self.directory / name).unlink(missing_ok=True)
-            if isinstance(exception, KeyboardInterrupt) and (self.directory / "last.ckpt").is_file():
+            words = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
+            word = next((text for kind, text in words.items() if isinstance(exception, kind)), None)
+            if word and (self.directory / "last.ckpt").is_file():
                 print(
-                    f"Interrupted. Go on with: python -m signs_lightning fit --ckpt_path {self.directory.parent}",
-                    flush=True,
+                    f"{word} Go on with: python -m signs_lightning fit --ckpt_path {self.directory.parent}", flush=True
                 )
+            elif word:
+                print(f"{word} There was no checkpoint yet.", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on choosing: the best value so far and its epoch."""
@@ -114,6 +151,22 @@ class RunCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best value so far from a checkpoint."""
         self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+
+
+def _claimed(folder: Path) -> int:
+    """Locks a run folder for this process; the lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise InputError(
+            f"{folder} is in use by another fit. Wait for it, or start a new run in a folder of its own."
+        ) from error
+    except OSError:  # a file system without locks
+        pass
+    return handle
 
 
 def _sync(path: Path) -> None:
