@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from signs_lightning import H5DataModule, HappySequential, InputError, SignsFunctional, SignsResNet50
+from signs_lightning import H5DataModule, InputError, SignsFunctional
 from signs_lightning.models.evaluation import Evaluation
 from signs_lightning.report import history
 from signs_lightning.report.checkpoint import RunCheckpoint
@@ -22,7 +22,6 @@ from signs_lightning.report.evaluation_table import print_evaluation
 from signs_lightning.report.history import RunFiles, draw_curves, write_history
 from signs_lightning.report.logger import RunLogger
 from signs_lightning.report.progress import EpochProgress
-from signs_lightning.report.summary import layer_table, print_summary
 
 ROWS = [
     {"epoch": 0, "loss": 1.75, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.5},
@@ -111,57 +110,6 @@ def test_curves_are_drawn_in_both_colours(tmp_path, rows, blue, orange):
     assert found[0] >= blue
     assert found[1] >= orange > 0 or found[1] == orange == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["curves.png"]
-
-
-# ---------------------------------------------------------------------- summary
-
-
-def test_layer_table_is_the_one_keras_prints():
-    """Shapes and parameters of `summary()` in Keras, channels first here; pooling comes before ReLU."""
-    rows = [(row.kind, row.output_shape, row.parameters) for row in layer_table(SignsFunctional())]
-    assert rows == [
-        ("Conv2dSame", (8, 64, 64), 392),
-        ("MaxPool2dSame", (8, 8, 8), 0),
-        ("ReLU", (8, 8, 8), 0),
-        ("Conv2dSame", (16, 8, 8), 528),
-        ("MaxPool2dSame", (16, 2, 2), 0),
-        ("ReLU", (16, 2, 2), 0),
-        ("FlattenNHWC", (64,), 0),
-        ("Linear", (6,), 390),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("model", "total"),
-    [(SignsFunctional, 1_310), (HappySequential, 37_633), (lambda: SignsResNet50(width=4), None)],
-    ids=["signs", "happy", "resnet"],
-)
-def test_layer_table_adds_up_and_leaves_the_model_as_it_was(model, total):
-    """All state but the counters, counted from the state dict; mode, averages and hooks stay."""
-    model = model().train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    counted = sum(value.numel() for name, value in before.items() if "num_batches_tracked" not in name)
-    assert sum(row.parameters for row in layer_table(model)) == counted == (total or counted)
-    assert all(module.training and not module._forward_hooks for module in model.modules())
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("model", "texts"),
-    [
-        (
-            SignsFunctional,
-            ["SignsFunctional · 64×64×3 → 6 classes", "8×64×64", "392", "390", "Parameters: 1,310 in all"],
-        ),
-        (HappySequential, ["37,633 in all, 37,569 trainable, 64 not trainable", "32768", "4,736", "128", "32,769"]),
-    ],
-)
-def test_printed_summary(model, texts):
-    screen = console()
-    print_summary(model(), screen)
-    for text in texts:
-        assert text in screen.file.getvalue()
 
 
 # ---------------------------------------------------------------------- what is printed

@@ -22,6 +22,16 @@ from signs_lightning.errors import InputError, nearest
 IMAGE_KEYS = ("x", "images", "image", "data", "features")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target")
 CLASS_KEYS = ("list_classes", "classes", "class_names", "label_names")
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    MemoryError,
+    OverflowError,
+)  # how h5py shows it
 MOST_LISTED = 12  # keys named in a message
 SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
 
@@ -71,20 +81,15 @@ def check_file(
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        datasets = _datasets(file)
-        images_key, labels_key, classes_key = _find_keys(path, file, datasets, images_key, labels_key, classes_key)
+        datasets = datasets_of(file)
+        images_key, labels_key, classes_key = find_keys(path, file, datasets, images_key, labels_key, classes_key)
         for key in filter(None, (images_key, labels_key, classes_key)):
             if datasets[key].is_virtual or datasets[key].external:
                 raise InputError(
                     f"'{key}' in {path} keeps its data in other files, which are not followed. Copy it into one file."
                 )
-        try:
-            classes = None if classes_key is None else datasets[classes_key][()]
-            return _check(
-                str(path), datasets[images_key], datasets[labels_key], classes, images_key, labels_key, path=path
-            )
-        except OSError as error:  # a filter that is missing, or bytes that are
-            raise InputError(f"{path} is an HDF5 file that cannot be read: {error}.") from error
+        classes = None if classes_key is None else datasets[classes_key][()]
+        return _check(str(path), datasets[images_key], datasets[labels_key], classes, images_key, labels_key, path=path)
 
 
 def check_arrays(images: Any, labels: Any) -> ImageSet:
@@ -115,20 +120,28 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
             f"{path} is a damaged HDF5 file, or one that is still being written ({path.stat().st_size:,} bytes). Fetch or write it again."
         ) from error
     with file:
-        yield file
+        try:
+            yield file
+        except InputError:
+            raise
+        except DAMAGE as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
+            reason = str(error).strip("'\"").partition("\n")[0][:200].rstrip(".")
+            raise InputError(
+                f"{path} is an HDF5 file that cannot be read: {reason}. Fetch or write it again."
+            ) from error
 
 
 # ---------------------------------------------------------------------- keys
 
 
-def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+def datasets_of(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Every dataset by its full name; `visititems` follows neither soft nor external links."""
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     return found
 
 
-def _find_keys(
+def find_keys(
     path: Path,
     file: h5py.File,
     datasets: dict[str, h5py.Dataset],
@@ -136,6 +149,11 @@ def _find_keys(
     labels_key: str | None,
     classes_key: str | None,
 ) -> tuple[str, str, str | None]:
+    """The names of the datasets of images, labels and classes (None where the file has no class list); those given are checked.
+
+    Raises:
+        InputError: there is no dataset of that name, or none, or several, that look like it.
+    """
     for option, key in (("images_key", images_key), ("labels_key", labels_key), ("classes_key", classes_key)):
         if key is not None and key not in datasets:
             raise InputError(
@@ -143,12 +161,12 @@ def _find_keys(
                 + nearest(key, _could_be(option.removesuffix("_key"), datasets))
             )
     if images_key is None:
-        candidates = [key for key in datasets if _means(key, IMAGE_KEYS, "x")]
+        candidates = [key for key in datasets if means(key, IMAGE_KEYS, "x")]
         if not candidates and ("model_weights" in file or "layers" in file or "layer_names" in file.attrs):
             raise InputError(f"{path} holds a Keras model, not images. Name the file of images that it was trained on.")
         images_key = _one(path, datasets, candidates, "images")
     if labels_key is None:
-        partners = [key for key in datasets if _means(key, LABEL_KEYS, "y")]
+        partners = [key for key in datasets if means(key, LABEL_KEYS, "y")]
         same = [key for key in partners if _stem(key) == _stem(images_key)]
         labels_key = _one(path, datasets, same or partners, "labels")
     if classes_key is None:
@@ -157,7 +175,7 @@ def _find_keys(
     return images_key, labels_key, classes_key
 
 
-def _means(key: str, names: tuple[str, ...], letter: str) -> bool:
+def means(key: str, names: tuple[str, ...], letter: str) -> bool:
     """Whether a dataset's name says images (letter x) or labels (letter y): `train_set_x`, `X_train`, `images`, …"""
     name = key.rpartition("/")[2].lower()
     return name in names or name.endswith(f"_{letter}") or name.startswith(f"{letter}_")
@@ -194,7 +212,7 @@ def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], w
 def _could_be(what: str, datasets: Iterable[str]) -> list[str]:
     """Keys that are near enough to suggest as images (labels): those whose name does not say labels (images)."""
     names, letter = {"images": (LABEL_KEYS, "y"), "labels": (IMAGE_KEYS, "x")}.get(what, ((), ""))
-    return [key for key in datasets if not letter or not _means(key, names, letter)]
+    return [key for key in datasets if not letter or not means(key, names, letter)]
 
 
 def _list(keys: Iterable[str]) -> str:

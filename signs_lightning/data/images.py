@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import io
 import os
@@ -15,7 +16,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from signs_lightning.errors import InputError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".tga"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+}
+RUN_PROGRAMS = {"EPS"}  # formats for which Pillow starts another program (Ghostscript): never read
 STANDARD_INPUT = "-"
 
 
@@ -68,8 +73,9 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, which matter to nobody here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as opened:
+            with Image.open(source, formats=_formats()) as opened:
                 picture: Image.Image = ImageOps.exif_transpose(opened)
                 if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):
                     # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them
@@ -83,6 +89,13 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
         raise UnreadableImageError("not a picture in any format that Pillow knows") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("it unpacks to too many pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UnreadableImageError(f"damaged ({error})") from error
+    except Exception as error:  # a format's reader raises whatever damaged bytes lead it to
+        raise UnreadableImageError(f"damaged ({str(error) or type(error).__name__})") from error
     return np.asarray(picture).reshape(height, width, channels)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Every format that Pillow reads by itself."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in RUN_PROGRAMS)

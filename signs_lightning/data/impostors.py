@@ -7,6 +7,13 @@ from pathlib import Path
 
 import h5py
 
+ARCHIVES = {  # first bytes → what they are, and what unpacks it
+    b"BZh": ("bzip2", "tar xjf` or `bunzip2"),
+    b"\xfd7zXZ\x00": ("xz", "tar xJf` or `unxz"),
+    b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"),
+    b"Rar!\x1a\x07": ("RAR", "unrar x"),
+}
+
 
 def no_such_file(path: Path) -> str:
     """The whole message, with the name in the same folder that is nearest."""
@@ -39,6 +46,13 @@ def what_it_is(path: Path) -> str | None:
         return f"a zip archive ({size:,} bytes). Unpack it with `unzip` and use what is inside."
     if head.startswith(b"\x1f\x8b"):
         return f"a gzip archive ({size:,} bytes). Unpack it with `gunzip` (or `tar xzf`) and use what is inside."
+    if head[257:262] == b"ustar":
+        return f"a tar archive ({size:,} bytes). Unpack it with `tar xf` and use what is inside."
+    for start, (name, command) in ARCHIVES.items():
+        if head.startswith(start):
+            return f"a {name} archive ({size:,} bytes). Unpack it with `{command}` and use what is inside."
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return f"a Python pickle ({size:,} bytes), which can run code when it is opened. Ask for an HDF5 file or a checkpoint."
     if head.startswith(b"\x93NUMPY"):
         return "a NumPy file. Load it with `numpy.load` and pass the arrays, or write them with h5py."
     if not h5py.is_hdf5(path):

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.h5 import ImageSet
+from signs_lightning.data.h5 import DAMAGE, ImageSet
 from signs_lightning.errors import InputError
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
@@ -49,7 +49,7 @@ def layout(images: ImageSet) -> Layout:
     few = max(1, BLOCK_BYTES // image_bytes)
     if images.path is None:
         return Layout("an array", 0, few)
-    with h5py.File(images.path, "r") as file:
+    with readable(images), h5py.File(images.path, "r") as file:
         dataset = file[images.images_key]
         filters = [
             name
@@ -100,7 +100,8 @@ class ImageReader:
         images = self.images
         if images.path is None:
             return images.array
-        dataset = h5py.File(images.path, "r")[images.images_key]
+        with readable(images):
+            dataset = h5py.File(images.path, "r")[images.images_key]
         if self.layout.offset is not None:
             return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)
         return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
@@ -197,7 +198,9 @@ def readable(images: ImageSet) -> Iterator[None]:
     """Bytes that cannot be read or unpacked become a sentence."""
     try:
         yield
-    except OSError as error:
+    except InputError:
+        raise
+    except DAMAGE as error:
         raise _damaged(images, error) from error
 
 

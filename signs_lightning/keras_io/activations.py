@@ -55,7 +55,7 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 def sparsemax(x: Tensor, axis: int) -> Tensor:
     """Sparsemax (Martins and Astudillo 2016) as Keras has it: it adds up the cumulative sums, where the paper takes the last."""
     z = x.movedim(axis, -1)
-    ordered, _ = z.sort(dim=-1, descending=True)
+    ordered, _ = z.topk(z.shape[-1])  # all of them, sorted: a sort whose length an exported file knows
     sums = ordered.cumsum(-1)
     ranks = torch.arange(1, z.shape[-1] + 1, device=x.device, dtype=x.dtype)
     support = ordered - (sums - 1) / ranks > 0

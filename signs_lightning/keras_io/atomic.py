@@ -1,35 +1,5 @@
-"""Files that appear whole or not at all."""
+"""Moved to `signs_lightning.atomic`."""
 
-from __future__ import annotations
+from signs_lightning.atomic import written_whole
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from signs_lightning.errors import InputError
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a temporary file beside `path` to write; it takes its place at the end, or vanishes when something goes wrong.
-
-    Raises:
-        InputError: the system does not let it be written.
-    """
-    temporary: Path | None = None
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(descriptor)
-        temporary = Path(name)
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}). Choose another --output.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+__all__ = ["written_whole"]

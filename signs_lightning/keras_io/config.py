@@ -65,18 +65,22 @@ class Graph:
 
     Attributes:
         name: of the model.
+        image: the input layer's name, where the model has one.
         input_shape: Keras's shape of an image without the batch; None for what may vary.
         channels_first: whether that shape is (C, H, W) instead of (H, W, C).
         layers: in the order of the config, which is the order of the weights in a file.
+        models: the models inside the model by their path, and whether each is a Sequential or a Functional.
         calls: in an order in which they can be made.
         output: which value is the model's.
         refused: what the file has and the bridge does not know, such as "Lambda 'lambda_1'".
     """
 
     name: str = ""
+    image: str = "image"
     input_shape: tuple[int | None, ...] = ()
     channels_first: bool = False
     layers: dict[tuple[str, ...], Layer] = field(default_factory=dict)
+    models: dict[tuple[str, ...], str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     output: Value = Value(0)
     refused: list[str] = field(default_factory=list)
@@ -134,9 +138,12 @@ class _Reader:
                 here = f"{weights_path}layers/{group}" + (f"_{used[group]}" if used[group] else "")
                 used[group] += 1
             if class_name in MODELS:
+                self.graph.models[(*path, name)] = class_name
                 self._register(entry, (*path, name), f"{here}/", trainable)
             elif class_name != "InputLayer":
                 self._add_layer(entry, (*path, name), here, trainable)
+            elif not path:
+                self.graph.image = name
 
     def _add_layer(self, entry: dict[str, Any], path: tuple[str, ...], weights_path: str, trainable: bool) -> None:
         config = entry["config"]

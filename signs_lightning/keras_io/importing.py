@@ -26,16 +26,14 @@ def main(verb: str, args: list[str]) -> int:
         InputError: the file cannot be used; nothing is written then.
     """
     options = _parser(verb).parse_args(args)
+    from signs_lightning.atomic import check_output
     from signs_lightning.keras_io.reading import from_keras
     from signs_lightning.report.summary import print_summary
 
     output = Path(options.output)
-    if not output.parent.is_dir():
-        raise InputError(f"The folder {output.parent} does not exist. Make it, or choose another --output.")
-    if output.is_dir() or (output.exists() and os.path.realpath(output) == os.path.realpath(options.file)):
-        raise InputError(
-            f"--output {output} is {'a folder' if output.is_dir() else 'the Keras file itself'}. Name another file."
-        )
+    check_output(output)
+    if output.exists() and os.path.realpath(output) == os.path.realpath(options.file):
+        raise InputError(f"--output {output} is the Keras file itself. Name another file.")
     size = options.image_size
     model = from_keras(
         options.file,
@@ -92,7 +90,7 @@ def save_checkpoint(model: ImageClassifier, path: Path) -> None:
     import lightning
     import torch
 
-    from signs_lightning.keras_io.atomic import written_whole
+    from signs_lightning.atomic import written_whole
 
     checkpoint: dict[str, Any] = {
         "epoch": 0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,16 +14,6 @@ from signs_lightning.keras_io import layers
 from signs_lightning.keras_io.initializers import initialize, penalty
 from signs_lightning.keras_io.plan import Path, Plan, run
 from signs_lightning.keras_io.site import Weight
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of Keras's `summary()`: the layer's name and class, its output's shape without the batch, its parameters."""
-
-    name: str
-    class_name: str
-    shape: tuple[int, ...]
-    parameters: int
 
 
 class KerasNetwork(nn.Module):
@@ -169,14 +158,6 @@ class KerasNetwork(nn.Module):
         values = self.parameter(path, weight).detach().cpu().numpy()
         permuted = values.reshape([weight.shape[axis] for axis in weight.permutation])
         return permuted.transpose(np.argsort(weight.permutation))
-
-    def rows(self) -> list[Row]:
-        """Keras's `summary()`: one row a layer, in the order of the file."""
-        shapes = {step.path: step.shape for step in reversed(self.plan.steps)}
-        return [
-            Row("/".join(layer.path), layer.class_name, shapes[layer.path], sum(math.prod(w.shape) for w in weights))
-            for layer, weights in self.plan.layers()
-        ]
 
     def totals(self) -> tuple[int, int]:
         """Keras's numbers of trainable and of non-trainable parameters; moving averages are among the latter."""

@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import h5py
 import numpy as np
 
+from signs_lightning.atomic import written_whole
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architectures import PERMUTATIONS, RANKS, keras_order, keras_tensors
-from signs_lightning.keras_io.atomic import written_whole
 from signs_lightning.keras_io.blueprints import blueprint
 from signs_lightning.keras_io.config import MODELS
 from signs_lightning.keras_io.matching import stored_order

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,20 @@ def write_history(rows: Rows, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def draw_curves(rows: Rows, path: Path, title: str) -> None:
-    """Draws loss and accuracy of training and validation over the epochs as a PNG."""
+def draw_curves(
+    rows: Rows, path: Path, title: str, names: Sequence[str] = ("loss", "accuracy"), dpi: int = 150
+) -> None:
+    """Draws loss and accuracy (or one of them) of training and validation over the epochs as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(4.5 * len(names), 3.4 if title else 3.1), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11)
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
     marker = "o" if len(rows) == 1 else None
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for key, label, color in ((name, "training", "#0072B2"), (f"val_{name}", "validation", "#D55E00")):
             points = [(row["epoch"] + 1, row[key]) for row in rows if key in row]
             if points:
@@ -57,10 +62,32 @@ def draw_curves(rows: Rows, path: Path, title: str) -> None:
     os.replace(temporary, path)
 
 
+def typed_command() -> str | None:
+    """The command line that started this process, as one types it; None where it is not one of this package's."""
+    started = Path(sys.argv[0])
+    if started.name != "__main__.py" or started.parent.name != "signs_lightning":
+        return None
+    return shlex.join(["python", "-m", "signs_lightning", *sys.argv[1:]])
+
+
 class RunFiles(L.Callback):
-    """Writes history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics."""
+    """Writes history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics.
+
+    Checkpoints remember the commands that trained the model, those of resumed runs after the first.
+    """
 
     directory: Path | None = None  # where to write; None on all processes but the first
+
+    def __init__(self) -> None:
+        self.commands = [command for command in [typed_command()] if command is not None]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint remembers."""
+        return {"commands": list(self.commands)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Puts the commands of the run that is resumed before this one's."""
+        self.commands = [*state_dict["commands"], *self.commands]
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir  # asked by every process, because the first one tells the others

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from pathlib import Path
 
 import numpy as np
+
+from signs_lightning.atomic import written_whole
+from signs_lightning.escaping import printable
 
 
 def draw_samples(
@@ -17,7 +20,7 @@ def draw_samples(
         images: uint8 (N, H, W, C) in 0..255, C of 1 or 3.
         labels: int64 (N,) in 0..K-1.
         class_names: the K names.
-        path: the PNG to write.
+        path: the PNG to write; it appears whole or not at all.
         per_class: pictures in a row.
         columns: classes side by side.
     """
@@ -25,18 +28,24 @@ def draw_samples(
     from matplotlib.figure import Figure
 
     rows = -(-len(class_names) // columns)
-    figure = Figure(figsize=(columns * (0.75 * per_class + 0.4), 0.95 * rows), dpi=96, layout="constrained")
+    width = 0.75 * per_class * min(max(images.shape[2] / images.shape[1], 0.4), 2.5)  # inches of a row
+    longest = int(width / 0.075)  # characters above it
+    figure = Figure(figsize=(columns * (width + 0.4), 0.95 * rows), dpi=96, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.04)  # type: ignore[union-attr, call-arg]
-    for k, axes in zip(range(len(class_names)), figure.subplots(rows, columns, squeeze=False).flat, strict=False):
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()  # the last one may be left over
+    for k, axes in zip(range(len(class_names)), grid.flat, strict=False):
         chosen = images[labels == k][:per_class]
         strip = np.full((images.shape[1], per_class * images.shape[2], 3), 255, np.uint8)
         if len(chosen):
             filled = np.concatenate(list(chosen), axis=1)  # (H, n * W, C)
             strip[:, : filled.shape[1]] = filled
         axes.imshow(strip, interpolation="lanczos")
-        axes.set_axis_off()
-        axes.set_title(class_names[k], fontsize=9, loc="left", pad=2)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
-    os.replace(temporary, path)
+        title = printable(class_names[k])
+        title = title if len(title) <= longest else f"{title[: longest - 1]}…"
+        axes.set_title(title, fontsize=9, loc="left", pad=2, parse_math=False)  # names may have a $
+    with written_whole(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of a script that the font lacks: a box is drawn
+        figure.savefig(temporary, format="png")

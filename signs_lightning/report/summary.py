@@ -2,95 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import lightning as L
-import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
-from torch import Tensor, nn
 
+from signs_lightning.escaping import for_terminal
+from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.report.graph import LayerGraph, LayerNode, count_parameters, layer_graph
 
 
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer: its name, its class, its output shape without the batch axis, and its parameters as Keras counts them."""
+def layer_table(model: ImageClassifier, expand: bool = False) -> list[LayerNode]:
+    """One row for every layer of the network in the order of Keras's `summary`.
 
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-
-
-def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """Keras's totals: all numbers of a model and the trainable ones; BatchNorm's moving averages count as not trainable."""
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
-    averages = sum(
-        buffer.numel()
-        for m in module.modules()
-        if isinstance(m, nn.modules.batchnorm._NormBase)
-        for buffer in m.buffers(False)
-        if buffer.is_floating_point()
-    )
-    return trainable + frozen + averages, trainable
+    Args:
+        model: any classifier; it stays as it was.
+        expand: whether the layers of blocks, and of models inside a Keras model, follow the block's own row.
+    """
+    return _rows(layer_graph(model), expand)
 
 
-def layer_table(model: ImageClassifier) -> list[LayerRow]:
-    """One row for every layer of the network, blocks folded, from one forward pass of a single black image."""
-    keras_rows: Any = getattr(model.network, "rows", None)
-    if keras_rows is not None:  # a network that came from Keras knows its table
-        return [LayerRow(row.name, row.class_name, row.shape, row.parameters) for row in keras_rows()]
-    rows: list[LayerRow] = []
-
-    def hook(name: str):  # type: ignore[no-untyped-def]
-        def record(module: nn.Module, inputs: object, output: Tensor) -> None:
-            rows.append(LayerRow(name, type(module).__name__, tuple(output.shape[1:]), count_parameters(module)[0]))
-
-        return record
-
-    handles = []
-    for name, module in model.network.named_children():
-        stages = module.named_children() if isinstance(module, nn.Sequential) else [("", module)]
-        for part, block in stages:
-            handles.append(block.register_forward_hook(hook(f"{name}.{part}" if part else name)))
-    training = model.training
-    model.eval()
-    height, width, channels = model.image_size
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, channels, height, width, device=model.device))
-    finally:
-        model.train(training)
-        for handle in handles:
-            handle.remove()
-    return rows
+def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
+    if not expand:
+        graph = graph.folded()
+    rows: dict[tuple[str, ...], LayerNode] = {}
+    for path, node in graph.nodes.items():
+        for depth in range(1, len(path)):
+            if path[:depth] in graph.blocks:
+                rows.setdefault(path[:depth], graph.blocks[path[:depth]])
+        if path != graph.image:  # `summary` of a Sequential has none, and the title says it
+            rows[path] = node
+    return list(rows.values())
 
 
-def print_summary(model: ImageClassifier, console: Console | None = None) -> None:
-    """Prints the table and the totals, as Keras's `model.summary()` does."""
+def totals(model: ImageClassifier) -> tuple[int, int]:
+    """The numbers of trainable and of non-trainable parameters as Keras counts them; moving averages are among the latter."""
+    if isinstance(model.network, KerasNetwork):
+        return model.network.totals()
+    every, trainable = count_parameters(model.network)
+    return trainable, every - trainable
+
+
+def print_summary(model: ImageClassifier, console: Console | None = None, expand: bool = False) -> None:
+    """Prints the table and the totals, as Keras's `model.summary(expand_nested=expand)` does."""
     console = console or Console()
     height, width, channels = model.image_size
     table = Table(
         title=f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes",
         title_justify="left",
     )
-    table.add_column("layer")
-    table.add_column("type")
-    table.add_column("output shape", justify="right")
+    table.add_column("layer", overflow="fold")
+    table.add_column("type", overflow="fold")
+    table.add_column("output shape")
     table.add_column("parameters", justify="right")
-    for row in layer_table(model):
-        table.add_row(escape(row.name), escape(row.kind), "×".join(map(str, row.output_shape)), f"{row.parameters:,}")
+    graph = layer_graph(model)
+    for row in _rows(graph, expand):
+        # As Keras does: what lies inside a block that has a row above is moved in and has its own name only.
+        inside = sum(row.path[:depth] in graph.blocks for depth in range(1, len(row.path)))
+        name = "   " * (inside - 1) + "└ " + row.path[-1] if inside else graph.name(row.path)
+        table.add_row(for_terminal(name), for_terminal(row.kind), row.keras_shape, f"{row.parameters:,}")
     console.print(table)
-    keras_totals: Any = getattr(model.network, "totals", None)  # (trainable, not trainable)
-    total, trainable = count_parameters(model.network)
-    if keras_totals is not None:
-        trainable, total = keras_totals()[0], sum(keras_totals())
+    trainable, fixed = totals(model)
     console.print(
-        f"Parameters: {total:,} in all, {trainable:,} trainable, {total - trainable:,} not trainable", highlight=False
+        f"Parameters: {trainable + fixed:,} in all, {trainable:,} trainable, {fixed:,} not trainable",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

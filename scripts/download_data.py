@@ -1,0 +1,253 @@
+"""Downloads a data set of the course: python scripts/download_data.py {signs,happy} [--output DIR]
+
+The files come from the first mirror that has them. A download that broke off goes on where it stopped; size and SHA-256 are
+compared with those of the course's own files, of which sound copies with another header byte are about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from signs_lightning.data.impostors import what_it_is
+from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.escaping import printable
+from signs_lightning.inspect_file import examine_guarded
+from signs_lightning.inspect_kinds import VERB, quoted
+
+TIMEOUT = 30  # seconds without a byte
+TRIES = 3  # for each mirror and file, as long as each brings the file further
+BLOCK = 2**16
+
+
+@dataclass(frozen=True)
+class Original:
+    """A file of the course: name, bytes, SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+SIGNS = (
+    Original("train_signs.h5", 13281872, "47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74"),
+    Original("test_signs.h5", 1477712, "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be"),
+)
+HAPPY = (
+    Original("train_happy.h5", 7379760, "65cbc8a1b83b0b8fa76026f37ba6421a8a29f90a223c31799a1d808bc7d19566"),
+    Original("test_happy.h5", 1846560, "5e23db2f28769de83214dce1411e651489d713f9e1ec5d1ca6a61b6222115add"),
+)
+GITHUB = "https://raw.githubusercontent.com"
+DATA_SETS = {  # name → its files, and folders on the web that have them; a commit in the address keeps the content from changing
+    "signs": (
+        SIGNS,
+        [
+            f"{GITHUB}/itsayushthada/Residual-Networks/e7f3097c4126cc2ab670e057ed24c284cb664e15/datasets",
+            f"{GITHUB}/chaitanya-ct/Hand-gesture/c07a29d6383f0083d00fffb6e5921b71e889c9ec/datasets",
+            f"{GITHUB}/ironmanciti/ML_Based_BigData_Analysis_Visualization/a5b3434c6a3efab4b981bae6a68f616e17391288/datasets",
+            "https://cdn.jsdelivr.net/gh/itsayushthada/Residual-Networks@e7f3097c4126cc2ab670e057ed24c284cb664e15/datasets",
+        ],
+    ),
+    "happy": (HAPPY, [f"{GITHUB}/LoqmanSamani/deep-learning/f3303a1b197cf671276a935723e142bf07f7faa6/data"]),
+}
+
+
+class DownloadError(Exception):
+    """One attempt failed; the message says why, without the address."""
+
+
+class BrokenOffError(DownloadError):
+    """It failed half-way, so that another attempt can go on from there."""
+
+
+def main(args: list[str]) -> int:
+    """Downloads; returns 1 when a file can be had nowhere."""
+    parser = VerbParser("download_data", (__doc__ or "").partition("\n")[0])
+    parser.prog = "python scripts/download_data.py"
+    parser.add_argument(
+        "data_set", choices=tuple(DATA_SETS), help="hand signs (1200 photos), or smiling and other faces (750)"
+    )
+    parser.add_argument("--output", default=".", metavar="DIR", help="folder of the files (default: this one)")
+    parser.add_argument(
+        "--url",
+        nargs="+",
+        metavar="URL",
+        help="other mirrors: addresses of folders with the files in them, tried in order",
+    )
+    options = parser.parse_args(args)
+    originals, mirrors = DATA_SETS[options.data_set]
+    for url in options.url or []:
+        if not re.match(r"https?://[^/\s]+", url):
+            raise InputError(f"--url is {url}, expected an address that begins with http:// or https://.")
+    output = Path(options.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        provided = [_provide(original, options.url or mirrors, output) for original in originals]  # all of them, first
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error}). Choose another --output.") from error
+    if not all(provided):
+        return 1
+    train, test = (quoted(output / original.name) for original in originals)
+    print(f"next: {VERB} fit --data.train_file {train} --data.test_file {test}")
+    return 0
+
+
+def _provide(original: Original, mirrors: list[str], output: Path) -> bool:
+    """Sees to it that one file is there: the one that lies there, or from the first mirror that has it."""
+    path = output / original.name
+    if path.is_file() and (_matches(path, original) or _is_sound(path, original)):
+        print(f"{printable(str(path))} is already there.")
+        return True
+    part = output / f".{original.name}.part"
+    for mirror in mirrors:
+        url = f"{mirror.rstrip('/')}/{original.name}"
+        try:
+            _fetch(url, part, original)
+        except DownloadError as error:
+            print(f"{url}: {error}", file=sys.stderr)
+            continue
+        if path.exists():  # something else under this name, of which the doctor has told
+            os.replace(path, path.with_name(f"{path.name}.old"))
+        os.replace(part, path)
+        print(f"{printable(str(path))}: {path.stat().st_size:,} bytes from {url}")
+        return True
+    print(f"{original.name} can be had from none of {len(mirrors)} mirrors. Name another with --url.", file=sys.stderr)
+    return False
+
+
+def _fetch(url: str, part: Path, original: Original) -> None:
+    """Downloads into `part`, from where it stopped, and judges what came.
+
+    Raises:
+        DownloadError: it cannot be had here, or is not the data.
+    """
+    before = part.stat().st_size if part.is_file() else 0
+    if before and _matches(part, original):
+        return
+    resumed = before > 0
+    for _ in range(TRIES):
+        try:
+            _transfer(url, part, original)
+            break
+        except BrokenOffError:
+            so_far = part.stat().st_size if part.is_file() else 0
+            if so_far <= before:
+                raise
+            before = so_far
+    else:
+        raise DownloadError(f"it broke off {TRIES} times; what came is kept, and the next attempt goes on from there.")
+    if resumed and not _matches(part, original):  # perhaps the two halves are of different copies
+        part.unlink()
+        _transfer(url, part, original)
+    if _matches(part, original):
+        return
+    if (found := what_it_is(part)) is not None:
+        part.unlink()
+        raise DownloadError(f"this is not the HDF5 file but {found}")
+    if not _is_sound(part, original):
+        part.unlink()
+        raise DownloadError("this is not the data.")
+
+
+def _transfer(url: str, part: Path, original: Original) -> None:
+    """One request; what comes is added to `part`.
+
+    Raises:
+        BrokenOffError: the connection ended early.
+        DownloadError: there is no such file, or no such server.
+    """
+    start = part.stat().st_size if part.is_file() else 0
+    headers = {"User-Agent": "signs-lightning", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
+            match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or "")
+            goes_on = response.status == 206 and match is not None and int(match[1]) == start
+            if response.status == 206 and not goes_on:
+                part.unlink(missing_ok=True)
+                raise DownloadError("its answer to the request for the rest of the file makes no sense.")
+            start = start if goes_on else 0  # a server that knows no ranges sends everything
+            length = response.headers.get("Content-Length") or ""
+            total = start + int(length) if length.isdecimal() else None
+            if total is not None and total > 2 * original.size:
+                raise DownloadError(f"it has {total:,} bytes, expected {original.size:,}.")
+            with (
+                part.open("ab" if start else "wb") as file,
+                _bar(original.name, start, total or original.size) as advance,
+            ):
+                so_far = start
+                while block := response.read(BLOCK):
+                    so_far += len(block)
+                    if so_far > 2 * original.size:
+                        part.unlink()
+                        raise DownloadError(
+                            f"it has more than {2 * original.size:,} bytes, expected {original.size:,}."
+                        )
+                    file.write(block)
+                    advance(len(block))
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and start:  # what is there is longer than the file
+            part.unlink()
+            _transfer(url, part, original)
+            return
+        raise DownloadError(f"the server says {error.code} {printable(str(error.reason))}.") from error
+    except urllib.error.URLError as error:
+        raise DownloadError(f"the server cannot be reached ({printable(str(error.reason))}).") from error
+    except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, ValueError) as error:
+        raise BrokenOffError(f"the connection failed ({printable(str(error)) or type(error).__name__}).") from error
+    if total is not None and so_far < total:
+        raise BrokenOffError(f"the connection ended after {so_far:,} of {total:,} bytes.")
+
+
+@contextmanager
+def _bar(name: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, completed=start, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _matches(path: Path, original: Original) -> bool:
+    if path.stat().st_size != original.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == original.sha256
+
+
+def _is_sound(path: Path, original: Original) -> bool:
+    """Warns about a file that is not the course's own, byte by byte, and asks the doctor whether it holds such data all the same."""
+    report = examine_guarded(str(path), {})
+    verdict = printable(report.problem) or f"it is a sound {report.what}: {dict(report.facts).get('images', '')}."
+    size = path.stat().st_size
+    differs = f"has {size:,} bytes, expected {original.size:,}" if size != original.size else "has another SHA-256"
+    print(
+        f"Warning: {original.name} {differs} than the course's own. Looked at more closely, {verdict}", file=sys.stderr
+    )
+    return report.data is not None
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        print(printable(str(error)), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
+        sys.exit(130)

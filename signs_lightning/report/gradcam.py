@@ -1,0 +1,143 @@
+"""Grad-CAM: where in an image the evidence for a class lies.
+
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.modules import ConvTranspose2dKeras, SeparableConv2d
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.models.classifier import ImageClassifier
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ConvTranspose2dKeras, SeparableConv2d)
+
+
+def grad_cam(model: ImageClassifier, images: Tensor, classes: Tensor, batch_size: int = 32) -> Tensor:
+    """Heat maps that show which parts of an image raise the score of a class.
+
+    The score is the logit, before softmax or sigmoid; for class 0 of a binary model it is the logit's negative. The feature maps are
+    those of `last_feature_maps`. The model's mode, weights and gradients stay as they are.
+
+    Args:
+        model: a classifier with at least one convolution.
+        images: uint8 (N, H, W, C) in 0..255, of any height and width.
+        classes: int64 (N,) in 0..K-1, the class to explain in each image.
+        batch_size: images that go through the network at a time.
+
+    Returns:
+        float32 (N, H, W) in 0..1 on the CPU, at the images' own size, each scaled so that its largest value is 1; all zero where
+        nothing speaks for the class.
+
+    Raises:
+        InputError: the network has no convolution.
+    """
+    training = model.training
+    model.eval()
+    try:
+        parts = [
+            _heat(model, images[start : start + batch_size], classes[start : start + batch_size])
+            for start in range(0, len(images), batch_size)
+        ]
+    finally:
+        model.train(training)
+    return torch.cat(parts) if parts else torch.zeros(images.shape[:3])
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A heat map over its image, which turns grey so that every colour means heat.
+
+    Args:
+        image: uint8 (H, W, C) in 0..255, C of 1 or 3.
+        heat: float (H, W) in 0..1.
+
+    Returns:
+        uint8 (H, W, 3) in 0..255.
+    """
+    from matplotlib import colormaps
+
+    grey = (image.astype(np.float64) @ ([0.299, 0.587, 0.114] if image.shape[2] == 3 else [1.0]))[..., None]
+    colors = colormaps["inferno"](np.clip(heat, 0, 1))[..., :3] * 255  # (H, W, 3)
+    return np.rint(0.5 * grey + 0.5 * colors).clip(0, 255).astype(np.uint8)
+
+
+def last_feature_maps(model: ImageClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Feature maps of the last convolutional stage, and the logits that follow from them.
+
+    The stage is that of the last convolution whose output is larger than one pixel. What is taken is the last value of the same size:
+    normalisation, shortcut, activation and squeeze-and-excitation belong to the stage, pooling and flattening don't.
+
+    Args:
+        model: a classifier in eval mode.
+        images: float (N, C, H, W), preprocessed; gradients flow through the result when they do through this.
+
+    Returns:
+        Feature maps (N, F, h, w) and logits (N, K), or (N, 1) of a binary model.
+
+    Raises:
+        InputError: the network has no convolution.
+    """
+    values: list[tuple[bool, Tensor]] = []  # (whether a convolution gave it, what it is), in the order of the calls
+
+    def record(module: nn.Module, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4:
+            values.append((isinstance(module, CONVOLUTIONS), output))
+
+    with _watched(model.network, record):
+        logits = model(images)
+    found = [k for k, (convolution, value) in enumerate(values) if convolution]
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no convolution, so there are no feature maps to show. Grad-CAM needs one."
+        )
+    last = next((k for k in reversed(found) if values[k][1][0, 0].numel() > 1), found[-1])
+    size = values[last][1].shape[2:]
+    return next(value for _, value in reversed(values) if value.shape[2:] == size), logits
+
+
+def _heat(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
+    with torch.inference_mode(False), torch.enable_grad():
+        inputs = model.preprocess(images.to(model.device)).detach().requires_grad_()
+        maps, logits = last_feature_maps(model, inputs)
+        classes = classes.to(logits.device)
+        if model.binary:
+            logits = torch.cat([-logits, logits], dim=1)  # (N, 1) -> (N, 2)
+        scores = logits.gather(1, classes[:, None])
+        (gradients,) = torch.autograd.grad(scores.sum(), maps)  # (N, F, h, w)
+    maps, gradients = maps.detach().float(), gradients.float()
+    # Where pooling comes before ReLU, the maps hold negative values that the ReLU is going to take away: no gradient reaches
+    # them. They would count as evidence here, and don't in the same network with ReLU first.
+    ignored = ~((gradients != 0) & (maps < 0)).flatten(2).any(2)[..., None, None]
+    maps = torch.where(ignored, maps.relu(), maps)
+    weights = gradients.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
+    heat = (weights * maps).sum(1, keepdim=True).relu()  # (N, 1, h, w)
+    heat = F.interpolate(heat, images.shape[1:3], mode="bilinear")[:, 0]
+    peak = heat.amax((1, 2), keepdim=True)
+    return torch.where(peak > 0, heat / peak, 0.0).cpu()
+
+
+@contextmanager
+def _watched(network: nn.Module, record: Callable[[nn.Module, object], None]) -> Iterator[None]:
+    """Tells `record` every module's output while the network runs."""
+    if isinstance(network, KerasNetwork):  # its activations and axes are known to the network alone
+        modules = {"/".join(path): network.get_submodule(name) for path, name in network.names.items()}
+        watch = {"watch": lambda name, value: record(modules[name], value)}
+        handles = [network.register_forward_pre_hook(lambda _, args, kwargs: (args, kwargs | watch), with_kwargs=True)]
+    else:
+        handles = [
+            module.register_forward_hook(lambda module, _, output: record(module, output))
+            for module in network.modules()
+        ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

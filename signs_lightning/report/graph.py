@@ -1,0 +1,275 @@
+"""A network as layers and the arrows between them, as Keras's `summary` and `plot_model` see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.models.classifier import ImageClassifier
+
+Path = tuple[str, ...]
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # these group layers and are no block of their own
+MERGES = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "cat": "Concatenate", "maximum": "Maximum"}
+SAME_VALUE = {"clone", "contiguous", "detach", "to"}
+
+
+@dataclass(frozen=True)
+class LayerNode:
+    """One layer, or one block of layers.
+
+    Attributes:
+        path: the names of the blocks that it lies in, and its own.
+        kind: its class, such as Conv2dSame; an operation that is no layer has Keras's class or the function's name.
+        shape: of the output, in Keras's order (height, width, channels), without the batch.
+        parameters: how many numbers it holds, BatchNorm's moving averages included, as Keras counts.
+    """
+
+    path: Path
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+    @property
+    def keras_shape(self) -> str:
+        """The shape as Keras writes it: `(None, 64, 64, 3)`."""
+        return str((None, *self.shape))
+
+
+@dataclass
+class LayerGraph:
+    """What is called on what. A layer that is called more than once is one layer, as in Keras's drawing.
+
+    Attributes:
+        image: the path of the input.
+        nodes: all layers, the input first; the others in the order in which `summary` lists them.
+        blocks: the blocks that the layers' paths name: those of our networks, and models inside a Keras model.
+        edges: from layer to layer, in the order of the calls.
+        separator: what stands between the names of a path.
+    """
+
+    image: Path
+    nodes: dict[Path, LayerNode]
+    blocks: dict[Path, LayerNode] = field(default_factory=dict)
+    edges: list[tuple[Path, Path]] = field(default_factory=list)
+    separator: str = "/"
+
+    def folded(self) -> LayerGraph:
+        """The same with every outermost block as one node."""
+        short = {path: path[:1] if path[:1] in self.blocks else path for path in self.nodes}
+        nodes = {short[path]: self.blocks.get(short[path], node) for path, node in self.nodes.items()}
+        edges = dict.fromkeys((short[a], short[b]) for a, b in self.edges if short[a] != short[b] or a == b)
+        blocks = {path: block for path, block in self.blocks.items() if path in nodes}
+        return LayerGraph(self.image, nodes, blocks, list(edges), self.separator)
+
+    def name(self, path: Path) -> str:
+        """A layer's whole name."""
+        return self.separator.join(path)
+
+
+def layer_graph(model: ImageClassifier) -> LayerGraph:
+    """The graph of a model's network with all blocks open.
+
+    A network that came from Keras knows its own. Of any other one, a black image is sent through it in eval mode, and the calls of
+    its layers and the operations between them are noted; the model stays as it was.
+    """
+    return _of_keras(model.network) if isinstance(model.network, KerasNetwork) else _of_calls(model)
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """Keras's totals: all numbers of a model and the trainable ones; BatchNorm's moving averages count as not trainable."""
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    averages = sum(
+        buffer.numel()
+        for m in module.modules()
+        if isinstance(m, nn.modules.batchnorm._NormBase)
+        for buffer in m.buffers(False)
+        if buffer.is_floating_point()
+    )
+    return trainable + frozen + averages, trainable
+
+
+# ---------------------------------------------------------------------- a network that came from Keras
+
+
+def _of_keras(network: KerasNetwork) -> LayerGraph:
+    plan = network.plan
+    image = (plan.graph.image,)
+    while image in plan.weights or image in plan.graph.models:
+        image = (f"{image[0]}_",)
+    height, width, channels = plan.image_size
+    shape = (channels, height, width) if plan.graph.channels_first else plan.image_size
+    graph = LayerGraph(image, {image: LayerNode(image, "InputLayer", shape, 0)})
+    shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
+    sizes = {layer.path: sum(math.prod(weight.shape) for weight in weights) for layer, weights in plan.layers()}
+    for layer, _ in plan.layers():
+        graph.nodes[layer.path] = LayerNode(layer.path, layer.class_name, shapes[layer.path], sizes[layer.path])
+    makers = [image, *(step.path for step in plan.steps)]  # of every value
+    calls = [(makers[index], step.path) for step in plan.steps for index in step.inputs]
+    graph.edges = list(dict.fromkeys(calls))
+    for path, kind in plan.graph.models.items():
+        inside = [inner for inner in sizes if inner[: len(path)] == path]
+        # What leaves a model is its output; the last layer of all leaves it unseen.
+        ends = [a for a, b in [*graph.edges, (makers[-1], image)] if a in inside and b not in inside]
+        if ends:  # a model inside may hold no layer
+            graph.blocks[path] = LayerNode(path, kind, shapes[ends[-1]], sum(sizes[inner] for inner in inside))
+    return graph
+
+
+# ---------------------------------------------------------------------- any other network
+
+
+def _of_calls(model: ImageClassifier) -> LayerGraph:
+    height, width, channels = model.image_size
+    image = ("image",) if not hasattr(model.network, "image") else ("image_",)
+    graph = LayerGraph(image, {image: LayerNode(image, "InputLayer", model.image_size, 0)}, separator=".")
+    record = _Record(graph, _paths(model.network))
+    # Modules have their own modes: part of a network may be frozen in eval mode.
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        # A network that training compiles is looked at as it is written.
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), record.hooks():
+            # (N, C, H, W), one black image
+            pixels = torch.zeros(1, channels, height, width, device=model.device).to(model.dtype)
+            record.remember(pixels, image)
+            with record:
+                model(pixels)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    graph.edges = list(record.edges)
+    return graph
+
+
+def _paths(network: nn.Module) -> dict[nn.Module, Path]:
+    """The path of every layer and every block; a block's are the ones that are longer than it by a name."""
+    if _is_layer(network):
+        return {network: ("network",)}
+    paths: dict[nn.Module, Path] = {}
+
+    def visit(parent: nn.Module, block: Path, prefix: str) -> None:
+        for name, module in parent.named_children():
+            if module in paths:
+                continue
+            if type(module) in CONTAINERS:
+                visit(module, block, f"{prefix}{name}.")
+                continue
+            paths[module] = (*block, prefix + name)
+            if not _is_layer(module):
+                visit(module, paths[module], "")
+
+    visit(network, (), "")
+    return paths
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module is shown whole: it has no parts, or is one of PyTorch's own, such as attention."""
+    ready_made = type(module).__module__.startswith("torch.nn.") and type(module) not in CONTAINERS
+    return ready_made or next(module.children(), None) is None
+
+
+class _Record(TorchFunctionMode):
+    """Notes which layer made which tensor while a network runs, and which operations come between layers."""
+
+    def __init__(self, graph: LayerGraph, paths: dict[nn.Module, Path]) -> None:
+        super().__init__()
+        self.graph, self.paths = graph, paths
+        self.makers: dict[int, Path] = {}  # of tensors, by identity
+        self.alive: list[Tensor] = []  # so that no identity is used twice
+        self.block: list[Path] = [()]
+        self.inside: nn.Module | None = None  # the layer that runs, whose own operations are nobody's business
+        self.edges: dict[tuple[Path, Path], None] = {}
+
+    def remember(self, value: Any, path: Path) -> None:
+        for tensor in _tensors(value):
+            self.makers[id(tensor)] = path
+            self.alive.append(tensor)
+
+    def add(self, path: Path, kind: str, inputs: list[Path], output: Any, parameters: int) -> None:
+        shape = _keras_order(next(_tensors(output)))
+        self.graph.nodes[path] = LayerNode(path, kind, shape, parameters)
+        self.edges |= dict.fromkeys((maker, path) for maker in inputs)
+        self.remember(output, path)
+
+    def makers_of(self, value: Any) -> list[Path]:
+        return [self.makers[id(tensor)] for tensor in _tensors(value) if id(tensor) in self.makers]
+
+    @contextmanager
+    def hooks(self) -> Iterator[None]:
+        """While it lasts, layers and blocks report their calls."""
+        handles = []
+        for module in self.paths:
+            before, after = (self.enter, self.leave) if _is_layer(module) else (self.enter_block, self.leave_block)
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self.inside is None:
+            self.inside = module
+            self.inputs = self.makers_of([args, kwargs])  # now: a layer that works in place changes who made its input
+
+    def leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self.inside is not module:
+            return
+        self.inside = None
+        if isinstance(module, nn.Identity):
+            if self.inputs:
+                self.remember(output, self.inputs[0])
+        elif next(_tensors(output), None) is not None:
+            self.add(self.paths[module], type(module).__name__, self.inputs, output, count_parameters(module)[0])
+
+    def enter_block(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.block.append(self.paths[module])
+
+    def leave_block(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        path = self.block.pop()
+        if (first := next(_tensors(output), None)) is not None:
+            kind, parameters = type(module).__name__, count_parameters(module)[0]
+            self.graph.blocks[path] = LayerNode(path, kind, _keras_order(first), parameters)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = self.makers_of([args, kwargs]) if self.inside is None else []
+        output = func(*args, **(kwargs or {}))
+        if not inputs or next(_tensors(output), None) is None:
+            return output
+        name = getattr(func, "__name__", type(func).__name__).strip("_") or "operation"
+        if name in SAME_VALUE:
+            self.remember(output, inputs[0])
+            return output
+        path, number = (*self.block[-1], name), 0
+        while path in self.graph.nodes or path in self.graph.blocks or path in self.paths.values():
+            number += 1
+            path = (*self.block[-1], f"{name}_{number}")
+        self.add(path, MERGES.get(name, name), inputs, output, 0)
+        return output
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _keras_order(value: Tensor) -> tuple[int, ...]:
+    """The shape without the batch; (N, C, H, W) -> (H, W, C)."""
+    shape = tuple(value.shape[1:])
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
