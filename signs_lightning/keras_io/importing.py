@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from signs_lightning.atomic import check_output, written_whole
 from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.guarded import run_guarded
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
 
 
+SECONDS = 600.0  # that a file may take to import
+
+
 def main(verb: str, args: list[str]) -> int:
     """Runs `import-keras FILE --output model.ckpt`; prints the layer table.
+
+    The file is read in a process of its own, because one that was made to may crash HDF5's C library.
 
     Args:
         verb: what the command line calls this.
@@ -26,14 +37,49 @@ def main(verb: str, args: list[str]) -> int:
         InputError: the file cannot be used; nothing is written then.
     """
     options = _parser(verb).parse_args(args)
-    from signs_lightning.atomic import check_output
+    output = Path(options.output)
+    _check(output, options.file)
+    screen = shutil.get_terminal_size(), sys.stdout.isatty()
+    with written_whole(output) as temporary:
+        printed = run_guarded(
+            f"{__name__}:captured", verb, args, str(temporary), *screen, about=options.file, seconds=SECONDS
+        )
+    print(printed, end="")
+    return 0
+
+
+def captured(verb: str, args: list[str], place: str, size: tuple[int, int], colors: bool) -> str:
+    """`run` in the child process: what it prints, for a terminal of that size (columns, lines) that shows colours or not."""
+    os.environ["COLUMNS"] = str(size[0])
+    if colors:
+        os.environ["FORCE_COLOR"] = "1"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        run(verb, args, Path(place))
+    return printed.getvalue()
+
+
+def run(verb: str, args: list[str], place: Path | None = None) -> int:
+    """The verb's work in this process.
+
+    Args:
+        verb: what the command line calls this.
+        args: what follows it.
+        place: an existing temporary file to write to instead of `--output`.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        InputError: the file cannot be used; nothing is written then.
+    """
+    options = _parser(verb).parse_args(args)
+    import torch
+
     from signs_lightning.keras_io.reading import from_keras
     from signs_lightning.report.summary import print_summary
 
     output = Path(options.output)
-    check_output(output)
-    if output.exists() and os.path.realpath(output) == os.path.realpath(options.file):
-        raise InputError(f"--output {output} is the Keras file itself. Name another file.")
+    _check(output, options.file)
     size = options.image_size
     model = from_keras(
         options.file,
@@ -42,10 +88,19 @@ def main(verb: str, args: list[str]) -> int:
         architecture=options.architecture,
         image_size=None if size is None else (size[0], size[-1], options.channels),
     )
-    save_checkpoint(model, output)
+    if place is None:
+        save_checkpoint(model, output)
+    else:
+        torch.save(as_checkpoint(model), place)
     print_summary(model)
     print(f"Wrote {output}. Next: python -m signs_lightning test --ckpt_path {output} --data.test_file FILE.h5")
     return 0
+
+
+def _check(output: Path, file: str) -> None:
+    check_output(output)
+    if output.exists() and os.path.realpath(output) == os.path.realpath(file):
+        raise InputError(f"--output {output} is the Keras file itself. Name another file.")
 
 
 def _parser(verb: str) -> VerbParser:
@@ -87,10 +142,15 @@ def save_checkpoint(model: ImageClassifier, path: Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    import lightning
     import torch
 
-    from signs_lightning.atomic import written_whole
+    with written_whole(path) as temporary:
+        torch.save(as_checkpoint(model), temporary)
+
+
+def as_checkpoint(model: ImageClassifier) -> dict[str, Any]:
+    """What a Lightning checkpoint of that model holds before any training."""
+    import lightning
 
     checkpoint: dict[str, Any] = {
         "epoch": 0,
@@ -104,5 +164,4 @@ def save_checkpoint(model: ImageClassifier, path: Path) -> None:
         "hyper_parameters": dict(model.hparams),
     }
     model.on_save_checkpoint(checkpoint)
-    with written_whole(path) as temporary:
-        torch.save(checkpoint, temporary)
+    return checkpoint

@@ -18,7 +18,8 @@ import pytest
 from keras import layers
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.importing import main
+from signs_lightning.keras_io.importing import main as guarded_main
+from signs_lightning.keras_io.importing import run as main
 
 from .test_models import signs
 
@@ -333,3 +334,24 @@ def test_lambda_is_never_run(tmp_path):
         model.save(tmp_path / f"lambda.{extension}")
         with pytest.raises(InputError, match="Lambda 'evil'"):
             main("import-keras", [str(tmp_path / f"lambda.{extension}"), "--output", str(tmp_path / "model.ckpt")])
+
+
+def test_a_file_that_crashes_the_library_is_a_sentence(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read in a child process; one that dies there leaves neither a traceback nor a half checkpoint."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'signs_lightning.guarded' in sys.orig_argv:\n"
+        "    import h5py\n"
+        "    h5py.File = lambda *a, **k: os.abort()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(
+        InputError, match=r"crashed the library that reads it \(signal SIGABRT\)\. It is damaged or malicious"
+    ):
+        guarded_main("import-keras", [str(good / H5), "--output", str(folder / "model.ckpt")])
+    assert list(folder.iterdir()) == []

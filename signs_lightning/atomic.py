@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from signs_lightning.errors import InputError
+
+
+def check_output(path: Path, option: str = "--output") -> None:
+    """Looks at where a file shall go before any work is done for it.
+
+    Args:
+        path: the file to be.
+        option: by which the user named it.
+
+    Raises:
+        InputError: its folder does not exist, or it is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist. Make it, or choose another {option}.")
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder. Name a file in it.")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary file beside `path` to write; it takes its place at the end, or vanishes when something goes wrong.
+
+    Raises:
+        InputError: the system does not let it be written.
+    """
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(descriptor)
+        temporary = Path(name)
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}). Choose another place for it.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
