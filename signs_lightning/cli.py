@@ -236,6 +236,11 @@ class CLI(LightningCLI):
 def main(verb: str, args: list[str]) -> int:
     """Runs a verb; what the user can put right becomes an `InputError`."""
     be_quiet()
+    path = _value_of("--ckpt_path", args)
+    if verb == "test" and path is not None and path.endswith(".onnx"):
+        from signs_lightning.onnx_evaluation import test_onnx
+
+        return test_onnx(path, _without("--ckpt_path", args))
     try:
         CLI(verb, args)
     except SIGTERMException:  # what is to be said was said by RunCheckpoint

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from signs_lightning.errors import InputError
 
 if TYPE_CHECKING:
+    from signs_lightning.keras_io.reading import Scale
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.onnx_file import OnnxClassifier
 
@@ -15,7 +16,7 @@ KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 SCALES = ("/255", "raw", "tf", "caffe", "torch")  # what a Keras file's images were divided by or shifted to
 
 
-def load_model(path: str, verb: str, scale: str = "/255") -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
+def load_model(path: str, verb: str, scale: Scale = "/255") -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
     """A trained model and the data settings that it remembers.
 
     Args:
@@ -38,6 +39,11 @@ def load_model(path: str, verb: str, scale: str = "/255") -> tuple[ImageClassifi
         from signs_lightning.onnx_file import OnnxClassifier
 
         return OnnxClassifier(path), {}
+    if path.endswith(".pt2"):
+        raise InputError(
+            f"{path} was exported for other programs and is not read back, because opening such a file can run code. "
+            "Name the checkpoint that it was made from."
+        )
     from signs_lightning.checkpoints import find_checkpoint, load_classifier
 
     found = find_checkpoint(Path(path), verb)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from signs_lightning.atomic import check_output, written_whole
 from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.escaping import for_csv, for_terminal, printable
+from signs_lightning.model_files import SCALES, load_model
+
+if TYPE_CHECKING:
+    from signs_lightning.models.classifier import ImageClassifier
+    from signs_lightning.onnx_file import OnnxClassifier
 
 ROWS_SHOWN = 40
-KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities (K,) of one image, what it is called, and its label where the file has one."""
+    """Probabilities float32 (K,) of one image, what it is called, and its label where the file has one."""
 
     name: str
     probabilities: np.ndarray
@@ -31,16 +37,58 @@ class Prediction:
 
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb; returns 1 when a picture could not be read."""
+    options = _parser(verb).parse_args(args)
+    if options.images and options.test_file:
+        raise InputError("--images and --data.test_file are both given. Drop one of them.")
+    if options.batch_size < 1:
+        raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
+    output = Path(options.output)
+    check_output(output)
+
+    import torch
+
+    model, data = load_model(options.ckpt_path, verb, options.scale)
+    if not (data or options.images or options.test_file):
+        raise InputError(
+            f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with --data.test_file."
+        )
+    if isinstance(model, torch.nn.Module) and torch.cuda.is_available():
+        model.to("cuda")
+    unreadable: list[str] = []
+    if options.images:
+        predictions = _of_pictures(model, options.images, options.batch_size, unreadable)
+    else:
+        given = {key: getattr(options, key) for key in ("image_size", "images_key", "labels_key")}
+        data = data | {key: value for key, value in given.items() if value is not None}
+        predictions = _of_file(model, data, options.test_file, options.batch_size)
+    first = next(predictions, None)
+    if first is not None:
+        _write_and_print(chain([first], predictions), first.label is not None, model.class_names, output)
+    for line in unreadable:
+        print(line, file=sys.stderr)
+    if first is None:
+        print("None of the pictures could be read: there is nothing to predict.", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _parser(verb: str) -> VerbParser:
     parser = VerbParser(verb, "Classes and probabilities of pictures, or of the images of an HDF5 file.")
-    parser.add_argument("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
     parser.add_argument(
-        "--scale", default="/255", choices=("/255", "raw", "tf", "caffe", "torch"), help="of a Keras file"
+        "--ckpt_path", required=True, metavar="F", help="checkpoint, run folder, Keras file or exported .onnx"
     )
+    parser.add_argument("--scale", default="/255", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="pictures, folders, patterns, or - for standard input"
     )
     parser.add_argument(
         "--data.test_file", dest="test_file", metavar="H5", help="HDF5 file; the run's own test file by default"
+    )
+    parser.add_argument(
+        "--data.image_size",
+        dest="image_size",
+        type=image_size,
+        metavar="PIXELS",
+        help="resize its images to the model's size, a number or [height,width]",
     )
     parser.add_argument(
         "--data.images_key", dest="images_key", metavar="KEY", help="its images, where the name does not tell"
@@ -52,64 +100,40 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument(
         "--batch_size", type=int, default=64, metavar="N", help="images that go through the network at a time"
     )
-    options = parser.parse_args(args)
-    if options.images and options.test_file:
-        raise InputError("--images and --data.test_file are both given. Drop one of them.")
-    if options.batch_size < 1:
-        raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
-
-    import torch
-
-    from signs_lightning.checkpoints import find_checkpoint, load_classifier
-
-    if options.ckpt_path.endswith(KERAS_SUFFIXES):
-        from signs_lightning.keras_io.reading import from_keras
-
-        model = from_keras(options.ckpt_path, scale=options.scale)
-        data: dict = {}
-        if not (options.images or options.test_file):
-            raise InputError(
-                "A Keras file remembers no data. Name pictures with --images or a file with --data.test_file."
-            )
-    else:
-        path = find_checkpoint(Path(options.ckpt_path), verb)
-        assert path is not None  # only `fit` may find none
-        model, data = load_classifier(path)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    unreadable: list[str] = []
-    if options.images:
-        predictions = list(_of_pictures(model, options.images, options.batch_size, unreadable))
-    else:
-        keys = {"images_key": options.images_key, "labels_key": options.labels_key}
-        data |= {key: value for key, value in keys.items() if value is not None}
-        predictions = list(_of_file(model, data, options.test_file, options.batch_size))
-    if predictions:
-        _print(predictions, model.class_names)
-        _write(predictions, model.class_names, Path(options.output))
-        print(f"Every probability: {options.output}")
-    for line in unreadable:
-        print(line, file=sys.stderr)
-    return 1 if unreadable else 0
+    return parser
 
 
-def _of_pictures(model, arguments: list[str], batch_size: int, unreadable: list[str]) -> Iterator[Prediction]:  # type: ignore[no-untyped-def]
-    from signs_lightning.data.images import UnreadableImageError, find_images, read_image
+def image_size(text: str) -> tuple[int, int]:
+    """`64`, `64,48` or `[64,48]` → height and width in pixels."""
+    height, *width = (int(part) for part in text.strip("[]").split(","))
+    if len(width) > 1:
+        raise ValueError(text)
+    return height, (width or [height])[0]
+
+
+def _of_pictures(
+    model: ImageClassifier | OnnxClassifier, arguments: list[str], batch_size: int, unreadable: list[str]
+) -> Iterator[Prediction]:
+    from signs_lightning.data.images import STANDARD_INPUT, UnreadableImageError, find_images, read_image
 
     paths = find_images(arguments)
     for start in range(0, len(paths), batch_size):
         names, images = [], []
         for path in paths[start : start + batch_size]:
+            name = "standard input" if path == STANDARD_INPUT else path
             try:
                 images.append(read_image(path, model.image_size))
-                names.append(path)
+                names.append(name)
             except UnreadableImageError as error:
-                unreadable.append(f"{path}: {error}; skipped.")
+                unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
         if images:
             rows = model.predict(np.stack(images), batch_size).numpy()
             yield from (Prediction(name, row) for name, row in zip(names, rows, strict=True))
 
 
-def _of_file(model, data: dict, test_file: str | None, batch_size: int) -> Iterator[Prediction]:  # type: ignore[no-untyped-def]
+def _of_file(
+    model: ImageClassifier | OnnxClassifier, data: dict[str, Any], test_file: str | None, batch_size: int
+) -> Iterator[Prediction]:
     from signs_lightning.data.module import H5DataModule
 
     if test_file is not None:
@@ -126,52 +150,38 @@ def _of_file(model, data: dict, test_file: str | None, batch_size: int) -> Itera
             position += 1
 
 
-def _print(predictions: list[Prediction], class_names: list[str]) -> None:
+def _write_and_print(predictions: Iterable[Prediction], labelled: bool, class_names: list[str], output: Path) -> None:
+    """Writes one line an image as they come: name, label where known, class, its probability, then that of every class.
+
+    The screen gets the first ones, the number of the others, and the accuracy where labels are known.
+    """
+    table = Table("image", *(["label"] if labelled else []), "class")
+    table.columns[0].overflow = "fold"
+    table.add_column("probability", justify="right")
+    table.add_column("runner-up")
+    shown, cells = [for_terminal(name) for name in class_names], [for_csv(name) for name in class_names]
+    correct = count = 0
+    with written_whole(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        columns = ["image", *(["label"] if labelled else []), "class", "probability"]
+        writer.writerow([*columns, *(f"p({printable(name)})" for name in class_names)])
+        for prediction in predictions:
+            likely = prediction.probabilities
+            first, *others = (int(k) for k in np.argsort(-likely, kind="stable")[:2])
+            known = [] if prediction.label is None else [prediction.label]
+            figures = (f"{value:.9g}" for value in (likely[first], *likely))
+            writer.writerow([for_csv(prediction.name), *(cells[k] for k in known), cells[first], *figures])
+            count, correct = count + 1, correct + (first == prediction.label)
+            if count <= ROWS_SHOWN:
+                runner_up = [f"{shown[k]} ({likely[k]:.3f})" for k in others]
+                name, labels = for_terminal(prediction.name), (shown[k] for k in known)
+                table.add_row(name, *labels, shown[first], f"{likely[first]:.3f}", *runner_up)
     console = Console()
-    labelled = predictions[0].label is not None
-    table = Table()
-    table.add_column("image", overflow="fold")
-    if labelled:
-        table.add_column("label")
-    for column in ("class", "probability", "runner-up"):
-        table.add_column(column, justify="right" if column == "probability" else "left")
-    for prediction in predictions[:ROWS_SHOWN]:
-        second, first = np.argsort(prediction.probabilities)[-2:]
-        label = [escape(class_names[prediction.label])] if prediction.label is not None else []
-        table.add_row(
-            escape(prediction.name),
-            *label,
-            escape(class_names[first]),
-            f"{prediction.probabilities[first]:.3f}",
-            f"{escape(class_names[second])} ({prediction.probabilities[second]:.3f})",
-        )
     console.print(table)
-    if len(predictions) > ROWS_SHOWN:
-        console.print(f"… and {len(predictions) - ROWS_SHOWN:,} more", highlight=False)
+    if count > ROWS_SHOWN:
+        console.print(f"… and {count - ROWS_SHOWN:,} more", highlight=False)
     if labelled:
         from signs_lightning.models.evaluation import describe_accuracy
 
-        correct = sum(int(p.probabilities.argmax()) == p.label for p in predictions)
-        console.print(f"accuracy {describe_accuracy(correct, len(predictions))}", soft_wrap=True, highlight=False)
-
-
-def _write(predictions: list[Prediction], class_names: list[str], path: Path) -> None:
-    """One line an image: name, label where known, class, its probability, then the probability of every class."""
-    labelled = predictions[0].label is not None
-    header = [
-        "image",
-        *(["label"] if labelled else []),
-        "class",
-        "probability",
-        *(f"p({name})" for name in class_names),
-    ]
-    temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for prediction in predictions:
-            first = int(prediction.probabilities.argmax())
-            label = [class_names[prediction.label]] if prediction.label is not None else []
-            figures = [f"{value:.9g}" for value in (prediction.probabilities[first], *prediction.probabilities)]
-            writer.writerow([prediction.name, *label, class_names[first], *figures])
-    os.replace(temporary, path)
+        console.print(f"accuracy {describe_accuracy(correct, count)}", soft_wrap=True, highlight=False)
+    print(f"Every probability: {output}")

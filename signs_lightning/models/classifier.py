@@ -188,13 +188,13 @@ class ImageClassifier(L.LightningModule):
             images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as preprocessed.
 
         Returns:
-            float (N, C, H, W) in 0..1 at the model's image size.
+            float (N, C, H, W) in 0..1 at the model's image size; images that are resized are rounded to bytes, as files hold them.
         """
         if images.dtype != torch.uint8:
             return images.to(self.dtype)
         images = images.permute(0, 3, 1, 2).to(self.dtype)  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
         if tuple(images.shape[-2:]) != self.image_size[:2]:
-            images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255)
+            images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255).round_()
         return images.div_(255)
 
     def forward(self, images: Tensor) -> Tensor:

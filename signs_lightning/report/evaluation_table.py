@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from signs_lightning.escaping import for_terminal
 from signs_lightning.models.evaluation import Evaluation
 
 
@@ -18,7 +18,7 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
         table.add_column(column, justify="right")
     for row in evaluation.per_class():
         table.add_row(
-            escape(str(row["class"])),
+            for_terminal(str(row["class"])),
             f"{row['precision']:.3f}",
             f"{row['recall']:.3f}",
             f"{row['f1']:.3f}",
