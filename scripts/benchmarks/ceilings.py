@@ -1,0 +1,89 @@
+"""What a device can do at most: large matrix products and a copy within its memory; and where a fit's time goes."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.marks import hand_over
+from benchmarks.rivals.resnet import resnet50
+
+PROFILE_LINES = 30
+
+
+def seconds_each(action: Callable[[], object], device: str, times: int = 20) -> float:
+    """Seconds that an action takes on a device, after it has been done a few times."""
+    for _ in range(3):
+        action()
+    _wait(device)
+    began = time.perf_counter()
+    for _ in range(times):
+        action()
+    _wait(device)
+    return (time.perf_counter() - began) / times
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def tflops(device: str, dtype: torch.dtype, size: int) -> float:
+    """10¹² operations a second in a product of two (size, size) matrices."""
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / seconds_each(lambda: a @ b, device) / 1e12
+
+
+def copy_rate(device: str, megabytes: int) -> float:
+    """10⁹ bytes a second read and written by a copy within the device's memory."""
+    source = torch.ones(megabytes * 2**20, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / seconds_each(lambda: target.copy_(source), device) / 1e9
+
+
+def training_flops(pixels: int) -> int:
+    """Operations of forward and backward of ResNet50 for one image."""
+    network = resnet50(6, pixels)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.ones(2, 3, pixels, pixels)).sum().backward()
+    return counter.get_total_flops() // 2
+
+
+def profile(command: list[str]) -> None:
+    """Runs a fit under PyTorch's profiler and hands over the head of the table that it wrote."""
+    subprocess.run(command, check=True)
+    written = sorted(Path().glob("**/fit-profile*.txt"))
+    lines = written[0].read_text().splitlines()
+    hand_over({"profile": "\n".join(line.rstrip() for line in lines[:PROFILE_LINES])})
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--profile"]:
+        profile(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description="Measures a device's ceilings.")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--size", type=int, default=8192, help="rows of the matrices")
+    options = parser.parse_args()
+    if options.device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+    hand_over(
+        {
+            "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+            "bf16_tflops": tflops(options.device, torch.bfloat16, options.size),
+            "tf32_tflops": tflops(options.device, torch.float32, options.size),
+            "copy_gbs": copy_rate(options.device, options.size // 4),
+            "flops": {f"{pixels}×{pixels}": training_flops(pixels) for pixels in (64, 224)},
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

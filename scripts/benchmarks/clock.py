@@ -1,0 +1,36 @@
+"""The Lightning callback that takes the times of a fit: `--trainer.callbacks+=benchmarks.clock.EpochClock`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from benchmarks.marks import Marks, count
+
+
+class EpochClock(Callback):
+    """Marks epochs, the first step and the end; keeps the training loss of each epoch where it is logged."""
+
+    def __init__(self) -> None:
+        self.marks = Marks()
+        self.losses: list[float | None] = []
+
+    def _last_loss(self, trainer: Any) -> None:
+        logged = trainer.callback_metrics
+        loss = logged.get("train_loss_epoch", logged.get("loss"))
+        self.losses.append(None if loss is None else float(loss))
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if self.marks.epoch_starts:
+            self._last_loss(trainer)
+        self.marks.epoch()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.marks.step()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self.marks.finish()
+        self._last_loss(trainer)
+        if trainer.is_global_zero:
+            self.marks.write(losses=self.losses, parameters=count(pl_module))

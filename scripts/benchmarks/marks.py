@@ -1,0 +1,59 @@
+"""When the epochs of a measured process began and ended; handed to the benchmark in a file. Needs the standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+VARIABLE = "BENCHMARK_MARKS"  # names the file to write; nothing is written without it
+
+
+class Marks:
+    """Times of one training: each epoch's begin, the end of the first step, the end of the last epoch.
+
+    An epoch lasts until the next one begins, so that whatever happens between two epochs counts, unless its end is marked, too.
+    """
+
+    def __init__(self) -> None:
+        self.epoch_starts: list[float] = []
+        self.epoch_ends: list[float] = []
+        self.first_step: float | None = None
+        self.end: float | None = None
+
+    def epoch(self) -> None:
+        """An epoch begins."""
+        self.epoch_starts.append(time.time())
+
+    def epoch_end(self) -> None:
+        """An epoch is over, and what follows does not count."""
+        self.epoch_ends.append(time.time())
+
+    def step(self) -> None:
+        """A step is done."""
+        if self.first_step is None:
+            self.first_step = time.time()
+
+    def finish(self) -> None:
+        """The last epoch is over."""
+        self.end = time.time()
+
+    def write(self, **more: Any) -> None:
+        """Hands over the times and whatever else was found."""
+        times: dict[str, Any] = {"epoch_starts": self.epoch_starts, "epoch_ends": self.epoch_ends}
+        times |= {"first_step": self.first_step, "end": self.end}
+        hand_over({**{name: value for name, value in times.items() if value}, **more})
+
+
+def hand_over(found: dict[str, Any]) -> None:
+    """Writes what a measured process found to where the benchmark reads it."""
+    if path := os.environ.get(VARIABLE):
+        with open(path, "w") as file:
+            json.dump(found, file)
+
+
+def count(network: Any) -> int:
+    """Parameters as Keras counts them: BatchNorm's moving averages included."""
+    averages = (b for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var")))
+    return sum(tensor.numel() for tensor in (*network.parameters(), *averages))
