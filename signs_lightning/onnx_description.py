@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ def import_onnx(*packages: str) -> list[Any]:
     Raises:
         InputError: one of them is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports its use to its makers otherwise
     try:
         return [importlib.import_module(package) for package in packages]
     except ImportError as error:
