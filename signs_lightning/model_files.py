@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from signs_lightning.errors import InputError
 
 if TYPE_CHECKING:
-    from signs_lightning.keras_io.reading import Scale
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.onnx_file import OnnxClassifier
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
-SCALES = ("/255", "raw", "tf", "caffe", "torch")  # what a Keras file's images were divided by or shifted to
+Scale = Literal["/255", "raw", "tf", "caffe", "torch"]  # what a Keras file's images were divided by or shifted to
+SCALES = get_args(Scale)
 
 
 def load_model(path: str, verb: str, scale: Scale = "/255") -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:

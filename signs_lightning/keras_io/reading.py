@@ -15,10 +15,9 @@ from signs_lightning.keras_io.files import KerasFile, open_keras_file, parse_con
 from signs_lightning.keras_io.matching import match
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.plan import make_plan
+from signs_lightning.model_files import SCALES, Scale
 from signs_lightning.models.classifier import ImageClassifier
 
-Scale = Literal["/255", "raw", "tf", "caffe", "torch"]
-SCALES = ("/255", "raw", "tf", "caffe", "torch")
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, 0..255
 TORCH_MEANS, TORCH_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue of ImageNet, 0..1
 

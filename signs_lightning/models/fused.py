@@ -61,7 +61,9 @@ class PooledStem(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         conv, pool, *rest = self
-        if not self._short_way(conv, pool, input):
+        if not (
+            isinstance(conv, Conv2dSame) and isinstance(pool, MaxPool2dSame) and self._short_way(conv, pool, input)
+        ):
             return super().forward(input)
         padded = pad_same(input, pair(conv.kernel_size), (1, 1), (1, 1))
         output = ConvMaxPool.apply(padded, conv.weight, conv.bias, pool.kernel_size)
@@ -69,13 +71,12 @@ class PooledStem(nn.Sequential):
             output = layer(output)
         return output
 
-    def _short_way(self, conv: nn.Module, pool: nn.Module, images: Tensor) -> bool:
+    @staticmethod
+    def _short_way(conv: Conv2dSame, pool: MaxPool2dSame, images: Tensor) -> bool:
         return (
             torch.is_grad_enabled()
             and images.device.type == "cpu"
             and not images.requires_grad
-            and isinstance(conv, Conv2dSame)
-            and isinstance(pool, MaxPool2dSame)
             and conv.weight.requires_grad
             and conv.stride == conv.dilation == (1, 1)
             and conv.groups == 1

@@ -62,7 +62,7 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for other in trainer.early_stopping_callbacks:  # a run that was over when it was killed stays over
-            if other.wait_count >= other.patience:  # type: ignore[attr-defined]
+            if other.wait_count >= other.patience:
                 trainer.should_stop = True
         best = self._path("best.ckpt")
         if self.best_value is not None and best.is_file():  # of the run that is resumed

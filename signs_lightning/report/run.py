@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
-from signs_lightning.model_files import KERAS_SUFFIXES, load_model
+from signs_lightning.model_files import KERAS_SUFFIXES, Scale, load_model
 from signs_lightning.models.classifier import ImageClassifier
 
 
@@ -41,7 +41,7 @@ class Run:
     lightning: str | None = None
 
 
-def open_run(given: str, verb: str, scale: str) -> Run:
+def open_run(given: str, verb: str, scale: Scale) -> Run:
     """A run from its folder or from a file.
 
     Args:
