@@ -1,6 +1,7 @@
-"""Draws the README's and the documentation's pictures: python scripts/make_pictures.py [RUNFOLDER]
+"""Draws the README's and the documentation's pictures: python scripts/make_pictures.py [RUNFOLDER ...]
 
-The drawn data sets, the three models, and the curves of a run of configs/quickstart.yaml where its folder is given.
+The drawn data sets and the three models; and where runs of the configurations in CURVES are given, their curves, and Grad-CAM from
+the report of configs/quickstart.yaml's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from signs_lightning.report.history import draw_curves
 from signs_lightning.report.samples import draw_samples
 
 MODELS = {"functional": SignsFunctional, "sequential": HappySequential, "resnet50": SignsResNet50}
+CURVES = {  # configuration, which is the run's name → picture, title
+    "quickstart": ("curves", "SignsFunctional on drawn hands"),
+    "signs_functional": ("curves_functional", "SignsFunctional on photos of signs"),
+    "happy_sequential": ("curves_sequential", "HappySequential on drawn faces"),
+    "signs_resnet50": ("curves_resnet50", "SignsResNet50 on photos of signs"),
+}
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 
@@ -27,9 +34,31 @@ def draw_models() -> None:
     for name, model in MODELS.items():
         path = PICTURES / f"model_{name}.png"
         draw_model(model(), path)
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        small.save(path, optimize=True)
+        make_small(path)
+
+
+def make_small(path: Path, colours: int = 256) -> None:
+    """Rewrites a PNG in few colours."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
+def draw_run(folder: Path) -> None:
+    """Writes the curves of a run, and the upper half of its report's Grad-CAM sheet where it is the quick start's."""
+    config = folder.resolve().parent.name
+    name, title = CURVES[config]
+    path = PICTURES / f"{name}.png"
+    with open(folder / "history.csv", newline="") as file:
+        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+    draw_curves(rows, path, f"{title} (configs/{config}.yaml)")
+    make_small(path, 64)
+    if config == "quickstart":
+        path = PICTURES / "report_gradcam.png"
+        with Image.open(folder / "report" / "gradcam.png") as sheet:
+            upper = sheet.convert("RGB").crop((0, 0, sheet.width, sheet.height // 2))
+        upper.resize((900, upper.height * 900 // upper.width), Image.Resampling.LANCZOS).save(path)
+        make_small(path)
 
 
 def main() -> None:
@@ -41,10 +70,8 @@ def main() -> None:
         images, labels = H5Images([found]).__getitems__(range(200))
         names = [f"{name} fingers" if found.num_classes == 6 else name for name in found.class_names or []]
         draw_samples(images.numpy(), labels.numpy(), names, PICTURES / name, columns=columns)
-    if len(sys.argv) > 1:
-        with open(Path(sys.argv[1]) / "history.csv", newline="") as file:
-            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-        draw_curves(rows, PICTURES / "curves.png", "SignsFunctional on drawn hands (configs/quickstart.yaml)")
+    for folder in sys.argv[1:]:
+        draw_run(Path(folder))
 
 
 if __name__ == "__main__":
