@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 import torch
 
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import shortened
 from signs_lightning.models.classifier import ImageClassifier
+
+MOST_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
+PLAIN_WORD = re.compile(
+    r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?", re.ASCII
+)  # never the name of a module, nor a path
+OBJECT = re.compile(  # classes that a remembered configuration may make
+    r"(torch\.optim|torch\.nn|torchmetrics|lightning\.pytorch|lightning\.fabric|pytorch_lightning|signs_lightning)(\.\w+)+",
+    re.ASCII,
+)
+
+UNFIT = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)  # what bad arguments lead to
 
 
 def find_checkpoint(path: Path, verb: str) -> Path | None:
@@ -52,24 +73,84 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's contents, on the CPU.
 
     Raises:
-        InputError: the file is not a checkpoint, is truncated, or would run code.
+        InputError: the file is not a checkpoint, is damaged, would run code, or claims more than it holds.
     """
-    if not zipfile.is_zipfile(path):
-        size = path.stat().st_size
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise InputError(
             f"{path} is not a checkpoint, or a truncated one ({size:,} bytes). Name a .ckpt file that a fit wrote."
-        )
+        ) from error
+    if sum(entry.file_size for entry in entries) > size:  # PyTorch packs nothing
+        raise InputError(f"{path} claims to unpack to more bytes than it has: a zip bomb. Do not trust this file.")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than weights and plain values, and could run code when loaded: refused."
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError) as error:
+    except Exception as error:  # whatever damaged bytes lead PyTorch to
         raise InputError(f"{path} is not a checkpoint that can be read. Name a .ckpt file that a fit wrote.") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "hyper_parameters" not in checkpoint:
         raise InputError(f"{path} holds no trained model of this project. Name a .ckpt file that a fit wrote.")
+    if "signs_lightning" in checkpoint:
+        _refuse_other_contents(checkpoint, path, size)
     return checkpoint
+
+
+def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
+    """Compares what a checkpoint holds with what a fit writes: weights that its bytes can hold, and plain values, of the right kinds."""
+    state, ours = checkpoint["state_dict"], checkpoint["signs_lightning"]
+    hyper_parameters, config = checkpoint["hyper_parameters"], checkpoint.get("config", {})
+    data, callbacks = checkpoint.get("H5DataModule", {}), checkpoint.get("callbacks", {})
+    parts = [state, ours, hyper_parameters, config, data, callbacks]
+    parts += (
+        [part for part in (config.get("model"), config.get("data"), config.get("trainer")) if part]
+        if isinstance(config, dict)
+        else []
+    )
+    parts += [callbacks["RunFiles"]] if isinstance(callbacks, dict) and "RunFiles" in callbacks else []
+    right = (
+        all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts)
+        and all(isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided for tensor in state.values())
+        and sum(tensor.numel() * tensor.element_size() for tensor in state.values()) <= size
+        and is_plain([hyper_parameters, config, data, {key: value for key, value in ours.items() if key != "totals"}])
+        and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
+        and is_plain(callbacks.get("RunFiles"))
+        and isinstance(ours.get("model", ""), str)
+        and _is_history(ours.get("history") or [])
+    )
+    if not right:
+        raise InputError(
+            f"{path} holds other things than a fit writes: it was damaged or edited. Do not trust this file."
+        )
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is made of text, numbers, lists and dicts by text alone, and not of millions of them.
+
+    A value that stands in two places counts twice: a few lists that hold each other could unfold to more than any memory.
+    """
+    waiting, left = [value], MOST_VALUES
+    while waiting:
+        value, left = waiting.pop(), left - 1
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif not (value is None or isinstance(value, bool | int | float | str)):
+            return False
+        if left - len(waiting) < 0:
+            return False
+    return True
+
+
+def _is_history(rows: Any) -> bool:
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and all(isinstance(figure, int | float) for figure in row.values()) for row in rows
+    )
 
 
 def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -81,18 +162,56 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     model = checkpoint.get("signs_lightning", {}).get("model")
     if model is None:
         raise InputError(f"{path} was not written by this project. Name a .ckpt file that a fit wrote.")
-    config = dict(checkpoint.get("config", {}))
+    config = dict(checkpoint.get("config") or {})
     remembered = (config.get("model") or {}).get("init_args") or {}
-    known = {key: value for key, value in checkpoint["hyper_parameters"].items() if value is not None}
+    known = {key: value for key, value in _arguments(checkpoint).items() if value is not None}
     known = {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
     config["model"] = {"class_path": model, "init_args": {**remembered, **known}}
     if "data" not in config and "H5DataModule" in checkpoint:
         config["data"] = dict(checkpoint["H5DataModule"])
+    if isinstance(config.get("trainer"), dict):  # where a run lies is told by its folder
+        config["trainer"] = {key: value for key, value in config["trainer"].items() if key != "default_root_dir"}
+    refuse_foreign_objects(config, path)
+    _refuse_misfit(checkpoint, path)
     return {
         key: config[key]
         for key in ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
         if key in config
     }
+
+
+def refuse_foreign_objects(config: dict[str, Any], path: Path) -> None:
+    """Refuses a remembered configuration that would make the command line import, call or write what a stranger chose.
+
+    Objects may be those of PyTorch, torchmetrics, Lightning and this package alone; of text, nothing that could be the name of a module or
+    function stands where the command line would import it, and no path where it would write.
+
+    Raises:
+        InputError: there is such a thing; it is named.
+    """
+
+    def refuse(found: Any) -> NoReturn:
+        raise InputError(
+            f"{path} remembers '{shortened(str(found))}', which could run code or write elsewhere: refused. "
+            "Load its weights in Python, with your own classes, if you trust it."
+        )
+
+    trainer, name = config.get("trainer") or {}, config.get("name")
+    arguments = config["model"]["init_args"]
+    if name is not None and (not isinstance(name, str) or PurePath(name).is_absolute() or ".." in PurePath(name).parts):
+        refuse(name)
+    waiting = list(trainer.values()) + [arguments.get(key) for key in ("optimizer", "lr_scheduler", "loss", "metrics")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and not PLAIN_WORD.fullmatch(value):
+            refuse(value)
+        if isinstance(value, list | tuple):
+            waiting += value
+        if isinstance(value, dict):
+            kind = value.get("class_path")
+            if kind is not None and (not OBJECT.fullmatch(str(kind)) or "Lambda" in str(kind)):
+                refuse(kind)
+            waiting += [part for key, part in value.items() if key != "class_path"]
 
 
 def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
@@ -105,16 +224,59 @@ def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
         InputError: the file is not a checkpoint, or its weights do not fit what it says of itself.
     """
     import signs_lightning
+    from signs_lightning.data.module import H5DataModule
 
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(checkpoint, path)
     name = config["model"]["class_path"]
     model_class = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
     if not (isinstance(model_class, type) and issubclass(model_class, signs_lightning.ImageClassifier)):
-        raise InputError(f"{path} holds a model of the unknown class '{name}'. Load it in Python with your own class.")
+        raise InputError(
+            f"{path} holds a model of the unknown class '{shortened(name)}'. Load it in Python with your own class."
+        )
     try:
-        model = model_class(**checkpoint["hyper_parameters"])
+        model = model_class(**_arguments(checkpoint))
         model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"{path} holds weights that do not fit its own {name}: it was damaged or edited.") from error
+        H5DataModule(**(config.get("data") or {}))
+    except InputError:
+        raise
+    except UNFIT as error:
+        raise _misfit(path, name) from error
     return model.eval(), dict(config.get("data") or {})
+
+
+def _refuse_misfit(checkpoint: dict[str, Any], path: Path) -> None:
+    """Builds a checkpoint's model, if it is one of ours, without memory for its weights, and compares these with what is stored."""
+    import signs_lightning
+
+    name, found = checkpoint["signs_lightning"]["model"], checkpoint["state_dict"]
+    model_class = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
+    if not (isinstance(model_class, type) and issubclass(model_class, ImageClassifier)):
+        return
+    try:
+        with torch.device("meta"):
+            model = model_class(**_arguments(checkpoint))
+        expected = model.state_dict()
+        same = {key: tensor.shape for key, tensor in expected.items()} == {
+            key: tensor.shape for key, tensor in found.items()
+        }
+        same = same and all(
+            tensor.is_floating_point() == found[key].is_floating_point() for key, tensor in expected.items()
+        )
+        sound = len(model.class_names) == model.num_classes and all(isinstance(text, str) for text in model.class_names)
+        sound = sound and all(isinstance(size, int) and size > 0 for size in model.image_size)
+    except InputError:
+        raise
+    except UNFIT as error:
+        raise _misfit(path, name) from error
+    if not same or not sound:
+        raise _misfit(path, name)
+
+
+def _arguments(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a model is made with; never a file that it once came from."""
+    return {key: value for key, value in checkpoint["hyper_parameters"].items() if key != "path"}
+
+
+def _misfit(path: Path, name: str) -> InputError:
+    return InputError(f"{path} holds weights that do not fit its own {name}: it was damaged or edited.")

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import signal
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 
 import signs_lightning.keras_io.reading
 import signs_lightning.models  # noqa: F401  makes the models known by their bare names
+from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
 from signs_lightning.data.module import H5DataModule
@@ -32,6 +37,7 @@ from signs_lightning.report.history import RunFiles
 from signs_lightning.report.logger import RunLogger
 from signs_lightning.report.progress import EpochProgress
 from signs_lightning.report.summary import Summary
+from signs_lightning.restarts import folder_before_restart, keep_for_restarts
 
 NOISE = (  # said by libraries, about what the user neither caused nor can change
     r".*isinstance\(treespec, LeafSpec\).*",
@@ -50,7 +56,11 @@ class KeepConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         directory = trainer.log_dir  # asked by every process, because the first one tells the others
         if stage == "fit" and directory is not None and trainer.is_global_zero:
-            self.parser.save(self.config, str(Path(directory) / "config.yaml"), skip_none=False, overwrite=True)
+            whole = Path(directory) / "config.yaml"
+            part = whole.with_suffix(".writing")
+            self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
+            os.replace(part, whole)
+            keep_for_restarts(whole.parent)
         # once, because the parser takes seconds over it
         self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
 
@@ -69,6 +79,7 @@ class CLI(LightningCLI):
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
         self.checkpoint_path: Path | None = None
+        self.folder: Path | None = None  # to go on in
         self.new_root = _value_of("--trainer.default_root_dir", args) is not None
         super().__init__(
             ImageClassifier,
@@ -93,18 +104,28 @@ class CLI(LightningCLI):
     def _remembered(self, args: list[str]) -> list[str]:
         """The arguments, after the configuration that a checkpoint among them remembers: explicit flags come later and win."""
         args = [_packaged(before, arg) for before, arg in zip(["", *args], args, strict=False)]
+        begun = folder_before_restart() if self.verb == "fit" else None
         given = _value_of("--ckpt_path", args)
-        if given is None:
-            return args
-        path = self.checkpoint_path = find_checkpoint(Path(given), self.verb)
         args = _without("--ckpt_path", args)
-        if path is None:
-            print(f"{given} has no checkpoint yet: the run starts anew.", flush=True)
-            return [f"--config={Path(given) / 'config.yaml'}", *args]
-        remembered = checkpoint_config(load_checkpoint(path), path)
-        if self.verb != "fit":
-            remembered.pop("checkpoint", None)
-        return [f"--config={yaml.safe_dump(remembered)}", *args, f"--ckpt_path={path}"]
+        path = None
+        if given is not None:
+            path = find_checkpoint(Path(given), self.verb)
+            self.folder = Path(given) if path is None else run_folder(path)
+            if path is None:
+                _say_once(f"{given} has no checkpoint yet: the run starts anew.")
+                args = [f"--config={Path(given) / 'config.yaml'}", *args]
+            else:
+                remembered = checkpoint_config(load_checkpoint(path), path)
+                if self.verb != "fit":
+                    remembered.pop("checkpoint", None)
+                args = [f"--config={yaml.safe_dump(remembered)}", *args]
+        if self.new_root:
+            self.folder = None
+        if begun is not None:  # its configuration is that of this very command
+            self.folder, path = begun, find_checkpoint(begun, self.verb) or path
+            _say_once(f"Started again by torchrun: the run goes on in {begun}.")
+        self.checkpoint_path = path
+        return args if path is None else [*args, f"--ckpt_path={path}"]
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         return {self.verb: super().subcommands()[self.verb]}  # building one parser instead of four
@@ -183,11 +204,11 @@ class CLI(LightningCLI):
             ) from error
 
     def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:
-        """A new run folder, or that of the checkpoint which is resumed, unless another root is named."""
-        name = self.config[self.verb].name
-        folder = run_folder(self.checkpoint_path) if self.checkpoint_path else None
-        if folder is not None and not self.new_root:
+        """A new run folder, or that which the run goes on in: its checkpoint's, unless another root is named."""
+        if self.folder is not None:
+            folder = self.folder.resolve()
             return RunLogger(folder.parent.parent, folder.parent.name, folder.name)
+        name = self.config[self.verb].name
         return RunLogger(Path(trainer.get("default_root_dir") or ".") / "lightning_logs", name)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -236,6 +257,7 @@ class CLI(LightningCLI):
 def main(verb: str, args: list[str]) -> int:
     """Runs a verb; what the user can put right becomes an `InputError`."""
     be_quiet()
+    keep_freed_memory()
     path = _value_of("--ckpt_path", args)
     if verb == "test" and path is not None and path.endswith(".onnx"):
         from signs_lightning.onnx_evaluation import test_onnx
@@ -252,6 +274,11 @@ def main(verb: str, args: list[str]) -> int:
             raise
         raise InputError(_disk_full(error)) from error
     except RuntimeError as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error):
+            raise InputError(
+                "The connection to another process of this run is lost: that one has ended, for a reason of its own. "
+                "Go on with `fit --ckpt_path` and the run folder."
+            ) from error
         if "Error(s) in loading state_dict" in str(error):
             raise InputError(
                 "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
@@ -280,6 +307,7 @@ def be_quiet() -> None:
     for pattern in NOISE:
         warnings.filterwarnings("ignore", pattern)
     warnings.formatwarning = _one_line
+    threading.excepthook = _except_tensorboard
 
 
 def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
@@ -287,8 +315,19 @@ def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
     return f"{message}\n"
 
 
+def _except_tensorboard(args: Any, report: Any = threading.excepthook) -> None:
+    """What its writing thread meets, a full disk, is raised again by the next call from the main thread, and reported there."""
+    if not type(args.thread).__module__.startswith("tensorboard."):
+        report(args)
+
+
 def _line(text: str) -> None:
     Console().print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+@rank_zero_only
+def _say_once(text: str) -> None:
+    print(text, flush=True)
 
 
 def _packaged(before: str, arg: str) -> str:

@@ -12,8 +12,12 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     Its message is one or two sentences: what was found, what was expected, what to do next. The command line prints it
-    without a traceback and exits with code 2.
+    without a traceback and exits with code 2. What cannot be printed, such as a control character in a name out of a file, is
+    escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -14,6 +14,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """Printable, and at most so many characters: a name in a sentence."""
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def for_terminal(text: str) -> str:
     """For a rich table or line: printable, and without meaning as rich's markup."""
     return escape(printable(text))

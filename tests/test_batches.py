@@ -16,13 +16,13 @@ from torch.utils.data import DataLoader
 from signs_lightning import H5DataModule
 from signs_lightning.data.batches import FILLER, BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
 from signs_lightning.data.h5 import check_arrays, check_file
-from signs_lightning.data.storage import Chunks, Dataset, ImageReader
+from signs_lightning.data.storage import Chunks, Dataset, ImageReader, Rows
 
 COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(COUNT) % 4
 STORED = {  # how HDF5 keeps the images, and what then reads them
-    "contiguous": ({}, np.memmap),
+    "contiguous": ({}, Rows),
     "chunked": ({"chunks": (4, 6, 5, 3)}, Chunks),
     "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, Chunks),
     "chunks that cut images": ({"chunks": (7, 4, 2, 2), "compression": "gzip"}, Chunks),
@@ -91,7 +91,7 @@ def test_a_file_with_a_user_block(tmp_path: Path) -> None:
         file["x"], file["y"] = IMAGES, LABELS
     dataset = H5Images([check_file(tmp_path / "f.h5")])
     np.testing.assert_array_equal(dataset.__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
-    assert isinstance(dataset.readers[0]._source, np.memmap)
+    assert isinstance(dataset.readers[0]._source, Rows)
 
 
 def test_a_subset_and_single_images(path: Path) -> None:

@@ -465,7 +465,9 @@ def test_resizing_keeps_what_must_stay(size):
     ramp = np.broadcast_to((np.arange(size[1]) * (255 / max(size[1] - 1, 1)))[None, None, :, None], (1, *size, 3))
     result = model.preprocess(torch.from_numpy(ramp.astype(np.uint8))).numpy()
     assert (np.diff(result, axis=3) >= -1e-6).all()
-    np.testing.assert_allclose(np.diff(result, axis=2), 0, atol=1 / 255 + 1e-6)  # a value half-way may be rounded up or down
+    np.testing.assert_allclose(
+        np.diff(result, axis=2), 0, atol=1 / 255 + 1e-6
+    )  # a value half-way may be rounded up or down
 
 
 def test_shrinking_by_a_whole_factor_is_the_triangle_filter():

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from signs_lightning.data.h5 import ImageSet
 from signs_lightning.data.storage import ImageReader
 from signs_lightning.data.streaming import block_order, stream
+from signs_lightning.errors import InputError
 
 FILLER = -1  # index, and label, of an image that only fills a share up and that nobody counts
 Reading = Literal["mapped", "streamed", "resident"]
@@ -222,9 +224,10 @@ class BatchLoader(DataLoader):
         if isinstance(self.sampler, EpochSampler):
             self.sampler.start = start
         streamed = isinstance(self.dataset, H5Images) and self.dataset.reading == "streamed"
-        for batch in self._stream(start) if streamed else super().__iter__():
-            self._next += 1
-            yield batch
+        with _worker_errors():
+            for batch in self._stream(start) if streamed else super().__iter__():
+                self._next += 1
+                yield batch
 
     def _stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         sampler, dataset = self.sampler, self.dataset
@@ -247,6 +250,22 @@ class BatchLoader(DataLoader):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Makes the next epoch begin after that many batches; an epoch that was complete is not resumed."""
         self._resume_at = state["batches"] if state["batches"] < len(self) else 0
+
+
+@contextmanager
+def _worker_errors() -> Iterator[None]:
+    """What ends a process that reads ahead becomes a sentence, without the traceback that PyTorch puts around it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise InputError(
+            "A process that reads images ahead was ended from outside, as it happens when memory runs out. Go on with "
+            "`fit --ckpt_path` and the run folder, or with --data.num_workers 0."
+        ) from error
 
 
 def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ Links and datasets that lead out of the file are never followed.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from signs_lightning.data.claims import refuse_false_claims
 from signs_lightning.data.impostors import no_such_file, what_it_is
 from signs_lightning.errors import InputError, nearest
+from signs_lightning.escaping import shortened
+from signs_lightning.guarded import run_guarded
 
 IMAGE_KEYS = ("x", "images", "image", "data", "features")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target")
@@ -34,6 +38,10 @@ DAMAGE = (
 )  # how h5py shows it
 MOST_LISTED = 12  # keys named in a message
 SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
+LARGEST_IMAGE = 2**27  # values of one image, such as 6,600×6,600 RGB
+MOST_LABELS = 2**29  # bytes that they may take, which are read at once
+HEAP_SECONDS = 8.0  # that reading class names may take which lie in HDF5's heap
+MOST_CLASSES, MOST_NAMES = 2**16, 2**24  # names in a class list, bytes that they may take
 
 
 @dataclass(frozen=True)
@@ -83,12 +91,11 @@ def check_file(
     with open_hdf5(path) as file:
         datasets = datasets_of(file)
         images_key, labels_key, classes_key = find_keys(path, file, datasets, images_key, labels_key, classes_key)
-        for key in filter(None, (images_key, labels_key, classes_key)):
-            if datasets[key].is_virtual or datasets[key].external:
-                raise InputError(
-                    f"'{key}' in {path} keeps its data in other files, which are not followed. Copy it into one file."
-                )
-        classes = None if classes_key is None else datasets[classes_key][()]
+        for key, most in ((images_key, None), (labels_key, MOST_LABELS), (classes_key, MOST_NAMES)):
+            if key is not None:
+                through_hdf5 = key != images_key or datasets[key].dtype != np.uint8
+                refuse_false_claims(f"'{shortened(key)}' in {path}", datasets[key], most, bombs=through_hdf5)
+        classes = None if classes_key is None else _class_list(path, classes_key, datasets[classes_key])
         return _check(str(path), datasets[images_key], datasets[labels_key], classes, images_key, labels_key, path=path)
 
 
@@ -216,7 +223,7 @@ def _could_be(what: str, datasets: Iterable[str]) -> list[str]:
 
 
 def _list(keys: Iterable[str]) -> str:
-    names = [f"'{key}'" for key in keys]
+    names = [f"'{shortened(key)}'" for key in keys]
     return ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else "")
 
 
@@ -233,10 +240,10 @@ def _check(
     path: Path | None = None,
     array: np.ndarray | None = None,
 ) -> ImageSet:
-    where = f"'{images_key}' in {name}" if path else f"{images_key}"
+    where = f"'{shortened(images_key)}' in {name}" if path else f"{images_key}"
     shape = _image_shape(where, images.shape)
     class_names = None if classes is None else _class_names(name, classes)
-    where_labels = f"'{labels_key}' in {name}" if path else labels_key
+    where_labels = f"'{shortened(labels_key)}' in {name}" if path else labels_key
     classes_in_labels, label_array = _labels(where_labels, labels, shape[0], class_names)
     if class_names is None and classes_in_labels > max(shape[0], 1000):
         raise InputError(
@@ -274,6 +281,10 @@ def _image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, int, i
         )
     if 0 in shape:
         raise InputError(f"{where} holds zero images (shape {text}), expected at least one.")
+    if math.prod(shape[1:]) > LARGEST_IMAGE:
+        raise InputError(
+            f"{where} claims to hold images of {shape[1]:,}×{shape[2]:,} pixels, which cannot be read. Scale them down."
+        )
     return shape[0], shape[1], shape[2], shape[3]
 
 
@@ -284,11 +295,40 @@ def _described(shape: tuple[int, ...] | None) -> str:
     return f"has shape {'×'.join(map(str, shape))}"
 
 
-def _class_names(name: str, classes: Any) -> list[str]:
-    values = np.ravel(classes)
-    names = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values.tolist()]
+def _class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
+    """The values, flat. Texts of any length lie in a heap, and HDF5 may never come back from one that is damaged: a child reads it."""
+    where = f"'{shortened(key)}' in {path}"
+    count = 0 if classes.shape is None else math.prod(classes.shape)
+    if count > MOST_CLASSES or classes.dtype.kind not in "SUOiub":
+        kind = shortened(str(classes.dtype))
+        raise InputError(f"{where} holds {count:,} values of type {kind}, expected the names of the classes.")
+    if classes.dtype.kind != "O":
+        return [] if count == 0 else np.ravel(classes[()]).tolist()
+    return run_guarded(f"{__name__}:texts", str(path), key, about=where, seconds=HEAP_SECONDS)
+
+
+def texts(path: str, key: str) -> list[Any]:
+    """The texts of a dataset, flat; read one by one, because all may lead to one that is huge.
+
+    Raises:
+        InputError: they are no texts, or take more than `MOST_NAMES` bytes.
+    """
+    values, size = [], 0
+    with open_hdf5(Path(path)) as file:
+        for index in np.ndindex(file[key].shape):
+            values.append(file[key][index])
+            if not isinstance(values[-1], str | bytes) or (size := size + len(values[-1])) > MOST_NAMES:
+                raise InputError(
+                    f"'{shortened(key)}' in {path} holds no text, or too much of it, expected the names of the classes."
+                )
+    return values
+
+
+def _class_names(name: str, values: list[Any]) -> list[str]:
+    names = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values]
     if not names or len(set(names)) != len(names):
-        raise InputError(f"The class list in {name} is {names}, expected different names, one for each class.")
+        listed = shortened(str(names), 150)
+        raise InputError(f"The class list in {name} is {listed}, expected different names, one for each class.")
     return names
 
 
@@ -306,9 +346,9 @@ def _labels(
             f"{where} {_described(shape)}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K)."
         )
     expected = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
+    if labels.dtype.kind not in "iufb":
+        raise InputError(f"{where} holds values of type {shortened(str(labels.dtype))}, {expected}")
     values = np.asarray(labels[()])
-    if values.dtype.kind not in "iufb":
-        raise InputError(f"{where} holds values of type {values.dtype}, {expected}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{where} holds NaN or infinite labels, {expected}")
     if single:
@@ -339,9 +379,11 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
     if images.dtype == np.uint8:
         return False, ""
     if kind not in "iuf":
-        raise InputError(f"{where} holds values of type {images.dtype}, expected uint8, or numbers in 0..255 or 0..1.")
+        raise InputError(
+            f"{where} holds values of type {shortened(str(images.dtype))}, expected uint8, or numbers in 0..255 or 0..1."
+        )
     low, high = np.inf, -np.inf
-    step = max(1, SCAN_BYTES // (images.dtype.itemsize * int(np.prod(images.shape[1:]))))
+    step = max(1, SCAN_BYTES // (images.dtype.itemsize * math.prod(images.shape[1:])))
     for start in range(0, len(images), step):
         block = images[start : start + step]
         if kind == "f" and not np.isfinite(block).all():

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import shortened
 
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".tga"),
@@ -90,7 +91,7 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("it unpacks to too many pixels") from error
     except Exception as error:  # a format's reader raises whatever damaged bytes lead it to
-        raise UnreadableImageError(f"damaged ({str(error) or type(error).__name__})") from error
+        raise UnreadableImageError(f"damaged ({shortened(str(error), 200) or type(error).__name__})") from error
     return np.asarray(picture).reshape(height, width, channels)
 
 

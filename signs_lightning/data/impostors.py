@@ -30,6 +30,8 @@ def what_it_is(path: Path) -> str | None:
     """
     if path.is_dir():
         return "a directory. Name a file in it, or all of them with a pattern such as '*.h5'."
+    if not path.is_file():
+        return "a device, a pipe or a socket. Name a file."
     size = path.stat().st_size
     if size == 0:
         return "an empty file (0 bytes). Fetch or write it again."

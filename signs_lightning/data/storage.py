@@ -16,11 +16,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from signs_lightning.data.claims import DEFLATE, SHUFFLE, filters_of, refuse_false_claims
 from signs_lightning.data.h5 import DAMAGE, ImageSet
 from signs_lightning.errors import InputError
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
-DEFLATE, SHUFFLE = 1, 2  # numbers of HDF5's own filters
+LARGEST_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
+MOST_CHUNKS = 2**22  # whose places in the file are kept in memory
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def layout(images: ImageSet) -> Layout:
         if dataset.chunks is not None:
             chunks = "×".join(map(str, dataset.chunks))
             rows = dataset.chunks[0]
-            return Layout(", ".join([f"in chunks of {chunks}", *filters]), None, rows * max(1, few // rows))
+            block = min(rows * max(1, few // rows), max(1, LARGEST_BLOCK // image_bytes))
+            return Layout(", ".join([f"in chunks of {chunks}", *filters]), None, block)
         offset = dataset.id.get_offset()
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
@@ -73,11 +76,13 @@ class ImageReader:
     def __init__(self, images: ImageSet) -> None:
         self.images = images
         self.layout = layout(images)
+        self._stamp = None if images.path is None else _stamp(os.stat(images.path))
+        self._file: int | None = None
         self._source: Any = None
         self._process: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_source": None, "_process": None}
+        return {**self.__dict__, "_file": None, "_source": None, "_process": None}
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """int64 (n,) indices in any order → uint8 (n, H, W, C); quick where the set is mapped."""
@@ -89,11 +94,19 @@ class ImageReader:
 
     def read(self, low: int, high: int) -> np.ndarray:
         """Images low to high (exclusive), uint8 (high - low, H, W, C); quickest for whole blocks. Safe in several threads."""
-        return self._as_bytes(self._open()[low:high])
+        try:
+            return self._as_bytes(self._open()[low:high])
+        except MemoryError as error:
+            raise _damaged(self.images, "its images do not fit into memory") from error
 
     def _open(self) -> Any:
         if self._process != os.getpid():
             self._source, self._process = self._opened(), os.getpid()
+        if self._file is not None and _stamp(os.fstat(self._file)) != self._stamp:
+            raise InputError(
+                f"{self.images.name} was changed or replaced while this run reads it. Put it back, then go on with `fit --ckpt_path` "
+                "and the run folder, or begin a new run with the file as it is."
+            )
         return self._source
 
     def _opened(self) -> Any:
@@ -101,10 +114,14 @@ class ImageReader:
         if images.path is None:
             return images.array
         with readable(images):
+            self._file = os.open(images.path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
             dataset = h5py.File(images.path, "r")[images.images_key]
-        if self.layout.offset is not None:
-            return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)
-        return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
+            if self.layout.offset is not None:
+                if not hasattr(os, "preadv"):  # Windows, which lets nobody cut a file that is mapped
+                    return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)
+                return Rows(images, dataset, self.layout.offset, self._file)
+            return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
         if self.images.unit:
@@ -112,11 +129,42 @@ class ImageReader:
         return np.ascontiguousarray(values if values.dtype == np.uint8 else np.rint(values).astype(np.uint8))
 
 
+class Rows:
+    """Any images of a contiguous dataset, by `preadv`.
+
+    Nearly as quick as a memory map, and what is missing in a file that is cut meanwhile can be said; a map would end the process with
+    SIGBUS. The operating system keeps what was read in memory in either case.
+    """
+
+    def __init__(self, images: ImageSet, dataset: h5py.Dataset, offset: int, file: int) -> None:
+        self.images, self.offset, self.file = images, offset, file
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        starts = [rows.start] if isinstance(rows, slice) else rows.tolist()
+        count = rows.stop - rows.start if isinstance(rows, slice) else len(starts)
+        values = np.empty((count, *self.shape[1:]), self.dtype)
+        content = values.reshape(-1).view(np.uint8).data
+        size = len(content) // max(1, len(starts))
+        for k, row in enumerate(starts):
+            self._fill(content[k * size : (k + 1) * size], self.offset + row * self.bytes)
+        return values
+
+    def _fill(self, part: memoryview, position: int) -> None:
+        while len(part):  # a single call reads up to 2 GiB
+            done = os.preadv(self.file, [part], position)
+            if not done:
+                raise _damaged(self.images, "the file has become shorter")
+            part, position = part[done:], position + done
+
+
 class Dataset:
     """Slices of a dataset through HDF5 itself, for whatever filters it was built with."""
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
         self.images, self.dataset = images, dataset
+        refuse_false_claims(f"'{images.images_key}' in {images.name}", dataset)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         with readable(self.images):
@@ -134,9 +182,10 @@ class Chunks:
         """Whether the chunks are stored plainly or by gzip (whose byte shuffle changes nothing for single bytes)."""
         if dataset.chunks is None or dataset.file.userblock_size or not hasattr(dataset.id, "chunk_iter"):
             return False
-        filters = dataset.id.get_create_plist()
-        codes = [filters.get_filter(k)[0] for k in range(filters.get_nfilters())]
-        return codes in ([], [DEFLATE]) or (codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1)
+        chunks = math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))
+        codes = filters_of(dataset)
+        plain = codes in ([], [DEFLATE]) or (codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1)
+        return plain and chunks <= MOST_CHUNKS
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
         assert images.path is not None
@@ -206,6 +255,11 @@ def readable(images: ImageSet) -> Iterator[None]:
 
 def _damaged(images: ImageSet, why: object) -> InputError:
     return InputError(f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again.")
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from another one, or from itself as it was before it was written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def free_memory() -> int:

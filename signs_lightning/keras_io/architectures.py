@@ -58,6 +58,7 @@ def load_into_architecture(
             continue
         if _shapes(slots) != {kind: [[array.shape for array in layer] for layer in stored[kind]] for kind in stored}:
             continue
+        file.refuse_inflated(array.shape for layers in stored.values() for layer in layers for array in layer)
         model = ARCHITECTURES[name](class_names=class_names, **arguments)
         for kind, tensors in _slots(model.network).items():
             for layer, arrays in zip(tensors, stored[kind], strict=True):

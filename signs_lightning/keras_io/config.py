@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.nodes import Reference, endpoints, inbound_nodes, malformed, name_of, references
+from signs_lightning.escaping import shortened
+from signs_lightning.keras_io.nodes import (
+    LONGEST_NAME,
+    Reference,
+    endpoints,
+    inbound_nodes,
+    malformed,
+    name_of,
+    references,
+)
 
 MODELS = ("Sequential", "Functional", "Model")
 MAX_LAYERS = 20_000  # NASNetLarge, the largest of keras.applications, has 1,039
@@ -106,7 +115,7 @@ class _Reader:
         self.graph = Graph()
         if config.get("class_name") not in MODELS:
             raise InputError(
-                f"The file holds a {config.get('class_name')!r}, expected a Sequential or Functional model. "
+                f"The file holds a {shortened(repr(config.get('class_name')))}, expected a Sequential or Functional model. "
                 "Rebuild it with one of these in Keras and save that."
             )
         root = _layers_of(config, "the model")
@@ -170,7 +179,9 @@ class _Reader:
             size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0) for size in shape
         )
         if len(shape) != 3 or not valid:
-            raise InputError(f"The model takes inputs of shape {shape}, expected images of height, width and channels.")
+            raise InputError(
+                f"The model takes inputs of shape {shortened(str(shape))}, expected images of height, width and channels."
+            )
         formats = [
             layer.config["data_format"] for layer in self.graph.layers.values() if layer.config.get("data_format")
         ]
@@ -292,7 +303,8 @@ def _layers_of(model: dict[str, Any], name: str) -> dict[str, Any]:
 def _entries(model: dict[str, Any], path: tuple[str, ...]) -> list[dict[str, Any]]:
     entries = _layers_of(model, "/".join(path) or "the model")["layers"]
     for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+        class_name = entry.get("class_name") if isinstance(entry, dict) else None
+        if not isinstance(class_name, str) or len(class_name) > LONGEST_NAME:
             malformed(f"has a layer {str(entry)[:40]}, expected class_name and config", path)
         if not isinstance(entry.get("config"), dict) and entry["class_name"] != "Sequential":
             malformed(f"has a layer {entry['class_name']} without config", path)

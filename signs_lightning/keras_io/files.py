@@ -7,8 +7,10 @@ Only h5py, zipfile and json read; nothing is unpacked to disk, unpickled or eval
 from __future__ import annotations
 
 import json
+import math
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,11 +20,15 @@ from typing import Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
+from signs_lightning.data.claims import refuse_false_claims
 from signs_lightning.data.impostors import what_it_is
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import shortened
 from signs_lightning.keras_io.h5_access import array, explaining_damage, find, member, names_in, text
 
 MAX_CONFIG_BYTES = 64 << 20  # the largest of keras.applications, EfficientNetV2L, has a config of 1.2 MB
+FREE_BYTES = 64 << 20  # that weights may claim however small their file is
+DAMAGED_ZIP = (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, UnicodeDecodeError, zlib.error)
 MAX_DEPTH = 200  # levels of lists and dicts in a config; a model inside a model adds about four
 
 
@@ -45,17 +51,18 @@ class StoredWeight:
         Raises:
             InputError: a value is NaN or infinite, or the bytes cannot be read.
         """
+        name = shortened(self.name)
+        refuse_false_claims(f"The weight '{name}'", self.dataset)
         try:
             values = self.dataset[()]
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise InputError(
-                f"The weight '{self.name}' cannot be read ({error}). Fetch or write the file again."
+                f"The weight '{name}' cannot be read ({shortened(str(error), 200)}). Fetch or write the file again."
             ) from error
-        if values.dtype == np.float16:
-            values = values.astype(np.float32)
+        values = values.astype(np.float32 if values.dtype == np.float16 else values.dtype.newbyteorder("="), copy=False)
         if not np.isfinite(values).all():
             raise InputError(
-                f"The weight '{self.name}' has values that are NaN or infinite: its training diverged. Save an earlier epoch."
+                f"The weight '{name}' has values that are NaN or infinite: its training diverged. Save an earlier epoch."
             )
         return values
 
@@ -87,7 +94,9 @@ class KerasFile:
         group, layers = self._group(), {}
         for name in names_in(group, "layer_names"):
             if name in layers:
-                raise InputError(f"The layer name '{name}' stands twice in {self.path.name}. Save the model again.")
+                raise InputError(
+                    f"The layer name '{shortened(name)}' stands twice in {self.path.name}. Save the model again."
+                )
             layer = member(group, name, h5py.Group)
             layers[name] = [
                 StoredWeight(weight, *array(layer, weight, f"{name}/{weight}"))
@@ -110,7 +119,7 @@ class KerasFile:
         names = sorted(variables, key=lambda key: (len(key), key))  # "0", "1", …, "10"
         if names != [str(k) for k in range(len(names))]:
             raise InputError(
-                f"'{path}/vars' in {self.path.name} has {', '.join(names)}, expected 0, 1, …. Save it again."
+                f"'{path}/vars' in {self.path.name} has {shortened(', '.join(names))}, expected 0, 1, …. Save it again."
             )
         weights = [StoredWeight(f"{path}/vars/{key}", *array(variables, key, f"{path}/vars/{key}")) for key in names]
         return name if isinstance(name, str) else None, weights
@@ -120,6 +129,14 @@ class KerasFile:
         """Of kinds "weights.h5" and "keras": the names of the groups in a group, in no particular order."""
         group = self._group()
         return [] if find(group, path) is None else list(member(group, path, h5py.Group))
+
+    def refuse_inflated(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        """Refuses weights, of Keras's shapes, that claim far more memory than the file could hold; before any is taken."""
+        claimed, size = 4 * sum(map(math.prod, shapes)), self.path.stat().st_size
+        if claimed > FREE_BYTES + 100 * size:  # weights shrink by a few per cent
+            raise InputError(
+                f"The weights in {self.path.name} claim to take {claimed:,} bytes, and the file has {size:,}. Do not trust this file."
+            )
 
     def _group(self) -> h5py.Group:
         if self._weights is None:
@@ -168,7 +185,7 @@ def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
     if "layers" in root or "_layer_checkpoint_dependencies" in root:
         return KerasFile(path, "weights.h5", None, "3", root)
     raise InputError(
-        f"{path.name} is an HDF5 file with {', '.join(map(repr, list(root)[:5])) or 'nothing'} in it, not a Keras model: "
+        f"{path.name} is an HDF5 file with {shortened(', '.join(map(repr, list(root)[:5])), 100) or 'nothing'} in it, not a Keras model: "
         "no model_config and no layer_names. Name a file that Keras's save or save_weights wrote."
     )
 
@@ -182,14 +199,17 @@ def _open_archive(path: Path) -> Iterator[KerasFile]:
             metadata = parse_config(_entry(archive, "metadata.json", path.name), path.name)
             version = metadata.get("keras_version")
             if version is not None and not isinstance(version, str):
-                raise InputError(f"keras_version in {path.name} is {version!r}, expected text such as '3.15.1'.")
+                raise InputError(
+                    f"keras_version in {path.name} is {shortened(repr(version))}, expected text such as '3.15.1'."
+                )
             with (
                 _weights_stream(archive, path.name) as stream,
                 _open_h5(stream, f"model.weights.h5 in {path.name}") as root,
             ):
                 yield KerasFile(path, "keras", config, version, root)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise InputError(f"{path.name} is a damaged zip archive ({error}). Fetch or write the file again.") from error
+    except DAMAGED_ZIP as error:
+        reason = shortened(str(error) or type(error).__name__, 100)
+        raise InputError(f"{path.name} is a damaged zip archive ({reason}). Fetch or write the file again.") from error
 
 
 def _check_entries(archive: zipfile.ZipFile, name: str) -> None:
@@ -199,17 +219,19 @@ def _check_entries(archive: zipfile.ZipFile, name: str) -> None:
         parts = entry.filename.replace("\\", "/").split("/")
         if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
             raise InputError(
-                f"{name} has an entry {entry.filename!r} that points outside the archive. Do not trust this file."
+                f"{name} has an entry {shortened(repr(entry.filename))} that points outside the archive. Do not trust this file."
             )
         if entry.flag_bits & 1:
-            raise InputError(f"{name} is encrypted ({entry.filename}). Save it without a password.")
+            raise InputError(f"{name} is encrypted ({shortened(entry.filename)}). Save it without a password.")
         if entry.file_size > max(MAX_CONFIG_BYTES, 100 * entry.compress_size):  # weights shrink by a few per cent
             raise InputError(
-                f"{name} has an entry {entry.filename!r} of {entry.compress_size:,} bytes that claims to unpack to "
+                f"{name} has an entry {shortened(repr(entry.filename))} of {entry.compress_size:,} bytes that claims to unpack to "
                 f"{entry.file_size:,}: a zip bomb. Do not trust this file."
             )
     if len(set(names)) < len(names):
-        raise InputError(f"{name} has two entries of one name ({max(names, key=names.count)}). Save the model again.")
+        raise InputError(
+            f"{name} has two entries of one name ({shortened(max(names, key=names.count))}). Save the model again."
+        )
     if missing := {"config.json", "metadata.json", "model.weights.h5"} - set(names):
         raise InputError(
             f"{name} is a zip archive without {', '.join(sorted(missing))}: not a .keras file. Name a Keras file."
@@ -237,7 +259,9 @@ def _open_h5(file: Path | BinaryIO, name: str) -> Iterator[h5py.File]:
     try:
         root = h5py.File(file, "r")
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{name} cannot be opened as HDF5 ({error}). Fetch or write the file again.") from error
+        raise InputError(
+            f"{name} cannot be opened as HDF5 ({shortened(str(error), 150)}). Fetch or write the file again."
+        ) from error
     with root:
         yield root
 

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import shortened
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def explaining_damage() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
         reason = str(error).strip("'\"").partition("\n")[0][:200]
         raise InputError(f"The file is damaged ({reason}). Fetch or write it again.") from error
 
@@ -33,7 +34,7 @@ def find(group: h5py.Group, path: str) -> h5py.Group | None:
             return None
         if not isinstance(link, h5py.HardLink):
             raise InputError(
-                f"'{path}' is a link to another place, expected data in the file itself. Do not trust this file."
+                f"'{shortened(path, 150)}' is a link to another place, expected data in the file itself. Do not trust this file."
             )
         if k == len(parts) - 1:
             return group
@@ -49,12 +50,14 @@ def member(group: h5py.Group, path: str, kind: type) -> Any:
     """
     parent = find(group, path)
     if parent is None:
-        raise InputError(f"The file lists '{path}' but does not contain it. Fetch or write the file again.")
+        raise InputError(
+            f"The file lists '{shortened(path, 150)}' but does not contain it. Fetch or write the file again."
+        )
     found = parent[path.rstrip("/").split("/")[-1]]
     if not isinstance(found, kind):
         expected = "a group" if kind is h5py.Group else "an array"
         raise InputError(
-            f"'{path}' in the file is a {type(found).__name__}, expected {expected}. Save the model again."
+            f"'{shortened(path, 150)}' in the file is a {type(found).__name__}, expected {expected}. Save the model again."
         )
     return found
 
@@ -67,9 +70,13 @@ def array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...], h5p
     """
     dataset = member(group, path, h5py.Dataset)
     if dataset.external or dataset.is_virtual:
-        raise InputError(f"The weight '{name}' lies in another file, expected it in this one. Do not trust this file.")
+        raise InputError(
+            f"The weight '{shortened(name)}' lies in another file, expected it in this one. Do not trust this file."
+        )
     if dataset.shape is None or dataset.dtype.kind not in "fiu":
-        raise InputError(f"The weight '{name}' has dtype {dataset.dtype}, expected float32. Save the model again.")
+        raise InputError(
+            f"The weight '{shortened(name)}' has dtype {shortened(str(dataset.dtype))}, expected float32. Save it again."
+        )
     return dataset.shape, dataset
 
 
@@ -96,11 +103,13 @@ def names_in(group: h5py.Group, attribute: str) -> list[str]:
         while f"{attribute}{len(parts)}" in group.attrs:
             parts.append(group.attrs[f"{attribute}{len(parts)}"])
         if not parts:
-            raise InputError(f"'{group.name}' has no attribute {attribute}. Save the model again.")
+            raise InputError(f"'{shortened(group.name)}' has no attribute {attribute}. Save the model again.")
     names = []
     for part in parts:
         for name in part if isinstance(part, np.ndarray) and part.ndim == 1 else [part]:
             if not isinstance(name, str | bytes):
-                raise InputError(f"{attribute} of '{group.name}' holds {name!r}, expected names. Save the model again.")
+                raise InputError(
+                    f"{attribute} of '{shortened(group.name)}' holds {shortened(repr(name))}, expected names. Save it again."
+                )
             names.append(name.decode("utf-8", errors="replace") if isinstance(name, bytes) else name)
     return names

@@ -33,6 +33,7 @@ def match(plan: Plan, file: KerasFile) -> list[tuple[Path, Weight, StoredWeight]
                 f"The {weight.keras} of {layer} has shape {stored.shape} in the file, expected {weight.shape} from its config. "
                 "The weights belong to another model, or the file is damaged."
             )
+    file.refuse_inflated(weight.shape for _, weight, _ in found)
     return [(layer.path, weight, stored) for layer, weight, stored in found]
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import shortened
+
+LONGEST_NAME = 256  # characters of a layer's name
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _reference(history: Any, path: tuple[str, ...]) -> Reference:
     if not (isinstance(history, list) and len(history) == 3 and isinstance(history[0], str)):
         malformed(f"refers to {str(history)[:40]}, expected a layer's name and two numbers", path)
     if not (isinstance(history[1], int) and history[2] == 0):
-        malformed(f"refers to {history}, expected the first output of a call", path)
+        malformed(f"refers to {str(history)[:40]}, expected the first output of a call", path)
     return Reference((history[0], history[1]))
 
 
@@ -96,10 +99,14 @@ def name_of(entry: dict[str, Any]) -> str:
     config = entry["config"]
     name = entry.get("name") or (config.get("name") if isinstance(config, dict) else "sequential")
     if not isinstance(name, str):
-        raise InputError(f"A {entry['class_name']} is named {name!r}, expected text. Save the model again with Keras.")
+        raise InputError(
+            f"A {entry['class_name']} is named {shortened(repr(name))}, expected text. Save the model again with Keras."
+        )
+    if len(name) > LONGEST_NAME:
+        raise InputError(f"A layer's name has {len(name):,} characters ('{shortened(name)}'). Do not trust this file.")
     return name
 
 
 def malformed(what: str, path: tuple[str, ...]) -> NoReturn:
-    where = f"The model '{'/'.join(path)}'" if path else "The model"
-    raise InputError(f"{where} {what}. Save the model again with Keras.")
+    where = f"The model '{shortened('/'.join(path))}'" if path else "The model"
+    raise InputError(f"{where} {shortened(what, 200)}. Save the model again with Keras.")

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.adam import KerasAdam
@@ -56,6 +57,7 @@ class ImageClassifier(L.LightningModule):
     Attributes:
         history: one row an epoch with Keras's names: epoch, loss, accuracy, val_loss, val_accuracy.
         evaluation: what the latest `test` found, or None.
+        learning_rate: that of the latest epoch when it began.
     """
 
     binary: bool = False  # one logit and a sigmoid instead of K and a softmax
@@ -89,6 +91,7 @@ class ImageClassifier(L.LightningModule):
         self.metrics = list(metrics or [])
         self.history: list[dict[str, float | int]] = []
         self.evaluation: Evaluation | None = None
+        self.learning_rate = float("nan")
         self._validation: dict[str, float] = {}
         self._build()
 
@@ -296,7 +299,7 @@ class ImageClassifier(L.LightningModule):
     # ------------------------------------------------------------------ ends of epochs
 
     def on_train_epoch_start(self) -> None:
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if seed := os.environ.get(
@@ -315,6 +318,7 @@ class ImageClassifier(L.LightningModule):
         refuse_lost_loss(totals, self.trainer)
         values = {"loss": totals["loss"].item(), "accuracy": totals["accuracy"].item()}
         self.log_dict(values, prog_bar=True)
+        self.log("learning_rate", self.learning_rate)
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
         watched = self._validation.get("val_loss", values["loss"])
         self._validation = {}
@@ -376,13 +380,22 @@ class ImageClassifier(L.LightningModule):
         checkpoint["signs_lightning"] = {
             "model": type(self).__name__,
             "history": [dict(row) for row in self.history],
-            # of an epoch that is not over yet: the running means go on where they stopped
-            "totals": {name: getattr(self.train_totals, name).cpu() for name in TOTALS},
+            "learning_rate": self.learning_rate,
+            # of an epoch that is not over yet, (world_size,): the running means of each process go on where they stopped
+            "totals": {name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         remembered = checkpoint.get("signs_lightning", {})
         self.history = [dict(row) for row in remembered.get("history", [])]
+        self.learning_rate = remembered.get("learning_rate", self.learning_rate)
         for name, value in remembered.get("totals", {}).items():
-            setattr(self.train_totals, name, value.to(self.device))
+            value = value.reshape(-1)
+            rank = self.global_rank if self.global_rank < len(value) else 0
+            setattr(self.train_totals, name, value[rank].to(self.device))
         keep_learning_rate(self.hparams["lr"], checkpoint)
+
+
+def _of_all_processes(value: Tensor) -> Tensor:
+    """A figure () of each process → (world_size,)."""
+    return torch.stack(gather_all_tensors(value) if torch.distributed.is_initialized() else [value])

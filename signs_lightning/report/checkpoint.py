@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -18,6 +21,23 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+PARTS = ("last.writing", "best.writing")  # temporary names
+
+
+class DirectCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint where it is told to.
+
+    Lightning's own writes it into the system's folder for temporary files first, where a killed run leaves it behind, and which may
+    be full or a disk of its own.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        content = io.BytesIO()  # torch.save into a file that cannot grow ends in a RuntimeError that doesn't say why
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(content.getbuffer())
 
 
 class RunCheckpoint(Checkpoint):
@@ -51,6 +71,9 @@ class RunCheckpoint(Checkpoint):
         self.directory = Path(directory) / "checkpoints"
         if stage == "fit" and trainer.is_global_zero and self._claim is None and fcntl is not None:
             self._claim = _claimed(self.directory.parent)
+            self._clear()  # what a killed run left
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = DirectCheckpointIO()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._release()
@@ -68,6 +91,10 @@ class RunCheckpoint(Checkpoint):
         if self.best_value is not None and best.is_file():  # of the run that is resumed
             self.best_model_path = str(best)
 
+    def _clear(self) -> None:
+        for name in PARTS:
+            self._path(name).unlink(missing_ok=True)
+
     def _path(self, name: str) -> Path:
         if self.directory is None:
             raise RuntimeError("RunCheckpoint is used before its setup")
@@ -84,7 +111,8 @@ class RunCheckpoint(Checkpoint):
         asked_to_end = (
             trainer.received_sigterm and trainer.world_size == 1
         )  # several processes may not have heard of it alike
-        if (due or asked_to_end) and self._healthy(pl_module):
+        # Processes save together, and a loss may get lost in one of them first.
+        if (due or asked_to_end) and trainer.strategy.reduce_boolean_decision(self._healthy(pl_module)):
             self._save(trainer)
 
     @staticmethod
@@ -116,16 +144,16 @@ class RunCheckpoint(Checkpoint):
         trainer.save_checkpoint(temporary)  # every process takes part, the first one writes
         if trainer.is_global_zero:
             _sync(temporary)
-            os.replace(temporary, last)
-            if best:
+            if best:  # first: a run killed in between repeats this epoch, and chooses it again
                 copy = last.with_name("best.writing")
                 copy.unlink(missing_ok=True)
                 try:
-                    os.link(last, copy)  # the same bytes under a second name
+                    os.link(temporary, copy)  # the same bytes under a second name
                 except OSError:  # a file system without links
-                    shutil.copy2(last, copy)
+                    shutil.copy2(temporary, copy)
                     _sync(copy)
                 os.replace(copy, last.with_name("best.ckpt"))
+            os.replace(temporary, last)
         if best:
             self.best_model_path = str(last.with_name("best.ckpt"))
         trainer.strategy.barrier("checkpoint saved")
@@ -133,8 +161,7 @@ class RunCheckpoint(Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._release()
         if trainer.is_global_zero and self.directory is not None:
-            for name in ("last.writing", "best.writing"):
-                (self.directory / name).unlink(missing_ok=True)
+            self._clear()
             words = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
             word = next((text for kind, text in words.items() if isinstance(exception, kind)), None)
             if word and (self.directory / "last.ckpt").is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import shlex
 import sys
@@ -104,7 +105,8 @@ class RunFiles(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(pl_module)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    # Not `on_train_end`, which is left out where a run that was over when it was killed has nothing more to train.
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(pl_module)
         rows = getattr(pl_module, "history", [])
         if self.directory is None or not rows:
@@ -116,6 +118,16 @@ class RunFiles(L.Callback):
                 final = {f"final/{key}": float(value) for key, value in rows[-1].items() if key != "epoch"}
                 logger.log_final({key: value for key, value in pl_module.hparams.items() if value is not None}, final)
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        model: Any = pl_module
+        if not getattr(model, "history", []) or int(model.train_totals.count):
+            return
+        # It goes on after an epoch's checkpoint. Killed right after that was written, the run had not logged the epoch's figures yet.
+        row = {**model.history[-1], "learning_rate": model.learning_rate}
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.log_metrics({key: value for key, value in row.items() if not math.isnan(value)})
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.directory is None or trainer.current_epoch > 0:
             return
@@ -124,3 +136,4 @@ class RunFiles(L.Callback):
             if isinstance(logger, RunLogger) and hasattr(data, "images"):
                 images, _ = data.images("train", 16)
                 logger.experiment.add_images("first images", images, dataformats="NHWC")
+                logger.save()

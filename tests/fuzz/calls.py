@@ -1,0 +1,98 @@
+"""What is done with a file of each kind: what a verb would do. Importing this imports everything that the calls need."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime  # noqa: F401  # imported before the forks
+import torch
+from lightning import pytorch  # noqa: F401
+from onnx import shape_inference  # noqa: F401
+from PIL import Image
+
+import signs_lightning
+from signs_lightning.checkpoints import checkpoint_config, load_checkpoint, load_classifier
+from signs_lightning.data.batches import H5Images
+from signs_lightning.data.h5 import check_file
+from signs_lightning.data.images import read_image
+from signs_lightning.guarded import run_guarded
+from signs_lightning.inspect_file import examine_guarded
+from signs_lightning.keras_io.importing import main as import_keras
+from signs_lightning.keras_io.importing import run as import_keras_here
+from signs_lightning.onnx_file import OnnxClassifier
+from signs_lightning.report import summary  # noqa: F401
+
+__all__ = ["CALLS", "VERBS", "run_guarded"]
+Image.init()
+signs_lightning.ImageClassifier, signs_lightning.FromKeras  # noqa: B018  # imported on first use
+READ = 64 * 2**20  # bytes of a file's images that are read: an epoch of a set that claims terabytes would take days
+PIXELS = 2**18  # of an image that a damaged model may ask for and is given
+
+
+def data(path: Path, out: Path) -> None:
+    """As `fit` does: checks, then reads images in blocks and at random."""
+    images = H5Images([check_file(path)])
+    count, bytes_each = len(images), int(np.prod(images.image_shape, dtype=np.float64))
+    step = max(1, 2**20 // bytes_each)
+    most = max(1, min(count, READ // bytes_each))
+    for low in range(0, most, step):
+        images.read_sorted(np.arange(low, min(low + step, most)))
+    images.__getitems__(random.Random(0).sample(range(count), min(count, max(1, min(8, READ // bytes_each)))))
+
+
+def keras(path: Path, out: Path) -> None:
+    """As `import-keras` does, in this process; then one prediction."""
+    checkpoint = out / "model.ckpt"
+    try:
+        import_keras_here("import-keras", [str(path), "--output", str(checkpoint)])
+        _predict(load_classifier(checkpoint)[0])
+    finally:
+        checkpoint.unlink(missing_ok=True)
+
+
+def checkpoint(path: Path, out: Path) -> None:
+    """As `predict` does, and what `fit` and `test` take the configuration from."""
+    model, _ = load_classifier(path)
+    checkpoint_config(load_checkpoint(path), path)
+    _predict(model)
+
+
+def image(path: Path, out: Path) -> None:
+    """As `predict` does, in colour and in grey."""
+    assert read_image(str(path), (64, 64, 3)).shape == (64, 64, 3)
+    assert read_image(str(path), (32, 48, 1)).shape == (32, 48, 1)
+
+
+def onnx(path: Path, out: Path) -> None:
+    """As `predict` does."""
+    _predict(OnnxClassifier(path))
+
+
+def _predict(model: Any) -> None:
+    height, width, channels = model.image_size
+    if height * width <= PIXELS:
+        found = model.predict(torch.zeros(1, height, width, channels, dtype=torch.uint8))
+        assert found.shape == (1, model.num_classes)
+        assert len(model.class_names) == model.num_classes
+
+
+def _inspect(path: Path, out: Path) -> str:
+    return examine_guarded(str(path), {}, 20).problem
+
+
+def _import(path: Path, out: Path) -> str:
+    from signs_lightning.errors import InputError
+
+    try:
+        import_keras("import-keras", [str(path), "--output", str(out / "model.ckpt")])
+    except InputError as error:
+        return str(error)
+    (out / "model.ckpt").unlink()
+    return ""
+
+
+CALLS = {"data": data, "keras": keras, "checkpoint": checkpoint, "image": image, "onnx": onnx}
+VERBS = {"data": {"inspect": _inspect}, "keras": {"inspect": _inspect, "import-keras": _import}}  # guarded ones
