@@ -8,8 +8,17 @@ import pytest
 import yaml
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-OVERLAYS = {"gpu.yaml", "ddp.yaml", "bf16.yaml"}
-ON_CPU = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
+OVERLAYS = {"gpu.yaml", "ddp.yaml", "nodes.yaml", "bf16.yaml"}
+ON_CPU = [
+    "--trainer.accelerator",
+    "cpu",
+    "--trainer.devices",
+    "1",
+    "--trainer.strategy",
+    "auto",
+    "--trainer.num_nodes",
+    "1",
+]
 
 
 def test_overlays_are_there():
