@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import re
@@ -265,6 +266,9 @@ def main(verb: str, args: list[str]) -> int:
         return test_onnx(path, _without("--ckpt_path", args))
     try:
         CLI(verb, args)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            gc.collect()  # what holds the group: its threads must have ended before the interpreter does, or they abort the process
+            torch.distributed.destroy_process_group()
     except SIGTERMException:  # what is to be said was said by RunCheckpoint
         return 128 + signal.SIGTERM
     except MisconfigurationException as error:
@@ -274,7 +278,7 @@ def main(verb: str, args: list[str]) -> int:
             raise
         raise InputError(_disk_full(error)) from error
     except RuntimeError as error:
-        if isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error):
+        if isinstance(error, getattr(torch.distributed, "DistError", ())) or "gloo/transport" in str(error):
             raise InputError(
                 "The connection to another process of this run is lost: that one has ended, for a reason of its own. "
                 "Go on with `fit --ckpt_path` and the run folder."

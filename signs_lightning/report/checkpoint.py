@@ -24,6 +24,7 @@ except ImportError:  # Windows
 
 
 PARTS = ("last.writing", "best.writing")  # temporary names
+CLAIMS: set[int] = set()  # descriptors that lock this process's run folders
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
@@ -79,9 +80,10 @@ class RunCheckpoint(Checkpoint):
         self._release()
 
     def _release(self) -> None:
-        if self._claim is not None:
+        if self._claim is not None and self._claim in CLAIMS:
+            CLAIMS.remove(self._claim)
             os.close(self._claim)
-            self._claim = None
+        self._claim = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for other in trainer.early_stopping_callbacks:  # a run that was over when it was killed stays over
@@ -193,7 +195,19 @@ def _claimed(folder: Path) -> int:
         ) from error
     except OSError:  # a file system without locks
         pass
+    CLAIMS.add(handle)
     return handle
+
+
+def _drop_claims() -> None:
+    """A forked process that reads ahead must not keep the folder locked after this one: it notices its parent's end seconds later."""
+    for handle in CLAIMS:
+        os.close(handle)
+    CLAIMS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_claims)
 
 
 def _sync(path: Path) -> None:

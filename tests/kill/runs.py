@@ -157,18 +157,18 @@ def run(args: list[str], folder: Path, end: End | None = None) -> Ended:
     notes = b""
     deadline = started + end.after if end is not None and end.operation is None else None
     signalled = False
+    watch = os.pidfd_open(process)  # not the pipe's end, which processes that read ahead hold open for a while
+    over = False
     with open(reader, "rb", buffering=0) as pipe:
-        while True:
+        while not over:
             wait = None if deadline is None or signalled else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([pipe], [], [], wait)
+            ready, _, _ = select.select([pipe, watch], [], [], wait)
             if not ready:  # the moment has come
                 os.kill(process, end.number)
                 signalled = True
-                continue
-            part = pipe.read(65536)
-            if not part:
-                break
-            notes += part
+            over = watch in ready
+            if pipe in ready:
+                notes += pipe.read(65536)
             if (
                 end is not None
                 and end.operation is not None
@@ -176,6 +176,7 @@ def run(args: list[str], folder: Path, end: End | None = None) -> Ended:
                 and notes.count(b"\n") > end.operation
             ):
                 deadline = time.monotonic() + end.after
+    os.close(watch)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return Ended(code, said.read_text(), time.monotonic() - started, notes.decode().splitlines())
 
