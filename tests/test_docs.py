@@ -295,6 +295,7 @@ def test_options_exist() -> None:
     for program in (*VERBS, "scripts/download_data.py", "scripts/images_to_h5.py"):
         known |= options_of(program)
     allowed = {"--pid", "--nnodes", "--nodes", "--ntasks-per-node", "--node_rank", "--logdir", "--trainer.OPTION"}
+    allowed |= {"--standalone", "--max-restarts"}
     for page in PAGES:
         text = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE)
         for option in re.findall(r"(?<![\w-])--\w[\w.-]*", re.sub(r"<!--.*?-->", "", text)):
