@@ -12,8 +12,8 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # glibc's names for mallopt, see
 def keep_freed_memory() -> bool:
     """Tells glibc's malloc to neither map large tensors one by one nor give the end of the heap back.
 
-    PyTorch asks malloc for every tensor. By default a tensor of some MB is a mapping of its own: each step the kernel hands out tens
-    of thousands of zeroed pages, which a network's own work waits for (a fifth of ResNet50's step, a third of the functional model's).
+    PyTorch asks malloc for every tensor. By default a tensor of some MB is a mapping of its own: each step the kernel hands out
+    zeroed pages by the thousand, which the network's own work waits for.
 
     Returns:
         Whether it was done: only on Linux with glibc, and not where the user has set `MALLOC_…` variables himself.

@@ -19,7 +19,6 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 
@@ -28,7 +27,7 @@ import signs_lightning.models  # noqa: F401  makes the models known by their bar
 from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
-from signs_lightning.data.module import H5DataModule
+from signs_lightning.data.module import H5DataModule, say
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
@@ -113,7 +112,7 @@ class CLI(LightningCLI):
             path = find_checkpoint(Path(given), self.verb)
             self.folder = Path(given) if path is None else run_folder(path)
             if path is None:
-                _say_once(f"{given} has no checkpoint yet: the run starts anew.")
+                say(f"{given} has no checkpoint yet: the run starts anew.")
                 args = [f"--config={Path(given) / 'config.yaml'}", *args]
             else:
                 remembered = checkpoint_config(load_checkpoint(path), path)
@@ -124,7 +123,7 @@ class CLI(LightningCLI):
             self.folder = None
         if begun is not None:  # its configuration is that of this very command
             self.folder, path = begun, find_checkpoint(begun, self.verb) or path
-            _say_once(f"Started again by torchrun: the run goes on in {begun}.")
+            say(f"Started again by torchrun: the run goes on in {begun}.")
         self.checkpoint_path = path
         return args if path is None else [*args, f"--ckpt_path={path}"]
 
@@ -327,11 +326,6 @@ def _except_tensorboard(args: Any, report: Any = threading.excepthook) -> None:
 
 def _line(text: str) -> None:
     Console().print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-@rank_zero_only
-def _say_once(text: str) -> None:
-    print(text, flush=True)
 
 
 def _packaged(before: str, arg: str) -> str:

@@ -145,7 +145,7 @@ def _facts(reader: ImageReader, found: Scan, report: Report) -> None:
         text = "1 image is an exact copy" if copies == 1 else f"{copies} images are exact copies"
         text += " of an earlier one" + (f", {contradicting} of them with another label" if contradicting else "")
     report.facts.append(("duplicates", text + partly))
-    how = "memory-mapped: any image without reading others"
+    how = "mapped: any image is read alone, at its place in the file"
     if not reader.layout.mapped:
         how = f"streamed, or kept in memory where they fit ({reader.layout.description})"
     report.facts.append(("reading", how))

@@ -66,7 +66,7 @@ def test_drawn_data(cli: Callable, small_signs: tuple[Path, Path], monkeypatch: 
     assert f"values {images.min()} to {images.max()} duplicates" in " ".join(result.out.split())
     for k, count in enumerate(np.bincount(labels)):
         assert f"      {k}   {k}           {count}   {count / 60:.1%}" in result.out
-    assert "memory-mapped" in result.out
+    assert "mapped: any image is read alone" in result.out
     assert "No image is in more than one of the files." in result.out
     short = [line for line in result.out.splitlines() if "next:" not in line and str(small_signs[0].parent) not in line]
     assert max(map(len, short)) <= 80

@@ -269,7 +269,7 @@ def _file(folder: Path, name: str, split: int, draw: Draw, classes: Classes, siz
             labels = np.random.default_rng([split, 0, seed]).permutation(np.arange(size, dtype=np.int64) % len(classes))
             images = np.stack([draw(int(y), np.random.default_rng([split, i, seed])) for i, y in enumerate(labels, 1)])
             content = BytesIO()
-            with h5py.File(content, "w") as h5:  # uncompressed and in one piece: it can be memory-mapped
+            with h5py.File(content, "w") as h5:  # uncompressed and in one piece: any image can be read alone
                 h5[f"{kind}_set_x"], h5[f"{kind}_set_y"], h5["list_classes"] = images, labels, classes
                 h5.attrs["crc32"] = zlib.crc32(labels.tobytes(), zlib.crc32(images.tobytes()))
             file.write(content.getbuffer())

@@ -197,7 +197,7 @@ def _write(
     labels: np.ndarray,
     class_names: list[str],
 ) -> None:
-    """One file: images uint8 (N, H, W, C) in one piece, so that they can be memory-mapped; labels int64 (N,); class names."""
+    """One file: images uint8 (N, H, W, C) in one piece, so that any can be read alone; labels int64 (N,); class names."""
     with h5py.File(place, "w") as file:
         images = file.create_dataset(f"{split}_set_x", (len(order), *image_size), np.uint8)
         step = max(1, 2**24 // rows.shape[1])

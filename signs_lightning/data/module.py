@@ -177,7 +177,7 @@ class H5DataModule(L.LightningDataModule):
         for shards in self._sets.values():
             for shard in shards:
                 if shard.note:
-                    _say(shard.note)
+                    say(shard.note)
         self._stage = stage
 
     def _set_up_validation(self, files: dict[Role, Any]) -> None:
@@ -205,7 +205,7 @@ class H5DataModule(L.LightningDataModule):
         self._sets[role] = self._check(files, role)
         self._datasets["val"] = H5Images(self._sets[role])
         if role == "test" and train is not None:
-            _say("Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result.")
+            say("Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result.")
         if train is not None and {s.path for s in train if s.path} & {s.path for s in self._sets[role]}:
             warnings.warn(
                 f"{self._sets[role][0].name} serves for training and for validation: the validation figures mean nothing.",
@@ -277,7 +277,7 @@ class H5DataModule(L.LightningDataModule):
         buffer = int(self.shuffle_buffer * 2**20)
         how = choose_reading(dataset, self.reading, device, buffer)
         if role == "train" and trainer is not None:
-            _say(f"Training images: {how}.")
+            say(f"Training images: {how}.")
         streamed = dataset.reading == "streamed"
         sampler = EpochSampler(
             len(dataset),
@@ -329,7 +329,8 @@ class H5DataModule(L.LightningDataModule):
 
 
 @rank_zero_only
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Prints a line, once for all processes of a run."""
     print(message, flush=True)
 
 
