@@ -139,7 +139,7 @@ class Bench:
             "TF_NUM_INTRAOP_THREADS": threads,
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "CUDA_VISIBLE_DEVICES": "",
-            "PYTHONPATH": str(SCRIPTS),
+            "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{ROOT}",  # what is measured is this checkout, wherever it is installed from
         } | more  # fmt: skip
 
     def _run(self, task: Task, folder: Path) -> dict[str, Any]:
