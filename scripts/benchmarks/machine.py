@@ -34,6 +34,11 @@ def describe() -> dict[str, object]:
     }
 
 
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; without that, PyTorch's convolutions take some ten times as long as in float32."""
+    return any(name.endswith("bf16") for name in describe()["instructions"])  # type: ignore[attr-defined]
+
+
 def versions(python: str) -> dict[str, str]:
     """Versions of Python and of what an interpreter has of the packages measured here."""
     code = (

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.machine import has_bf16
 from benchmarks.measure import ROOT, SCRIPTS, Bench, Task
 
 CONFIGS = {"functional": "signs_functional", "sequential": "happy_sequential", "resnet50": "signs_resnet50"}
@@ -78,7 +79,7 @@ def tasks(bench: Bench, files: dict[str, Files]) -> list[Task]:
             add(f"keras_{backend}", model, "process" if twice else "both", command, KERAS_BACKEND=backend)
         add("lightning_port", model, "both", rival("lightning_port", model, epochs, files[model]))
         add("hand_written", model, "both", rival("hand_written", model, epochs, files[model]))
-        if model != "resnet50":
+        if model != "resnet50" or not (has_bf16() or bench.quick):
             continue
         config = f"--config={ROOT}/configs/bf16.yaml"
         add("signs_lightning", model, "both", ours(model, epochs, files[model], config), "bf16")
