@@ -22,8 +22,8 @@ from pathlib import Path
 from signs_lightning.data.impostors import what_it_is
 from signs_lightning.errors import InputError, VerbParser
 from signs_lightning.escaping import printable
-from signs_lightning.inspect_file import examine_guarded
-from signs_lightning.inspect_kinds import VERB, quoted
+from signs_lightning.inspect.kinds import VERB, quoted
+from signs_lightning.inspect.verb import examine_guarded
 
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # for each mirror and file, as long as each brings the file further

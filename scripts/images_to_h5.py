@@ -14,7 +14,7 @@ from pathlib import Path
 from signs_lightning.data.folders import Advance, folder_to_h5, h5_to_folder
 from signs_lightning.errors import InputError, VerbParser
 from signs_lightning.escaping import printable
-from signs_lightning.inspect_kinds import VERB, quoted
+from signs_lightning.inspect.kinds import VERB, quoted
 
 MOST_LISTED = 20  # unreadable pictures that are named on the screen
 

@@ -11,13 +11,13 @@ VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
     "fit": ("cli", "train a model, or go on with a run"),
     "validate": ("cli", "loss and accuracy on the validation data"),
     "test": ("cli", "accuracy on a test file, in all and for each class"),
-    "inspect": ("inspect_file", "what a file is, what is in it, and what is wrong with it"),
+    "inspect": ("inspect.verb", "what a file is, what is in it, and what is wrong with it"),
     "summary": ("summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("predict", "classes and probabilities for pictures or a file"),
     "import-keras": ("keras_io.importing", "a checkpoint from a Keras file"),
     "report": ("report.verb", "curves, confusions, mistakes and heat maps of a run, as one page"),
     "export": ("export", "a file for ONNX, PyTorch or Keras"),
-    "demo": ("demo", "a web page that classifies pictures"),
+    "demo": ("demo.verb", "a web page that classifies pictures"),
 }
 
 

@@ -29,7 +29,7 @@ def run_guarded(function: str, *args: Any, about: str = "the file", seconds: flo
     The child imports only the module that the function lies in, so a light module starts in a tenth of a second.
 
     Args:
-        function: where it lies, such as "signs_lightning.inspect_kinds:examine".
+        function: where it lies, such as "signs_lightning.inspect.kinds:examine".
         args: its arguments, anything that pickles.
         about: what messages call the file that is read.
         seconds: time limit.

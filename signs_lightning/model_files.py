@@ -9,7 +9,7 @@ from signs_lightning.errors import InputError
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
-    from signs_lightning.onnx_file import OnnxClassifier
+    from signs_lightning.onnx_io.file import OnnxClassifier
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 Scale = Literal["/255", "raw", "tf", "caffe", "torch"]  # what a Keras file's images were divided by or shifted to
@@ -36,7 +36,7 @@ def load_model(path: str, verb: str, scale: Scale = "/255") -> tuple[ImageClassi
 
         return from_keras(path, scale=scale).eval(), {}
     if path.endswith(".onnx"):
-        from signs_lightning.onnx_file import OnnxClassifier
+        from signs_lightning.onnx_io.file import OnnxClassifier
 
         return OnnxClassifier(path), {}
     if path.endswith(".pt2"):

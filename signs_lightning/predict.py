@@ -21,7 +21,7 @@ from signs_lightning.model_files import SCALES, load_model
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
-    from signs_lightning.onnx_file import OnnxClassifier
+    from signs_lightning.onnx_io.file import OnnxClassifier
 
 ROWS_SHOWN = 40
 

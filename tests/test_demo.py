@@ -27,9 +27,9 @@ import pytest
 from browser.running import HOSTILE, Demo, hostile_files, running_demo
 from PIL import Image
 
-from signs_lightning import demo_server
-from signs_lightning.demo import _credentials, main
-from signs_lightning.demo_server import Guard
+from signs_lightning.demo import server as demo_server
+from signs_lightning.demo.server import Guard
+from signs_lightning.demo.verb import _credentials, main
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import printable
 
@@ -340,7 +340,7 @@ def stops_cleanly(demo: Demo, number: int) -> None:
 
 def test_help_is_light() -> None:
     """Neither PyTorch nor Gradio is imported for `--help`."""
-    code = "import sys; from signs_lightning.demo import main\ntry: main('demo', ['--help'])\n"
+    code = "import sys; from signs_lightning.demo.verb import main\ntry: main('demo', ['--help'])\n"
     code += "except SystemExit: print(sorted({'torch', 'gradio', 'numpy', 'PIL'} & set(sys.modules)))"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--auth" in finished.stdout

@@ -23,8 +23,8 @@ from PIL import Image
 
 from signs_lightning import InputError, SignsFunctional, export_keras
 from signs_lightning.guarded import run_guarded
-from signs_lightning.inspect_file import examine_guarded
-from signs_lightning.inspect_kinds import examine, quoted
+from signs_lightning.inspect.kinds import examine, quoted
+from signs_lightning.inspect.verb import examine_guarded
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
 
@@ -475,7 +475,7 @@ def test_data_need_no_torch(tmp_path: Path) -> None:
     """The child that looks at data starts without torch; so does the help."""
     path = hdf5(tmp_path / "a.h5", course())
     code = (
-        "import sys; from signs_lightning.inspect_kinds import examine; from signs_lightning import inspect_file;"
+        "import sys; from signs_lightning.inspect.kinds import examine; from signs_lightning import inspect_file;"
         f"assert examine({str(path)!r}, {{}}, 5).data is not None; assert not {{'torch', 'matplotlib'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,12 +17,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from signs_lightning import InputError, SignsFunctional, onnx_evaluation
+from signs_lightning import InputError, SignsFunctional
 from signs_lightning.artefacts import export_artefact, random_images
 from signs_lightning.keras_io.importing import save_checkpoint
 from signs_lightning.keras_io.reading import from_keras
 from signs_lightning.model_files import load_model
-from signs_lightning.onnx_file import OnnxClassifier
+from signs_lightning.onnx_io import evaluation as onnx_evaluation
+from signs_lightning.onnx_io.file import OnnxClassifier
 
 SIGNS = ["zero", "one", "two", "three", "four", "five"]
 

@@ -227,7 +227,7 @@ def h5_to_folder(
     Raises:
         InputError: a file cannot be used, the files disagree on the classes, or the folder cannot be written or holds something.
     """
-    from signs_lightning.inspect_data import split_of
+    from signs_lightning.inspect.data import split_of
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is not an empty folder. Choose another --output.")

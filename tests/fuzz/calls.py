@@ -19,10 +19,10 @@ from signs_lightning.data.batches import H5Images
 from signs_lightning.data.h5 import check_file
 from signs_lightning.data.images import read_image
 from signs_lightning.guarded import run_guarded
-from signs_lightning.inspect_file import examine_guarded
+from signs_lightning.inspect.verb import examine_guarded
 from signs_lightning.keras_io.importing import main as import_keras
 from signs_lightning.keras_io.importing import run as import_keras_here
-from signs_lightning.onnx_file import OnnxClassifier
+from signs_lightning.onnx_io.file import OnnxClassifier
 from signs_lightning.report import summary  # noqa: F401
 
 __all__ = ["CALLS", "VERBS", "run_guarded"]

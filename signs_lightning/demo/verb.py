@@ -42,10 +42,10 @@ def main(verb: str, args: list[str]) -> int:
     with _listen(options.host, options.port) as listener, tempfile.TemporaryDirectory(prefix="signs_lightning_") as own:
         signal.signal(signal.SIGTERM, _stop)  # like Ctrl-C, so that the temporary folder goes away
         try:
-            from signs_lightning.demo_server import keep_private, serve
+            from signs_lightning.demo.server import keep_private, serve
 
             keep_private(own)  # before Gradio is imported
-            from signs_lightning.demo_page import build_page
+            from signs_lightning.demo.page import build_page
             from signs_lightning.model_files import load_model
 
             model, data = load_model(options.ckpt_path, verb, options.scale)

@@ -15,7 +15,7 @@ from signs_lightning.errors import InputError, VerbParser
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from signs_lightning.inspect_kinds import Listing, Report
+    from signs_lightning.inspect.kinds import Listing, Report
 
 SECONDS = 60.0
 HELD_OUT = ("test", "val")
@@ -82,11 +82,11 @@ def examine_guarded(path: str, keys: dict[str, str], seconds: float = SECONDS) -
         seconds: time limit; images are read for at most half of it.
     """
     from signs_lightning.guarded import run_guarded
-    from signs_lightning.inspect_kinds import Report
+    from signs_lightning.inspect.kinds import Report
 
     try:
         return run_guarded(
-            "signs_lightning.inspect_kinds:examine", path, keys, seconds / 2, about=path, seconds=seconds
+            "signs_lightning.inspect.kinds:examine", path, keys, seconds / 2, about=path, seconds=seconds
         )
     except InputError as error:
         return Report(path, problem=str(error))
@@ -191,8 +191,8 @@ def _disagreement(first: Report, second: Report) -> list[str]:
 
 def _joint_command(reports: list[Report]) -> list[str]:
     """The fit for one file of each split."""
-    from signs_lightning.inspect_data import options_for
-    from signs_lightning.inspect_kinds import VERB, quoted
+    from signs_lightning.inspect.data import options_for
+    from signs_lightning.inspect.kinds import VERB, quoted
 
     splits = [report.data.split for report in reports if report.data is not None]
     if "train" not in splits or len(set(splits)) < len(splits) or "" in splits:
@@ -211,5 +211,5 @@ def _draw_samples(data: list[Report], output: str, seconds: float) -> None:
         raise InputError("--samples draws the pictures of an HDF5 data file, and none of the files is one.")
     assert data[0].data is not None
     path, keys = data[0].path, data[0].data.keys
-    drawn = run_guarded("signs_lightning.inspect_data:draw", path, keys, output, about=path, seconds=seconds)
+    drawn = run_guarded("signs_lightning.inspect.data:draw", path, keys, output, about=path, seconds=seconds)
     print(f"Pictures of {drawn} classes of {printable(path)}: {printable(output)}", file=sys.stdout)

@@ -115,15 +115,15 @@ def _examine(path: Path, report: Report, keys: dict[str, str], seconds: float) -
         len(head) > 2 and head[0] == 8 and 2 < head[1] < 32 and head[2] in PROTOBUF_OF_ONNX
     ):
         _refuse_impostor(path, head)
-        from signs_lightning.inspect_model import onnx_model
+        from signs_lightning.inspect.model import onnx_model
 
         onnx_model(path, report)
     elif (found := what_it_is(path)) is None:
-        from signs_lightning.inspect_data import hdf5
+        from signs_lightning.inspect.data import hdf5
 
         hdf5(path, report, keys, seconds)
     else:
-        from signs_lightning.inspect_model import picture
+        from signs_lightning.inspect.model import picture
 
         if not picture(path, report):
             report.problem = f"{path} is {found}"
@@ -140,7 +140,7 @@ def _refuse_impostor(path: Path, head: bytes) -> None:
 
 def _archive(path: Path, report: Report) -> None:
     """The things that are zip archives: `.keras`, checkpoints of PyTorch, exported programs, `.npz`, and plain ones."""
-    from signs_lightning import inspect_model
+    from signs_lightning.inspect import model
 
     if not zipfile.is_zipfile(path):
         raise InputError(
@@ -153,9 +153,9 @@ def _archive(path: Path, report: Report) -> None:
         raise InputError(f"{path} is a damaged zip archive ({error}). Fetch it again.") from error
     leaves = {name.rpartition("/")[2] for name in names}
     if {"config.json", "model.weights.h5"} <= set(names):
-        inspect_model.keras_file(path, report)
+        model.keras_file(path, report)
     elif "data.pkl" in leaves:
-        inspect_model.checkpoint(path, report)
+        model.checkpoint(path, report)
     elif leaves & {"archive_format", "serialized_exported_program.json"} or any(
         name.endswith("models/model.json") for name in names
     ):
@@ -184,7 +184,7 @@ def _folder(path: Path, report: Report) -> None:
     """A run folder stands for its checkpoint; a folder of pictures is told how to become HDF5."""
     for name in ("best.ckpt", "last.ckpt"):
         if (path / "checkpoints" / name).is_file():
-            from signs_lightning.inspect_model import checkpoint
+            from signs_lightning.inspect.model import checkpoint
 
             report.facts.append(("checkpoint", f"checkpoints/{name}"))
             checkpoint(path / "checkpoints" / name, report)

@@ -13,7 +13,7 @@ from torch import Tensor
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import printable
 from signs_lightning.models.agreement import refuse_other_data
-from signs_lightning.onnx_description import describe_onnx, import_onnx, refusal
+from signs_lightning.onnx_io.description import describe_onnx, import_onnx, refusal
 
 
 class OnnxClassifier:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.inspect_kinds import MOST_ROWS, VERB, Listing, Report, quoted
+from signs_lightning.inspect.kinds import MOST_ROWS, VERB, Listing, Report, quoted
 
 if TYPE_CHECKING:
     from signs_lightning.keras_io.files import KerasFile
@@ -166,7 +166,7 @@ def _tensors(path: Path, report: Report) -> None:
 
 def onnx_model(path: Path, report: Report) -> None:
     """An ONNX model: what wrote it, what goes in and out, and the metadata that our export writes."""
-    from signs_lightning.onnx_description import describe_onnx, import_onnx
+    from signs_lightning.onnx_io.description import describe_onnx, import_onnx
 
     report.what = "ONNX model"
     (onnx,) = import_onnx("onnx")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from signs_lightning.data.module import H5DataModule
 from signs_lightning.errors import VerbParser
 from signs_lightning.models.evaluation import Evaluation
-from signs_lightning.onnx_file import OnnxClassifier
+from signs_lightning.onnx_io.file import OnnxClassifier
 from signs_lightning.predict import image_size
 from signs_lightning.report.evaluation_table import print_evaluation
 

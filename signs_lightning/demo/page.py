@@ -18,7 +18,7 @@ from signs_lightning.escaping import for_html, printable
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
-    from signs_lightning.onnx_file import OnnxClassifier
+    from signs_lightning.onnx_io.file import OnnxClassifier
 
 KINDS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "PPM")  # what strangers may send, told by content
 FORMATS = {*(kind.upper() for kind in KINDS), "MPO"}  # the same for Pillow, to which many a telephone's JPEG is an MPO

@@ -13,7 +13,7 @@ from signs_lightning.data.duplicates import Scan, copies_within, scan
 from signs_lightning.data.h5 import ImageSet, check_file, open_hdf5
 from signs_lightning.data.storage import ImageReader
 from signs_lightning.errors import InputError
-from signs_lightning.inspect_kinds import MOST_ROWS, VERB, Data, Listing, Report, quoted
+from signs_lightning.inspect.kinds import MOST_ROWS, VERB, Data, Listing, Report, quoted
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
@@ -32,7 +32,7 @@ def hdf5(path: Path, report: Report, keys: dict[str, str], seconds: float) -> No
         if not keras:
             _list_datasets(file, report, keys)
     if keras:
-        from signs_lightning.inspect_model import keras_file
+        from signs_lightning.inspect.model import keras_file
 
         keras_file(path, report)
         return

@@ -1,0 +1,1 @@
+"""What any file is, what is in it, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""ONNX files: described, refused or run."""
