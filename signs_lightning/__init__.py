@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from signs_lightning.keras_io.writing import export_keras
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.models.happy import HappySequential
+    from signs_lightning.models.pretrained import PretrainedResNet50
     from signs_lightning.models.resnet50 import SignsResNet50
     from signs_lightning.models.signs import SignsFunctional
 
@@ -29,6 +30,7 @@ __all__ = [
     "HappySequential",
     "ImageClassifier",
     "InputError",
+    "PretrainedResNet50",
     "SignsFunctional",
     "SignsResNet50",
     "export_keras",
@@ -44,6 +46,7 @@ _HOMES = {
     "HappySequential": "models.happy",
     "ImageClassifier": "models.classifier",
     "InputError": "errors",
+    "PretrainedResNet50": "models.pretrained",
     "SignsFunctional": "models.signs",
     "SignsResNet50": "models.resnet50",
     "export_keras": "keras_io.writing",

@@ -19,8 +19,8 @@ from signs_lightning.atomic import written_whole
 from signs_lightning.data.module import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.onnx_description import FORMAT_VERSION, LARGEST_FILE, import_onnx
-from signs_lightning.onnx_file import OnnxClassifier, resized
+from signs_lightning.onnx_io.description import FORMAT_VERSION, LARGEST_FILE, import_onnx
+from signs_lightning.onnx_io.file import OnnxClassifier, resized
 
 OPSET = 18  # of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime reads
 TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
@@ -40,7 +40,7 @@ class Served(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.probabilities(self.model(self.model.preprocess(images)))
+        return self.model.probabilities(self.model.averaged_logits(self.model.preprocess(images)))
 
 
 def export_artefact(model: ImageClassifier, path: Path, format: Literal["onnx", "torch"], images: Tensor) -> float:

@@ -19,10 +19,17 @@ PLAIN_WORD = re.compile(
     r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?", re.ASCII
 )  # never the name of a module, nor a path
 OBJECT = re.compile(  # classes that a remembered configuration may make
-    r"(torch\.optim|torch\.nn|torchmetrics|lightning\.pytorch|lightning\.fabric|pytorch_lightning|signs_lightning)(\.\w+)+",
+    r"(torch\.optim|torch\.nn|torchvision\.transforms\.v2|torchmetrics|lightning\.pytorch|lightning\.fabric|pytorch_lightning"
+    r"|signs_lightning)(\.\w+)+",
     re.ASCII,
 )
-
+OBJECTS = (
+    "optimizer",
+    "lr_scheduler",
+    "loss",
+    "metrics",
+    "augmentation",
+)  # a model's arguments that are no plain values
 UNFIT = (
     RuntimeError,
     TypeError,
@@ -183,8 +190,8 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
 def refuse_foreign_objects(config: dict[str, Any], path: Path) -> None:
     """Refuses a remembered configuration that would make the command line import, call or write what a stranger chose.
 
-    Objects may be those of PyTorch, torchmetrics, Lightning and this package alone; of text, nothing that could be the name of a module or
-    function stands where the command line would import it, and no path where it would write.
+    Objects may be those of PyTorch, torchvision's transforms, torchmetrics, Lightning and this package alone; of text, nothing that
+    could be the name of a module or function stands where the command line would import it, and no path where it would write.
 
     Raises:
         InputError: there is such a thing; it is named.
@@ -200,7 +207,7 @@ def refuse_foreign_objects(config: dict[str, Any], path: Path) -> None:
     arguments = config["model"]["init_args"]
     if name is not None and (not isinstance(name, str) or PurePath(name).is_absolute() or ".." in PurePath(name).parts):
         refuse(name)
-    waiting = list(trainer.values()) + [arguments.get(key) for key in ("optimizer", "lr_scheduler", "loss", "metrics")]
+    waiting = list(trainer.values()) + [arguments.get(key) for key in OBJECTS]
     while waiting:
         value = waiting.pop()
         if isinstance(value, str) and not PLAIN_WORD.fullmatch(value):

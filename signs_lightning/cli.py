@@ -22,8 +22,6 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from rich.console import Console
 
-import signs_lightning.keras_io.reading
-import signs_lightning.models  # noqa: F401  makes the models known by their bare names
 from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
@@ -47,6 +45,7 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",  # figures are summed over processes already
     r".*Total length of `list` across ranks is zero.*",  # training without validation
     r".*callbacks used to create the checkpoint need to be provided.*",
+    r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
 )
 
 
@@ -176,6 +175,8 @@ class CLI(LightningCLI):
         self.datamodule.prepare_data()
         self.datamodule.setup(self.verb)
         self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
+        if self.verb == "fit":
+            self.model.prepare()
         config = self.config_init[self.verb]
         trainer = dict(config.trainer)
         own: list[Callback] = []
@@ -197,7 +198,10 @@ class CLI(LightningCLI):
             trainer["logger"] = False
             trainer["enable_checkpointing"] = False
         try:
-            return self._instantiate_trainer(trainer, own)
+            made = self._instantiate_trainer(trainer, own)
+            if emulates_bfloat16(made):
+                say("This processor has no bfloat16 instructions: training takes many times as long as in float32.")
+            return made
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See fit --help."
@@ -260,7 +264,7 @@ def main(verb: str, args: list[str]) -> int:
     keep_freed_memory()
     path = _value_of("--ckpt_path", args)
     if verb == "test" and path is not None and path.endswith(".onnx"):
-        from signs_lightning.onnx_evaluation import test_onnx
+        from signs_lightning.onnx_io.evaluation import test_onnx
 
         return test_onnx(path, _without("--ckpt_path", args))
     try:
@@ -301,6 +305,12 @@ def _disk_full(error: OSError) -> str:
         f"There is no room left on the disk ({error.strerror}). Files under their final names are whole: free some space, then go on "
         "with `fit --ckpt_path` and the run folder."
     )
+
+
+def emulates_bfloat16(trainer: Trainer) -> bool:
+    """Whether a run in bfloat16 is on a CPU whose convolutions have no kernels for it."""
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    return on_cpu and str(trainer.precision).startswith("bf16") and torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def be_quiet() -> None:

@@ -277,3 +277,15 @@ def test_a_warning_is_one_line(small_signs, tmp_path):
         done.stderr
         == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
     )
+
+
+@pytest.mark.parametrize(("capability", "said"), [("AVX2", True), ("AVX512", False)])
+def test_bfloat16_without_instructions_is_announced(cli, small_signs, monkeypatch, capability, said):
+    """A processor that has to emulate bfloat16 takes many times as long: who asks for it is told."""
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    done = cli(
+        "fit", "--data.train_file", small_signs[0], "--trainer.precision", "bf16-mixed", "--trainer.max_epochs", 1,
+        "--trainer.limit_train_batches", 1, "--data.batch_size", 2, "--trainer.accelerator", "cpu",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert ("has no bfloat16 instructions" in done.out) == said

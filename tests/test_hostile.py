@@ -201,6 +201,14 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
     "an optimizer of a module here": {
         "model": {"class_path": "SignsFunctional", "init_args": {"optimizer": "evil.optimizer"}}
     },
+    "a transform of a module here": {"model": {"init_args": {"augmentation": [{"class_path": "evil.Transform"}]}}},
+    "a transform that calls": {
+        "model": {
+            "init_args": {
+                "augmentation": [{"class_path": "torchvision.transforms.v2.Lambda", "init_args": {"lambd": "evil.run"}}]
+            }
+        }
+    },
     "a metric of a module here": {"model": {"init_args": {"metrics": [{"class_path": "evil.Metric"}]}}},
     "a loss inside a loss": {
         "model": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import dataclass
 
@@ -66,3 +67,32 @@ def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, in
 def copies_between(fingerprints: np.ndarray, others: np.ndarray) -> int:
     """How many images of the first set, uint64 (n,), also are in the second, uint64 (m,)."""
     return int(np.isin(fingerprints, others).sum())
+
+
+def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) -> np.ndarray:
+    """Which images look like one of the others: the same shot, or the frame before it.
+
+    Both are averaged down to at most 16×16 pixels and compared by their mean absolute difference.
+
+    Args:
+        images: uint8 (n, H, W, C).
+        others: uint8 (m, H, W, C), of the same size.
+        tolerance: largest difference of a near copy, in grey levels of 0..255.
+
+    Returns:
+        bool (n,).
+    """
+    small, small_others = _thumbnails(images), _thumbnails(others)
+    found = np.zeros(len(images), dtype=bool)
+    for k, image in enumerate(small):
+        found[k] = bool(len(small_others)) and np.abs(small_others - image).mean(axis=1).min() <= tolerance
+    return found
+
+
+def _thumbnails(images: np.ndarray, size: int = 16) -> np.ndarray:
+    """uint8 (n, H, W, C) → float32 (n, h·w·C): means over equal parts of at most `size` rows and columns."""
+    for axis in (1, 2):
+        edges = np.unique(np.linspace(0, images.shape[axis], size + 1).astype(int))[:-1]
+        lengths = np.diff([*edges, images.shape[axis]]).reshape([-1 if k == axis else 1 for k in range(4)])
+        images = np.add.reduceat(images.astype(np.float32), edges, axis=axis) / lengths
+    return images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32)

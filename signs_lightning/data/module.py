@@ -117,6 +117,7 @@ class H5DataModule(L.LightningDataModule):
             raise InputError(f"image_size is {image_size}, expected pixels, at least 1.")
         self.drawn = drawn
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
+        self._said: str | None = None  # how training images are read, so that it is said once
         self._stage: str | None = None  # that `setup` was last called for
         self._sets: dict[Role, list[ImageSet]] = {}
         self._datasets: dict[Role, H5Images] = {}
@@ -276,8 +277,9 @@ class H5DataModule(L.LightningDataModule):
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         buffer = int(self.shuffle_buffer * 2**20)
         how = choose_reading(dataset, self.reading, device, buffer)
-        if role == "train" and trainer is not None:
+        if role == "train" and trainer is not None and how != self._said:
             say(f"Training images: {how}.")
+            self._said = how
         streamed = dataset.reading == "streamed"
         sampler = EpochSampler(
             len(dataset),

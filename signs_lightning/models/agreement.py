@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,23 @@ def refuse_other_data(
         )
 
 
+def refuse_contradictions(
+    loss: Any, class_weights: Any, label_smoothing: float, schedule: Any, lr_scheduler: Any
+) -> None:
+    """Compares a model's arguments, as `ImageClassifier` describes them, with each other.
+
+    Raises:
+        InputError: two of them exclude each other, or one is out of its range.
+    """
+    if loss is not None and (class_weights is not None or label_smoothing):
+        name = "label_smoothing" if class_weights is None else "class_weights"
+        raise InputError(f"{name} and loss are both given. Put it into the loss, or drop one of them.")
+    if schedule is not None and lr_scheduler is not None:
+        raise InputError("schedule and lr_scheduler are both given. Drop one of them.")
+    if not 0 <= label_smoothing < 1:
+        raise InputError(f"label_smoothing is {label_smoothing:g}, expected a share from 0 up to 1 (exclusive).")
+
+
 def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
     """Ends a run whose loss is no number any more, before the epoch's checkpoint is written.
 
@@ -71,17 +89,38 @@ def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
     )
 
 
+def refuse_longer_schedule(before: float, now: float) -> None:
+    """A learning rate that falls until the run ends cannot go on after that end.
+
+    Args:
+        before: optimizer steps of the run that is resumed.
+        now: those of the run that goes on.
+
+    Raises:
+        InputError: they differ.
+    """
+    if math.isfinite(before) and before != now:  # it has no end while a learning rate is looked for
+        raise InputError(
+            f"The schedule of this run was made for {before:,} steps, the run that goes on has {now:,}. Leave --trainer.max_epochs, "
+            "batch size and number of processes as they were, or begin a new run."
+        )
+
+
 def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
     """A learning rate given for this run beats the one that the optimizer's saved state would bring back; changes the checkpoint."""
     if lr is None or lr == checkpoint.get("hyper_parameters", {}).get("lr"):
         return
+    factor = 1.0
     for state in checkpoint.get("optimizer_states", []):
         for group in state["param_groups"]:
-            old = group.get("initial_lr", group["lr"])
-            group["lr"] = lr if group["lr"] == old else group["lr"] * lr / old  # a schedule keeps its place
-            if "initial_lr" in group:
-                group["initial_lr"] = lr
+            old = group.get(
+                "max_lr", group.get("initial_lr", group["lr"])
+            )  # the peak of a cycle, or where a schedule began
+            factor = lr / old
+            group["lr"] = lr if group["lr"] == old else group["lr"] * factor  # a schedule keeps its place
+            for key in {"initial_lr", "max_lr", "min_lr"} & group.keys():
+                group[key] = lr if group[key] == old else group[key] * factor
     for state in checkpoint.get("lr_schedulers", []):
-        scale = [lr / base for base in state.get("base_lrs", [])]
-        for key in {"base_lrs", "_last_lr"} & state.keys():
-            state[key] = [value * factor for value, factor in zip(state[key], scale, strict=True)]
+        for part in (state, *state.get("_schedulers", [])):
+            for key in {"base_lrs", "_last_lr"} & part.keys():
+                part[key] = [value * factor for value in part[key]]

@@ -19,9 +19,18 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.adam import KerasAdam
-from signs_lightning.models.agreement import keep_learning_rate, refuse_lost_loss, refuse_other_data
+from signs_lightning.models.agreement import (
+    keep_learning_rate,
+    refuse_contradictions,
+    refuse_longer_schedule,
+    refuse_lost_loss,
+    refuse_other_data,
+)
 from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.layers import KerasBatchNorm2d
+from signs_lightning.models.losses import cross_entropy, given_loss
+from signs_lightning.models.schedules import Schedule, make_schedule
+from signs_lightning.models.views import View, mean_logits, views
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -38,14 +47,21 @@ class ImageClassifier(L.LightningModule):
         num_classes: number of classes K.
         image_size: height, width (pixels) and channels of the images.
         class_names: names of the K classes, in label order.
-        lr: learning rate per step; the optimizer's own default when omitted, which is Keras's 1e-3 for Adam.
+        lr: learning rate per step, the peak of a schedule; the optimizer's own default when omitted, which is Keras's 1e-3 for Adam.
         optimizer: makes the optimizer from the parameters; Adam with Keras's defaults when omitted.
         lr_scheduler: makes a learning-rate scheduler from the optimizer; ReduceLROnPlateau watches the validation loss, or the training
             loss where nothing is validated.
         lr_interval: whether the scheduler steps after every "epoch" or every "step".
+        schedule: a learning rate that rises to `lr` and falls until the run ends, step by step: "one_cycle" or "cosine".
+        warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine when omitted.
         loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary model calls it with logits
             (N,) and float labels (N,).
         class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
+        label_smoothing: share of each label that is spread over all classes while training, as Keras's `label_smoothing`; the loss of
+            validation and test stays the plain one.
+        augmentation: transforms of torchvision.transforms.v2 for the training images, each image with parameters of its own.
+        test_time_augmentation: what validation, test and predictions see besides the image itself, probabilities averaged: "hflip"
+            and "vflip" mirror it, "shifts" moves it by a sixteenth in four directions.
         metrics: further torchmetrics for validation and test; they see probabilities (N, K), a binary model's see (N,).
         compile: run the network through torch.compile in training; on a GPU with CUDA graphs, which is where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3 does, at the price of a copy a
@@ -72,26 +88,31 @@ class ImageClassifier(L.LightningModule):
         optimizer: OptimizerCallable | None = None,
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["epoch", "step"] = "epoch",
+        schedule: Schedule | None = None,
+        warmup: float | None = None,
         loss: nn.Module | None = None,
         class_weights: list[float] | None = None,
+        label_smoothing: float = 0.0,
+        augmentation: list[nn.Module] | None = None,
+        test_time_augmentation: list[View] | None = None,
         metrics: list[Metric] | None = None,
         compile: bool = False,
         biased_variance: bool = False,
     ) -> None:
         super().__init__()
         # Objects stay out: what a checkpoint remembers is primitive, so that it loads without running code.
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "loss", "metrics"])
-        if class_weights is not None and loss is not None:
-            raise InputError(
-                "class_weights and loss are both given. Put the weights into the loss, or drop one of them."
-            )
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"])
+        refuse_contradictions(loss, class_weights, label_smoothing, schedule, lr_scheduler)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.loss = loss
         self.metrics = list(metrics or [])
+        self.augmentation = list(augmentation or [])
         self.history: list[dict[str, float | int]] = []
         self.evaluation: Evaluation | None = None
         self.learning_rate = float("nan")
+        self._schedule_steps: float | None = None  # of the run that is resumed
+        self._augment: Callable[[Tensor, Tensor], Batch] | None = None
         self._validation: dict[str, float] = {}
         self._build()
 
@@ -100,6 +121,9 @@ class ImageClassifier(L.LightningModule):
     def build(self) -> nn.Module:
         """Makes the network for `self.num_classes` classes of `self.image_size` images; a subclass must implement it."""
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Fetches what a training run needs besides data, before anything is written; nothing, unless a subclass does."""
 
     @property
     def num_classes(self) -> int:
@@ -133,7 +157,9 @@ class ImageClassifier(L.LightningModule):
             raise InputError(
                 f"class_weights has {len(weights)} values, expected one for each of {self.num_classes} classes."
             )
-        self.register_buffer("_class_weights", None if weights is None else torch.tensor(weights), persistent=False)
+        self.register_buffer(
+            "_class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float), persistent=False
+        )
         # Images come channels_last (they are NHWC in the file): kernels and gradients in the same order need no copies.
         self.network = self.build().to(memory_format=torch.channels_last)
         for layer in self.network.modules():
@@ -177,6 +203,10 @@ class ImageClassifier(L.LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "image_shape"):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
+        if self.augmentation and stage == "fit":
+            from signs_lightning.models.augmentation import Augmentation  # torchvision takes its time to import
+
+            self._augment = Augmentation(self.augmentation, self.num_classes)
         if self.hparams.get("compile") and stage == "fit":
             # In place, so that the keys of the state_dict stay; the smaller last batch becomes a second program of fixed sizes.
             on_gpu = self.trainer.strategy.root_device.type == "cuda"
@@ -203,6 +233,13 @@ class ImageClassifier(L.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
         return self.network(images)
+
+    def averaged_logits(self, images: Tensor) -> Tensor:
+        """float (N, C, H, W) in 0..1 → logits as of `forward`; with test-time augmentation those of the views' mean probabilities."""
+        kinds = self.hparams.get("test_time_augmentation")
+        if not kinds:
+            return self(images)
+        return mean_logits([self.probabilities(self(view)) for view in views(images, kinds)], self.binary)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """logits (N, K), or (N, 1) of a binary model → float32 probabilities (N, K) that sum to 1."""
@@ -231,35 +268,34 @@ class ImageClassifier(L.LightningModule):
                 b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches
             )  # a copy: b may be read-only
             return torch.cat(
-                [self.probabilities(self(self.preprocess(part.to(self.device)))).cpu() for part in tensors]
+                [
+                    self.probabilities(self.averaged_logits(self.preprocess(part.to(self.device)))).cpu()
+                    for part in tensors
+                ]
             )
         finally:
             self.train(training)
 
     # ------------------------------------------------------------------ steps
 
-    def compute_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss."""
-        if self.binary:
-            logits, targets = logits.squeeze(1), labels.to(logits.dtype)
-        else:
-            targets = labels
+    def compute_loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss.
+
+        Labels are int64 (N,) or probabilities float (N, K).
+        """
         if self.loss is not None:
-            return self.loss(logits, targets)
-        function = F.binary_cross_entropy_with_logits if self.binary else F.cross_entropy
-        if self._class_weights is None:
-            return function(logits, targets)
-        # Keras divides by the number of images, PyTorch's own `weight` by the sum of their weights.
-        return (function(logits, targets, reduction="none") * self._class_weights[labels]).mean()
+            return given_loss(self.loss, logits, labels, self.binary)
+        return cross_entropy(logits, labels, self.binary, self._class_weights, label_smoothing)
 
     def predicted_classes(self, logits: Tensor) -> Tensor:
         """logits → int64 (N,): the most probable class; class 1 of a binary model needs more than one half."""
         return (logits.squeeze(1) > 0).long() if self.binary else logits.argmax(dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
-        logits = self(self.preprocess(images))
-        loss = self.compute_loss(logits, labels)
+        images, labels = self.preprocess(batch[0]), batch[1]
+        images, targets = (images, labels) if self._augment is None else self._augment(images, labels)
+        logits = self(images)
+        loss = self.compute_loss(logits, targets, self.hparams.get("label_smoothing", 0.0))
         self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels, self.global_step)
         return loss
 
@@ -274,7 +310,7 @@ class ImageClassifier(L.LightningModule):
         self, batch: Batch, batch_idx: int, totals: EpochTotals, metrics: MetricCollection
     ) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        logits = self(self.preprocess(images))
+        logits = self.averaged_logits(self.preprocess(images))
         if self._may_hold_fillers(len(labels), batch_idx):
             logits, labels = logits[labels >= 0], labels[labels >= 0]
         predicted = self.predicted_classes(logits)
@@ -294,9 +330,13 @@ class ImageClassifier(L.LightningModule):
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
         """A batch → float32 probabilities (N, K)."""
         images = batch if isinstance(batch, Tensor) else batch[0]
-        return self.probabilities(self(self.preprocess(images)))
+        return self.probabilities(self.averaged_logits(self.preprocess(images)))
 
     # ------------------------------------------------------------------ ends of epochs
+
+    def on_train_start(self) -> None:
+        if self.hparams.get("schedule") is not None and self._schedule_steps is not None:
+            refuse_longer_schedule(self._schedule_steps, self.trainer.estimated_stepping_batches)
 
     def on_train_epoch_start(self) -> None:
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -371,6 +411,12 @@ class ImageClassifier(L.LightningModule):
         if self.hparams["lr"] is not None:
             for group in optimizer.param_groups:
                 group["lr"] = self.hparams["lr"]
+        if self.hparams.get("schedule") is not None:
+            steps = self.trainer.estimated_stepping_batches
+            # Counting them has made the DataLoader. One made again after a checkpoint is loaded goes on where that stopped.
+            self.trainer.fit_loop._combined_loader = None
+            scheduler = make_schedule(self.hparams["schedule"], optimizer, steps, self.hparams["warmup"])
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if self.lr_scheduler is None:
             return optimizer
         schedule = {"scheduler": self.lr_scheduler(optimizer), "interval": self.hparams["lr_interval"]}
@@ -381,6 +427,7 @@ class ImageClassifier(L.LightningModule):
             "model": type(self).__name__,
             "history": [dict(row) for row in self.history],
             "learning_rate": self.learning_rate,
+            "schedule_steps": self.trainer.estimated_stepping_batches if self.hparams.get("schedule") else None,
             # of an epoch that is not over yet, (world_size,): the running means of each process go on where they stopped
             "totals": {name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS},
         }
@@ -389,6 +436,7 @@ class ImageClassifier(L.LightningModule):
         remembered = checkpoint.get("signs_lightning", {})
         self.history = [dict(row) for row in remembered.get("history", [])]
         self.learning_rate = remembered.get("learning_rate", self.learning_rate)
+        self._schedule_steps = remembered.get("schedule_steps")
         for name, value in remembered.get("totals", {}).items():
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0

@@ -98,7 +98,7 @@ def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | Non
     labels, predicted, probabilities, loss = [], [], [], 0.0
     with torch.inference_mode():
         for images, truth in loader:
-            logits = model(model.preprocess(images.to(model.device)))
+            logits = model.averaged_logits(model.preprocess(images.to(model.device)))
             loss += model.compute_loss(logits, truth.to(model.device)).item() * len(truth)
             labels.append(truth)
             predicted.append(model.predicted_classes(logits).cpu())

@@ -19,6 +19,7 @@ from typing import Any
 
 import matplotlib.backends.backend_agg  # noqa: F401  imported before the forks
 import torch
+import torchvision.transforms.v2  # noqa: F401
 import yaml
 from PIL import Image
 from torch import nn
@@ -77,12 +78,24 @@ STEP = ["--model.lr_scheduler", "StepLR", "--model.lr_scheduler.step_size", "2"]
 STOP = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss", "--trainer.callbacks.patience=50"]
 STOPS = [*STOP[:2], "--trainer.callbacks.patience=1", "--trainer.callbacks.min_delta=10"]  # after the second epoch
 AVERAGE = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
+RECIPE = [
+    "--model.schedule",
+    "one_cycle",
+    "--model.label_smoothing",
+    "0.05",
+    "--model.augmentation+=torchvision.transforms.v2.RandomAffine",
+    "--model.augmentation.degrees=10",
+    "--model.augmentation.interpolation=bilinear",
+    "--model.augmentation+=torchvision.transforms.v2.MixUp",
+    "--model.augmentation.alpha=0.2",
+]
 MODELS = {  # name: its kinds of run, each a model class and options
     "functional": [
         ("SignsFunctional", [*PLATEAU, *STOP]),
         ("DropoutFunctional", [*COSINE, *AVERAGE]),
         ("DropoutFunctional", [*STEP, *STOPS, "--data.reading", "streamed", "--data.shuffle_buffer", "0.5"]),
         ("SignsFunctional", [*PLATEAU, "--data.num_workers", "2", "--data.reading", "mapped"]),
+        ("SignsFunctional", [*RECIPE, *AVERAGE]),
     ],
     "sequential": [
         ("HappySequential", [*COSINE, *STOP]),
@@ -91,6 +104,7 @@ MODELS = {  # name: its kinds of run, each a model class and options
     "resnet50": [
         ("SignsResNet50", ["--model.width", "4", *COSINE, *STOP, *AVERAGE]),
         ("DropoutResNet50", ["--model.width", "4", *PLATEAU]),
+        ("SignsResNet50", ["--model.width", "4", *RECIPE, *STOP]),
     ],
 }  # fmt: skip
 

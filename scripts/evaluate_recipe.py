@@ -1,0 +1,160 @@
+"""Trains configurations on several seeds, tests each model once, and writes the table: python scripts/evaluate_recipe.py CONFIG …
+
+The test file is opened after the last training run is over. With --folds there is no test file: each image of the training file is
+predicted by a model that has not seen it. What was measured goes into recipes.json and recipes.md of --output, under --title; what
+was there under other titles stays. Everything after `--` goes to `fit`, of every configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recipes import runs, table
+from recipes.scores import ensemble, folds, paired_difference, score
+
+from signs_lightning.data.duplicates import near_copies
+from signs_lightning.errors import InputError
+
+
+def options(args: list[str]) -> argparse.Namespace:
+    """The command line."""
+    own, _, more = _split(args)
+    parser = argparse.ArgumentParser(description="Trains configurations on several seeds and tests each model once.")
+    parser.add_argument("configs", nargs="+", type=Path, help="the recipe, and what it is compared with")
+    parser.add_argument("--train_file", type=Path, required=True)
+    parser.add_argument("--test_file", type=Path, help="opened once, at the end; not with --folds")
+    parser.add_argument("--folds", type=int, default=0, help="cross-validation on the training file, in so many parts")
+    parser.add_argument("--seeds", type=int, default=5, help="1 to so many (default 5)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each with one thread if there are several")
+    parser.add_argument("--threads", type=int, default=2, help="of a run, with --jobs 1 (default 2)")
+    parser.add_argument("--title", required=True, help="of this table")
+    parser.add_argument("--work", type=Path, help="folder of the runs; one that is there is gone on with, and stays")
+    parser.add_argument("--output", type=Path, default=runs.ROOT / "docs", help="default docs")
+    found = parser.parse_args(own)
+    if bool(found.folds) == bool(found.test_file):
+        parser.error("give either --test_file or --folds")
+    if found.folds == 1 or found.folds < 0 or found.seeds < 1 or found.jobs < 1:
+        parser.error("--folds must be at least 2, --seeds and --jobs at least 1")
+    found.more = more
+    return found
+
+
+def _split(args: list[str]) -> tuple[list[str], str, list[str]]:
+    place = args.index("--") if "--" in args else len(args)
+    return args[:place], "--", args[place + 1 :]
+
+
+def main(args: list[str]) -> int:
+    """Trains, tests and writes; returns the exit code."""
+    chosen = options(args)
+    work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
+    try:
+        found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        if chosen.work is None:
+            shutil.rmtree(work, ignore_errors=True)
+    settings = {"command": table.command(args), "threads": 1 if chosen.jobs > 1 else chosen.threads}
+    table.write(chosen.output, chosen.title, settings | found)
+    print((chosen.output / "recipes.md").read_text())
+    return 0
+
+
+def train_all(chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]) -> dict[str, float]:
+    """Runs `fit` for each (config, training file, seed, name); seconds of each name."""
+    threads = chosen.threads if chosen.jobs == 1 else 1
+
+    def train(task: tuple[Path, Path, int, str]) -> tuple[str, float]:
+        config, train_file, seed, name = task
+        kept = work / f"{name}.seconds"
+        if not kept.exists():
+            seconds = runs.fit(config, train_file, seed, work, name, chosen.more, threads)
+            kept.write_text(f"{seconds:.1f}")
+            loss = runs.history(work, name)[-1]["loss"]
+            print(f"{name}: {seconds:.0f} s, training loss {loss:.3f}", flush=True)
+        return name, float(kept.read_text())
+
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        return dict(pool.map(train, tasks))
+
+
+def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Each configuration on each seed, then the test file."""
+    seeds = range(1, chosen.seeds + 1)
+    tasks = [(config, chosen.train_file, seed, f"{config.stem}-{seed}") for config in chosen.configs for seed in seeds]
+    seconds = train_all(chosen, work, tasks)
+    images, labels, _ = runs.read(chosen.test_file)
+    copies = near_copies(images, runs.read(chosen.train_file)[0])
+    rows, predicted = [], {}
+    for config in chosen.configs:
+        names = [f"{config.stem}-{seed}" for seed in seeds]
+        said = predicted[config] = [runs.probabilities(work, name, images) for name in names]
+        rows.append(
+            table.row(
+                config.stem,
+                [score(p, labels) for p in said],
+                [seconds[name] for name in names],
+                ensemble=score(ensemble(said), labels),
+                without_copies=[score(p, labels, ~copies) for p in said] if 0 < copies.sum() < len(labels) else [],
+            )
+        )
+    return {"images": len(labels), "near_copies": int(copies.sum()), "rows": rows} | against(predicted, labels)
+
+
+def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Each configuration on each seed and fold; every seed splits anew, and all configurations alike."""
+    images, labels, names = runs.read(chosen.train_file)
+    seeds = range(1, chosen.seeds + 1)
+    parts = {seed: folds(labels, chosen.folds, seed) for seed in seeds}
+    tasks = []
+    work.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        for fold in range(chosen.folds):
+            path = work / f"without-{seed}-{fold}.h5"
+            if not path.exists():
+                runs.write(path, images[parts[seed] != fold], labels[parts[seed] != fold], names)
+            tasks += [(config, path, seed, f"{config.stem}-{seed}-{fold}") for config in chosen.configs]
+    seconds = train_all(chosen, work, tasks)
+    rows, predicted = [], {}
+    for config in chosen.configs:
+        said = []
+        for seed in seeds:
+            whole: np.ndarray | None = None
+            for fold in range(chosen.folds):
+                held_out = parts[seed] == fold
+                part = runs.probabilities(work, f"{config.stem}-{seed}-{fold}", images[held_out])
+                whole = np.empty((len(labels), part.shape[1])) if whole is None else whole
+                whole[held_out] = part
+            assert whole is not None
+            said.append(whole)
+        predicted[config] = said
+        times = [seconds[f"{config.stem}-{seed}-{fold}"] for seed in seeds for fold in range(chosen.folds)]
+        rows.append(table.row(config.stem, [score(p, labels) for p in said], times))
+    return {"images": len(labels), "folds": chosen.folds, "rows": rows} | against(predicted, labels)
+
+
+def against(predicted: dict[Path, list[np.ndarray]], labels: np.ndarray) -> dict[str, Any]:
+    """The paired difference between the first configuration and each other one."""
+    first, *others = predicted
+    return {
+        "differences": [
+            {
+                "between": [first.stem, other.stem],
+                "points": paired_difference(predicted[first], predicted[other], labels),
+            }
+            for other in others
+        ]
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What scripts/evaluate_recipe.py and scripts/sweep.py share."""

@@ -1,0 +1,86 @@
+"""Training runs as processes of the command line, and what their models say of other images."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from signs_lightning.data.batches import H5Images
+from signs_lightning.data.h5 import check_file
+from signs_lightning.errors import InputError
+from signs_lightning.model_files import load_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
+    """All of a data file: images uint8 (n, H, W, C), labels int64 (n,) and the class names."""
+    found = check_file(str(path))
+    dataset = H5Images([found])
+    images = dataset.read_sorted(np.arange(len(dataset)))
+    return images, dataset.labels, found.class_names
+
+
+def write(path: Path, images: np.ndarray, labels: np.ndarray, class_names: list[str] | None) -> None:
+    """Images and labels as a training file of the course's layout."""
+    with h5py.File(path, "w") as file:
+        file["train_set_x"], file["train_set_y"] = images, labels
+        if class_names:
+            file["list_classes"] = np.array(class_names, dtype="S")
+
+
+def fit(config: Path, train_file: Path, seed: int, work: Path, name: str, more: list[str], threads: int) -> float:
+    """Trains in a process of its own, without a look at any test file.
+
+    A run that was interrupted goes on where it stopped.
+
+    Returns:
+        Seconds that the process took; of the last part, where it was interrupted.
+
+    Raises:
+        InputError: the process failed; its last line says why.
+    """
+    folder = run_folder(work, name)
+    command = [sys.executable, "-m", "signs_lightning", "fit"]
+    if (folder / "config.yaml").exists():
+        command += [f"--ckpt_path={folder}"]
+    else:
+        command += [
+            f"--config={config}",
+            f"--name={name}",
+            f"--seed_everything={seed}",
+            f"--data.train_file={train_file}",
+        ]
+        command += [f"--trainer.default_root_dir={work}", "--trainer.enable_progress_bar=false", *more]
+    work.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
+    began = time.perf_counter()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise InputError(f"{name} failed: {(done.stdout.strip().splitlines() or ['it printed nothing'])[-1]}")
+    return time.perf_counter() - began
+
+
+def run_folder(work: Path, name: str) -> Path:
+    """Where the run of that name lies."""
+    return work / "lightning_logs" / name / "version_0"
+
+
+def history(work: Path, name: str) -> list[dict[str, float]]:
+    """The rows of a run's history.csv."""
+    with (run_folder(work, name) / "history.csv").open(newline="") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def probabilities(work: Path, name: str, images: np.ndarray) -> np.ndarray:
+    """What the last checkpoint of a run says of images uint8 (n, H, W, C): float32 (n, K)."""
+    model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
+    return model.predict(images).numpy()

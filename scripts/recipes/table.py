@@ -1,0 +1,105 @@
+"""recipes.json and recipes.md: what was measured, by title, and the tables of it between two markers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from recipes.scores import Score, spread
+
+BEGIN, END = "<!-- figures: written by scripts/evaluate_recipe.py -->", "<!-- end of figures -->"
+
+
+def row(
+    name: str,
+    scores: Sequence[Score],
+    seconds: Sequence[float],
+    ensemble: Score | None = None,
+    without_copies: Sequence[Score] = (),
+) -> dict[str, Any]:
+    """A configuration's figures as plain values: right answers of each seed, in order, and the seconds of each run."""
+    return {
+        "config": name,
+        "correct": [s.correct for s in scores],
+        "count": scores[0].count,
+        "seconds": [round(s, 1) for s in seconds],
+        "ensemble": ensemble.correct if ensemble else None,
+        "without_copies": [s.correct for s in without_copies],
+        "count_without_copies": without_copies[0].count if without_copies else None,
+    }
+
+
+def command(args: Sequence[str]) -> str:
+    """The command that measured, without the folder of its runs and with files by their names alone."""
+    kept: list[str] = []
+    for before, arg in zip(["", *args], args, strict=False):
+        if arg in ("--work", "--output") or before in ("--work", "--output"):
+            continue
+        kept.append(Path(arg).name if before in ("--train_file", "--test_file") else shlex.quote(arg))
+    return " ".join(["python scripts/evaluate_recipe.py", *kept])
+
+
+def write(folder: Path, title: str, found: dict[str, Any]) -> None:
+    """Adds a title's figures to recipes.json, or replaces them, and writes the tables of recipes.md anew."""
+    record, page = folder / "recipes.json", folder / "recipes.md"
+    folder.mkdir(parents=True, exist_ok=True)
+    known = json.loads(record.read_text()) if record.exists() else {}
+    known[title] = found
+    _replace(record, json.dumps(known, indent=1) + "\n")
+    before, after = "# Recipes\n\n", "\n"
+    if page.exists() and BEGIN in page.read_text():
+        before, _, rest = page.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+    text = "\n\n".join(section(title, found) for title, found in known.items())
+    _replace(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def section(title: str, found: dict[str, Any]) -> str:
+    """A title's table, each seed's scores below it, and the command."""
+    lines = [
+        "| configuration | accuracy, mean ± standard deviation over seeds | worst | best | ensemble | a run takes |",
+        "|---|---|---|---|---|---|",
+    ]
+    details = []
+    for entry in found["rows"]:
+        scores = [Score(k, entry["count"]) for k in entry["correct"]]
+        rates = sorted(s.accuracy for s in scores)
+        whole = f"{Score(entry['ensemble'], entry['count']).accuracy:.3f}" if entry["ensemble"] is not None else "–"
+        seconds = median(entry["seconds"])
+        time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+        cells = [f"`{entry['config']}`", spread(rates), f"{rates[0]:.3f}", f"{rates[-1]:.3f}", whole, time]
+        lines.append(f"| {' | '.join(cells)} |")
+        details.append(f"- `{entry['config']}`, seed by seed with 95% intervals: {', '.join(map(str, scores))}.")
+        if entry["without_copies"]:
+            others = [k / entry["count_without_copies"] for k in entry["without_copies"]]
+            details.append(
+                f"- `{entry['config']}` without the images that nearly are in the training file: {spread(others)} on "
+                f"{entry['count_without_copies']} images."
+            )
+    for difference in found.get("differences", []):
+        first, second = difference["between"]
+        mean, low, high = (100 * value for value in difference["points"])
+        details.append(
+            f"- `{first}` against `{second}` on the same images: {mean:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
+            "bootstrap over images)."
+        )
+    what = (
+        f"{found['folds']}-fold cross-validation on {found['images']} images"
+        if found.get("folds")
+        else f"{found['images']} test images"
+    )
+    if found.get("near_copies"):
+        what += f", {found['near_copies']} of which are nearly in the training file"
+    head = f"{what}; {found['threads']} thread{'s' if found['threads'] > 1 else ''}."
+    return "\n\n".join([f"## {title}", head, "\n".join(lines), "\n".join(details), f"```\n{found['command']}\n```"])

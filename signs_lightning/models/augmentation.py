@@ -1,0 +1,182 @@
+"""Random changes of training images: torchvision's transforms on whole batches, with other parameters for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from signs_lightning.errors import InputError
+
+Range = tuple[float, float]
+
+
+class Augmentation:
+    """Applies torchvision transforms, in order, to the images of a batch.
+
+    A transform of torchvision draws its parameters once for all that it is given. Here flips, RandomAffine and ColorJitter run on the
+    whole batch with parameters of each image's own, on the device that the images are on; MixUp and CutMix take the whole batch, as
+    torchvision means them; every other transform is called image by image, which takes longer.
+
+    Args:
+        transforms: of torchvision.transforms.v2, on float images in 0..1.
+        num_classes: number of classes K, for MixUp and CutMix that were not told.
+
+    Shape:
+        images float (N, C, H, W) in 0..1 and labels int64 (N,) → images float (N, C, H, W) and the labels, which MixUp and CutMix
+        turn into probabilities float (N, K)
+    """
+
+    def __init__(self, transforms: Sequence[nn.Module], num_classes: int) -> None:
+        self.transforms = list(transforms)
+        for transform in transforms:
+            if isinstance(transform, v2.MixUp | v2.CutMix) and transform.num_classes is None:
+                transform.num_classes = num_classes
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        size = images.shape[-2:]
+        for transform in self.transforms:
+            kind = type(transform)
+            if isinstance(transform, v2.MixUp | v2.CutMix):
+                images, labels = transform(images, labels)
+            elif kind in (v2.RandomHorizontalFlip, v2.RandomVerticalFlip):
+                images = flip(images, transform.p, horizontal=kind is v2.RandomHorizontalFlip)
+            elif kind is v2.RandomAffine:
+                images = random_affine(images, transform)
+            elif kind is v2.ColorJitter:
+                images = color_jitter(images, transform)
+            else:
+                images = torch.stack([transform(image) for image in images])
+            if images.shape[-2:] != size:
+                raise InputError(
+                    f"{kind.__name__} makes {images.shape[-2]}×{images.shape[-1]} images of {size[0]}×{size[1]}. "
+                    "Give it the images' own size, or leave it out."
+                )
+        return images, labels
+
+
+def uniform(bounds: Sequence[float], count: int, device: torch.device) -> Tensor:
+    """float32 (count,), uniform between two bounds, drawn on the device."""
+    return torch.empty(count, device=device).uniform_(*bounds)
+
+
+def flip(images: Tensor, p: float, horizontal: bool) -> Tensor:
+    """Each image of (N, C, H, W) mirrored with probability p: left to right, or top to bottom."""
+    chosen = torch.rand(len(images), device=images.device) < p
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1 if horizontal else -2), images)
+
+
+# ---------------------------------------------------------------------- rotation, shift, scale, shear
+
+
+def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
+    """RandomAffine with an angle, shift, scale and shear of its own for each image; float (N, C, H, W) → the same."""
+    count, device = len(images), images.device
+    height, width = images.shape[-2:]
+    angle = uniform(transform.degrees, count, device)
+    across, down = transform.translate or (0.0, 0.0)
+    # whole pixels, as torchvision shifts
+    shift_x = uniform((-across * width, across * width), count, device).round()
+    shift_y = uniform((-down * height, down * height), count, device).round()
+    scale = uniform(transform.scale or (1.0, 1.0), count, device)
+    shear = transform.shear or (0.0, 0.0)
+    shear_x = uniform(shear[:2], count, device)
+    shear_y = uniform(shear[2:] or (0.0, 0.0), count, device)
+    center = transform.center or (width / 2, height / 2)
+    inverse = inverse_affine(
+        angle, shift_x, shift_y, scale, shear_x, shear_y, (center[0] - width / 2, center[1] - height / 2)
+    )
+    fill = transform.fill if isinstance(transform.fill, int | float | list | tuple) else 0
+    mode = str(getattr(transform.interpolation, "value", transform.interpolation))
+    mode = {"0": "nearest", "2": "bilinear"}.get(mode, mode)  # PIL's numbers
+    if mode not in ("nearest", "bilinear"):
+        raise InputError(f"RandomAffine's interpolation is {mode}, expected nearest or bilinear.")
+    return warp(images, inverse, fill, mode)
+
+
+def inverse_affine(
+    angle: Tensor, shift_x: Tensor, shift_y: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, center: Range
+) -> Tensor:
+    """Where each pixel of the result comes from.
+
+    Args:
+        angle: (N,), degrees clockwise.
+        shift_x: (N,), pixels to the right.
+        shift_y: (N,), pixels down.
+        scale: (N,), factor.
+        shear_x: (N,), degrees.
+        shear_y: (N,), degrees.
+        center: x and y of the fixed point, pixels from the image's middle.
+
+    Returns:
+        float (N, 2, 3): coordinates (x, y, 1) in the result, pixels from the middle → (x, y) in the image.
+    """
+    rotation, sx, sy = (value.deg2rad() for value in (angle, shear_x, shear_y))
+    # the result = T(shift) C R(rotation) Shear Scale C⁻¹ of the image, as in torchvision's _get_inverse_affine_matrix
+    a = (rotation - sy).cos() / sy.cos()
+    b = -(rotation - sy).cos() * sx.tan() / sy.cos() - rotation.sin()
+    c = (rotation - sy).sin() / sy.cos()
+    d = -(rotation - sy).sin() * sx.tan() / sy.cos() + rotation.cos()
+    matrix = torch.stack([d, -b, -c, a], dim=1).view(-1, 2, 2) / scale.view(-1, 1, 1)
+    fixed = torch.tensor(center, device=angle.device)
+    moved = fixed + torch.stack([shift_x, shift_y], dim=1)  # (N, 2): where the fixed point goes
+    offset = fixed.view(1, 2, 1) - matrix @ moved.unsqueeze(2)
+    return torch.cat([matrix, offset], dim=2)
+
+
+def warp(images: Tensor, inverse: Tensor, fill: float | Sequence[float], mode: str) -> Tensor:
+    """Samples images at other places.
+
+    Args:
+        images: float (N, C, H, W).
+        inverse: float (N, 2, 3), as `inverse_affine` gives it.
+        fill: value of pixels from outside the image, one for all channels or one for each.
+        mode: "bilinear" or "nearest".
+    """
+    height, width = images.shape[-2:]
+    half = inverse.new_tensor([width / 2, height / 2])
+    units = torch.cat([half, half.new_ones(1)])
+    theta = inverse * units / half.view(2, 1)  # from pixels to grid_sample's -1..1
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.dtype)
+    background = images.new_tensor(fill).view(-1, 1, 1)
+    if not background.any():
+        return F.grid_sample(images, grid, mode, "zeros", align_corners=False)
+    return F.grid_sample(images - background, grid, mode, "zeros", align_corners=False) + background
+
+
+# ---------------------------------------------------------------------- colour
+
+
+def color_jitter(images: Tensor, transform: v2.ColorJitter) -> Tensor:
+    """ColorJitter with factors of its own for each image; their order is drawn once for the batch. float (N, 3, H, W) in 0..1."""
+    count, device = len(images), images.device
+    for kind in torch.randperm(4).tolist():
+        bounds = (transform.brightness, transform.contrast, transform.saturation, transform.hue)[kind]
+        if bounds is None:
+            continue
+        factors = uniform(bounds, count, device)
+        if kind == 3:
+            hue = v2.functional.adjust_hue
+            images = torch.stack([hue(image, float(f)) for image, f in zip(images, factors, strict=True)])
+        else:
+            images = blend(images, factors, ("brightness", "contrast", "saturation")[kind])
+    return images
+
+
+def blend(images: Tensor, factors: Tensor, what: str) -> Tensor:
+    """Moves images away from black, from their mean grey, or from their grey picture: brightness, contrast, saturation.
+
+    Args:
+        images: float (N, C, H, W) in 0..1, C is 3 or 1.
+        factors: float (N,); 1 leaves an image as it is.
+        what: "brightness", "contrast" or "saturation".
+    """
+    factor = factors.to(images.dtype).view(-1, 1, 1, 1)
+    if what == "brightness":
+        return (images * factor).clamp_(0, 1)
+    grey = v2.functional.rgb_to_grayscale(images) if images.shape[1] == 3 else images
+    base = grey.mean(dim=(1, 2, 3), keepdim=True) if what == "contrast" else grey
+    return torch.lerp(base, images, factor).clamp_(0, 1)

@@ -1,0 +1,44 @@
+"""A learning rate found by trying: Lightning's finder, for models with schedules and for runs that are resumed."""
+
+from __future__ import annotations
+
+import lightning as L
+from lightning.pytorch.callbacks import LearningRateFinder
+
+from signs_lightning.errors import InputError
+
+
+class FindLearningRate(LearningRateFinder):
+    """Before a run begins, trains for some steps at rates from `min_lr` to `max_lr` and takes the one where the loss falls fastest.
+
+    Weights, optimizer and place in the data are as before when the run then begins; a run that is resumed keeps its rate. The range
+    test is that of Smith 2015, https://arxiv.org/abs/1506.01186, as Lightning does it. With a schedule the rate found is its peak.
+
+    Args:
+        min_lr: first rate.
+        max_lr: last rate, if the loss doesn't grow fourfold before.
+        num_training_steps: steps from the first to the last.
+
+    Raises:
+        InputError: when the run begins and the loss fell nowhere.
+    """
+
+    def __init__(self, min_lr: float = 1e-5, max_lr: float = 1.0, num_training_steps: int = 100) -> None:
+        super().__init__(min_lr=min_lr, max_lr=max_lr, num_training_steps=num_training_steps)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.ckpt_path is not None:
+            return
+        epochs, trainer.fit_loop.max_epochs = trainer.fit_loop.max_epochs, -1  # its steps may be more than the run's
+        try:
+            super().on_fit_start(trainer, pl_module)
+        finally:
+            trainer.fit_loop.max_epochs = epochs
+        found = None if self.optimal_lr is None else self.optimal_lr.suggestion()
+        if found is None:
+            raise InputError(
+                f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. Give others, or set --model.lr."
+            )
+        trainer.strategy.setup_optimizers(trainer)  # anew, because a schedule was made for the rate before
+        if trainer.is_global_zero:
+            print(f"Learning rate {found:.3g}: there the loss falls fastest.", flush=True)

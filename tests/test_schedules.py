@@ -1,0 +1,100 @@
+"""Schedules, against their formulas in float64, and what becomes of them when a run is resumed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from signs_lightning.errors import InputError
+from signs_lightning.models.agreement import keep_learning_rate
+from signs_lightning.models.schedules import make_schedule
+
+
+def rates(kind, steps, lr=0.4, warmup=None):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+    schedule = make_schedule(kind, optimizer, steps, warmup)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def half_cosine(start, end, share):
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def test_one_cycle():
+    """Half a cosine from a 25th of the peak to the peak after 30% of 101 steps, and half a cosine down to a 250,000th."""
+    found, top = rates("one_cycle", 101), 0.3 * 101 - 1
+    for step, rate in enumerate(found):
+        up, down = half_cosine(0.4 / 25, 0.4, step / top), half_cosine(0.4, 0.4 / 250_000, (step - top) / (100 - top))
+        expected = up if step <= top else down
+        assert rate == pytest.approx(expected, rel=1e-9)
+
+
+def test_cosine():
+    """A line from a 25th of the peak over the first 10 of 100 steps, then half a cosine to 0."""
+    found = rates("cosine", 100, warmup=0.1)
+    for step, rate in enumerate(found):
+        expected = 0.4 * (1 / 25 + 24 / 25 * step / 10) if step < 10 else half_cosine(0.4, 0, (step - 10) / 90)
+        assert rate == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(math.inf, None), (1, None), (10, 0.0), (10, 1.0)])
+def test_runs_without_an_end_and_odd_warmups_are_refused(steps, warmup):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    with pytest.raises(InputError, match=r"needs a run whose end is known|expected a share"):
+        make_schedule("one_cycle", optimizer, steps, warmup)
+
+
+@pytest.mark.parametrize("kind", ["one_cycle", "cosine"])
+def test_a_new_learning_rate_scales_what_is_left(kind):
+    """Half-way through, `--model.lr` doubled: every rate from there on is twice what it was."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.4, momentum=0.9)
+    schedule = make_schedule(kind, optimizer, 40)
+    for _ in range(20):
+        optimizer.step()
+        schedule.step()
+    checkpoint = {
+        "hyper_parameters": {"lr": 0.4},
+        "optimizer_states": [optimizer.state_dict()],
+        "lr_schedulers": [schedule.state_dict()],
+    }
+    keep_learning_rate(0.8, checkpoint)
+    other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.8, momentum=0.9)
+    resumed = make_schedule(kind, other, 40)
+    other.load_state_dict(checkpoint["optimizer_states"][0])
+    resumed.load_state_dict(checkpoint["lr_schedulers"][0])
+    for _ in range(19):
+        assert other.param_groups[0]["lr"] == pytest.approx(2 * optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-12)
+        for pair in ((optimizer, schedule), (other, resumed)):
+            pair[0].step()
+            pair[1].step()
+
+
+def test_a_scheduled_run_in_the_command_line(cli, small_signs, tmp_path):
+    """The learning rate of the curves rises and falls; a longer run is refused, and nothing is changed by that."""
+    settings = ("--data.train_file", small_signs[0], "--data.batch_size", 10)
+    done = cli("fit", *settings, "--trainer.max_epochs", 4, "--model.schedule", "one_cycle", "--model.lr", 0.01)
+    assert done.code == 0, done.err
+    folder = tmp_path / "lightning_logs/signs_functional/version_0"
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert state["signs_lightning"]["schedule_steps"] == 24
+    top = 0.3 * 24 - 1
+    expected = half_cosine(0.01, 0.01 / 250_000, (18 - top) / (23 - top))  # when the last epoch began
+    assert state["signs_lightning"]["learning_rate"] == pytest.approx(expected)
+    before = (folder / "checkpoints/last.ckpt").read_bytes()
+    done = cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 8)
+    assert done.code == 2
+    assert "The schedule of this run was made for 24 steps, the run that goes on has 48." in done.err
+    assert (folder / "checkpoints/last.ckpt").read_bytes() == before
+    done = cli(
+        "fit", *settings, "--model.schedule", "cosine", "--model.lr_scheduler", "torch.optim.lr_scheduler.ConstantLR"
+    )
+    assert done.code == 2
+    assert "schedule and lr_scheduler are both given" in done.err
