@@ -13,7 +13,7 @@ here() {
   ruff check .
   ruff format --check .
   mypy
-  python -m pytest -m "slow or not slow"
+  python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 }
 
 fresh() { # name, resolution, further options of pytest
@@ -22,7 +22,7 @@ fresh() { # name, resolution, further options of pytest
   printf '\n%s versions\n' "$1"
   uv venv -q "$scratch/venv" --python "$(command -v python)"
   uv pip install -q --python "$scratch/venv/bin/python" --resolution "$2" -e '.[test]'
-  PATH="$scratch/venv/bin:$PATH" "$scratch/venv/bin/python" -m pytest "${@:3}"
+  PATH="$scratch/venv/bin:$PATH" "$scratch/venv/bin/python" -m pytest -n 2 --dist loadfile "${@:3}"
   rm -rf "$scratch"
 }
 

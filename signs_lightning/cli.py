@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import logging
 import os
@@ -19,7 +18,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from signs_lightning.allocator import keep_freed_memory
@@ -27,6 +26,7 @@ from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
 from signs_lightning.data.module import H5DataModule, say
 from signs_lightning.errors import InputError
+from signs_lightning.failures import explained
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
 from signs_lightning.report.checkpoint import RunCheckpoint
@@ -274,37 +274,14 @@ def main(verb: str, args: list[str]) -> int:
             torch.distributed.destroy_process_group()
     except SIGTERMException:  # what is to be said was said by RunCheckpoint
         return 128 + signal.SIGTERM
-    except MisconfigurationException as error:
-        raise InputError(str(error).strip()) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(_disk_full(error)) from error
-    except RuntimeError as error:
-        if isinstance(error, getattr(torch.distributed, "DistError", ())) or "gloo/transport" in str(error):
-            raise InputError(
-                "The connection to another process of this run is lost: that one has ended, for a reason of its own. "
-                "Go on with `fit --ckpt_path` and the run folder."
-            ) from error
-        if "Error(s) in loading state_dict" in str(error):
-            raise InputError(
-                "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
-            ) from error
-        if type(error).__module__.startswith(
-            ("torch._dynamo", "torch._inductor")
-        ):  # no compiler on this machine, mostly
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise InputError(f"torch.compile cannot be used here: {reason}. Drop --model.compile.") from error
+    except InputError:
         raise
+    except Exception as error:
+        sentence = explained(error, verb)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error
     return 0
-
-
-def _disk_full(error: OSError) -> str:
-    """The sentence about a disk without room."""
-    return (
-        f"There is no room left on the disk ({error.strerror}). Files under their final names are whole: free some space, then go on "
-        "with `fit --ckpt_path` and the run folder."
-    )
 
 
 def emulates_bfloat16(trainer: Trainer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,3 +209,20 @@ def test_two_runs_in_one_folder(tmp_path: Path, small_signs) -> None:
     train(folder, small_signs, Second())
     assert Second.said
     train(folder, small_signs)  # afterwards the folder is free again
+
+
+def test_a_folder_that_is_deleted_while_it_is_trained_in(tmp_path, small_signs):
+    """Someone tidies up lightning_logs in the middle of a run: a sentence, no traceback."""
+    command = [*FIT, "--data.train_file", str(small_signs[0]), "--trainer.max_epochs", "100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    history = tmp_path / "lightning_logs/signs_functional/version_0/history.csv"
+    while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 3):
+        time.sleep(0.05)
+    for _ in range(100):  # files come back while they are deleted
+        shutil.rmtree(tmp_path / "lightning_logs", ignore_errors=True)
+        if not (tmp_path / "lightning_logs").exists():
+            break
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "is gone: the run's folder was moved or deleted while it trained. Begin a new run." in said
+    assert "Traceback" not in said

@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 from benchmarks import files, reading, training
-from benchmarks.measure import ROOT, Bench, Task
+from benchmarks.measure import ROOT, THREADS, Bench, Task
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_COUNTS = (100, 400)
@@ -46,7 +46,7 @@ def processes(bench: Bench) -> None:
 
     def task(contestant: str, threads: int, *more: str) -> Task:
         labels = {"part": "growth", "subject": "processes", "contestant": contestant}
-        return Task(labels, training.ours("resnet50", epochs, signs, *more), {"OMP_NUM_THREADS": str(threads)})
+        return Task(labels, training.ours("resnet50", epochs, signs, *more), {name: str(threads) for name in THREADS})
 
     found = [
         task("1 process of 32", bench.threads, "--data.batch_size=32"),
@@ -58,7 +58,8 @@ def processes(bench: Bench) -> None:
 
 def measure(bench: Bench, pixels: int = PIXELS) -> None:
     """Both."""
-    images(bench, pixels)
+    if "functional" in bench.models:
+        images(bench, pixels)
     if "resnet50" in bench.models:
         processes(bench)
 

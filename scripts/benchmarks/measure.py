@@ -21,6 +21,7 @@ from benchmarks.marks import VARIABLE
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 ROOT = SCRIPTS.parent
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 LIMIT_SECONDS = 1800  # a process that takes longer has failed
 BUSY = 0.1  # above this share of the cores in use by others the figures are doubtful
 Show = Callable[[dict[str, Any]], str]
@@ -133,10 +134,7 @@ class Bench:
         threads = str(self.threads)
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "KMP_", "OMP_"))}
         return keep | {
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "TF_NUM_INTRAOP_THREADS": threads,
+            **dict.fromkeys(THREADS, threads),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "CUDA_VISIBLE_DEVICES": "",
             "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{ROOT}",  # what is measured is this checkout, wherever it is installed from

@@ -1,0 +1,48 @@
+"""What ends a run from outside, in a sentence: a full disk, a folder that is gone, a lost connection, no compiler."""
+
+from __future__ import annotations
+
+import errno
+
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+GO_ON = "`fit --ckpt_path` and the run folder"
+
+
+def explained(error: Exception, verb: str) -> str | None:
+    """The sentence for an error that the user can do something about; None for any other.
+
+    Args:
+        error: what ended a run.
+        verb: fit, validate or test.
+    """
+    message = str(error).strip()
+    if isinstance(error, MisconfigurationException):
+        return message
+    if isinstance(error, OSError):
+        return _of_the_system(error, verb)
+    if not isinstance(error, RuntimeError):
+        return None
+    if isinstance(error, getattr(torch.distributed, "DistError", ())) or "gloo/transport" in message:
+        return (
+            "The connection to another process of this run is lost: that one has ended, for a reason of its own. "
+            f"Go on with {GO_ON}."
+        )
+    if "Error(s) in loading state_dict" in message:
+        return "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):  # no compiler on this machine, mostly
+        reason = message.splitlines()[0].rstrip(".")
+        return f"torch.compile cannot be used here: {reason}. Drop --model.compile."
+    return None
+
+
+def _of_the_system(error: OSError, verb: str) -> str | None:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"There is no room left on the disk ({error.strerror}). Files under their final names are whole: free some space, "
+            f"then go on with {GO_ON}."
+        )
+    if verb == "fit" and isinstance(error, FileNotFoundError):  # data files are found missing before a run begins
+        return f"{error.filename} is gone: the run's folder was moved or deleted while it trained. Begin a new run."
+    return None
