@@ -20,13 +20,14 @@ from recipes import runs, table
 from recipes.scores import ensemble, folds, paired_difference, score
 
 from signs_lightning.data.duplicates import near_copies
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, VerbParser
 
 
 def options(args: list[str]) -> argparse.Namespace:
     """The command line."""
     own, _, more = _split(args)
-    parser = argparse.ArgumentParser(description="Trains configurations on several seeds and tests each model once.")
+    parser = VerbParser("evaluate_recipe", (__doc__ or "").partition(":")[0])
+    parser.prog = "python scripts/evaluate_recipe.py"
     parser.add_argument("configs", nargs="+", type=Path, help="the recipe, and what it is compared with")
     parser.add_argument("--train_file", type=Path, required=True)
     parser.add_argument("--test_file", type=Path, help="opened once, at the end; not with --folds")
@@ -53,20 +54,26 @@ def _split(args: list[str]) -> tuple[list[str], str, list[str]]:
 
 def main(args: list[str]) -> int:
     """Trains, tests and writes; returns the exit code."""
-    chosen = options(args)
+    try:
+        chosen = options(args)
+        evaluate(chosen, table.command(args))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print((chosen.output / "recipes.md").read_text())
+    return 0
+
+
+def evaluate(chosen: argparse.Namespace, command: str) -> None:
+    """Runs everything, in a folder that goes afterwards unless it was named, and writes the table."""
     work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
     try:
         found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
     finally:
         if chosen.work is None:
             shutil.rmtree(work, ignore_errors=True)
-    settings = {"command": table.command(args), "threads": 1 if chosen.jobs > 1 else chosen.threads}
+    settings = {"command": command, "threads": 1 if chosen.jobs > 1 else chosen.threads}
     table.write(chosen.output, chosen.title, settings | found)
-    print((chosen.output / "recipes.md").read_text())
-    return 0
 
 
 def train_all(chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]) -> dict[str, float]:

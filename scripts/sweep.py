@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from recipes import runs
 
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, VerbParser
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 def options(args: list[str]) -> argparse.Namespace:
     """The command line."""
     place = args.index("--") if "--" in args else len(args)
-    parser = argparse.ArgumentParser(description="Searches settings of a configuration on a validation split.")
+    parser = VerbParser("sweep", (__doc__ or "").partition(":")[0])
+    parser.prog = "python scripts/sweep.py"
     parser.add_argument("config", type=Path)
     parser.add_argument("space", type=Path, help="YAML file of the settings to vary")
     parser.add_argument("--train_file", type=Path, required=True, help="the only data that are looked at")
@@ -97,14 +98,14 @@ def arguments(settings: dict[str, Any]) -> list[str]:
 
 def main(args: list[str]) -> int:
     """Runs trials until the study has enough of them, and prints the best; returns the exit code."""
-    chosen = options(args)
     try:
+        chosen = options(args)
         space = read_space(chosen.space)
         study = open_study(chosen)
         sweep(study, space, chosen)
     except InputError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2
     show(study)
     return 0
 

@@ -21,6 +21,8 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
+import signs_lightning.keras_io.reading
+import signs_lightning.models.lr_finder  # noqa: F401  these make models and callbacks known by their bare names
 from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder

@@ -32,9 +32,11 @@ def test_config_trains(cli, path, small_signs, small_smiles):
     assert path.read_text().startswith("# python -m signs_lightning fit --config configs/")
     train, test = small_smiles if (config.get("data") or {}).get("drawn") == "DrawnSmiles" else small_signs
     base = ["--config", CONFIGS / "signs_functional.yaml"] if path.name in OVERLAYS else []
+    model = (config.get("model") or {}).get("class_path")
+    random = ["--model.weights", "null", "--model.network_size", 32] if model == "PretrainedResNet50" else []
     done = cli(
         "fit", *base, "--config", path, "--data.train_file", train, "--data.test_file", test, "--data.batch_size", 8,
-        "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, *ON_CPU,
+        "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, *ON_CPU, *random,
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "validation accuracy" in done.out

@@ -180,7 +180,9 @@ def expanded(command: str) -> list[str]:
 
 def script(path: str) -> Callable[[list[str]], int]:
     """The `main` of a script of the repository."""
-    return runpy.run_path(str(ROOT / path), run_name=Path(path).stem)["main"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str((ROOT / path).parent))  # as for a script that is run
+        return runpy.run_path(str(ROOT / path), run_name=Path(path).stem)["main"]
 
 
 def serve(words: list[str]) -> None:
@@ -292,7 +294,7 @@ def check_installation(args: list[str]) -> None:
 def test_options_exist() -> None:
     """Every option that a page names in passing is one of `fit`, of a verb or of a script."""
     known = set()
-    for program in (*VERBS, "scripts/download_data.py", "scripts/images_to_h5.py"):
+    for program in (*VERBS, "scripts/download_data.py", "scripts/images_to_h5.py", "scripts/benchmark.py"):
         known |= options_of(program)
     allowed = {"--pid", "--nnodes", "--nodes", "--ntasks-per-node", "--node_rank", "--logdir", "--trainer.OPTION"}
     allowed |= {"--standalone", "--max-restarts"}

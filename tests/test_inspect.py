@@ -475,7 +475,7 @@ def test_data_need_no_torch(tmp_path: Path) -> None:
     """The child that looks at data starts without torch; so does the help."""
     path = hdf5(tmp_path / "a.h5", course())
     code = (
-        "import sys; from signs_lightning.inspect.kinds import examine; from signs_lightning import inspect_file;"
+        "import sys; from signs_lightning.inspect.kinds import examine; from signs_lightning.inspect import verb;"
         f"assert examine({str(path)!r}, {{}}, 5).data is not None; assert not {{'torch', 'matplotlib'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

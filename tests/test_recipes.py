@@ -171,8 +171,8 @@ def test_evaluate_says_what_is_wrong(tmp_path, small_signs):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("model: {class_path: SignsFunctional, init_args: {lr: fast}}\n")
     args = [recipe, "--train_file", small_signs[0], "--title", "x", "--output", tmp_path / "docs"]
-    assert "give either --test_file or --folds" in run("evaluate_recipe.py", *args, code=2)
-    assert "recipe-1 failed: " in run("evaluate_recipe.py", *args, "--test_file", small_signs[1], code=1)
+    assert "Give either --test_file or --folds" in run("evaluate_recipe.py", *args, code=2)
+    assert "recipe-1 failed: " in run("evaluate_recipe.py", *args, "--test_file", small_signs[1], code=2)
     assert not (tmp_path / "docs").exists()
 
 
@@ -229,6 +229,6 @@ def test_sweep_says_what_is_wrong(tmp_path, small_signs, space, message):
     (tmp_path / "space.yaml").write_text(space)
     said = run(
         "sweep.py", ROOT / "configs/signs_functional.yaml", tmp_path / "space.yaml", "--train_file", small_signs[0], "--study",
-        tmp_path / "study.journal", "--trials", 1, code=1,
+        tmp_path / "study.journal", "--trials", 1, code=2,
     )  # fmt: skip
     assert message in said

@@ -44,6 +44,8 @@ def write(folder: Path) -> None:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
+    if any(len(row) != len(head) for row in rows):
+        raise ValueError(f"a row does not fit the head {head}")
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
     return "\n".join(lines)
 
@@ -177,6 +179,7 @@ def _reading(record: dict[str, Any]) -> str:
                 f"{size}, {most:,} images, {cache}",
                 *(NAMES[name] for name in shown),
                 "ours to the better by the sample",
+                "ours to the limit",
             ]
             text.append(_table(head, body))
         if cache == "cold" and not all(row.get("dropped_from_cache") for row in found):

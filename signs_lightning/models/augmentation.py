@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class Augmentation:
     """
 
     def __init__(self, transforms: Sequence[nn.Module], num_classes: int) -> None:
-        self.transforms = list(transforms)
+        self.transforms: list[Any] = list(transforms)
         for transform in transforms:
             if isinstance(transform, v2.MixUp | v2.CutMix) and transform.num_classes is None:
                 transform.num_classes = num_classes

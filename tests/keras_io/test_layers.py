@@ -273,7 +273,7 @@ def test_dropout_trains_as_in_keras(folder, layer):
 
     model = keras.Sequential(
         [
-            keras.Input((64, 64, 64)),
+            keras.Input((8, 8, 64)),
             layer(0.3, name="drop"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(1, activation="sigmoid"),
@@ -283,11 +283,11 @@ def test_dropout_trains_as_in_keras(folder, layer):
     import torch
 
     torch.manual_seed(0)
-    images = np.full((2, 64, 64, 64), 2.0, np.float32)
+    images = np.full((64, 8, 8, 64), 2.0, np.float32)
     drop = from_keras(folder / "drop.keras").network.get_submodule("drop").train()
     ours = drop(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     theirs = np.asarray(model.layers[0](images, training=True))
-    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.25)  # a SpatialDropout2D drops whole channels: few samples
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.25)  # a SpatialDropout2D drops whole channels, 4,096 here
     assert ours.std() == pytest.approx(theirs.std(), rel=0.15)
 
 

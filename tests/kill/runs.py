@@ -83,11 +83,9 @@ RECIPE = [
     "one_cycle",
     "--model.label_smoothing",
     "0.05",
-    "--model.augmentation+=torchvision.transforms.v2.RandomAffine",
-    "--model.augmentation.degrees=10",
-    "--model.augmentation.interpolation=bilinear",
-    "--model.augmentation+=torchvision.transforms.v2.MixUp",
-    "--model.augmentation.alpha=0.2",
+    "--model.augmentation",
+    "[{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: 10, interpolation: bilinear}}, "
+    "{class_path: torchvision.transforms.v2.MixUp, init_args: {alpha: 0.2}}]",
 ]
 MODELS = {  # name: its kinds of run, each a model class and options
     "functional": [
