@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 uv pip compile -q --all-extras pyproject.toml --output-file "$found"
-uvx pip-audit --requirement "$found" --disable-pip --no-deps
+uvx pip-audit --requirement "$found" --disable-pip --no-deps --strict # what could not be audited is a failure, too
