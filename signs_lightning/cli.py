@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import numbers
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import ArgumentError
+from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
@@ -49,6 +51,16 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
 )
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{value} is no number")
+
+
+# The type of many an argument of torchvision's transforms, which the parser can read but not write.
+register_type(numbers.Number, lambda value: value, _number, type_check=lambda value, kind: isinstance(value, kind))
 
 
 class KeepConfig(SaveConfigCallback):

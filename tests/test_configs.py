@@ -40,3 +40,20 @@ def test_config_trains(cli, path, small_signs, small_smiles):
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "validation accuracy" in done.out
+
+
+def test_a_recipe_is_remembered(cli, small_signs, tmp_path):
+    """What config.yaml and the checkpoint keep of the transforms is what the recipe says: a run is tested, and begun again, from it."""
+    recipe = CONFIGS / "recipes" / "signs_functional_best.yaml"
+    done = cli("fit", "--config", recipe, "--data.train_file", small_signs[0], "--trainer.max_epochs", 2)
+    assert done.code == 0, done.err
+    folder = tmp_path / "lightning_logs/signs_functional_best/version_0"
+    expected = yaml.safe_load(recipe.read_text())["model"]["init_args"]["augmentation"]
+    kept = yaml.safe_load((folder / "config.yaml").read_text())["model"]["init_args"]["augmentation"]
+    for ours, theirs in zip(kept, expected, strict=True):
+        assert theirs["init_args"].items() <= ours["init_args"].items()
+    (folder / "checkpoints/last.ckpt").rename(tmp_path / "kept.ckpt")
+    done = cli("test", "--ckpt_path", tmp_path / "kept.ckpt", "--data.test_file", small_signs[1])
+    assert done.code == 0, done.err
+    done = cli("fit", "--ckpt_path", folder)  # without a checkpoint it begins anew from config.yaml
+    assert done.code == 0, done.err
