@@ -167,6 +167,42 @@ def test_evaluate_by_folds(tmp_path, small_smiles):
     assert page.endswith("\nafter\n")
 
 
+def test_pages_say_what_was_measured():
+    """The tables of README and docs are those of the record, untouched."""
+    from recipes import table
+
+    known = json.loads((ROOT / "docs/recipes.json").read_text())
+    sections = "\n\n".join(table.section(title, found) for title, found in known.items())
+    for page, text in ((ROOT / "docs/recipes.md", sections), (ROOT / "README.md", table.summary(known))):
+        assert f"{table.BEGIN}\n\n{text}\n\n{table.END}" in page.read_text()
+
+
+def test_the_summary_is_plain_counting(tmp_path):
+    """README's line of a title, worked out by hand; a README without markers stays as it is."""
+    from recipes import table
+
+    found = {"images": 4, "threads": 2, "command": "x"}
+    found["rows"] = [
+        {
+            "config": "a",
+            "correct": [1, 3],
+            "count": 4,
+            "seconds": [200.0, 160.0],
+            "ensemble": None,
+            "without_copies": [],
+        }
+    ]
+    (tmp_path / "README.md").write_text("as it is")
+    table.write(tmp_path / "docs", "Title", found)
+    assert (tmp_path / "README.md").read_text() == "as it is"
+    (tmp_path / "README.md").write_text(f"before\n{table.BEGIN}\n{table.END}\nafter")
+    table.write(tmp_path / "docs", "Title", found)
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    # mean 0.5; standard deviation of 0.25 and 0.75 is 0.25 * sqrt(2) = 0.354; median 180 s
+    assert "| Title: 4 test images | `a` | 0.500 ± 0.354 | 0.250, 0.750 | 2 | 3.0 min |" in lines
+    assert (lines[0], lines[-1]) == ("before", "after")
+
+
 def test_evaluate_says_what_is_wrong(tmp_path, small_signs):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("model: {class_path: SignsFunctional, init_args: {lr: fast}}\n")

@@ -1,4 +1,4 @@
-"""recipes.json and recipes.md: what was measured, by title, and the tables of it between two markers."""
+"""recipes.json: what was measured, by title; the tables of it in recipes.md, and one of it all in the README, between two markers."""
 
 from __future__ import annotations
 
@@ -45,24 +45,62 @@ def command(args: Sequence[str]) -> str:
 
 
 def write(folder: Path, title: str, found: dict[str, Any]) -> None:
-    """Adds a title's figures to recipes.json, or replaces them, and writes the tables of recipes.md anew."""
-    record, page = folder / "recipes.json", folder / "recipes.md"
+    """Adds a title's figures to recipes.json, or replaces them, and writes the tables of them anew.
+
+    recipes.md is made if it is not there; README.md beside the folder is written only if it has the markers.
+    """
+    record, page, readme = folder / "recipes.json", folder / "recipes.md", folder.parent / "README.md"
     folder.mkdir(parents=True, exist_ok=True)
     known = json.loads(record.read_text()) if record.exists() else {}
     known[title] = found
     _replace(record, json.dumps(known, indent=1) + "\n")
-    before, after = "# Recipes\n\n", "\n"
-    if page.exists() and BEGIN in page.read_text():
-        before, _, rest = page.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
     text = "\n\n".join(section(title, found) for title, found in known.items())
-    _replace(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    if not _between_markers(page, text):
+        _replace(page, f"# Recipes\n\n{BEGIN}\n\n{text}\n\n{END}\n")
+    _between_markers(readme, summary(known))
+
+
+def _between_markers(page: Path, text: str) -> bool:
+    """Whether the page is there and has the markers; the text is then between them."""
+    if not page.exists() or BEGIN not in (whole := page.read_text()):
+        return False
+    before, _, rest = whole.partition(BEGIN)
+    _replace(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+    return True
 
 
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def summary(known: dict[str, Any]) -> str:
+    """One table of all titles, a line for each configuration."""
+    lines = [
+        "| what | configuration | accuracy, mean ± standard deviation | worst and best seed | seeds | a run takes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for title, found in known.items():
+        what = f"{title}: {_images(found)}"
+        for entry in found["rows"]:
+            rates = [correct / entry["count"] for correct in entry["correct"]]
+            cells = [what, f"`{entry['config']}`", spread(rates), f"{min(rates):.3f}, {max(rates):.3f}"]
+            cells += [str(len(rates)), _time(entry["seconds"])]
+            lines.append(f"| {' | '.join(cells)} |")
+            what = ""
+    return "\n".join(lines)
+
+
+def _images(found: dict[str, Any]) -> str:
+    if found.get("folds"):
+        return f"{found['folds']}-fold cross-validation on {found['images']} images"
+    return f"{found['images']} test images"
+
+
+def _time(seconds: Sequence[float]) -> str:
+    middle = median(seconds)
+    return f"{middle:.0f} s" if middle < 120 else f"{middle / 60:.1f} min"
 
 
 def section(title: str, found: dict[str, Any]) -> str:
@@ -76,9 +114,8 @@ def section(title: str, found: dict[str, Any]) -> str:
         scores = [Score(k, entry["count"]) for k in entry["correct"]]
         rates = sorted(s.accuracy for s in scores)
         whole = f"{Score(entry['ensemble'], entry['count']).accuracy:.3f}" if entry["ensemble"] is not None else "–"
-        seconds = median(entry["seconds"])
-        time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-        cells = [f"`{entry['config']}`", spread(rates), f"{rates[0]:.3f}", f"{rates[-1]:.3f}", whole, time]
+        cells = [f"`{entry['config']}`", spread(rates), f"{rates[0]:.3f}", f"{rates[-1]:.3f}", whole]
+        cells.append(_time(entry["seconds"]))
         lines.append(f"| {' | '.join(cells)} |")
         details.append(f"- `{entry['config']}`, seed by seed with 95% intervals: {', '.join(map(str, scores))}.")
         if entry["without_copies"]:
@@ -94,11 +131,7 @@ def section(title: str, found: dict[str, Any]) -> str:
             f"- `{first}` against `{second}` on the same images: {mean:+.1f} points (95% interval {low:+.1f} to {high:+.1f}, "
             "bootstrap over images)."
         )
-    what = (
-        f"{found['folds']}-fold cross-validation on {found['images']} images"
-        if found.get("folds")
-        else f"{found['images']} test images"
-    )
+    what = _images(found)
     if found.get("near_copies"):
         what += f", {found['near_copies']} of which are nearly in the training file"
     head = f"{what}; {found['threads']} thread{'s' if found['threads'] > 1 else ''}."
