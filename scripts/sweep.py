@@ -8,7 +8,7 @@ SPACE is a YAML file with one line a setting, named as on the command line of `f
 
 Every trial is `fit` in a process of its own, for each seed; its value is the last epoch's monitored figure, the mean over the seeds. The
 study is a file: the same command goes on with it, also several at a time, and trials that were killed are tried again. Everything
-after `--` goes to `fit`. Needs `pip install 'signs-lightning[sweep]'`.
+after `--` goes to `fit`. Needs `pip install '.[sweep]'`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def open_study(chosen: argparse.Namespace) -> Study:
     try:
         import optuna
     except ImportError as error:
-        raise InputError("Optuna is not installed. Run `pip install 'signs-lightning[sweep]'`.") from error
+        raise InputError("Optuna is not installed. Run `pip install '.[sweep]'`.") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     chosen.study.parent.mkdir(parents=True, exist_ok=True)
     backend = optuna.storages.journal.JournalFileBackend(str(chosen.study))

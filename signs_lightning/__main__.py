@@ -20,6 +20,8 @@ VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
     "demo": ("demo.verb", "a web page that classifies pictures"),
 }
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+
 
 def usage() -> str:
     """The help text: what verbs there are."""
@@ -49,6 +51,9 @@ def main(args: list[str] | None = None) -> int:
     except InputError as error:
         print(f"{error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the terminal's own ^C stays on a line of its own
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

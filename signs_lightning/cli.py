@@ -288,6 +288,10 @@ def main(verb: str, args: list[str]) -> int:
             torch.distributed.destroy_process_group()
     except SIGTERMException:  # what is to be said was said by RunCheckpoint
         return 128 + signal.SIGTERM
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's exit after Ctrl-C, with a code of its own
+            return 128 + signal.SIGINT
+        raise
     except InputError:
         raise
     except Exception as error:

@@ -177,8 +177,8 @@ def test_pages_say_what_was_measured():
         assert f"{table.BEGIN}\n\n{text}\n\n{table.END}" in page.read_text()
 
 
-def test_the_summary_is_plain_counting(tmp_path):
-    """README's line of a title, worked out by hand; a README without markers stays as it is."""
+def test_the_summary_is_plain_counting(tmp_path, monkeypatch):
+    """README's line of a title, worked out by hand; a README beside any other folder stays as it is."""
     from recipes import table
 
     found = {"images": 4, "threads": 2, "command": "x"}
@@ -192,10 +192,11 @@ def test_the_summary_is_plain_counting(tmp_path):
             "without_copies": [],
         }
     ]
-    (tmp_path / "README.md").write_text("as it is")
+    markers = f"before\n{table.BEGIN}\n{table.END}\nafter"
+    (tmp_path / "README.md").write_text(markers)
     table.write(tmp_path / "docs", "Title", found)
-    assert (tmp_path / "README.md").read_text() == "as it is"
-    (tmp_path / "README.md").write_text(f"before\n{table.BEGIN}\n{table.END}\nafter")
+    assert (tmp_path / "README.md").read_text() == markers
+    monkeypatch.setattr(table, "ROOT", tmp_path)
     table.write(tmp_path / "docs", "Title", found)
     lines = (tmp_path / "README.md").read_text().splitlines()
     # mean 0.5; standard deviation of 0.25 and 0.75 is 0.25 * sqrt(2) = 0.354; median 180 s

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from recipes.runs import ROOT
 from recipes.scores import Score, spread
 
 BEGIN, END = "<!-- figures: written by scripts/evaluate_recipe.py -->", "<!-- end of figures -->"
@@ -47,9 +48,9 @@ def command(args: Sequence[str]) -> str:
 def write(folder: Path, title: str, found: dict[str, Any]) -> None:
     """Adds a title's figures to recipes.json, or replaces them, and writes the tables of them anew.
 
-    recipes.md is made if it is not there; README.md beside the folder is written only if it has the markers.
+    recipes.md is made if it is not there. The project's README has its table written, too, when the folder is the project's docs.
     """
-    record, page, readme = folder / "recipes.json", folder / "recipes.md", folder.parent / "README.md"
+    record, page = folder / "recipes.json", folder / "recipes.md"
     folder.mkdir(parents=True, exist_ok=True)
     known = json.loads(record.read_text()) if record.exists() else {}
     known[title] = found
@@ -57,7 +58,8 @@ def write(folder: Path, title: str, found: dict[str, Any]) -> None:
     text = "\n\n".join(section(title, found) for title, found in known.items())
     if not _between_markers(page, text):
         _replace(page, f"# Recipes\n\n{BEGIN}\n\n{text}\n\n{END}\n")
-    _between_markers(readme, summary(known))
+    if folder.resolve() == ROOT / "docs":
+        _between_markers(ROOT / "README.md", summary(known))
 
 
 def _between_markers(page: Path, text: str) -> bool:
@@ -133,6 +135,7 @@ def section(title: str, found: dict[str, Any]) -> str:
         )
     what = _images(found)
     if found.get("near_copies"):
-        what += f", {found['near_copies']} of which are nearly in the training file"
+        count = found["near_copies"]
+        what += f", {count} of which {'is' if count == 1 else 'are'} nearly in the training file"
     head = f"{what}; {found['threads']} thread{'s' if found['threads'] > 1 else ''}."
     return "\n\n".join([f"## {title}", head, "\n".join(lines), "\n".join(details), f"```\n{found['command']}\n```"])
