@@ -27,7 +27,7 @@ class FindLearningRate(LearningRateFinder):
         super().__init__(min_lr=min_lr, max_lr=max_lr, num_training_steps=num_training_steps)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.ckpt_path is not None:
+        if trainer.ckpt_path is not None or getattr(trainer, "fast_dev_run", False):
             return
         epochs, trainer.fit_loop.max_epochs = trainer.fit_loop.max_epochs, -1  # its steps may be more than the run's
         try:
