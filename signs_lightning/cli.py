@@ -88,9 +88,8 @@ class KeepConfig(SaveConfigCallback):
         os.replace(part, folder / "config.yaml")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if (
-            self.resumes and self.folder is not None and trainer.is_global_zero
-        ):  # whatever refuses to go on has had its say
+        # Of a resumed run only now, when whatever refuses to go on has had its say.
+        if self.resumes and self.folder is not None and trainer.is_global_zero:
             self._write(self.folder)
             self.resumes = False
 

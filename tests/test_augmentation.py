@@ -150,7 +150,7 @@ def test_mixed_labels_become_shares(transform):
 
 
 def test_a_transform_that_changes_the_size_is_refused():
-    with pytest.raises(InputError, match="RandomCrop makes 8×8 images of 24×32"):
+    with pytest.raises(InputError, match="RandomCrop makes 8×8×3 images of 24×32×3"):
         Augmentation([v2.RandomCrop(8)], 2)(pictures(2), torch.zeros(2).long())
 
 

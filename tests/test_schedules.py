@@ -44,7 +44,7 @@ def test_cosine():
         assert rate == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (20, 0.05), (100, 0.01), (2, None)])
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (20, 0.05), (100, 0.01), (3, None)])
 def test_a_warmup_of_one_step(steps, warmup):
     """OneCycleLR itself divides by zero there; the peak still is reached at the beginning, and the end is the lowest rate."""
     found = rates("one_cycle", steps, warmup=warmup)

@@ -120,9 +120,8 @@ def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
     factor = 1.0
     for state in checkpoint.get("optimizer_states", []):
         for group in state["param_groups"]:
-            old = group.get(
-                "max_lr", group.get("initial_lr", group["lr"])
-            )  # the peak of a cycle, or where a schedule began
+            # the peak of a cycle, or where a schedule began
+            old = group.get("max_lr", group.get("initial_lr", group["lr"]))
             factor = lr / old
             group["lr"] = lr if group["lr"] == old else group["lr"] * factor  # a schedule keeps its place
             for key in {"initial_lr", "max_lr", "min_lr"} & group.keys():

@@ -113,6 +113,7 @@ class ImageClassifier(L.LightningModule):
         self.evaluation: Evaluation | None = None
         self.validated_images = 0  # that the last figures of validation are of
         self.learning_rate = float("nan")
+        self._schedule_steps: float | None = None
         self._begun_with: dict[str, Any] = {}  # the training of the run that is resumed
         self._augment: Callable[[Tensor, Tensor], Batch] | None = None
         self._validation: dict[str, float] = {}
@@ -211,9 +212,8 @@ class ImageClassifier(L.LightningModule):
             network = self.network
             self.adopt(data.num_classes, data.image_shape, data.class_names)
             if self.network is not network:
-                for (
-                    callback
-                ) in self.trainer.callbacks:  # they were set up before, and have copied the network that is gone
+                # Callbacks are set up before their module: these have copied the network that is gone.
+                for callback in self.trainer.callbacks:
                     if isinstance(callback, WeightAveraging):
                         callback.setup(self.trainer, self, stage)
         if self.augmentation and stage == "fit":
@@ -277,9 +277,8 @@ class ImageClassifier(L.LightningModule):
         self.eval()
         try:
             batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-            tensors = (
-                b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches
-            )  # a copy: b may be read-only
+            # a copy of arrays, which may be read-only
+            tensors = (b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches)
             return torch.cat(
                 [
                     self.probabilities(self.averaged_logits(self.preprocess(part.to(self.device)))).cpu()
@@ -351,9 +350,8 @@ class ImageClassifier(L.LightningModule):
 
     # ------------------------------------------------------------------ ends of epochs
 
-    def on_fit_start(
-        self,
-    ) -> None:  # before the states of optimizer and schedule are loaded, which only their own kind can take
+    def on_fit_start(self) -> None:
+        # Now, before the states of optimizer and schedule are loaded, which only their own kind can take.
         if self._begun_with and self.trainer.ckpt_path is not None:
             refuse_other_training(self._begun_with, self._training())
 
@@ -361,14 +359,15 @@ class ImageClassifier(L.LightningModule):
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        if seed := os.environ.get(
-            "PL_GLOBAL_SEED"
-        ):  # A step's random numbers depend on seed, epoch, step and process alone,
-            place = 0  # so that a run that is resumed draws the same ones as one that was never interrupted.
+        # A step's random numbers depend on seed, epoch, step and process alone, so that a run that is resumed draws the same ones as
+        # one that was never interrupted.
+        if seed := os.environ.get("PL_GLOBAL_SEED"):
+            place = 0
             for number in (int(seed), self.current_epoch, batch_idx, self.global_rank):
                 place = place * 1_000_003 + number
-            torch.default_generator.manual_seed(place % 2**63)  # a hundredth of the time of torch.manual_seed,
-            if self.device.type == "cuda":  # which asks every kind of device
+            # a hundredth of the time of torch.manual_seed, which asks every kind of device
+            torch.default_generator.manual_seed(place % 2**63)
+            if self.device.type == "cuda":
                 torch.cuda.manual_seed(place % 2**63)
 
     def on_train_epoch_end(self) -> None:
@@ -381,9 +380,8 @@ class ImageClassifier(L.LightningModule):
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
         watched = self._validation.get("val_loss", values["loss"])
         self._validation = {}
-        for (
-            scheduler
-        ) in self._plateau_schedulers():  # before the checkpoint of this epoch, which Lightning would step them after
+        # Before the checkpoint of this epoch, which Lightning would step them after.
+        for scheduler in self._plateau_schedulers():
             scheduler.step(watched)
 
     def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
@@ -432,7 +430,7 @@ class ImageClassifier(L.LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = self.hparams["lr"]
         if self.hparams.get("schedule") is not None:
-            steps = self.trainer.estimated_stepping_batches
+            steps = self._schedule_steps = self.trainer.estimated_stepping_batches
             # Counting them has made the DataLoader. One made again after a checkpoint is loaded goes on where that stopped.
             self.trainer.fit_loop._combined_loader = None
             scheduler = make_schedule(self.hparams["schedule"], optimizer, steps, self.hparams["warmup"])
@@ -443,13 +441,15 @@ class ImageClassifier(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}
 
     def _training(self) -> dict[str, Any]:
-        """What a run that goes on must have in common with the one before."""
-        scheduled = self.hparams.get("schedule") is not None
+        """What a run that goes on must have in common with the one before; nothing of a model that was not trained here."""
+        if self._trainer is None or not self.trainer.optimizers:
+            return {}
+        schedule = self.hparams.get("schedule")
         return {
             "optimizer": type(self.trainer.optimizers[0]).__name__,
-            "schedule": self.hparams.get("schedule"),
-            "warmup": self.hparams.get("warmup") if scheduled else None,
-            "schedule_steps": self.trainer.estimated_stepping_batches if scheduled else None,
+            "schedule": schedule,
+            "warmup": None if schedule is None else self.hparams.get("warmup"),
+            "schedule_steps": self._schedule_steps,
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
