@@ -74,7 +74,7 @@ def evaluate(chosen: argparse.Namespace, command: str) -> None:
         found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
         table.write(chosen.output, chosen.title, {"command": command, "threads": threads} | found)
     except BaseException:
-        if chosen.work is None and any(work.glob("*.seconds")):
+        if chosen.work is None and any(work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt")):
             print(f"What is trained lies in {work}: go on with `--work {work}`.", file=sys.stderr)
         elif chosen.work is None:
             shutil.rmtree(work, ignore_errors=True)

@@ -182,6 +182,7 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
     work = Path(tempfile.mkdtemp(prefix="sweep-"))
     threads = max(1, (os.cpu_count() or 1) // chosen.jobs)
     failed: list[InputError] = []  # since the last trial that was finished
+    given_up: list[InputError] = []
     lock = threading.Lock()
     enough = (TrialState.COMPLETE,)
 
@@ -217,8 +218,9 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             return objective(trial)
         except InputError as error:
             failed.append(error)
-            if len(failed) == AT_MOST_FAILED or not study.get_trials(deepcopy=False, states=enough):
-                study.stop()  # settings that cannot be used: the same would happen again
+            if len(failed) >= AT_MOST_FAILED or not study.get_trials(deepcopy=False, states=enough):
+                given_up.append(error)  # settings that cannot be used: the same would happen again
+                study.stop()
             else:  # a loss that was lost, say: other settings may do better
                 print(f"trial {trial.number} failed: {error}", flush=True)
             raise
@@ -233,8 +235,8 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             )
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if failed and len(study.get_trials(states=enough)) < chosen.trials:
-        raise failed[-1]
+    if given_up and len(study.get_trials(states=enough)) < chosen.trials:
+        raise given_up[-1]
 
 
 def show(study: Study) -> None:

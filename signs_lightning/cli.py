@@ -17,7 +17,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import register_type
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.trainer import Trainer
@@ -68,18 +68,32 @@ class KeepConfig(SaveConfigCallback):
     """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        self.config = self.config.clone()
-        self.resumes = bool(self.config.get("ckpt_path"))
-        if self.resumes:
-            self.config.ckpt_path = None  # the file and the checkpoints begin runs of their own
         directory = trainer.log_dir  # asked by every process, because the first one tells the others
         self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
+        self.resumes = self.folder is not None and self._is_own(self.config.get("ckpt_path"))
+        if self.resumes:
+            self.config = self._as_begun(self.config.clone())
         if self.folder is not None and trainer.is_global_zero:
-            if not self.resumes or not (self.folder / "config.yaml").exists():
+            if not self.resumes:
                 self._write(self.folder)
             keep_for_restarts(self.folder)
         # once, because the parser takes seconds over it
         self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
+
+    def _is_own(self, path: str | None) -> bool:
+        """Whether a checkpoint is of this very run, and not one that it began from."""
+        return bool(path) and self.folder is not None and self.folder.resolve() in Path(str(path)).resolve().parents
+
+    def _as_begun(self, config: Any) -> Any:
+        """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
+        whole = self.folder / "config.yaml" if self.folder is not None else Path()
+        before = yaml.safe_load(whole.read_text(encoding="utf-8")) if whole.is_file() else {}
+        first = before.get("ckpt_path")
+        config.ckpt_path = None if self._is_own(first) else first
+        keras_file = ((before.get("model") or {}).get("init_args") or {}).get("path")
+        if keras_file and "path" in config.model.init_args:
+            config.model.init_args.path = keras_file
+        return config
 
     def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,11 +101,10 @@ class KeepConfig(SaveConfigCallback):
         self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
         os.replace(part, folder / "config.yaml")
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         # Of a resumed run only now, when whatever refuses to go on has had its say.
         if self.resumes and self.folder is not None and trainer.is_global_zero:
             self._write(self.folder)
-            self.resumes = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.plain_config
@@ -214,6 +227,12 @@ class CLI(LightningCLI):
             own.append(EpochProgress())
         if self.verb == "fit":
             trainer["logger"] = self._loggers(trainer)
+            given = trainer.get("callbacks") or []
+            own_kinds = any(
+                isinstance(callback, Checkpoint) for callback in (given if isinstance(given, list) else [given])
+            )
+            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not own_kinds:
+                trainer["enable_checkpointing"] = False  # Lightning's own would write into the working directory
             if trainer.get("enable_model_summary") is not False:
                 own.append(Summary())
             if trainer["logger"]:

@@ -104,11 +104,24 @@ def test_config_of_a_resumed_run_runs_again_from_the_start(cli, run):
     assert (again / "checkpoints/last.ckpt").is_file()
 
 
+def test_config_names_the_checkpoint_that_a_run_began_from(cli, run):
+    """Weights from elsewhere are part of the run: they are named before and after it is resumed."""
+    Path("model.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
+    assert cli("fit", "--ckpt_path", "model.ckpt", "--trainer.max_epochs", 3, "--name", "tuned").code == 0
+    folder = Path("lightning_logs/tuned/version_0")
+    for epochs in (4, 5):
+        assert yaml.safe_load((folder / "config.yaml").read_text())["ckpt_path"] == "model.ckpt"
+        assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", epochs).code == 0
+    again = cli("fit", "--config", folder / "config.yaml")
+    assert again.code == 0, again.err
+    assert (folder.parent / "version_1/history.csv").read_text() == (folder / "history.csv").read_text()
+
+
 def test_without_logger_nothing_is_written(cli, small_signs):
     """No run folder, and the user's own config.yaml in the working directory stays as it is."""
     own = f"data: {{train_file: {small_signs[0]}}}\ntrainer: {{max_epochs: 1, logger: false}}\n"
     Path("config.yaml").write_text(own)
-    done = cli("fit", "--config", "config.yaml", "--trainer.enable_checkpointing", "false")
+    done = cli("fit", "--config", "config.yaml")
     assert done.code == 0, done.err
     assert Path("config.yaml").read_text() == own
     assert [path.name for path in Path().iterdir()] == ["config.yaml"]
@@ -128,6 +141,10 @@ def test_a_logger_of_one_s_own_comes_beside_the_run_folder(cli, small_signs):
 def test_figures_of_part_of_the_validation_data_say_so(cli, small_signs):
     """One batch of five images: k of 5, not of all twelve."""
     done = fit(cli, small_signs, "--trainer.limit_val_batches", 1, "--data.batch_size", 5)
+    assert "/5 = " in done.out
+    done = cli(
+        "fit", "--ckpt_path", "lightning_logs/signs_functional/version_0"
+    )  # which is over: nothing is validated again
     assert "/5 = " in done.out
     done = cli("validate", "--ckpt_path", "lightning_logs/signs_functional/version_0")
     assert "/5 = " in done.out

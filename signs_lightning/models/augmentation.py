@@ -76,6 +76,8 @@ def one_by_one(transform: Any, images: Tensor) -> Tensor:
     """
     try:
         return torch.stack([transform(image) for image in images])
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(

@@ -458,6 +458,7 @@ class ImageClassifier(L.LightningModule):
             "history": [dict(row) for row in self.history],
             "learning_rate": self.learning_rate,
             "training": self._training(),
+            "validated_images": self.validated_images,
             # of an epoch that is not over yet, (world_size,): the running means of each process go on where they stopped
             "totals": {name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS},
         }
@@ -466,7 +467,8 @@ class ImageClassifier(L.LightningModule):
         remembered = checkpoint.get("signs_lightning", {})
         self.history = [dict(row) for row in remembered.get("history", [])]
         self.learning_rate = remembered.get("learning_rate", self.learning_rate)
-        self._begun_with = remembered.get("training", {})
+        self._begun_with = remembered.get("training") or {}
+        self.validated_images = int(remembered.get("validated_images", 0))
         for name, value in remembered.get("totals", {}).items():
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0
