@@ -1,8 +1,9 @@
 """Trains configurations on several seeds, tests each model once, and writes the table: python scripts/evaluate_recipe.py CONFIG …
 
-The test file is opened after the last training run is over. With --folds there is no test file: each image of the training file is
-predicted by a model that has not seen it. What was measured goes into recipes.json and recipes.md of --output, under --title; what
-was there under other titles stays. Everything after `--` goes to `fit`, of every configuration.
+The test file is opened after the last training run is over, and nothing that is trained is thrown away before the table is written.
+With --folds there is no test file: each image of the training file is predicted by a model that has not seen it. What was measured
+goes into recipes.json and recipes.md of --output, under --title; what was there under other titles stays. Everything after `--` goes
+to `fit`, of every configuration.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from signs_lightning.errors import InputError, VerbParser
 
 def options(args: list[str]) -> argparse.Namespace:
     """The command line."""
-    own, _, more = _split(args)
+    own, more = runs.split_arguments(args)
     parser = VerbParser("evaluate_recipe", (__doc__ or "").partition(":")[0])
     parser.prog = "python scripts/evaluate_recipe.py"
     parser.add_argument("configs", nargs="+", type=Path, help="the recipe, and what it is compared with")
@@ -41,15 +42,15 @@ def options(args: list[str]) -> argparse.Namespace:
     found = parser.parse_args(own)
     if bool(found.folds) == bool(found.test_file):
         parser.error("give either --test_file or --folds")
+    for name in (found.train_file, found.test_file):
+        if name is not None and not name.is_file():
+            raise InputError(f"{name} is no file. Check the path.")
+    if len({config.stem for config in found.configs}) < len(found.configs):
+        raise InputError("Two configurations have the same name, and so would their runs. Rename one of them.")
     if found.folds == 1 or found.folds < 0 or found.seeds < 1 or found.jobs < 1:
         parser.error("--folds must be at least 2, --seeds and --jobs at least 1")
     found.more = more
     return found
-
-
-def _split(args: list[str]) -> tuple[list[str], str, list[str]]:
-    place = args.index("--") if "--" in args else len(args)
-    return args[:place], "--", args[place + 1 :]
 
 
 def main(args: list[str]) -> int:
@@ -57,7 +58,7 @@ def main(args: list[str]) -> int:
     try:
         chosen = options(args)
         evaluate(chosen, table.command(args))
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print((chosen.output / "recipes.md").read_text())
@@ -65,15 +66,21 @@ def main(args: list[str]) -> int:
 
 
 def evaluate(chosen: argparse.Namespace, command: str) -> None:
-    """Runs everything, in a folder that goes afterwards unless it was named, and writes the table."""
+    """Runs everything, in a folder that goes after the table is written unless it was named."""
     work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
+    threads = chosen.threads if chosen.jobs == 1 else 1
     try:
+        runs.keep_settings(work, chosen.configs, chosen.train_file, chosen.folds, threads, chosen.more)
         found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
-    finally:
-        if chosen.work is None:
+        table.write(chosen.output, chosen.title, {"command": command, "threads": threads} | found)
+    except BaseException:
+        if chosen.work is None and any(work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt")):
+            print(f"What is trained lies in {work}: go on with `--work {work}`.", file=sys.stderr)
+        elif chosen.work is None:
             shutil.rmtree(work, ignore_errors=True)
-    settings = {"command": command, "threads": 1 if chosen.jobs > 1 else chosen.threads}
-    table.write(chosen.output, chosen.title, settings | found)
+        raise
+    if chosen.work is None:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def train_all(chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]) -> dict[str, float]:

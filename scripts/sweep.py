@@ -20,6 +20,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 
+AT_MOST_FAILED = 5  # trials one after the other, before the search is given up
+JUST_BEGUN = timedelta(minutes=1)  # a trial says which process it is a moment after it began
+
+
 def options(args: list[str]) -> argparse.Namespace:
     """The command line."""
-    place = args.index("--") if "--" in args else len(args)
+    own, more = runs.split_arguments(args)
     parser = VerbParser("sweep", (__doc__ or "").partition(":")[0])
     parser.prog = "python scripts/sweep.py"
     parser.add_argument("config", type=Path)
@@ -50,8 +55,8 @@ def options(args: list[str]) -> argparse.Namespace:
     parser.add_argument("--val_fraction", type=float, default=0.2, help="share to validate on (default 0.2)")
     parser.add_argument("--monitor", default="val_accuracy", help="column of history.csv (default val_accuracy)")
     parser.add_argument("--mode", choices=("max", "min"), default="max", help="what is better (default max)")
-    found = parser.parse_args(args[:place])
-    found.more = args[place + 1 :]
+    found = parser.parse_args(own)
+    found.more = more
     return found
 
 
@@ -76,7 +81,22 @@ def read_space(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{path}: {name} is {values}, expected a list of choices or {{low: …, high: …}} with `log: true` or `step: …`."
             )
+        for key in values.keys() - {"log"}:
+            values[key] = _number(values[key])  # YAML takes 1e-3 for text
+        numbers = all(isinstance(values[key], int | float) for key in values.keys() - {"log"})
+        log = bool(values.get("log"))
+        if not numbers or values["low"] >= values["high"] or (log and (values["low"] <= 0 or "step" in values)):
+            raise InputError(
+                f"{path}: {name} is {values}, expected numbers with low < high; with `log: true` low > 0 and no step."
+            )
     return space
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def suggest(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
@@ -130,9 +150,15 @@ def open_study(chosen: argparse.Namespace) -> Study:
     if study.direction.name.lower() != direction:
         raise InputError(f"{chosen.study} was begun with another --mode. Keep it, or name a new file with --study.")
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if not _alive(trial.user_attrs.get("process")):
+        process = trial.user_attrs.get("process")
+        begun = trial.datetime_start or datetime.now()
+        if _alive(process) or (process is None and datetime.now() - begun < JUST_BEGUN):
+            continue
+        try:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+        except ValueError:  # another sweep that began at the same time has put it back
+            continue
+        study.enqueue_trial(trial.params)
     return study
 
 
@@ -155,12 +181,20 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
 
     work = Path(tempfile.mkdtemp(prefix="sweep-"))
     threads = max(1, (os.cpu_count() or 1) // chosen.jobs)
-    failure: list[InputError] = []
+    failed: list[InputError] = []  # since the last trial that was finished
+    given_up: list[InputError] = []
     lock = threading.Lock()
+    enough = (TrialState.COMPLETE,)
 
     def objective(trial: Trial) -> float:
         trial.set_user_attr("process", os.getpid())
-        settings = suggest(trial, space)
+        try:
+            settings = suggest(trial, space)
+        except ValueError as error:  # Optuna's, when a list of choices is not what it was
+            reason = str(error).rstrip(".")
+            raise InputError(
+                f"{chosen.study} was begun with another space: {reason}. Name a new file with --study."
+            ) from error
         more = [*chosen.more, *arguments(settings), f"--data.val_fraction={chosen.val_fraction}"]
         more.append("--trainer.enable_checkpointing=false")
         values = []
@@ -171,6 +205,7 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             if chosen.monitor not in last:
                 raise InputError(f"There is no figure {chosen.monitor}; there are {', '.join(last)}.")
             values.append(last[chosen.monitor])
+        failed.clear()
         with lock:
             print(
                 f"trial {trial.number}: {chosen.monitor} {mean(values):.4f} with {' '.join(arguments(settings))}",
@@ -181,12 +216,15 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
     def guarded(trial: Trial) -> float:
         try:
             return objective(trial)
-        except InputError as error:  # settings that cannot be used stop the sweep: the same would happen again
-            failure.append(error)
-            study.stop()
+        except InputError as error:
+            failed.append(error)
+            if len(failed) >= AT_MOST_FAILED or not study.get_trials(deepcopy=False, states=enough):
+                given_up.append(error)  # settings that cannot be used: the same would happen again
+                study.stop()
+            else:  # a loss that was lost, say: other settings may do better
+                print(f"trial {trial.number} failed: {error}", flush=True)
             raise
 
-    enough = (TrialState.COMPLETE,)
     try:
         if len(study.get_trials(states=enough)) < chosen.trials:
             study.optimize(
@@ -197,8 +235,8 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             )
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if failure:
-        raise failure[0]
+    if given_up and len(study.get_trials(states=enough)) < chosen.trials:
+        raise given_up[-1]
 
 
 def show(study: Study) -> None:

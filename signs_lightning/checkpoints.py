@@ -127,12 +127,25 @@ def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) ->
         and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
         and is_plain(callbacks.get("RunFiles"))
         and isinstance(ours.get("model", ""), str)
+        and isinstance(ours.get("validated_images", 0), int)
         and _is_history(ours.get("history") or [])
+        and _is_training(ours.get("training") or {})
     )
     if not right:
         raise InputError(
             f"{path} holds other things than a fit writes: it was damaged or edited. Do not trust this file."
         )
+
+
+def _is_training(value: Any) -> bool:
+    """Whether it is what `ImageClassifier` keeps of a run's optimizer and schedule, or nothing."""
+    if not isinstance(value, dict) or value.keys() not in (
+        set(),
+        {"optimizer", "schedule", "warmup", "schedule_steps"},
+    ):
+        return False
+    steps = value.get("schedule_steps")
+    return (steps is None) == (value.get("schedule") is None) and isinstance(steps, int | float | None)
 
 
 def is_plain(value: Any) -> bool:

@@ -17,8 +17,9 @@ import torch
 import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import register_type
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
@@ -68,14 +69,42 @@ class KeepConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         directory = trainer.log_dir  # asked by every process, because the first one tells the others
-        if stage == "fit" and directory is not None and trainer.is_global_zero:
-            whole = Path(directory) / "config.yaml"
-            part = whole.with_suffix(".writing")
-            self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
-            os.replace(part, whole)
-            keep_for_restarts(whole.parent)
+        self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
+        self.resumes = self.folder is not None and self._is_own(self.config.get("ckpt_path"))
+        if self.resumes:
+            self.config = self._as_begun(self.config.clone())
+        if self.folder is not None and trainer.is_global_zero:
+            if not self.resumes:
+                self._write(self.folder)
+            keep_for_restarts(self.folder)
         # once, because the parser takes seconds over it
         self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
+
+    def _is_own(self, path: str | None) -> bool:
+        """Whether a checkpoint is of this very run, and not one that it began from."""
+        return bool(path) and self.folder is not None and self.folder.resolve() in Path(str(path)).resolve().parents
+
+    def _as_begun(self, config: Any) -> Any:
+        """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
+        whole = self.folder / "config.yaml" if self.folder is not None else Path()
+        before = yaml.safe_load(whole.read_text(encoding="utf-8")) if whole.is_file() else {}
+        first = before.get("ckpt_path")
+        config.ckpt_path = None if self._is_own(first) else first
+        keras_file = ((before.get("model") or {}).get("init_args") or {}).get("path")
+        if keras_file and "path" in config.model.init_args:
+            config.model.init_args.path = keras_file
+        return config
+
+    def _write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / "config.writing"
+        self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
+        os.replace(part, folder / "config.yaml")
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        # Of a resumed run only now, when whatever refuses to go on has had its say.
+        if self.resumes and self.folder is not None and trainer.is_global_zero:
+            self._write(self.folder)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         checkpoint["config"] = self.plain_config
@@ -190,15 +219,20 @@ class CLI(LightningCLI):
         self.datamodule.setup(self.verb)
         self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
         if self.verb == "fit":
-            self.model.prepare()
+            self.model.prepare(resumed=self.checkpoint_path is not None)
         config = self.config_init[self.verb]
         trainer = dict(config.trainer)
         own: list[Callback] = []
         if trainer.get("enable_progress_bar") is not False:
             own.append(EpochProgress())
         if self.verb == "fit":
-            if trainer.get("logger") in (None, True):
-                trainer["logger"] = self._run_logger(trainer)
+            trainer["logger"] = self._loggers(trainer)
+            given = trainer.get("callbacks") or []
+            own_kinds = any(
+                isinstance(callback, Checkpoint) for callback in (given if isinstance(given, list) else [given])
+            )
+            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not own_kinds:
+                trainer["enable_checkpointing"] = False  # Lightning's own would write into the working directory
             if trainer.get("enable_model_summary") is not False:
                 own.append(Summary())
             if trainer["logger"]:
@@ -221,6 +255,16 @@ class CLI(LightningCLI):
                 f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See fit --help."
             ) from error
 
+    def _loggers(self, trainer: dict[str, Any]) -> list[Logger]:
+        """The run's own logger, or those that were given; among these one with a folder comes first, because that is the run's."""
+        given = trainer.get("logger")
+        if given is False:
+            return []
+        loggers: list[Logger] = [] if given in (None, True) else list(given) if isinstance(given, list) else [given]
+        with_folder = [logger for logger in loggers if isinstance(logger, TensorBoardLogger | CSVLogger)]
+        others = [logger for logger in loggers if logger not in with_folder]
+        return [*(with_folder or [self._run_logger(trainer)]), *others]
+
     def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:
         """A new run folder, or that which the run goes on in: its checkpoint's, unless another root is named."""
         if self.folder is not None:
@@ -238,7 +282,7 @@ class CLI(LightningCLI):
     # ------------------------------------------------------------------ results
 
     def after_fit(self) -> None:
-        history, folder = self.model.history, self.trainer.log_dir
+        history, folder = self.model.history, self.trainer.log_dir if self.trainer.loggers else None
         if not self.trainer.is_global_zero or not history:
             return
         checkpoint = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
@@ -247,7 +291,7 @@ class CLI(LightningCLI):
             row = next(r for r in history if r["epoch"] == checkpoint.best_epoch)
             which = f"best epoch, {int(row['epoch']) + 1} of {len(history)}"
         if "val_accuracy" in row:
-            count = len(self.datamodule.val_dataloader().dataset)
+            count = self._validated_images()
             result = describe_accuracy(round(float(row["val_accuracy"]) * count), count)
             _line(f"validation accuracy {result}, loss {row['val_loss']:.4f} ({which})")
         else:
@@ -255,8 +299,8 @@ class CLI(LightningCLI):
         if folder is None:
             return
         if checkpoint is not None:
-            name = "best.ckpt" if checkpoint.keep_best and checkpoint.best_epoch is not None else "last.ckpt"
-            _line(f"checkpoint   {Path(folder) / 'checkpoints' / name}")
+            best, last = (Path(folder) / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+            _line(f"checkpoint   {best if checkpoint.keep_best and best.is_file() else last}")
         _line(f"curves       {Path(folder) / 'curves.png'}")
         _line(f"TensorBoard  tensorboard --logdir {folder}")
 
@@ -264,9 +308,13 @@ class CLI(LightningCLI):
         if self.trainer.is_global_zero and self.model.evaluation is not None:
             print_evaluation(self.model.evaluation)
 
+    def _validated_images(self) -> int:
+        """How many images the figures of validation are of: all, unless the Trainer was told otherwise."""
+        return self.model.validated_images or len(self.datamodule.val_dataloader().dataset)
+
     def after_validate(self) -> None:
         if self.trainer.is_global_zero:
-            count = len(self.datamodule.val_dataloader().dataset)
+            count = self._validated_images()
             figures = self.trainer.callback_metrics
             result = describe_accuracy(round(float(figures["val_accuracy"]) * count), count)
             _line(f"validation accuracy {result}, loss {float(figures['val_loss']):.4f}")

@@ -29,6 +29,13 @@ def explained(error: Exception, verb: str) -> str | None:
             "The connection to another process of this run is lost: that one has ended, for a reason of its own. "
             f"Go on with {GO_ON}."
         )
+    if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in message:
+        return "The memory is not enough for a step of this size. Lower --data.batch_size, or take a smaller image or model."
+    if message.startswith("Early stopping conditioned on metric"):
+        return (
+            f"{message.partition(' Pass in')[0].rstrip('. ')}. Give EarlyStopping another `monitor`, or data to validate on, such as "
+            "--data.val_fraction 0.2."
+        )
     if "Error(s) in loading state_dict" in message:
         return "The checkpoint's weights do not fit this model. Leave --model out to use the checkpoint's own."
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):  # no compiler on this machine, mostly

@@ -150,8 +150,28 @@ def test_mixed_labels_become_shares(transform):
 
 
 def test_a_transform_that_changes_the_size_is_refused():
-    with pytest.raises(InputError, match="RandomCrop makes 8×8 images of 24×32"):
+    with pytest.raises(InputError, match="RandomCrop makes 8×8×3 images of 24×32×3"):
         Augmentation([v2.RandomCrop(8)], 2)(pictures(2), torch.zeros(2).long())
+
+
+def test_a_transform_that_changes_the_channels_is_refused():
+    with pytest.raises(InputError, match="Grayscale makes 24×32×1 images of 24×32×3"):
+        Augmentation([v2.Grayscale()], 2)(pictures(2), torch.zeros(2).long())
+
+
+def test_a_transform_that_cannot_take_the_images_is_named():
+    with pytest.raises(InputError, match="The augmentation RandomCrop cannot be used: "):
+        Augmentation([v2.RandomCrop(80)], 2)(pictures(2), torch.zeros(2).long())
+
+
+def test_a_choice_of_mixes_takes_whole_batches():
+    """torchvision's own idiom; images are mixed either way, and so are labels."""
+    torch.manual_seed(2)
+    images, mixed = Augmentation([v2.RandomChoice([v2.MixUp(alpha=1.0), v2.CutMix(alpha=1.0)])], 6)(
+        pictures(12), torch.arange(12) % 6
+    )
+    assert images.shape == (12, 3, 24, 32)
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(12))
 
 
 # ---------------------------------------------------------------------- in training
@@ -188,12 +208,16 @@ def test_label_smoothing_is_keras():
     theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)(
         F.one_hot(labels, 6).numpy(), logits.numpy()
     )
-    assert SignsFunctional().compute_loss(logits, labels, 0.1).item() == pytest.approx(float(theirs), abs=1e-5)
+    assert SignsFunctional(label_smoothing=0.1).compute_loss(logits, labels, training=True).item() == pytest.approx(
+        float(theirs), abs=1e-5
+    )
     logit, label = torch.randn(10, 1, generator=generator), torch.arange(10) % 2
     theirs = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1)(
         label[:, None].numpy().astype("float32"), logit.numpy()
     )
-    assert HappySequential().compute_loss(logit, label, 0.1).item() == pytest.approx(float(theirs), abs=1e-5)
+    assert HappySequential(label_smoothing=0.1).compute_loss(logit, label, training=True).item() == pytest.approx(
+        float(theirs), abs=1e-5
+    )
 
 
 def test_loss_of_mixed_labels():
@@ -204,7 +228,7 @@ def test_loss_of_mixed_labels():
     assert SignsFunctional().compute_loss(logits, share).item() == pytest.approx(float(0.3 * one + 0.7 * two), rel=1e-5)
     weighted = SignsFunctional(class_weights=[1, 2, 1, 1, 1, 1])
     expected = (0.3 * one + 0.7 * two) * (0.3 * 2 + 0.7 * 1)
-    assert weighted.compute_loss(logits, share).item() == pytest.approx(float(expected), rel=1e-5)
+    assert weighted.compute_loss(logits, share, training=True).item() == pytest.approx(float(expected), rel=1e-5)
     logit, pair = torch.tensor([[0.8]]), torch.tensor([[0.25, 0.75]])
     expected = -0.75 * np.log(1 / (1 + np.exp(-0.8))) - 0.25 * np.log(1 - 1 / (1 + np.exp(-0.8)))
     assert HappySequential().compute_loss(logit, pair).item() == pytest.approx(expected, rel=1e-5)

@@ -89,3 +89,15 @@ def test_test_takes_the_average_and_does_not_complain(cli, small_signs, tmp_path
     assert done.code == 0, done.err
     assert expected in done.out
     assert "WeightAveraging" not in done.out + done.err
+
+
+def test_averages_of_a_network_that_the_data_shaped(small_smiles, tmp_path):
+    """Two classes instead of six: the average is of the network that was made for them."""
+    model = SignsFunctional()
+    trainer = L.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[EMAWeightAveraging(decay=0.0)],
+    )  # fmt: skip
+    trainer.fit(model, H5DataModule(str(small_smiles[0]), batch_size=10))
+    assert model.num_classes == 2
+    assert all(p.shape[0] != 6 for p in model.parameters() if p.dim() == 2)

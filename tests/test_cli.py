@@ -95,6 +95,107 @@ def test_config_runs_again_as_it_is(cli, run):
     assert (run.parent / "version_1/history.csv").read_text() == (run / "history.csv").read_text()
 
 
+def test_config_of_a_resumed_run_runs_again_from_the_start(cli, run):
+    """It names no checkpoint: the same four epochs once more, in a folder of their own."""
+    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 4).code == 0
+    assert cli("fit", "--config", run / "config.yaml").code == 0
+    again = run.parent / "version_1"
+    assert (again / "history.csv").read_text() == (run / "history.csv").read_text()
+    assert (again / "checkpoints/last.ckpt").is_file()
+
+
+def test_config_names_the_checkpoint_that_a_run_began_from(cli, run):
+    """Weights from elsewhere are part of the run: they are named before and after it is resumed."""
+    Path("model.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
+    assert cli("fit", "--ckpt_path", "model.ckpt", "--trainer.max_epochs", 3, "--name", "tuned").code == 0
+    folder = Path("lightning_logs/tuned/version_0")
+    for epochs in (4, 5):
+        assert yaml.safe_load((folder / "config.yaml").read_text())["ckpt_path"] == "model.ckpt"
+        assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", epochs).code == 0
+    again = cli("fit", "--config", folder / "config.yaml")
+    assert again.code == 0, again.err
+    assert (folder.parent / "version_1/history.csv").read_text() == (folder / "history.csv").read_text()
+
+
+def test_without_logger_nothing_is_written(cli, small_signs):
+    """No run folder, and the user's own config.yaml in the working directory stays as it is."""
+    own = f"data: {{train_file: {small_signs[0]}}}\ntrainer: {{max_epochs: 1, logger: false}}\n"
+    Path("config.yaml").write_text(own)
+    done = cli("fit", "--config", "config.yaml")
+    assert done.code == 0, done.err
+    assert Path("config.yaml").read_text() == own
+    assert [path.name for path in Path().iterdir()] == ["config.yaml"]
+    assert "curves" not in done.out
+
+
+def test_a_logger_of_one_s_own_comes_beside_the_run_folder(cli, small_signs):
+    """One with a folder replaces the run's; one without, such as those of web services, gets the run's own beside it."""
+    fit(cli, small_signs, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "own")
+    assert Path("own/lightning_logs/version_0/history.csv").is_file()
+    assert not Path("lightning_logs").exists()
+    fit(cli, small_signs, "--trainer.logger", "loggers.Elsewhere")
+    assert Path("lightning_logs/signs_functional/version_0/history.csv").is_file()
+    assert not Path("history.csv").exists()
+
+
+def test_figures_of_part_of_the_validation_data_say_so(cli, small_signs):
+    """One batch of three, five images: k of 5, not of all twelve."""
+    done = fit(cli, small_signs, "--trainer.limit_val_batches", 0.5, "--data.batch_size", 5)
+    assert "/5 = " in done.out
+    done = cli(
+        "fit", "--ckpt_path", "lightning_logs/signs_functional/version_0"
+    )  # which is over: nothing is validated again
+    assert "/5 = " in done.out
+    done = cli("validate", "--ckpt_path", "lightning_logs/signs_functional/version_0")
+    assert "/5 = " in done.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--checkpoint.monitor", "val_acc"), "There is no figure val_acc to choose best.ckpt by; there are epoch, loss, accuracy, "),
+        (("--checkpoint.mode", "minimum"), "minimum"),
+        (("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_acc"), "Give EarlyStopping another `monitor`"),
+        (("--model.augmentation", "[{class_path: torchvision.transforms.v2.RandomCrop, init_args: {size: 80}}]"), "RandomCrop"),
+    ],
+)  # fmt: skip
+def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flags, message):
+    done = cli(
+        "fit", "--data.train_file", small_signs[0], "--data.val_fraction", 0.2, "--trainer.max_epochs", 1, *flags
+    )
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ((), ("--model.schedule", "cosine"), "begun with schedule none and cannot go on with schedule cosine"),
+        (("--model.schedule", "one_cycle"), ("--model.schedule", "cosine"), "begun with schedule one_cycle"),
+        (
+            ("--model.schedule", "cosine"),
+            ("--model.warmup", 0.2),
+            "begun with warmup none and cannot go on with warmup 0.2",
+        ),
+        (
+            (),
+            ("--model.optimizer", "torch.optim.SGD"),
+            "begun with optimizer KerasAdam and cannot go on with optimizer SGD",
+        ),
+    ],
+)
+def test_a_run_cannot_go_on_with_another_schedule_or_optimizer(cli, small_signs, first, then, message):
+    """Their states do not fit: a sentence, and neither config.yaml nor the checkpoint changes."""
+    fit(cli, small_signs, *first)
+    run = Path("lightning_logs/signs_functional/version_0")
+    before = {name: (run / name).read_bytes() for name in ("config.yaml", "history.csv", "checkpoints/last.ckpt")}
+    done = cli("fit", "--ckpt_path", run, *then)
+    assert done.code == 2
+    assert message in done.err
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
 def test_flags_beat_what_the_checkpoint_remembers(cli, run):
     """A learning rate given with --ckpt_path is the optimizer's at the first resumed step, and config.yaml's."""
     done = cli("fit", "--ckpt_path", run, "--model.lr", 0.0123, "--trainer.max_epochs", 3)

@@ -33,3 +33,17 @@ def test_the_rate_is_found_and_the_run_is_otherwise_untouched(cli, small_signs, 
     done = cli("fit", "--ckpt_path", folder)
     assert done.code == 0, done.err
     assert "falls fastest" not in done.out
+
+
+def test_a_fast_run_finds_nothing_and_says_nothing(cli, small_signs):
+    """Lightning leaves its finder out of `fast_dev_run`."""
+    done = cli(
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--trainer.callbacks+=FindLearningRate",
+        "--trainer.fast_dev_run",
+        "true",
+    )
+    assert done.code == 0, done.err
+    assert "falls fastest" not in done.out

@@ -534,7 +534,9 @@ def test_the_loss_of_many_classes_is_keras_s(weights):
     """Live Keras's train_on_batch with class_weight, on logits that an identity layer hands through."""
     rng = np.random.default_rng(0)
     logits, labels = 3 * rng.standard_normal((20, 6)).astype(np.float32), rng.integers(0, 6, 20)
-    actual = SignsFunctional(class_weights=weights).compute_loss(torch.tensor(logits), torch.tensor(labels))
+    actual = SignsFunctional(class_weights=weights).compute_loss(
+        torch.tensor(logits), torch.tensor(labels), training=True
+    )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     assert actual.item() == pytest.approx(keras_loss(logits, labels, loss, weights), rel=1e-5)
 
@@ -543,9 +545,27 @@ def test_the_loss_of_many_classes_is_keras_s(weights):
 def test_the_loss_of_two_classes_is_keras_s(weights):
     rng = np.random.default_rng(1)
     logits, labels = 3 * rng.standard_normal((20, 1)).astype(np.float32), rng.integers(0, 2, 20)
-    actual = HappySequential(class_weights=weights).compute_loss(torch.tensor(logits), torch.tensor(labels))
+    actual = HappySequential(class_weights=weights).compute_loss(
+        torch.tensor(logits), torch.tensor(labels), training=True
+    )
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     assert actual.item() == pytest.approx(keras_loss(logits, labels[:, None], loss, weights), rel=1e-5)
+
+
+def test_class_weights_are_for_training_as_in_keras():
+    """Live Keras's validation loss while it trains with class_weight, at a learning rate of 0."""
+    rng = np.random.default_rng(2)
+    logits, labels = 3 * rng.standard_normal((20, 6)).astype(np.float32), rng.integers(0, 6, 20)
+    model = keras.Sequential([keras.Input((6,)), kl.Dense(6, kernel_initializer="identity", use_bias=False)])
+    model.compile(keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    weights = [1.0, 0.5, 3.0, 0.1, 2.0, 7.0]
+    theirs = model.fit(
+        logits, labels, class_weight=dict(enumerate(weights)), validation_data=(logits, labels), verbose=0
+    )
+    ours = SignsFunctional(class_weights=weights, label_smoothing=0.0).compute_loss(
+        torch.tensor(logits), torch.tensor(labels)
+    )
+    assert ours.item() == pytest.approx(theirs.history["val_loss"][0], rel=1e-5)
 
 
 def keras_loss(logits, labels, loss, weights):

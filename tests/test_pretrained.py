@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import urllib.error
 
+import lightning as L
 import pytest
 import torch
 from torchvision.models import ResNet50_Weights, resnet50
 
-from signs_lightning import PretrainedResNet50
+from signs_lightning import H5DataModule, PretrainedResNet50
 from signs_lightning.errors import InputError
 
 
@@ -53,6 +54,8 @@ def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
     assert torch.equal(found["network.resnet.layer4.2.conv3.weight"], state["layer4.2.conv3.weight"])
     assert found["network.resnet.fc.weight"].shape == (6, 2048)
     (hub / "resnet50-11ad3fa6.pth").unlink()
+    folder = next((tmp_path / "lightning_logs").rglob("version_0"))
+    assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 2).code == 0  # nor does a run that goes on
     done = cli(
         "test",
         "--ckpt_path",
@@ -61,6 +64,27 @@ def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
         small_signs[1],
     )
     assert done.code == 0, done.err  # a checkpoint needs no download
+
+
+def test_a_second_fit_goes_on_with_what_the_first_one_learned(hub, small_signs):
+    """The weights' file is of zeros; after a first fit the model holds others, and a second fit at a rate of 0 keeps them."""
+    zeros = {key: torch.zeros_like(value) for key, value in resnet50(num_classes=1000).state_dict().items()}
+    torch.save(zeros, hub / "resnet50-11ad3fa6.pth")
+    model = PretrainedResNet50(network_size=32, lr=0.0)
+    data = H5DataModule(str(small_signs[0]), batch_size=4)
+    options = {
+        "max_epochs": 1,
+        "limit_train_batches": 1,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+    }
+    L.Trainer(**options, enable_progress_bar=False, enable_model_summary=False).fit(model, data)
+    kernel = model.network.resnet.conv1.weight
+    assert not kernel.any()
+    torch.nn.init.ones_(kernel)  # as if it had learned
+    L.Trainer(**options, enable_progress_bar=False, enable_model_summary=False).fit(model, data)
+    assert (model.network.resnet.conv1.weight == 1).all()
 
 
 def test_no_network_is_a_sentence(cli, hub, small_signs, tmp_path):

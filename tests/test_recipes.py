@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +215,69 @@ def test_evaluate_says_what_is_wrong(tmp_path, small_signs):
     assert not (tmp_path / "docs").exists()
 
 
+def test_evaluate_keeps_runs_of_other_settings_apart(tmp_path, small_signs):
+    """In a named folder of runs: other data, configurations or arguments are refused before anything is trained."""
+    from recipes import runs
+
+    from signs_lightning.errors import InputError
+
+    recipe, other = tmp_path / "recipe.yaml", tmp_path / "other.yaml"
+    recipe.write_text("model: SignsFunctional\n")
+    other.write_text("model: SignsResNet50\n")
+    settings = {
+        "work": tmp_path / "work",
+        "configs": [recipe],
+        "train_file": small_signs[0],
+        "folds": 5,
+        "threads": 1,
+        "more": [],
+    }
+    runs.keep_settings(**settings)
+    runs.keep_settings(**settings)
+    runs.keep_settings(**settings | {"configs": [other]})  # another one beside it
+    runs.keep_settings(**settings)
+    for name, value in (("folds", 10), ("train_file", small_signs[1]), ("more", ["--model.lr=1"]), ("threads", 2)):
+        with pytest.raises(InputError, match=f"has runs of other settings \\({name}\\)"):
+            runs.keep_settings(**settings | {name: value})
+    recipe.write_text("model: HappySequential\n")
+    with pytest.raises(InputError, match="has runs of other settings \\(configs\\)"):
+        runs.keep_settings(**settings)
+
+
+def test_evaluate_looks_at_its_arguments_first(tmp_path, small_signs):
+    recipe, same = tmp_path / "recipe.yaml", tmp_path / "folder/recipe.yaml"
+    same.parent.mkdir()
+    for path in (recipe, same):
+        path.write_text("model: SignsFunctional\n")
+    args = ["--train_file", small_signs[0], "--title", "x", "--output", tmp_path / "docs", "--work", tmp_path / "work"]
+    said = run("evaluate_recipe.py", recipe, *args, "--test_file", tmp_path / "tset.h5", code=2)
+    assert f"{tmp_path / 'tset.h5'} is no file" in said
+    said = run("evaluate_recipe.py", recipe, same, *args, "--test_file", small_signs[1], code=2)
+    assert "Two configurations have the same name" in said
+    assert not (tmp_path / "work").exists()
+
+
+def test_what_is_trained_outlives_a_page_that_cannot_be_written(tmp_path, small_signs):
+    """--output is a file: the runs' folder is named, and stays."""
+    recipe, page = tmp_path / "recipe.yaml", tmp_path / "docs"
+    recipe.write_text("model: SignsFunctional\n")
+    page.write_text("a file")
+    said = run(
+        "evaluate_recipe.py", recipe, "--train_file", small_signs[0], "--test_file", small_signs[1], "--seeds", 1, "--title", "x",
+        "--output", page, "--", "--trainer.max_epochs=1", code=2,
+    )  # fmt: skip
+    work = Path(re.search(r"go on with `--work (.*)`", said)[1])
+    assert (work / "lightning_logs/recipe-1/version_0/checkpoints/last.ckpt").is_file()
+    shutil.rmtree(work)
+
+
+def test_class_names_in_any_script(tmp_path):
+    from recipes import runs
+
+    runs.write(tmp_path / "file.h5", np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ["café", "犬"])
+    assert runs.read(tmp_path / "file.h5")[2] == ["café", "犬"]
+
+
 # ---------------------------------------------------------------------- sweep.py
 
 
@@ -222,7 +287,7 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
     optuna = pytest.importorskip("optuna")
     space = tmp_path / "space.yaml"
     space.write_text(
-        "model.lr: {low: 0.001, high: 0.1, log: true}\nmodel.label_smoothing: [0.0, 0.1]\ndata.batch_size: {low: 8, high: 16}\n"
+        "model.lr: {low: 1e-3, high: 0.1, log: true}\nmodel.label_smoothing: [0.0, 0.1]\ndata.batch_size: {low: 8, high: 16}\n"
     )
     args = [
         ROOT / "configs/signs_functional.yaml", space, "--train_file", small_signs[0], "--study", tmp_path / "study.journal",
@@ -250,6 +315,9 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
             assert 0 <= trial.value <= 1
             assert 0.001 <= trial.params["model.lr"] <= 0.1
             assert 8 <= trial.params["data.batch_size"] <= 16
+    space.write_text("model.label_smoothing: [0.0, 0.2]\n")
+    said = run("sweep.py", *args, "--trials", first + 2, code=2)
+    assert "was begun with another space" in said
 
 
 @pytest.mark.parametrize(
@@ -259,6 +327,9 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
         ("model.lr: 3", "expected a list of choices or"),
         ("model.lr: [", "cannot be read as YAML"),
         ("model.speed: [1, 2]", "trial-0-1 failed: "),
+        ("model.lr: {low: 0.1, high: 0.01}", "expected numbers with low < high"),
+        ("model.lr: {low: 0, high: 1, log: true}", "low > 0 and no step"),
+        ("model.lr: {low: little, high: 1}", "expected numbers"),
     ],
 )
 def test_sweep_says_what_is_wrong(tmp_path, small_signs, space, message):

@@ -44,6 +44,23 @@ def test_cosine():
         assert rate == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (20, 0.05), (100, 0.01), (3, None)])
+def test_a_warmup_of_one_step(steps, warmup):
+    """OneCycleLR itself divides by zero there; the peak still is reached at the beginning, and the end is the lowest rate."""
+    found = rates("one_cycle", steps, warmup=warmup)
+    assert max(found[:2]) > 0.2
+    assert min(found) == found[-1] < 1e-4
+
+
+def test_one_cycle_of_an_optimizer_without_momentum():
+    optimizer = torch.optim.Adagrad([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = make_schedule("one_cycle", optimizer, 10)
+    for _ in range(9):
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 250_000)
+
+
 @pytest.mark.parametrize(("steps", "warmup"), [(math.inf, None), (1, None), (10, 0.0), (10, 1.0)])
 def test_runs_without_an_end_and_odd_warmups_are_refused(steps, warmup):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
@@ -84,7 +101,7 @@ def test_a_scheduled_run_in_the_command_line(cli, small_signs, tmp_path):
     assert done.code == 0, done.err
     folder = tmp_path / "lightning_logs/signs_functional/version_0"
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    assert state["signs_lightning"]["schedule_steps"] == 24
+    assert state["signs_lightning"]["training"]["schedule_steps"] == 24
     top = 0.3 * 24 - 1
     expected = half_cosine(0.01, 0.01 / 250_000, (18 - top) / (23 - top))  # when the last epoch began
     assert state["signs_lightning"]["learning_rate"] == pytest.approx(expected)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -29,11 +32,51 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
 
 
 def write(path: Path, images: np.ndarray, labels: np.ndarray, class_names: list[str] | None) -> None:
-    """Images and labels as a training file of the course's layout."""
-    with h5py.File(path, "w") as file:
+    """Images and labels as a training file of the course's layout, which is whole or not there."""
+    part = path.with_suffix(".writing")
+    with h5py.File(part, "w") as file:
         file["train_set_x"], file["train_set_y"] = images, labels
         if class_names:
-            file["list_classes"] = np.array(class_names, dtype="S")
+            file["list_classes"] = np.array([name.encode() for name in class_names])
+    os.replace(part, path)
+
+
+def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
+    """A script's own arguments, and those after `--`, which are for `fit`."""
+    place = args.index("--") if "--" in args else len(args)
+    return args[:place], args[place + 1 :]
+
+
+def keep_settings(
+    work: Path, configs: Sequence[Path], train_file: Path, folds: int, threads: int, more: Sequence[str]
+) -> None:
+    """Writes down what the runs of a folder are made with, and refuses to add others to them.
+
+    Raises:
+        InputError: a configuration cannot be read, or the folder has runs of other settings.
+    """
+    try:
+        texts = {config.stem: _digest(config) for config in configs}
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    now = {"train_file": _digest(train_file), "folds": folds, "threads": threads, "more": list(more), "configs": texts}
+    record = work / "settings.json"
+    if record.exists():
+        before = json.loads(record.read_text())
+        now["configs"] = before["configs"] | texts
+        before["configs"] |= {name: texts[name] for name in texts.keys() - before["configs"].keys()}
+        different = [name for name, value in now.items() if before[name] != value]
+        if different:
+            raise InputError(
+                f"{work} has runs of other settings ({', '.join(different)}). Name another folder with --work."
+            )
+    work.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(now, indent=1))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fit(config: Path, train_file: Path, seed: int, work: Path, name: str, more: list[str], threads: int) -> float:

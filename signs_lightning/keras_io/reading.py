@@ -141,9 +141,9 @@ class FromKeras(ImageClassifier):
             arguments = {key: value for key, value in (config["model"].get("init_args") or {}).items() if key != "path"}
             checkpoint["config"] = config | {"model": config["model"] | {"init_args": arguments}}
 
-    def compute_loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
         """As ImageClassifier's, plus the L1 and L2 penalties of the file's regularizers."""
-        return super().compute_loss(logits, labels, label_smoothing) + self.network.regularization_loss()
+        return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
 
 
 def scaled(images: Tensor, scale: Scale) -> Tensor:

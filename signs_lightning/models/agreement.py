@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,20 +88,28 @@ def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
     )
 
 
-def refuse_longer_schedule(before: float, now: float) -> None:
-    """A learning rate that falls until the run ends cannot go on after that end.
+def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """A run goes on with the state of its optimizer and of its schedule, which others cannot take; and a learning rate that falls until
+    the run ends cannot go on after that end.
 
     Args:
-        before: optimizer steps of the run that is resumed.
+        before: optimizer (its class), schedule, warmup and schedule_steps of the run that is resumed.
         now: those of the run that goes on.
 
     Raises:
         InputError: they differ.
     """
-    if math.isfinite(before) and before != now:  # it has no end while a learning rate is looked for
+    for name in ("optimizer", "schedule", "warmup"):
+        if before[name] != now[name]:
+            was, given = (what[name] or "none" for what in (before, now))
+            raise InputError(
+                f"The run was begun with {name} {was} and cannot go on with {name} {given}. Leave --model.{name} as it was, or begin a "
+                "new run."
+            )
+    if before["schedule_steps"] != now["schedule_steps"]:
         raise InputError(
-            f"The schedule of this run was made for {before:,} steps, the run that goes on has {now:,}. Leave --trainer.max_epochs, "
-            "batch size and number of processes as they were, or begin a new run."
+            f"The schedule of this run was made for {before['schedule_steps']:,} steps, the run that goes on has "
+            f"{now['schedule_steps']:,}. Leave --trainer.max_epochs, batch size and number of processes as they were, or begin a new run."
         )
 
 
@@ -113,9 +120,8 @@ def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
     factor = 1.0
     for state in checkpoint.get("optimizer_states", []):
         for group in state["param_groups"]:
-            old = group.get(
-                "max_lr", group.get("initial_lr", group["lr"])
-            )  # the peak of a cycle, or where a schedule began
+            # the peak of a cycle, or where a schedule began
+            old = group.get("max_lr", group.get("initial_lr", group["lr"]))
             factor = lr / old
             group["lr"] = lr if group["lr"] == old else group["lr"] * factor  # a schedule keeps its place
             for key in {"initial_lr", "max_lr", "min_lr"} & group.keys():

@@ -34,14 +34,15 @@ class Augmentation:
     def __init__(self, transforms: Sequence[nn.Module], num_classes: int) -> None:
         self.transforms: list[Any] = list(transforms)
         for transform in transforms:
-            if isinstance(transform, v2.MixUp | v2.CutMix) and transform.num_classes is None:
-                transform.num_classes = num_classes
+            for part in getattr(transform, "transforms", [transform]):
+                if isinstance(part, v2.MixUp | v2.CutMix) and part.num_classes is None:
+                    part.num_classes = num_classes
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        size = images.shape[-2:]
+        shape = images.shape[1:]
         for transform in self.transforms:
             kind = type(transform)
-            if isinstance(transform, v2.MixUp | v2.CutMix):
+            if mixes_batches(transform):
                 images, labels = transform(images, labels)
             elif kind in (v2.RandomHorizontalFlip, v2.RandomVerticalFlip):
                 images = flip(images, transform.p, horizontal=kind is v2.RandomHorizontalFlip)
@@ -50,13 +51,38 @@ class Augmentation:
             elif kind is v2.ColorJitter:
                 images = color_jitter(images, transform)
             else:
-                images = torch.stack([transform(image) for image in images])
-            if images.shape[-2:] != size:
+                images = one_by_one(transform, images)
+            if images.shape[1:] != shape:
+                before, after = (
+                    f"{height}×{width}×{channels}" for channels, height, width in (shape, images.shape[1:])
+                )
                 raise InputError(
-                    f"{kind.__name__} makes {images.shape[-2]}×{images.shape[-1]} images of {size[0]}×{size[1]}. "
-                    "Give it the images' own size, or leave it out."
+                    f"{kind.__name__} makes {after} images of {before}. Give it the images' own size and channels, or leave it out."
                 )
         return images, labels
+
+
+def mixes_batches(transform: Any) -> bool:
+    """Whether it is MixUp or CutMix, or torchvision's RandomChoice of them."""
+    choices = transform.transforms if type(transform) is v2.RandomChoice else [transform]
+    return any(isinstance(choice, v2.MixUp | v2.CutMix) for choice in choices)
+
+
+def one_by_one(transform: Any, images: Tensor) -> Tensor:
+    """A transform of single images (C, H, W), on each of (N, C, H, W).
+
+    Raises:
+        InputError: it cannot take the images, or makes some larger than others.
+    """
+    try:
+        return torch.stack([transform(image) for image in images])
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise InputError(
+            f"The augmentation {type(transform).__name__} cannot be used: {reason}. Change or drop it."
+        ) from error
 
 
 def uniform(bounds: Sequence[float], count: int, device: torch.device) -> Tensor:

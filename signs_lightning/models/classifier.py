@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -22,9 +23,9 @@ from signs_lightning.models.adam import KerasAdam
 from signs_lightning.models.agreement import (
     keep_learning_rate,
     refuse_contradictions,
-    refuse_longer_schedule,
     refuse_lost_loss,
     refuse_other_data,
+    refuse_other_training,
 )
 from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.layers import KerasBatchNorm2d
@@ -110,8 +111,10 @@ class ImageClassifier(L.LightningModule):
         self.augmentation = list(augmentation or [])
         self.history: list[dict[str, float | int]] = []
         self.evaluation: Evaluation | None = None
+        self.validated_images = 0  # that the last figures of validation are of
         self.learning_rate = float("nan")
-        self._schedule_steps: float | None = None  # of the run that is resumed
+        self._schedule_steps: float | None = None
+        self._begun_with: dict[str, Any] = {}  # the training of the run that is resumed
         self._augment: Callable[[Tensor, Tensor], Batch] | None = None
         self._validation: dict[str, float] = {}
         self._build()
@@ -122,8 +125,12 @@ class ImageClassifier(L.LightningModule):
         """Makes the network for `self.num_classes` classes of `self.image_size` images; a subclass must implement it."""
         raise NotImplementedError
 
-    def prepare(self) -> None:
-        """Fetches what a training run needs besides data, before anything is written; nothing, unless a subclass does."""
+    def prepare(self, resumed: bool = False) -> None:
+        """Fetches what a training run needs besides data, before anything is written; nothing, unless a subclass does.
+
+        Args:
+            resumed: whether the weights come from a checkpoint.
+        """
 
     @property
     def num_classes(self) -> int:
@@ -202,7 +209,13 @@ class ImageClassifier(L.LightningModule):
     def setup(self, stage: str) -> None:
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "image_shape"):
+            network = self.network
             self.adopt(data.num_classes, data.image_shape, data.class_names)
+            if self.network is not network:
+                # Callbacks are set up before their module: these have copied the network that is gone.
+                for callback in self.trainer.callbacks:
+                    if isinstance(callback, WeightAveraging):
+                        callback.setup(self.trainer, self, stage)
         if self.augmentation and stage == "fit":
             from signs_lightning.models.augmentation import Augmentation  # torchvision takes its time to import
 
@@ -264,9 +277,8 @@ class ImageClassifier(L.LightningModule):
         self.eval()
         try:
             batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-            tensors = (
-                b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches
-            )  # a copy: b may be read-only
+            # a copy of arrays, which may be read-only
+            tensors = (b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches)
             return torch.cat(
                 [
                     self.probabilities(self.averaged_logits(self.preprocess(part.to(self.device)))).cpu()
@@ -278,14 +290,18 @@ class ImageClassifier(L.LightningModule):
 
     # ------------------------------------------------------------------ steps
 
-    def compute_loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
         """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss.
 
-        Labels are int64 (N,) or probabilities float (N, K).
+        Labels are int64 (N,) or probabilities float (N, K). Class weights and label smoothing count while training only, as Keras's
+        `class_weight` does.
         """
         if self.loss is not None:
             return given_loss(self.loss, logits, labels, self.binary)
-        return cross_entropy(logits, labels, self.binary, self._class_weights, label_smoothing)
+        weights, smoothing = (
+            (self._class_weights, self.hparams.get("label_smoothing", 0.0)) if training else (None, 0.0)
+        )
+        return cross_entropy(logits, labels, self.binary, weights, smoothing)
 
     def predicted_classes(self, logits: Tensor) -> Tensor:
         """logits → int64 (N,): the most probable class; class 1 of a binary model needs more than one half."""
@@ -295,7 +311,7 @@ class ImageClassifier(L.LightningModule):
         images, labels = self.preprocess(batch[0]), batch[1]
         images, targets = (images, labels) if self._augment is None else self._augment(images, labels)
         logits = self(images)
-        loss = self.compute_loss(logits, targets, self.hparams.get("label_smoothing", 0.0))
+        loss = self.compute_loss(logits, targets, training=True)
         self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels, self.global_step)
         return loss
 
@@ -334,22 +350,24 @@ class ImageClassifier(L.LightningModule):
 
     # ------------------------------------------------------------------ ends of epochs
 
-    def on_train_start(self) -> None:
-        if self.hparams.get("schedule") is not None and self._schedule_steps is not None:
-            refuse_longer_schedule(self._schedule_steps, self.trainer.estimated_stepping_batches)
+    def on_fit_start(self) -> None:
+        # Now, before the states of optimizer and schedule are loaded, which only their own kind can take.
+        if self._begun_with and self.trainer.ckpt_path is not None:
+            refuse_other_training(self._begun_with, self._training())
 
     def on_train_epoch_start(self) -> None:
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        if seed := os.environ.get(
-            "PL_GLOBAL_SEED"
-        ):  # A step's random numbers depend on seed, epoch, step and process alone,
-            place = 0  # so that a run that is resumed draws the same ones as one that was never interrupted.
+        # A step's random numbers depend on seed, epoch, step and process alone, so that a run that is resumed draws the same ones as
+        # one that was never interrupted.
+        if seed := os.environ.get("PL_GLOBAL_SEED"):
+            place = 0
             for number in (int(seed), self.current_epoch, batch_idx, self.global_rank):
                 place = place * 1_000_003 + number
-            torch.default_generator.manual_seed(place % 2**63)  # a hundredth of the time of torch.manual_seed,
-            if self.device.type == "cuda":  # which asks every kind of device
+            # a hundredth of the time of torch.manual_seed, which asks every kind of device
+            torch.default_generator.manual_seed(place % 2**63)
+            if self.device.type == "cuda":
                 torch.cuda.manual_seed(place % 2**63)
 
     def on_train_epoch_end(self) -> None:
@@ -362,9 +380,8 @@ class ImageClassifier(L.LightningModule):
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
         watched = self._validation.get("val_loss", values["loss"])
         self._validation = {}
-        for (
-            scheduler
-        ) in self._plateau_schedulers():  # before the checkpoint of this epoch, which Lightning would step them after
+        # Before the checkpoint of this epoch, which Lightning would step them after.
+        for scheduler in self._plateau_schedulers():
             scheduler.step(watched)
 
     def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
@@ -379,6 +396,7 @@ class ImageClassifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         totals = self.val_totals.compute()
         self.val_totals.reset()
+        self.validated_images = int(totals["count"])
         values = {"val_loss": totals["loss"].item(), "val_accuracy": totals["accuracy"].item()}
         values |= {name: value.item() for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
@@ -412,7 +430,7 @@ class ImageClassifier(L.LightningModule):
             for group in optimizer.param_groups:
                 group["lr"] = self.hparams["lr"]
         if self.hparams.get("schedule") is not None:
-            steps = self.trainer.estimated_stepping_batches
+            steps = self._schedule_steps = self.trainer.estimated_stepping_batches
             # Counting them has made the DataLoader. One made again after a checkpoint is loaded goes on where that stopped.
             self.trainer.fit_loop._combined_loader = None
             scheduler = make_schedule(self.hparams["schedule"], optimizer, steps, self.hparams["warmup"])
@@ -422,12 +440,25 @@ class ImageClassifier(L.LightningModule):
         schedule = {"scheduler": self.lr_scheduler(optimizer), "interval": self.hparams["lr_interval"]}
         return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}
 
+    def _training(self) -> dict[str, Any]:
+        """What a run that goes on must have in common with the one before; nothing of a model that was not trained here."""
+        if self._trainer is None or not self.trainer.optimizers:
+            return {}
+        schedule = self.hparams.get("schedule")
+        return {
+            "optimizer": type(self.trainer.optimizers[0]).__name__,
+            "schedule": schedule,
+            "warmup": None if schedule is None else self.hparams.get("warmup"),
+            "schedule_steps": self._schedule_steps,
+        }
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["signs_lightning"] = {
             "model": type(self).__name__,
             "history": [dict(row) for row in self.history],
             "learning_rate": self.learning_rate,
-            "schedule_steps": self.trainer.estimated_stepping_batches if self.hparams.get("schedule") else None,
+            "training": self._training(),
+            "validated_images": self.validated_images,
             # of an epoch that is not over yet, (world_size,): the running means of each process go on where they stopped
             "totals": {name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS},
         }
@@ -436,7 +467,8 @@ class ImageClassifier(L.LightningModule):
         remembered = checkpoint.get("signs_lightning", {})
         self.history = [dict(row) for row in remembered.get("history", [])]
         self.learning_rate = remembered.get("learning_rate", self.learning_rate)
-        self._schedule_steps = remembered.get("schedule_steps")
+        self._begun_with = remembered.get("training") or {}
+        self.validated_images = int(remembered.get("validated_images", 0))
         for name, value in remembered.get("totals", {}).items():
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0

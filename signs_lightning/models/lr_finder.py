@@ -27,7 +27,7 @@ class FindLearningRate(LearningRateFinder):
         super().__init__(min_lr=min_lr, max_lr=max_lr, num_training_steps=num_training_steps)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.ckpt_path is not None:
+        if trainer.ckpt_path is not None or getattr(trainer, "fast_dev_run", False):
             return
         epochs, trainer.fit_loop.max_epochs = trainer.fit_loop.max_epochs, -1  # its steps may be more than the run's
         try:
@@ -39,6 +39,7 @@ class FindLearningRate(LearningRateFinder):
             raise InputError(
                 f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. Give others, or set --model.lr."
             )
+        pl_module._begun_with = {}  # the finder has gone back to a checkpoint of its own, which is no run to be resumed
         trainer.strategy.setup_optimizers(trainer)  # anew, because a schedule was made for the rate before
         if trainer.is_global_zero:
             print(f"Learning rate {found:.3g}: there the loss falls fastest.", flush=True)

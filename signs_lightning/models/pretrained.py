@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -96,7 +97,13 @@ class PretrainedResNet50(ImageClassifier):
                 "that torch.hub.get_dir() names, under checkpoints, or begin from random weights with `--model.weights null`."
             ) from error
 
-    def prepare(self) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        self.weights = None  # these have been trained further
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def prepare(self, resumed: bool = False) -> None:
+        if resumed:
+            self.weights = None
         if self.weights is not None:
             self._pretrained()
 
@@ -109,3 +116,4 @@ class PretrainedResNet50(ImageClassifier):
         if stage == "fit" and self.weights is not None:
             state = {key: value for key, value in self._pretrained().items() if not key.startswith("fc.")}
             self.network.get_submodule("resnet").load_state_dict(state, strict=False)
+            self.weights = None  # once: a second fit goes on with what the first one learned

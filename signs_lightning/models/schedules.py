@@ -39,7 +39,11 @@ def make_schedule(kind: Schedule, optimizer: Optimizer, steps: float, warmup: fl
         raise InputError(f"--model.warmup is {share:g}, expected a share between 0 and 1 (exclusive).")
     peaks = [group["lr"] for group in optimizer.param_groups]
     if kind == "one_cycle":
-        return OneCycleLR(optimizer, peaks, total_steps=int(steps), pct_start=share, div_factor=1 / START)
+        share = max(share, 1.5 / steps)  # its way up takes half a step at least
+        has_momentum = bool({"betas", "momentum"} & optimizer.defaults.keys())
+        return OneCycleLR(
+            optimizer, peaks, total_steps=int(steps), pct_start=share, div_factor=1 / START, cycle_momentum=has_momentum
+        )
     up = max(1, round(share * steps))
     down = max(1, int(steps) - up)
     parts = [LinearLR(optimizer, START, total_iters=up), CosineAnnealingLR(optimizer, T_max=down)]

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -54,7 +54,11 @@ class RunCheckpoint(Checkpoint):
     """
 
     def __init__(
-        self, monitor: str = "val_loss", mode: str = "min", every_n_steps: int | None = None, keep_best: bool = True
+        self,
+        monitor: str = "val_loss",
+        mode: Literal["min", "max"] = "min",
+        every_n_steps: int | None = None,
+        keep_best: bool = True,
     ) -> None:
         self.monitor = monitor
         self.mode = mode
@@ -126,6 +130,11 @@ class RunCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         history = getattr(pl_module, "history", [])
         value = history[-1].get(self.monitor) if history else None
+        if value is None and self.keep_best and history and "val_loss" in history[-1]:
+            raise InputError(
+                f"There is no figure {self.monitor} to choose best.ckpt by; there are {', '.join(history[-1])}. Give one of them as "
+                "--checkpoint.monitor."
+            )
         better = (
             value is not None
             and not math.isnan(value)
@@ -175,11 +184,17 @@ class RunCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on choosing: the best value so far and its epoch."""
-        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
+        return {
+            "best_value": self.best_value,
+            "best_epoch": self.best_epoch,
+            "monitor": self.monitor,
+            "mode": self.mode,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best value so far from a checkpoint."""
-        self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+        """Takes the best value so far from a checkpoint, unless another figure is to choose from here on."""
+        if (state_dict.get("monitor", self.monitor), state_dict.get("mode", self.mode)) == (self.monitor, self.mode):
+            self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
 
 
 def _claimed(folder: Path) -> int:
