@@ -213,7 +213,8 @@ class ImageClassifier(L.LightningModule):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
             if self.network is not network:
                 # Callbacks are set up before their module: these have copied the network that is gone.
-                for callback in self.trainer.callbacks:
+                trainer: Any = self.trainer
+                for callback in trainer.callbacks:
                     if isinstance(callback, WeightAveraging):
                         callback.setup(self.trainer, self, stage)
         if self.augmentation and stage == "fit":
