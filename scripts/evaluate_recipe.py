@@ -50,6 +50,7 @@ def options(args: list[str]) -> argparse.Namespace:
     if found.folds == 1 or found.folds < 0 or found.seeds < 1 or found.jobs < 1:
         parser.error("--folds must be at least 2, --seeds and --jobs at least 1")
     found.more = more
+    found.threads = found.threads if found.jobs == 1 else 1
     return found
 
 
@@ -68,11 +69,10 @@ def main(args: list[str]) -> int:
 def evaluate(chosen: argparse.Namespace, command: str) -> None:
     """Runs everything, in a folder that goes after the table is written unless it was named."""
     work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
-    threads = chosen.threads if chosen.jobs == 1 else 1
     try:
-        runs.keep_settings(work, chosen.configs, chosen.train_file, chosen.folds, threads, chosen.more)
+        runs.keep_settings(work, chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more)
         found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
-        table.write(chosen.output, chosen.title, {"command": command, "threads": threads} | found)
+        table.write(chosen.output, chosen.title, {"command": command, "threads": chosen.threads} | found)
     except BaseException:
         if chosen.work is None and any(work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt")):
             print(f"What is trained lies in {work}: go on with `--work {work}`.", file=sys.stderr)
@@ -85,13 +85,12 @@ def evaluate(chosen: argparse.Namespace, command: str) -> None:
 
 def train_all(chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]) -> dict[str, float]:
     """Runs `fit` for each (config, training file, seed, name); seconds of each name."""
-    threads = chosen.threads if chosen.jobs == 1 else 1
 
     def train(task: tuple[Path, Path, int, str]) -> tuple[str, float]:
         config, train_file, seed, name = task
         kept = work / f"{name}.seconds"
         if not kept.exists():
-            seconds = runs.fit(config, train_file, seed, work, name, chosen.more, threads)
+            seconds = runs.fit(config, train_file, seed, work, name, chosen.more, chosen.threads)
             kept.write_text(f"{seconds:.1f}")
             loss = runs.history(work, name)[-1]["loss"]
             print(f"{name}: {seconds:.0f} s, training loss {loss:.3f}", flush=True)
