@@ -228,10 +228,10 @@ class CLI(LightningCLI):
         if self.verb == "fit":
             trainer["logger"] = self._loggers(trainer)
             given = trainer.get("callbacks") or []
-            own_kinds = any(
+            keeps_checkpoints = any(
                 isinstance(callback, Checkpoint) for callback in (given if isinstance(given, list) else [given])
             )
-            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not own_kinds:
+            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not keeps_checkpoints:
                 trainer["enable_checkpointing"] = False  # Lightning's own would write into the working directory
             if trainer.get("enable_model_summary") is not False:
                 own.append(Summary())

@@ -195,15 +195,19 @@ def test_a_full_disk(cli: Callable, small_signs, monkeypatch: pytest.MonkeyPatch
 
 
 def test_two_runs_in_one_folder(tmp_path: Path, small_signs) -> None:
-    """The second is refused as long as the first one trains."""
+    """The second is refused as long as the first one trains, and touches nothing: not even a checkpoint half written."""
     folder = tmp_path / "run"
 
     class Second(L.Callback):
         said = ""
 
         def on_train_start(self, trainer, pl_module):
+            half = folder / "checkpoints/last.writing"
+            half.parent.mkdir()
+            half.write_bytes(b"half")
             with pytest.raises(InputError, match="is in use by another fit"):
                 train(folder, small_signs)
+            assert half.read_bytes() == b"half"
             Second.said = "refused"
 
     train(folder, small_signs, Second())

@@ -69,13 +69,15 @@ class RunCheckpoint(Checkpoint):
         self.best_model_path = ""  # the name under which Lightning looks for `ckpt_path="best"`
         self.directory: Path | None = None
         self._saved_step = -1
+        self._ours = False  # whether the folder is this process's to write into
         self._claim: int | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
-        if stage == "fit" and trainer.is_global_zero and self._claim is None and fcntl is not None:
+        if stage == "fit" and trainer.is_global_zero and not self._ours:
             self._claim = _claimed(self.directory.parent)
+            self._ours = True
             self._clear()  # what a killed run left
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = DirectCheckpointIO()
@@ -87,7 +89,7 @@ class RunCheckpoint(Checkpoint):
         if self._claim is not None and self._claim in CLAIMS:
             CLAIMS.remove(self._claim)
             os.close(self._claim)
-        self._claim = None
+        self._claim, self._ours = None, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for other in trainer.early_stopping_callbacks:  # a run that was over when it was killed stays over
@@ -170,8 +172,7 @@ class RunCheckpoint(Checkpoint):
         trainer.strategy.barrier("checkpoint saved")
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._release()
-        if trainer.is_global_zero and self.directory is not None:
+        if self._ours and self.directory is not None:  # another fit's half-written checkpoint is left to it
             self._clear()
             words = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
             word = next((text for kind, text in words.items() if isinstance(exception, kind)), None)
@@ -181,6 +182,7 @@ class RunCheckpoint(Checkpoint):
                 )
             elif word:
                 print(f"{word} There was no checkpoint yet.", flush=True)
+        self._release()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on choosing: the best value so far and its epoch."""
@@ -197,9 +199,11 @@ class RunCheckpoint(Checkpoint):
             self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
 
 
-def _claimed(folder: Path) -> int:
-    """Locks a run folder for this process; the lock goes with the process, however it ends."""
+def _claimed(folder: Path) -> int | None:
+    """Locks a run folder for this process; the lock goes with the process, however it ends. None where there are no locks."""
     folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        return None
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
