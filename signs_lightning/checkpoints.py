@@ -139,13 +139,13 @@ def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) ->
 
 def _is_training(value: Any) -> bool:
     """Whether it is what `ImageClassifier` keeps of a run's optimizer and schedule, or nothing."""
-    if not isinstance(value, dict) or value.keys() not in (
-        set(),
-        {"optimizer", "schedule", "warmup", "schedule_steps"},
-    ):
+    if value == {}:
+        return True
+    known = {"optimizer", "settings", "lr_scheduler", "schedule", "warmup", "schedule_steps"}
+    if not isinstance(value, dict) or value.keys() != known or not isinstance(value["settings"], dict):
         return False
-    steps = value.get("schedule_steps")
-    return (steps is None) == (value.get("schedule") is None) and isinstance(steps, int | float | None)
+    steps = value["schedule_steps"]
+    return (steps is None) == (value["schedule"] is None) and isinstance(steps, int | float | None)
 
 
 def is_plain(value: Any) -> bool:

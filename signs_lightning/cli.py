@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import gc
-import logging
 import numbers
-import os
 import re
 import signal
-import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -32,26 +28,18 @@ from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load
 from signs_lightning.data.module import H5DataModule, say
 from signs_lightning.errors import InputError
 from signs_lightning.failures import explained
+from signs_lightning.flags import packaged, value_of, without
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
+from signs_lightning.quiet import be_quiet
 from signs_lightning.report.checkpoint import RunCheckpoint
+from signs_lightning.report.configuration import KeepConfig
 from signs_lightning.report.evaluation_table import print_evaluation
 from signs_lightning.report.history import RunFiles
 from signs_lightning.report.logger import RunLogger
 from signs_lightning.report.progress import EpochProgress
 from signs_lightning.report.summary import Summary
-from signs_lightning.restarts import folder_before_restart, keep_for_restarts
-
-NOISE = (  # said by libraries, about what the user neither caused nor can change
-    r".*isinstance\(treespec, LeafSpec\).*",
-    r".*does not have many workers.*",
-    r".*smaller than the logging interval.*",
-    r".*module\(s\) in eval mode at the start of training.*",
-    r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",  # figures are summed over processes already
-    r".*Total length of `list` across ranks is zero.*",  # training without validation
-    r".*callbacks used to create the checkpoint need to be provided.*",
-    r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
-)
+from signs_lightning.restarts import folder_before_restart
 
 
 def _number(value: Any) -> int | float:
@@ -62,52 +50,6 @@ def _number(value: Any) -> int | float:
 
 # The type of many an argument of torchvision's transforms, which the parser can read but not write.
 register_type(numbers.Number, lambda value: value, _number, type_check=lambda value, kind: isinstance(value, kind))
-
-
-class KeepConfig(SaveConfigCallback):
-    """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
-
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        directory = trainer.log_dir  # asked by every process, because the first one tells the others
-        self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
-        self.resumes = self.folder is not None and self._is_own(self.config.get("ckpt_path"))
-        if self.resumes:
-            self.config = self._as_begun(self.config.clone())
-        if self.folder is not None and trainer.is_global_zero:
-            if not self.resumes:
-                self._write(self.folder)
-            keep_for_restarts(self.folder)
-        # once, because the parser takes seconds over it
-        self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
-
-    def _is_own(self, path: str | None) -> bool:
-        """Whether a checkpoint is of this very run, and not one that it began from."""
-        return bool(path) and self.folder is not None and self.folder.resolve() in Path(str(path)).resolve().parents
-
-    def _as_begun(self, config: Any) -> Any:
-        """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
-        whole = self.folder / "config.yaml" if self.folder is not None else Path()
-        before = yaml.safe_load(whole.read_text(encoding="utf-8")) if whole.is_file() else {}
-        first = before.get("ckpt_path")
-        config.ckpt_path = None if self._is_own(first) else first
-        keras_file = ((before.get("model") or {}).get("init_args") or {}).get("path")
-        if keras_file and "path" in config.model.init_args:
-            config.model.init_args.path = keras_file
-        return config
-
-    def _write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / "config.writing"
-        self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
-        os.replace(part, folder / "config.yaml")
-
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        # Of a resumed run only now, when whatever refuses to go on has had its say.
-        if self.resumes and self.folder is not None and trainer.is_global_zero:
-            self._write(self.folder)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["config"] = self.plain_config
 
 
 class CLI(LightningCLI):
@@ -122,7 +64,7 @@ class CLI(LightningCLI):
         self.verb = verb
         self.checkpoint_path: Path | None = None
         self.folder: Path | None = None  # to go on in
-        self.new_root = _value_of("--trainer.default_root_dir", args) is not None
+        self.new_root = value_of("--trainer.default_root_dir", args) is not None
         super().__init__(
             ImageClassifier,
             H5DataModule,
@@ -145,10 +87,10 @@ class CLI(LightningCLI):
 
     def _remembered(self, args: list[str]) -> list[str]:
         """The arguments, after the configuration that a checkpoint among them remembers: explicit flags come later and win."""
-        args = [_packaged(before, arg) for before, arg in zip(["", *args], args, strict=False)]
+        args = [packaged(before, arg) for before, arg in zip(["", *args], args, strict=False)]
         begun = folder_before_restart() if self.verb == "fit" else None
-        given = _value_of("--ckpt_path", args)
-        args = _without("--ckpt_path", args)
+        given = value_of("--ckpt_path", args)
+        args = without("--ckpt_path", args)
         path = None
         if given is not None:
             path = find_checkpoint(Path(given), self.verb)
@@ -324,11 +266,11 @@ def main(verb: str, args: list[str]) -> int:
     """Runs a verb; what the user can put right becomes an `InputError`."""
     be_quiet()
     keep_freed_memory()
-    path = _value_of("--ckpt_path", args)
+    path = value_of("--ckpt_path", args)
     if verb == "test" and path is not None and path.endswith(".onnx"):
         from signs_lightning.onnx_io.evaluation import test_onnx
 
-        return test_onnx(path, _without("--ckpt_path", args))
+        return test_onnx(path, without("--ckpt_path", args))
     try:
         CLI(verb, args)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -356,60 +298,8 @@ def emulates_bfloat16(trainer: Trainer) -> bool:
     return on_cpu and str(trainer.precision).startswith("bf16") and torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
-def be_quiet() -> None:
-    """Silences what libraries say about things that the user can do nothing about."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for pattern in NOISE:
-        warnings.filterwarnings("ignore", pattern)
-    warnings.formatwarning = _one_line
-    threading.excepthook = _except_tensorboard
-
-
-def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
-    """A warning without the place in the code that gave it, which is no use to who reads it on a screen."""
-    return f"{message}\n"
-
-
-def _except_tensorboard(args: Any, report: Any = threading.excepthook) -> None:
-    """What its writing thread meets, a full disk, is raised again by the next call from the main thread, and reported there."""
-    if not type(args.thread).__module__.startswith("tensorboard."):
-        report(args)
-
-
 def _line(text: str) -> None:
     Console().print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def _packaged(before: str, arg: str) -> str:
-    """`--config configs/NAME.yaml` where there is no such file means the one that comes with the package."""
-    flag, equals, value = arg.partition("=")
-    value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
-    if not value.startswith("configs/") or Path(value).exists():
-        return arg
-    package = Path(__file__).parent  # installed, the configs lie inside the package; in a clone, beside it
-    found = next((folder / value for folder in (package, package.parent) if (folder / value).is_file()), None)
-    return arg if found is None else arg.removesuffix(value) + str(found)
-
-
-def _value_of(flag: str, args: list[str]) -> str | None:
-    """The last value of a flag, given as `--flag value` or `--flag=value`."""
-    value = None
-    for position, arg in enumerate(args):
-        if arg == flag and position + 1 < len(args):
-            value = args[position + 1]
-        elif arg.startswith(f"{flag}="):
-            value = arg.partition("=")[2]
-    return value
-
-
-def _without(flag: str, args: list[str]) -> list[str]:
-    kept, skip = [], False
-    for arg in args:
-        if not skip and arg != flag and not arg.startswith(f"{flag}="):
-            kept.append(arg)
-        skip = arg == flag and not skip
-    return kept
 
 
 def _snake(name: str) -> str:

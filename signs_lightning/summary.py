@@ -81,7 +81,8 @@ def _from_file(path: str, verb: str) -> ImageClassifier:
 
 
 def _from_options(args: list[str]) -> ImageClassifier:
-    from signs_lightning.cli import CLI, be_quiet
+    from signs_lightning.cli import CLI
+    from signs_lightning.quiet import be_quiet
 
     class ModelOnly(CLI):
         """Takes what `fit` takes, and stops as soon as there is a model."""

@@ -183,6 +183,11 @@ def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flag
             ("--model.optimizer", "torch.optim.SGD"),
             "begun with optimizer KerasAdam and cannot go on with optimizer SGD",
         ),
+        (
+            (),
+            ("--model.lr_scheduler", "ExponentialLR", "--model.lr_scheduler.gamma", 0.9),
+            "begun with lr_scheduler none and cannot go on with lr_scheduler ExponentialLR",
+        ),
     ],
 )
 def test_a_run_cannot_go_on_with_another_schedule_or_optimizer(cli, small_signs, first, then, message):
@@ -205,6 +210,17 @@ def test_flags_beat_what_the_checkpoint_remembers(cli, run):
     assert [group["lr"] for group in state["optimizer_states"][0]["param_groups"]] == [0.0123]
     assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["lr"] == 0.0123
     assert [path.name for path in run.parent.iterdir()] == ["version_0"]  # it went on in its folder
+
+
+def test_optimizer_settings_given_anew_beat_those_of_the_saved_state(cli, run):
+    """weight_decay and Keras's epsilon, neither of which is the learning rate; what is not given stays."""
+    given = ("--model.optimizer", "signs_lightning.models.adam.KerasAdam", "--model.optimizer.weight_decay", 0.25)
+    done = cli("fit", "--ckpt_path", run, *given, "--model.optimizer.eps", 1e-3, "--trainer.max_epochs", 3)
+    assert done.code == 0, done.err
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    group = state["optimizer_states"][0]["param_groups"][0]
+    assert (group["weight_decay"], group["keras_eps"], group["betas"], group["lr"]) == (0.25, 1e-3, (0.9, 0.999), 1e-3)
+    assert state["optimizer_states"][0]["state"][0]["step"] > 0
 
 
 def test_resume_under_another_root_copies_the_history(cli, run):

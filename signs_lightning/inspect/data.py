@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from signs_lightning.data import h5
+from signs_lightning.data import h5_keys
 from signs_lightning.data.duplicates import Scan, copies_within, scan
 from signs_lightning.data.h5 import ImageSet, check_file, open_hdf5
 from signs_lightning.data.storage import ImageReader
@@ -78,7 +78,7 @@ def _list_datasets(file: h5py.File, report: Report, keys: dict[str, str]) -> Non
     """Lists every dataset with what it serves as, and links, which are not followed."""
     rows: list[tuple[str, ...]] = []
     roles = _roles(file, keys)
-    listed = h5.datasets_of(file)
+    listed = h5_keys.datasets_of(file)
     for name, dataset in list(listed.items())[:MOST_ROWS]:
         try:
             rows.append((name, shape_text(dataset.shape), str(dataset.dtype), _storage(dataset), roles.get(name, "")))
@@ -94,13 +94,13 @@ def _list_datasets(file: h5py.File, report: Report, keys: dict[str, str]) -> Non
 
 def _roles(file: h5py.File, keys: dict[str, str]) -> dict[str, str]:
     """Dataset → images, labels or classes; with a question mark where several could be it."""
-    datasets = h5.datasets_of(file)
+    datasets = h5_keys.datasets_of(file)
     try:
-        found = h5.find_keys(Path(file.filename), file, datasets, *(keys.get(name) for name in OPTIONS))
+        found = h5_keys.find_keys(Path(file.filename), file, datasets, *(keys.get(name) for name in OPTIONS))
         return {key: role for key, role in zip(found, ("images", "labels", "classes"), strict=True) if key}
     except InputError:
-        likely = (("images?", h5.IMAGE_KEYS, "x"), ("labels?", h5.LABEL_KEYS, "y"))
-        return {key: role for key in datasets for role, names, letter in likely if h5.means(key, names, letter)}
+        likely = (("images?", h5_keys.IMAGE_KEYS, "x"), ("labels?", h5_keys.LABEL_KEYS, "y"))
+        return {key: role for key in datasets for role, names, letter in likely if h5_keys.means(key, names, letter)}
 
 
 def shape_text(shape: tuple[int, ...] | None) -> str:

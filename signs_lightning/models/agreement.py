@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.evaluation import NEVER
@@ -45,6 +46,22 @@ def refuse_other_data(
             f"The model takes {h}×{w} images, the data have {height}×{width}. "
             f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
         )
+
+
+def refuse_other_counts(given: Mapping[str, Any], num_classes: int) -> None:
+    """Compares lists that have an entry for each class with the number of classes.
+
+    Args:
+        given: the model's class_names and class_weights, where it has them.
+        num_classes: number of classes K.
+
+    Raises:
+        InputError: one of them has another length.
+    """
+    for name, entries in (("class_names", "names"), ("class_weights", "values")):
+        values = given.get(name)
+        if values is not None and len(values) != num_classes:
+            raise InputError(f"{name} has {len(values)} {entries}, expected one for each of {num_classes} classes.")
 
 
 def refuse_contradictions(
@@ -93,13 +110,13 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     the run ends cannot go on after that end.
 
     Args:
-        before: optimizer (its class), schedule, warmup and schedule_steps of the run that is resumed.
+        before: optimizer and lr_scheduler (their classes), schedule, warmup and schedule_steps of the run that is resumed.
         now: those of the run that goes on.
 
     Raises:
         InputError: they differ.
     """
-    for name in ("optimizer", "schedule", "warmup"):
+    for name in ("optimizer", "lr_scheduler", "schedule", "warmup"):
         if before[name] != now[name]:
             was, given = (what[name] or "none" for what in (before, now))
             raise InputError(
@@ -113,10 +130,41 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
         )
 
 
-def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
-    """A learning rate given for this run beats the one that the optimizer's saved state would bring back; changes the checkpoint."""
-    if lr is None or lr == checkpoint.get("hyper_parameters", {}).get("lr"):
-        return
+def optimizer_settings(optimizer: Optimizer, lr: float | None) -> dict[str, Any]:
+    """What an optimizer was made with, as plain values that a checkpoint may hold; the model's learning rate where it has one."""
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in optimizer.defaults.items()
+        if isinstance(value, bool | int | float | str | tuple | None)
+    }
+    return plain if lr is None else plain | {"lr": lr}
+
+
+def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
+    """Settings that are given anew for a run that goes on beat those that the optimizer's saved state would bring back.
+
+    Args:
+        before: `optimizer_settings` of the run that is resumed.
+        now: those of the run that goes on.
+        checkpoint: whose states of optimizer and schedule are changed.
+    """
+    for name, value in now.items():
+        if name not in before or before[name] == value:
+            continue
+        if name == "lr":
+            keep_learning_rate(value, checkpoint)
+            continue
+        for state in checkpoint.get("optimizer_states", []):
+            for group in state["param_groups"]:
+                for key in {
+                    name,
+                    f"keras_{name}",
+                } & group.keys():  # KerasAdam keeps its epsilon under a name of its own
+                    group[key] = tuple(value) if isinstance(value, list) else value
+
+
+def keep_learning_rate(lr: float, checkpoint: dict[str, Any]) -> None:
+    """Puts a new learning rate, the peak of a schedule, in the place of the one in a checkpoint, which is changed."""
     factor = 1.0
     for state in checkpoint.get("optimizer_states", []):
         for group in state["param_groups"]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-import lightning as L
-import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,27 +15,26 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from signs_lightning.errors import InputError
 from signs_lightning.models.adam import KerasAdam
 from signs_lightning.models.agreement import (
-    keep_learning_rate,
+    keep_given,
+    optimizer_settings,
     refuse_contradictions,
     refuse_lost_loss,
-    refuse_other_data,
     refuse_other_training,
 )
 from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
-from signs_lightning.models.layers import KerasBatchNorm2d
+from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.losses import cross_entropy, given_loss
 from signs_lightning.models.schedules import Schedule, make_schedule
-from signs_lightning.models.views import View, mean_logits, views
+from signs_lightning.models.views import View
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 
-class ImageClassifier(L.LightningModule):
+class ImageClassifier(ImageModel):
     """An image classifier: a subclass only builds the network.
 
     What is not given comes from the data as soon as a Trainer joins the two; until then it is six classes (two for a binary
@@ -77,7 +73,6 @@ class ImageClassifier(L.LightningModule):
         learning_rate: that of the latest epoch when it began.
     """
 
-    binary: bool = False  # one logit and a sigmoid instead of K and a softmax
     _class_weights: Tensor | None
 
     def __init__(
@@ -114,16 +109,21 @@ class ImageClassifier(L.LightningModule):
         self.validated_images = 0  # that the last figures of validation are of
         self.learning_rate = float("nan")
         self._schedule_steps: float | None = None
-        self._begun_with: dict[str, Any] = {}  # the training of the run that is resumed
+        self._resumed: dict[str, Any] = {}  # the checkpoint of the run that goes on, until it does
         self._augment: Callable[[Tensor, Tensor], Batch] | None = None
         self._validation: dict[str, float] = {}
         self._build()
 
-    # ------------------------------------------------------------------ the network
-
-    def build(self) -> nn.Module:
-        """Makes the network for `self.num_classes` classes of `self.image_size` images; a subclass must implement it."""
-        raise NotImplementedError
+    def _build(self) -> None:
+        super()._build()
+        weights = self.hparams.get("class_weights")
+        self.register_buffer(
+            "_class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float), persistent=False
+        )
+        self.train_totals, self.val_totals, self.test_totals = EpochTotals(), EpochTotals(), EpochTotals()
+        self.confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
+        self.val_metrics = MetricCollection(self.metrics).clone(prefix="val_")
+        self.test_metrics = MetricCollection(self.metrics).clone(prefix="test_")
 
     def prepare(self, resumed: bool = False) -> None:
         """Fetches what a training run needs besides data, before anything is written; nothing, unless a subclass does.
@@ -131,80 +131,6 @@ class ImageClassifier(L.LightningModule):
         Args:
             resumed: whether the weights come from a checkpoint.
         """
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes K."""
-        return self.hparams.get("num_classes") or (2 if self.binary else 6)
-
-    @property
-    def image_size(self) -> tuple[int, int, int]:
-        """Height, width (pixels) and channels of the images that the network takes."""
-        height, width, channels = self.hparams.get("image_size") or (64, 64, 3)
-        return height, width, channels
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the K classes; their numbers when none were given."""
-        return self.hparams.get("class_names") or [str(k) for k in range(self.num_classes)]
-
-    def _build(self) -> None:
-        if self.binary and self.num_classes != 2:
-            raise InputError(
-                f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
-                "Use SignsFunctional or SignsResNet50."
-            )
-        names = self.hparams.get("class_names")
-        if names is not None and len(names) != self.num_classes:
-            raise InputError(
-                f"class_names has {len(names)} names, expected one for each of {self.num_classes} classes."
-            )
-        weights = self.hparams.get("class_weights")
-        if weights is not None and len(weights) != self.num_classes:
-            raise InputError(
-                f"class_weights has {len(weights)} values, expected one for each of {self.num_classes} classes."
-            )
-        self.register_buffer(
-            "_class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float), persistent=False
-        )
-        # Images come channels_last (they are NHWC in the file): kernels and gradients in the same order need no copies.
-        self.network = self.build().to(memory_format=torch.channels_last)
-        for layer in self.network.modules():
-            if isinstance(layer, KerasBatchNorm2d):
-                layer.biased_variance = self.hparams.get("biased_variance", False)
-        self.train_totals, self.val_totals, self.test_totals = EpochTotals(), EpochTotals(), EpochTotals()
-        self.confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
-        self.val_metrics = MetricCollection(self.metrics).clone(prefix="val_")
-        self.test_metrics = MetricCollection(self.metrics).clone(prefix="test_")
-
-    def adopt(self, num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None = None) -> None:
-        """Takes from the data what was not given; the network is built anew where that changes its shape.
-
-        Raises:
-            InputError: the model was made (or its checkpoint was) for other classes or another image size.
-        """
-        given = self.hparams
-        if class_names is None and num_classes < (given["num_classes"] or 0):
-            num_classes = given["num_classes"]  # data without a class list need not show every class
-        refuse_other_data(given, num_classes, image_size, class_names)
-        before = dict(given)
-        shape = (self.num_classes, self.image_size)
-        given.update(num_classes=num_classes, image_size=tuple(image_size))
-        if class_names:
-            given["class_names"] = list(class_names)
-        if shape == (num_classes, tuple(image_size)):
-            return
-        try:
-            self._build()
-        except InputError:
-            given.update(before)
-            raise
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        result = super().load_state_dict(state_dict, strict, assign)
-        # Weights fix the shape: data of another one are refused from here on instead of replacing the network.
-        self.hparams.update(num_classes=self.num_classes, image_size=self.image_size)
-        return result
 
     def setup(self, stage: str) -> None:
         data: Any = getattr(self.trainer, "datamodule", None)
@@ -225,69 +151,6 @@ class ImageClassifier(L.LightningModule):
             # In place, so that the keys of the state_dict stay; the smaller last batch becomes a second program of fixed sizes.
             on_gpu = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_gpu else None, dynamic=False)
-
-    # ------------------------------------------------------------------ from images to probabilities
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        """Bytes of an image file to what the network takes; runs on the device that the images are on.
-
-        Args:
-            images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as preprocessed.
-
-        Returns:
-            float (N, C, H, W) in 0..1 at the model's image size; images that are resized are rounded to bytes, as files hold them.
-        """
-        if images.dtype != torch.uint8:
-            return images.to(self.dtype)
-        images = images.permute(0, 3, 1, 2).to(self.dtype)  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
-        if tuple(images.shape[-2:]) != self.image_size[:2]:
-            images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255).round_()
-        return images.div_(255)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
-        return self.network(images)
-
-    def averaged_logits(self, images: Tensor) -> Tensor:
-        """float (N, C, H, W) in 0..1 → logits as of `forward`; with test-time augmentation those of the views' mean probabilities."""
-        kinds = self.hparams.get("test_time_augmentation")
-        if not kinds:
-            return self(images)
-        return mean_logits([self.probabilities(self(view)) for view in views(images, kinds)], self.binary)
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """logits (N, K), or (N, 1) of a binary model → float32 probabilities (N, K) that sum to 1."""
-        logits = logits.float()
-        if self.binary:
-            positive = logits.sigmoid()
-            return torch.cat([1 - positive, positive], dim=1)
-        return logits.softmax(dim=1)
-
-    @torch.inference_mode()
-    def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
-        """Class probabilities, as `predict` of Keras gives them.
-
-        Args:
-            images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1.
-            batch_size: images that go through the network at a time.
-
-        Returns:
-            float32 (N, K), on the CPU; K is 2 for a binary model.
-        """
-        training = self.training
-        self.eval()
-        try:
-            batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-            # a copy of arrays, which may be read-only
-            tensors = (b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches)
-            return torch.cat(
-                [
-                    self.probabilities(self.averaged_logits(self.preprocess(part.to(self.device)))).cpu()
-                    for part in tensors
-                ]
-            )
-        finally:
-            self.train(training)
 
     # ------------------------------------------------------------------ steps
 
@@ -353,8 +216,11 @@ class ImageClassifier(L.LightningModule):
 
     def on_fit_start(self) -> None:
         # Now, before the states of optimizer and schedule are loaded, which only their own kind can take.
-        if self._begun_with and self.trainer.ckpt_path is not None:
-            refuse_other_training(self._begun_with, self._training())
+        checkpoint, self._resumed = self._resumed, {}
+        before, now = checkpoint.get("signs_lightning", {}).get("training"), self._training()
+        if before:
+            refuse_other_training(before, now)
+            keep_given(before["settings"], now["settings"], checkpoint)
 
     def on_train_epoch_start(self) -> None:
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -445,9 +311,12 @@ class ImageClassifier(L.LightningModule):
         """What a run that goes on must have in common with the one before; nothing of a model that was not trained here."""
         if self._trainer is None or not self.trainer.optimizers:
             return {}
-        schedule = self.hparams.get("schedule")
+        optimizer, schedule = self.trainer.optimizers[0], self.hparams.get("schedule")
+        given = () if self.lr_scheduler is None else self.trainer.lr_scheduler_configs
         return {
-            "optimizer": type(self.trainer.optimizers[0]).__name__,
+            "optimizer": type(optimizer).__name__,
+            "settings": optimizer_settings(optimizer, self.hparams["lr"]),
+            "lr_scheduler": next((type(c.scheduler).__name__ for c in given), None),
             "schedule": schedule,
             "warmup": None if schedule is None else self.hparams.get("warmup"),
             "schedule_steps": self._schedule_steps,
@@ -468,13 +337,13 @@ class ImageClassifier(L.LightningModule):
         remembered = checkpoint.get("signs_lightning", {})
         self.history = [dict(row) for row in remembered.get("history", [])]
         self.learning_rate = remembered.get("learning_rate", self.learning_rate)
-        self._begun_with = remembered.get("training") or {}
         self.validated_images = int(remembered.get("validated_images", 0))
         for name, value in remembered.get("totals", {}).items():
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0
             setattr(self.train_totals, name, value[rank].to(self.device))
-        keep_learning_rate(self.hparams["lr"], checkpoint)
+        if self._trainer is not None and self.trainer.training and self.trainer.ckpt_path is not None:
+            self._resumed = checkpoint
 
 
 def _of_all_processes(value: Tensor) -> Tensor:

@@ -39,8 +39,6 @@ class FindLearningRate(LearningRateFinder):
             raise InputError(
                 f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. Give others, or set --model.lr."
             )
-        # The finder has gone back to a checkpoint of its own, which is no run to be resumed.
-        pl_module._begun_with = {}  # type: ignore[assignment]
         trainer.strategy.setup_optimizers(trainer)  # anew, because a schedule was made for the rate before
         if trainer.is_global_zero:
             print(f"Learning rate {found:.3g}: there the loss falls fastest.", flush=True)

@@ -1,0 +1,37 @@
+"""Flags that are looked at before the parser of a verb is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def packaged(before: str, arg: str) -> str:
+    """`--config configs/NAME.yaml` where there is no such file means the one that comes with the package."""
+    flag, equals, value = arg.partition("=")
+    value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
+    if not value.startswith("configs/") or Path(value).exists():
+        return arg
+    package = Path(__file__).parent  # installed, the configs lie inside the package; in a clone, beside it
+    found = next((folder / value for folder in (package, package.parent) if (folder / value).is_file()), None)
+    return arg if found is None else arg.removesuffix(value) + str(found)
+
+
+def value_of(flag: str, args: list[str]) -> str | None:
+    """The last value of a flag, given as `--flag value` or `--flag=value`."""
+    value = None
+    for position, arg in enumerate(args):
+        if arg == flag and position + 1 < len(args):
+            value = args[position + 1]
+        elif arg.startswith(f"{flag}="):
+            value = arg.partition("=")[2]
+    return value
+
+
+def without(flag: str, args: list[str]) -> list[str]:
+    """The arguments less a flag and its value, wherever they stand."""
+    kept, skip = [], False
+    for arg in args:
+        if not skip and arg != flag and not arg.startswith(f"{flag}="):
+            kept.append(arg)
+        skip = arg == flag and not skip
+    return kept

@@ -1,0 +1,153 @@
+"""What every model here is, whoever trains it: a network, what it was made for, and the way from bytes to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from signs_lightning.errors import InputError
+from signs_lightning.models.agreement import refuse_other_counts, refuse_other_data
+from signs_lightning.models.layers import KerasBatchNorm2d
+from signs_lightning.models.views import mean_logits, views
+
+
+class ImageModel(L.LightningModule):
+    """A network for images, with its preprocessing; `ImageClassifier` adds the training.
+
+    What it was made for lies in `hparams`: num_classes, image_size, class_names, class_weights, test_time_augmentation and
+    biased_variance, as `ImageClassifier` describes them.
+
+    Shape:
+        images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
+    """
+
+    binary: bool = False  # one logit and a sigmoid instead of K and a softmax
+
+    def build(self) -> nn.Module:
+        """Makes the network for `self.num_classes` classes of `self.image_size` images; a subclass must implement it."""
+        raise NotImplementedError
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return self.hparams.get("num_classes") or (2 if self.binary else 6)
+
+    @property
+    def image_size(self) -> tuple[int, int, int]:
+        """Height, width (pixels) and channels of the images that the network takes."""
+        height, width, channels = self.hparams.get("image_size") or (64, 64, 3)
+        return height, width, channels
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the K classes; their numbers when none were given."""
+        return self.hparams.get("class_names") or [str(k) for k in range(self.num_classes)]
+
+    def _build(self) -> None:
+        if self.binary and self.num_classes != 2:
+            raise InputError(
+                f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
+                "Use SignsFunctional or SignsResNet50."
+            )
+        refuse_other_counts(self.hparams, self.num_classes)
+        # Images come channels_last (they are NHWC in the file): kernels and gradients in the same order need no copies.
+        self.network = self.build().to(memory_format=torch.channels_last)
+        for layer in self.network.modules():
+            if isinstance(layer, KerasBatchNorm2d):
+                layer.biased_variance = self.hparams.get("biased_variance", False)
+
+    def adopt(self, num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None = None) -> None:
+        """Takes from the data what was not given; the network is built anew where that changes its shape.
+
+        Raises:
+            InputError: the model was made (or its checkpoint was) for other classes or another image size.
+        """
+        given = self.hparams
+        if class_names is None and num_classes < (given["num_classes"] or 0):
+            num_classes = given["num_classes"]  # data without a class list need not show every class
+        refuse_other_data(given, num_classes, image_size, class_names)
+        before = dict(given)
+        shape = (self.num_classes, self.image_size)
+        given.update(num_classes=num_classes, image_size=tuple(image_size))
+        if class_names:
+            given["class_names"] = list(class_names)
+        if shape == (num_classes, tuple(image_size)):
+            return
+        try:
+            self._build()
+        except InputError:
+            given.update(before)
+            raise
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        result = super().load_state_dict(state_dict, strict, assign)
+        # Weights fix the shape: data of another one are refused from here on instead of replacing the network.
+        self.hparams.update(num_classes=self.num_classes, image_size=self.image_size)
+        return result
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Bytes of an image file to what the network takes; runs on the device that the images are on.
+
+        Args:
+            images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as preprocessed.
+
+        Returns:
+            float (N, C, H, W) in 0..1 at the model's image size; images that are resized are rounded to bytes, as files hold them.
+        """
+        if images.dtype != torch.uint8:
+            return images.to(self.dtype)
+        images = images.permute(0, 3, 1, 2).to(self.dtype)  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
+        if tuple(images.shape[-2:]) != self.image_size[:2]:
+            images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255).round_()
+        return images.div_(255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
+        return self.network(images)
+
+    def averaged_logits(self, images: Tensor) -> Tensor:
+        """float (N, C, H, W) in 0..1 → logits as of `forward`; with test-time augmentation those of the views' mean probabilities."""
+        kinds = self.hparams.get("test_time_augmentation")
+        if not kinds:
+            return self(images)
+        return mean_logits([self.probabilities(self(view)) for view in views(images, kinds)], self.binary)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """logits (N, K), or (N, 1) of a binary model → float32 probabilities (N, K) that sum to 1."""
+        logits = logits.float()
+        if self.binary:
+            positive = logits.sigmoid()
+            return torch.cat([1 - positive, positive], dim=1)
+        return logits.softmax(dim=1)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
+        """Class probabilities, as `predict` of Keras gives them.
+
+        Args:
+            images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1.
+            batch_size: images that go through the network at a time.
+
+        Returns:
+            float32 (N, K), on the CPU; K is 2 for a binary model.
+        """
+        training = self.training
+        self.eval()
+        try:
+            batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+            # a copy of arrays, which may be read-only
+            tensors = (b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches)
+            return torch.cat(
+                [
+                    self.probabilities(self.averaged_logits(self.preprocess(part.to(self.device)))).cpu()
+                    for part in tensors
+                ]
+            )
+        finally:
+            self.train(training)

@@ -1,0 +1,59 @@
+"""config.yaml: the configuration in the run folder, and in every checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.trainer import Trainer
+
+from signs_lightning.restarts import keep_for_restarts
+
+
+class KeepConfig(SaveConfigCallback):
+    """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        directory = trainer.log_dir  # asked by every process, because the first one tells the others
+        self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
+        self.resumes = self.folder is not None and self._is_own(self.config.get("ckpt_path"))
+        if self.resumes:
+            self.config = self._as_begun(self.config.clone())
+        if self.folder is not None and trainer.is_global_zero:
+            if not self.resumes:
+                self._write(self.folder)
+            keep_for_restarts(self.folder)
+        # once, because the parser takes seconds over it
+        self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
+
+    def _is_own(self, path: str | None) -> bool:
+        """Whether a checkpoint is of this very run, and not one that it began from."""
+        return bool(path) and self.folder is not None and self.folder.resolve() in Path(str(path)).resolve().parents
+
+    def _as_begun(self, config: Any) -> Any:
+        """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
+        whole = self.folder / "config.yaml" if self.folder is not None else Path()
+        before = yaml.safe_load(whole.read_text(encoding="utf-8")) if whole.is_file() else {}
+        first = before.get("ckpt_path")
+        config.ckpt_path = None if self._is_own(first) else first
+        keras_file = ((before.get("model") or {}).get("init_args") or {}).get("path")
+        if keras_file and "path" in config.model.init_args:
+            config.model.init_args.path = keras_file
+        return config
+
+    def _write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / "config.writing"
+        self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
+        os.replace(part, folder / "config.yaml")
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        # Of a resumed run only now, when whatever refuses to go on has had its say.
+        if self.resumes and self.folder is not None and trainer.is_global_zero:
+            self._write(self.folder)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = self.plain_config
