@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 
 from signs_lightning import H5DataModule
 from signs_lightning.data.batches import FILLER, BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
+from signs_lightning.data.chunks import Chunks
 from signs_lightning.data.h5 import check_arrays, check_file
-from signs_lightning.data.storage import Chunks, Dataset, ImageReader, Rows
+from signs_lightning.data.storage import Dataset, ImageReader, Rows
 
 COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
@@ -25,7 +26,9 @@ STORED = {  # how HDF5 keeps the images, and what then reads them
     "contiguous": ({}, Rows),
     "chunked": ({"chunks": (4, 6, 5, 3)}, Chunks),
     "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, Chunks),
-    "chunks that cut images": ({"chunks": (7, 4, 2, 2), "compression": "gzip"}, Chunks),
+    "chunks that cut images": ({"chunks": (7, 4, 5, 3), "compression": "gzip"}, Chunks),
+    "splinters": ({"chunks": (7, 4, 2, 2), "compression": "gzip"}, Chunks),
+    "single values": ({"chunks": (30, 1, 1, 1), "maxshape": (None, 6, 5, 3)}, Chunks),
     "one chunk an image": ({"chunks": (1, 6, 5, 3), "fletcher32": True}, Dataset),
     "lzf": ({"chunks": (5, 6, 5, 1), "compression": "lzf"}, Dataset),
     "resizable": ({"maxshape": (None, 6, 5, 3)}, Chunks),
@@ -64,7 +67,7 @@ def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path)
     assert type(dataset.readers[0]._source) is kind
 
 
-@pytest.mark.parametrize("stored", ["contiguous", "gzip"])
+@pytest.mark.parametrize("stored", ["contiguous", "gzip", "chunks that cut images", "splinters"])
 @pytest.mark.parametrize("dtype", ["u1", ">i2", ">f4", "f8"])
 def test_other_types_and_byte_orders(stored: str, dtype: str, tmp_path: Path) -> None:
     """Also mapped files of the other byte order give the right values."""
@@ -83,6 +86,19 @@ def test_a_dataset_that_was_never_written(userblock: int, tmp_path: Path) -> Non
         assert (file["x"].id.get_offset() is None) == (userblock == 0), "the case that this test is about"
     images, _ = H5Images([check_file(tmp_path / "f.h5")]).__getitems__(WANTED)
     assert set(np.unique(images)) == {7}
+
+
+@pytest.mark.parametrize("chunks", [(4, 6, 5, 3), (4, 4, 5, 3), (4, 4, 2, 2)])
+def test_chunks_that_were_never_written(chunks: tuple[int, ...], tmp_path: Path) -> None:
+    """Images 8 to 15 were written, in part: the others, and the rest of these, have the fill value."""
+    expected = np.full(IMAGES.shape, 7, np.uint8)
+    expected[8:16, :4] = IMAGES[8:16, :4]
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.create_dataset("x", IMAGES.shape, np.uint8, chunks=chunks, fillvalue=7)[8:16, :4] = IMAGES[8:16, :4]
+        file["y"] = LABELS
+    dataset = H5Images([check_file(tmp_path / "f.h5")])
+    np.testing.assert_array_equal(dataset.read_sorted(np.arange(COUNT)), expected)
+    assert isinstance(dataset.readers[0]._source, Chunks)
 
 
 def test_a_file_with_a_user_block(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ class ParsedError(Exception):
 @pytest.fixture
 def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], int], list[str]], None]:
     """Calls a `main` that stops as soon as its arguments are parsed; raises what it raises before that."""
-    from signs_lightning import cli
+    from signs_lightning import cli, flags
 
     of_verb, of_fit, remembered = VerbParser.parse_args, cli.CLI.parse_arguments, cli.CLI._remembered
 
@@ -225,7 +225,7 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], in
     monkeypatch.setattr(VerbParser, "parse_args", parse_args)
     monkeypatch.setattr(cli.CLI, "parse_arguments", parse_arguments)
     # There is no checkpoint whose configuration could come first.
-    monkeypatch.setattr(cli.CLI, "_remembered", lambda self, args: remembered(self, cli._without("--ckpt_path", args)))
+    monkeypatch.setattr(cli.CLI, "_remembered", lambda self, args: remembered(self, flags.without("--ckpt_path", args)))
 
     def call(program: Callable[[list[str]], int], words: list[str]) -> None:
         with pytest.raises(ParsedError):

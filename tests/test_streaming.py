@@ -12,9 +12,9 @@ import torch
 from signs_lightning import H5DataModule
 from signs_lightning.data import reading
 from signs_lightning.data.batches import FILLER, BatchLoader, EpochSampler, H5Images
+from signs_lightning.data.chunks import Chunks
 from signs_lightning.data.h5 import check_file
 from signs_lightning.data.reading import choose_reading
-from signs_lightning.data.storage import Chunks
 from signs_lightning.data.streaming import block_order
 from signs_lightning.errors import InputError
 

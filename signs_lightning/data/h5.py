@@ -306,3 +306,19 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
             f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or rescale them."
         )
     return False, f"{where}: {images.dtype} images in 0..255 (largest value {high:g}), rounded to 8 bits."
+
+
+@contextmanager
+def readable(images: ImageSet) -> Iterator[None]:
+    """Bytes that cannot be read or unpacked become a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise damaged(images, error) from error
+
+
+def damaged(images: ImageSet, why: object) -> InputError:
+    """The sentence for images whose bytes cannot be read."""
+    return InputError(f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again.")

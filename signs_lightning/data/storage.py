@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 import os
 import weakref
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from signs_lightning.data.claims import DEFLATE, SHUFFLE, filters_of, refuse_false_claims
-from signs_lightning.data.h5 import DAMAGE, ImageSet
+from signs_lightning.data.chunks import Chunks
+from signs_lightning.data.claims import refuse_false_claims
+from signs_lightning.data.h5 import ImageSet, damaged, readable
 from signs_lightning.errors import InputError
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
 LARGEST_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
-MOST_CHUNKS = 2**22  # whose places in the file are kept in memory
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class ImageReader:
         try:
             return self._as_bytes(self._open()[low:high])
         except MemoryError as error:
-            raise _damaged(self.images, "its images do not fit into memory") from error
+            raise damaged(self.images, "its images do not fit into memory") from error
 
     def _open(self) -> Any:
         if self._process != os.getpid():
@@ -155,7 +151,7 @@ class Rows:
         while len(part):  # a single call reads up to 2 GiB
             done = os.preadv(self.file, [part], position)
             if not done:
-                raise _damaged(self.images, "the file has become shorter")
+                raise damaged(self.images, "the file has become shorter")
             part, position = part[done:], position + done
 
 
@@ -169,92 +165,6 @@ class Dataset:
     def __getitem__(self, rows: slice) -> np.ndarray:
         with readable(self.images):
             return self.dataset[rows]
-
-
-class Chunks:
-    """Slices of a dataset in chunks, past HDF5, which unpacks on one thread and is slow where chunks cut images into pieces.
-
-    What is read is `pread` and zlib alone, and both let other threads run.
-    """
-
-    @staticmethod
-    def suit(dataset: h5py.Dataset) -> bool:
-        """Whether the chunks are stored plainly or by gzip (whose byte shuffle changes nothing for single bytes)."""
-        if dataset.chunks is None or dataset.file.userblock_size or not hasattr(dataset.id, "chunk_iter"):
-            return False
-        chunks = math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True))
-        codes = filters_of(dataset)
-        plain = codes in ([], [DEFLATE]) or (codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1)
-        return plain and chunks <= MOST_CHUNKS
-
-    def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
-        assert images.path is not None
-        self.images = images
-        self.shape, self.dtype, self.chunk = dataset.shape, dataset.dtype, dataset.chunks
-        self.fill = dataset.fillvalue
-        self.packed = dataset.compression == "gzip"
-        self.bytes = math.prod(self.chunk) * self.dtype.itemsize
-        grid = [-(-size // step) for size, step in zip(self.shape, self.chunk, strict=True)]
-        self.places = np.full((*grid, 3), -1, np.int64)  # of each chunk: byte offset, size, mask of filters left out
-
-        def note(chunk: Any) -> None:
-            corner = tuple(start // step for start, step in zip(chunk.chunk_offset, self.chunk, strict=True))
-            self.places[corner] = chunk.byte_offset, chunk.size, chunk.filter_mask
-
-        with readable(images):
-            dataset.id.chunk_iter(note)
-        self.file = os.open(images.path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self.file)
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        low, high = rows.start, rows.stop
-        values = np.empty((high - low, *self.shape[1:]), self.dtype)
-        others = list(product(*(range(count) for count in self.places.shape[1:-1])))
-        for k in range(low // self.chunk[0], -(-high // self.chunk[0])):
-            first, last = max(low, k * self.chunk[0]), min(high, (k + 1) * self.chunk[0])
-            for corner in others:
-                chunk = self._unpacked(*self.places[(k, *corner)].tolist())
-                area = tuple(
-                    slice(c * step, min((c + 1) * step, size))
-                    for c, step, size in zip(corner, self.chunk[1:], self.shape[1:], strict=True)
-                )
-                inside = tuple(slice(0, a.stop - a.start) for a in area)  # the last chunks reach beyond the dataset
-                start = first - k * self.chunk[0]
-                values[(slice(first - low, last - low), *area)] = (
-                    self.fill if chunk is None else chunk[(slice(start, start + last - first), *inside)]
-                )
-        return values
-
-    def _unpacked(self, offset: int, size: int, left_out: int) -> np.ndarray | None:
-        """One chunk; None for one that was never written."""
-        if offset < 0:
-            return None
-        packed = self.packed and not left_out
-        most = self.bytes + self.bytes // 100 + 1024 if packed else self.bytes  # what deflate can add at worst
-        content = os.pread(self.file, size, offset) if 0 < size <= most else b""
-        if packed:
-            try:
-                content = zlib.decompressobj().decompress(content, self.bytes)
-            except zlib.error as error:
-                raise _damaged(self.images, error) from error
-        if len(content) != self.bytes:
-            raise _damaged(self.images, f"a chunk has {len(content):,} bytes instead of {self.bytes:,}")
-        return np.frombuffer(content, self.dtype).reshape(self.chunk)
-
-
-@contextmanager
-def readable(images: ImageSet) -> Iterator[None]:
-    """Bytes that cannot be read or unpacked become a sentence."""
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise _damaged(images, error) from error
-
-
-def _damaged(images: ImageSet, why: object) -> InputError:
-    return InputError(f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again.")
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
