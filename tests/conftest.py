@@ -6,6 +6,7 @@ import os
 
 os.environ["KERAS_BACKEND"] = "jax"  # an independent implementation; read when keras is first imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of processes that tests start: two tests at a time fill two cores
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -79,6 +79,7 @@ def results(folder: Path, command: list[str], trainer: list[str]) -> dict[str, s
     return {"history": (run / "history.csv").read_text(), "test": table}
 
 
+@pytest.mark.slow
 def test_torchrun(tmp_path: Path, data: list[str], expected: dict[str, str]) -> None:
     """Two processes that torchrun starts, for fit and for test."""
     launch = [*TORCHRUN, "--nproc_per_node", "2", "--master_port", free_port(), "-m", "signs_lightning"]

@@ -40,7 +40,11 @@ def test_search(site: Path, watch: Callable) -> None:
     """A word of one page is found, without a server."""
     watched = watch()
     watched.page.goto((site / "index.html").as_uri())
-    watched.page.fill("input[name=query]", "sbatch")
+    watched.page.focus("input[name=query]")
+    watched.page.wait_for_function(  # for the index: what is typed before may get lost on a busy machine
+        "!document.querySelector('.md-search-result__meta').textContent.includes('Initializing')"
+    )
+    watched.page.type("input[name=query]", "sbatch")
     watched.page.wait_for_selector(".md-search-result__item")
     assert "gpus-and-clusters.html" in watched.page.get_attribute(".md-search-result__link", "href")
     assert watched.foreign == []

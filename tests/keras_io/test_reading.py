@@ -16,7 +16,7 @@ from keras import layers, regularizers
 from torch.utils.data import DataLoader, TensorDataset
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.importing import main
+from signs_lightning.keras_io.importing import main, run
 from signs_lightning.keras_io.reading import FromKeras, from_keras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.happy import HappySequential
@@ -31,7 +31,7 @@ from .test_models import backbone, happy, resnet, signs
 def test_golden_files(reference, datasets, tmp_path, name, count, correct, extension):
     """Keras on TensorFlow predicted these images; the checkpoint that import-keras writes gives the same probabilities."""
     output = tmp_path / "model.ckpt"
-    assert main("import-keras", [str(reference / name / f"trained.{extension}"), "--output", str(output)]) == 0
+    assert run("import-keras", [str(reference / name / f"trained.{extension}"), "--output", str(output)]) == 0
     rebuilt = {"signs": SignsFunctional, "happy": HappySequential}[name] if extension == "weights.h5" else FromKeras
     model = rebuilt.load_from_checkpoint(output, weights_only=True)
     with h5py.File(datasets / name / f"test_{name}.h5") as file:
@@ -73,6 +73,7 @@ def test_checkpoint_is_like_any_other(tmp_path, capsys):
 
 
 def test_arguments_that_do_not_fit(tmp_path):
+    """Each is a sentence, and nothing is written; from the verb's own process it comes as it is."""
     signs(32).save(tmp_path / "signs.keras")
     signs(32).save_weights(tmp_path / "signs.weights.h5")
     file, weights, output = str(tmp_path / "signs.keras"), str(tmp_path / "signs.weights.h5"), str(tmp_path / "a.ckpt")
@@ -86,7 +87,12 @@ def test_arguments_that_do_not_fit(tmp_path):
         ([weights, "--output", output, "--architecture", "happy"], "do not fit happy"),
     ]:
         with pytest.raises(InputError, match=sentence):
-            main("import-keras", arguments)
+            run("import-keras", arguments)
+    with pytest.raises(InputError, match="brings its own model"):
+        main("import-keras", [file, "--output", output, "--architecture", "signs"])
+    for kept in ([file, "--output", str(tmp_path / "nowhere" / "a.ckpt")], [file, "--output", file]):
+        with pytest.raises(InputError, match=r"does not exist|the Keras file itself"):
+            main("import-keras", kept)
     with pytest.raises(InputError, match="needs a Keras file"):
         FromKeras()
     with pytest.raises(InputError, match="import-keras"):
