@@ -14,6 +14,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.models.classifier import ImageClassifier
 
+SETTINGS = ("settings", "scheduler_settings")  # what optimizer and scheduler were made with
 MOST_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
 PLAIN_WORD = re.compile(
     r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?", re.ASCII
@@ -141,8 +142,10 @@ def _is_training(value: Any) -> bool:
     """Whether it is what `ImageClassifier` keeps of a run's optimizer and schedule, or nothing."""
     if value == {}:
         return True
-    known = {"optimizer", "settings", "lr_scheduler", "schedule", "warmup", "schedule_steps"}
-    if not isinstance(value, dict) or value.keys() != known or not isinstance(value["settings"], dict):
+    always = {"optimizer", "schedule", "warmup", "schedule_steps"}  # the others came later
+    if not isinstance(value, dict) or not always <= value.keys() <= always | {"lr_scheduler", *SETTINGS}:
+        return False
+    if not all(isinstance(value.get(name, {}), dict) for name in SETTINGS):
         return False
     steps = value["schedule_steps"]
     return (steps is None) == (value["schedule"] is None) and isinstance(steps, int | float | None)

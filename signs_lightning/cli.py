@@ -151,9 +151,12 @@ class CLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
-            if cause is None:
+            if cause is not None:
+                raise cause from None
+            reason = re.search(r"Problem with given class_path '([^']+)':\n\s+(.+)", str(error))
+            if reason is None:
                 raise
-            raise cause from None
+            raise InputError(f"{reason[1]} cannot be made: {reason[2].rstrip('.')}.") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         # Everything that can be wrong with the data is found here, before anything is written.
@@ -212,8 +215,15 @@ class CLI(LightningCLI):
         if self.folder is not None:
             folder = self.folder.resolve()
             return RunLogger(folder.parent.parent, folder.parent.name, folder.name)
-        name = self.config[self.verb].name
-        return RunLogger(Path(trainer.get("default_root_dir") or ".") / "lightning_logs", name)
+        root = Path(trainer.get("default_root_dir") or ".") / "lightning_logs"
+        try:
+            if not trainer.get("fast_dev_run"):  # which writes nothing
+                root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"No folder for the run can be made in {root}: {error.strerror}. Name another place with --trainer.default_root_dir."
+            ) from error
+        return RunLogger(root, self.config[self.verb].name)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}

@@ -50,6 +50,11 @@ def _of_the_system(error: OSError, verb: str) -> str | None:
             f"There is no room left on the disk ({error.strerror}). Files under their final names are whole: free some space, "
             f"then go on with {GO_ON}."
         )
+    if verb == "fit" and (isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS):
+        return (
+            f"{error.filename} cannot be written: {error.strerror}. Name another place for the run's folder with "
+            "--trainer.default_root_dir."
+        )
     if verb == "fit" and isinstance(error, FileNotFoundError):  # data files are found missing before a run begins
         return f"{error.filename} is gone: the run's folder was moved or deleted while it trained. Begin a new run."
     return None

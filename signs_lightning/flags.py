@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from signs_lightning.errors import InputError
+
 
 def packaged(before: str, arg: str) -> str:
     """`--config configs/NAME.yaml` where there is no such file means the one that comes with the package."""
@@ -17,7 +19,13 @@ def packaged(before: str, arg: str) -> str:
 
 
 def value_of(flag: str, args: list[str]) -> str | None:
-    """The last value of a flag, given as `--flag value` or `--flag=value`."""
+    """The last value of a flag, given as `--flag value` or `--flag=value`.
+
+    Raises:
+        InputError: the flag is the last word.
+    """
+    if args and args[-1] == flag:
+        raise InputError(f"{flag} has no value. Write one after it.")
     value = None
     for position, arg in enumerate(args):
         if arg == flag and position + 1 < len(args):

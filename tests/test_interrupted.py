@@ -147,7 +147,7 @@ def test_a_loss_that_is_lost(cli: Callable, small_signs, every_n_steps: int | No
     assert done.code == 2
     assert "The loss is not a finite number any more since step " in done.err
     assert "(epoch 2, learning rate 1e+38). Lower `--model.lr`" in done.err
-    assert "The checkpoint of epoch 1 is untouched." in done.err
+    assert "The last checkpoint is untouched." in done.err
     assert before["best.ckpt"] == (run / "checkpoints/best.ckpt").read_bytes()
     last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert all(value.isfinite().all() for value in last["state_dict"].values())

@@ -124,10 +124,15 @@ class H5Images(Dataset):
                 list(threads.map(read, wanted))
         return images
 
+    @property
+    def resident_on(self) -> torch.device | None:
+        """Where the images are held, None where they are read anew."""
+        return None if self._resident is None else self._resident.device
+
     def load(self, device: torch.device | str = "cpu") -> None:
         """Makes the images resident: uint8, in memory or on a device, where a batch is an index selection."""
         device = torch.device(device)
-        if self._resident is not None and self._resident.device == device:
+        if self.resident_on == device:
             return
         if device.type == "cpu":
             self._resident = torch.from_numpy(self.read_sorted(np.arange(len(self))))
@@ -231,14 +236,18 @@ class BatchLoader(DataLoader):
 
     def _stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         sampler, dataset = self.sampler, self.dataset
-        assert isinstance(sampler, EpochSampler)
         assert isinstance(dataset, H5Images)
-        share, group_ends = sampler.share()
-        order = share.numpy()
+        size = self.batch_size or 1
+        if isinstance(sampler, EpochSampler):
+            share, group_ends = sampler.share()
+            order = share.numpy()
+        else:  # Lightning's own for --trainer.overfit_batches
+            order = np.fromiter(sampler, np.int64)
+            group_ends = [*range(16 * size, len(order), 16 * size), len(order)]
         filler = order == FILLER
         order = np.where(filler, max(order.max(), 0), order)  # an image that is read anyway
         position = start
-        for indices, images in stream(dataset.read_sorted, order, group_ends, self.batch_size or 1, start):
+        for indices, images in stream(dataset.read_sorted, order, group_ends, size, start):
             labels = np.where(filler[position : position + len(indices)], FILLER, dataset.labels[indices])
             position += len(indices)
             yield torch.from_numpy(images), torch.from_numpy(labels)

@@ -164,6 +164,7 @@ class H5DataModule(L.LightningDataModule):
         if stage == self._stage:
             return
         files = self.files if any(file is not None for file in self.files.values()) else self._drawn_files()
+        self._files = files
         self._sets, self._datasets = {}, {}
         if stage == "fit":
             self._require(files, "train")
@@ -266,7 +267,7 @@ class H5DataModule(L.LightningDataModule):
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
-                self._set_up_validation(self.files)
+                self._set_up_validation(self._files)
 
     # ------------------------------------------------------------------ batches
 

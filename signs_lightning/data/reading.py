@@ -39,14 +39,15 @@ def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: i
             "rewrite the file with `h5repack -l CONTI`."
         )
     room = torch.cuda.mem_get_info(where)[0] if where.type == "cuda" else free_memory()
-    if wish == "resident" and dataset.nbytes > room:
+    held = dataset.resident_on == where  # a loader that is made again finds its images there
+    if wish == "resident" and not held and dataset.nbytes > room:
         raise InputError(
             f"{size} do not fit into the {room / 1e6:,.0f} MB that are free on {where}. Drop --data.reading resident."
         )
     reading: Reading
     if wish != "auto":
         reading = wish  # type: ignore[assignment]  # one of the three: the parser and this module's callers see to it
-    elif where.type == "cuda" and dataset.nbytes <= room // 2:
+    elif held or (where.type == "cuda" and dataset.nbytes <= room // 2):
         reading = "resident"
     elif split is None and dataset.nbytes <= _memory():
         reading = "mapped"

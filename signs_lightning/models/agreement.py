@@ -7,9 +7,12 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.evaluation import NEVER
+
+WITH_STATE = ("amsgrad", "centered", "momentum")  # settings of optimizers that keep another tensor for each parameter
 
 
 def refuse_other_data(
@@ -95,7 +98,9 @@ def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
         return
     lr = trainer.optimizers[0].param_groups[0]["lr"]
     epoch = trainer.current_epoch
-    kept = f"The checkpoint of epoch {epoch} is untouched." if epoch else "No checkpoint was written."
+    folders = [getattr(callback, "directory", None) for callback in trainer.checkpoint_callbacks]
+    is_kept = any(folder is not None and (folder / "last.ckpt").is_file() for folder in folders)
+    kept = "The last checkpoint is untouched." if is_kept else "No checkpoint was written."
     cure = "Lower `--model.lr`, or clip gradients with `--trainer.gradient_clip_val 1`"
     if str(trainer.precision).startswith("16"):
         cure += ", or use `--trainer.precision bf16-mixed`, which has a wider range than 16-mixed"
@@ -117,7 +122,7 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
         InputError: they differ.
     """
     for name in ("optimizer", "lr_scheduler", "schedule", "warmup"):
-        if before[name] != now[name]:
+        if name in before and before[name] != now[name]:
             was, given = (what[name] or "none" for what in (before, now))
             raise InputError(
                 f"The run was begun with {name} {was} and cannot go on with {name} {given}. Leave --model.{name} as it was, or begin a "
@@ -132,12 +137,43 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 def optimizer_settings(optimizer: Optimizer, lr: float | None) -> dict[str, Any]:
     """What an optimizer was made with, as plain values that a checkpoint may hold; the model's learning rate where it has one."""
-    plain = {
+    plain = _plain(optimizer.defaults)
+    return plain if lr is None else plain | {"lr": lr}
+
+
+def scheduler_settings(scheduler: LRScheduler) -> dict[str, Any]:
+    """What a scheduler was made with, as it is before its first step, less what the learning rate decides."""
+    return {name: value for name, value in _plain(vars(scheduler)).items() if name[0] != "_" and "lr" not in name}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in optimizer.defaults.items()
+        for name, value in values.items()
         if isinstance(value, bool | int | float | str | tuple | None)
     }
-    return plain if lr is None else plain | {"lr": lr}
+
+
+def keep_given_schedule(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
+    """The same for a scheduler: what ReduceLROnPlateau waits for may change, a rate that follows the number of steps has its course.
+
+    Args:
+        before: `scheduler_settings` of the run that is resumed.
+        now: those of the run that goes on.
+        checkpoint: whose states of schedulers are changed.
+
+    Raises:
+        InputError: the course would change.
+    """
+    changed = {name: value for name, value in now.items() if name in before and before[name] != value}
+    if changed and "patience" not in now:
+        name, value = next(iter(changed.items()))
+        raise InputError(
+            f"The run was begun with lr_scheduler {name} {before[name]} and cannot go on with {value}. Leave it as it was, or "
+            "begin a new run."
+        )
+    for state in checkpoint.get("lr_schedulers", []):
+        state.update(changed)
 
 
 def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
@@ -147,10 +183,18 @@ def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: di
         before: `optimizer_settings` of the run that is resumed.
         now: those of the run that goes on.
         checkpoint: whose states of optimizer and schedule are changed.
+
+    Raises:
+        InputError: the optimizer has kept no state for one of them.
     """
     for name, value in now.items():
         if name not in before or before[name] == value:
             continue
+        if name in WITH_STATE and not before[name]:
+            raise InputError(
+                f"The run was begun with {name} {before[name]}, and its optimizer kept nothing that {name} {value} could go on with. Leave "
+                "it as it was, or begin a new run."
+            )
         if name == "lr":
             keep_learning_rate(value, checkpoint)
             continue

@@ -18,10 +18,12 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from signs_lightning.models.adam import KerasAdam
 from signs_lightning.models.agreement import (
     keep_given,
+    keep_given_schedule,
     optimizer_settings,
     refuse_contradictions,
     refuse_lost_loss,
     refuse_other_training,
+    scheduler_settings,
 )
 from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.image_model import ImageModel
@@ -109,6 +111,7 @@ class ImageClassifier(ImageModel):
         self.validated_images = 0  # that the last figures of validation are of
         self.learning_rate = float("nan")
         self._schedule_steps: float | None = None
+        self._scheduler: dict[str, Any] = {"lr_scheduler": None, "scheduler_settings": {}}
         self._resumed: dict[str, Any] = {}  # the checkpoint of the run that goes on, until it does
         self._augment: Callable[[Tensor, Tensor], Batch] | None = None
         self._validation: dict[str, float] = {}
@@ -220,7 +223,8 @@ class ImageClassifier(ImageModel):
         before, now = checkpoint.get("signs_lightning", {}).get("training"), self._training()
         if before:
             refuse_other_training(before, now)
-            keep_given(before["settings"], now["settings"], checkpoint)
+            keep_given(before.get("settings", {}), now["settings"], checkpoint)
+            keep_given_schedule(before.get("scheduler_settings", {}), now["scheduler_settings"], checkpoint)
 
     def on_train_epoch_start(self) -> None:
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -245,11 +249,13 @@ class ImageClassifier(ImageModel):
         self.log_dict(values, prog_bar=True)
         self.log("learning_rate", self.learning_rate)
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
-        watched = self._validation.get("val_loss", values["loss"])
+        validates = sum(self.trainer.num_val_batches) > 0  # though perhaps not after every epoch
+        watched = self._validation.get("val_loss") if validates else values["loss"]
         self._validation = {}
-        # Before the checkpoint of this epoch, which Lightning would step them after.
-        for scheduler in self._plateau_schedulers():
-            scheduler.step(watched)
+        if watched is not None:
+            # Before the checkpoint of this epoch, which Lightning would step them after.
+            for scheduler in self._plateau_schedulers():
+                scheduler.step(watched)
 
     def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
         configs = self.trainer.lr_scheduler_configs
@@ -304,7 +310,12 @@ class ImageClassifier(ImageModel):
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         if self.lr_scheduler is None:
             return optimizer
-        schedule = {"scheduler": self.lr_scheduler(optimizer), "interval": self.hparams["lr_interval"]}
+        scheduler = self.lr_scheduler(optimizer)
+        self._scheduler = {
+            "lr_scheduler": type(scheduler).__name__,
+            "scheduler_settings": scheduler_settings(scheduler),
+        }
+        schedule = {"scheduler": scheduler, "interval": self.hparams["lr_interval"]}
         return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}
 
     def _training(self) -> dict[str, Any]:
@@ -312,11 +323,10 @@ class ImageClassifier(ImageModel):
         if self._trainer is None or not self.trainer.optimizers:
             return {}
         optimizer, schedule = self.trainer.optimizers[0], self.hparams.get("schedule")
-        given = () if self.lr_scheduler is None else self.trainer.lr_scheduler_configs
         return {
             "optimizer": type(optimizer).__name__,
             "settings": optimizer_settings(optimizer, self.hparams["lr"]),
-            "lr_scheduler": next((type(c.scheduler).__name__ for c in given), None),
+            **self._scheduler,
             "schedule": schedule,
             "warmup": None if schedule is None else self.hparams.get("warmup"),
             "schedule_steps": self._schedule_steps,

@@ -69,13 +69,16 @@ class RunCheckpoint(Checkpoint):
         self.best_model_path = ""  # the name under which Lightning looks for `ckpt_path="best"`
         self.directory: Path | None = None
         self._saved_step = -1
+        self._patience: dict[int, int] = {}
         self._ours = False  # whether the folder is this process's to write into
         self._claim: int | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
-        if stage == "fit" and trainer.is_global_zero and not self._ours:
+        self._patience = {id(other): other.patience for other in trainer.early_stopping_callbacks}
+        writes = stage == "fit" and trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
+        if writes and not self._ours:
             self._claim = _claimed(self.directory.parent)
             self._ours = True
             self._clear()  # what a killed run left
@@ -92,12 +95,18 @@ class RunCheckpoint(Checkpoint):
         self._claim, self._ours = None, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for other in trainer.early_stopping_callbacks:  # a run that was over when it was killed stays over
+        for other in trainer.early_stopping_callbacks:
+            other.patience = self._patience.get(
+                id(other), other.patience
+            )  # as given for this run; a checkpoint brings its own back
+            # A run that was over when it was killed stays over.
             if other.wait_count >= other.patience:
                 trainer.should_stop = True
         best = self._path("best.ckpt")
-        if self.best_value is not None and best.is_file():  # of the run that is resumed
+        if best.is_file() and self.best_value is not None:  # of the run that is resumed
             self.best_model_path = str(best)
+        elif self.keep_best:  # it goes on in another folder, where the best so far is chosen anew
+            self.best_value = self.best_epoch = None
 
     def _clear(self) -> None:
         for name in PARTS:
@@ -115,6 +124,8 @@ class RunCheckpoint(Checkpoint):
         # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its validation when it resumes.
         if batch_idx + 1 >= trainer.num_training_batches or step == self._saved_step:
             return
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # gradients that wait for their step are in no checkpoint
         due = self.every_n_steps and step % self.every_n_steps == 0
         asked_to_end = (
             trainer.received_sigterm and trainer.world_size == 1

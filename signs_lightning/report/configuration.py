@@ -19,11 +19,13 @@ class KeepConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         directory = trainer.log_dir  # asked by every process, because the first one tells the others
         self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
-        self.resumes = self.folder is not None and self._is_own(self.config.get("ckpt_path"))
-        if self.resumes:
-            self.config = self._as_begun(self.config.clone())
+        self.written_late = False
+        if self.folder is not None and self._is_own(self.config.get("ckpt_path")):
+            self.config = self._as_begun(self.config.clone(), self.folder / "config.yaml")
         if self.folder is not None and trainer.is_global_zero:
-            if not self.resumes:
+            # Where there is one already, only when whatever refuses to go on there has had its say.
+            self.written_late = (self.folder / "config.yaml").exists()
+            if not self.written_late:
                 self._write(self.folder)
             keep_for_restarts(self.folder)
         # once, because the parser takes seconds over it
@@ -33,13 +35,15 @@ class KeepConfig(SaveConfigCallback):
         """Whether a checkpoint is of this very run, and not one that it began from."""
         return bool(path) and self.folder is not None and self.folder.resolve() in Path(str(path)).resolve().parents
 
-    def _as_begun(self, config: Any) -> Any:
+    def _as_begun(self, config: Any, written: Path) -> Any:
         """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
-        whole = self.folder / "config.yaml" if self.folder is not None else Path()
-        before = yaml.safe_load(whole.read_text(encoding="utf-8")) if whole.is_file() else {}
-        first = before.get("ckpt_path")
+        try:
+            before = yaml.safe_load(written.read_text(encoding="utf-8"))
+            first, model = before.get("ckpt_path"), before["model"]["init_args"]
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):  # gone, or edited by hand
+            first, model = None, {}
         config.ckpt_path = None if self._is_own(first) else first
-        keras_file = ((before.get("model") or {}).get("init_args") or {}).get("path")
+        keras_file = model.get("path")
         if keras_file and "path" in config.model.init_args:
             config.model.init_args.path = keras_file
         return config
@@ -47,12 +51,11 @@ class KeepConfig(SaveConfigCallback):
     def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "config.writing"
-        self.parser.save(self.config, str(part), skip_none=False, overwrite=True)
+        self.parser.save(self.config, str(part), skip_none=False, overwrite=True, multifile=False)
         os.replace(part, folder / "config.yaml")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        # Of a resumed run only now, when whatever refuses to go on has had its say.
-        if self.resumes and self.folder is not None and trainer.is_global_zero:
+        if self.written_late and self.folder is not None:
             self._write(self.folder)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
