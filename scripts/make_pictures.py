@@ -6,6 +6,7 @@ the report of configs/quickstart.yaml's.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -61,8 +62,14 @@ def draw_run(folder: Path) -> None:
         make_small(path)
 
 
-def main() -> None:
+def main(args: list[str]) -> None:
     """Writes docs/images/*.png."""
+    parser = argparse.ArgumentParser(description="Draws the pictures of README and documentation into docs/images.")
+    parser.add_argument("folders", nargs="*", type=Path, metavar="RUNFOLDER", help=f"runs of {', '.join(CURVES)}")
+    folders = parser.parse_args(args).folders
+    for folder in folders:
+        if folder.resolve().parent.name not in CURVES or not (folder / "history.csv").is_file():
+            parser.error(f"{folder} is no run folder of {', '.join(CURVES)}")
     PICTURES.mkdir(parents=True, exist_ok=True)
     draw_models()
     for drawn, name, columns in ((DrawnSigns(), "drawn_signs.png", 2), (DrawnSmiles(), "drawn_smiles.png", 2)):
@@ -70,9 +77,9 @@ def main() -> None:
         images, labels = H5Images([found]).__getitems__(range(200))
         names = [f"{name} fingers" if found.num_classes == 6 else name for name in found.class_names or []]
         draw_samples(images.numpy(), labels.numpy(), names, PICTURES / name, columns=columns)
-    for folder in sys.argv[1:]:
-        draw_run(Path(folder))
+    for folder in folders:
+        draw_run(folder)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

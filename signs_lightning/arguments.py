@@ -23,6 +23,7 @@ WRONG_VALUE = (
     r"Parser key \"([^\"]+)\":\s+Expected a (.+?)\. Got value: ?(.*)",
     r"Parser key \"([^\"]+)\":.*?Subtypes: \[(.+?)\]\n.*?Given value: ([^\n]*)",
 )
+MISSING = r"the following arguments are required: ([^\n]+)"
 NOT_YAML = r"Problems parsing config:.*?([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$"
 LONGEST = 300  # characters of a complaint of the parser that is passed on as it is
 
@@ -49,6 +50,13 @@ def one_sentence(message: str, parser: ArgumentParser) -> str:
             return f"Unknown option '{name}'.{nearest(name, _options(parser)) or ' See --help for all of them.'}"
     if match := re.search(NO_VALUE, message):
         return f"{match[1]} has no value. Write one after it."
+    if match := re.search(MISSING, innermost):
+        missing, kind = match[1].strip(), re.search(r"class_path[ =]'([^']+)'", innermost)
+        key = re.match(r"Parser key \"([^\"]+)\"", innermost)
+        if kind and key:
+            name = f"model.{key[1]}" if in_model and key[1] != "model" else key[1]
+            first = missing.partition(",")[0]
+            return f"{kind[1].rpartition('.')[2]} needs {missing}. Give it with --{name}.{first} VALUE."
     if innermost.startswith('Parser key "model"'):
         for pattern in (*UNKNOWN_MODEL, r"class_path '([^']+)'"):
             if match := re.search(pattern, message):

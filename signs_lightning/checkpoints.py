@@ -31,6 +31,7 @@ OBJECTS = (
     "metrics",
     "augmentation",
 )  # a model's arguments that are no plain values
+IMPORT = "Make a checkpoint of it with `python -m signs_lightning import-keras FILE --output model.ckpt`."
 UNFIT = (
     RuntimeError,
     TypeError,
@@ -84,13 +85,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is not a checkpoint, is damaged, would run code, or claims more than it holds.
     """
     size = path.stat().st_size
+    with path.open("rb") as file:
+        is_hdf5 = file.read(4) == b"\x89HDF"
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        if is_hdf5:
+            raise InputError(
+                f"{path} is an HDF5 file, not a checkpoint. If it holds a Keras model: {IMPORT}"
+            ) from error
         raise InputError(
             f"{path} is not a checkpoint, or a truncated one ({size:,} bytes). Name a .ckpt file that a fit wrote."
         ) from error
+    if "model.weights.h5" in {entry.filename for entry in entries}:
+        raise InputError(f"{path} is a Keras file. {IMPORT}")
     if sum(entry.file_size for entry in entries) > size:  # PyTorch packs nothing
         raise InputError(f"{path} claims to unpack to more bytes than it has: a zip bomb. Do not trust this file.")
     try:

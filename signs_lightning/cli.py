@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import numbers
+import os
 import re
 import signal
 from pathlib import Path
@@ -23,10 +24,11 @@ from rich.console import Console
 import signs_lightning.keras_io.reading
 import signs_lightning.models.lr_finder  # noqa: F401  these make models and callbacks known by their bare names
 from signs_lightning.allocator import keep_freed_memory
-from signs_lightning.arguments import one_sentence
+from signs_lightning.arguments import known_models, one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
 from signs_lightning.data.module import H5DataModule, say
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import shortened
 from signs_lightning.failures import explained
 from signs_lightning.flags import packaged, value_of, without
 from signs_lightning.models.classifier import ImageClassifier
@@ -100,6 +102,7 @@ class CLI(LightningCLI):
                 args = [f"--config={Path(given) / 'config.yaml'}", *args]
             else:
                 remembered = checkpoint_config(load_checkpoint(path), path)
+                self._name_own_model(remembered["model"], value_of("--model", args), path)
                 if self.verb != "fit":
                     remembered.pop("checkpoint", None)
                 args = [f"--config={yaml.safe_dump(remembered)}", *args]
@@ -110,6 +113,19 @@ class CLI(LightningCLI):
             say(f"Started again by torchrun: the run goes on in {begun}.")
         self.checkpoint_path = path
         return args if path is None else [*args, f"--ckpt_path={path}"]
+
+    @staticmethod
+    def _name_own_model(model: dict[str, Any], given: str | None, path: Path) -> None:
+        """A checkpoint never says where a class of the user's own lies, because importing it runs code; the user does."""
+        name = model["class_path"]
+        if name in known_models():
+            return
+        if given is None or not given.endswith(f".{name}"):
+            raise InputError(
+                f"{path} holds a model of the class '{shortened(name)}', which is none of this package's. Name it with "
+                f"--model MODULE.{shortened(name)}."
+            )
+        model["class_path"] = given
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         return {self.verb: super().subcommands()[self.verb]}  # building one parser instead of four
@@ -165,6 +181,10 @@ class CLI(LightningCLI):
         self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
         if self.verb == "fit":
             self.model.prepare(resumed=self.checkpoint_path is not None)
+        elif self.checkpoint_path is None and type(self.model).__module__.startswith("signs_lightning.models."):
+            raise InputError(
+                f"There is no trained model to {self.verb}. Name its checkpoint or run folder with --ckpt_path."
+            )
         config = self.config_init[self.verb]
         trainer = dict(config.trainer)
         own: list[Callback] = []
@@ -216,13 +236,12 @@ class CLI(LightningCLI):
             folder = self.folder.resolve()
             return RunLogger(folder.parent.parent, folder.parent.name, folder.name)
         root = Path(trainer.get("default_root_dir") or ".") / "lightning_logs"
-        try:
-            if not trainer.get("fast_dev_run"):  # which writes nothing
-                root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        place = next(folder for folder in (root, *root.parents) if folder.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            why = "it may not be written to" if place.is_dir() else "it is no folder"
             raise InputError(
-                f"No folder for the run can be made in {root}: {error.strerror}. Name another place with --trainer.default_root_dir."
-            ) from error
+                f"No run folder can be made in {place}: {why}. Name another place with --trainer.default_root_dir."
+            )
         return RunLogger(root, self.config[self.verb].name)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

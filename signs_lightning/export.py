@@ -23,7 +23,8 @@ def main(verb: str, args: list[str]) -> int:
         InputError: the model cannot be used, or has no counterpart in that format; nothing is written then.
     """
     parser = VerbParser(
-        verb, "Writes a trained model as a file for elsewhere, after comparing its outputs with the model's."
+        verb,
+        "Writes a trained model as a file for elsewhere; ONNX and PyTorch files only after comparing them with the model.",
     )
     parser.add_argument("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -19,6 +20,9 @@ def explained(error: Exception, verb: str) -> str | None:
     """
     message = str(error).strip()
     if isinstance(error, MisconfigurationException):
+        over = re.search(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)", message)
+        if over:
+            return f"The run is in epoch {int(over[1]) + 1} already, past --trainer.max_epochs {over[2]}. Give more to go on."
         return message
     if isinstance(error, OSError):
         return _of_the_system(error, verb)

@@ -59,6 +59,15 @@ def hdf5(datasets: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def zip_of(*names: str) -> bytes:
+    """An archive of empty files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name in names:
+            file.writestr(name, b"")
+    return buffer.getvalue()
+
+
 def zipped(datasets: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -288,6 +297,22 @@ OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; dat
     "mistyped file": ("fit --data.train_file dat.h5", "No such file: dat.h5."),
     "pattern without a match": ("fit --data.train_file shard_*.h5", "No file matches 'shard_*.h5'."),
     "test without a test file": ("test --data.train_file data.h5", "There is nothing to test on."),
+    "test of nothing": ("test --data.test_file data.h5", "There is no trained model to test."),
+    "validation of nothing": ("validate --data.val_file data.h5", "There is no trained model to validate."),
+    "no checkpoint named": ("test --data.test_file data.h5 --ckpt_path", "--ckpt_path has no value."),
+    "no run named": ("fit --data.train_file data.h5 --ckpt_path", "--ckpt_path has no value."),
+    "scheduler without its option": (
+        "fit --data.train_file data.h5 --model.lr_scheduler StepLR",
+        "StepLR needs step_size.",
+    ),
+    "callback without its option": (
+        "fit --data.train_file data.h5 --trainer.callbacks+=EarlyStopping",
+        "EarlyStopping needs monitor.",
+    ),
+    "folder that cannot be made": (
+        "fit --data.train_file data.h5 --trainer.default_root_dir data.h5",
+        "No run folder can be made in data.h5: it is no folder.",
+    ),
     "validation without a file": ("validate --data.train_file data.h5", "There is nothing to validate on."),
     "fit without a training file": ("fit --data.test_file data.h5", "There is nothing to train on."),
     "other image size": (
@@ -411,6 +436,8 @@ def test_what_there_is_is_listed() -> None:
 
 
 NEAREST: dict[str, str] = {  # arguments → the end of the message
+    "fit --data.train_file data.h5 --model.lr_scheduler StepLR": "Give it with --model.lr_scheduler.step_size VALUE.",
+    "fit --data.train_file data.h5 --trainer.callbacks+=EarlyStopping": "Give it with --trainer.callbacks.monitor VALUE.",
     "fit --data.train_file dat.h5": "Did you mean data.h5?",
     "fit --config misspel.yaml": "Did you mean misspelt.yaml?",
     "fit --data.train_file data.h5 --data.images_key train_set_X": "Did you mean 'train_set_x'?",
@@ -428,7 +455,7 @@ NEAREST: dict[str, str] = {  # arguments → the end of the message
 
 @pytest.mark.parametrize("args", NEAREST)
 def test_the_nearest_word(args: str, cli: Callable, tmp_path: Path) -> None:
-    """A message about something misspelt ends with the nearest word that there is."""
+    """A message about something misspelt or missing ends with the nearest word that there is, or the option to give."""
     unnamed = {"train_set_1": images(8, 16, 16, 3), "train_set_y": labels(2)}
     write(tmp_path, SOUND | {"unnamed.h5": unnamed, "unlabelled.h5": {"train_set_x": images(8, 16, 16, 3)}})
     result = cli(*args.split())
@@ -473,6 +500,7 @@ def checkpoints(trained: Path, tmp_path: Path) -> Path:
             "empty.ckpt": b"",
             "text.ckpt": b"epoch,loss\n0,1.79\n",
             "zip.ckpt": zipped(course()),
+            "model.keras": zip_of("config.json", "model.weights.h5"),
             "started/config.yaml": b"data: {batch_size: 4}\n",
         },
     )
@@ -500,7 +528,8 @@ CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
     "predict --ckpt_path half.ckpt": f"half.ckpt {NOT_ONE} ({{half:,}} bytes).",
     TEST + "empty.ckpt": f"empty.ckpt {NOT_ONE} (0 bytes).",
     TEST + "text.ckpt": f"text.ckpt {NOT_ONE} (18 bytes).",
-    TEST + "data.h5": f"data.h5 {NOT_ONE} ({len(hdf5(course())):,} bytes).",
+    TEST + "data.h5": "data.h5 is an HDF5 file, not a checkpoint.",
+    TEST + "model.keras": "model.keras is a Keras file.",
     TEST + "zip.ckpt": "zip.ckpt is not a checkpoint that can be read.",
     TEST + "list.ckpt": "list.ckpt holds no trained model of this project.",
     TEST + "foreign.ckpt": "foreign.ckpt holds no trained model of this project.",

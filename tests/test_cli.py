@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +213,145 @@ def test_flags_beat_what_the_checkpoint_remembers(cli, run):
     assert [group["lr"] for group in state["optimizer_states"][0]["param_groups"]] == [0.0123]
     assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["lr"] == 0.0123
     assert [path.name for path in run.parent.iterdir()] == ["version_0"]  # it went on in its folder
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (
+            ("--model.optimizer", "signs_lightning.models.adam.KerasAdam"),
+            ("--model.optimizer.amsgrad", "true"),
+            "begun with amsgrad False, and its optimizer kept nothing that amsgrad True could go on with",
+        ),
+        (
+            ("--model.optimizer", "RMSprop"),
+            ("--model.optimizer.momentum", 0.9),
+            "begun with momentum 0.0, and its optimizer kept nothing that momentum 0.9 could go on with",
+        ),
+        (
+            ("--model.lr_scheduler", "CosineAnnealingLR", "--model.lr_scheduler.T_max", 2),
+            ("--model.lr_scheduler.T_max", 4),
+            "begun with lr_scheduler T_max 2 and cannot go on with 4",
+        ),
+        (
+            ("--trainer.max_epochs", 3),
+            ("--trainer.max_epochs", 1),
+            "The run is in epoch 3 already, past --trainer.max_epochs 1.",
+        ),
+    ],
+)
+def test_settings_that_a_run_cannot_go_on_with(cli, small_signs, first, then, message):
+    """A sentence, and nothing in the folder changes."""
+    fit(cli, small_signs, *first)
+    run = Path("lightning_logs/signs_functional/version_0")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
+    done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, *then)
+    assert done.code == 2
+    assert message in done.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_plateau_scheduler_goes_on_with_other_patience(cli, small_signs):
+    """What it waits for is not of the past: the setting given anew is that of the resumed run."""
+    plateau = ("--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.lr_scheduler.patience")
+    fit(cli, small_signs, *plateau, 2)
+    run = Path("lightning_logs/signs_functional/version_0")
+    done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, "--model.lr_scheduler.patience", 9)
+    assert done.code == 0, done.err
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"][0]
+    assert (state["patience"], state["last_epoch"]) == (9, 3)
+
+
+def test_a_checkpoint_from_before_settings_were_kept(cli, run, small_signs):
+    """The first runs remembered less of their training; they are tested and go on all the same."""
+    path = run / "checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    for name in ("settings", "scheduler_settings", "lr_scheduler"):
+        del checkpoint["signs_lightning"]["training"][name]
+    torch.save(checkpoint, path)
+    assert cli("test", "--ckpt_path", run, "--data.test_file", small_signs[1]).code == 0
+    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).code == 0
+
+
+def test_a_model_class_of_ones_own(cli, small_signs, monkeypatch, tmp_path):
+    """Its checkpoint says that the class must be named; then it is tested and goes on."""
+    from signs_lightning import cli as module
+
+    (tmp_path / "mymodel.py").write_text(
+        "from signs_lightning import SignsFunctional\n\n\nclass Mine(SignsFunctional):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fit(cli, small_signs, "--model", "mymodel.Mine", "--name", "mine")
+    known = {name: kind for name, kind in module.known_models().items() if name != "Mine"}
+    monkeypatch.setattr(module, "known_models", lambda: known)  # as in a process that has not imported it
+    run = Path("lightning_logs/mine/version_0")
+    done = cli("test", "--ckpt_path", run)
+    assert done.code == 2
+    assert (
+        "holds a model of the class 'Mine', which is none of this package's. Name it with --model MODULE.Mine."
+        in done.err
+    )
+    assert cli("test", "--ckpt_path", run, "--model", "mymodel.Mine").code == 0
+    assert cli("fit", "--ckpt_path", run, "--model", "mymodel.Mine", "--trainer.max_epochs", 3).code == 0
+    assert len((run / "history.csv").read_text().splitlines()) == 4
+
+
+def test_a_model_from_a_file_of_its_own(cli, small_signs):
+    """`--model model.yaml`: config.yaml is whole all the same, and the run goes on."""
+    Path("model.yaml").write_text("class_path: SignsFunctional\ninit_args: {lr: 0.002}\n")
+    fit(cli, small_signs, "--model", "model.yaml", "--name", "mine")
+    run = Path("lightning_logs/mine/version_0")
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["lr"] == 0.002
+    assert not (run / "model.yaml").exists()
+    (run / "config.yaml").write_text("model: [")  # edited by hand, to no good
+    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).code == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["lr"] == 0.002
+
+
+def test_config_of_a_run_in_use_stays(cli, small_signs, run):
+    """Another fit has just begun there and has no checkpoint yet: it is left alone, its configuration, too."""
+    fcntl = pytest.importorskip("fcntl")
+    shutil.rmtree(run / "checkpoints")
+    before = (run / "config.yaml").read_bytes()
+    handle = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        done = cli("fit", "--ckpt_path", run, "--data.batch_size", 7)
+    finally:
+        os.close(handle)
+    assert done.code == 2
+    assert "is in use by another fit" in done.err
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_the_best_of_a_run_that_goes_on_elsewhere(cli, small_signs):
+    """Chosen anew there: the checkpoint that the printed figure belongs to is in the folder."""
+    split = ("--data.train_file", small_signs[0], "--data.val_fraction", 0.3)
+    assert cli("fit", *split, "--trainer.max_epochs", 3, "--name", "first").code == 0
+    more = ("--trainer.max_epochs", 4, "--trainer.default_root_dir", "elsewhere", "--model.lr", 5.0)
+    done = cli("fit", "--ckpt_path", "lightning_logs/first/version_0", *more)
+    assert done.code == 0, done.err
+    assert "(best epoch, 4 of 4)" in done.out
+    state = torch.load("elsewhere/lightning_logs/first/version_0/checkpoints/best.ckpt", weights_only=True)
+    assert state["epoch"] == 3
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit:UserWarning")
+def test_overfit_batches_of_streamed_images(cli, small_signs):
+    """Lightning's own order takes the place of the shuffled one."""
+    done = cli(
+        "fit", "--data.train_file", small_signs[0], "--data.reading", "streamed", "--data.batch_size", 8, "--trainer.max_epochs", 1,
+        "--trainer.overfit_batches", 2,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_logger_whose_package_is_missing(cli, small_signs):
+    """What the logger itself says, in a sentence."""
+    done = cli("fit", "--data.train_file", small_signs[0], "--trainer.logger", "WandbLogger")
+    assert done.code == 2
+    assert done.err.startswith("lightning.pytorch.loggers.WandbLogger cannot be made: Requirement 'wandb")
 
 
 def test_optimizer_settings_given_anew_beat_those_of_the_saved_state(cli, run):

@@ -139,7 +139,7 @@ def test_scaling(size: tuple[int, int], tmp_path: Path) -> None:
         np.testing.assert_array_equal(corners, [RED, GREEN, BLUE, YELLOW])
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "truncated JPEG", "truncated PNG", "bomb", "folder"])
+@pytest.mark.parametrize("kind", ["text", "empty", "truncated JPEG", "truncated PNG", "bomb", "folder", "HDF5"])
 def test_what_cannot_be_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each becomes the one error that says why."""
     path, message = tmp_path / "p.png", "not a picture in any format that Pillow knows"
@@ -148,6 +148,10 @@ def test_what_cannot_be_read(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
         path.write_text("not a picture")
     elif kind == "empty":
         path.write_bytes(b"")
+    elif kind == "HDF5":
+        with h5py.File(path, "w") as file:
+            file["x"] = noise
+        message = "an HDF5 file, no picture; name a file of images with --data.test_file"
     elif kind == "folder":
         path.mkdir()
         message = "damaged"

@@ -51,13 +51,23 @@ class Noisy(SignsFunctional):
         return nn.Sequential(super().build(), nn.Dropout(0.2))
 
 
-def train(folder: Path, files, *callbacks: L.Callback, resume: bool = False, **options) -> SignsFunctional:
+def train(
+    folder: Path,
+    files,
+    *callbacks: L.Callback,
+    resume: bool = False,
+    batch_size: int = 16,
+    accumulate: int = 1,
+    validate_every: int = 1,
+    **options,
+) -> SignsFunctional:
     L.seed_everything(3)
-    data = H5DataModule(str(files[0]), val_fraction=0.2, batch_size=16)
+    data = H5DataModule(str(files[0]), val_fraction=0.2, batch_size=batch_size)
     model = Noisy(**options)
     trainer = L.Trainer(
         max_epochs=8, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[RunCheckpoint(every_n_steps=2), *callbacks],
+        accumulate_grad_batches=accumulate, check_val_every_n_epoch=validate_every,
     )  # fmt: skip
     try:
         path = folder / "checkpoints/last.ckpt" if resume else None
@@ -84,6 +94,45 @@ def test_a_scheduler_that_watches_the_loss_misses_no_step(tmp_path: Path, small_
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
 
 
+class KillAtBatch(L.Callback):
+    """Ends the run after a batch of the third epoch, or asks it to end as SIGTERM does."""
+
+    def __init__(self, batch: int, ask: bool) -> None:
+        self.batch, self.ask = batch, ask
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if self.ask and (trainer.current_epoch, batch_idx) == (2, self.batch):
+            trainer._signal_connector.received_sigterm = True
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (2, self.batch):
+            raise KilledError
+
+
+@pytest.mark.parametrize("ask", [False, True])
+@pytest.mark.parametrize("batch", [0, 1, 2, 3, 4])
+def test_gradients_that_wait_for_their_step(tmp_path: Path, small_signs, batch: int, ask: bool) -> None:
+    """Gradients of three batches make a step: a run that ends between its batches goes on from before them, and ends the same."""
+    settings = {"accumulate": 3, "batch_size": 8}
+    whole = train(tmp_path / "whole", small_signs, **settings)
+    train(tmp_path / "part", small_signs, KillAtBatch(batch, ask), **settings)
+    resumed = train(tmp_path / "part", small_signs, resume=True, **settings)
+    assert resumed.history == whole.history
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_plateau_scheduler_where_not_every_epoch_is_validated(tmp_path: Path, small_signs, monkeypatch) -> None:
+    """It watches the validation loss, and where there is none, nothing: training losses are no match for it."""
+    seen = []
+    original = ReduceLROnPlateau.step
+    monkeypatch.setattr(
+        ReduceLROnPlateau, "step", lambda self, figure, *rest: (seen.append(figure), original(self, figure, *rest))
+    )
+    model = train(tmp_path, small_signs, validate_every=2, lr_scheduler=lambda optimizer: ReduceLROnPlateau(optimizer))
+    assert seen == [row["val_loss"] for row in model.history if "val_loss" in row]
+    assert len(seen) == 4
+
+
 def test_a_plateau_scheduler_without_validation(tmp_path: Path, small_signs) -> None:
     """It watches the training loss, by the command line, too."""
     data = H5DataModule(str(small_signs[0]), batch_size=30)
@@ -105,6 +154,13 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, small_signs) -> 
     resumed = train(tmp_path / "part", small_signs, stopper(), resume=True)
     assert resumed.history == whole.history
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path: Path, small_signs) -> None:
+    """The patience given for the resumed run counts, not the one that its checkpoint brings back."""
+    stopper = lambda patience: EarlyStopping("val_loss", patience=patience, min_delta=10.0)  # noqa: E731
+    assert len(train(tmp_path, small_signs, stopper(1)).history) == 2
+    assert len(train(tmp_path, small_signs, stopper(3), resume=True).history) == 4
 
 
 def test_sigterm_ends_cleanly_and_resumes(tmp_path: Path, small_signs) -> None:

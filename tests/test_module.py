@@ -57,6 +57,18 @@ def test_drawn_data_when_no_file_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert (module.num_classes, module.image_shape) == (6, (64, 64, 3))
 
 
+def test_drawn_data_split_as_a_checkpoint_says() -> None:
+    """A run with another seed is resumed, or validated again: its split is taken, of drawn data, too."""
+    first, second = (H5DataModule(val_fraction=0.25, seed=seed) for seed in (1, 2))
+    for module in (first, second):
+        module.setup("fit")
+    before = everything(second.val_dataloader())[0]
+    second.load_state_dict(first.state_dict())
+    after = everything(second.val_dataloader())[0]
+    np.testing.assert_array_equal(after, everything(first.val_dataloader())[0])
+    assert (before != after).any()
+
+
 @pytest.mark.parametrize("role", ["train_file", "val_file", "test_file"])
 def test_drawn_data_are_never_mixed_with_a_file(
     role: str, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch

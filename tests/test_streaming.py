@@ -214,6 +214,17 @@ def test_a_wish_is_granted_with_the_same_images(wish: str, tmp_path: Path) -> No
     assert sorted(first) == sorted(second)
 
 
+def test_images_that_are_held_already_take_no_further_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loader that is made again, as with a schedule, finds them; the room that is left is less than they are by then."""
+    dataset = H5Images([check_file(path)])
+    for room in (2 * dataset.nbytes, dataset.nbytes - 1):
+        monkeypatch.setattr(reading, "free_memory", lambda room=room: room)
+        choose_reading(dataset, "resident", torch.device("cpu"), 1)
+        assert dataset.reading == "resident"
+    choose_reading(dataset, "auto", torch.device("cpu"), 1)
+    assert dataset.reading == "resident"
+
+
 def test_wishes_that_cannot_be_granted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for, why not, and what to do."""
     dataset = H5Images([check_file(path)])

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import BinaryIO
 
+import h5py
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -90,7 +91,12 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
         raise UnreadableImageError("not a picture in any format that Pillow knows") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("it unpacks to too many pixels") from error
-    except Exception as error:  # a format's reader raises whatever damaged bytes lead it to
+    except Exception as error:
+        if path != STANDARD_INPUT and h5py.is_hdf5(path):
+            raise UnreadableImageError(
+                "an HDF5 file, no picture; name a file of images with --data.test_file"
+            ) from error
+        # A format's reader raises whatever damaged bytes lead it to.
         raise UnreadableImageError(f"damaged ({shortened(str(error), 200) or type(error).__name__})") from error
     return np.asarray(picture).reshape(height, width, channels)
 

@@ -249,13 +249,17 @@ class ImageClassifier(ImageModel):
         self.log_dict(values, prog_bar=True)
         self.log("learning_rate", self.learning_rate)
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
-        validates = sum(self.trainer.num_val_batches) > 0  # though perhaps not after every epoch
-        watched = self._validation.get("val_loss") if validates else values["loss"]
+        watched = self._validation.get("val_loss", values["loss"] if self._never_validates() else None)
         self._validation = {}
         if watched is not None:
             # Before the checkpoint of this epoch, which Lightning would step them after.
             for scheduler in self._plateau_schedulers():
                 scheduler.step(watched)
+
+    def _never_validates(self) -> bool:
+        """Whether a run is known to have no validation; with `check_val_every_n_epoch` that is not known at first."""
+        known = self.trainer.val_dataloaders is not None or not self.trainer.enable_validation
+        return known and sum(self.trainer.num_val_batches) == 0
 
     def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
         configs = self.trainer.lr_scheduler_configs
