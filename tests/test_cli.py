@@ -70,10 +70,11 @@ def test_test_gives_what_fit_printed(cli, small_signs):
     printed = K_OF_N.search(done.out.splitlines()[-4])
     checkpoint = "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt"
     command = [sys.executable, "-m", "signs_lightning", "test", "--ckpt_path", checkpoint]
-    for more in ([], ["--data.test_file", str(small_signs[1])]):
-        other = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
-        assert K_OF_N.search(other.stdout.splitlines()[-1])[1] == printed[1]
-        assert other.stderr == ""
+    other = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert K_OF_N.search(other.stdout.splitlines()[-1])[1] == printed[1]
+    assert other.stderr == ""
+    named = cli(*command[3:], "--data.test_file", small_signs[1])
+    assert named.out == other.stdout
     assert len(list(Path("lightning_logs/signs_functional").iterdir())) == 1  # a test leaves no run folder
 
 

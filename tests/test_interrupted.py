@@ -163,10 +163,10 @@ def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path: Path, sma
     assert len(train(tmp_path, small_signs, stopper(3), resume=True).history) == 4
 
 
-def test_sigterm_ends_cleanly_and_resumes(tmp_path: Path, small_signs) -> None:
+def test_sigterm_ends_cleanly_and_resumes(cli: Callable, tmp_path: Path, small_signs) -> None:
     """A scheduler's warning: exit code 143, a sentence, a checkpoint of this very step; resumed, the run ends as if nothing had been."""
     settings = ["--data.train_file", str(small_signs[0]), "--data.val_fraction", "0.2", "--trainer.max_epochs", "40"]
-    subprocess.run([*FIT, *settings], cwd=tmp_path, check=True, capture_output=True)
+    assert cli(*FIT[3:], *settings).code == 0
     runs = tmp_path / "lightning_logs/signs_functional"
     history = runs / "version_1/history.csv"
     process = subprocess.Popen(
@@ -180,7 +180,7 @@ def test_sigterm_ends_cleanly_and_resumes(tmp_path: Path, small_signs) -> None:
     assert "Asked to end (SIGTERM). Go on with: python -m signs_lightning fit --ckpt_path" in said
     assert "Traceback" not in said
     assert len(history.read_text().splitlines()) < 41
-    subprocess.run([*FIT, "--ckpt_path", str(runs / "version_1")], cwd=tmp_path, check=True, capture_output=True)
+    assert cli(*FIT[3:], "--ckpt_path", runs / "version_1").code == 0
     assert history.read_text() == (runs / "version_0/history.csv").read_text()
     ours, theirs = (
         torch.load(runs / name / "checkpoints/last.ckpt", weights_only=True) for name in ("version_1", "version_0")

@@ -87,6 +87,7 @@ def test_torchrun(tmp_path: Path, data: list[str], expected: dict[str, str]) -> 
     assert results(tmp_path, launch, TWO_PROCESSES) == expected
 
 
+@pytest.mark.slow
 def test_slurm(tmp_path: Path, data: list[str], expected: dict[str, str]) -> None:
     """Two tasks with the variables that srun sets."""
     port = free_port()

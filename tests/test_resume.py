@@ -22,11 +22,11 @@ def same_weights(first: Path, second: Path) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_ctrl_c_and_resume(tmp_path, small_signs):
-    """SIGINT in the middle of a run in its own process; `fit --ckpt_path FOLDER` ends with the same weights and history."""
+def test_ctrl_c_and_resume(cli, tmp_path, small_signs):
+    """SIGINT in the middle of a run in its own process; `fit --ckpt_path FOLDER` in this one ends with the same weights and history."""
     settings = ["--data.train_file", small_signs[0], "--data.test_file", small_signs[1], "--data.val_fraction", "0.2"]
     fit = [sys.executable, "-m", "signs_lightning", "fit", "--trainer.max_epochs", "40", "--trainer.accelerator", "cpu"]
-    subprocess.run([*fit, *settings], cwd=tmp_path, check=True, capture_output=True)
+    assert cli(*fit[3:], *settings).code == 0
     whole = tmp_path / "lightning_logs/signs_functional/version_0"
     history = tmp_path / "lightning_logs/signs_functional/version_1/history.csv"
     # Started from a script's background, this process ignores SIGINT, and its children would, too.
@@ -42,8 +42,7 @@ def test_ctrl_c_and_resume(tmp_path, small_signs):
     assert "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path" in said
     assert "Traceback" not in said
     assert 5 < len(history.read_text().splitlines()) < 41
-    resume = [sys.executable, "-m", "signs_lightning", "fit", "--ckpt_path", str(history.parent)]
-    subprocess.run(resume, cwd=tmp_path, check=True, capture_output=True)
+    assert cli("fit", "--ckpt_path", history.parent).code == 0
     assert history.read_text() == (whole / "history.csv").read_text()
     assert same_weights(history.parent / "checkpoints/last.ckpt", whole / "checkpoints/last.ckpt")
     assert same_weights(history.parent / "checkpoints/best.ckpt", whole / "checkpoints/best.ckpt")
