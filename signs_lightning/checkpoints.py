@@ -230,7 +230,7 @@ def refuse_foreign_objects(config: dict[str, Any], path: Path) -> None:
 
     trainer, name = config.get("trainer") or {}, config.get("name")
     arguments = config["model"]["init_args"]
-    if name is not None and (not isinstance(name, str) or PurePath(name).is_absolute() or ".." in PurePath(name).parts):
+    if name is not None and not _is_below(name):
         refuse(name)
     waiting = list(trainer.values()) + [arguments.get(key) for key in OBJECTS]
     while waiting:
@@ -243,7 +243,16 @@ def refuse_foreign_objects(config: dict[str, Any], path: Path) -> None:
             kind = value.get("class_path")
             if kind is not None and (not OBJECT.fullmatch(str(kind)) or "Lambda" in str(kind)):
                 refuse(kind)
-            waiting += [part for key, part in value.items() if key != "class_path"]
+            waiting += [
+                part
+                for key, part in value.items()
+                if key != "class_path" and not (key == "save_dir" and _is_below(part))  # a logger's folder
+            ]
+
+
+def _is_below(path: Any) -> bool:
+    """Whether it is a path that leads nowhere but below the working directory."""
+    return isinstance(path, str) and not PurePath(path).is_absolute() and ".." not in PurePath(path).parts
 
 
 def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:

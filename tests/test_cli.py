@@ -337,6 +337,19 @@ def test_the_best_of_a_run_that_goes_on_elsewhere(cli, small_signs):
     assert state["epoch"] == 3
 
 
+def test_a_logger_with_a_folder_of_its_own(cli, small_signs):
+    """Below the working directory it is remembered like anything else; elsewhere a checkpoint may not send anyone."""
+    csv_logger = ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir")
+    fit(cli, small_signs, *csv_logger, "logs/a")
+    run = Path("logs/a/lightning_logs/version_0")
+    assert cli("test", "--ckpt_path", run).code == 0
+    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).code == 0
+    fit(cli, small_signs, *csv_logger, Path("logs/b").absolute())
+    done = cli("test", "--ckpt_path", "logs/b/lightning_logs/version_0")
+    assert done.code == 2
+    assert "logs/b', which could run code or write elsewhere: refused" in done.err
+
+
 @pytest.mark.filterwarnings("ignore:You requested to overfit:UserWarning")
 def test_overfit_batches_of_streamed_images(cli, small_signs):
     """Lightning's own order takes the place of the shuffled one."""

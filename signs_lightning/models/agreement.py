@@ -200,10 +200,8 @@ def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: di
             continue
         for state in checkpoint.get("optimizer_states", []):
             for group in state["param_groups"]:
-                for key in {
-                    name,
-                    f"keras_{name}",
-                } & group.keys():  # KerasAdam keeps its epsilon under a name of its own
+                # KerasAdam keeps its epsilon under a name of its own.
+                for key in {name, f"keras_{name}"} & group.keys():
                     group[key] = tuple(value) if isinstance(value, list) else value
 
 

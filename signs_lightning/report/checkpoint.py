@@ -96,9 +96,8 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for other in trainer.early_stopping_callbacks:
-            other.patience = self._patience.get(
-                id(other), other.patience
-            )  # as given for this run; a checkpoint brings its own back
+            # The patience is that given for this run, not the one that its checkpoint brings back.
+            other.patience = self._patience.get(id(other), other.patience)
             # A run that was over when it was killed stays over.
             if other.wait_count >= other.patience:
                 trainer.should_stop = True

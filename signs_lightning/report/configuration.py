@@ -39,11 +39,10 @@ class KeepConfig(SaveConfigCallback):
         """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
-            first, model = before.get("ckpt_path"), before["model"]["init_args"]
+            first, keras_file = before.get("ckpt_path"), before["model"]["init_args"].get("path")
         except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):  # gone, or edited by hand
-            first, model = None, {}
+            first, keras_file = None, None
         config.ckpt_path = None if self._is_own(first) else first
-        keras_file = model.get("path")
         if keras_file and "path" in config.model.init_args:
             config.model.init_args.path = keras_file
         return config
