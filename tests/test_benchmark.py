@@ -75,6 +75,7 @@ def check_training(measured: list[dict], model: str, contestants: tuple[str, ...
         assert row["peak_bytes"] > 2**20 or sys.platform != "linux"
 
 
+@pytest.mark.slow
 def test_training_of_the_functional_model(tmp_path):
     """From the command line to the page, in processes of their own."""
     measured, page = run(tmp_path, "--parts=training", "--models=functional", f"--contestants={','.join(OF_LIGHTNING)}")

@@ -114,7 +114,7 @@ def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
 
 
 @pytest.mark.parametrize("rank", [pytest.param("0", marks=pytest.mark.slow), "1"])
-@pytest.mark.parametrize("launcher", ["torchrun", "Lightning"])
+@pytest.mark.parametrize("launcher", [pytest.param("torchrun", marks=pytest.mark.slow), "Lightning"])
 def test_a_process_that_cannot_read_its_file(tmp_path: Path, small_signs, launcher: str, rank: str) -> None:
     """The whole run ends with that process's sentence; one that waited for the other would hang for half an hour."""
     (tmp_path / "train.h5").symlink_to(small_signs[0])
