@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+import h5py
 import torch
 
 from signs_lightning.errors import InputError
@@ -85,13 +86,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is not a checkpoint, is damaged, would run code, or claims more than it holds.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
-        is_hdf5 = file.read(4) == b"\x89HDF"
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        if is_hdf5:
+        if h5py.is_hdf5(path):
             raise InputError(
                 f"{path} is an HDF5 file, not a checkpoint. If it holds a Keras model: {IMPORT}"
             ) from error

@@ -28,7 +28,7 @@ def value_of(flag: str, args: list[str]) -> str | None:
         raise InputError(f"{flag} has no value. Write one after it.")
     value = None
     for position, arg in enumerate(args):
-        if arg == flag and position + 1 < len(args):
+        if arg == flag:
             value = args[position + 1]
         elif arg.startswith(f"{flag}="):
             value = arg.partition("=")[2]

@@ -163,6 +163,14 @@ def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path: Path, sma
     assert len(train(tmp_path, small_signs, stopper(3), resume=True).history) == 4
 
 
+def test_a_rate_that_is_not_given_anew_stays(tmp_path: Path, small_signs) -> None:
+    """A notebook that makes its model without the rate of the run that goes on, as one whose rate was found does: the run's own stays."""
+    train(tmp_path, small_signs, KillAfterEpoch(3), lr=0.004)
+    assert train(tmp_path, small_signs, resume=True).final_lr == 0.004
+    assert train(tmp_path / "other", small_signs, KillAfterEpoch(3)).final_lr == 0.001
+    assert train(tmp_path / "other", small_signs, resume=True, lr=0.002).final_lr == 0.002
+
+
 def test_sigterm_ends_cleanly_and_resumes(cli: Callable, tmp_path: Path, small_signs) -> None:
     """A scheduler's warning: exit code 143, a sentence, a checkpoint of this very step; resumed, the run ends as if nothing had been."""
     settings = ["--data.train_file", str(small_signs[0]), "--data.val_fraction", "0.2", "--trainer.max_epochs", "40"]

@@ -136,9 +136,8 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 def optimizer_settings(optimizer: Optimizer, lr: float | None) -> dict[str, Any]:
-    """What an optimizer was made with, as plain values that a checkpoint may hold; the model's learning rate where it has one."""
-    plain = _plain(optimizer.defaults)
-    return plain if lr is None else plain | {"lr": lr}
+    """What an optimizer was made with, as plain values that a checkpoint may hold; without its learning rate where the model has one."""
+    return {name: value for name, value in _plain(optimizer.defaults).items() if name != "lr" or lr is None}
 
 
 def scheduler_settings(scheduler: LRScheduler) -> dict[str, Any]:
@@ -205,8 +204,10 @@ def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: di
                     group[key] = tuple(value) if isinstance(value, list) else value
 
 
-def keep_learning_rate(lr: float, checkpoint: dict[str, Any]) -> None:
-    """Puts a new learning rate, the peak of a schedule, in the place of the one in a checkpoint, which is changed."""
+def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
+    """A learning rate given for this run beats the one that the optimizer's saved state would bring back; changes the checkpoint."""
+    if lr is None or lr == checkpoint.get("hyper_parameters", {}).get("lr"):
+        return
     factor = 1.0
     for state in checkpoint.get("optimizer_states", []):
         for group in state["param_groups"]:

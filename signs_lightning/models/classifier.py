@@ -19,6 +19,7 @@ from signs_lightning.models.adam import KerasAdam
 from signs_lightning.models.agreement import (
     keep_given,
     keep_given_schedule,
+    keep_learning_rate,
     optimizer_settings,
     refuse_contradictions,
     refuse_lost_loss,
@@ -356,6 +357,7 @@ class ImageClassifier(ImageModel):
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0
             setattr(self.train_totals, name, value[rank].to(self.device))
+        keep_learning_rate(self.hparams["lr"], checkpoint)
         if self._trainer is not None and self.trainer.training and self.trainer.ckpt_path is not None:
             self._resumed = checkpoint
 
