@@ -16,6 +16,7 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*Total length of `list` across ranks is zero.*",  # training without validation
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
+    r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",  # SequentialLR of PyTorch before 2.9, of itself
 )
 
 
