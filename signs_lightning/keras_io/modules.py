@@ -54,6 +54,11 @@ def from_keras_order(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
+def tensor_axis(axis: int, rank: int, channels_last: bool) -> int:
+    """Keras's axis, counted with the batch → where a tensor of this rank has it; `channels_last` says that rank 4 is kept permuted."""
+    return (0, 2, 3, 1)[axis % rank] if rank == 4 and channels_last else axis % rank
+
+
 class AxisBatchNorm(KerasBatchNorm2d):
     """BatchNormalization along any axis, with or without gamma and beta.
 
@@ -77,22 +82,23 @@ class AxisBatchNorm(KerasBatchNorm2d):
 
 
 class AxisLayerNorm(nn.Module):
-    """LayerNormalization over any axes; gamma and beta have Keras's shape, the sizes of these axes in their order."""
+    """LayerNormalization over any of Keras's axes; gamma and beta have the sizes of these, in their order. Input of any rank."""
 
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, axes: Sequence[int], shape: Sequence[int], eps: float, scale: bool, center: bool) -> None:
+    def __init__(
+        self, axes: Sequence[int], shape: Sequence[int], eps: float, scale: bool, center: bool, channels_last: bool
+    ) -> None:
         super().__init__()
-        self.axes, self.shape, self.eps = tuple(axes), tuple(shape), eps
+        self.axes, self.shape, self.eps, self.channels_last = tuple(axes), tuple(shape), eps, channels_last
         self.register_parameter("weight", nn.Parameter(torch.ones(self.shape)) if scale else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros(self.shape)) if center else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        last = tuple(range(-len(self.axes), 0))
-        return F.layer_norm(x.movedim(self.axes, last), self.shape, self.weight, self.bias, self.eps).movedim(
-            last, self.axes
-        )
+        axes = tuple(tensor_axis(axis, x.dim(), self.channels_last) for axis in self.axes)
+        last = tuple(range(-len(axes), 0))
+        return F.layer_norm(x.movedim(axes, last), self.shape, self.weight, self.bias, self.eps).movedim(last, axes)
 
 
 class AxisGroupNorm(nn.Module):
@@ -114,14 +120,16 @@ class AxisGroupNorm(nn.Module):
 
 
 class AxisLinear(nn.Linear):
-    """Dense of Keras on a tensor with more than one axis besides the batch: it acts along one of them."""
+    """Dense of Keras, which acts along Keras's last axis, on input of any rank."""
 
-    def __init__(self, in_features: int, out_features: int, axis: int, bias: bool) -> None:
+    def __init__(self, in_features: int, out_features: int, bias: bool, channels_last: bool) -> None:
         super().__init__(in_features, out_features, bias)
-        self.axis = axis
+        self.channels_last = channels_last
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.movedim(self.axis, -1)).movedim(-1, self.axis)
+        if input.dim() != 4 or not self.channels_last:
+            return super().forward(input)
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
 
 class SeparableConv2d(nn.Module):

@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import layers
 from signs_lightning.keras_io.initializers import initialize, penalty
-from signs_lightning.keras_io.plan import Path, Plan, run
+from signs_lightning.keras_io.plan import Path, Plan, Step, run
 from signs_lightning.keras_io.site import Weight
+from signs_lightning.models.layers import KerasBatchNorm2d
 
 
 class KerasNetwork(nn.Module):
     """A Keras model as a PyTorch module, newly initialised as Keras would.
 
     A layer "conv1" of a model "backbone" inside the model is the submodule `backbone.conv1`, with Keras's kernel as its
-    `weight`. (A dot in a name becomes an underscore, and so does what would hide an attribute of nn.Module.)
+    `weight`. (A dot in a name becomes an underscore, and what would hide an attribute gets one at its end.) A layer with weights
+    is one module, whatever calls it; one without, which may work out its arguments from its input, is one for each call.
 
     Args:
         plan: the model, worked out.
@@ -35,23 +37,26 @@ class KerasNetwork(nn.Module):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
+        # All there before a layer is placed, so that one of these names is spelled otherwise.
         self.names: dict[Path, str] = {}
+        self.penalties: list[tuple[str, float, float]] = []
+        self.frozen: set[Path] = set()
+        self._inference: set[str] = set()
         for layer, weights in plan.layers():
-            module, _ = layers.build(plan.sites[layer.path])
-            self.names[layer.path] = self._place(layer.path, module)
+            calls = [layers.build(site)[0] for site in plan.sites[layer.path]]
+            self.names[layer.path] = self._place(layer.path, calls[0] if len(calls) == 1 else nn.ModuleList(calls))
             for weight in weights:
                 try:
-                    initialize(_tensor(module, weight), weight, layer)
+                    initialize(self.parameter(layer.path, weight), weight, layer)
                 except (TypeError, ValueError, RuntimeError) as error:
                     raise InputError(f"{layer} has an initializer that cannot be used: {error}.") from error
-        self.penalties = [
+        self.penalties += [
             (f"{self.names[layer.path]}.{weight.torch}", *factors)
             for layer, weights in plan.layers()
             for weight in weights
             if any(factors := penalty(layer, weight))
         ]
-        calls = {path: [c.training for c in plan.graph.calls if c.layer.path == path] for path in plan.graph.layers}
-        self._inference = {path for path, flags in calls.items() if False in flags}
+        self._inference |= {_name(self, step) for step in plan.steps if step.inference}
         self.train_only([layer.path for layer, _ in plan.layers() if layer.trainable])
 
     def _place(self, path: Path, module: nn.Module) -> str:
@@ -85,7 +90,7 @@ class KerasNetwork(nn.Module):
             inputs = [values[index] for index in step.inputs]
             value = inputs[0]
             if not step.skip:
-                value = run(self.get_submodule(self.names[step.path]), inputs, step.other_format, channels_last)
+                value = run(self.get_submodule(_name(self, step)), inputs, step.other_format, channels_last)
             if step.activation is not None:
                 value = step.activation(value)
             if watch is not None:
@@ -96,10 +101,13 @@ class KerasNetwork(nn.Module):
         return values[len(self.plan.steps)]
 
     def train(self, mode: bool = True) -> KerasNetwork:
-        """As nn.Module's; but frozen layers stay in inference mode, as Keras keeps them."""
+        """As nn.Module's; but frozen BatchNorms stay in inference mode, as in Keras, where frozen Dropouts stay active."""
         super().train(mode)
-        for path in self._inference | self.frozen:
-            self.get_submodule(self.names[path]).eval()
+        for name in self._inference:
+            self.get_submodule(name).eval()
+        for path in self.frozen:
+            if isinstance(module := self.get_submodule(self.names[path]), KerasBatchNorm2d):
+                module.eval()
         return self
 
     # ------------------------------------------------------------------ training
@@ -168,6 +176,12 @@ class KerasNetwork(nn.Module):
         ]
         trainable = sum(size for size, trained in sizes if trained)
         return trainable, sum(size for size, _ in sizes) - trainable
+
+
+def _name(network: KerasNetwork, step: Step) -> str:
+    """Name of the module that makes a call."""
+    name = network.names[step.path]
+    return name if step.call is None else f"{name}.{step.call}"
 
 
 def _tensor(module: nn.Module, weight: Weight) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,8 @@ class Step:
         other_format: whether the layer's data_format is not that of the graph, so that it needs its axes reordered.
         skip: whether the layer is left out: a softmax or sigmoid that ends the model.
         last_use: values that no later step takes.
+        call: which of its calls this is, from 0, of a layer that has a module for each; None where one module serves all.
+        inference: whether the call is fixed to `training=False`, as Keras 2 keeps it; Keras 3 overrides it while it trains.
     """
 
     path: Path
@@ -46,6 +48,8 @@ class Step:
     other_format: bool
     skip: bool = False
     last_use: tuple[int, ...] = ()
+    call: int | None = None
+    inference: bool = False
 
 
 @dataclass
@@ -57,7 +61,7 @@ class Plan:
         image_size: height, width (pixels) and channels.
         num_classes: number of classes K.
         binary: whether one logit tells two classes apart.
-        sites: of every layer, in the file's order.
+        sites: of every layer: one where its calls share a module, else one for each call.
         weights: of every layer, in Keras's order.
         steps: in the order of the calls.
     """
@@ -66,7 +70,7 @@ class Plan:
     image_size: tuple[int, int, int]
     num_classes: int = 0
     binary: bool = False
-    sites: dict[Path, Site] = field(default_factory=dict)
+    sites: dict[Path, list[Site]] = field(default_factory=dict)
     weights: dict[Path, list[Weight]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
@@ -165,6 +169,8 @@ def _work_out(plan: Plan) -> None:
     free: dict[int, list[int]] = defaultdict(list)
     for index, k in last_use.items():
         free[k].append(index)
+    calls = Counter(call.layer.path for call in graph.calls)
+    shared: dict[Path, tuple[list[Weight], list[dict[str, Any]]]] = {}
     for k, call in enumerate(graph.calls):
         layer = call.layer
         inputs = tuple(value.index for value in call.inputs if isinstance(value, Value))
@@ -187,9 +193,18 @@ def _work_out(plan: Plan) -> None:
                 raise
             reason = str(error).partition("\n")[0][:200].rstrip(". ").replace(". ", "; ")
             raise InputError(f"{layer} cannot be applied to values of shape {shapes}: {reason}.") from error
-        if plan.weights.setdefault(layer.path, weights) != weights:
-            raise InputError(f"{layer} is called on values of different shape, for which its weights would differ.")
-        plan.sites.setdefault(layer.path, site)
+        sites = plan.sites.setdefault(layer.path, [])
+        if not weights:
+            sites.append(site)
+        elif not sites:
+            sites.append(site)
+            shared[layer.path] = weights, _settings(module)
+        elif shared[layer.path] != (weights, _settings(module)):
+            raise InputError(
+                f"{layer} is called on values of shape {sites[0].shapes[0]} and of shape {shapes[0]}, which one layer with weights "
+                "cannot be here. Rebuild the model in Keras with a layer for each."
+            )
+        plan.weights[layer.path] = weights
         activation = None
         if layer.class_name in layers.WITH_ACTIVATION - {"Activation"} and not last:
             spec = layer.config.get("activation")
@@ -202,7 +217,16 @@ def _work_out(plan: Plan) -> None:
                 f"{layer} gives values of shape {shape}: nothing is left of an image of {height}×{width} pixels."
             )
         values[k + 1] = value
-        plan.steps.append(Step(layer.path, inputs, shape, activation, other_format, skip, tuple(free[k])))
+        place = len(sites) - 1 if not weights and calls[layer.path] > 1 else None
+        inference = call.training is False and layer.keras < 3
+        plan.steps.append(
+            Step(layer.path, inputs, shape, activation, other_format, skip, tuple(free[k]), place, inference)
+        )
+
+
+def _settings(module: torch.nn.Module) -> list[dict[str, Any]]:
+    """What modules were made with, less their weights."""
+    return [{key: value for key, value in vars(part).items() if key[0] != "_"} for part in module.modules()]
 
 
 def run(module: torch.nn.Module, inputs: list[Tensor], other_format: bool, channels_last: bool) -> Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations
 from signs_lightning.keras_io.config import Layer
+from signs_lightning.keras_io.modules import tensor_axis
 from signs_lightning.models.layers import Pair
 
 Shape = tuple[int, ...]
@@ -75,7 +76,7 @@ class Site:
         rank = len(self.shape) + 1 if rank is None else rank
         if not -rank <= axis < rank or axis % rank == 0:
             self.refuse("axis", axis, f"an axis of {rank} other than the batch")
-        return (0, 2, 3, 1)[axis % rank] if rank == 4 and self.channels_last else axis % rank
+        return tensor_axis(axis, rank, self.channels_last)
 
     # ------------------------------------------------------------------ arguments, checked
 

@@ -69,8 +69,7 @@ def dense(site: Site) -> Built:
     if "quantization_config" in site.layer.config:
         site.only("quantization_config", None)
     features, units, bias = site.shape[-1], site.integer("units"), site.flag("use_bias", True)
-    simple = len(site.shape) == 1
-    module = nn.Linear(features, units, bias) if simple else modules.AxisLinear(features, units, site.axis(-1), bias)
+    module = modules.AxisLinear(features, units, bias, site.channels_last)
     return module, [Weight("kernel", "weight", (features, units), (1, 0)), *_bias(site, units)]
 
 
@@ -100,10 +99,11 @@ def layer_normalization(site: Site) -> Built:
     site.only("rms_scaling", False)
     rank = len(site.shape) + 1
     axes = site.axes()
+    for axis in axes:
+        site.axis(axis)  # refuses the batch's
     shape = tuple(site.shape[axis % rank - 1] for axis in axes)
     module = modules.AxisLayerNorm(
-        [site.axis(axis) for axis in axes], shape, site.number("epsilon", 1e-3),
-        site.flag("scale", True), site.flag("center", True),
+        axes, shape, site.number("epsilon", 1e-3), site.flag("scale", True), site.flag("center", True), site.channels_last
     )  # fmt: skip
     return module, _gamma_beta(site, shape)
 

@@ -156,6 +156,55 @@ def test_frozen_in_keras_stays_frozen(tmp_path):
     assert trained == {"own", network.names[network.plan.steps[-1].path]}
 
 
+RANDOM_LAYERS = [
+    lambda: layers.Dropout(0.4),
+    lambda: layers.Dropout(0.4, noise_shape=(None, 1, 1, 16)),
+    lambda: layers.SpatialDropout2D(0.4),
+    lambda: layers.AlphaDropout(0.4),
+    lambda: layers.GaussianDropout(0.4),
+    lambda: layers.GaussianNoise(0.7),
+]
+
+
+def test_freezing_puts_only_batch_norm_to_sleep(tmp_path):
+    """In training, BatchNorm normalises with its moving averages, and random layers are as random as they are in Keras."""
+    image = keras.Input((6, 6, 16))
+    norm = layers.BatchNormalization(name="norm")(image)
+    noisy = [make() for make in RANDOM_LAYERS]
+    outputs = [layer(norm) for layer in noisy]
+    inner = keras.Model(image, layers.Concatenate()(outputs), name="inner")
+    randomize(inner)
+
+    def save(path: Path, **flags: bool) -> Path:
+        image = keras.Input((6, 6, 16))
+        value = layers.Flatten()(inner(image, **flags))
+        keras.Model(image, layers.Dense(2, activation="softmax")(value)).save(path)
+        return path
+
+    trained = save(tmp_path / "trained.keras")
+    norm_layer = inner.get_layer("norm")
+    norm_layer.trainable = False
+    one_layer = save(tmp_path / "layer.keras")
+    inner.trainable = False
+    whole_model = save(tmp_path / "model.keras")
+    in_inference = save(tmp_path / "inference.keras", training=False)  # which Keras 3 overrides while it trains
+
+    images = np.ones((400, 6, 6, 16), np.float32)
+    watched = keras.Model(inner.inputs[0], [norm, *outputs])
+    normalised, *theirs = (np.asarray(value) for value in watched(images, training=True))
+    for path, trainable_layers in [(trained, 1), (one_layer, None), (whole_model, None), (in_inference, None)]:
+        ours = FromKeras(path=str(path), trainable_layers=trainable_layers).train()
+        seen: dict[str, np.ndarray] = {}
+        torch.manual_seed(0)
+        ours.network(to_torch(images), lambda name, value, seen=seen: seen.update({name: value.detach().numpy()}))
+        np.testing.assert_allclose(seen["inner/norm"].transpose(0, 2, 3, 1), normalised, atol=1e-5)
+        for layer, expected in zip(noisy, theirs, strict=True):
+            found = seen[f"inner/{layer.name}"]
+            assert found.std() == pytest.approx(expected.std(), rel=0.05), layer.name
+            assert found.mean() == pytest.approx(expected.mean(), abs=0.05 * float(expected.std())), layer.name
+            assert (found == 0).mean() == pytest.approx((expected == 0).mean(), abs=0.03), layer.name
+
+
 def test_batch_norm_of_a_step_is_keras_own(tmp_path):
     """One batch in training mode: outputs and moving averages as Keras has them (the variance with Bessel's correction here)."""
     model = keras.Sequential(
