@@ -17,7 +17,8 @@ from signs_lightning.atomic import written_whole
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architectures import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.keras_io.blueprints import blueprint
-from signs_lightning.keras_io.config import MODELS
+from signs_lightning.keras_io.config import read_graph
+from signs_lightning.keras_io.keras3_config import keras3_config, refuse_what_keras3_cannot_read, renamed
 from signs_lightning.keras_io.matching import stored_order
 from signs_lightning.keras_io.plan import Path as LayerPath
 from signs_lightning.keras_io.plan import Plan, make_plan
@@ -39,7 +40,8 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
             weights (`model.load_weights`).
 
     Raises:
-        InputError: the model has no counterpart in Keras, the file has another ending, or it cannot be written.
+        InputError: the model has no counterpart in Keras, or came from Keras 2 with what Keras 3 does not read; the file has
+            another ending, or cannot be written.
     """
     path = Path(path)
     endings = dict(zip(get_args(Format), (".keras", ".weights.h5", ".h5"), strict=True))
@@ -50,16 +52,20 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
             f"Keras reads '{format}' from a file that ends in {endings[format]}, {path.name} does not. Rename it."
         )
     config = json.loads(model.hparams["config"]) if isinstance(model, FromKeras) else blueprint(model)
+    keras = next(iter(read_graph(config).layers.values())).keras
+    if format != "keras-weights":
+        refuse_what_keras3_cannot_read(config, keras, wrapped=format == "keras")
+    config = renamed(config)
     plan = make_plan(config, image_size=model.image_size)
     arrays = dict(model.network.keras_weights()) if isinstance(model, FromKeras) else _architecture_weights(model, plan)
     with written_whole(path) as temporary:
         if format == "keras":
-            _write_archive(temporary, config, plan, arrays)
+            _write_archive(temporary, keras3_config(config, keras, wrapped=True), plan, arrays)
             return
         with h5py.File(temporary, "w") as file:
             (_write_variables if format == "keras-weights" else _write_legacy)(file, plan, arrays)
             if format == "keras-h5":
-                file.attrs["model_config"] = json.dumps(_keras3(config, wrapped=False))
+                file.attrs["model_config"] = json.dumps(keras3_config(config, keras, wrapped=False))
                 file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
 
 
@@ -80,7 +86,7 @@ def _write_archive(path: Path, config: dict[str, Any], plan: Plan, arrays: Array
     metadata = {"keras_version": KERAS_VERSION, "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps(metadata))
-        archive.writestr("config.json", json.dumps(_keras3(config, wrapped=True)))
+        archive.writestr("config.json", json.dumps(config))
         with tempfile.TemporaryFile() as weights:  # on disk, for HDF5 jumps about and a zip entry cannot
             with h5py.File(weights, "w") as file:
                 _write_variables(file, plan, arrays)
@@ -120,48 +126,3 @@ def _write_legacy(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
         for name, (layer, weight) in zip(names, wanted, strict=True):
             group.create_dataset(name, data=values[layer.path, weight.keras])
     root.create_group("top_level_model_weights").attrs["weight_names"] = []
-
-
-def _keras3(model: dict[str, Any], wrapped: bool) -> dict[str, Any]:
-    """A model's config as Keras 3 reads it; `wrapped` in the `.keras` format, where every layer says its module."""
-    config = model["config"]
-    config = {"name": "sequential", "layers": config} if isinstance(config, list) else dict(config)
-    config["layers"] = [
-        _keras3(entry, wrapped) if entry["class_name"] in MODELS else _keras3_layer(entry, wrapped)
-        for entry in config["layers"]
-    ]
-    if model["class_name"] == "Sequential":
-        return _entry(model, "Sequential", config, ("keras", None) if wrapped else None)
-    return _entry(model, "Functional", config, ("keras.src.models.functional", "Functional") if wrapped else None)
-
-
-def _keras3_layer(entry: dict[str, Any], wrapped: bool) -> dict[str, Any]:
-    config, class_name = dict(entry["config"]), entry["class_name"]
-    if class_name == "TFOpLambda":
-        raise InputError(
-            f"Keras 3 has no TFOpLambda, which '{config.get('name')}' is in the file of Keras 2. Write the weights only: keras-weights."
-        )
-    if class_name == "InputLayer" and "batch_input_shape" in config:  # Keras 2's name for it
-        config["batch_shape"] = config.pop("batch_input_shape")
-        config = {key: value for key, value in config.items() if key in {"batch_shape", "dtype", "name"}}
-    operation = config.keys() <= {"name"}  # `x + 1`: a layer's config has more
-    if operation and not wrapped:
-        raise InputError(
-            f"Keras cannot load arithmetic such as '{config.get('name')}' from its .h5 format. Choose the format keras."
-        )
-    home = (
-        ("keras.src.ops.nn" if class_name == "Relu" else "keras.src.ops.numpy", class_name)
-        if operation
-        else ("keras.layers", None)
-    )
-    return _entry(entry, class_name, config, home if wrapped else None)
-
-
-def _entry(
-    entry: dict[str, Any], class_name: str, config: dict[str, Any], home: tuple[str, str | None] | None
-) -> dict[str, Any]:
-    """A layer's or model's entry: class, config, its calls and, where `home` is given, its module and registered name."""
-    written: dict[str, Any] = {"class_name": class_name, "config": config}
-    if home is not None:
-        written |= {"module": entry.get("module", home[0]), "registered_name": entry.get("registered_name", home[1])}
-    return written | {key: entry[key] for key in ("name", "inbound_nodes", "build_config") if key in entry}
