@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import re
 import zipfile
-from pathlib import Path, PurePath
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 import h5py
 import torch
@@ -17,21 +16,6 @@ from signs_lightning.models.classifier import ImageClassifier
 
 SETTINGS = ("settings", "scheduler_settings")  # what optimizer and scheduler were made with
 MOST_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
-PLAIN_WORD = re.compile(
-    r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?", re.ASCII
-)  # never the name of a module, nor a path
-OBJECT = re.compile(  # classes that a remembered configuration may make
-    r"(torch\.optim|torch\.nn|torchvision\.transforms\.v2|torchmetrics|lightning\.pytorch|lightning\.fabric|pytorch_lightning"
-    r"|signs_lightning)(\.\w+)+",
-    re.ASCII,
-)
-OBJECTS = (
-    "optimizer",
-    "lr_scheduler",
-    "loss",
-    "metrics",
-    "augmentation",
-)  # a model's arguments that are no plain values
 IMPORT = "Make a checkpoint of it with `python -m signs_lightning import-keras FILE --output model.ckpt`."
 UNFIT = (
     RuntimeError,
@@ -123,7 +107,7 @@ def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) ->
     data, callbacks = checkpoint.get("H5DataModule", {}), checkpoint.get("callbacks", {})
     parts = [state, ours, hyper_parameters, config, data, callbacks]
     parts += (
-        [part for part in (config.get("model"), config.get("data"), config.get("trainer")) if part]
+        [part for part in (config.get(key) for key in ("model", "data", "trainer", "checkpoint")) if part]
         if isinstance(config, dict)
         else []
     )
@@ -187,6 +171,8 @@ def _is_history(rows: Any) -> bool:
 def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     """The configuration that a checkpoint remembers, with what its model took from the data filled in.
 
+    It is to be looked at; what a command may make of it is told by `remembered.followed`.
+
     Returns:
         Plain values under seed_everything, name, trainer, model, data, checkpoint, as far as known.
     """
@@ -197,61 +183,21 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     remembered = (config.get("model") or {}).get("init_args") or {}
     known = {key: value for key, value in _arguments(checkpoint).items() if value is not None}
     known = {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
+    remembered = {key: value for key, value in remembered.items() if key != "path" or "config" not in known}
     config["model"] = {"class_path": model, "init_args": {**remembered, **known}}
-    if "data" not in config and "H5DataModule" in checkpoint:
-        config["data"] = dict(checkpoint["H5DataModule"])
+    trained = checkpoint.get("H5DataModule", {})
+    if "data" not in config and trained:
+        config["data"] = dict(trained)
+    elif "data" in config and "batch_size" in trained:  # it may have been found by trying
+        config["data"] = {**(config["data"] or {}), "batch_size": trained["batch_size"]}
     if isinstance(config.get("trainer"), dict):  # where a run lies is told by its folder
         config["trainer"] = {key: value for key, value in config["trainer"].items() if key != "default_root_dir"}
-    refuse_foreign_objects(config, path)
     _refuse_misfit(checkpoint, path)
     return {
         key: config[key]
         for key in ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
         if key in config
     }
-
-
-def refuse_foreign_objects(config: dict[str, Any], path: Path) -> None:
-    """Refuses a remembered configuration that would make the command line import, call or write what a stranger chose.
-
-    Objects may be those of PyTorch, torchvision's transforms, torchmetrics, Lightning and this package alone; of text, nothing that
-    could be the name of a module or function stands where the command line would import it, and no path where it would write.
-
-    Raises:
-        InputError: there is such a thing; it is named.
-    """
-
-    def refuse(found: Any) -> NoReturn:
-        raise InputError(
-            f"{path} remembers '{shortened(str(found))}', which could run code or write elsewhere: refused. "
-            "Load its weights in Python, with your own classes, if you trust it."
-        )
-
-    trainer, name = config.get("trainer") or {}, config.get("name")
-    arguments = config["model"]["init_args"]
-    if name is not None and not _is_below(name):
-        refuse(name)
-    waiting = list(trainer.values()) + [arguments.get(key) for key in OBJECTS]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str) and not PLAIN_WORD.fullmatch(value):
-            refuse(value)
-        if isinstance(value, list | tuple):
-            waiting += value
-        if isinstance(value, dict):
-            kind = value.get("class_path")
-            if kind is not None and (not OBJECT.fullmatch(str(kind)) or "Lambda" in str(kind)):
-                refuse(kind)
-            waiting += [
-                part
-                for key, part in value.items()
-                if key != "class_path" and not (key == "save_dir" and _is_below(part))  # a logger's folder
-            ]
-
-
-def _is_below(path: Any) -> bool:
-    """Whether it is a path that leads nowhere but below the working directory."""
-    return isinstance(path, str) and not PurePath(path).is_absolute() and ".." not in PurePath(path).parts
 
 
 def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:

@@ -14,15 +14,14 @@ import torch
 import yaml
 from jsonargparse import ArgumentError
 from jsonargparse.typing import register_type
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-import signs_lightning.keras_io.reading
-import signs_lightning.models.lr_finder  # noqa: F401  these make models and callbacks known by their bare names
+import signs_lightning.keras_io.reading  # noqa: F401  makes a model known by its bare name
 from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import known_models, one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
@@ -33,7 +32,9 @@ from signs_lightning.failures import explained
 from signs_lightning.flags import packaged, value_of, without
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
+from signs_lightning.models.lr_finder import without_finders
 from signs_lightning.quiet import be_quiet
+from signs_lightning.remembered import GivenOptions, followed, read_config
 from signs_lightning.report.checkpoint import RunCheckpoint
 from signs_lightning.report.configuration import KeepConfig
 from signs_lightning.report.evaluation_table import print_evaluation
@@ -97,15 +98,14 @@ class CLI(LightningCLI):
         if given is not None:
             path = find_checkpoint(Path(given), self.verb)
             self.folder = Path(given) if path is None else run_folder(path)
+            source = path or Path(given) / "config.yaml"
+            remembered = read_config(source) if path is None else checkpoint_config(load_checkpoint(path), path)
+            self._name_own_model(remembered["model"], args, source)
+            config = followed(remembered, self.verb, args, source)
             if path is None:
                 say(f"{given} has no checkpoint yet: the run starts anew.")
-                args = [f"--config={Path(given) / 'config.yaml'}", *args]
-            else:
-                remembered = checkpoint_config(load_checkpoint(path), path)
-                self._name_own_model(remembered["model"], value_of("--model", args), path)
-                if self.verb != "fit":
-                    remembered.pop("checkpoint", None)
-                args = [f"--config={yaml.safe_dump(remembered)}", *args]
+                config["ckpt_path"] = remembered.get("ckpt_path")
+            args = [f"--config={yaml.safe_dump(config)}", *args]
         if self.new_root:
             self.folder = None
         if begun is not None:  # its configuration is that of this very command
@@ -115,15 +115,18 @@ class CLI(LightningCLI):
         return args if path is None else [*args, f"--ckpt_path={path}"]
 
     @staticmethod
-    def _name_own_model(model: dict[str, Any], given: str | None, path: Path) -> None:
+    def _name_own_model(model: dict[str, Any], args: list[str], path: Path) -> None:
         """A checkpoint never says where a class of the user's own lies, because importing it runs code; the user does."""
         name = model["class_path"]
         if name in known_models():
             return
-        if given is None or not given.endswith(f".{name}"):
+        place = re.compile(re.escape(name) if "." in name else rf"(\w+\.)+{re.escape(name)}")
+        given = next(filter(place.fullmatch, GivenOptions(args).names), None)
+        if given is None:
+            option = shortened(name) if "." in name else f"MODULE.{shortened(name)}"
             raise InputError(
                 f"{path} holds a model of the class '{shortened(name)}', which is none of this package's. Name it with "
-                f"--model MODULE.{shortened(name)}."
+                f"--model {option}."
             )
         model["class_path"] = given
 
@@ -187,18 +190,19 @@ class CLI(LightningCLI):
             )
         config = self.config_init[self.verb]
         trainer = dict(config.trainer)
+        given = trainer.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
         own: list[Callback] = []
-        if trainer.get("enable_progress_bar") is not False:
+        if trainer.get("enable_progress_bar") is not False and not _has(given, ProgressBar):
             own.append(EpochProgress())
         if self.verb == "fit":
+            if self.checkpoint_path is not None:
+                given = without_finders(given)
+            trainer["callbacks"] = given
             trainer["logger"] = self._loggers(trainer)
-            given = trainer.get("callbacks") or []
-            keeps_checkpoints = any(
-                isinstance(callback, Checkpoint) for callback in (given if isinstance(given, list) else [given])
-            )
-            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not keeps_checkpoints:
+            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not _has(given, Checkpoint):
                 trainer["enable_checkpointing"] = False  # Lightning's own would write into the working directory
-            if trainer.get("enable_model_summary") is not False:
+            if trainer.get("enable_model_summary") is not False and not _has(given, ModelSummary):
                 own.append(Summary())
             if trainer["logger"]:
                 own.append(RunFiles())
@@ -210,6 +214,7 @@ class CLI(LightningCLI):
         else:
             trainer["logger"] = False
             trainer["enable_checkpointing"] = False
+            trainer["callbacks"] = [callback for callback in given if not isinstance(callback, Checkpoint)]
         try:
             made = self._instantiate_trainer(trainer, own)
             if emulates_bfloat16(made):
@@ -325,6 +330,10 @@ def emulates_bfloat16(trainer: Trainer) -> bool:
     """Whether a run in bfloat16 is on a CPU whose convolutions have no kernels for it."""
     on_cpu = trainer.strategy.root_device.type == "cpu"
     return on_cpu and str(trainer.precision).startswith("bf16") and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
+    return any(isinstance(callback, kind) for callback in callbacks)
 
 
 def _line(text: str) -> None:

@@ -43,3 +43,14 @@ def without(flag: str, args: list[str]) -> list[str]:
             kept.append(arg)
         skip = arg == flag and not skip
     return kept
+
+
+def given_options(args: list[str]) -> list[tuple[str, str]]:
+    """Every option with its value, in order; its name without dashes, with a `+` at its end where it adds to a list."""
+    found, rest = [], list(args)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        if option.startswith("-"):
+            value = value if equals else rest.pop(0) if rest and not rest[0].startswith("--") else ""
+            found.append((option.lstrip("-"), value))
+    return found

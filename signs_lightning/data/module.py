@@ -259,8 +259,8 @@ class H5DataModule(L.LightningDataModule):
     # ------------------------------------------------------------------ checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """The settings as plain values, with the seed of order and split."""
-        return {**self._settings, "seed": self.seed}
+        """The settings as plain values, with the batch size that a finder may have found and the seed of order and split."""
+        return {**self._settings, "batch_size": self.batch_size, "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the seed from a checkpoint, so that a resumed run or a later `validate` splits as the first one did."""

@@ -29,6 +29,7 @@ from signs_lightning.models.agreement import (
 from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.losses import cross_entropy, given_loss
+from signs_lightning.models.lr_finder import is_of_a_finder, leave_out_finders, without_finders
 from signs_lightning.models.schedules import Schedule, make_schedule
 from signs_lightning.models.views import View
 
@@ -219,6 +220,11 @@ class ImageClassifier(ImageModel):
     # ------------------------------------------------------------------ ends of epochs
 
     def on_fit_start(self) -> None:
+        trainer: Any = self.trainer
+        if (
+            without_finders(trainer.callbacks) != trainer.callbacks
+        ):  # a schedule was made before they changed rate or batch size
+            trainer.strategy.setup_optimizers(trainer)
         # Now, before the states of optimizer and schedule are loaded, which only their own kind can take.
         checkpoint, self._resumed = self._resumed, {}
         before, now = checkpoint.get("signs_lightning", {}).get("training"), self._training()
@@ -358,8 +364,10 @@ class ImageClassifier(ImageModel):
             rank = self.global_rank if self.global_rank < len(value) else 0
             setattr(self.train_totals, name, value[rank].to(self.device))
         keep_learning_rate(self.hparams["lr"], checkpoint)
-        if self._trainer is not None and self.trainer.training and self.trainer.ckpt_path is not None:
+        trainer: Any = self._trainer
+        if trainer is not None and trainer.training and trainer.ckpt_path and not is_of_a_finder(trainer.ckpt_path):
             self._resumed = checkpoint
+            leave_out_finders(trainer, checkpoint)
 
 
 def _of_all_processes(value: Tensor) -> Tensor:

@@ -1,11 +1,44 @@
-"""A learning rate found by trying: Lightning's finder, for models with schedules and for runs that are resumed."""
+"""Settings found by trying: Lightning's finders of learning rate and batch size, and what becomes of them when a run is resumed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import lightning as L
-from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 
 from signs_lightning.errors import InputError
+
+FINDERS = (LearningRateFinder, BatchSizeFinder)
+THEIR_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # in which they keep a run while they try
+
+
+def without_finders(callbacks: list[Callback]) -> list[Callback]:
+    """The callbacks of a run that goes on: what was found stays, and trying anew would begin its epochs anew, too."""
+    return [callback for callback in callbacks if not isinstance(callback, FINDERS)]
+
+
+def leave_out_finders(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Takes the finders from the Trainer of a run that goes on.
+
+    Raises:
+        InputError: the run was trained in batches of another size, which a finder had found.
+    """
+    trained, data = checkpoint.get("H5DataModule", {}), getattr(trainer, "datamodule", None)
+    found, given = trained.get("batch_size"), getattr(data, "batch_size", None)
+    if any(isinstance(callback, BatchSizeFinder) for callback in trainer.callbacks) and found not in (None, given):  # type: ignore[attr-defined]
+        raise InputError(
+            f"The run was trained in batches of {found}, which BatchSizeFinder found, the data come in batches of {given}. Make the "
+            f"data module with batch_size={found}, or leave the finder out."
+        )
+    trainer.callbacks = without_finders(trainer.callbacks)  # type: ignore[attr-defined]
+
+
+def is_of_a_finder(path: Any) -> bool:
+    """Whether a checkpoint is one that a finder wrote before it tried."""
+    return Path(str(path)).name.startswith(THEIR_CHECKPOINTS)
 
 
 class FindLearningRate(LearningRateFinder):
@@ -39,6 +72,5 @@ class FindLearningRate(LearningRateFinder):
             raise InputError(
                 f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. Give others, or set --model.lr."
             )
-        trainer.strategy.setup_optimizers(trainer)  # anew, because a schedule was made for the rate before
         if trainer.is_global_zero:
             print(f"Learning rate {found:.3g}: there the loss falls fastest.", flush=True)
