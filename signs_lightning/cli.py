@@ -29,12 +29,12 @@ from signs_lightning.data.module import H5DataModule, say
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.failures import explained
-from signs_lightning.flags import packaged, value_of, without
+from signs_lightning.flags import GivenOptions, packaged, value_of, without
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
 from signs_lightning.models.lr_finder import without_finders
 from signs_lightning.quiet import be_quiet
-from signs_lightning.remembered import GivenOptions, followed, read_config
+from signs_lightning.remembered import followed, read_config
 from signs_lightning.report.checkpoint import RunCheckpoint
 from signs_lightning.report.configuration import KeepConfig
 from signs_lightning.report.evaluation_table import print_evaluation

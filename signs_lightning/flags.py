@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from signs_lightning.errors import InputError
+
+GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
+LARGEST_FILE = 2**20  # bytes of a configuration
 
 
 def packaged(before: str, arg: str) -> str:
@@ -54,3 +61,51 @@ def given_options(args: list[str]) -> list[tuple[str, str]]:
             value = value if equals else rest.pop(0) if rest and not rest[0].startswith("--") else ""
             found.append((option.lstrip("-"), value))
     return found
+
+
+class GivenOptions:
+    """What the user says on this command line, and in the configurations given there.
+
+    Attributes:
+        replaced: options that are given as a whole, such as trainer.callbacks or model.loss, and what is given for them.
+        appended: lists that something is added to, as `--trainer.callbacks+=…` does, and what is added.
+        names: every text in their values; the user answers for what these name.
+    """
+
+    def __init__(self, args: list[str]) -> None:
+        self.replaced: dict[str, list[Any]] = {}
+        self.appended: dict[str, list[Any]] = {}
+        self.names: set[str] = set()
+        for option, value in given_options(args):
+            self._take(option, _document(value) if option.partition(".")[0] in GROUPS else value)
+
+    def _take(self, option: str, value: Any) -> None:
+        self.names |= set(_texts(value))
+        name = option.removesuffix("+").replace(".init_args", "").removesuffix(".class_path")
+        if name in GROUPS and isinstance(value, dict):
+            before = "" if name in {"config", "c"} else f"{name}."
+            for key, part in value.items():
+                self._take(f"{before}{key}", part)
+        elif not isinstance(value, dict) or "class_path" in value:  # a mapping without one changes the remembered one
+            options = self.appended if option.endswith("+") else self.replaced
+            options.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+
+
+def _document(text: str) -> Any:
+    """What a value stands for: the YAML file that it names, or the list or mapping that it is, else the text itself."""
+    try:
+        file = Path(text)
+        if file.is_file() and file.stat().st_size <= LARGEST_FILE:
+            text = file.read_text(encoding="utf-8")
+        value = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):
+        return text
+    return value if isinstance(value, dict | list) else text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)

@@ -16,6 +16,7 @@ from signs_lightning.keras_io.matching import match
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.plan import make_plan
 from signs_lightning.model_files import SCALES, Scale
+from signs_lightning.models.agreement import refuse_other_counts
 from signs_lightning.models.classifier import ImageClassifier
 
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, 0..255
@@ -117,6 +118,7 @@ class FromKeras(ImageClassifier):
                 self.network.load_keras(layer, weight, stored.read())
         self.hparams.pop("path", None)  # a checkpoint keeps the model itself, not where its file once lay
         self.hparams.update(config=config, num_classes=self.num_classes, image_size=self.image_size)
+        refuse_other_counts(self.hparams, self.num_classes)
 
     @property
     def num_classes(self) -> int:

@@ -52,7 +52,7 @@ def refuse_other_data(
 
 
 def refuse_other_counts(given: Mapping[str, Any], num_classes: int) -> None:
-    """Compares lists that have an entry for each class with the number of classes.
+    """Compares lists that have an entry for each class with the number of classes, as soon as that is known.
 
     Args:
         given: the model's class_names and class_weights, where it has them.
@@ -68,7 +68,7 @@ def refuse_other_counts(given: Mapping[str, Any], num_classes: int) -> None:
 
 
 def refuse_contradictions(
-    loss: Any, class_weights: Any, label_smoothing: float, schedule: Any, lr_scheduler: Any
+    loss: Any, class_weights: Any, label_smoothing: float, schedule: Any, lr_scheduler: Any, warmup: float | None
 ) -> None:
     """Compares a model's arguments, as `ImageClassifier` describes them, with each other.
 
@@ -80,6 +80,8 @@ def refuse_contradictions(
         raise InputError(f"{name} and loss are both given. Put it into the loss, or drop one of them.")
     if schedule is not None and lr_scheduler is not None:
         raise InputError("schedule and lr_scheduler are both given. Drop one of them.")
+    if schedule == "cosine_annealing" and warmup is not None:
+        raise InputError("warmup is given, and schedule cosine_annealing has none. Drop it, or take schedule cosine.")
     if not 0 <= label_smoothing < 1:
         raise InputError(f"label_smoothing is {label_smoothing:g}, expected a share from 0 up to 1 (exclusive).")
 
@@ -129,9 +131,11 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
                 "new run."
             )
     if before["schedule_steps"] != now["schedule_steps"]:
+        by_epoch = now["schedule"] == "cosine_annealing"
+        unit, others = ("epochs", "") if by_epoch else ("steps", ", batch size and number of processes")
         raise InputError(
-            f"The schedule of this run was made for {before['schedule_steps']:,} steps, the run that goes on has "
-            f"{now['schedule_steps']:,}. Leave --trainer.max_epochs, batch size and number of processes as they were, or begin a new run."
+            f"The schedule of this run was made for {before['schedule_steps']:,} {unit}, the run that goes on has "
+            f"{now['schedule_steps']:,}. Leave --trainer.max_epochs{others} as {'it was' if by_epoch else 'they were'}, or begin a new run."
         )
 
 
@@ -165,6 +169,9 @@ def keep_given_schedule(before: Mapping[str, Any], now: Mapping[str, Any], check
         InputError: the course would change.
     """
     changed = {name: value for name, value in now.items() if name in before and before[name] != value}
+    if now.get("watched") != before.get("watched", "val_loss") and "patience" in now:
+        # The best of one figure says nothing of another. (Runs from before this was kept all watched val_loss.)
+        changed |= {"best": now["best"], "num_bad_epochs": 0}
     if changed and "patience" not in now:
         name, value = next(iter(changed.items()))
         raise InputError(
@@ -172,7 +179,7 @@ def keep_given_schedule(before: Mapping[str, Any], now: Mapping[str, Any], check
             "begin a new run."
         )
     for state in checkpoint.get("lr_schedulers", []):
-        state.update(changed)
+        state.update({name: value for name, value in changed.items() if name != "watched"})
 
 
 def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:

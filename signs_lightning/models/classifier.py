@@ -23,6 +23,7 @@ from signs_lightning.models.agreement import (
     optimizer_settings,
     refuse_contradictions,
     refuse_lost_loss,
+    refuse_other_counts,
     refuse_other_training,
     scheduler_settings,
 )
@@ -30,7 +31,8 @@ from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.losses import cross_entropy, given_loss
 from signs_lightning.models.lr_finder import is_of_a_finder, leave_out_finders, without_finders
-from signs_lightning.models.schedules import Schedule, make_schedule
+from signs_lightning.models.plateau import check_watched, step_plateau, watched
+from signs_lightning.models.schedules import Schedule, make_annealing, make_schedule
 from signs_lightning.models.views import View
 
 Batch = tuple[Tensor, Tensor]
@@ -50,10 +52,11 @@ class ImageClassifier(ImageModel):
         class_names: names of the K classes, in label order.
         lr: learning rate per step, the peak of a schedule; the optimizer's own default when omitted, which is Keras's 1e-3 for Adam.
         optimizer: makes the optimizer from the parameters; Adam with Keras's defaults when omitted.
-        lr_scheduler: makes a learning-rate scheduler from the optimizer; ReduceLROnPlateau watches the validation loss, or the training
-            loss where nothing is validated.
+        lr_scheduler: makes a learning-rate scheduler from the optimizer; torch's ReduceLROnPlateau watches the validation loss, or the
+            training loss where nothing is validated, and Lightning's the column of the history that is its `monitor`.
         lr_interval: whether the scheduler steps after every "epoch" or every "step".
-        schedule: a learning rate that rises to `lr` and falls until the run ends, step by step: "one_cycle" or "cosine".
+        schedule: a learning rate that falls until the run ends: "one_cycle" and "cosine" rise to `lr` first and change it step by step,
+            "cosine_annealing" begins there and changes it epoch by epoch.
         warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine when omitted.
         loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary model calls it with logits
             (N,) and float labels (N,).
@@ -102,7 +105,7 @@ class ImageClassifier(ImageModel):
         super().__init__()
         # Objects stay out: what a checkpoint remembers is primitive, so that it loads without running code.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"])
-        refuse_contradictions(loss, class_weights, label_smoothing, schedule, lr_scheduler)
+        refuse_contradictions(loss, class_weights, label_smoothing, schedule, lr_scheduler, warmup)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.loss = loss
@@ -148,6 +151,8 @@ class ImageClassifier(ImageModel):
                 for callback in trainer.callbacks:
                     if isinstance(callback, WeightAveraging):
                         callback.setup(self.trainer, self, stage)
+        else:  # plain DataLoaders tell nothing
+            refuse_other_counts(self.hparams, self.num_classes)
         if self.augmentation and stage == "fit":
             from signs_lightning.models.augmentation import Augmentation  # torchvision takes its time to import
 
@@ -233,6 +238,12 @@ class ImageClassifier(ImageModel):
             keep_given(before.get("settings", {}), now["settings"], checkpoint)
             keep_given_schedule(before.get("scheduler_settings", {}), now["scheduler_settings"], checkpoint)
 
+    def on_train_start(self) -> None:
+        names = ["loss", "accuracy"]
+        names += [] if self._never_validates() else ["val_loss", "val_accuracy", *map(str, self.val_metrics)]
+        for scheduler in self._plateau_schedulers():
+            check_watched(scheduler, names)
+
     def on_train_epoch_start(self) -> None:
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
@@ -256,12 +267,10 @@ class ImageClassifier(ImageModel):
         self.log_dict(values, prog_bar=True)
         self.log("learning_rate", self.learning_rate)
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
-        watched = self._validation.get("val_loss", values["loss"] if self._never_validates() else None)
-        self._validation = {}
-        if watched is not None:
-            # Before the checkpoint of this epoch, which Lightning would step them after.
-            for scheduler in self._plateau_schedulers():
-                scheduler.step(watched)
+        figures, validates, self._validation = values | self._validation, not self._never_validates(), {}
+        # Before the checkpoint of this epoch, which Lightning would step them after.
+        for scheduler in self._plateau_schedulers():
+            step_plateau(scheduler, figures, validates)
 
     def _never_validates(self) -> bool:
         """Whether a run is known to have no validation; with `check_val_every_n_epoch` that is not known at first."""
@@ -313,6 +322,10 @@ class ImageClassifier(ImageModel):
         if self.hparams["lr"] is not None:
             for group in optimizer.param_groups:
                 group["lr"] = self.hparams["lr"]
+        if self.hparams.get("schedule") == "cosine_annealing":
+            self._schedule_steps = self.trainer.max_epochs
+            annealing = make_annealing(optimizer, self.trainer.max_epochs)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": annealing, "interval": "epoch"}}
         if self.hparams.get("schedule") is not None:
             steps = self._schedule_steps = self.trainer.estimated_stepping_batches
             # Counting them has made the DataLoader. One made again after a checkpoint is loaded goes on where that stopped.
@@ -324,7 +337,7 @@ class ImageClassifier(ImageModel):
         scheduler = self.lr_scheduler(optimizer)
         self._scheduler = {
             "lr_scheduler": type(scheduler).__name__,
-            "scheduler_settings": scheduler_settings(scheduler),
+            "scheduler_settings": scheduler_settings(scheduler) | {"watched": watched(scheduler)},
         }
         schedule = {"scheduler": scheduler, "interval": self.hparams["lr_interval"]}
         return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}

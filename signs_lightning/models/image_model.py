@@ -55,7 +55,8 @@ class ImageModel(L.LightningModule):
                 f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
                 "Use SignsFunctional or SignsResNet50."
             )
-        refuse_other_counts(self.hparams, self.num_classes)
+        if self.binary or self.hparams.get("num_classes") is not None:  # else the data will tell how many there are
+            refuse_other_counts(self.hparams, self.num_classes)
         # Images come channels_last (they are NHWC in the file): kernels and gradients in the same order need no copies.
         self.network = self.build().to(memory_format=torch.channels_last)
         for layer in self.network.modules():
@@ -77,10 +78,10 @@ class ImageModel(L.LightningModule):
         given.update(num_classes=num_classes, image_size=tuple(image_size))
         if class_names:
             given["class_names"] = list(class_names)
-        if shape == (num_classes, tuple(image_size)):
-            return
         try:
-            self._build()
+            refuse_other_counts(given, num_classes)
+            if shape != (num_classes, tuple(image_size)):
+                self._build()
         except InputError:
             given.update(before)
             raise

@@ -1,4 +1,4 @@
-"""Learning rates that change with every step and end with the run: one cycle, and cosine with a warm-up."""
+"""Learning rates that end with the run: one cycle and cosine with a warm-up, by steps, and cosine annealing, by epochs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, O
 
 from signs_lightning.errors import InputError
 
-Schedule = Literal["one_cycle", "cosine"]
-WARMUP: dict[Schedule, float] = {"one_cycle": 0.3, "cosine": 0.05}
+Schedule = Literal["one_cycle", "cosine", "cosine_annealing"]
+WARMUP = {"one_cycle": 0.3, "cosine": 0.05}
 START = 1 / 25  # of the peak, where both begin: OneCycleLR's own default
 
 
@@ -48,3 +48,21 @@ def make_schedule(kind: Schedule, optimizer: Optimizer, steps: float, warmup: fl
     down = max(1, int(steps) - up)
     parts = [LinearLR(optimizer, START, total_iters=up), CosineAnnealingLR(optimizer, T_max=down)]
     return SequentialLR(optimizer, parts, milestones=[up])
+
+
+def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingLR:
+    """Half a cosine from the optimizer's learning rate down to 0, to be stepped after every epoch (Loshchilov and Hutter 2017).
+
+    Args:
+        optimizer: whose learning rate is set.
+        epochs: of the run.
+
+    Raises:
+        InputError: the run has no end.
+    """
+    if epochs is None or epochs < 1:
+        raise InputError(
+            "--model.schedule cosine_annealing needs a run whose end is known. Set --trainer.max_epochs, or use --model.schedule cosine "
+            "with --trainer.max_steps."
+        )
+    return CosineAnnealingLR(optimizer, T_max=epochs)
