@@ -7,12 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 
+from signs_lightning.data.impostors import is_hdf5
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.os_errors import os_refusal
 
 SETTINGS = ("settings", "scheduler_settings")  # what optimizer and scheduler were made with
 MOST_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
@@ -69,12 +70,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not a checkpoint, is damaged, would run code, or claims more than it holds.
     """
-    size = path.stat().st_size
     try:
+        size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        if h5py.is_hdf5(path):
+        if refusal := os_refusal(error, path):
+            raise refusal from error
+        if path.is_file() and is_hdf5(path):
             raise InputError(
                 f"{path} is an HDF5 file, not a checkpoint. If it holds a Keras model: {IMPORT}"
             ) from error
@@ -92,6 +95,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} holds more than weights and plain values, and could run code when loaded: refused."
         ) from error
     except Exception as error:  # whatever damaged bytes lead PyTorch to
+        if refusal := os_refusal(error, path):
+            raise refusal from error
         raise InputError(f"{path} is not a checkpoint that can be read. Name a .ckpt file that a fit wrote.") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "hyper_parameters" not in checkpoint:
         raise InputError(f"{path} holds no trained model of this project. Name a .ckpt file that a fit wrote.")

@@ -18,12 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.errors import InputError
+from signs_lightning.os_errors import os_refusal
 
 SECONDS = 60.0  # a child may take
 MEMORY = 16 * 2**30  # bytes of address space that it may take, the mapped libraries included
 
 
-def run_guarded(function: str, *args: Any, about: str = "the file", seconds: float = SECONDS, **kwargs: Any) -> Any:
+ENDED_FROM_OUTSIDE = {
+    "SIGKILL",
+    "SIGTERM",
+    "SIGINT",
+    "SIGHUP",
+    "SIGQUIT",
+}  # none of them comes from a library that crashes
+
+
+def run_guarded(
+    function: str,
+    *args: Any,
+    about: str = "the file",
+    seconds: float = SECONDS,
+    processor_seconds: int | None = None,
+    more_time: str = "Try again when the machine is less busy.",
+    **kwargs: Any,
+) -> Any:
     """Calls a function in a new Python process and gives back what it returns.
 
     The child imports only the module that the function lies in, so a light module starts in a tenth of a second.
@@ -32,7 +50,9 @@ def run_guarded(function: str, *args: Any, about: str = "the file", seconds: flo
         function: where it lies, such as "signs_lightning.inspect.kinds:examine".
         args: its arguments, anything that pickles.
         about: what messages call the file that is read.
-        seconds: time limit.
+        seconds: time limit by the clock, which passes for sound files, too, on a machine that is busy or a disk that is slow.
+        processor_seconds: time limit of the child's own computing, which other programs do not use up.
+        more_time: what to do where the clock's limit was too short.
         kwargs: its arguments by name.
 
     Returns:
@@ -41,9 +61,30 @@ def run_guarded(function: str, *args: Any, about: str = "the file", seconds: flo
     Raises:
         InputError: the function's own, with its message; or one that says that the child crashed, ran out of time or memory, or failed.
     """
+    try:
+        kind, value = _outcome(about, seconds, processor_seconds, more_time, (function, args, kwargs))
+    except OSError as error:  # of ours, before the child had begun
+        raise os_refusal(error, about) or InputError(
+            f"{about} was not read, because no process could be started for it ({error}). The file may be fine: try again."
+        ) from error
+    if kind == "refused":
+        raise InputError(value)
+    if kind == "memory":
+        raise InputError(
+            f"{about} asks for more memory than there is for it ({value / 2**30:.3g} GiB at most). Close other programs and try again; "
+            "do not trust a file that should need little."
+        )
+    if kind == "failed":
+        raise InputError(f"{about} cannot be read ({value}). Fetch or write it again.")
+    return value
+
+
+def _outcome(
+    about: str, seconds: float, processor_seconds: int | None, more_time: str, work: tuple[Any, ...]
+) -> tuple[str, Any]:
+    """Has the child do the work: what became of it ("value", "refused", "memory" or "failed"), and what belongs to that."""
     with tempfile.TemporaryDirectory(prefix="signs_lightning-") as folder:  # private to this user
         answer = Path(folder) / "answer"
-        request = pickle.dumps((str(answer), function, args, kwargs))
         places = [place or os.getcwd() for place in sys.path]  # the child finds what this process finds
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "signs_lightning.guarded"],
@@ -53,62 +94,73 @@ def run_guarded(function: str, *args: Any, about: str = "the file", seconds: flo
             env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
         )
         try:
-            process.communicate(request, timeout=seconds)
+            process.communicate(pickle.dumps((str(answer), about, processor_seconds, *work)), timeout=seconds)
         except subprocess.TimeoutExpired:
             raise InputError(
-                f"{about} was given up after {seconds:g} s: reading it did not end. "
-                "It is damaged, or larger than this time allows."
+                f"{about} was given up after {seconds:g} s. The file may be fine and the machine busy, or the file large. {more_time}"
             ) from None
         finally:
             process.kill()
             process.wait()
         if not answer.is_file():
-            raise InputError(
-                f"{about} crashed the library that reads it ({_cause(process.returncode)}). "
-                "It is damaged or malicious; fetch or write it again."
-            )
-        kind, value = pickle.loads(answer.read_bytes())
-    if kind == "refused":
-        raise InputError(value)
-    if kind == "memory":
-        raise InputError(
-            f"{about} asks for more than {MEMORY / 2**30:g} GiB of memory. It is damaged or malicious; fetch or write it again."
-        )
-    if kind == "failed":
-        raise InputError(f"{about} cannot be read ({value}). Fetch or write it again.")
-    return value
+            raise InputError(f"{about} {_end(process.returncode, processor_seconds)}")
+        return pickle.loads(answer.read_bytes())
 
 
-def _cause(code: int) -> str:
+def _end(code: int, processor_seconds: int | None) -> str:
+    """What became of a child that left no answer, to follow the file's name."""
+    cause = f"exit code {code}"
     if code < 0:
         with contextlib.suppress(ValueError):
-            return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
+            cause = signal.Signals(-code).name
+    if cause == "SIGXCPU":
+        return (
+            f"was given up after {processor_seconds} s of computing: reading it does not end. Fetch or write it again."
+        )
+    if code >= 0 or cause in ENDED_FROM_OUTSIDE:
+        return (
+            f"was not read to its end: the process that did so was ended from outside ({cause}). The file may be fine. Look whether there "
+            f"is memory to spare, and room in {tempfile.gettempdir()}, then try again."
+        )
+    return f"crashed the library that reads it (signal {cause}). It is damaged or malicious; fetch or write it again."
 
 
-def _limit() -> None:
-    """Bounds the memory of this process and keeps it from writing a core file; nothing where the system has no such limits."""
+def _limit(processor_seconds: int | None) -> int:
+    """Bounds memory and computing of this process and keeps it from writing a core file, where the system has such limits.
+
+    Returns:
+        The bytes of memory that it may have.
+    """
+    most = MEMORY
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard), hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = min(limit for limit in (MEMORY, soft, hard) if limit != resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        if processor_seconds is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    return most
 
 
 def _serve() -> None:
     """The child: reads what to call, calls it, and leaves the answer as one file that appears whole."""
-    place, function, args, kwargs = pickle.loads(sys.stdin.buffer.read())  # from our parent, nobody else
-    _limit()
+    request = sys.stdin.buffer.read()  # from our parent, nobody else
+    place, about, processor_seconds, function, args, kwargs = pickle.loads(request)
+    most = _limit(processor_seconds)
     module, _, name = function.partition(":")
     try:
         answer = pickle.dumps(("value", getattr(importlib.import_module(module), name)(*args, **kwargs)))
     except InputError as error:
         answer = pickle.dumps(("refused", str(error)))
     except MemoryError:
-        answer = pickle.dumps(("memory", None))
+        answer = pickle.dumps(("memory", most))
     except Exception as error:
-        answer = pickle.dumps(("failed", f"{type(error).__name__}: {error}".partition("\n")[0][:200]))
+        if refusal := os_refusal(error, getattr(error, "filename", None) or about):
+            answer = pickle.dumps(("refused", str(refusal)))
+        else:
+            answer = pickle.dumps(("failed", f"{type(error).__name__}: {error}".partition("\n")[0][:200]))
     temporary = Path(f"{place}.writing")
     temporary.write_bytes(answer)
     os.replace(temporary, place)

@@ -31,6 +31,7 @@ from signs_lightning.data.brush import (
     mix,
     paint,
 )
+from signs_lightning.data.opening import open_for_reading
 
 FORMAT_VERSION = 1  # part of the file names: raise it whenever the same seed gives other pictures
 
@@ -283,7 +284,7 @@ def _file(folder: Path, name: str, split: int, draw: Draw, classes: Classes, siz
 
 def _is_whole(path: Path, kind: str) -> bool:
     try:
-        with h5py.File(path, "r") as h5:
+        with open_for_reading(path) as h5:
             images, labels = h5[f"{kind}_set_x"][:], h5[f"{kind}_set_y"][:]
             return bool(zlib.crc32(labels.tobytes(), zlib.crc32(images.tobytes())) == h5.attrs["crc32"])
     except Exception:  # absent, or damaged, for which HDF5 has many words

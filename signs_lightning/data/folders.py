@@ -198,7 +198,7 @@ def _write(
     class_names: list[str],
 ) -> None:
     """One file: images uint8 (N, H, W, C) in one piece, so that any can be read alone; labels int64 (N,); class names."""
-    with h5py.File(place, "w") as file:
+    with h5py.File(place, "w", locking=False) as file:  # a temporary of our own, maybe on a disk without locks
         images = file.create_dataset(f"{split}_set_x", (len(order), *image_size), np.uint8)
         step = max(1, 2**24 // rows.shape[1])
         for start in range(0, len(order), step):

@@ -18,25 +18,16 @@ import numpy as np
 
 from signs_lightning.data.claims import refuse_false_claims
 from signs_lightning.data.h5_keys import datasets_of, find_keys
-from signs_lightning.data.impostors import no_such_file, what_it_is
+from signs_lightning.data.opening import DAMAGE, open_hdf5
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.guarded import run_guarded
+from signs_lightning.os_errors import os_refusal
 
-DAMAGE = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    IndexError,
-    MemoryError,
-    OverflowError,
-)  # how h5py shows it
 SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
 LARGEST_IMAGE = 2**27  # values of one image, such as 6,600×6,600 RGB
 MOST_LABELS = 2**29  # bytes that they may take, which are read at once
-HEAP_SECONDS = 8.0  # that reading class names may take which lie in HDF5's heap
+HEAP_SECONDS = 8  # of computing that reading class names may take which lie in HDF5's heap
 MOST_CLASSES, MOST_NAMES = 2**16, 2**24  # names in a class list, bytes that they may take
 
 
@@ -99,39 +90,6 @@ def check_arrays(images: Any, labels: Any) -> ImageSet:
     """The same checks for NumPy arrays: images (N, H, W, C) and labels as in a file."""
     images, labels = np.asarray(images), np.asarray(labels)
     return _check("the arrays", images, labels, None, "images", "labels", array=images)
-
-
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
-    if not path.exists():
-        raise InputError(no_such_file(path))
-    try:
-        found = what_it_is(path)
-    except PermissionError as error:
-        raise InputError(f"{path} may not be read by this user. Change its permissions with `chmod`.") from error
-    if found is not None:
-        raise InputError(f"{path} is not an HDF5 file but {found}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if "truncated" in str(error):
-            raise InputError(
-                f"{path} is a truncated HDF5 file ({path.stat().st_size:,} bytes): a download that broke off. Fetch it again."
-            ) from error
-        raise InputError(
-            f"{path} is a damaged HDF5 file, or one that is still being written ({path.stat().st_size:,} bytes). Fetch or write it again."
-        ) from error
-    with file:
-        try:
-            yield file
-        except InputError:
-            raise
-        except DAMAGE as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
-            reason = str(error).strip("'\"").partition("\n")[0][:200].rstrip(".")
-            raise InputError(
-                f"{path} is an HDF5 file that cannot be read: {reason}. Fetch or write it again."
-            ) from error
 
 
 def _check(
@@ -208,7 +166,7 @@ def _class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
         raise InputError(f"{where} holds {count:,} values of type {kind}, expected the names of the classes.")
     if classes.dtype.kind != "O":
         return [] if count == 0 else np.ravel(classes[()]).tolist()
-    return run_guarded(f"{__name__}:texts", str(path), key, about=where, seconds=HEAP_SECONDS)
+    return run_guarded(f"{__name__}:texts", str(path), key, about=where, processor_seconds=HEAP_SECONDS)
 
 
 def texts(path: str, key: str) -> list[Any]:
@@ -316,7 +274,7 @@ def readable(images: ImageSet) -> Iterator[None]:
     except InputError:
         raise
     except DAMAGE as error:
-        raise damaged(images, error) from error
+        raise os_refusal(error, images.name) or damaged(images, error) from error
 
 
 def damaged(images: ImageSet, why: object) -> InputError:

@@ -11,12 +11,13 @@ import warnings
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from signs_lightning.data.impostors import is_hdf5
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
+from signs_lightning.os_errors import os_reason
 
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".tga"),
@@ -69,7 +70,7 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
         uint8 (H, W, C) in 0..255.
 
     Raises:
-        UnreadableImageError: it is not a picture, is damaged, or unpacks to more pixels than Pillow allows.
+        UnreadableImageError: it is not a picture, cannot be read, is damaged, or unpacks to more pixels than Pillow allows.
     """
     height, width, channels = image_size
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
@@ -92,7 +93,9 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("it unpacks to too many pixels") from error
     except Exception as error:
-        if path != STANDARD_INPUT and h5py.is_hdf5(path):
+        if (found := os_reason(error)) is not None:
+            raise UnreadableImageError(found[0]) from error
+        if path != STANDARD_INPUT and is_hdf5(Path(path)):
             raise UnreadableImageError(
                 "an HDF5 file, no picture; name a file of images with --data.test_file"
             ) from error

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import zipfile
 from pathlib import Path
-
-import h5py
 
 ARCHIVES = {  # first bytes → what they are, and what unpacks it
     b"BZh": ("bzip2", "tar xjf` or `bunzip2"),
@@ -13,6 +12,35 @@ ARCHIVES = {  # first bytes → what they are, and what unpacks it
     b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"),
     b"Rar!\x1a\x07": ("RAR", "unrar x"),
 }
+
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether HDF5's signature is there: at the beginning, or after a user block of 512, 1024, 2048, … bytes.
+
+    Raises:
+        OSError: the file cannot be read; h5py's function of this name says no then.
+    """
+    size, offset = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while offset < size:
+            file.seek(offset)
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                return True
+            offset = max(512, 2 * offset)
+    return False
+
+
+def is_zip(path: Path) -> bool:
+    """Whether it is a whole zip archive.
+
+    Raises:
+        OSError: the file cannot be read; `zipfile.is_zipfile` says no then.
+    """
+    with path.open("rb") as file:
+        return zipfile.is_zipfile(file)
 
 
 def no_such_file(path: Path) -> str:
@@ -27,6 +55,9 @@ def what_it_is(path: Path) -> str | None:
 
     Args:
         path: something that exists.
+
+    Raises:
+        OSError: it cannot be read.
     """
     if path.is_dir():
         return "a directory. Name a file in it, or all of them with a pattern such as '*.h5'."
@@ -57,6 +88,6 @@ def what_it_is(path: Path) -> str | None:
         return f"a Python pickle ({size:,} bytes), which can run code when it is opened. Ask for an HDF5 file or a checkpoint."
     if head.startswith(b"\x93NUMPY"):
         return "a NumPy file. Load it with `numpy.load` and pass the arrays, or write them with h5py."
-    if not h5py.is_hdf5(path):
+    if not is_hdf5(path):
         return f"something else ({size:,} bytes that begin with {head[:8]!r}). Fetch or write it again."
     return None

@@ -15,7 +15,9 @@ import numpy as np
 from signs_lightning.data.chunks import Chunks
 from signs_lightning.data.claims import refuse_false_claims
 from signs_lightning.data.h5 import ImageSet, damaged, readable
+from signs_lightning.data.opening import open_for_reading
 from signs_lightning.errors import InputError
+from signs_lightning.os_errors import explaining_os_errors
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
 LARGEST_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
@@ -47,7 +49,7 @@ def layout(images: ImageSet) -> Layout:
     few = max(1, BLOCK_BYTES // image_bytes)
     if images.path is None:
         return Layout("an array", 0, few)
-    with readable(images), h5py.File(images.path, "r") as file:
+    with readable(images), open_for_reading(images.path) as file:
         dataset = file[images.images_key]
         filters = [
             name
@@ -72,7 +74,8 @@ class ImageReader:
     def __init__(self, images: ImageSet) -> None:
         self.images = images
         self.layout = layout(images)
-        self._stamp = None if images.path is None else _stamp(os.stat(images.path))
+        with explaining_os_errors(images.name):
+            self._stamp = None if images.path is None else _stamp(os.stat(images.path))
         self._file: int | None = None
         self._source: Any = None
         self._process: int | None = None
@@ -82,18 +85,16 @@ class ImageReader:
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """int64 (n,) indices in any order → uint8 (n, H, W, C); quick where the set is mapped."""
-        source = self._open()
         if self.layout.mapped:
-            return self._as_bytes(source[indices])
+            with explaining_os_errors(self.images.name):
+                return self._as_bytes(self._open()[indices])
         wanted, place = np.unique(indices, return_inverse=True)
         return np.concatenate([self.read(row, row + 1) for row in wanted.tolist()])[place]
 
     def read(self, low: int, high: int) -> np.ndarray:
         """Images low to high (exclusive), uint8 (high - low, H, W, C); quickest for whole blocks. Safe in several threads."""
-        try:
+        with explaining_os_errors(self.images.name):
             return self._as_bytes(self._open()[low:high])
-        except MemoryError as error:
-            raise damaged(self.images, "its images do not fit into memory") from error
 
     def _open(self) -> Any:
         if self._process != os.getpid():
@@ -112,7 +113,7 @@ class ImageReader:
         with readable(images):
             self._file = os.open(images.path, os.O_RDONLY)
             weakref.finalize(self, os.close, self._file)
-            dataset = h5py.File(images.path, "r")[images.images_key]
+            dataset = open_for_reading(images.path)[images.images_key]
             if self.layout.offset is not None:
                 if not hasattr(os, "preadv"):  # Windows, which lets nobody cut a file that is mapped
                     return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)

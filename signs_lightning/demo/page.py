@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from signs_lightning.data.images import UnreadableImageError, read_image
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import for_html, printable
+from signs_lightning.os_errors import os_reason
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
@@ -107,6 +108,8 @@ def _why(error: UnreadableImageError) -> str:
         return f"This picture has more than {MOST_PIXELS // 10**6} million pixels. Make it smaller."
     if isinstance(error.__cause__, FileNotFoundError):  # older than the server keeps them
         return "This picture is no longer here. Drop it again."
+    if os_reason(error.__cause__ or error) is not None:
+        return "This picture cannot be read just now. Drop it again."
     return "This picture is damaged."
 
 

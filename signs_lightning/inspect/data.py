@@ -10,7 +10,8 @@ import numpy as np
 
 from signs_lightning.data import h5_keys
 from signs_lightning.data.duplicates import Scan, copies_within, scan
-from signs_lightning.data.h5 import ImageSet, check_file, open_hdf5
+from signs_lightning.data.h5 import ImageSet, check_file
+from signs_lightning.data.opening import open_hdf5
 from signs_lightning.data.storage import ImageReader
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.kinds import MOST_ROWS, VERB, Data, Listing, Report, quoted

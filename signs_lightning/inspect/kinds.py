@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from signs_lightning.data.impostors import no_such_file, what_it_is
+from signs_lightning.data.impostors import is_zip, no_such_file, what_it_is
 from signs_lightning.errors import InputError
+from signs_lightning.os_errors import os_refusal
 
 VERB = "python -m signs_lightning"
 MOST_ROWS = 60  # of a table that is shown
@@ -84,11 +85,12 @@ def examine(path: str, keys: dict[str, str], seconds: float) -> Report:
         _examine(Path(path), report, keys, seconds)
     except InputError as error:
         report.problem = str(error)
-    except PermissionError:
-        report.problem = f"{path} may not be read by this user. Change its permissions with `chmod`."
     except MemoryError:
         raise
     except Exception as error:  # what a library says of bytes that nobody foresaw
+        if refusal := os_refusal(error, path):
+            report.problem = str(refusal)
+            return report
         text = (
             error.args[0] if isinstance(error, KeyError) and error.args else error
         )  # str() of a KeyError is in quotes
@@ -142,7 +144,7 @@ def _archive(path: Path, report: Report) -> None:
     """The things that are zip archives: `.keras`, checkpoints of PyTorch, exported programs, `.npz`, and plain ones."""
     from signs_lightning.inspect import model
 
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         raise InputError(
             f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes): a download that broke off. Fetch it again."
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.kinds import MOST_ROWS, VERB, Listing, Report, quoted
+from signs_lightning.os_errors import os_refusal
 
 if TYPE_CHECKING:
     from signs_lightning.keras_io.files import KerasFile
@@ -173,6 +174,8 @@ def onnx_model(path: Path, report: Report) -> None:
     try:
         model = onnx.load(str(path), load_external_data=False)  # names in the file may lead anywhere
     except Exception as error:  # protobuf's own DecodeError, whichever implementation is installed
+        if refusal := os_refusal(error, path):
+            raise refusal from error
         raise InputError(f"{path} is a damaged ONNX model, or something else ({error}). Export it again.") from error
     opsets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import)
     report.facts.append(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from signs_lightning.inspect.kinds import Listing, Report
 
 SECONDS = 60.0
+MORE_TIME = "Give it more time with --seconds."
 HELD_OUT = ("test", "val")
 AT_A_TIME = 4  # files that are looked at side by side
 
@@ -86,7 +87,13 @@ def examine_guarded(path: str, keys: dict[str, str], seconds: float = SECONDS) -
 
     try:
         return run_guarded(
-            "signs_lightning.inspect.kinds:examine", path, keys, seconds / 2, about=path, seconds=seconds
+            "signs_lightning.inspect.kinds:examine",
+            path,
+            keys,
+            seconds / 2,
+            about=path,
+            seconds=seconds,
+            more_time=MORE_TIME,
         )
     except InputError as error:
         return Report(path, problem=str(error))
@@ -211,5 +218,7 @@ def _draw_samples(data: list[Report], output: str, seconds: float) -> None:
         raise InputError("--samples draws the pictures of an HDF5 data file, and none of the files is one.")
     assert data[0].data is not None
     path, keys = data[0].path, data[0].data.keys
-    drawn = run_guarded("signs_lightning.inspect.data:draw", path, keys, output, about=path, seconds=seconds)
+    drawn = run_guarded(
+        "signs_lightning.inspect.data:draw", path, keys, output, about=path, seconds=seconds, more_time=MORE_TIME
+    )
     print(f"Pictures of {drawn} classes of {printable(path)}: {printable(output)}", file=sys.stdout)

@@ -21,10 +21,12 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.claims import refuse_false_claims
-from signs_lightning.data.impostors import what_it_is
+from signs_lightning.data.impostors import is_zip, what_it_is
+from signs_lightning.data.opening import open_for_reading
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.keras_io.h5_access import array, explaining_damage, find, member, names_in, text
+from signs_lightning.os_errors import explaining_os_errors, os_refusal
 
 MAX_CONFIG_BYTES = 64 << 20  # the largest of keras.applications, EfficientNetV2L, has a config of 1.2 MB
 FREE_BYTES = 64 << 20  # that weights may claim however small their file is
@@ -157,13 +159,16 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
         InputError: it is no such file, or a damaged or a malicious one.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist. Name a Keras file: .h5, .weights.h5 or .keras.")
-    if path.is_file() and zipfile.is_zipfile(path):
+    with explaining_os_errors(path):
+        if not path.exists():
+            raise InputError(f"{path} does not exist. Name a Keras file: .h5, .weights.h5 or .keras.")
+        is_archive = path.is_file() and is_zip(path)
+        impostor = None if is_archive else what_it_is(path)
+    if is_archive:
         with _open_archive(path) as file:
             yield file
         return
-    if (impostor := what_it_is(path)) is not None:
+    if impostor is not None:
         raise InputError(f"{path.name} is not a Keras file but {impostor}")
     with _open_h5(path, path.name) as root:
         yield _describe_h5(path, root)
@@ -208,6 +213,8 @@ def _open_archive(path: Path) -> Iterator[KerasFile]:
             ):
                 yield KerasFile(path, "keras", config, version, root)
     except DAMAGED_ZIP as error:
+        if refusal := os_refusal(error, path):
+            raise refusal from error
         reason = shortened(str(error) or type(error).__name__, 100)
         raise InputError(f"{path.name} is a damaged zip archive ({reason}). Fetch or write the file again.") from error
 
@@ -257,7 +264,9 @@ def _weights_stream(archive: zipfile.ZipFile, name: str) -> BinaryIO:
 @contextmanager
 def _open_h5(file: Path | BinaryIO, name: str) -> Iterator[h5py.File]:
     try:
-        root = h5py.File(file, "r")
+        root = open_for_reading(file) if isinstance(file, Path) else h5py.File(file, "r")
+    except InputError:
+        raise
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{name} cannot be opened as HDF5 ({shortened(str(error), 150)}). Fetch or write the file again."

@@ -11,6 +11,7 @@ import numpy as np
 
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
+from signs_lightning.os_errors import os_refusal
 
 
 @contextmanager
@@ -21,6 +22,8 @@ def explaining_damage() -> Iterator[None]:
     except InputError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+        if refusal := os_refusal(error, "The file"):
+            raise refusal from error
         reason = str(error).strip("'\"").partition("\n")[0][:200]
         raise InputError(f"The file is damaged ({reason}). Fetch or write it again.") from error
 

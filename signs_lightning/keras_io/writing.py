@@ -62,7 +62,7 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
         if format == "keras":
             _write_archive(temporary, keras3_config(config, keras, wrapped=True), plan, arrays)
             return
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", locking=False) as file:  # our own, maybe on a disk without locks
             (_write_variables if format == "keras-weights" else _write_legacy)(file, plan, arrays)
             if format == "keras-h5":
                 file.attrs["model_config"] = json.dumps(keras3_config(config, keras, wrapped=False))

@@ -14,6 +14,7 @@ from typing import Any
 from signs_lightning.data.impostors import no_such_file, what_it_is
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import printable
+from signs_lightning.os_errors import os_refusal
 
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
 LARGEST_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
@@ -98,9 +99,9 @@ def describe_onnx(path: Path) -> tuple[bytes, Description]:
 
 
 def _read(path: Path) -> bytes:
-    if not path.exists():
-        raise InputError(no_such_file(path))
     try:
+        if not path.exists():
+            raise InputError(no_such_file(path))
         found = what_it_is(path)
         if found is None:
             raise refusal(path, "is not an ONNX file but an HDF5 file")
@@ -110,7 +111,7 @@ def _read(path: Path) -> bytes:
             raise refusal(path, f"has {size:,} bytes, more than an ONNX file can have")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error}). Check its permissions.") from error
+        raise os_refusal(error, path) or InputError(f"{path} cannot be read ({error}).") from error
 
 
 def _tensors(message: Any) -> Iterator[Any]:
