@@ -181,6 +181,11 @@ class CLI(LightningCLI):
         # Everything that can be wrong with the data is found here, before anything is written.
         self.datamodule.prepare_data()
         self.datamodule.setup(self.verb)
+        if self.verb != "fit" and self.datamodule.draws:
+            doing = "Testing" if self.verb == "test" else "Validating"
+            say(
+                f"{doing} on {self.datamodule.draws} (data.drawn is {self.datamodule.drawn}), because no file is named."
+            )
         self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
         if self.verb == "fit":
             self.model.prepare(resumed=self.checkpoint_path is not None)

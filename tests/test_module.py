@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -39,13 +41,15 @@ def sorted_rows(images: np.ndarray) -> list[bytes]:
     return sorted(image.tobytes() for image in images)
 
 
-def test_drawn_data_when_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are written once into the cache, in the course's schema, and read like any file."""
+def test_drawn_data_when_no_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """They are written once into the cache, in the course's schema, and read like any file; the first line says that it is they."""
     monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path))
     monkeypatch.setattr(drawn.DrawnSigns, "__init__", lambda self: None)  # the class's sizes, which are next, then hold
     monkeypatch.setattr(drawn.DrawnSigns, "train_size", 12)
     monkeypatch.setattr(drawn.DrawnSigns, "test_size", 6)
-    module = H5DataModule(shuffle=False)
+    module = H5DataModule(shuffle=False, drawn="DrawnSigns")
     assert not list(tmp_path.rglob("*.h5")), "nothing is drawn before it is needed"
     module.prepare_data()
     (train,), (test,) = list(tmp_path.rglob("*train*.h5")), list(tmp_path.rglob("*test*.h5"))
@@ -54,12 +58,49 @@ def test_drawn_data_when_no_file_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     same(module.train_dataloader(), *contents(train, "train"))
     same(module.val_dataloader(), *contents(test, "test"))
     assert train.stat().st_mtime_ns == written
+    assert capsys.readouterr().out.splitlines() == [
+        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.",
+        SAID,
+    ]
     assert (module.num_classes, module.image_shape) == (6, (64, 64, 3))
+
+
+FORGOTTEN = {
+    "fit": "There is nothing to train on. Name a file with --data.train_file, or take drawn pictures with --data.drawn DrawnSigns.",
+    "validate": "There is nothing to validate on. Name a file with --data.val_file or --data.test_file, or take drawn pictures with "
+    "--data.drawn DrawnSigns.",
+    "test": "There is nothing to test on. Name a file with --data.test_file, or take drawn pictures with --data.drawn DrawnSigns.",
+}
+
+
+@pytest.mark.parametrize("stage", FORGOTTEN)
+def test_nothing_is_drawn_unasked(stage: str, monkeypatch: pytest.MonkeyPatch, cli, tmp_path: Path) -> None:
+    """A file that was forgotten is asked for, in Python and on the command line, and nothing is written."""
+    monkeypatch.setattr(drawn.DrawnSigns, "files", lambda *args: pytest.fail("drawn"))
+    module = H5DataModule()
+    module.prepare_data()
+    with pytest.raises(InputError) as error:
+        module.setup(stage)
+    assert str(error.value) == FORGOTTEN[stage]
+    result = cli(stage, "--trainer.max_epochs", 1)
+    assert (result.code, result.err) == (2, f"{FORGOTTEN[stage]}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_drawn_data_that_are_asked_for(cli, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the refusal proposes. The run's first line says it, and so does that of a test, which remembers it."""
+    monkeypatch.setattr(drawn.DrawnSigns, "files", lambda *args: small_signs)
+    done = cli("fit", "--data.drawn", "DrawnSigns", "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu")
+    assert done.code == 0, done.err
+    assert done.out.startswith("Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n")
+    done = cli("test", "--ckpt_path", "lightning_logs/signs_functional/version_0", "--trainer.accelerator", "cpu")
+    assert done.code == 0, done.err
+    assert done.out.startswith("Testing on drawn hands (data.drawn is DrawnSigns), because no file is named.\n")
 
 
 def test_drawn_data_split_as_a_checkpoint_says() -> None:
     """A run with another seed is resumed, or validated again: its split is taken, of drawn data, too."""
-    first, second = (H5DataModule(val_fraction=0.25, seed=seed) for seed in (1, 2))
+    first, second = (H5DataModule(val_fraction=0.25, seed=seed, drawn="DrawnSigns") for seed in (1, 2))
     for module in (first, second):
         module.setup("fit")
     before = everything(second.val_dataloader())[0]
@@ -75,7 +116,7 @@ def test_drawn_data_are_never_mixed_with_a_file(
 ) -> None:
     """One file named, whichever: nothing is drawn, and what is missing is an error."""
     monkeypatch.setattr(drawn.DrawnSigns, "files", lambda *args: pytest.fail("drawn"))
-    module = H5DataModule(**{role: str(small_signs[0])})
+    module = H5DataModule(**{role: str(small_signs[0])}, drawn="DrawnSigns")
     module.prepare_data()
     for stage in ("fit", "test"):
         if stage[:2] == role[:2] or (stage, role) == ("fit", "train_file"):
@@ -157,6 +198,58 @@ def test_the_same_file_twice_warns_once(twin: str, small_signs: tuple[Path, Path
     assert [str(w.message) for w in caught] == [
         f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing."
     ]
+
+
+ALIASES = {
+    "symbolic link": lambda path: path.with_name("link.h5").symlink_to(path) or "link.h5",
+    "hard link": lambda path: os.link(path, "hard.h5") or "hard.h5",
+    "relative path": lambda path: f"../{path.parent.name}/./{path.name}",
+    "pattern": lambda path: "*ne.h5",
+    "list": lambda path: [str(path.with_name("two.h5")), "./one.h5"],
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_one_file_under_two_names(
+    alias: str, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two roles that share a file are warned of, however it is written, when the figures come about."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.h5", "two.h5"):
+        shutil.copy(small_signs[0], name)
+    one = tmp_path / "one.h5"
+    other = ALIASES[alias](one)
+    said = {"other": "./one.h5" if alias == "list" else "one.h5" if alias == "pattern" else other, "one": one}
+
+    def warned(stage: str, **files: object) -> list[str]:
+        module = H5DataModule(**files)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            module.setup(stage)
+        return [str(w.message) for w in caught]
+
+    name = f"{said['other']}, which is {one} under another name, serves for"
+    validation = f"{name} training and for validation: the validation figures mean nothing."
+    test = f"{name} training and for the test: the test figures mean nothing."
+    chosen = f"{name} validation and for the test: the test figures are of images that chose the checkpoint."
+    train, two = str(one), str(small_signs[1])
+    assert warned("fit", train_file=train, val_file=other) == [validation]
+    assert warned("fit", train_file=train, test_file=other) == [validation]  # which is validated on
+    assert warned("validate", train_file=train, val_file=other) == [validation]
+    assert warned("fit", train_file=train, val_file=two, test_file=other) == [test]
+    assert warned("fit", train_file=train, val_fraction=0.2, test_file=other) == [test]
+    assert warned("test", train_file=train, val_fraction=0.2, test_file=other) == [test]
+    assert warned("test", train_file=two, val_file=train, test_file=other) == [chosen]
+    assert warned("fit", train_file=train, val_fraction=0.2, test_file=two) == []
+    assert warned("test", train_file="moved.h5", test_file=other) == []
+
+
+def test_a_file_that_is_named_twice_for_one_role(small_signs: tuple[Path, Path], tmp_path: Path) -> None:
+    """By a pattern besides its name: its images count twice, and it is said."""
+    shutil.copy(small_signs[0], tmp_path / "a.h5")
+    module = H5DataModule([str(tmp_path / "a.h5"), str(tmp_path / "*.h5")])
+    with pytest.warns(UserWarning, match=r"a\.h5 is named twice by --data\.train_file: its images count twice\.$"):
+        module.setup("fit")
 
 
 def test_a_file_with_test_keys_trains(small_smiles: tuple[Path, Path]) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -19,17 +17,18 @@ from torch.utils.data import DataLoader
 from signs_lightning.data.batches import BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
 from signs_lightning.data.h5 import ImageSet, check_arrays, check_file
 from signs_lightning.data.reading import choose_reading
+from signs_lightning.data.roles import ARRAYS, Role, expand, plain, repeated, warn_of_shared_files
 from signs_lightning.errors import InputError
 
-Role = Literal["train", "val", "test"]
-ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
+DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 
 
 class H5DataModule(L.LightningDataModule):
     """HDF5 images for training, validation and test.
 
     A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python also a pair of arrays (images,
-    labels). When no file is named at all, a drawn data set is written once and used.
+    labels). When no file is named at all, and `drawn` is set, a drawn data set is written once and used. A file that serves for two
+    roles, by whatever names, is warned of.
 
     Validation is a stratified part of the training file where `val_fraction` is given, else `val_file`, else the test file, as the
     course does it; then no checkpoint is chosen by it.
@@ -48,7 +47,8 @@ class H5DataModule(L.LightningDataModule):
         images_key: dataset of the images, where its name does not tell.
         labels_key: dataset of the labels, where its name does not tell.
         classes_key: dataset of the class names, where its name does not tell.
-        drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling and other faces.
+        drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling and other faces. When it is omitted,
+            files must be named.
         seed: of order and split; the run's own (`seed_everything`) when omitted, else 0.
 
     Batches:
@@ -74,7 +74,7 @@ class H5DataModule(L.LightningDataModule):
         images_key: str | None = None,
         labels_key: str | None = None,
         classes_key: str | None = None,
-        drawn: Literal["DrawnSigns", "DrawnSmiles"] = "DrawnSigns",
+        drawn: Literal["DrawnSigns", "DrawnSmiles"] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -89,9 +89,9 @@ class H5DataModule(L.LightningDataModule):
         if val_fraction is not None and val_file is not None:
             raise InputError("val_file and val_fraction are both given. Drop one of them.")
         self._settings: dict[str, Any] = {  # plain values, for checkpoints; arrays stay out
-            "train_file": _plain(train_file),
-            "val_file": _plain(val_file),
-            "test_file": _plain(test_file),
+            "train_file": plain(train_file),
+            "val_file": plain(val_file),
+            "test_file": plain(test_file),
             "val_fraction": val_fraction,
             "batch_size": batch_size,
             "shuffle": shuffle,
@@ -148,22 +148,30 @@ class H5DataModule(L.LightningDataModule):
         """Whether validation is the test file, so that no choice may rest on it."""
         return self.files["val"] is None and self.val_fraction is None
 
+    @property
+    def draws(self) -> str | None:
+        """What is drawn instead of read from files, such as "drawn hands"; None where files are read, or neither is said."""
+        named = any(file is not None for file in self.files.values())
+        return None if named or self.drawn is None else DRAWN[self.drawn]
+
     # ------------------------------------------------------------------ files
 
     def prepare_data(self) -> None:
-        if all(file is None for file in self.files.values()):
+        if self.draws:
             self._drawn_files()
 
     def _drawn_files(self) -> dict[Role, Any]:
         from signs_lightning.data import drawn  # draws with Pillow, which nobody else needs
 
-        train_file, test_file = getattr(drawn, self.drawn)().files()
+        train_file, test_file = getattr(drawn, str(self.drawn))().files()
         return {"train": train_file, "val": None, "test": test_file}
 
     def setup(self, stage: str) -> None:
         if stage == self._stage:
             return
-        files = self.files if any(file is not None for file in self.files.values()) else self._drawn_files()
+        if stage == "fit" and self.draws:
+            say(f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named.")
+        files = self._drawn_files() if self.draws else self.files
         self._files = files
         self._sets, self._datasets = {}, {}
         if stage == "fit":
@@ -176,6 +184,7 @@ class H5DataModule(L.LightningDataModule):
             self._sets["test"] = self._check(files, "test")
             self._datasets["test"] = H5Images(self._sets["test"])
         self._agree()
+        warn_of_shared_files(self._files, stage, self.val_fraction is not None)
         for shards in self._sets.values():
             for shard in shards:
                 if shard.note:
@@ -201,24 +210,20 @@ class H5DataModule(L.LightningDataModule):
         if files[role] is None:
             if train is None:
                 raise InputError(
-                    "There is nothing to validate on. Name a file with --data.val_file or --data.test_file."
+                    "There is nothing to validate on. Name a file with --data.val_file or --data.test_file"
+                    f"{_or_drawn(files)}."
                 )
             return  # training without validation
         self._sets[role] = self._check(files, role)
         self._datasets["val"] = H5Images(self._sets[role])
         if role == "test" and train is not None:
             say("Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result.")
-        if train is not None and {s.path for s in train if s.path} & {s.path for s in self._sets[role]}:
-            warnings.warn(
-                f"{self._sets[role][0].name} serves for training and for validation: the validation figures mean nothing.",
-                stacklevel=2,
-            )
 
     @staticmethod
     def _require(files: dict[Role, Any], role: Role) -> None:
         if files[role] is None:
             word = {"train": "train on", "val": "validate on", "test": "test on"}[role]
-            raise InputError(f"There is nothing to {word}. Name a file with --data.{role}_file.")
+            raise InputError(f"There is nothing to {word}. Name a file with --data.{role}_file{_or_drawn(files)}.")
 
     def _check(self, files: dict[Role, Any], role: Role) -> list[ImageSet]:
         value = files[role]
@@ -230,10 +235,11 @@ class H5DataModule(L.LightningDataModule):
             )
         if isinstance(value, Sequence) and len(value) == 2 and all(hasattr(part, "shape") for part in value):
             return [check_arrays(*value)]
-        paths = [
-            path for pattern in ([value] if isinstance(value, str | Path) else value) for path in _expand(str(pattern))
-        ]
-        return [check_file(path, **self.keys) for path in paths]
+        paths = expand(value)
+        found = [check_file(path, **self.keys) for path in paths]
+        if twice := repeated(paths):
+            warnings.warn(f"{twice} is named twice by --data.{role}_file: its images count twice.", stacklevel=2)
+        return found
 
     def _agree(self) -> None:
         """All files must tell of the same images and the same classes."""
@@ -337,24 +343,11 @@ def say(message: str) -> None:
     print(message, flush=True)
 
 
-def _plain(files: Any) -> Any:
-    """Paths as strings, arrays as `ARRAYS`."""
-    if files is None or isinstance(files, str | Path):
-        return files if files is None else str(files)
-    if isinstance(files, list) and all(isinstance(file, str | Path) for file in files):
-        return [str(file) for file in files]
-    return ARRAYS
+def _or_drawn(files: dict[Role, Any]) -> str:
+    """The other way out, which there is as long as no file is named."""
+    named = any(file is not None for file in files.values())
+    return "" if named else ", or take drawn pictures with --data.drawn DrawnSigns"
 
 
 def _size(shard: ImageSet) -> str:
     return "×".join(map(str, shard.shape[1:]))
-
-
-def _expand(pattern: str) -> list[str]:
-    """A path, or every path that a pattern matches, sorted."""
-    if os.path.exists(pattern) or not glob.has_magic(pattern):
-        return [pattern]
-    paths = sorted(glob.glob(pattern, recursive=True))
-    if not paths:
-        raise InputError(f"No file matches '{pattern}'. Check the pattern.")
-    return paths

@@ -82,8 +82,7 @@ def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | Non
     if test_file is not None:
         settings |= {"train_file": None, "val_file": None, "val_fraction": None, "test_file": test_file}
     data = H5DataModule(**settings)
-    named = any(file is not None for file in data.files.values())
-    judged_on_test = not named or data.files["test"] is not None
+    judged_on_test = data.draws is not None or data.files["test"] is not None
     if not judged_on_test and data.validates_on_test_file:
         raise InputError("The run has neither a test file nor validation data. Name a file with --data.test_file.")
     data.prepare_data()
@@ -114,5 +113,7 @@ def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | Non
         probabilities=torch.cat(probabilities).numpy(),
         evaluation=Evaluation(loss / len(truth), correct, len(truth), model.class_names, confusion),
         role="test" if judged_on_test else "validation",
-        files=[reader.images.name for reader in loader.dataset.readers] if named else [f"drawn by {data.drawn}"],
+        files=[reader.images.name for reader in loader.dataset.readers]
+        if not data.draws
+        else [f"drawn by {data.drawn}"],
     )
