@@ -584,7 +584,10 @@ def test_real_keras_files_are_not_data(model: str, shared: Path, cli: Callable, 
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["fit", "--data.drawn", "DrawnSigns", "--trainer.accelerator", "foo"], "The trainer's settings cannot be used:"),
+        (
+            ["fit", "--data.drawn", "DrawnSigns", "--trainer.accelerator", "foo"],
+            "The trainer's settings cannot be used:",
+        ),
         (["fit", "--data.drawn", "DrawnSigns", "--trainer.strategy", "dpp"], "The trainer's settings cannot be used:"),
         (["fit", "--data.train_file="], "--data.train_file is empty."),
         (["test", "--ckpt_path="], ". holds no checkpoint"),
