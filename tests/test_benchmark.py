@@ -161,6 +161,24 @@ def test_readers_read_everything(tmp_path, layout):
         assert sum(rest) == 200
 
 
+def test_the_rival_by_the_sample_is_at_its_best(tmp_path, monkeypatch):
+    """It opens file and dataset once and has the labels at hand; all that it asks HDF5 for afterwards is images."""
+    from benchmarks import files, readers
+
+    path = tmp_path / "file.h5"
+    files.write(path, 20, 16, "contiguous")
+    images, looked_up = readers.Images(str(path)), []
+    found = h5py.Group.__getitem__
+    monkeypatch.setattr(h5py.Group, "__getitem__", lambda group, name: looked_up.append(name) or found(group, name))
+    with h5py.File(path) as file:
+        expected = found(file, "train_set_x")[()]
+    for index in (3, 0, 19):
+        image, label = images[index]
+        np.testing.assert_array_equal(image, expected[index])
+        assert label == index % 6
+    assert looked_up == ["train_set_x"]
+
+
 def measurement(contestant: str, epochs: list[float], process: float, **more: object) -> dict:
     """One row of a record."""
     labels = {"part": "training", "subject": "functional", "precision": "fp32", "contestant": contestant}
