@@ -8,6 +8,8 @@ import re
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from signs_lightning.os_errors import error_number, os_refusal
+
 GO_ON = "`fit --ckpt_path` and the run folder"
 
 
@@ -24,6 +26,11 @@ def explained(error: Exception, verb: str) -> str | None:
         if over:
             return f"The run is in epoch {int(over[1]) + 1} already, past --trainer.max_epochs {over[2]}. Give more to go on."
         return message
+    if error_number(error) in (
+        errno.EMFILE,
+        errno.ENFILE,
+    ):  # also of torch, which shares tensors of workers through files
+        return f"{os_refusal(error, getattr(error, 'filename', None) or 'A file')}"
     if isinstance(error, OSError):
         return _of_the_system(error, verb)
     if not isinstance(error, RuntimeError):

@@ -18,15 +18,21 @@ NOT_THERE = (
 DISK = {getattr(errno, name) for name in NOT_THERE.split() if hasattr(errno, name)}  # the disk, or the way to it
 
 
+def error_number(error: BaseException) -> int | None:
+    """The system's number for what went wrong, also where a library only quotes it."""
+    code: int | None = getattr(error, "errno", None)
+    if code is None and (found := NUMBER.search(str(error))):
+        code = int(found[1] or found[2])
+    return code
+
+
 def os_reason(error: BaseException) -> tuple[str, str] | None:
     """What keeps a file from being read, to follow its name, and what to do about it; None where the system has not said so.
 
     Args:
         error: an `OSError` or `MemoryError`, or what a library made of one.
     """
-    code: int | None = getattr(error, "errno", None)
-    if code is None and (found := NUMBER.search(str(error))):
-        code = int(found[1] or found[2])
+    code = error_number(error)
     if isinstance(error, MemoryError) or code == errno.ENOMEM:
         return "takes more memory than there is", "Close other programs, or read it on a machine with more memory"
     if code == errno.EMFILE:

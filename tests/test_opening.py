@@ -25,6 +25,7 @@ from signs_lightning.checkpoints import load_checkpoint
 from signs_lightning.data.h5 import check_file
 from signs_lightning.data.images import UnreadableImageError, read_image
 from signs_lightning.data.storage import ImageReader
+from signs_lightning.failures import explained
 from signs_lightning.guarded import run_guarded
 from signs_lightning.inspect.kinds import examine
 from signs_lightning.keras_io.files import open_keras_file
@@ -234,6 +235,22 @@ def test_too_many_open_files_for_another_process(files: Path) -> None:
     """Not even a process can be started that looks at the file."""
     with descriptors(1), pytest.raises(InputError, match=r"^x\.h5 cannot be opened: 256 files are open"):
         run_guarded("builtins:int", "3", about="x.h5")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), "events.out"),
+        RuntimeError("unable to open shared memory object </torch_1_2_3> in read-write mode: Too many open files (24)"),
+    ],
+)
+def test_too_many_open_files_while_a_run_goes_on(error: Exception) -> None:
+    """A logger's file, or the tensors that workers hand over."""
+    said = explained(error, "fit")
+    assert said is not None
+    assert re.match(
+        r"(events\.out|A file) cannot be opened: [\d,]+ files are open, the most that this process may have", said
+    )
 
 
 WORDS = {
