@@ -1,4 +1,4 @@
-"""What all tests share: small drawn data, the command line in this process, and the reference data where it is at hand."""
+"""What all tests share: small drawn data, the command line in this process, and what Keras on TensorFlow made of its pictures."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from references import SHARED, SIGNS, SMILES, Reference, reference_of
 
 torch.set_num_threads(1)  # small batches gain nothing from more, and on a busy machine more are many times slower
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(params=[*SIGNS, *SMILES])
+def reference(request: pytest.FixtureRequest) -> Reference:
+    """A model that Keras on TensorFlow trained, with its pictures: drawn ones; in slow tests photographs, where these are at hand."""
+    return reference_of(request.param)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real images and runs of real Keras, which lie beside the checkout where there are any."""
-    if not (SHARED / "keras_reference").is_dir():
-        pytest.skip("the reference data (../shared) are not at hand")
+    """Photographs and more, which lie beside the checkout where there are any; for slow tests, since few have them."""
+    if not (SHARED / "datasets").is_dir():
+        pytest.skip(f"no photographs at hand: {SHARED}")
     return SHARED
 
 

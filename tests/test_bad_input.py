@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from references import Reference
 
 from signs_lightning.__main__ import VERBS, main
 from signs_lightning.arguments import known_models
@@ -574,10 +575,9 @@ def test_the_payload_would_have_run(tmp_path: Path) -> None:
     assert (tmp_path / "owned").is_dir()
 
 
-@pytest.mark.parametrize("model", ["signs", "happy"])
-def test_real_keras_files_are_not_data(model: str, shared: Path, cli: Callable, tmp_path: Path) -> None:
+def test_real_keras_files_are_not_data(reference: Reference, cli: Callable, tmp_path: Path) -> None:
     """Weights that real Keras wrote, named in place of the images."""
-    path = shared / "keras_reference" / model / "trained.h5"
+    path = reference.folder / "trained.h5"
     assert refused(cli, tmp_path, f"fit --data.train_file {path}") == f"{path} holds a Keras model, not images."
 
 

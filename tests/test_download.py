@@ -280,6 +280,7 @@ def test_other_addresses(url: str, script: ModuleType, tmp_path: Path) -> None:
         script.main(["signs", "--output", str(tmp_path), "--url", url])
 
 
+@pytest.mark.slow
 def test_the_facts(shared: Path) -> None:
     """Names, sizes and checksums are those of the course's own files, where these are at hand."""
     spec = importlib.util.spec_from_file_location("download_data_facts", SCRIPT)

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import onnx
 import pytest
 import torch
+from references import GOLDEN, SIGNS
 from torch import nn
 
 from signs_lightning import HappySequential, InputError, SignsFunctional, SignsResNet50, artefacts
@@ -160,9 +160,9 @@ def test_odd_sizes_and_grey_images(tmp_path):
 
 
 @pytest.mark.parametrize("scale", ["raw", "tf", "caffe", "torch"])
-def test_the_scale_of_a_keras_model_is_inside(scale, shared, tmp_path):
+def test_the_scale_of_a_keras_model_is_inside(scale, tmp_path):
     """The file takes bytes, whatever the model was trained on; every scale gives other probabilities than /255."""
-    source = shared / "keras_reference" / "signs" / "trained.keras"
+    source = GOLDEN / "signs" / "trained.keras"
     model, plain = from_keras(source, scale=scale), from_keras(source)
     images = random_images(6, model.image_size)
     assert export_artefact(model, tmp_path / "model.onnx", "onnx", images) <= 1e-5
@@ -270,16 +270,13 @@ def test_the_extra_is_missing(missing, cli, checkpoint, monkeypatch):
     assert done.code == 0, done.err
 
 
-def test_a_keras_file_is_exported_directly(cli, shared):
-    """Keras file → ONNX → `predict`: TensorFlow's own probabilities of the 120 test images."""
-    source, data = shared / "keras_reference" / "signs", shared / "datasets" / "signs" / "test_signs.h5"
-    if not data.is_file():
-        pytest.skip(f"no data set: {data} is not there")
-    assert cli("export", "--ckpt_path", source / "trained.keras", "--format", "onnx", "--output", "k.onnx").code == 0
-    done = cli("predict", "--ckpt_path", "k.onnx", "--data.test_file", data)
+@pytest.mark.parametrize("reference", SIGNS, indirect=True)
+def test_a_keras_file_is_exported_directly(cli, reference):
+    """Keras file → ONNX → `predict`: TensorFlow's own probabilities of the test images."""
+    source = reference.folder / "trained.keras"
+    assert cli("export", "--ckpt_path", source, "--format", "onnx", "--output", "k.onnx").code == 0
+    done = cli("predict", "--ckpt_path", "k.onnx", "--data.test_file", reference.test_file)
     assert done.code == 0, done.err
     lines = Path("predictions.csv").read_text().splitlines()[1:]
     ours = np.array([[float(value) for value in line.split(",")[4:]] for line in lines])
-    with h5py.File(data) as file:
-        assert len(ours) == len(file["test_set_x"]) == 120
-    np.testing.assert_allclose(ours, np.load(source / "test_probabilities.npy"), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours, reference.probabilities, rtol=0, atol=1e-5)

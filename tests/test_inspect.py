@@ -104,6 +104,7 @@ def test_duplicates(cli: Callable, tmp_path: Path) -> None:
     assert result.out.count("duplicates  none") == 1
 
 
+@pytest.mark.slow
 def test_duplicates_of_real_data(cli: Callable, shared: Path) -> None:
     """As many as NumPy finds by sorting whole images."""
     paths = [

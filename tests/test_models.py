@@ -1,6 +1,5 @@
 """The three models: Keras's totals, Keras's outputs from the same weights, and runs that follow real Keras's."""
 
-import csv
 import warnings
 
 import h5py
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from keras import layers as kl
+from references import read_images
 from torch import nn
 from torchmetrics.classification import BinaryAUROC, MulticlassAUROC
 
@@ -244,7 +244,7 @@ def test_a_run_follows_live_keras(name, small_signs, small_smiles):
         accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)
     reference.compile("adam", loss, metrics=[accuracy])
     copy_weights(model, [array for layer in reference.layers for array in layer.get_weights()])
-    (images, labels), (val_images, val_labels) = read_images(train_file, "train"), read_images(test_file)
+    (images, labels), (val_images, val_labels) = read_images(train_file), read_images(test_file)
     expected = reference.fit(
         (images / 255).astype(np.float32),
         labels,
@@ -278,61 +278,47 @@ def legacy_weights(path):
         ]  # fmt: skip
 
 
-def read_history(path):
-    with path.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
 def column(rows, key):
     return np.array([row[key] for row in rows])
 
 
-def read_images(path, kind="test"):
-    with h5py.File(path) as file:
-        return file[f"{kind}_set_x"][:], file[f"{kind}_set_y"][:].ravel()
-
-
-@pytest.mark.parametrize(("name", "correct"), [("signs", 94), ("happy", 33)])
-def test_probabilities_are_those_real_keras_wrote(shared, name, correct):
+def test_probabilities_are_those_real_keras_wrote(reference):
     """TensorFlow's Keras predicted these test images with these weights."""
-    model = SignsFunctional() if name == "signs" else HappySequential()
-    reference = shared / "keras_reference" / name
-    copy_weights(model, legacy_weights(reference / "trained.h5"))
-    images, labels = read_images(shared / f"datasets/{name}/test_{name}.h5")
-    if name == "happy":
-        images, labels = images[-50:], labels[-50:]
+    model = HappySequential() if reference.binary else SignsFunctional()
+    copy_weights(model, legacy_weights(reference.folder / "trained.h5"))
+    images, labels = reference.test()
     actual = model.predict(images).numpy()
-    expected = np.load(reference / "test_probabilities.npy")
-    np.testing.assert_allclose(actual if name == "signs" else actual[:, 1:], expected, rtol=0, atol=1e-5)
-    assert (actual.argmax(1) == labels).sum() == correct
+    found = actual[:, 1:] if reference.binary else actual
+    np.testing.assert_allclose(found, reference.probabilities, rtol=0, atol=1e-5)
+    assert (actual.argmax(1) == labels).sum() == reference.correct
 
 
-def test_signs_training_follows_real_keras(shared):
-    """100 epochs from Keras's initial weights stay beside the history that TensorFlow's Keras wrote."""
-    model = copy_weights(SignsFunctional(), legacy_weights(shared / "keras_reference/signs/initial.h5"))
-    files = (str(shared / f"datasets/signs/{kind}_signs.h5") for kind in ("train", "test"))
-    data = H5DataModule(next(files), test_file=next(files), batch_size=64, shuffle=False)
-    trainer(max_epochs=100).fit(model, data)
-    expected = read_history(shared / "keras_reference/signs/history.csv")
-    for key in ("loss", "val_loss"):
-        difference = np.abs(column(model.history, key) - column(expected, key))
-        assert difference.shape == (100,)
-        assert difference[:5].max() < 5e-4, key
-        assert difference.max() < 0.03, key
-    assert abs(model.history[-1]["loss"] - expected[-1]["loss"]) < 0.01
-    assert abs(model.history[-1]["accuracy"] - expected[-1]["accuracy"]) < 0.01
+# Of loss and validation loss, the largest differences in the first five epochs, in any, and in the last one. Rounding grows from step to
+# step: most for signs at the golden files' rate, less in the sequential model, where a bias before BatchNorm follows rounding alone.
+FOLLOWED = [
+    ("signs", 0.005, 16, (1e-5, 0.08, 0.08), (1e-4, 0.2, 0.2)),
+    ("smiles", 0.001, 16, (2e-3, 2e-3, 0.03), (0.02, 0.02, 0.02)),
+    pytest.param("photos of hands", 0.001, 64, (5e-4, 0.03, 0.01), (5e-4, 0.03, 0.03), marks=pytest.mark.slow),
+    pytest.param("photos of faces", 0.001, 16, (0.03, 0.03, 0.03), (0.03, 0.03, 0.03), marks=pytest.mark.slow),
+]
 
 
-def test_happy_training_follows_real_keras(shared):
-    """10 epochs on the first 100 images of the original test file, validated on its last 50."""
-    model = copy_weights(HappySequential(), legacy_weights(shared / "keras_reference/happy/initial.h5"))
-    images, labels = read_images(shared / "datasets/happy/test_happy.h5")
-    train, val = (images[:100], labels[:100]), (images[-50:], labels[-50:])
-    data = H5DataModule(train_file=train, val_file=val, batch_size=16, shuffle=False)
-    trainer(max_epochs=10).fit(model, data)
-    expected = read_history(shared / "keras_reference/happy/history.csv")
-    for key in ("loss", "val_loss"):
-        np.testing.assert_allclose(column(model.history, key), column(expected, key), rtol=0, atol=0.03, err_msg=key)
+@pytest.mark.parametrize(("reference", "lr", "batch_size", "loss", "val_loss"), FOLLOWED, indirect=["reference"])
+def test_training_follows_real_keras(reference, lr, batch_size, loss, val_loss):
+    """From Keras's initial weights, not shuffled, each epoch stays beside the history that TensorFlow's Keras wrote."""
+    model = HappySequential(lr=lr) if reference.binary else SignsFunctional(lr=lr)
+    copy_weights(model, legacy_weights(reference.folder / "initial.h5"))
+    files = {"train_file": str(reference.train_file), "test_file": str(reference.test_file)}
+    if reference.train_count is not None:  # a part of one file
+        files = {"train_file": reference.train(), "val_file": reference.test()}
+    expected = reference.history
+    trainer(max_epochs=len(expected["loss"])).fit(model, H5DataModule(**files, batch_size=batch_size, shuffle=False))
+    for key, (first, most, last) in (("loss", loss), ("val_loss", val_loss)):
+        difference = np.abs(column(model.history, key) - expected[key])
+        assert difference[:5].max() < first, key
+        assert difference.max() < most, key
+        assert difference[-1] < last, key
+    assert abs(model.history[-1]["accuracy"] - expected["accuracy"][-1]) < loss[-1]
 
 
 # ---------------------------------------------------------------------- what comes from the data

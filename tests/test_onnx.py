@@ -52,34 +52,32 @@ def file(exported, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "scale"),
+    ("reference", "extension"),
     [
-        ("signs", "trained.weights.h5", "/255"),
-        ("signs", "trained.keras", "/255"),
-        ("happy", "trained.weights.h5", "/255"),
-        ("happy", "trained.h5", "/255"),
+        ("signs", "weights.h5"),
+        ("signs", "keras"),
+        ("smiles", "weights.h5"),
+        ("smiles", "h5"),
+        pytest.param("photos of hands", "weights.h5", marks=pytest.mark.slow),
+        pytest.param("photos of hands", "keras", marks=pytest.mark.slow),
+        pytest.param("photos of faces", "weights.h5", marks=pytest.mark.slow),
+        pytest.param("photos of faces", "h5", marks=pytest.mark.slow),
     ],
+    indirect=["reference"],
 )
-def test_real_images(name, source, scale, shared, tmp_path):
-    """All real test images: the file, the model here and TensorFlow's Keras give the same probabilities within 1e-5."""
-    images_file = shared / "datasets" / name / f"test_{name}.h5"
-    if not images_file.is_file():
-        pytest.skip(f"no data set: {images_file} is not there")
-    with h5py.File(images_file) as data:
-        images = data["test_set_x"][()]
-    model = from_keras(shared / "keras_reference" / name / source, scale=scale)
-    assert (
-        type(model).__name__ == {"signs": "SignsFunctional", "happy": "HappySequential"}[name]
-        or "weights" not in source
-    )
+def test_probabilities_are_those_real_keras_wrote(reference, extension, tmp_path):
+    """The ONNX file, the model here and TensorFlow's Keras give the same probabilities of the test images within 1e-5."""
+    images, _ = reference.test()
+    model = from_keras(reference.trained(extension, tmp_path))
+    name = "HappySequential" if reference.binary else "SignsFunctional"
+    assert type(model).__name__ == (name if extension == "weights.h5" else "FromKeras")
     export_artefact(model, tmp_path / "model.onnx", "onnx", random_images(4, model.image_size))
     served = OnnxClassifier(tmp_path / "model.onnx")
     ours = served.predict(images, batch_size=7).numpy()
     np.testing.assert_allclose(ours, model.predict(images).numpy(), rtol=0, atol=1e-5)
-    theirs = np.load(shared / "keras_reference" / name / "test_probabilities.npy")
-    theirs = theirs.reshape(len(theirs), -1)
-    np.testing.assert_allclose(ours[-len(theirs) :, -theirs.shape[1] :], theirs, rtol=0, atol=1e-5)
-    assert (served.binary, served.num_classes) == (name == "happy", 2 if name == "happy" else 6)
+    found = ours[:, 1:] if reference.binary else ours
+    np.testing.assert_allclose(found, reference.probabilities, rtol=0, atol=1e-5)
+    assert (served.binary, served.num_classes) == (reference.binary, 2 if reference.binary else 6)
 
 
 def test_what_it_says_of_itself(file, model):

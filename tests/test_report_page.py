@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from references import SIGNS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -379,16 +380,13 @@ def test_damaged_history_is_replaced_by_the_checkpoint_s(run):
     assert (run / "report" / "accuracy.png").exists()
 
 
-def test_keras_file_is_explained_too(shared, tmp_path):
-    """Keras's own figure: 94 of 120 test images (its test_probabilities.npy)."""
-    signs = shared / "datasets" / "signs" / "test_signs.h5"
-    with h5py.File(signs) as file:
-        labels = file["test_set_y"][:].ravel()
-    correct = (np.load(shared / "keras_reference" / "signs" / "test_probabilities.npy").argmax(1) == labels).sum()
-    trained = shared / "keras_reference" / "signs" / "trained.keras"
-    assert report(trained, "--data.test_file", signs, "--output", tmp_path / "out") == 0
+@pytest.mark.parametrize("reference", SIGNS, indirect=True)
+def test_keras_file_is_explained_too(reference, tmp_path):
+    """Keras's own figure: as many of the test images as its history says."""
+    trained = reference.folder / "trained.keras"
+    assert report(trained, "--data.test_file", reference.test_file, "--output", tmp_path / "out") == 0
     found = read_page(tmp_path / "out")
-    assert f"accuracy: {correct} of 120 images" in found.text
+    assert f"accuracy: {reference.correct} of {len(reference.probabilities)} images" in found.text
     assert "Training" not in found.text
     assert not (tmp_path / "out" / "loss.png").exists()
     with pytest.raises(InputError, match="remembers no data"):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from references import SIGNS, Reference
 
 from browser.running import HOSTILE, Demo, hostile_files, running_demo
 from signs_lightning.__main__ import main
@@ -69,14 +70,13 @@ def drop(page, name: str, kind: str, contents: bytes) -> None:  # type: ignore[n
 
 
 @needs_gradio
-def test_demo_names_the_right_class_of_real_hands(shared: Path, watch: Callable, tmp_path: Path) -> None:
-    """Two hands of the course's test file, with Keras's trained weights: the label of each, as Keras says, too."""
-    keras = np.load(shared / "keras_reference" / "signs" / "test_probabilities.npy").argmax(1)
-    with h5py.File(shared / "datasets" / "signs" / "test_signs.h5") as file:
-        images, labels = file["test_set_x"][()], file["test_set_y"][()].ravel()
-    right = np.flatnonzero(keras == labels)
+@pytest.mark.parametrize("reference", SIGNS, indirect=True)
+def test_demo_names_the_class_that_keras_names(reference: Reference, watch: Callable, tmp_path: Path) -> None:
+    """Two hands of the test file, with Keras's trained weights: the label of each, as Keras says, too."""
+    images, labels = reference.test()
+    right = np.flatnonzero(reference.probabilities.argmax(1) == labels)
     chosen = [next(k for k in right if labels[k] == label) for label in (5, 2)]
-    with running_demo(tmp_path, "--ckpt_path", shared / "keras_reference" / "signs" / "trained.h5") as demo:
+    with running_demo(tmp_path, "--ckpt_path", reference.folder / "trained.h5") as demo:
         opened = watch()
         opened.page.goto(demo.url)
         for k in chosen:

@@ -24,23 +24,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"))
-
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-
-
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """The golden files that Keras on TensorFlow wrote."""
-    folder = SHARED / "keras_reference"
-    if not folder.is_dir():
-        pytest.skip(f"no golden files: {folder} is not there")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def datasets() -> Path:
-    folder = SHARED / "datasets"
-    if not folder.is_dir():
-        pytest.skip(f"no data sets: {folder} is not there")
-    return folder

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from references import SIGNS
 
 from signs_lightning.keras_io.reading import from_keras
 
@@ -43,19 +44,12 @@ def last_checkpoint() -> Path:
     return Path("lightning_logs/from_keras/version_0/checkpoints/last.ckpt")
 
 
-@pytest.fixture
-def data(shared):
-    """The flags of the signs data set."""
-    folder = shared / "datasets" / "signs"
-    if not folder.is_dir():
-        pytest.skip(f"no data set: {folder} is not there")
-    return ["--data.train_file", folder / "train_signs.h5", "--data.test_file", folder / "test_signs.h5"]
-
-
 @pytest.mark.parametrize("way", ["the file", "an imported checkpoint"])
-def test_fine_tuned_here_predicts_the_same_in_keras(cli, shared, data, way):
-    """Two epochs on signs, then every format: real Keras gives each of the 120 test images the class that we give it."""
-    original = shared / "keras_reference" / "signs" / "trained.keras"
+@pytest.mark.parametrize("reference", SIGNS, indirect=True)
+def test_fine_tuned_here_predicts_the_same_in_keras(cli, reference, way):
+    """Two epochs on signs, then every format: real Keras gives each of the test images the class that we give it."""
+    original = reference.folder / "trained.keras"
+    data = ["--data.train_file", reference.train_file, "--data.test_file", reference.test_file]
     if way == "the file":
         source = ["--model", "FromKeras", "--model.path", original]
     else:
@@ -72,9 +66,8 @@ def test_fine_tuned_here_predicts_the_same_in_keras(cli, shared, data, way):
     assert float(rows[-1]["loss"]) < 0.6  # it went on where Keras stopped; a new network begins at 1.8
 
     ours = our_probabilities(cli, run, "--data.test_file", data[-1])
-    with h5py.File(data[-1]) as file:
-        images = file["test_set_x"][()]
-    assert ours.shape == (120, 6)
+    images, _ = reference.test()
+    assert ours.shape == reference.probabilities.shape
     for format, ending in ENDINGS.items():
         exported = Path(f"tuned{ending}")
         done = cli("export", "--ckpt_path", run, "--format", format, "--output", exported)
@@ -88,21 +81,14 @@ def test_fine_tuned_here_predicts_the_same_in_keras(cli, shared, data, way):
 
 
 @pytest.mark.parametrize("extension", ["h5", "keras", "weights.h5"])
-@pytest.mark.parametrize(("name", "found"), [("signs", "94/120"), ("happy", "33/50")])
-def test_golden_files_count_as_in_keras(cli, shared, name, found, extension):
+def test_golden_files_count_as_in_keras(cli, reference, tmp_path, extension):
     """import-keras, then test: the accuracy that Keras on TensorFlow had on these images."""
-    data = shared / "datasets" / name / f"test_{name}.h5"
-    if not data.is_file():
-        pytest.skip(f"no data set: {data} is not there")
-    count = int(found.split("/")[1])
-    with h5py.File(data) as file, h5py.File("last.h5", "w") as last:
-        last["test_set_x"], last["test_set_y"] = file["test_set_x"][-count:], file["test_set_y"][-count:]
-        last["list_classes"] = file["list_classes"][()]
-    trained = shared / "keras_reference" / name / f"trained.{extension}"
-    assert cli("import-keras", trained, "--output", "model.ckpt").code == 0
+    with h5py.File("last.h5", "w") as last:
+        last["test_set_x"], last["test_set_y"] = reference.test()
+    assert cli("import-keras", reference.trained(extension, tmp_path), "--output", "model.ckpt").code == 0
     done = cli("test", "--ckpt_path", "model.ckpt", "--data.test_file", "last.h5")
     assert done.code == 0, done.err
-    assert f"{found} = " in done.out
+    assert f"{reference.correct}/{len(reference.probabilities)} = " in done.out
 
 
 @pytest.mark.slow
