@@ -6,6 +6,7 @@ Importing this package is cheap: torch and Lightning are imported when a name is
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,9 +54,18 @@ _HOMES = {
     "first_difference": "keras_io.compare",
     "from_keras": "keras_io.reading",
 }
+_RENAMED: dict[str, str] = {}  # old name → new name, for one release
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(
+            f"signs_lightning.{name} is now signs_lightning.{new}; the old name goes with the next release.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        name = new
     if name not in _HOMES:
         raise AttributeError(f"module 'signs_lightning' has no attribute '{name}'")
     return getattr(importlib.import_module(f"signs_lightning.{_HOMES[name]}"), name)

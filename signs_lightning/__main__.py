@@ -6,6 +6,7 @@ import importlib
 import sys
 
 from signs_lightning.errors import InputError, nearest
+from signs_lightning.flags import with_new_names
 
 VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
     "fit": ("cli", "train a model, or go on with a run"),
@@ -47,7 +48,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise InputError(f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
-        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
+        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, with_new_names(rest))
     except InputError as error:
         print(f"{error}", file=sys.stderr)
         return 2

@@ -12,6 +12,7 @@ import torch
 from signs_lightning.data.impostors import is_hdf5
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
+from signs_lightning.format_version import migrate_checkpoint
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.os_errors import os_refusal
 
@@ -101,6 +102,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "hyper_parameters" not in checkpoint:
         raise InputError(f"{path} holds no trained model of this project. Name a .ckpt file that a fit wrote.")
     if "signs_lightning" in checkpoint:
+        migrate_checkpoint(checkpoint, str(path))
         _refuse_other_contents(checkpoint, path, size)
     return checkpoint
 

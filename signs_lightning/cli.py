@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import numbers
 import os
@@ -30,13 +31,14 @@ from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.failures import explained
 from signs_lightning.flags import GivenOptions, packaged, value_of, without
+from signs_lightning.format_version import FORMAT_VERSION
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
 from signs_lightning.models.lr_finder import without_finders
 from signs_lightning.quiet import be_quiet
 from signs_lightning.remembered import followed, read_config
 from signs_lightning.report.checkpoint import RunCheckpoint
-from signs_lightning.report.configuration import KeepConfig
+from signs_lightning.report.configuration import ConfigParser, KeepConfig
 from signs_lightning.report.evaluation_table import print_evaluation
 from signs_lightning.report.history import RunFiles
 from signs_lightning.report.logger import RunLogger
@@ -71,6 +73,7 @@ class CLI(LightningCLI):
         super().__init__(
             ImageClassifier,
             H5DataModule,
+            parser_class=ConfigParser,
             save_config_callback=KeepConfig,
             seed_everything_default=1,
             trainer_defaults={"max_epochs": 100, "num_sanity_val_steps": 0, "log_every_n_steps": 1},
@@ -132,6 +135,11 @@ class CLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         return {self.verb: super().subcommands()[self.verb]}  # building one parser instead of four
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        # A run's config.yaml begins with it; nobody needs to give it.
+        parser.add_argument("--format_version", type=int, default=FORMAT_VERSION, help=argparse.SUPPRESS)
+        super().add_default_arguments_to_parser(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,22 @@ def packaged(before: str, arg: str) -> str:
     package = Path(__file__).parent  # installed, the configs lie inside the package; in a clone, beside it
     found = next((folder / value for folder in (package, package.parent) if (folder / value).is_file()), None)
     return arg if found is None else arg.removesuffix(value) + str(found)
+
+
+RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
+
+
+def with_new_names(args: list[str]) -> list[str]:
+    """The arguments with every option under its new name; each old one is said on standard error."""
+    current = []
+    for arg in args:
+        flag, equals, value = arg.partition("=")
+        if flag in RENAMED_OPTIONS:
+            new = RENAMED_OPTIONS[flag]
+            print(f"{flag} is now {new}; the old name goes with the next release.", file=sys.stderr)
+            arg = f"{new}{equals}{value}"
+        current.append(arg)
+    return current
 
 
 def value_of(flag: str, args: list[str]) -> str | None:

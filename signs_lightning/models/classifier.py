@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from signs_lightning.format_version import FORMAT_VERSION, migrate_checkpoint
 from signs_lightning.models.adam import KerasAdam
 from signs_lightning.models.agreement import (
     keep_given,
@@ -358,6 +359,7 @@ class ImageClassifier(ImageModel):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["signs_lightning"] = {
+            "format_version": FORMAT_VERSION,
             "model": type(self).__name__,
             "history": [dict(row) for row in self.history],
             "learning_rate": self.learning_rate,
@@ -368,6 +370,8 @@ class ImageClassifier(ImageModel):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Before data module and callbacks get their states, which may have had other names.
+        migrate_checkpoint(checkpoint, "The checkpoint")
         remembered = checkpoint.get("signs_lightning", {})
         self.history = [dict(row) for row in remembered.get("history", [])]
         self.learning_rate = remembered.get("learning_rate", self.learning_rate)

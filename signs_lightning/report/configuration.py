@@ -7,10 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.cli import SaveConfigCallback
+from jsonargparse import get_loader
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
+from signs_lightning.format_version import FORMAT_VERSION, migrate_config
 from signs_lightning.restarts import keep_for_restarts
+
+
+class ConfigParser(LightningArgumentParser):
+    """Reads configurations of earlier formats as well, and refuses those of later ones."""
+
+    def parse_string(self, content: str, path: str | os.PathLike = "", *args: Any, **kwargs: Any) -> Any:
+        """The parser's own, which every configuration goes through, after the names in it were brought up to date."""
+        return super().parse_string(_up_to_date(content, str(path)), path, *args, **kwargs)
+
+
+def _up_to_date(content: str, path: str) -> str:
+    try:
+        config = get_loader("yaml")(content)
+    except (yaml.YAMLError, ValueError, RecursionError):  # the parser says what is wrong with it
+        return content
+    if not isinstance(config, dict):
+        return content
+    current = migrate_config(config, path or "The configuration")
+    return content if current == config else yaml.safe_dump(current, sort_keys=False)  # as it was typed, if possible
 
 
 class KeepConfig(SaveConfigCallback):
@@ -51,6 +72,8 @@ class KeepConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "config.writing"
         self.parser.save(self.config, str(part), skip_none=False, overwrite=True, multifile=False)
+        # The parser knows the option, but leaves out of what it writes whatever --help does not show.
+        part.write_text(f"format_version: {FORMAT_VERSION}\n{part.read_text(encoding='utf-8')}", encoding="utf-8")
         os.replace(part, folder / "config.yaml")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
