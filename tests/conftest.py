@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 
 os.environ["KERAS_BACKEND"] = "jax"  # an independent implementation; read when keras is first imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of processes that tests start: two tests at a time fill two cores
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from references import SHARED, SIGNS, SMILES, Reference, reference_of
 
+if TYPE_CHECKING:
+    from forks import Finished, Fork
+
 torch.set_num_threads(1)  # small batches gain nothing from more, and on a busy machine more are many times slower
+# In a script's background, where the processes that tests start would ignore it, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=[*SIGNS, *SMILES])
@@ -57,18 +66,11 @@ def small_smiles(drawn_cache: Path) -> tuple[Path, Path]:
     return DrawnSmiles(train_size=40, test_size=12).files(drawn_cache)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a command came to: exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Finished]:
     """Runs `python -m signs_lightning ARGS` in this process, in an empty folder."""
+    from forks import Finished
+
     from signs_lightning.__main__ import main
 
     monkeypatch.chdir(tmp_path)
@@ -83,3 +85,28 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return Finished(code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
+    """Starts `python -m signs_lightning ARGS` in an empty folder, as a process of its own; one that is left over is killed."""
+    from forks import Fork
+
+    started: list[Fork] = []
+
+    def start(*args: object, folder: Path = tmp_path, **environment: str) -> Fork:
+        started.append(Fork(args, folder, **{"COLUMNS": "120"} | environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture
+def guarded_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are read in a process of its own are read in a fork of this one, which is there at once."""
+    from forks import GuardedFork
+
+    known = {name: getattr(subprocess, name) for name in ("PIPE", "DEVNULL", "TimeoutExpired")}
+    monkeypatch.setattr("signs_lightning.guarded.subprocess", SimpleNamespace(Popen=GuardedFork, **known))

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
+import socket
 
 import h5py
 import numpy as np
 import pytest
+from forks import Finished
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
 ONE = ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.accelerator", "cpu"]
 RESULT = re.compile(r"accuracy (\d+/\d+).* loss ([\d.]+)")
 
 
-def command(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "signs_lightning", *map(str, args)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
+@pytest.fixture
+def run(fork, files):
+    """Runs the command line in two forks that meet as processes which Lightning starts do, or in a single one; the first one's output."""
+
+    def command(*args: object, processes: int = 2) -> Finished:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "NODE_RANK": "0"} if processes > 1 else {}
+        ranks = [{"LOCAL_RANK": str(rank)} if processes > 1 else {} for rank in range(processes)]
+        started = [fork(*args, folder=files, **place, **rank) for rank in ranks]
+        done = [process.wait() for process in started]
+        for each in done:
+            assert each.code == 0, done
+            assert each.err == ""
+        return done[0]
+
+    return command
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +53,20 @@ def files(tmp_path_factory, small_signs):
 
 
 @pytest.mark.parametrize("model", ["SignsFunctional", pytest.param("SignsResNet50", marks=pytest.mark.slow)])
-def test_fit_and_test_on_two_processes(files, small_signs, model):
+def test_fit_and_test_on_two_processes(run, files, small_signs, model):
     """Fit with a single validation image (one process has none), then test: the figures of one process, for sizes that two cannot share."""
     width = ["--model.width", "4", "--model.bn_momentum", "0.5"] if model == "SignsResNet50" else []
-    done = command(
-        files, "fit", "--model", model, *width, "--name", model, "--trainer.max_epochs", 2,
+    run(
+        "fit", "--model", model, *width, "--name", model, "--trainer.max_epochs", 2,
         "--data.train_file", small_signs[0], "--data.test_file", files / "1.h5", *TWO,
     )  # fmt: skip
-    assert done.stderr == ""
-    run = files / "lightning_logs" / model / "version_0"
-    assert len((run / "history.csv").read_text().splitlines()) == 3
+    folder = files / "lightning_logs" / model / "version_0"
+    assert len((folder / "history.csv").read_text().splitlines()) == 3
     for count in (121,) if model == "SignsFunctional" else (121, 33, 1):
         data = ["--data.test_file", files / f"{count}.h5"]
-        two = command(files, "test", "--ckpt_path", run, *data, *TWO)
-        one = command(files, "test", "--ckpt_path", run, *data, *ONE)
-        assert two.stderr == ""
-        assert (
-            two.stdout == one.stdout
-        )  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
-        assert RESULT.search(two.stdout)[1].endswith(f"/{count}")
-    command(files, "fit", "--ckpt_path", run, "--trainer.max_epochs", 3)  # resumes, on two processes as remembered
-    assert len((run / "history.csv").read_text().splitlines()) == 4
+        two = run("test", "--ckpt_path", folder, *data, *TWO)
+        one = run("test", "--ckpt_path", folder, *data, *ONE, processes=1)
+        assert two.out == one.out  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
+        assert RESULT.search(two.out)[1].endswith(f"/{count}")
+    run("fit", "--ckpt_path", folder, "--trainer.max_epochs", 3)  # resumes, on two processes as remembered
+    assert len((folder / "history.csv").read_text().splitlines()) == 4

@@ -6,8 +6,6 @@ import errno
 import math
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,7 @@ from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.errors import InputError
 from signs_lightning.report.checkpoint import RunCheckpoint
 
-FIT = [sys.executable, "-m", "signs_lightning", "fit", "--trainer.accelerator", "cpu"]
+FIT = ["fit", "--trainer.accelerator", "cpu"]
 
 
 class KilledError(Exception):
@@ -171,24 +169,23 @@ def test_a_rate_that_is_not_given_anew_stays(tmp_path: Path, small_signs) -> Non
     assert train(tmp_path / "other", small_signs, resume=True, lr=0.002).final_lr == 0.002
 
 
-def test_sigterm_ends_cleanly_and_resumes(cli: Callable, tmp_path: Path, small_signs) -> None:
+def test_sigterm_ends_cleanly_and_resumes(cli: Callable, fork: Callable, tmp_path: Path, small_signs) -> None:
     """A scheduler's warning: exit code 143, a sentence, a checkpoint of this very step; resumed, the run ends as if nothing had been."""
     settings = ["--data.train_file", str(small_signs[0]), "--data.val_fraction", "0.2", "--trainer.max_epochs", "40"]
-    assert cli(*FIT[3:], *settings).code == 0
+    assert cli(*FIT, *settings).code == 0
     runs = tmp_path / "lightning_logs/signs_functional"
     history = runs / "version_1/history.csv"
-    process = subprocess.Popen(
-        [*FIT, *settings], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = fork(*FIT, *settings)
     while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 5):
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, said
+    process.signal(signal.SIGTERM)
+    done = process.wait()
+    said = done.out + done.err
+    assert done.code == 143, said
     assert "Asked to end (SIGTERM). Go on with: python -m signs_lightning fit --ckpt_path" in said
     assert "Traceback" not in said
     assert len(history.read_text().splitlines()) < 41
-    assert cli(*FIT[3:], "--ckpt_path", runs / "version_1").code == 0
+    assert cli(*FIT, "--ckpt_path", runs / "version_1").code == 0
     assert history.read_text() == (runs / "version_0/history.csv").read_text()
     ours, theirs = (
         torch.load(runs / name / "checkpoints/last.ckpt", weights_only=True) for name in ("version_1", "version_0")
@@ -279,10 +276,9 @@ def test_two_runs_in_one_folder(tmp_path: Path, small_signs) -> None:
     train(folder, small_signs)  # afterwards the folder is free again
 
 
-def test_a_folder_that_is_deleted_while_it_is_trained_in(tmp_path, small_signs):
+def test_a_folder_that_is_deleted_while_it_is_trained_in(fork, tmp_path, small_signs):
     """Someone tidies up lightning_logs in the middle of a run: a sentence, no traceback."""
-    command = [*FIT, "--data.train_file", str(small_signs[0]), "--trainer.max_epochs", "100000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = fork(*FIT, "--data.train_file", small_signs[0], "--trainer.max_epochs", 100_000)
     history = tmp_path / "lightning_logs/signs_functional/version_0/history.csv"
     while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 3):
         time.sleep(0.05)
@@ -290,7 +286,7 @@ def test_a_folder_that_is_deleted_while_it_is_trained_in(tmp_path, small_signs):
         shutil.rmtree(tmp_path / "lightning_logs", ignore_errors=True)
         if not (tmp_path / "lightning_logs").exists():
             break
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "is gone: the run's folder was moved or deleted while it trained. Begin a new run." in said
-    assert "Traceback" not in said
+    done = process.wait()
+    assert done.code == 2
+    assert "is gone: the run's folder was moved or deleted while it trained. Begin a new run." in done.err
+    assert "Traceback" not in done.out + done.err

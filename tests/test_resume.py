@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,25 +20,21 @@ def same_weights(first: Path, second: Path) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_ctrl_c_and_resume(cli, tmp_path, small_signs):
+def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
     """SIGINT in the middle of a run in its own process; `fit --ckpt_path FOLDER` in this one ends with the same weights and history."""
     settings = ["--data.train_file", small_signs[0], "--data.test_file", small_signs[1], "--data.val_fraction", "0.2"]
-    fit = [sys.executable, "-m", "signs_lightning", "fit", "--trainer.max_epochs", "40", "--trainer.accelerator", "cpu"]
-    assert cli(*fit[3:], *settings).code == 0
+    fit = ["fit", "--trainer.max_epochs", "40", "--trainer.accelerator", "cpu", *settings]
+    assert cli(*fit).code == 0
     whole = tmp_path / "lightning_logs/signs_functional/version_0"
     history = tmp_path / "lightning_logs/signs_functional/version_1/history.csv"
-    # Started from a script's background, this process ignores SIGINT, and its children would, too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        [*fit, *settings], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = fork(*fit)
     while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 5):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path" in said
-    assert "Traceback" not in said
+    process.signal(signal.SIGINT)
+    done = process.wait()
+    assert done.code == 130
+    assert "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path" in done.out + done.err
+    assert "Traceback" not in done.out + done.err
     assert 5 < len(history.read_text().splitlines()) < 41
     assert cli("fit", "--ckpt_path", history.parent).code == 0
     assert history.read_text() == (whole / "history.csv").read_text()

@@ -19,6 +19,8 @@ from signs_lightning.keras_io.reading import from_keras
 from .against_keras import randomize
 from .test_models import resnet, signs
 
+pytestmark = pytest.mark.usefixtures("guarded_forks")
+
 ENDINGS = {"keras": ".keras", "keras-h5": ".h5", "keras-weights": ".weights.h5"}
 NAMES = ["zero", "one", "two", "three", "four", "five"]
 

@@ -39,6 +39,7 @@ def test_golden_files(reference, tmp_path, extension):
     assert int((probabilities.argmax(1) == labels).sum()) == reference.correct
 
 
+@pytest.mark.usefixtures("guarded_forks")
 def test_checkpoint_is_like_any_other(tmp_path, capsys):
     """Plain values only, the config instead of the path; it loads where the Keras file is gone."""
     model = signs(32)
@@ -69,6 +70,7 @@ def test_checkpoint_is_like_any_other(tmp_path, capsys):
         assert (loaded.num_classes, loaded.image_size) == (6, (32, 32, 3))
 
 
+@pytest.mark.usefixtures("guarded_forks")
 def test_arguments_that_do_not_fit(tmp_path):
     """Each is a sentence, and nothing is written; from the verb's own process it comes as it is."""
     signs(32).save(tmp_path / "signs.keras")

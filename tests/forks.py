@@ -1,0 +1,156 @@
+"""The command line in forks of this process, which has imported PyTorch and Lightning already: a process of its own in no time."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import gc
+import io
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
+
+import signs_lightning.cli  # noqa: F401  what is imported before the fork need not be imported after it
+from signs_lightning import __main__, guarded
+from signs_lightning.__main__ import main
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command came to: exit code (negative: the signal that ended it) and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Fork:
+    """A process that runs `python -m signs_lightning ARGS` in a folder; its signals are those of a process that a shell starts.
+
+    Attributes:
+        pid: its number.
+    """
+
+    def __init__(
+        self, args: Iterable[object], folder: Path, program: Callable[[list[str]], int] = main, **environment: str
+    ) -> None:
+        self._files = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115  `wait` closes them
+        self._code: int | None = None
+        self.pid = os.fork()
+        if not self.pid:
+            _child([str(arg) for arg in args], folder, program, environment, *self._files)
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 300) -> Finished:
+        """Waits for its end; one that does not come is an error, and the process is killed."""
+        deadline = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        late = self.poll() is None
+        self.kill()
+        texts = []
+        for file in self._files:
+            file.seek(0)
+            texts.append(file.read())
+            file.close()
+        assert not late, f"still running after {seconds} seconds:\n{''.join(texts)}"
+        assert self._code is not None
+        return Finished(self._code, *texts)
+
+    def kill(self) -> None:
+        """Whatever it does."""
+        self.signal(signal.SIGKILL)
+        while self.poll() is None:
+            time.sleep(0.001)
+
+
+class GuardedFork:
+    """In place of `subprocess.Popen` in `signs_lightning.guarded`: a child that need not import PyTorch to read a file."""
+
+    returncode: int
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        pass  # what it is to do comes with `communicate`
+
+    def communicate(self, request: bytes, timeout: float) -> None:
+        def serve(args: list[str]) -> int:
+            sys.stdin = SimpleNamespace(buffer=io.BytesIO(request))  # type: ignore[assignment]
+            guarded._serve()
+            return 0
+
+        self.returncode = Fork([], Path.cwd(), serve).wait(timeout).code
+
+    def kill(self) -> None:
+        pass  # it has ended
+
+    def wait(self) -> None:
+        pass
+
+
+def _child(
+    args: list[str],
+    folder: Path,
+    program: Callable[[list[str]], int],
+    environment: dict[str, str],
+    out: IO[str],
+    err: IO[str],
+) -> None:
+    """Never returns: what unwinds from here would run the parent's tests."""
+    code = 99
+    try:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        sys.stdout, sys.stderr = (
+            os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2)
+        )  # not pytest's
+        sys.argv = [__main__.__file__, *args]
+        os.chdir(folder)
+        os.environ.update(environment)
+        _as_python_begins()
+        code = program(args)
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def _as_python_begins() -> None:
+    """Signals, warnings, logging and exit functions as they are before a program's first line, not as pytest has set them."""
+    faulthandler.disable()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    atexit._clear()
+    warnings.showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
+    logging.root.handlers.clear()
+    for logger in list(logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", []):
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(sys.stderr)
