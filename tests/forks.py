@@ -44,8 +44,9 @@ class Fork:
     def __init__(
         self, args: Iterable[object], folder: Path, program: Callable[[list[str]], int] = main, **environment: str
     ) -> None:
-        self._files = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115  `wait` closes them
+        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  `kill` closes them
         self._code: int | None = None
+        self._said: tuple[str, str] | None = None
         self.pid = os.fork()
         if not self.pid:
             _child([str(arg) for arg in args], folder, program, environment, *self._files)
@@ -68,20 +69,28 @@ class Fork:
             time.sleep(0.01)
         late = self.poll() is None
         self.kill()
-        texts = []
-        for file in self._files:
-            file.seek(0)
-            texts.append(file.read())
-            file.close()
-        assert not late, f"still running after {seconds} seconds:\n{''.join(texts)}"
+        assert not late, f"still running after {seconds} seconds:\n{''.join(self.printed)}"
         assert self._code is not None
-        return Finished(self._code, *texts)
+        return Finished(self._code, *self.printed)
+
+    @property
+    def printed(self) -> tuple[str, str]:
+        """What it has printed so far, on either stream."""
+        if self._said is not None:
+            return self._said
+        out, err = (
+            os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in self._files
+        )  # it shares the position
+        return out.decode(), err.decode()
 
     def kill(self) -> None:
-        """Whatever it does."""
+        """Ends it if it runs still; what it printed stays to be read."""
         self.signal(signal.SIGKILL)
         while self.poll() is None:
             time.sleep(0.001)
+        self._said = self.printed
+        for file in self._files:
+            file.close()
 
 
 class GuardedFork:
@@ -112,11 +121,12 @@ def _child(
     folder: Path,
     program: Callable[[list[str]], int],
     environment: dict[str, str],
-    out: IO[str],
-    err: IO[str],
+    out: IO[bytes],
+    err: IO[bytes],
 ) -> None:
     """Never returns: what unwinds from here would run the parent's tests."""
     code = 99
+    gc.freeze()  # what the parent made is not looked through again
     try:
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
@@ -145,6 +155,7 @@ def _as_python_begins() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     atexit._clear()
+    tempfile.tempdir = None
     warnings.showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):

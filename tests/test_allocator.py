@@ -24,6 +24,7 @@ print(faults() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_a_tensor_takes_the_place_of_the_one_before() -> None:
     """Ten tensors of 64 MiB, one after the other: 16,384 pages each by default, next to none where memory is kept."""

@@ -262,8 +262,14 @@ def opened(path: Path) -> H5Images:
     return dataset
 
 
-@pytest.mark.parametrize("context", ["spawn", "forkserver", "fork"])
-@pytest.mark.parametrize("stored", ["lzf", "gzip"])
+@pytest.mark.parametrize(
+    ("context", "stored"),
+    [
+        *((context, "gzip") for context in ("spawn", "forkserver", "fork")),
+        *(pytest.param(context, "lzf", marks=pytest.mark.slow) for context in ("spawn", "forkserver")),
+        ("fork", "lzf"),
+    ],
+)
 def test_workers(context: str, stored: str, tmp_path: Path) -> None:
     """Workers of any start method read a data set that is already open in this process, also through h5py."""
     dataset = opened(write(tmp_path / "f.h5", **STORED[stored][0]))

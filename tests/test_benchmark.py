@@ -47,7 +47,7 @@ def test_rivals_in_pytorch_are_our_networks(model):
             torch.testing.assert_close(rival.eval()(images), ours(images), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", PARAMETERS)
+@pytest.mark.parametrize("model", ["functional", "sequential", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_keras_trains_the_course_s_networks(model):
     """Keras itself counts the parameters of its rival."""
     from benchmarks.rivals import keras_fit

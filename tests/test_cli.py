@@ -64,17 +64,16 @@ def test_best_checkpoint_where_validation_is_not_the_test_file(cli, small_signs)
     assert best["epoch"] == losses.index(min(losses))
 
 
-def test_test_gives_what_fit_printed(cli, small_signs):
+def test_test_gives_what_fit_printed(cli, fork, small_signs):
     """`test` in another process, from the checkpoint and a file, finds the k/n that the fit printed at its end."""
     done = fit(cli, small_signs, "--data.batch_size", 7)
     printed = K_OF_N.search(done.out.splitlines()[-4])
     checkpoint = "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt"
-    command = [sys.executable, "-m", "signs_lightning", "test", "--ckpt_path", checkpoint]
-    other = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert K_OF_N.search(other.stdout.splitlines()[-1])[1] == printed[1]
-    assert other.stderr == ""
-    named = cli(*command[3:], "--data.test_file", small_signs[1])
-    assert named.out == other.stdout
+    other = fork("test", "--ckpt_path", checkpoint).wait()
+    assert (other.code, other.err) == (0, "")
+    assert K_OF_N.search(other.out.splitlines()[-1])[1] == printed[1]
+    named = cli("test", "--ckpt_path", checkpoint, "--data.test_file", small_signs[1])
+    assert named.out == other.out
     assert len(list(Path("lightning_logs/signs_functional").iterdir())) == 1  # a test leaves no run folder
 
 
@@ -541,14 +540,13 @@ def test_a_test_file_without_class_list_need_not_show_every_class(cli, run, smal
     assert f"/{few.sum()} = " in done.out
 
 
-def test_a_warning_is_one_line(small_signs, tmp_path):
+def test_a_warning_is_one_line(fork, small_signs):
     """The same file to train and to validate on: said once, without the place in the code."""
-    data = ["--data.train_file", str(small_signs[0]), "--data.val_file", str(small_signs[0])]
-    command = [sys.executable, "-m", "signs_lightning", "fit", *data, "--trainer.max_epochs", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    data = ["--data.train_file", small_signs[0], "--data.val_file", small_signs[0]]
+    done = fork("fit", *data, "--trainer.max_epochs", 1).wait()
+    assert done.code == 0
     assert (
-        done.stderr
-        == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
+        done.err == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
     )
 
 

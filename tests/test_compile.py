@@ -31,6 +31,7 @@ def test_compiled_training_follows_plain_training(cli: Callable, small_signs: tu
     assert model.network._compiled_call_impl is None
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_compiler(
     cli: Callable, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

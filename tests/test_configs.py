@@ -33,10 +33,12 @@ def test_config_trains(cli, path, small_signs, small_smiles):
     train, test = small_smiles if (config.get("data") or {}).get("drawn") == "DrawnSmiles" else small_signs
     base = ["--config", CONFIGS / "signs_functional.yaml"] if path.name in OVERLAYS else []
     model = (config.get("model") or {}).get("class_path")
+    # A narrow ResNet50 shows whether the file's settings train as well as the whole one does.
+    narrow = ["--model.width", 8] if model == "SignsResNet50" else []
     random = ["--model.weights", "null", "--model.network_size", 32] if model == "PretrainedResNet50" else []
     done = cli(
         "fit", *base, "--config", path, "--data.train_file", train, "--data.test_file", test, "--data.batch_size", 8,
-        "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, *ON_CPU, *random,
+        "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, *ON_CPU, *random, *narrow,
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "validation accuracy" in done.out

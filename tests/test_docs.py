@@ -117,6 +117,7 @@ def write_outputs(model: str, data: str, output: str) -> None:
         np.savez(output, **{name: values.numpy() for name, values in _outputs(network, images)})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
 @pytest.mark.parametrize("page", pages_with("run", "bash", "python"))
 def test_page_runs(page: str, workshop: Path, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def exported(tmp_path_factory):
     return folder, models, images
 
 
+@pytest.mark.slow
 def test_elsewhere(exported):
     """In another process without this package: the model's probabilities, for batches of 1, 2 and 5; metadata for both kinds."""
     folder, models, images = exported

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -30,6 +29,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from forks import Fork
 from PIL import Image, PngImagePlugin
 
 from signs_lightning import SignsFunctional
@@ -56,13 +56,15 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def limited(imports: str, work: str, limit: int = GIB) -> str:
-    """What Python code prints in a process that may take so many bytes beyond its imports."""
-    code = LIMITED.format(imports=imports, work=work, limit=limit)
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    """What Python code prints in a fork that may take so many bytes beyond what this process has."""
+
+    def program(args: list[str]) -> int:
+        exec(LIMITED.format(imports=imports, work=work, limit=limit), {})
+        return 0
+
+    done = Fork([], Path.cwd(), program).wait()
+    assert done.code == 0, done.err
+    return done.out
 
 
 def is_one_line(message: str) -> bool:
@@ -117,6 +119,7 @@ VERBS = {
 }
 
 
+@pytest.mark.usefixtures("guarded_forks")
 @pytest.mark.parametrize("verb", VERBS)
 def test_code_in_a_checkpoint_is_never_run(verb: str, cli: Callable, tmp_path: Path) -> None:
     """Every verb that takes a checkpoint refuses one that carries code, in one line, and writes nothing."""
@@ -633,6 +636,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("guarded_forks")
 def test_names_are_harmless_wherever_they_are_shown(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 RUN = Path(__file__).parent / "kill/run.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux: it waits for processes by their descriptors")
 def test_interrupted_runs_end_the_same(tmp_path: Path) -> None:
     """Four SIGKILLs, one SIGTERM and a full disk (where a tmpfs can be mounted) at random moments."""

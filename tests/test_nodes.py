@@ -157,6 +157,7 @@ def nodes() -> Iterator[list[list[str]]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+@pytest.mark.slow
 def test_two_nodes(tmp_path: Path, data: list[str], expected: dict[str, str], nodes: list[list[str]]) -> None:
     """Two machines that see each other through a cable only: torchrun on each, for fit and for test."""
 

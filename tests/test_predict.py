@@ -99,24 +99,14 @@ def test_names_beginning_like_a_formula(models, hands, cli):
     assert table()[0][0]["image"] == "'=1+1.png"
 
 
-def test_standard_input(models, hands, tmp_path):
+def test_standard_input(models, hands, cli, monkeypatch):
     """`-` is one picture, beside others."""
-    command = [
-        sys.executable,
-        "-m",
-        "signs_lightning",
-        "predict",
-        "--ckpt_path",
-        "model.onnx",
-        "--images",
-        "-",
-        "hands/1.png",
-    ]
     picture = io.BytesIO()
     Image.fromarray(hands[0]).save(picture, "PNG")
-    done = subprocess.run(command, cwd=tmp_path, input=picture.getvalue(), capture_output=True, check=True)
-    assert done.stderr == b""
-    rows, found = table(str(tmp_path / "predictions.csv"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture.getvalue())))
+    done = cli("predict", "--ckpt_path", "model.onnx", "--images", "-", "hands/1.png")
+    assert (done.code, done.err) == (0, "")
+    rows, found = table()
     assert [row["image"] for row in rows] == ["standard input", "hands/1.png"]
     np.testing.assert_allclose(found, models.predict(hands[:2]).numpy(), rtol=0, atol=1e-6)
 

@@ -104,6 +104,7 @@ def test_near_copies():
 # ---------------------------------------------------------------------- evaluate_recipe.py
 
 
+@pytest.mark.slow
 def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
     """One configuration, two seeds: the table says what `test` says of each run, and a second call trains nothing anew."""
     from recipes import runs
@@ -208,6 +209,7 @@ def test_the_summary_is_plain_counting(tmp_path, monkeypatch):
     assert (lines[0], lines[-1]) == ("before", "after")
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_is_wrong(tmp_path, small_signs):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("model: {class_path: SignsFunctional, init_args: {lr: fast}}\n")
@@ -259,6 +261,7 @@ def test_evaluate_looks_at_its_arguments_first(tmp_path, small_signs):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_what_is_trained_outlives_a_page_that_cannot_be_written(tmp_path, small_signs):
     """--output is a file: the runs' folder is named, and stays."""
     recipe, page = tmp_path / "recipe.yaml", tmp_path / "docs"
@@ -328,7 +331,7 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
         ("nothing", "lists no settings"),
         ("model.lr: 3", "expected a list of choices or"),
         ("model.lr: [", "cannot be read as YAML"),
-        ("model.speed: [1, 2]", "trial-0-1 failed: "),
+        pytest.param("model.speed: [1, 2]", "trial-0-1 failed: ", marks=pytest.mark.slow),
         ("model.lr: {low: 0.1, high: 0.01}", "expected numbers with low < high"),
         ("model.lr: {low: 0, high: 1, log: true}", "low > 0 and no step"),
         ("model.lr: {low: little, high: 1}", "expected numbers"),

@@ -15,6 +15,7 @@ import pytest
 import signs_lightning
 from signs_lightning.__main__ import VERBS
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 
 

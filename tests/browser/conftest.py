@@ -60,7 +60,7 @@ def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
         contexts.append(context)
         watched = Watched(context.new_page())
-        watched.page.set_default_timeout(20_000)
+        watched.page.set_default_timeout(120_000)
         watched.page.on("request", lambda request: watched.asked.append(request.url))
         watched.page.on("websocket", lambda request: watched.asked.append(request.url))
         watched.page.on("pageerror", lambda error: watched.errors.append(str(error)))

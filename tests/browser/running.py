@@ -7,9 +7,9 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,18 +20,26 @@ from typing import Any
 
 import h5py
 import numpy as np
+from forks import Fork
+
+from signs_lightning.__main__ import main
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "**bold**", "a\x1b[31mred", "=1+1", "{{value}}", "</script>"]  # class names
 
-# Runs the command line as `python -m` does, with a hook that notes whom the process looks up or connects to.
-WATCHED = """
-import sys
-log = open(sys.argv[1], "a", buffering=1)
-whom = {"socket.connect": 1, "socket.getaddrinfo": 0}
-sys.addaudithook(lambda event, args: event in whom and print(args[whom[event]], file=log))
-from signs_lightning.__main__ import main
-sys.exit(main(sys.argv[2:]))
-"""
+
+def watched(args: list[str]) -> int:
+    """Runs the command line, with a hook that notes in a file whom the process looks up or connects to; stderr goes into another file."""
+    connections, errors, *rest = args
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    log = os.open(connections, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    whom = {"socket.connect": 1, "socket.getaddrinfo": 0}
+
+    def note(event: str, values: tuple[Any, ...]) -> None:
+        if event in whom:
+            os.write(log, f"{values[whom[event]]}\n".encode())
+
+    sys.addaudithook(note)
+    return main(rest)
 
 
 @dataclass
@@ -51,7 +59,7 @@ class Reply:
 class Demo:
     """A running demo."""
 
-    process: subprocess.Popen
+    process: Fork
     url: str
     folder: Path  # where its temporary folder lies
     log: Path  # what it printed on stderr
@@ -64,7 +72,7 @@ class Demo:
         request = urllib.request.Request(self.url + path, data, cookie | (headers or {}))
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=30) as answer:
+            with opener.open(request, timeout=120) as answer:
                 return Reply(answer.status, answer.read(), dict(answer.headers))
         except urllib.error.HTTPError as error:
             return Reply(error.code, error.read(), dict(error.headers))
@@ -103,8 +111,8 @@ class Demo:
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Ends it by a signal; returns the exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        self.process.signal(number)
+        return self.process.wait(120).code
 
 
 def hostile_files(files: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
@@ -121,30 +129,15 @@ def hostile_files(files: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
 def running_demo(folder: Path, *args: object, **environment: str) -> Iterator[Demo]:
     """A demo on a free port of the loopback, ended afterwards."""
     # A proxy that does not exist: what ignores the rule to stay on the machine would fail, and show in the record.
-    environment = {
-        **os.environ,
-        "TMPDIR": tempfile.mkdtemp(dir=folder),
-        "http_proxy": "http://192.0.2.1:9",
-        **environment,
-    }
+    temporary = tempfile.mkdtemp(dir=folder)
+    environment = {"TMPDIR": temporary, "http_proxy": "http://192.0.2.1:9", **environment}
     log, connections = folder / "stderr.txt", folder / "connections.txt"
-    command = [sys.executable, "-c", WATCHED, connections, "demo", "--port", "0", *args]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-            cwd=folder,
-        )
+    process = Fork([connections, log, "demo", "--port", "0", *args], folder, watched, **environment)
     try:
-        assert process.stdout is not None
-        words = process.stdout.readline().split()
+        while process.poll() is None and "\n" not in process.printed[0]:
+            time.sleep(0.02)
+        words = process.printed[0].split()
         assert words, f"the demo did not start: {log.read_text()}"
-        yield Demo(process, words[0], Path(environment["TMPDIR"]), log, connections)
+        yield Demo(process, words[0], Path(temporary), log, connections)
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        process.kill()

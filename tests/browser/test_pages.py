@@ -165,6 +165,7 @@ def test_report_is_one_quiet_page(run_folder: Path, watch: Callable) -> None:
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.slow
 def test_tensorboard_stays_on_the_machine(run_folder: Path, watch: Callable, tmp_path: Path) -> None:
     """The charts of a run appear, and every request goes to the loopback."""
     command = [
@@ -188,7 +189,7 @@ def test_tensorboard_stays_on_the_machine(run_folder: Path, watch: Callable, tmp
         opened.page.wait_for_selector("text=val_loss >> nth=0")
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=120)
         process.stderr.close()
     assert opened.foreign == []
     assert json.dumps(opened.asked).count(url) > 5

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 def test_damaged_files(tmp_path: Path) -> None:
     """No input crashes, hangs, ends in a traceback or leaves a file; those of HDF5 that do are a sentence in the guarded verbs."""
     pytest.importorskip("onnxscript")
