@@ -22,7 +22,6 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-import signs_lightning.keras_io.reading  # noqa: F401  makes a model known by its bare name
 from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import known_models, one_sentence
 from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
@@ -32,6 +31,7 @@ from signs_lightning.escaping import shortened
 from signs_lightning.failures import explained
 from signs_lightning.flags import GivenOptions, packaged, value_of, without
 from signs_lightning.format_version import FORMAT_VERSION
+from signs_lightning.keras_io.reading import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.evaluation import describe_accuracy
 from signs_lightning.models.lr_finder import without_finders
@@ -201,6 +201,8 @@ class CLI(LightningCLI):
             raise InputError(
                 f"There is no trained model to {self.verb}. Name its checkpoint or run folder with --ckpt_path."
             )
+        if isinstance(self.model, FromKeras):  # so that config.yaml has what was read from the file
+            self.config[self.verb].model.init_args.scale = self.model.hparams["scale"]
         config = self.config_init[self.verb]
         trainer = dict(config.trainer)
         given = trainer.get("callbacks") or []

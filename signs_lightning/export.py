@@ -36,7 +36,7 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument(
         "--output", required=True, metavar="O", help=f"the file to write: {', '.join(ENDINGS.values())}"
     )
-    parser.add_argument("--scale", default="/255", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     options = parser.parse_args(args)
     output = Path(options.output)
     if not output.name.endswith(ENDINGS[options.format]):

@@ -16,25 +16,36 @@ Scale = Literal["/255", "raw", "tf", "caffe", "torch"]  # what a Keras file's im
 SCALES = get_args(Scale)
 
 
-def load_model(path: str, verb: str, scale: Scale = "/255") -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
+def load_model(
+    path: str, verb: str, scale: Scale | None = None
+) -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
     """A trained model and the data settings that it remembers.
 
     Args:
         path: checkpoint, run folder, Keras file or ONNX file.
-        verb: on whose behalf; it decides which checkpoint of a run folder is meant.
-        scale: what a Keras file's images were scaled to, see `from_keras`.
+        verb: on whose behalf; it decides which checkpoint of a run folder is meant, and `summary` needs no scale.
+        scale: what a Keras file's images were scaled to, see `from_keras`; None for all other files, which remember it.
 
     Returns:
         The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on (empty for files that
         remember none).
 
     Raises:
-        InputError: the file holds no model that can be used, or needs a package that is not installed.
+        InputError: the file holds no model that can be used, or needs a package that is not installed; or a scale is given
+            beside a file that remembers its own, or none beside a Keras file that does not tell.
     """
     if path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.reading import from_keras
+        from signs_lightning.keras_io.scaling import UnknownScaleError
 
-        return from_keras(path, scale=scale).eval(), {}
+        try:
+            return from_keras(path, scale=scale), {}
+        except UnknownScaleError as error:
+            if verb != "summary":
+                raise
+            return from_keras(path, scale=error.finding.likely[0]), {}
+    if scale is not None:
+        raise InputError(f"--scale is {scale}, but only a Keras file needs it: {path} remembers its own. Leave it out.")
     if path.endswith(".onnx"):
         from signs_lightning.onnx_io.file import OnnxClassifier
 

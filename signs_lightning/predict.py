@@ -76,7 +76,7 @@ def _parser(verb: str) -> VerbParser:
     parser.add_argument(
         "--ckpt_path", required=True, metavar="F", help="checkpoint, run folder, Keras file or exported .onnx"
     )
-    parser.add_argument("--scale", default="/255", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_argument(
         "--images", nargs="+", metavar="PATH", help="pictures, folders, patterns, or - for standard input"
     )

@@ -25,7 +25,7 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument(
         "--ckpt_path", required=True, metavar="F", help="checkpoint, run folder, Keras file or exported .onnx"
     )
-    parser.add_argument("--scale", default="/255", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="H", help="address to listen at; 0.0.0.0 for every network (127.0.0.1)"
     )

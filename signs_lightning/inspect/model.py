@@ -41,6 +41,7 @@ def _layers(file: KerasFile, report: Report) -> str:
     from signs_lightning.keras_io.config import read_graph
     from signs_lightning.keras_io.matching import match
     from signs_lightning.keras_io.plan import make_plan
+    from signs_lightning.keras_io.scaling import find_scale, of_file, settle_scale
 
     assert file.config is not None  # for the type checker
     graph = read_graph(file.config, file.keras_version)
@@ -51,7 +52,7 @@ def _layers(file: KerasFile, report: Report) -> str:
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
     try:
         plan = make_plan(file.config, file.keras_version, size)
-        match(plan, file)
+        finding = find_scale(plan, of_file(match(plan, file)))
     except InputError as error:  # the layers are worth seeing all the same
         report.problem = f"{file.path}: {error}"
         rows = [("/".join(layer.path), layer.class_name, "", "") for layer in graph.layers.values()]
@@ -70,7 +71,10 @@ def _layers(file: KerasFile, report: Report) -> str:
         ("parameters", f"{sum(counts.values()):,}"),
     ]
     report.listings.append(_shown(COLUMNS, rows))
-    return f" --image_size {ANY_SIZE}" if any_size else ""
+    ask = finding.scale is None and bool(finding.likely)
+    line = f"not told, because {finding.because}" if ask else settle_scale(finding, None)[1]
+    report.facts.append(("scale", str(line).removeprefix("scale: ").rstrip(".")))
+    return (f" --image_size {ANY_SIZE}" if any_size else "") + (f" --scale {finding.likely[0]}" if ask else "")
 
 
 def _arrays(file: KerasFile, report: Report) -> str:

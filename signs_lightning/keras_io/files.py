@@ -132,6 +132,26 @@ class KerasFile:
         group = self._group()
         return [] if find(group, path) is None else list(member(group, path, h5py.Group))
 
+    @explaining_damage()
+    def compiled(self) -> tuple[dict[str, Any], bool]:
+        """What the model was compiled with (optimizer or optimizer_config, loss, metrics, …), and whether the optimizer's state is there.
+
+        A configuration that is no such thing counts as none: nothing here depends on it.
+        """
+        if self._weights is None or self.config is None:
+            return {}, False
+        if self.kind == "keras":
+            config = self.config.get("compile_config")
+            return config if isinstance(config, dict) else {}, find(self._weights, "optimizer/vars") is not None
+        root = self._weights.file
+        try:
+            config = (
+                parse_config(text(root, "training_config"), self.path.name) if "training_config" in root.attrs else {}
+            )
+        except InputError:
+            config = {}
+        return config, "optimizer_weights" in root
+
     def refuse_inflated(self, shapes: Iterable[tuple[int, ...]]) -> None:
         """Refuses weights, of Keras's shapes, that claim far more memory than the file could hold; before any is taken."""
         claimed, size = 4 * sum(map(math.prod, shapes)), self.path.stat().st_size

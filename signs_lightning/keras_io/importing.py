@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from signs_lightning.atomic import check_output, written_whole
 from signs_lightning.errors import InputError, VerbParser
 from signs_lightning.guarded import run_guarded
+from signs_lightning.model_files import SCALES
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
@@ -75,7 +76,7 @@ def run(verb: str, args: list[str], place: Path | None = None) -> int:
     options = _parser(verb).parse_args(args)
     import torch
 
-    from signs_lightning.keras_io.reading import from_keras
+    from signs_lightning.keras_io.reading import FromKeras, from_keras
     from signs_lightning.report.summary import print_summary
 
     output = Path(options.output)
@@ -92,6 +93,8 @@ def run(verb: str, args: list[str], place: Path | None = None) -> int:
         save_checkpoint(model, output)
     else:
         torch.save(as_checkpoint(model), place)
+    if isinstance(model, FromKeras):
+        model.say_what_is_not_taken_over()
     print_summary(model)
     print(f"Wrote {output}. Next: python -m signs_lightning test --ckpt_path {output} --data.test_file FILE.h5")
     return 0
@@ -116,9 +119,9 @@ def _parser(verb: str) -> VerbParser:
     )
     parser.add_argument(
         "--scale",
-        choices=("/255", "raw", "tf", "caffe", "torch"),
-        default="/255",
-        help="what the model was trained on: images in 0..1 (default), raw in 0..255, or a mode of preprocess_input",
+        choices=SCALES,
+        help="what the model was trained on: images in 0..1 (/255), 0..255 (raw), or a mode of preprocess_input; by default as "
+        "its first layers tell, /255 where none does",
     )
     parser.add_argument("--class_names", nargs="+", metavar="NAME", help="names of the classes, in label order")
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import Any
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations
 from signs_lightning.keras_io.config import MODELS
-from signs_lightning.keras_io.layers import WITH_ACTIVATION
+from signs_lightning.keras_io.layers import OPERATIONS, WITH_ACTIVATION
 from signs_lightning.keras_io.nodes import endpoints, inbound_nodes, name_of, references
 
 RENAMED = {
@@ -176,7 +176,7 @@ def _refused_of_layer(entry: dict[str, Any], keras: int, wrapped: bool) -> Itera
     axis = config.get("axis", -1)
     if not wrapped and (axis is None or (isinstance(axis, list) and len(axis) > 1)):
         yield f"axis {axis}"  # which it drops without a word
-    if not wrapped and config.keys() <= {"name"}:
+    if not wrapped and _is_operation(entry):
         yield "the arithmetic"
     for key, value in config.items():
         kind = key.rpartition("_")[2]
@@ -208,6 +208,11 @@ def _refused_of_layer(entry: dict[str, Any], keras: int, wrapped: bool) -> Itera
             own = spec["config"].keys() - EVERY - ARGUMENTS.get(name, frozenset())
             if own or name not in ARGUMENTS or not str(spec.get("module")).startswith("keras."):
                 yield f"activation '{name}'"
+
+
+def _is_operation(entry: dict[str, Any]) -> bool:
+    """Whether it is arithmetic such as `x + 1`: the config of a layer has more in it."""
+    return entry["config"].keys() <= {"name"} or entry["class_name"] in OPERATIONS
 
 
 def _known_object(kind: str, spec: Any, keras: int) -> bool:
@@ -270,8 +275,9 @@ def _layer(entry: dict[str, Any], keras: int, wrapped: bool) -> dict[str, Any]:
         config["batch_shape"] = config.pop("batch_input_shape")
         config = {key: value for key, value in config.items() if key in {"batch_shape", "dtype", "name"}}
     home: tuple[str, str | None] = ("keras.layers", None)
-    if config.keys() <= {"name"}:  # `x + 1`: a layer's config has more
-        home = ("keras.src.ops.nn" if class_name == "Relu" else "keras.src.ops.numpy", class_name)
+    if _is_operation(entry):
+        places = {"Relu": "keras.src.ops.nn", "Cast": "keras.src.ops.core"}
+        home = (places.get(class_name, "keras.src.ops.numpy"), class_name)
     return _entry(entry, config, keras, home if wrapped else None)
 
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from signs_lightning.keras_io import activations
+from signs_lightning.keras_io import indexing_layers as indexing
 from signs_lightning.keras_io import plain_layers as plain
 from signs_lightning.keras_io import weighted_layers as weighted
 from signs_lightning.keras_io.config import Graph, Layer
 from signs_lightning.keras_io.site import Built, Site
+
+AUGMENTATION = {  # layers that do nothing when a model predicts
+    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness"),
+    *("RandomColorJitter", "RandomColorDegeneration", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale"),
+    *("RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomSaturation", "RandomShear"),
+    *("RandomSharpness", "RandomElasticTransform", "RandAugment", "AugMix", "Solarization"),
+}
+OPERATIONS = {"GetItem", "Stack", "Flip", "Cast"}  # of Keras 3, which are no layers
 
 BUILDERS: dict[str, Callable[[Site], Built]] = {
     "Conv2D": weighted.conv2d,
@@ -53,24 +62,13 @@ BUILDERS: dict[str, Callable[[Site], Built]] = {
     "Concatenate": plain.concatenate,
     "TFOpLambda": plain.tf_op_lambda,
     "Identity": plain.identity,
+    "ActivityRegularization": plain.identity,
+    "GetItem": indexing.get_item,
+    "Stack": indexing.stack,
+    "Flip": indexing.flip,
+    "Cast": indexing.cast,
     **dict.fromkeys(plain.ARITHMETIC, plain.arithmetic),
-    # Random augmentation does nothing when a model predicts..
-    **dict.fromkeys(
-        [
-            *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness"),
-            *("RandomColorJitter", "RandomColorDegeneration", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale"),
-            *(
-                "RandomHue",
-                "RandomInvert",
-                "RandomPerspective",
-                "RandomPosterization",
-                "RandomSaturation",
-                "RandomShear",
-            ),
-            *("RandomSharpness", "RandomElasticTransform", "RandAugment", "AugMix", "Solarization"),
-        ],
-        plain.identity,
-    ),
+    **dict.fromkeys(AUGMENTATION, plain.identity),
 }
 # Not RandomCrop, RandomHeight, RandomWidth, AutoContrast, Equalization: these change what a model predicts.
 
@@ -92,15 +90,16 @@ def refusals(graph: Graph) -> list[str]:
 
 def _refusals_of(layer: Layer) -> list[str]:
     config, name = layer.config, layer.class_name
-    if name not in BUILDERS and operation_activation(layer) is None:
+    own = (
+        name in OPERATIONS and "trainable" in config
+    )  # somebody's own layer of that name: an operation has no such argument
+    if own or (name not in BUILDERS and operation_activation(layer) is None):
         return [str(layer)]
     if name == "TFOpLambda" and config.get("function") not in plain.TF_OPERATIONS:
         return [f"{str(config.get('function'))[:60]} of {layer}"]
     found = []
     if name in WITH_ACTIVATION and activations.name_of(config.get("activation")) is None:
         found.append(f"activation '{activations.describe(config['activation'])}' of {layer}")
-    if config.get("activity_regularizer") is not None:
-        found.append(f"activity_regularizer of {layer}")
     dtype = config.get("dtype")
     if isinstance(dtype, dict) and "Quantized" in str(dtype.get("class_name")):
         found.append(f"quantized weights of {layer}")

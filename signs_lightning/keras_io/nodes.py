@@ -9,6 +9,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 
 LONGEST_NAME = 256  # characters of a layer's name
+INDICES = ("__ellipsis__", "__slice__")  # of `x[..., ::-1]`: parts of one constant argument
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def _new_node(node: dict[str, Any], path: tuple[str, ...]) -> tuple[tuple[Any, .
         malformed(f"has a call with args {str(arguments)[:40]}, expected a list", path)
     flat: list[Any] = []
     for argument in [*arguments, *_meaningful(kwargs)]:
-        several = isinstance(argument, list) and any(isinstance(item, dict) for item in argument)
+        several = isinstance(argument, list) and any(
+            isinstance(item, dict) and item.get("class_name") not in INDICES for item in argument
+        )
         flat += [_new_argument(item, path) for item in (argument if several else [argument])]
     return tuple(flat), kwargs.get("training")
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 
+from signs_lightning.data.module import say
 from signs_lightning.errors import InputError
+from signs_lightning.escaping import printable
 from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
 from signs_lightning.keras_io.files import KerasFile, open_keras_file, parse_config
 from signs_lightning.keras_io.matching import match
 from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.keras_io.omissions import not_taken_over
+from signs_lightning.keras_io.plan import Path as LayerPath
 from signs_lightning.keras_io.plan import make_plan
+from signs_lightning.keras_io.scaling import clash, find_scale, of_file, settle_scale
 from signs_lightning.model_files import SCALES, Scale
 from signs_lightning.models.agreement import refuse_other_counts
 from signs_lightning.models.classifier import ImageClassifier
@@ -25,7 +32,7 @@ TORCH_MEANS, TORCH_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # 
 
 def from_keras(
     path: str | Path,
-    scale: Scale = "/255",
+    scale: Scale | None = None,
     class_names: list[str] | None = None,
     architecture: Literal["happy", "signs", "resnet50"] | None = None,
     image_size: tuple[int, int, int] | None = None,
@@ -35,7 +42,7 @@ def from_keras(
     Args:
         path: the file. One with a config is rebuilt from it; one of weights only is loaded into one of our architectures.
         scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf", "caffe" and "torch" are the
-            modes of `keras.applications.*.preprocess_input`.
+            modes of `keras.applications.*.preprocess_input`. None takes it from the model's first layers, and prints it.
         class_names: names of the K classes, in label order.
         architecture: for a file of weights only, what to load them into; the only one that fits when omitted.
         image_size: height, width and channels, for a model that takes images of any size.
@@ -45,15 +52,18 @@ def from_keras(
         where a sigmoid ended the model.
 
     Raises:
-        InputError: the file is damaged, malicious, or has what the bridge does not know.
+        InputError: the file is damaged, malicious, or has what the bridge does not know; or it does not tell the scale.
     """
     with open_keras_file(path) as file:
         if file.config is None:
-            if scale != "/255":
+            if scale not in (None, "/255"):
                 raise InputError(
                     f"scale is '{scale}', but {file.path.name} has weights only, and our architectures take '/255'."
                 )
-            return load_into_architecture(file, architecture, class_names, image_size).eval()
+            model = load_into_architecture(file, architecture, class_names, image_size)
+            if scale is None:
+                say("scale: /255 (0..1), because the file has weights only, and our architectures take that.")
+            return model.eval()
     if architecture is not None:
         raise InputError(
             f"architecture is '{architecture}', but {Path(path).name} brings its own model. Leave --architecture out."
@@ -70,7 +80,7 @@ class FromKeras(ImageClassifier):
     Args:
         path: a Keras file with a config: `.keras`, or `.h5` of a whole model.
         scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf", "caffe" and "torch" are the modes
-            of `keras.applications.*.preprocess_input`.
+            of `keras.applications.*.preprocess_input`. None takes it from the model's first layers, and prints it.
         trainable_layers: train only the last n layers that have weights; the others stay as they are, their BatchNorm in
             inference mode.
         config: the model as JSON, as `to_json` of Keras gives it; what a checkpoint keeps of the file.
@@ -82,7 +92,7 @@ class FromKeras(ImageClassifier):
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a model that ended in a sigmoid gives (N, 1)
 
     Raises:
-        InputError: the file cannot be used, or is of other classes or another image size than asked for.
+        InputError: the file cannot be used, is of other classes or another image size than asked for, or does not tell the scale.
     """
 
     network: KerasNetwork
@@ -90,14 +100,14 @@ class FromKeras(ImageClassifier):
     def __init__(
         self,
         path: str | None = None,
-        scale: Scale = "/255",
+        scale: Scale | None = None,
         trainable_layers: int | None = None,
         config: str | None = None,
         num_classes: int | None = None,
         image_size: tuple[int, int, int] | None = None,
         **kwargs: Any,
     ) -> None:
-        if scale not in SCALES:
+        if scale not in (None, *SCALES):
             raise InputError(f"scale is '{scale}', expected one of {', '.join(SCALES)}.")
         if path is None and config is None:
             raise InputError("FromKeras needs a Keras file. Name it: --model.path FILE.")
@@ -108,16 +118,22 @@ class FromKeras(ImageClassifier):
             found = [] if file is None else match(self.plan, file)  # compared before memory is taken
             if num_classes not in (None, self.num_classes):
                 raise InputError(f"The model in the file has {self.num_classes} classes, num_classes is {num_classes}.")
+            if file is not None or scale is None:
+                scale, line = settle_scale(find_scale(self.plan, of_file(found)), scale)
+                if line is not None:
+                    say(printable(line))
             if scale in {"caffe", "torch"} and self.image_size[2] != 3:
                 raise InputError(
                     f"scale is '{scale}', which is for three channels, and the model takes {self.image_size[2]}."
                 )
             self.binary = self.plan.binary
+            self.not_taken_over = [] if file is None else not_taken_over(file, self.plan.graph, self.binary)
+            self._scale_checked = file is not None
             super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
             for layer, weight, stored in found:
                 self.network.load_keras(layer, weight, stored.read())
         self.hparams.pop("path", None)  # a checkpoint keeps the model itself, not where its file once lay
-        self.hparams.update(config=config, num_classes=self.num_classes, image_size=self.image_size)
+        self.hparams.update(config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size)
         refuse_other_counts(self.hparams, self.num_classes)
 
     @property
@@ -136,6 +152,30 @@ class FromKeras(ImageClassifier):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(scaled(images, self.hparams["scale"]))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        result = super().load_state_dict(state_dict, strict, assign)
+        if not self._scale_checked:  # the scale of a checkpoint stays, but earlier versions took "/255" for every file
+            self._scale_checked = True
+            line = clash(find_scale(self.plan, self._arrays), self.hparams["scale"], "as the checkpoint has it")
+            if line is not None:
+                say(printable(line))
+        return result
+
+    def _arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
+        return {
+            weight.keras: self.network.parameter(path, weight).detach().cpu().numpy()
+            for weight in self.plan.weights[path]
+        }
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.say_what_is_not_taken_over()
+
+    def say_what_is_not_taken_over(self) -> None:
+        """Prints, in one line, what the file has and training here does without; nothing for what comes from a checkpoint."""
+        if self.not_taken_over:
+            say(printable(f"not taken over: {'; '.join(self.not_taken_over)}."))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -41,23 +41,23 @@ class Run:
     lightning: str | None = None
 
 
-def open_run(given: str, verb: str, scale: Scale) -> Run:
+def open_run(given: str, verb: str, scale: Scale | None = None) -> Run:
     """A run from its folder or from a file.
 
     Args:
         given: run folder, checkpoint or Keras file.
         verb: on whose behalf; it decides which checkpoint of a run folder is meant.
-        scale: what a Keras file's images were scaled to.
+        scale: what a Keras file's images were scaled to; None for a checkpoint, and where the file tells it.
 
     Raises:
-        InputError: there is no trained model.
+        InputError: there is no trained model, or its scale is as `load_model` says.
     """
     if given.endswith(KERAS_SUFFIXES):
         model, _ = load_model(given, verb, scale)
         return Run(model, Path(given).name, Path(given))  # type: ignore[arg-type]  # ONNX files were refused
     path = find_checkpoint(Path(given), verb)
     assert path is not None  # only `fit` may find none
-    model, settings = load_model(str(path), verb)
+    model, settings = load_model(str(path), verb, scale)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)
     settings |= {key: value for key, value in checkpoint.get("H5DataModule", {}).items() if key in {*settings, "seed"}}

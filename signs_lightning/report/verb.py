@@ -38,7 +38,7 @@ def main(verb: str, args: list[str]) -> int:
         "--data.labels_key", dest="labels_key", metavar="KEY", help="its labels, where the name does not tell"
     )
     parser.add_argument("--output", metavar="DIR", help="folder to write to (default: report/ in the run folder)")
-    parser.add_argument("--scale", default="/255", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     options = parser.parse_args(args)
     if Path(options.run).suffix == ".onnx":
         raise InputError(f"{options.run} has no gradients to explain it by. Name the checkpoint that it was made from.")

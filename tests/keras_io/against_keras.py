@@ -72,7 +72,7 @@ def assert_same(
     for extension in formats:
         path = folder / f"model.{extension}"
         model.save(path)
-        ours = from_keras(path)
+        ours = from_keras(path, scale="/255")  # the images are what the model takes
         assert isinstance(ours, FromKeras)
         difference = first_difference(ours, theirs, inputs)
         assert difference is None, str(difference)

@@ -126,7 +126,7 @@ def rewrite(path: Path, version: str, *changes: Callable[[dict[str, Any]], None]
 
 def assert_unchanged(model: keras.Model, path: Path) -> None:
     images = images_for(model)
-    predicted = from_keras(path).predict(to_torch(images)).numpy()
+    predicted = from_keras(path, scale="/255").predict(to_torch(images)).numpy()
     theirs = np.asarray(jax.jit(lambda x: model(x, training=False))(images))
     np.testing.assert_allclose(predicted[:, 1:] if theirs.shape[1] == 1 else predicted, theirs, atol=1e-5, rtol=0)
 
