@@ -73,13 +73,14 @@ ARGUMENTS: dict[str, frozenset[str]] = {
     "RandomBrightness": _arguments("factor value_range seed"),
 }
 
-RANDOM = {f"{name}{kind}": "seed" for name in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")}
+FANS = "seed input_axes output_axes"
+SCALED = {f"{name}{kind}": FANS for name in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")}
 OBJECTS: dict[str, dict[str, str]] = {  # and these, by the end of an argument's name
-    "initializer": RANDOM
+    "initializer": SCALED
     | dict.fromkeys(("RandomNormal", "TruncatedNormal"), "mean stddev seed")
     | {
         "RandomUniform": "minval maxval seed",
-        "VarianceScaling": "scale mode distribution seed",
+        "VarianceScaling": f"scale mode distribution {FANS}",
         "Orthogonal": "gain seed",
     }
     | {"Zeros": "", "Ones": "", "Constant": "value", "Identity": "gain"},
@@ -221,11 +222,15 @@ def _known_object(kind: str, spec: Any, keras: int) -> bool:
     if isinstance(spec, str):
         names = {"".join(name.split("_")).lower() for name in classes}
         return keras >= 3 or spec in SHORT_NAMES.get(kind, ()) or "".join(spec.split("_")).lower() in names
-    name, config = str(spec.get("class_name")), spec.get("config") or {}
-    module = spec.get("module") or "keras."
+    if not isinstance(spec, dict):
+        return False
+    name, config, module = str(spec.get("class_name")), spec.get("config") or {}, spec.get("module") or "keras."
     if ">" in f"{name}{spec.get('registered_name')}" or not str(module).startswith(("keras.", "builtins")):
         return False
-    return keras >= 3 or (name in classes and isinstance(config, dict) and config.keys() <= set(classes[name].split()))
+    if keras >= 3:
+        return True
+    takes = name in classes and isinstance(config, dict) and config.keys() <= set(classes[name].split())
+    return takes and not any(isinstance(value, dict) for value in config.values())
 
 
 def _depth(value: Any) -> int:

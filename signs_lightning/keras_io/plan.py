@@ -201,8 +201,8 @@ def _work_out(plan: Plan) -> None:
             shared[layer.path] = weights, _settings(module)
         elif shared[layer.path] != (weights, _settings(module)):
             raise InputError(
-                f"{layer} is called on values of shape {sites[0].shapes[0]} and of shape {shapes[0]}, which one layer with weights "
-                "cannot be here. Rebuild the model in Keras with a layer for each."
+                f"{layer} is called on values of shape {sites[0].shapes[0]} and of shape {shapes[0]}, for which its weights "
+                "or arguments would differ. Rebuild the model in Keras with a layer for each."
             )
         plan.weights[layer.path] = weights
         activation = None

@@ -23,7 +23,9 @@ from signs_lightning.keras_io.writing import export_keras
 
 from .against_keras import to_torch
 
-pytestmark = pytest.mark.filterwarnings("ignore:Argument `alpha` is deprecated")  # of LeakyReLU, which Keras 3 still reads
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Argument `alpha` is deprecated"
+)  # of LeakyReLU, which Keras 3 still reads
 Config = dict[str, Any]
 IMAGES = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
 ENDINGS = {"keras": ".keras", "keras-h5": ".h5", "keras-weights": ".weights.h5"}
