@@ -41,7 +41,7 @@ from signs_lightning.report.checkpoint import RunCheckpoint
 from signs_lightning.report.configuration import ConfigParser, KeepConfig
 from signs_lightning.report.evaluation_table import print_evaluation
 from signs_lightning.report.history import RunFiles
-from signs_lightning.report.logger import RunLogger
+from signs_lightning.report.logger import RunLogger, go_on_in
 from signs_lightning.report.progress import EpochProgress
 from signs_lightning.report.summary import Summary
 from signs_lightning.restarts import folder_before_restart
@@ -248,6 +248,9 @@ class CLI(LightningCLI):
         loggers: list[Logger] = [] if given in (None, True) else list(given) if isinstance(given, list) else [given]
         with_folder = [logger for logger in loggers if isinstance(logger, TensorBoardLogger | CSVLogger)]
         others = [logger for logger in loggers if logger not in with_folder]
+        if self.folder is not None:
+            for logger in with_folder:
+                go_on_in(logger, self.folder)
         return [*(with_folder or [self._run_logger(trainer)]), *others]
 
     def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:

@@ -33,6 +33,10 @@ def explained(error: Exception, verb: str) -> str | None:
         return f"{os_refusal(error, getattr(error, 'filename', None) or 'A file')}"
     if isinstance(error, OSError):
         return _of_the_system(error, verb)
+    if (
+        isinstance(error, ModuleNotFoundError) and "is not installed" in message
+    ):  # Lightning names the package and who needs it
+        return f"{message.partition(' Requirement')[0].rstrip('. ')}. Install it, or leave out what needs it."
     if not isinstance(error, RuntimeError):
         return None
     if isinstance(error, getattr(torch.distributed, "DistError", ())) or "gloo/transport" in message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
 from signs_lightning.flags import GivenOptions
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.report.configuration import without_unknown
 from signs_lightning.trust import PLAIN_WORD, class_to_make, is_below, is_data, trusted_class, type_hints
 
 OBJECTS = {
@@ -49,7 +51,7 @@ def followed(config: dict[str, Any], verb: str, args: list[str], path: Path) -> 
         InputError: there is something in it that would import, call or write what neither this package nor the user names; the
             message says which option allows it.
     """
-    given, refused = GivenOptions(args), Refused(path)
+    given, refused, config = GivenOptions(args), Refused(path), without_unknown(config)
     model = config["model"]
     kind = _model_class(str(model["class_path"]))
     result: dict[str, Any] = {"model": {**model, "init_args": {}}}
@@ -196,7 +198,8 @@ class _Check:
             hints = type_hints(kind)
             parts += [(part, hints.get(key, object)) for key, part in arguments.items()]
         elif isinstance(value, dict):
-            parts = [(part, hint if is_data(hint) else object) for part in value.values()]
+            fields = type_hints(hint) if is_dataclass(hint) else {}
+            parts = [(part, hint if is_data(hint) else fields.get(key, object)) for key, part in value.items()]
         elif isinstance(value, list | tuple):
             parts = [(part, hint if is_data(hint) else object) for part in value]
         elif isinstance(value, str) and not PLAIN_WORD.fullmatch(value):

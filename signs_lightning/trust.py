@@ -30,7 +30,7 @@ TRUSTED = re.compile(  # classes that a remembered configuration may make
 KINDS: tuple[type, ...] = (Callback, Logger, Profiler, Strategy, Accelerator, Precision)  # and of these, such ones
 KINDS += (RichProgressBarTheme, ClusterEnvironment, CheckpointIO, LayerSync, nn.Module, Optimizer, LRScheduler)
 PLAIN_WORD = re.compile(
-    r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?", re.ASCII
+    r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?|#[0-9a-fA-F]{6}", re.ASCII
 )  # never the name of a module, nor a path
 FIELD = re.compile(r"\{([\w /-]*)(:[\d.]*[dfeg%]?)?\}", re.ASCII)  # of a file name such as {epoch}-{val_loss:.2f}
 TEXTS = (str, int, float, bool, type(None), Path, timedelta)  # types whose values the parser takes as they are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,21 @@ from lightning.pytorch.trainer import Trainer
 
 from signs_lightning.format_version import FORMAT_VERSION, migrate_config
 from signs_lightning.restarts import keep_for_restarts
+
+# Lightning's Timer has an enumeration for the default of a text, which the parser can read but not write.
+yaml.SafeDumper.add_multi_representer(enum.Enum, lambda dumper, member: dumper.represent_data(member.value))
+UNKNOWN = "Unable to serialize instance"  # what the parser writes for a default that is no plain value, such as a torch.device
+
+
+def without_unknown(value: Any) -> Any:
+    """A configuration without such defaults: who reads it fills them in."""
+    if isinstance(value, dict):
+        return {key: without_unknown(part) for key, part in value.items() if not _is_unknown(part)}
+    return [without_unknown(part) for part in value if not _is_unknown(part)] if isinstance(value, list) else value
+
+
+def _is_unknown(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(UNKNOWN)
 
 
 class ConfigParser(LightningArgumentParser):
@@ -43,14 +59,18 @@ class KeepConfig(SaveConfigCallback):
         self.written_late = False
         if self.folder is not None and self._is_own(self.config.get("ckpt_path")):
             self.config = self._as_begun(self.config.clone(), self.folder / "config.yaml")
+        # Once, because the parser takes seconds over it; it would not take some of Lightning's own defaults, such as Timer's.
+        self.text = self.parser.dump(self.config, skip_none=False, skip_validation=True)
+        self.plain_config = yaml.safe_load(self.text)
+        if UNKNOWN in self.text:
+            self.plain_config = without_unknown(self.plain_config)
+            self.text = yaml.safe_dump(self.plain_config, sort_keys=False, allow_unicode=True)
         if self.folder is not None and trainer.is_global_zero:
             # Where there is one already, only when whatever refuses to go on there has had its say.
             self.written_late = (self.folder / "config.yaml").exists()
             if not self.written_late:
                 self._write(self.folder)
             keep_for_restarts(self.folder)
-        # once, because the parser takes seconds over it
-        self.plain_config = yaml.safe_load(self.parser.dump(self.config, skip_none=False, skip_validation=True))
 
     def _is_own(self, path: str | None) -> bool:
         """Whether a checkpoint is of this very run, and not one that it began from."""
@@ -71,9 +91,8 @@ class KeepConfig(SaveConfigCallback):
     def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "config.writing"
-        self.parser.save(self.config, str(part), skip_none=False, overwrite=True, multifile=False)
         # The parser knows the option, but leaves out of what it writes whatever --help does not show.
-        part.write_text(f"format_version: {FORMAT_VERSION}\n{part.read_text(encoding='utf-8')}", encoding="utf-8")
+        part.write_text(f"format_version: {FORMAT_VERSION}\n{self.text}", encoding="utf-8")
         os.replace(part, folder / "config.yaml")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:

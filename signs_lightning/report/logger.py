@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
+
+
+def go_on_in(logger: Logger, folder: Path) -> None:
+    """Lets a logger with a folder of its own go on in that of the run that is resumed, if it is one of its versions."""
+    if not isinstance(logger, TensorBoardLogger | CSVLogger):
+        return
+    given = logger._version
+    for version in (given, folder.name, folder.parent.name):
+        logger._version = version
+        if version is not None and Path(logger.log_dir).resolve() == folder.resolve():
+            break
+    else:
+        logger._version = given
+        return
+    metrics = folder / ExperimentWriter.NAME_METRICS_FILE
+    if isinstance(logger, CSVLogger) and metrics.is_file() and _is_first_process():
+        before = metrics.read_bytes()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Experiment logs directory")
+            writer = logger.experiment  # it deletes the figures that are there
+        metrics.write_bytes(before)
+        with metrics.open(newline="") as file:
+            writer.metrics_keys = list(next(csv.reader(file), []))
 
 
 class RunLogger(TensorBoardLogger):
