@@ -69,7 +69,6 @@ class Side:
         folder.mkdir()
         env = os.environ | {
             "PYTHONPATH": str(tree),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "CUDA_VISIBLE_DEVICES": "",
             "COLUMNS": "200",
             "SIGNS_LIGHTNING_CACHE": str(folder / "cache"),
@@ -187,7 +186,7 @@ def compare(base: Side, here: Side, cases: list[Case], data: Path, renamed: Rena
         found = [f"{name} failed: {why}" for name, why in failed.items()]
         broken |= {case.name} if failed else set()
         found = found or differences(base.place(case.name), here.place(case.name), renamed)
-        more = f"; and {len(found) - SHOWN} more files" if len(found) > SHOWN else ""
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         counts["differ" if found else "equal"] += 1
         print(f"{case.name:<50} {'differs: ' + '; '.join(found[:SHOWN]) + more if found else 'equal'}", flush=True)
         if number == 0:

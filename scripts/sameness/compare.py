@@ -17,15 +17,17 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 def differences(base: Path, here: Path, renamed: Renamed) -> list[str]:
     """One text for each file that differs, or that one side lacks: which, where in it, and by how much."""
-    found, seen = [], 0
+    found: list[str] = []
+    seen: set[str] = set()
     for ending, compare in KINDS.items():
         names = {path.relative_to(folder).as_posix() for folder in (base, here) for path in folder.rglob(f"*{ending}")}
-        for name in sorted(names, key=lambda name: (not name.endswith("history.csv"), name)):
-            one, two = base / name, here / name
-            seen += 1
-            lacking = [side for side, path in (("BASE", one), ("here", two)) if not path.exists()]
-            where = f"not there in {lacking[0]}" if lacking else compare(one, two, renamed)
+        for name in sorted(names - seen, reverse=True):  # last.ckpt before best.ckpt
+            lacking = [
+                side for side, folder in (("BASE", base), ("what is here", here)) if not (folder / name).exists()
+            ]
+            where = f"missing in {lacking[0]}" if lacking else compare(base / name, here / name, renamed)
             found += [f"{name}: {where}"] if where else []
+        seen |= names
     return found if seen else ["nothing was written that could be compared"]
 
 
@@ -121,9 +123,10 @@ def of_figures(base: Path, here: Path, _: Renamed) -> str:
     return f"{len(one)} printed numbers in BASE, {len(two)} here" if len(one) != len(two) else ""
 
 
-KINDS: dict[str, Callable[[Path, Path, Renamed], str]] = {
-    ".csv": of_tables,
+KINDS: dict[str, Callable[[Path, Path, Renamed], str]] = {  # in the order in which they are told of
+    "history.csv": of_tables,
     ".ckpt": of_checkpoints,
+    ".csv": of_tables,
     ".npy": lambda base, here, _: of_arrays(np.load(base), np.load(here)),
     ".onnx": of_outputs,
     ".pt2": of_outputs,
