@@ -192,9 +192,10 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     known = {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
     remembered = {key: value for key, value in remembered.items() if key != "path" or "config" not in known}
     config["model"] = {"class_path": model, "init_args": {**remembered, **known}}
-    trained = checkpoint.get("H5DataModule", {})
+    # Fingerprints are no setting.
+    trained = {key: value for key, value in checkpoint.get("H5DataModule", {}).items() if key != "fingerprints"}
     if "data" not in config and trained:
-        config["data"] = dict(trained)
+        config["data"] = trained
     elif "data" in config and "batch_size" in trained:  # it may have been found by trying
         config["data"] = {**(config["data"] or {}), "batch_size": trained["batch_size"]}
     if isinstance(config.get("trainer"), dict):  # where a run lies is told by its folder

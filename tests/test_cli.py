@@ -41,7 +41,7 @@ def test_a_run_leaves_everything(cli, small_signs):
     done = fit(cli, small_signs)
     folder = Path("lightning_logs/signs_functional/version_0")
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "checkpoints", "history.csv", "curves.png", "train", "validation",
+        "config.yaml", "run.yaml", "checkpoints", "history.csv", "curves.png", "train", "validation",
     }  # fmt: skip
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]  # the test file chooses nothing
     assert done.out.count("Validation is the test file") == 1

@@ -199,7 +199,13 @@ def test_run_files_are_those_of_the_history(logged):
     assert read == model.history
     assert len(read) == 2
     assert max(coloured(folder / "curves.png")) > 400  # one curve may lie upon the other
-    assert {entry.name for entry in folder.iterdir()} == {"train", "validation", "history.csv", "curves.png"}
+    assert {entry.name for entry in folder.iterdir()} == {
+        "train",
+        "validation",
+        "run.yaml",
+        "history.csv",
+        "curves.png",
+    }
 
 
 def test_two_loggers_made_at_once_get_two_folders(tmp_path):

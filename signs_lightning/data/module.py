@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from signs_lightning.data.batches import BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
+from signs_lightning.data.fingerprints import Fingerprints, fingerprint, what_changed
 from signs_lightning.data.h5 import ImageSet, check_arrays, check_file
 from signs_lightning.data.reading import choose_reading
 from signs_lightning.data.roles import ARRAYS, Role, expand, plain, repeated, warn_of_shared_files
@@ -121,6 +122,7 @@ class H5DataModule(L.LightningDataModule):
         self._stage: str | None = None  # that `setup` was last called for
         self._sets: dict[Role, list[ImageSet]] = {}
         self._datasets: dict[Role, H5Images] = {}
+        self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
     # ------------------------------------------------------------------ what the model needs to know
 
@@ -189,6 +191,8 @@ class H5DataModule(L.LightningDataModule):
             for shard in shards:
                 if shard.note:
                     say(shard.note)
+        if stage == "fit":
+            self.fingerprints = self._fingerprints()
         self._stage = stage
 
     def _set_up_validation(self, files: dict[Role, Any]) -> None:
@@ -265,15 +269,27 @@ class H5DataModule(L.LightningDataModule):
     # ------------------------------------------------------------------ checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """The settings as plain values, with the batch size that a finder may have found and the seed of order and split."""
-        return {**self._settings, "batch_size": self.batch_size, "seed": self.seed}
+        """The settings as plain values, with the batch size that a finder may have found, the seed of order and split, and the
+        fingerprints of the files of a fit."""
+        return {**self._settings, "batch_size": self.batch_size, "seed": self.seed, "fingerprints": self.fingerprints}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the seed from a checkpoint, so that a resumed run or a later `validate` splits as the first one did."""
+        """Takes the seed from a checkpoint, so that a resumed run or a later `validate` splits as the first one did.
+
+        Says so where one of the files is no longer what the model was trained on.
+        """
+        if before := state_dict.get("fingerprints"):
+            changed = what_changed(before, self.fingerprints or self._fingerprints())
+            if changed is not None:
+                say(changed)
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
                 self._set_up_validation(self._files)
+
+    def _fingerprints(self) -> Fingerprints:
+        readers = {id(reader.images): reader for dataset in self._datasets.values() for reader in dataset.readers}
+        return {role: [fingerprint(readers[id(shard)]) for shard in shards] for role, shards in self._sets.items()}
 
     # ------------------------------------------------------------------ batches
 

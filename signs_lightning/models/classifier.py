@@ -35,6 +35,7 @@ from signs_lightning.models.lr_finder import is_of_a_finder, leave_out_finders, 
 from signs_lightning.models.plateau import check_watched, step_plateau, watched
 from signs_lightning.models.schedules import Schedule, make_annealing, make_schedule
 from signs_lightning.models.views import View
+from signs_lightning.provenance import with_now
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -118,6 +119,8 @@ class ImageClassifier(ImageModel):
         self.learning_rate = float("nan")
         self._schedule_steps: float | None = None
         self._scheduler: dict[str, Any] = {"lr_scheduler": None, "scheduler_settings": {}}
+        self._made_with: list[dict[str, Any]] = []
+        self._made_with_before: Any = None  # what a checkpoint remembers of it
         self._resumed: dict[str, Any] = {}  # the checkpoint of the run that goes on, until it does
         self._augment: Callable[[Tensor, Tensor], Batch] | None = None
         self._validation: dict[str, float] = {}
@@ -365,9 +368,17 @@ class ImageClassifier(ImageModel):
             "learning_rate": self.learning_rate,
             "training": self._training(),
             "validated_images": self.validated_images,
+            "made_with": self.made_with,
             # of an epoch that is not over yet, (world_size,): the running means of each process go on where they stopped
             "totals": {name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS},
         }
+
+    @property
+    def made_with(self) -> list[dict[str, Any]]:
+        """Versions and commits as of `provenance.made_with`: of the runs before this one, and its own where these differ."""
+        if not self._made_with:
+            self._made_with = with_now(self._made_with_before)
+        return self._made_with
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Before data module and callbacks get their states, which may have had other names.
@@ -376,6 +387,7 @@ class ImageClassifier(ImageModel):
         self.history = [dict(row) for row in remembered.get("history", [])]
         self.learning_rate = remembered.get("learning_rate", self.learning_rate)
         self.validated_images = int(remembered.get("validated_images", 0))
+        self._made_with, self._made_with_before = [], remembered.get("made_with")
         for name, value in remembered.get("totals", {}).items():
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0

@@ -7,11 +7,12 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 
 from signs_lightning.report.logger import RunLogger
 
@@ -71,8 +72,17 @@ def typed_command() -> str | None:
     return shlex.join(["python", "-m", "signs_lightning", *sys.argv[1:]])
 
 
+def write_provenance(made_with: list[dict[str, Any]], data: Mapping[str, Any], path: Path) -> None:
+    """Writes what a run is made with, and the fingerprints of its data, atomically."""
+    temporary = path.with_suffix(".writing")
+    temporary.write_text(
+        yaml.safe_dump({"made_with": made_with, "data": dict(data)}, sort_keys=False), encoding="utf-8"
+    )
+    os.replace(temporary, path)
+
+
 class RunFiles(L.Callback):
-    """Writes history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics.
+    """Writes run.yaml at first, history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics.
 
     Checkpoints remember the commands that trained the model, those of resumed runs after the first.
     """
@@ -129,9 +139,13 @@ class RunFiles(L.Callback):
                 logger.log_metrics({key: value for key, value in row.items() if not math.isnan(value)})
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: Any = getattr(trainer, "datamodule", None)
+        if self.directory is not None:
+            write_provenance(
+                getattr(pl_module, "made_with", []), getattr(data, "fingerprints", {}), self.directory / "run.yaml"
+            )
         if self.directory is None or trainer.current_epoch > 0:
             return
-        data: Any = getattr(trainer, "datamodule", None)
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger) and hasattr(data, "images"):
                 images, _ = data.images("train", 16)

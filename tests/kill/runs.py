@@ -336,6 +336,7 @@ def halves(folder: Path) -> list[str]:
     """Files under their final names that are not whole."""
     checks: dict[str, Callable[[Path], Any]] = {
         "config.yaml": lambda path: yaml.safe_load(path.read_text())["model"]["class_path"],
+        "run.yaml": lambda path: yaml.safe_load(path.read_text())["made_with"][0]["versions"],
         "history.csv": lambda path: [float(line.split(",")[4]) for line in path.read_text().splitlines()[1:]],
         "curves.png": lambda path: Image.open(path).load(),
         "checkpoints/last.ckpt": lambda path: torch.load(path, weights_only=True)["state_dict"],
