@@ -1,4 +1,4 @@
-"""Two processes on the CPU that lose one of them: torchrun's restarts, a process that cannot read its file, runs that start together."""
+"""Processes that lose one of them: torchrun's restarts, one that cannot read its file; and runs that start together."""
 
 from __future__ import annotations
 
@@ -91,6 +91,7 @@ def finish(process: subprocess.Popen[str], seconds: float = 150) -> tuple[int, s
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
     """SIGKILL for one of two in the third epoch: started again, they go on in the same folder to the same weights and history."""
     (tmp_path / "ends_one.py").write_text(ENDS_ONE)
@@ -113,8 +114,9 @@ def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize("rank", [pytest.param("0", marks=pytest.mark.slow), "1"])
-@pytest.mark.parametrize("launcher", [pytest.param("torchrun", marks=pytest.mark.slow), "Lightning"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("launcher", ["torchrun", "Lightning"])
 def test_a_process_that_cannot_read_its_file(tmp_path: Path, small_signs, launcher: str, rank: str) -> None:
     """The whole run ends with that process's sentence; one that waited for the other would hang for half an hour."""
     (tmp_path / "train.h5").symlink_to(small_signs[0])
@@ -144,23 +146,22 @@ def test_a_process_that_loses_its_file(tmp_path: Path, small_signs, launcher: st
     assert "signs_lightning/" not in said
 
 
-def test_runs_that_start_together(tmp_path: Path, small_signs) -> None:
+def test_runs_that_start_together(fork, tmp_path: Path, small_signs) -> None:
     """At the same moment in the same folder: each has a run folder of its own; resumed together, one of them is refused."""
-    fit = [sys.executable, *PACKAGE, "fit", "--data.train_file", small_signs[0], *SHORT, "--trainer.accelerator", "cpu"]
-    for code, said in [finish(process) for process in [start(fit, tmp_path) for _ in range(2)]]:
-        assert code == 0, said
+    fit = ["fit", "--data.train_file", small_signs[0], *SHORT, "--trainer.accelerator", "cpu"]
+    for done in [process.wait() for process in [fork(*fit) for _ in range(2)]]:
+        assert done.code == 0, done
     runs = tmp_path / "lightning_logs/signs_functional"
     assert sorted(os.listdir(runs)) == ["version_0", "version_1"]
     assert (runs / "version_0/history.csv").read_text() == (runs / "version_1/history.csv").read_text()
-    resume = [sys.executable, *PACKAGE, "fit", "--ckpt_path", runs / "version_0", "--trainer.max_epochs", "100000"]
+    resume = ["fit", "--ckpt_path", runs / "version_0", "--trainer.max_epochs", 100_000]
     history = runs / "version_0/history.csv"
     before = len(history.read_text().splitlines())
-    first = start(resume, tmp_path)
-    deadline = time.monotonic() + 60
-    while len(history.read_text().splitlines()) < before + 3 and time.monotonic() < deadline:
+    first = fork(*resume)
+    while first.poll() is None and len(history.read_text().splitlines()) < before + 3:
         time.sleep(0.05)
-    code, said = finish(start(resume, tmp_path), 60)
-    first.send_signal(signal.SIGTERM)
-    assert finish(first, 60)[0] == 143
-    assert code == 2, said
-    assert "is in use by another fit" in said
+    second = fork(*resume).wait()
+    first.signal(signal.SIGTERM)
+    assert first.wait().code == 143
+    assert second.code == 2, second
+    assert "is in use by another fit" in second.err

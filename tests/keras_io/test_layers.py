@@ -29,13 +29,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(
-    *stack: keras.layers.Layer, folder: Path, shape: tuple[int, ...] = (7, 6, 4), channels_first: bool = False
+    *stacks: keras.layers.Layer | list[keras.layers.Layer],
+    folder: Path,
+    shape: tuple[int, ...] = (7, 6, 4),
+    channels_first: bool = False,
 ) -> None:
-    """Keras layers between an image and a softmax; both file formats."""
-    shape = (shape[2], *shape[:2]) if channels_first else shape
-    model = keras.Sequential([keras.Input(shape), *stack, layers.Flatten(), layers.Dense(3, activation="softmax")])
+    """Keras layers, or several in a row, side by side between an image and a softmax; both file formats."""
+    image = keras.Input((shape[2], *shape[:2]) if channels_first else shape)
+    ends = []
+    for stack in stacks:
+        value = image
+        for layer in stack if isinstance(stack, list) else [stack]:
+            value = layer(value)
+        ends.append(layers.Flatten()(value))
+    joined = layers.Concatenate()(ends) if len(ends) > 1 else ends[0]
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
     randomize(model)
     assert_same(model, folder, channels_first)
+
+
+def several(*arguments: st.SearchStrategy, count: int = 5) -> st.SearchStrategy:
+    """Arguments of so many layers, no two the same: one model of many costs Keras hardly more than one of a single layer."""
+    return st.lists(st.tuples(*arguments), min_size=count, max_size=count, unique_by=repr)
 
 
 @st.composite
@@ -46,165 +61,165 @@ def strides_or_dilation(draw: st.DrawFn) -> dict[str, object]:
     return {"dilation_rate": draw(pairs)}
 
 
-@examples(10)
+@examples(2)
 @given(
-    st.integers(2, 3),
-    pairs,
-    strides_or_dilation(),
-    padding,
     formats,
-    activation,
-    st.booleans(),
-    st.sampled_from([1, 2, 4]),
+    several(
+        st.integers(2, 3), pairs, strides_or_dilation(), padding, activation, st.booleans(), st.sampled_from([1, 2, 4])
+    ),
 )
-def test_conv2d(folder, multiple, kernel, steps, pad, data_format, act, bias, groups):
-    layer = layers.Conv2D(
-        groups * multiple,
-        kernel,
-        padding=pad,
-        data_format=data_format,
-        activation=act,
-        use_bias=bias,
-        groups=groups,
-        **steps,
-    )
-    check(layer, folder=folder, shape=(8, 9, 4), channels_first=data_format == "channels_first")
+def test_conv2d(folder, data_format, drawn):
+    stacks = [
+        layers.Conv2D(
+            groups * multiple, kernel, padding=pad, data_format=data_format, activation=act, use_bias=bias, groups=groups, **steps,
+        )
+        for multiple, kernel, steps, pad, act, bias, groups in drawn
+    ]  # fmt: skip
+    check(*stacks, folder=folder, shape=(8, 9, 4), channels_first=data_format == "channels_first")
 
 
-@examples(10)
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), padding, formats, activation, st.booleans())
-def test_depthwise_conv2d(folder, multiplier, kernel, stride, pad, data_format, act, bias):
-    layer = layers.DepthwiseConv2D(
-        kernel, stride, pad, depth_multiplier=multiplier, data_format=data_format, activation=act, use_bias=bias
-    )
-    check(layer, folder=folder, channels_first=data_format == "channels_first")
+@examples(2)
+@given(formats, several(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), padding, activation, st.booleans()))
+def test_depthwise_conv2d(folder, data_format, drawn):
+    stacks = [
+        layers.DepthwiseConv2D(
+            kernel, stride, pad, depth_multiplier=multiplier, data_format=data_format, activation=act, use_bias=bias
+        )
+        for multiplier, kernel, stride, pad, act, bias in drawn
+    ]
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
-@examples(10)
+@examples(2)
 @given(
-    st.integers(2, 5),
-    st.integers(1, 3),
-    st.integers(1, 2),
-    padding,
-    st.integers(1, 2),
     formats,
-    activation,
-    st.booleans(),
+    several(
+        st.integers(2, 5), st.integers(1, 3), st.integers(1, 2), padding, st.integers(1, 2), activation, st.booleans()
+    ),
 )
-def test_separable_conv2d(folder, filters, kernel, stride, pad, multiplier, data_format, act, bias):
-    layer = layers.SeparableConv2D(
-        filters,
-        kernel,
-        stride,
-        pad,
-        depth_multiplier=multiplier,
-        data_format=data_format,
-        activation=act,
-        use_bias=bias,
-    )
-    check(layer, folder=folder, channels_first=data_format == "channels_first")
+def test_separable_conv2d(folder, data_format, drawn):
+    stacks = [
+        layers.SeparableConv2D(
+            filters, kernel, stride, pad, depth_multiplier=multiplier, data_format=data_format, activation=act, use_bias=bias,
+        )
+        for filters, kernel, stride, pad, multiplier, act, bias in drawn
+    ]  # fmt: skip
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
-@examples(10)
-@given(st.integers(1, 3), pairs, pairs, padding, formats, st.booleans(), st.booleans())
-def test_conv2d_transpose(folder, filters, kernel, stride, pad, data_format, bias, explicit):
-    output_padding = tuple(s - 1 for s in stride) if explicit else None
-    layer = layers.Conv2DTranspose(
-        filters, kernel, stride, pad, output_padding=output_padding, data_format=data_format, use_bias=bias
-    )
-    check(layer, folder=folder, shape=(4, 5, 3), channels_first=data_format == "channels_first")
+@examples(2)
+@given(formats, several(st.integers(1, 3), pairs, pairs, padding, st.booleans(), st.booleans()))
+def test_conv2d_transpose(folder, data_format, drawn):
+    stacks = [
+        layers.Conv2DTranspose(
+            filters, kernel, stride, pad, output_padding=tuple(s - 1 for s in stride) if explicit else None,
+            data_format=data_format, use_bias=bias,
+        )
+        for filters, kernel, stride, pad, bias, explicit in drawn
+    ]  # fmt: skip
+    check(*stacks, folder=folder, shape=(4, 5, 3), channels_first=data_format == "channels_first")
 
 
-@examples(10)
-@given(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]), pairs, st.none() | pairs, padding, formats)
-def test_pooling(folder, kind, size, stride, pad, data_format):
-    check(
-        kind(size, stride, pad, data_format=data_format), folder=folder, channels_first=data_format == "channels_first"
-    )
+@examples(2)
+@given(
+    formats,
+    several(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]), pairs, st.none() | pairs, padding),
+)
+def test_pooling(folder, data_format, drawn):
+    stacks = [kind(size, stride, pad, data_format=data_format) for kind, size, stride, pad in drawn]
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("kind", [layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D])
-@pytest.mark.parametrize("keepdims", [False, True])
-def test_global_pooling(folder, kind, data_format, keepdims):
-    check(
-        kind(data_format=data_format, keepdims=keepdims), folder=folder, channels_first=data_format == "channels_first"
-    )
+def test_global_pooling(folder, data_format):
+    stacks = [
+        kind(data_format=data_format, keepdims=keepdims)
+        for kind in (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+        for keepdims in (False, True)
+    ]
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
-@examples(10)
+@examples(2)
 @given(
-    st.sampled_from([layers.ZeroPadding2D, layers.Cropping2D]),
-    st.integers(0, 2) | pairs | st.tuples(st.tuples(small, small), st.tuples(st.integers(0, 2), st.integers(0, 2))),
     formats,
+    several(
+        st.sampled_from([layers.ZeroPadding2D, layers.Cropping2D]),
+        st.integers(0, 2) | pairs | st.tuples(st.tuples(small, small), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+    ),
 )
-def test_padding_and_cropping(folder, kind, amount, data_format):
-    check(kind(amount, data_format=data_format), folder=folder, channels_first=data_format == "channels_first")
+def test_padding_and_cropping(folder, data_format, drawn):
+    stacks = [kind(amount, data_format=data_format) for kind, amount in drawn]
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
-@examples(10)
-@given(pairs, st.sampled_from(["nearest", "bilinear"]), formats)
-def test_up_sampling2d(folder, size, interpolation, data_format):
-    layer = layers.UpSampling2D(size, data_format, interpolation)
-    check(layer, folder=folder, shape=(3, 4, 2), channels_first=data_format == "channels_first")
+@examples(2)
+@given(formats, several(pairs, st.sampled_from(["nearest", "bilinear"])))
+def test_up_sampling2d(folder, data_format, drawn):
+    stacks = [layers.UpSampling2D(size, data_format, interpolation) for size, interpolation in drawn]
+    check(*stacks, folder=folder, shape=(3, 4, 2), channels_first=data_format == "channels_first")
 
 
-@examples(10)
-@given(st.integers(2, 12), st.integers(2, 12), st.sampled_from(["nearest", "bilinear"]), formats)
-def test_resizing(folder, height, width, interpolation, data_format):
-    layer = layers.Resizing(height, width, interpolation, data_format=data_format)
-    check(
-        layer,
-        layers.Conv2D(2, 1, data_format=data_format),
-        folder=folder,
-        channels_first=data_format == "channels_first",
-    )
+@examples(2)
+@given(formats, several(st.integers(2, 12), st.integers(2, 12), st.sampled_from(["nearest", "bilinear"])))
+def test_resizing(folder, data_format, drawn):
+    stacks = [
+        [
+            layers.Resizing(height, width, interpolation, data_format=data_format),
+            layers.Conv2D(2, 1, data_format=data_format),
+        ]
+        for height, width, interpolation in drawn
+    ]
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
-@examples(10)
-@given(st.sampled_from([1, 2, 3, -1]), st.booleans(), st.booleans(), st.floats(0.5, 0.99), st.floats(1e-6, 1e-2))
-def test_batch_normalization(folder, axis, scale, center, momentum, epsilon):
-    check(
-        layers.BatchNormalization(axis=axis, scale=scale, center=center, momentum=momentum, epsilon=epsilon),
-        folder=folder,
-    )
+@examples(2)
+@given(
+    several(st.sampled_from([1, 2, 3, -1]), st.booleans(), st.booleans(), st.floats(0.5, 0.99), st.floats(1e-6, 1e-2))
+)
+def test_batch_normalization(folder, drawn):
+    stacks = [
+        layers.BatchNormalization(axis=axis, scale=scale, center=center, momentum=momentum, epsilon=epsilon)
+        for axis, scale, center, momentum, epsilon in drawn
+    ]
+    check(*stacks, folder=folder)
 
 
-@examples(10)
-@given(st.sampled_from([-1, 1, 2, [1, 2], [2, 3], [1, 2, 3], [3]]), st.booleans(), st.booleans())
-def test_layer_normalization(folder, axis, scale, center):
-    check(layers.LayerNormalization(axis=axis, scale=scale, center=center), folder=folder)
+@examples(2)
+@given(several(st.sampled_from([-1, 1, 2, [1, 2], [2, 3], [1, 2, 3], [3]]), st.booleans(), st.booleans()))
+def test_layer_normalization(folder, drawn):
+    stacks = [layers.LayerNormalization(axis=axis, scale=scale, center=center) for axis, scale, center in drawn]
+    check(*stacks, folder=folder)
 
 
-@examples(10)
-@given(st.sampled_from([1, 2, 4, -1]), st.sampled_from([-1, 3]), st.booleans(), st.booleans())
-def test_group_normalization(folder, groups, axis, scale, center):
-    check(layers.GroupNormalization(groups, axis=axis, scale=scale, center=center), folder=folder)
+@examples(2)
+@given(several(st.sampled_from([1, 2, 4, -1]), st.sampled_from([-1, 3]), st.booleans(), st.booleans()))
+def test_group_normalization(folder, drawn):
+    stacks = [
+        layers.GroupNormalization(groups, axis=axis, scale=scale, center=center)
+        for groups, axis, scale, center in drawn
+    ]
+    check(*stacks, folder=folder)
 
 
 def test_normalisations_of_vectors(folder):
-    check(
+    stack = [
         layers.Flatten(), layers.Dense(8), layers.BatchNormalization(), layers.LayerNormalization(),
-        layers.GroupNormalization(2), layers.PReLU(), folder=folder,
-    )  # fmt: skip
+        layers.GroupNormalization(2), layers.PReLU(),
+    ]  # fmt: skip
+    check(stack, folder=folder)
 
 
-@pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
-@pytest.mark.parametrize("invert", [False, True])
-@pytest.mark.parametrize("adapted", [False, True])
-def test_normalization(folder, axis, invert, adapted):
-    rng = np.random.default_rng(0)
-    if adapted:
-        layer = layers.Normalization(axis=axis, invert=invert)
-        layer.adapt(rng.random((5, 7, 6, 4)).astype("float32"))
-        model = keras.Sequential(
-            [keras.Input((7, 6, 4)), layer, layers.Flatten(), layers.Dense(2, activation="softmax")]
-        )
-        assert_same(model, folder)
-        return
-    shape = {-1: (4,), None: (), (1, 3): (7, 4), 2: (6,)}[axis]
-    mean, variance = rng.random(shape), rng.random(shape) + 0.5
-    check(layers.Normalization(axis=axis, mean=mean, variance=variance, invert=invert), folder=folder)
+def test_normalization(folder):
+    """Statistics that were given, and those that the layer took from data itself; both ways."""
+    rng, stacks = np.random.default_rng(0), []
+    for axis, shape in ((-1, (4,)), (None, ()), ((1, 3), (7, 4)), (2, (6,))):
+        for invert in (False, True):
+            adapted = layers.Normalization(axis=axis, invert=invert)
+            adapted.adapt(rng.random((5, 7, 6, 4)).astype("float32"))
+            mean, variance = rng.random(shape), rng.random(shape) + 0.5
+            stacks += [adapted, layers.Normalization(axis=axis, mean=mean, variance=variance, invert=invert)]
+    check(*stacks, folder=folder)
 
 
 NAMES = sorted(set(ELEMENTWISE) | set(ALONG_AXIS))
@@ -221,47 +236,26 @@ def test_every_activation(folder):
     assert_same(model, folder)
 
 
-@examples(10)
-@given(st.none() | st.floats(0.5, 3), st.floats(0, 0.5), st.floats(0, 1))
-def test_relu(folder, max_value, negative_slope, threshold):
-    check(layers.Rescaling(6.0, -2.0), layers.ReLU(max_value, negative_slope, threshold), folder=folder)
+@examples(2)
+@given(several(st.none() | st.floats(0.5, 3), st.floats(0, 0.5), st.floats(0, 1)))
+def test_relu(folder, drawn):
+    check(*([layers.Rescaling(6.0, -2.0), layers.ReLU(*arguments)] for arguments in drawn), folder=folder)
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        lambda: layers.LeakyReLU(0.2),
-        lambda: layers.ELU(0.7),
-        lambda: layers.PReLU(),
-        lambda: layers.PReLU(shared_axes=[1, 2]),
-        lambda: layers.Softmax(),
-        lambda: layers.Softmax(axis=1),
-        lambda: layers.Conv2D(3, 2, activation=layers.LeakyReLU(0.1)),
-        lambda: layers.Dense(5, activation="elu"),
-    ],
-)
-def test_rectifiers(folder, layer):
-    check(layers.Rescaling(4.0, -2.0), layer(), folder=folder)
+def test_rectifiers(folder):
+    rectifiers = [
+        layers.LeakyReLU(0.2), layers.ELU(0.7), layers.PReLU(), layers.PReLU(shared_axes=[1, 2]), layers.Softmax(),
+        layers.Softmax(axis=1), layers.Conv2D(3, 2, activation=layers.LeakyReLU(0.1)), layers.Dense(5, activation="elu"),
+    ]  # fmt: skip
+    check(*([layers.Rescaling(4.0, -2.0), layer] for layer in rectifiers), folder=folder)
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        lambda: layers.Dropout(0.3),
-        lambda: layers.Dropout(0.3, noise_shape=(None, 1, 1, 4)),
-        lambda: layers.SpatialDropout2D(0.3),
-        lambda: layers.AlphaDropout(0.3),
-        lambda: layers.GaussianDropout(0.3),
-        lambda: layers.GaussianNoise(0.3),
-        lambda: layers.RandomFlip(),
-        lambda: layers.RandomRotation(0.1),
-        lambda: layers.RandomZoom(0.1),
-        lambda: layers.RandomContrast(0.1),
-        lambda: layers.Identity(),
-    ],
-)
-def test_identity_at_inference(folder, layer):
-    check(layer(), folder=folder)
+def test_identity_at_inference(folder):
+    check(
+        layers.Dropout(0.3), layers.Dropout(0.3, noise_shape=(None, 1, 1, 4)), layers.SpatialDropout2D(0.3),
+        layers.AlphaDropout(0.3), layers.GaussianDropout(0.3), layers.GaussianNoise(0.3), layers.RandomFlip(),
+        layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomContrast(0.1), layers.Identity(), folder=folder,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -291,51 +285,52 @@ def test_dropout_trains_as_in_keras(folder, layer):
     assert ours.std() == pytest.approx(theirs.std(), rel=0.15)
 
 
-@pytest.mark.parametrize("target", [(-1,), (6, 7, 4), (7, -1), (7, 3, 2, 4), (1, 1, -1)])
-def test_reshape(folder, target):
-    check(layers.Reshape(target), layers.Dense(2), folder=folder)
+def test_reshape(folder):
+    targets = [(-1,), (6, 7, 4), (7, -1), (7, 3, 2, 4), (1, 1, -1)]
+    check(*([layers.Reshape(target), layers.Dense(2)] for target in targets), folder=folder)
 
 
-@pytest.mark.parametrize("dims", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (3, 2, 1)])
-def test_permute(folder, dims):
-    check(layers.Permute(dims), layers.Dense(2), folder=folder)
+def test_permute(folder):
+    orders = [(1, 2, 3), (3, 1, 2), (2, 1, 3), (3, 2, 1)]
+    check(*([layers.Permute(order), layers.Dense(2)] for order in orders), folder=folder)
 
 
 def test_channel_shuffle(folder):
     """Reshape to five axes, permute, back: what ShuffleNet does."""
-    check(
-        layers.Reshape((7, 6, 2, 2)), layers.Permute((1, 2, 4, 3)), layers.Reshape((7, 6, 4)), layers.Conv2D(3, 2),
-        folder=folder,
-    )  # fmt: skip
+    stack = [layers.Reshape((7, 6, 2, 2)), layers.Permute((1, 2, 4, 3)), layers.Reshape((7, 6, 4)), layers.Conv2D(3, 2)]
+    check(stack, folder=folder)
 
 
 @pytest.mark.parametrize("first", ["channels_last", "channels_first"])
 def test_both_data_formats_in_one_model(folder, first):
     other = "channels_last" if first == "channels_first" else "channels_first"
-    check(
+    stack = [
         layers.Conv2D(3, 2, data_format=first), layers.MaxPooling2D(2, data_format=other),
-        layers.Conv2D(4, 1, data_format=other), layers.Flatten(data_format=other), folder=folder,
-        channels_first=first == "channels_first",
-    )  # fmt: skip
+        layers.Conv2D(4, 1, data_format=other), layers.Flatten(data_format=other),
+    ]  # fmt: skip
+    check(stack, folder=folder, channels_first=first == "channels_first")
 
 
-@pytest.mark.parametrize("scale", [1 / 255, [0.1, 0.2, 0.3, 0.4]])
-def test_rescaling(folder, scale):
-    check(layers.Rescaling(scale, offset=-0.5), folder=folder)
+def test_rescaling(folder):
+    check(*(layers.Rescaling(scale, offset=-0.5) for scale in (1 / 255, [0.1, 0.2, 0.3, 0.4])), folder=folder)
 
 
-@examples(10)
+@examples(2)
 @given(
-    st.sampled_from(["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]),
-    st.integers(2, 3),
-    small,
+    several(
+        st.sampled_from(["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]),
+        st.integers(2, 3),
+        small,
+        count=8,
+    )
 )
-def test_merging(folder, kind, count, axis):
-    count = 2 if kind == "Subtract" else count
+def test_merging(folder, drawn):
     image = keras.Input((6, 6, 4))
-    branches = [layers.Conv2D(4, 1)(image) for _ in range(count)]
-    merge = layers.Concatenate(axis=axis) if kind == "Concatenate" else getattr(layers, kind)()
-    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(merge(branches))))
+    branches, ends = [layers.Conv2D(4, 1)(image) for _ in range(3)], []
+    for kind, count, axis in drawn:
+        merge = layers.Concatenate(axis=axis) if kind == "Concatenate" else getattr(layers, kind)()
+        ends.append(layers.Flatten()(merge(branches[: 2 if kind == "Subtract" else count])))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Concatenate()(ends)))
     randomize(model)
     assert_same(model, folder)
 
