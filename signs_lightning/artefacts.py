@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.torch_version import TorchVersion
 
 from signs_lightning.atomic import written_whole
 from signs_lightning.data.module import H5DataModule
@@ -22,6 +23,7 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.onnx_io.description import FORMAT_VERSION, LARGEST_FILE, import_onnx
 from signs_lightning.onnx_io.file import OnnxClassifier, resized
 
+WRITES_ONNX = "2.7"  # the first PyTorch whose exporter takes our networks
 OPSET = 18  # of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime reads
 TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
 CHECKED = 128  # images that the two are compared on, at most
@@ -66,6 +68,11 @@ def export_artefact(model: ImageClassifier, path: Path, format: Literal["onnx", 
     expected = model.predict(images)
     if format == "onnx":
         import_onnx("onnx", "onnxscript", "onnxruntime")
+        if TorchVersion(torch.__version__) < WRITES_ONNX:
+            raise InputError(
+                f"ONNX files are written with PyTorch {WRITES_ONNX} or newer, and {torch.__version__} is installed. Install it with "
+                "`pip install 'signs-lightning[onnx]'`, or use --format torch."
+            )
         if sum(tensor.nbytes for tensor in model.network.state_dict().values()) > 0.95 * LARGEST_FILE:
             raise InputError(
                 "The model has more than 2 GB of weights, which no single ONNX file holds. Use --format torch."
