@@ -144,8 +144,9 @@ def _findings(plan: Plan, weights: Weights) -> list[Finding]:
             elif call.layer.class_name in BATCH_NORM:
                 found += _by_moving_averages(call.layer, weights(step.path))
             continue
-        module = _module(plan, call, [values[index] for index in inputs], weights)
-        if module is None or math.prod(step.shape) > MOST_VALUES:
+        small = math.prod(step.shape) <= MOST_VALUES
+        module = _module(plan, call, [values[index] for index in inputs], weights) if small else None
+        if module is None:
             found.append(doubt or _unclear(call.layer))
             continue
         value = run(module, [values[index] for index in inputs], step.other_format, not plan.graph.channels_first)

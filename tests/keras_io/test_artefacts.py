@@ -90,7 +90,7 @@ def test_every_layer(branches, tmp_path):
     model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
     randomize(model)
     model.save(tmp_path / "model.keras")
-    ours = from_keras(tmp_path / "model.keras")
+    ours = from_keras(tmp_path / "model.keras", scale="/255")
     images = random_images(12, (7, 6, 4))
     assert ours.predict(images).std(dim=0).min() > 1e-3  # it tells the images apart
     for format, ending in ENDINGS.items():

@@ -23,7 +23,9 @@ def compiled(model: keras.Model, **options: object) -> keras.Model:
 
 def everything() -> keras.Model:
     image = keras.Input((8, 8, 3))
-    value = keras.Sequential([layers.RandomFlip(name="flip"), layers.RandomZoom(0.1)], name="augment")(image, training=True)
+    value = keras.Sequential([layers.RandomFlip(name="flip"), layers.RandomZoom(0.1)], name="augment")(
+        image, training=True
+    )
     value = layers.Conv2D(4, 3, kernel_constraint="max_norm", bias_constraint="non_neg", name="conv")(value)
     value = layers.ActivityRegularization(l2=0.1, name="activity")(layers.BatchNormalization(name="norm")(value))
     value = layers.Dropout(0.2, seed=7, name="drop")(layers.Flatten()(value))
@@ -75,7 +77,12 @@ def test_nothing_is_said_of_nothing(extension, tmp_path, capsys):
     """A model that was not compiled; one compiled as a fit here does it has its optimizer's state at most."""
     for model, said in (
         (keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]), False),
-        (compiled(keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")])), True),
+        (
+            compiled(
+                keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+            ),
+            True,
+        ),
         (
             compiled(
                 keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1, activation="sigmoid")]),
@@ -96,7 +103,9 @@ def test_nothing_is_said_of_nothing(extension, tmp_path, capsys):
 
 def test_compile_configurations_of_keras_2(tmp_path):
     """Wrapped functions, old names of arguments; one that is damaged stops nobody."""
-    keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]).save(tmp_path / "m.h5")
+    keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]).save(
+        tmp_path / "m.h5"
+    )
     wrapped = '[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": "sparse_categorical_accuracy"}}]]'
     for text, found in (
         (

@@ -221,7 +221,7 @@ def test_batch_norm_of_a_step_is_keras_own(tmp_path, biased, axis):
     )
     randomize(model)
     model.save(tmp_path / "norm.keras")
-    ours = FromKeras(path=str(tmp_path / "norm.keras"), biased_variance=biased).train()
+    ours = FromKeras(path=str(tmp_path / "norm.keras"), biased_variance=biased, scale="/255").train()
     theirs, norm = model.get_layer("norm"), ours.network.get_submodule("norm")
     others = tuple(k for k in range(4) if k != axis % 4)
     variance = np.asarray(theirs.moving_variance, np.float64)

@@ -116,7 +116,9 @@ def test_keras_2_wrote_division_otherwise(tmp_path):
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         config = json.loads(file.attrs["model_config"])
         before = config["config"]["layers"][0]["config"]["name"]
-        for entry, function, number in zip(config["config"]["layers"][1:3], ("truediv", "subtract"), (127.5, 1.0), strict=True):
+        for entry, function, number in zip(
+            config["config"]["layers"][1:3], ("truediv", "subtract"), (127.5, 1.0), strict=True
+        ):
             name = entry["config"]["name"]
             entry |= {"class_name": "TFOpLambda", "config": {"name": name, "function": f"math.{function}"}}
             entry["inbound_nodes"] = [[before, 0, 0, {"y": number, "name": None}]]
@@ -131,11 +133,17 @@ def test_keras_2_wrote_division_otherwise(tmp_path):
 def teachable_machine() -> keras.Model:
     """As its keras_model.h5: a MobileNetV2, cut short, in a Sequential in a Sequential."""
     image = keras.Input((12, 12, 3))
-    value = layers.Conv2D(4, 3, strides=2, name="Conv1", use_bias=False)(layers.ZeroPadding2D(1, name="Conv1_pad")(image))
+    value = layers.Conv2D(4, 3, strides=2, name="Conv1", use_bias=False)(
+        layers.ZeroPadding2D(1, name="Conv1_pad")(image)
+    )
     value = layers.ReLU(6.0, name="Conv1_relu")(layers.BatchNormalization(name="bn_Conv1")(value))
     value = layers.DepthwiseConv2D(3, name="expanded_conv_depthwise")(value)
-    inner = keras.Sequential([keras.Model(image, value, name="model1"), layers.GlobalAveragePooling2D()], name="sequential_1")
-    return keras.Sequential([keras.Input((12, 12, 3)), inner, keras.Sequential([layers.Dense(3, activation="softmax")])])
+    inner = keras.Sequential(
+        [keras.Model(image, value, name="model1"), layers.GlobalAveragePooling2D()], name="sequential_1"
+    )
+    return keras.Sequential(
+        [keras.Input((12, 12, 3)), inner, keras.Sequential([layers.Dense(3, activation="softmax")])]
+    )
 
 
 def first_batch_norm(mean: float, variance: float) -> keras.Model:
@@ -219,7 +227,10 @@ def bright_or_dark(*first: layers.Layer) -> keras.Model:
     model = keras.Sequential([keras.Input((12, 12, 3)), *stack])
     a, b, slope = 80 / 255, 160 / 255, 40.0
     model.get_layer("grade").set_weights(
-        [np.ones((3, 1), "float32") * np.array([0, slope, 2 * slope], "float32") / 3, np.array([0, -slope * a, -slope * (a + b)])]
+        [
+            np.ones((3, 1), "float32") * np.array([0, slope, 2 * slope], "float32") / 3,
+            np.array([0, -slope * a, -slope * (a + b)]),
+        ]
     )
     return model
 
