@@ -135,3 +135,23 @@ def test_names_that_are_also_ours(tmp_path, nested):
     images = to_torch(images_for(model))
     assert torch.equal(again.predict(images), ours.predict(images))
     assert torch.equal(copy.deepcopy(ours).train().predict(images), ours.predict(images))
+
+
+def test_a_call_that_keras_2_fixed_to_inference_sleeps_alone(tmp_path):
+    """`training=False` of one call, which tf.keras 2 keeps while it trains, leaves its other call awake."""
+    image = keras.Input((4, 4, 2))
+    dropout = layers.Dropout(0.5, name="dropout")
+    joined = layers.Concatenate(name="joined")([dropout(image, training=False), dropout(image)])
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(joined)))
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5") as file:
+        config = json.loads(file.attrs["model_config"])
+    calls = next(entry for entry in config["config"]["layers"] if entry["name"] == "dropout")["inbound_nodes"]
+    calls[0]["kwargs"], calls[1]["kwargs"] = {"training": False}, {}
+    images = torch.ones(8, 2, 4, 4)
+    for version, asleep in (("2.15.0", [True, False]), ("3.15.1", [False, False])):
+        network = FromKeras(config=json.dumps(config | {"keras_version": version})).train().network
+        seen: dict[str, torch.Tensor] = {}
+        network(images, lambda name, value, seen=seen: seen.update({name: value}))
+        first, second = seen["joined"].split(2, dim=1)
+        assert [torch.equal(first, images), torch.equal(second, images)] == asleep
