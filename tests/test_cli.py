@@ -341,10 +341,10 @@ def test_a_logger_with_a_folder_of_its_own(cli, small_signs):
     csv_logger = ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir")
     fit(cli, small_signs, *csv_logger, "logs/a")
     run = Path("logs/a/lightning_logs/version_0")
-    assert cli("test", "--ckpt_path", run).code == 0
     assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).code == 0
     fit(cli, small_signs, *csv_logger, Path("logs/b").absolute())
-    done = cli("test", "--ckpt_path", "logs/b/lightning_logs/version_0")
+    assert cli("test", "--ckpt_path", "logs/b/lightning_logs/version_0").code == 0
+    done = cli("fit", "--ckpt_path", "logs/b/lightning_logs/version_0", "--trainer.max_epochs", 3)
     assert done.code == 2
     assert "which could run code or write elsewhere: refused" in done.err
 

@@ -222,23 +222,122 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
     },
     "a name that climbs": {"name": "../../elsewhere"},
     "a name from the root": {"name": "/tmp/elsewhere"},
+    "data that are a class": {"data": {"val_file": {"class_path": "evil.Data"}}},
+    "data that are a class in a text": {"data": {"val_file": "{class_path: evil.Data}"}},
+    "data that become a class": {"data": {"val_file.class_path": "evil.Data"}},
+    "a function that a module of Lightning's imports": {
+        "model": {
+            "init_args": {
+                "optimizer": {"class_path": "lightning.pytorch.cli.os.system", "init_args": {"command": "touch owned"}}
+            }
+        }
+    },
+    "a class of another kind": {
+        "trainer": {
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.TensorBoardLogger",
+                "init_args": {
+                    "save_dir": "x",
+                    "comment": {
+                        "class_path": "signs_lightning.cli.CLI",
+                        "init_args": {"verb": "fit", "args": ["--model=evil.Model"]},
+                    },
+                },
+            }
+        }
+    },
+    "no class at all, around one": {
+        "trainer": {"callbacks": [{"class_path": None, "init_args": {"x": {"class_path": "evil.Callback"}}}]}
+    },
+    "a strategy of a module here": {"trainer": {"strategy": {"class_path": "evil.Strategy"}}},
+    "an option by its parts": {"trainer": {"strategy.class_path": "evil.Strategy"}},
+    "a configuration from the net": {"trainer": {"strategy": "http://127.0.0.1:9/evil.yaml"}},
+    "a seed that is a text": {"seed_everything": "evil.seed"},
 }
+PLACES = ["/tmp/x", "../x", "~/x", "$HOME/x", "file:///tmp/x", "s3://bucket/x", "C:/x", "a/../../x", "..\\x"]
+FILE_NAMES = [*PLACES, "{epoch:c}{epoch:c}/x", "{../x}", "{/tmp/x:.2f}", "{epoch.__class__}", "{epoch:{step}}"]
+NEEDED_TO_EVALUATE = {"loss", "data", "strategy", "seed_everything"}
 
 
 @pytest.mark.parametrize("case", CONFIGS)
 def test_a_configuration_cannot_import_or_write_elsewhere(
     case: str, cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a checkpoint remembers of its run is refused where it names classes of strangers' modules or other folders."""
+    """What `fit` would make of a remembered run is refused where it names classes of strangers' modules or other folders."""
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
     checkpoint = sound() | {"config": CONFIGS[case]}
     torch.save(checkpoint, tmp_path / "evil.ckpt")
-    for verb in ("fit --data.train_file", "test --data.test_file"):
-        done = cli(*verb.split(), small_signs[0], "--ckpt_path", "evil.ckpt")
+    done = cli("fit", "--data.train_file", small_signs[0], "--ckpt_path", "evil.ckpt")
+    assert done.code == 2
+    assert "which could run code or write elsewhere: refused." in done.err
+    if any(f"'{name}" in repr(CONFIGS[case]) for name in NEEDED_TO_EVALUATE):
+        done = cli("test", "--data.test_file", small_signs[1], "--ckpt_path", "evil.ckpt")
         assert done.code == 2
         assert "which could run code or write elsewhere: refused." in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.ckpt", "evil.py"]
+
+
+@pytest.mark.parametrize("argument", ["save_dir", "filename", "dirpath"])
+def test_no_remembered_text_leads_elsewhere(argument: str, cli: Callable, small_signs, tmp_path: Path) -> None:
+    """Where Lightning writes: below the working directory or not at all, also after it has filled in names and patterns."""
+    for text in FILE_NAMES if argument == "filename" else PLACES:
+        kind = {"save_dir": "loggers.CSVLogger", "filename": "callbacks.ModelCheckpoint"}.get(
+            argument, "profilers.SimpleProfiler"
+        )
+        made = {"class_path": f"lightning.pytorch.{kind}", "init_args": {argument: text}}
+        option = kind.partition(".")[0].removesuffix("s")
+        trainer = {"callbacks": [made]} if option == "callback" else {option: made}
+        torch.save(sound() | {"config": {"trainer": trainer}}, tmp_path / "evil.ckpt")
+        done = cli("fit", "--data.train_file", small_signs[0], "--ckpt_path", "evil.ckpt")
+        assert done.code == 2, text
+        assert "which could run code or write elsewhere: refused." in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.ckpt"]
+
+
+def test_evaluation_makes_nothing_of_a_run_s_training(
+    cli: Callable, small_signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callbacks, loggers, profilers, optimizers and schedules of strangers: the verbs but `fit` don't look at them."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    objects = {key: {"class_path": "evil.Kind"} for key in ("optimizer", "lr_scheduler")}
+    config = {
+        "name": "../../elsewhere",
+        "trainer": {key: [{"class_path": "evil.Kind"}] for key in ("callbacks", "logger", "profiler")},
+        "model": {"init_args": objects | {"augmentation": [{"class_path": "evil.Transform"}]}},
+    }
+    config["model"]["init_args"]["metrics"] = [{"class_path": "evil.Metric"}]
+    checkpoint = as_checkpoint(SignsFunctional(num_classes=6, image_size=(64, 64, 3)).eval())
+    torch.save(checkpoint | {"config": config}, "evil.ckpt")
+    given = ("--ckpt_path", "evil.ckpt", "--data.test_file", small_signs[1])
+    for verb in ("test", "validate"):
+        done = cli(verb, *given)
+        assert done.code == 0, done.err
+        assert "model.metrics leaves out 'evil.Metric'; to have it, add --model.metrics+=evil.Metric." in done.out
+    assert cli("predict", *given).code == 0
+    assert cli("summary", "--ckpt_path", "evil.ckpt").code == 0
+    assert cli("inspect", "evil.ckpt").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.ckpt", "evil.py", "predictions.csv"]
+
+
+@pytest.mark.parametrize("place", ["callbacks", "model"])
+def test_a_run_folder_without_a_checkpoint_is_no_more_trusted(
+    place: str, cli: Callable, small_signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`fit --ckpt_path` begins it anew from its config.yaml, which may be a stranger's, too."""
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    callbacks = [{"class_path": "evil.Kind"}] if place == "callbacks" else []
+    model = "evil.SignsFunctional" if place == "model" else "signs_lightning.SignsFunctional"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").write_text(
+        json.dumps({"trainer": {"callbacks": callbacks}, "model": {"class_path": model}})
+    )
+    done = cli("fit", "--data.train_file", small_signs[0], "--ckpt_path", "run")
+    assert done.code == 2
+    assert f"--{'trainer.callbacks+=evil.Kind' if place == 'callbacks' else 'model evil.SignsFunctional'}." in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.py", "run"]
 
 
 def test_no_file_that_a_checkpoint_names_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

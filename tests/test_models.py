@@ -1,5 +1,6 @@
 """The three models: Keras's totals, Keras's outputs from the same weights, and runs that follow real Keras's."""
 
+import math
 import warnings
 
 import h5py
@@ -409,7 +410,10 @@ def test_another_size_is_refused_with_the_flag_that_resizes(size, flag):
     ("options", "sentence"),
     [
         ({"class_weights": [1.0] * 6, "loss": nn.CrossEntropyLoss()}, "class_weights and loss are both given."),
-        ({"class_weights": [1.0, 2.0]}, "class_weights has 2 values, expected one for each of 6 classes."),
+        (
+            {"class_weights": [1.0, 2.0], "num_classes": 6},
+            "class_weights has 2 values, expected one for each of 6 classes.",
+        ),
         ({"class_names": ["a", "b"], "num_classes": 3}, "class_names has 2 names, expected one for each of 3 classes."),
     ],
     ids=["loss twice", "weights", "names"],
@@ -418,6 +422,24 @@ def test_options_that_contradict_each_other(options, sentence):
     with pytest.raises(InputError) as error:
         SignsFunctional(**options)
     assert first_sentence(error) == sentence
+
+
+@pytest.mark.parametrize(("classes", "given"), [(3, 3), (8, 8), (6, 3), (3, 6)])
+def test_class_weights_are_compared_with_the_data(classes, given):
+    """As many as the data have classes, whatever the model was until then; the weights are those of the loss."""
+    model = SignsFunctional(class_weights=[1.0 + k for k in range(given)])
+    network = model.network
+    if classes != given:
+        with pytest.raises(InputError) as error:
+            model.adopt(classes, (64, 64, 3))
+        message = f"class_weights has {given} values, expected one for each of {classes} classes."
+        assert first_sentence(error) == message
+        assert model.network is network
+        return
+    model.adopt(classes, (64, 64, 3))
+    logits, labels = torch.zeros(classes, classes, dtype=torch.float64), torch.arange(classes)
+    expected = sum(1.0 + k for k in range(classes)) * math.log(classes) / classes
+    assert model.compute_loss(logits, labels, training=True).item() == pytest.approx(expected)
 
 
 # ---------------------------------------------------------------------- from bytes to probabilities

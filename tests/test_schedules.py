@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
+import yaml
+from lightning.pytorch.cli import ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.errors import InputError
 from signs_lightning.models.agreement import keep_learning_rate
 from signs_lightning.models.schedules import make_schedule
+from signs_lightning.report.checkpoint import RunCheckpoint
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def rates(kind, steps, lr=0.4, warmup=None):
@@ -92,6 +101,108 @@ def test_a_new_learning_rate_scales_what_is_left(kind):
         for pair in ((optimizer, schedule), (other, resumed)):
             pair[0].step()
             pair[1].step()
+
+
+class Rates(L.Callback):
+    """Notes the learning rate of every epoch."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.found.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def rates_of_epochs(folder, files, epochs, checkpoint=None, **options):
+    """Learning rates of a short run's epochs, and its model."""
+    L.seed_everything(3)
+    rates, data = Rates(), H5DataModule(str(files[0]), val_fraction=0.2, batch_size=24)
+    model = SignsFunctional(**options)
+    L.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[RunCheckpoint(), rates],
+    ).fit(model, data, ckpt_path=checkpoint, weights_only=True)  # fmt: skip
+    return rates.found, model
+
+
+def by_hand(scheduler_class, steps, lr, **arguments):
+    """The rates of a scheduler of torch's, stepped once for each of `steps`: None, or the figure that it watches."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    scheduler, found = scheduler_class(optimizer, **arguments), [lr]
+    for step in steps:
+        optimizer.step()
+        scheduler.step(*([] if step is None else [step]))
+        found.append(optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_the_cosine_of_resnet50_ends_with_the_run(tmp_path, small_signs):
+    """The configuration's 20 epochs have the rates that they always had, to the last bit; in 30 the rate falls until the end."""
+    options = yaml.safe_load((CONFIGS / "signs_resnet50.yaml").read_text())["model"]["init_args"]
+    del options["bn_momentum"]
+    assert options["lr"] == 0.001
+    found, _ = rates_of_epochs(tmp_path / "20", small_signs, 20, **options)
+    assert found == by_hand(CosineAnnealingLR, [None] * 19, 0.001, T_max=20)
+    found, _ = rates_of_epochs(tmp_path / "30", small_signs, 30, **options)
+    assert found == [pytest.approx(half_cosine(0.001, 0, epoch / 30), rel=1e-9) for epoch in range(30)]
+    with pytest.raises(
+        InputError, match=r"made for 20 epochs, the run that goes on has 30\. Leave --trainer.max_epochs as it was"
+    ):
+        rates_of_epochs(tmp_path / "20", small_signs, 30, tmp_path / "20/checkpoints/last.ckpt", **options)
+    with pytest.raises(InputError, match="needs a run whose end is known"):
+        rates_of_epochs(tmp_path / "x", small_signs, -1, **options)
+    with pytest.raises(InputError, match="warmup is given, and schedule cosine_annealing has none"):
+        SignsFunctional(**options, warmup=0.1)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("val_accuracy", "max"), ("accuracy", "max"), ("loss", "min"), ("val_loss", "max")]
+)
+def test_a_plateau_is_that_of_the_figure_it_monitors(tmp_path, small_signs, monitor, mode):
+    """The rates are those that torch's own scheduler gives when it is fed that column of the history, also in a run that goes on."""
+    settings = {"mode": mode, "patience": 0, "factor": 0.5, "threshold": 0.02}
+
+    def plateau(optimizer):
+        return ReduceLROnPlateau(optimizer, monitor=monitor, **settings)
+
+    found, model = rates_of_epochs(tmp_path / "a", small_signs, 8, lr_scheduler=plateau, lr=0.003)
+    figures = [row[monitor] for row in model.history]
+    expected = by_hand(torch.optim.lr_scheduler.ReduceLROnPlateau, figures, 0.003, **settings)[:-1]
+    assert found == expected
+    assert len(set(found)) > 2
+    rates_of_epochs(tmp_path / "b", small_signs, 4, lr_scheduler=plateau, lr=0.003)
+    rest, _ = rates_of_epochs(
+        tmp_path / "b", small_signs, 8, tmp_path / "b/checkpoints/last.ckpt", lr_scheduler=plateau, lr=0.003
+    )
+    assert rest == expected[4:]
+
+
+def test_another_figure_to_monitor_begins_anew(tmp_path, small_signs):
+    """The best loss so far is no accuracy: a run that goes on with another monitor has had no best value yet."""
+    rates_of_epochs(
+        tmp_path, small_signs, 3, lr_scheduler=lambda o: ReduceLROnPlateau(o, monitor="val_loss", patience=9)
+    )
+    _, model = rates_of_epochs(
+        tmp_path, small_signs, 5, tmp_path / "checkpoints/last.ckpt",
+        lr_scheduler=lambda o: ReduceLROnPlateau(o, monitor="val_accuracy", mode="max", patience=9),
+    )  # fmt: skip
+    state = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"][0]
+    assert state["best"] == max(row["val_accuracy"] for row in model.history[3:])
+
+
+def test_a_monitor_that_is_no_figure(cli, small_signs):
+    """Refused before the first step, with the figures that there are; one that exists works from the command line."""
+    split = ("fit", "--data.train_file", small_signs[0], "--trainer.max_epochs", 1)
+    plateau = ("--model.lr_scheduler", "lightning.pytorch.cli.ReduceLROnPlateau", "--model.lr_scheduler.monitor")
+    done = cli(*split, "--data.val_fraction", 0.2, *plateau, "val_acc")
+    assert done.code == 2
+    assert "watches val_acc, and there is no such figure; there are loss, accuracy, val_loss, val_accuracy." in done.err
+    assert "epoch 1/1" not in done.out
+    done = cli(*split, *plateau, "val_loss")
+    assert done.code == 2
+    assert "watches val_loss, and there is no such figure; there are loss, accuracy. Give one" in done.err
+    done = cli(*split, *plateau, "accuracy")
+    assert done.code == 0, done.err
 
 
 def test_a_scheduled_run_in_the_command_line(cli, small_signs, tmp_path):

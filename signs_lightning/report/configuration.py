@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import enum
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import get_loader
+from jsonargparse import Namespace, get_loader
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
 from signs_lightning.format_version import FORMAT_VERSION, migrate_config
 from signs_lightning.restarts import keep_for_restarts
 
-# Lightning's Timer has an enumeration for the default of a text, which the parser can read but not write.
-yaml.SafeDumper.add_multi_representer(enum.Enum, lambda dumper, member: dumper.represent_data(member.value))
 UNKNOWN = "Unable to serialize instance"  # what the parser writes for a default that is no plain value, such as a torch.device
 
 
@@ -29,6 +28,15 @@ def without_unknown(value: Any) -> Any:
 
 def _is_unknown(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(UNKNOWN)
+
+
+def _with_plain_defaults(value: Any) -> Any:
+    """A parsed configuration with texts for members of enumerations, which the parser cannot write: Lightning's Timer has one."""
+    if isinstance(value, Namespace):
+        return Namespace(**{key: _with_plain_defaults(part) for key, part in vars(value).items()})
+    if isinstance(value, list):
+        return [_with_plain_defaults(part) for part in value]
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 class ConfigParser(LightningArgumentParser):
@@ -53,14 +61,18 @@ def _up_to_date(content: str, path: str) -> str:
 class KeepConfig(SaveConfigCallback):
     """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
 
+    plain_config: dict[str, Any] | None = None  # until the run is set up
+
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         directory = trainer.log_dir  # asked by every process, because the first one tells the others
         self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
         self.written_late = False
         if self.folder is not None and self._is_own(self.config.get("ckpt_path")):
             self.config = self._as_begun(self.config.clone(), self.folder / "config.yaml")
-        # Once, because the parser takes seconds over it; it would not take some of Lightning's own defaults, such as Timer's.
-        self.text = self.parser.dump(self.config, skip_none=False, skip_validation=True)
+        # Once, because the parser takes seconds over it.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=rf"\s*{UNKNOWN}")
+            self.text = self.parser.dump(_with_plain_defaults(self.config), skip_none=False, skip_validation=True)
         self.plain_config = yaml.safe_load(self.text)
         if UNKNOWN in self.text:
             self.plain_config = without_unknown(self.plain_config)
@@ -100,4 +112,5 @@ class KeepConfig(SaveConfigCallback):
             self._write(self.folder)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        checkpoint["config"] = self.plain_config
+        if self.plain_config is not None:
+            checkpoint["config"] = self.plain_config
