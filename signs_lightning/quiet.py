@@ -15,6 +15,7 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",  # figures are summed over processes already
     r".*Total length of `list` across ranks is zero.*",  # training without validation
     r".*callbacks used to create the checkpoint need to be provided.*",
+    r".*Checkpoint directory .* exists and is not empty.*",  # ModelCheckpoint, in a run that goes on
     r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
     r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",  # SequentialLR of PyTorch before 2.9, of itself
 )

@@ -155,6 +155,16 @@ def test_the_cosine_of_resnet50_ends_with_the_run(tmp_path, small_signs):
         SignsFunctional(**options, warmup=0.1)
 
 
+def test_a_cosine_that_rises_again_says_so(tmp_path, small_signs, capsys):
+    """torch's scheduler with a period of its own, as configurations have it: nothing is changed, and one line tells."""
+    for epochs, said in ((2, False), (3, True)):
+        options = {"lr_scheduler": lambda optimizer: CosineAnnealingLR(optimizer, 2), "lr": 0.01}
+        found, _ = rates_of_epochs(tmp_path / str(epochs), small_signs, epochs, **options)
+        assert found == by_hand(CosineAnnealingLR, [None] * (epochs - 1), 0.01, T_max=2)
+        out = capsys.readouterr().out
+        assert ("is at its lowest rate after 2 epochs and rises again, the run has 3." in out) == said
+
+
 @pytest.mark.parametrize(
     ("monitor", "mode"), [("val_accuracy", "max"), ("accuracy", "max"), ("loss", "min"), ("val_loss", "max")]
 )

@@ -33,7 +33,7 @@ from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.losses import cross_entropy, given_loss
 from signs_lightning.models.lr_finder import is_of_a_finder, leave_out_finders, without_finders
 from signs_lightning.models.plateau import check_watched, step_plateau, watched
-from signs_lightning.models.schedules import Schedule, make_annealing, make_schedule
+from signs_lightning.models.schedules import Schedule, make_annealing, make_schedule, rising_again
 from signs_lightning.models.views import View
 from signs_lightning.provenance import with_now
 
@@ -59,7 +59,8 @@ class ImageClassifier(ImageModel):
         lr_interval: whether the scheduler steps after every "epoch" or every "step".
         schedule: a learning rate that falls until the run ends: "one_cycle" and "cosine" rise to `lr` first and change it step by step,
             "cosine_annealing" begins there and changes it epoch by epoch.
-        warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine when omitted.
+        warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine when omitted, none for
+            cosine_annealing.
         loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary model calls it with logits
             (N,) and float labels (N,).
         class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
@@ -247,6 +248,10 @@ class ImageClassifier(ImageModel):
         names += [] if self._never_validates() else ["val_loss", "val_accuracy", *map(str, self.val_metrics)]
         for scheduler in self._plateau_schedulers():
             check_watched(scheduler, names)
+        for config in self.trainer.lr_scheduler_configs:
+            sentence = rising_again(config.scheduler, self.trainer.max_epochs) if config.interval == "epoch" else None
+            if sentence is not None and self.trainer.is_global_zero:
+                print(sentence, flush=True)
 
     def on_train_epoch_start(self) -> None:
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]

@@ -66,3 +66,13 @@ def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingL
             "with --trainer.max_steps."
         )
     return CosineAnnealingLR(optimizer, T_max=epochs)
+
+
+def rising_again(scheduler: LRScheduler, epochs: int | None) -> str | None:
+    """The sentence for torch's own CosineAnnealingLR, stepped after every epoch, in a run that is longer than its way down; else None."""
+    if not isinstance(scheduler, CosineAnnealingLR) or epochs is None or epochs <= scheduler.T_max:
+        return None
+    return (
+        f"CosineAnnealingLR is at its lowest rate after {scheduler.T_max} epochs and rises again, the run has {epochs}. In a new run "
+        "--model.schedule cosine_annealing falls until the end."
+    )
