@@ -43,6 +43,8 @@ def os_reason(error: BaseException) -> tuple[str, str] | None:
         return "may not be read by this user", "Change its permissions with `chmod`"
     if code in (errno.ENOENT, errno.ENOTDIR):
         return "is gone: it was moved or deleted meanwhile", "Put it back, or name another file"
+    if code == errno.EISDIR:
+        return "is a folder", "Name a file in it"
     if code is not None and code in DISK:
         return f"cannot be read from its disk ({os.strerror(code)})", "Check the disk or the network, and try again"
     return None

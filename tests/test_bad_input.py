@@ -543,17 +543,13 @@ CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
         for verb in (TEST, REFIT, "predict --ckpt_path ")
     },
     TEST + "legacy.ckpt": f"legacy.ckpt {NOT_ONE} ({{legacy:,}} bytes).",
-    "fit --ckpt_path run --data.train_file animals.h5 --data.test_file animals.h5": (
-        "The model was made for 6 classes, the data have 2."
-    ),
+    "fit --ckpt_path run --data.train_file animals.h5": ("The model was made for 6 classes, the data have 2."),
     "test --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the data have 2.",
     "predict --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the data have 2.",
     "test --ckpt_path run --data.test_file letters.h5": (
         "The model was made for the classes 0, 1, 2, 3, 4, 5, the data have a, b, c, d, e, f."
     ),
-    "fit --ckpt_path run --data.train_file larger.h5 --data.test_file larger.h5": (
-        "The model takes 16×16 images, the data have 18×16."
-    ),
+    "fit --ckpt_path run --data.train_file larger.h5": ("The model takes 16×16 images, the data have 18×16."),
     "test --ckpt_path run --data.test_file larger.h5": "The model takes 16×16 images, the data have 18×16.",
     "predict --ckpt_path run --data.test_file larger.h5": "The model takes 16×16 images, the data have 18×16.",
     "test --ckpt_path run --data.test_file grey.h5": "The model takes images of 3 channels, the data have 1.",

@@ -312,6 +312,7 @@ def test_a_pickled_data_set_holds_neither_handle_nor_images(stored: str, tmp_pat
     np.testing.assert_array_equal(copy.__getitems__(WANTED)[0].numpy(), images[WANTED])
 
 
+@pytest.mark.filterwarnings("ignore:.* serves for training and for the test")
 @pytest.mark.parametrize("stage", [None, "fit", "test"])
 def test_a_data_module_pickles(path: Path, stage: str | None) -> None:
     """Before and after `setup` and reading; the copy gives the same batches."""

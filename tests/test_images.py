@@ -154,7 +154,7 @@ def test_what_cannot_be_read(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
         message = "an HDF5 file, no picture; name a file of images with --data.test_file"
     elif kind == "folder":
         path.mkdir()
-        message = "damaged"
+        message = "is a folder"
     elif kind == "bomb":
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
         save(path, noise)
