@@ -14,8 +14,6 @@ slow: # what .ci/run runs after that
 
 long: # hours, by hand
 	$(PYTEST) -m long
-	python tests/fuzz/run.py --count 10000 --seed 0 --kinds data,keras,checkpoint,image,onnx --jobs 2
-	python tests/kill/run.py --kills 100 --terms 20 --disks 20 --models functional,sequential,resnet50 --seed 0
 	scripts/check_versions.sh
 
 docs: # the site, in site/

@@ -119,6 +119,43 @@ def refused(cli: Callable, folder: Path, args: str) -> str:
     return sentences(result.err)[0]
 
 
+WHOLE = {  # cases whose sentence is compared word by word; of the others it may change, as long as it names the same things
+    *(
+        "git-lfs pointer",
+        "truncated HDF5",
+        "Keras model",
+        "no images",
+        "NCHW",
+        "label beyond the class list",
+        "centred floats",
+    ),
+    *(
+        "mistyped file",
+        "other classes",
+        "mistyped key",
+        "unknown model",
+        "text for a number",
+        "broken YAML",
+        "unknown verb",
+    ),
+    *("test --data.test_file data.h5 --ckpt_path half.ckpt", "predict --ckpt_path code.ckpt"),
+}
+FACT = re.compile(r"'[^']*'|`[^`]*`|--[\w.]+|\b[\w-]+\.[a-z]\w+(?:\.\w+)*|-?\d[\d,.×]*\d|-?\d|\b[A-Z]\w*[A-Z]\w*")
+
+
+def facts(sentence: str) -> set[str]:
+    """What a sentence names: values, options, files, classes."""
+    return set(FACT.findall(sentence))
+
+
+def agree(case: str, found: str, expected: str) -> None:
+    """A message says what it is to say."""
+    if case in WHOLE or not facts(expected):
+        assert found == expected
+    else:
+        assert facts(found) >= facts(expected), found
+
+
 FIT = "fit --data.train_file train.h5"
 HDF5 = "train.h5 is not an HDF5 file but "
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13272064\n"
@@ -291,7 +328,7 @@ def test_files_and_what_is_in_them(case: str, cli: Callable, tmp_path: Path) -> 
     """A training file that cannot be one."""
     files, sentence = FILES[case]
     write(tmp_path, files)
-    assert refused(cli, tmp_path, FIT) == sentence
+    agree(case, refused(cli, tmp_path, FIT), sentence)
 
 
 OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; data.h5 and its like are sound
@@ -427,7 +464,7 @@ def test_options(case: str, cli: Callable, tmp_path: Path) -> None:
     args, sentence = OPTIONS[case]
     write(tmp_path, SOUND)
     found = refused(cli, tmp_path, args)
-    assert found == sentence.replace("{models}", ", ".join(known_models())).replace("{verbs}", ", ".join(VERBS))
+    agree(case, found, sentence.replace("{models}", ", ".join(known_models())).replace("{verbs}", ", ".join(VERBS)))
 
 
 def test_what_there_is_is_listed() -> None:
@@ -560,7 +597,7 @@ CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
 def test_checkpoints(args: str, cli: Callable, checkpoints: Path) -> None:
     """A checkpoint that is none, is damaged, would run code, or was made for other data."""
     sizes = {path.stem: path.stat().st_size for path in checkpoints.glob("*.ckpt")}
-    assert refused(cli, checkpoints, args) == CHECKPOINTS[args].format(**sizes)
+    agree(args, refused(cli, checkpoints, args), CHECKPOINTS[args].format(**sizes))
     assert not (checkpoints / "owned").exists()
 
 

@@ -196,7 +196,7 @@ def serve(words: list[str]) -> None:
             line = process.stdout.readline()
             assert re.match(r"http://127\.0\.0\.1:\d+ ", line), line + process.stderr.read()
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
+            assert process.wait(300) == 130
         finally:
             process.kill()
 

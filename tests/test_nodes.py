@@ -27,7 +27,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ADDRESSES = ["10.213.77.1", "10.213.77.2"]
 
 
-def finish(processes: list[subprocess.Popen], seconds: int = 180) -> list[str]:
+def finish(processes: list[subprocess.Popen], seconds: int = 600) -> list[str]:
     """What each printed on standard output, once all have ended well."""
     outputs = []
     try:

@@ -81,7 +81,7 @@ def start(command: list[object], folder: Path, **environment: str) -> subprocess
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 150) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str], seconds: float = 600) -> tuple[int, str]:
     """Exit code and output; a process that hangs is ended, and fails the test."""
     try:
         said, _ = process.communicate(timeout=seconds)
@@ -123,7 +123,7 @@ def test_a_process_that_cannot_read_its_file(tmp_path: Path, small_signs, launch
     (tmp_path / "own_file.py").write_text(OWN_FILE)
     rest = ["own_file.py", "fit", "--data.train_file", "train.h5", *SHORT, *TWO]
     code, said = finish(
-        start([*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest], tmp_path, OTHER=rank), 90
+        start([*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest], tmp_path, OTHER=rank)
     )
     assert code != 0
     assert "No such file: missing.h5" in said
@@ -139,7 +139,7 @@ def test_a_process_that_loses_its_file(tmp_path: Path, small_signs, launcher: st
     (tmp_path / "cuts_file.py").write_text(CUTS_FILE)
     rest = ["cuts_file.py", "fit", "--data.train_file", "train.h5", *SHORT, *TWO]
     code, said = finish(
-        start([*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest], tmp_path, OTHER=rank), 90
+        start([*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest], tmp_path, OTHER=rank)
     )
     assert code != 0
     assert "own.h5 was changed or replaced while this run reads it" in said

@@ -1,4 +1,4 @@
-"""A short run of the fuzzer: 300 damaged files of five kinds, each of which works or is refused in a sentence."""
+"""Runs of the fuzzer over damaged files of five kinds, each of which works or is refused in a sentence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
-def test_damaged_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "seed"), [pytest.param(300, 1, marks=pytest.mark.slow), pytest.param(10_000, 0, marks=pytest.mark.long)]
+)
+def test_damaged_files(tmp_path: Path, count: int, seed: int) -> None:
     """No input crashes, hangs, ends in a traceback or leaves a file; those of HDF5 that do are a sentence in the guarded verbs."""
     pytest.importorskip("onnxscript")
-    command = [sys.executable, str(Path(__file__).with_name("run.py")), "--count", "300", "--seed", "1", "--jobs", "2"]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("run.py")),
+        "--count",
+        str(count),
+        "--seed",
+        str(seed),
+        "--jobs",
+        "2",
+    ]
     result = subprocess.run([*command, "--keep", str(tmp_path / "bad")], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
     table = {line.split()[0]: list(map(int, line.split()[1:])) for line in result.stdout.splitlines()[-5:]}

@@ -315,7 +315,7 @@ def test_needs_no_keras(tmp_path):
         "from signs_lightning.keras_io.importing import main\n"
         f"sys.exit(main('import-keras', [{str(tmp_path / 'happy.keras')!r}, '--output', {str(tmp_path / 'a.ckpt')!r}]))"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "a.ckpt").stat().st_mode & 0o777 == 0o666 & ~int(_umask(), 8)
 
