@@ -8,9 +8,8 @@ import subprocess
 
 os.environ["KERAS_BACKEND"] = "jax"  # an independent implementation; read when keras is first imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["CUDA_VISIBLE_DEVICES"] = (
-    ""  # what is compared to the last bit is promised on the CPU, and a GPU's state survives no fork
-)
+# What is compared to the last bit is promised on the CPU, and a GPU's state survives no fork.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of processes that tests start: two tests at a time fill two cores
 
 from collections.abc import Callable, Iterator
