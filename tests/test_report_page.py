@@ -398,7 +398,7 @@ def test_keras_file_is_explained_too(reference, tmp_path):
     [
         ("HappySequential", ["no $x$", "<b>yes</b>"], (20, 24, 1)),
         ("SignsFunctional", HOSTILE, (224, 224, 3)),
-        ("SignsFunctional", [f"class {k}" for k in range(100)], (16, 16, 1)),
+        pytest.param("SignsFunctional", [f"class {k}" for k in range(100)], (16, 16, 1), marks=pytest.mark.slow),
     ],
     ids=["binary", "hostile", "hundred"],
 )
