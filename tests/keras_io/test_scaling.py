@@ -345,5 +345,5 @@ def test_a_new_axis_is_refused(tmp_path):
     image = keras.Input((6, 6, 3))
     model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(image[:, :, None])))
     model.save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match="GetItem 'get_item.*' has key"):
+    with pytest.raises(InputError, match=r"GetItem 'get_item.*' has key"):
         from_keras(tmp_path / "model.keras")
