@@ -101,6 +101,8 @@ class CLI(LightningCLI):
         if given is not None:
             path = find_checkpoint(Path(given), self.verb)
             self.folder = Path(given) if path is None else run_folder(path)
+            if self.folder is not None and not Path(given).is_absolute():
+                self.folder = _below_here(self.folder)
             source = path or Path(given) / "config.yaml"
             remembered = read_config(source) if path is None else checkpoint_config(load_checkpoint(path), path)
             self._name_own_model(remembered["model"], args, source)
@@ -256,7 +258,7 @@ class CLI(LightningCLI):
     def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:
         """A new run folder, or that which the run goes on in: its checkpoint's, unless another root is named."""
         if self.folder is not None:
-            folder = self.folder.resolve()
+            folder = self.folder if len(self.folder.parts) > 1 else self.folder.resolve()
             return RunLogger(folder.parent.parent, folder.parent.name, folder.name)
         root = Path(trainer.get("default_root_dir") or ".") / "lightning_logs"
         place = next(folder for folder in (root, *root.parents) if folder.exists())
@@ -352,6 +354,15 @@ def emulates_bfloat16(trainer: Trainer) -> bool:
 
 def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:
     return any(isinstance(callback, kind) for callback in callbacks)
+
+
+def _below_here(folder: Path) -> Path:
+    """A folder as it was called when its run began, relative to the working directory if it is below that.
+
+    Lightning's ModelCheckpoint forgets the best it has seen where its folder goes by another name.
+    """
+    folder, here = folder.resolve(), Path.cwd()
+    return folder.relative_to(here) if here in folder.parents else folder
 
 
 def _line(text: str) -> None:
