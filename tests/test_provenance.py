@@ -166,6 +166,10 @@ def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
     packed = of_file(write(tmp_path / "a.h5", chunks=(50, 6, 5, 3), compression="gzip"))
     assert (packed["hashed"], sum(read)) == (8, 8)  # of a single chunk
     assert what_changed({"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]}) is None
+    read.clear()
+    single = of_file(write(tmp_path / "a.h5", chunks=(200, 6, 5, 3), compression="gzip"))
+    assert (single["hashed"], read) == (24, [200])  # which is unpacked whole in any case, but once
+    assert single["hash"] == plain["hash"]
     monkeypatch.setattr("signs_lightning.data.fingerprints.MOST_BYTES", 80)
     assert of_file(write(tmp_path / "a.h5"))["hashed"] == 1
 
