@@ -121,8 +121,9 @@ def test_every_block_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -
     """An epoch unpacks each chunk a single time, although the order is shuffled."""
     unpacked = []
     original = Chunks._unpacked
+    loader = streamed(str(path)).train_dataloader()  # whose setup has looked at some images
     monkeypatch.setattr(Chunks, "_unpacked", lambda self, *place: unpacked.append(place) or original(self, *place))
-    everything(streamed(str(path)).train_dataloader())
+    everything(loader)
     assert len(unpacked) == len(set(unpacked)) == -(-COUNT // CHUNK)
 
 
