@@ -216,6 +216,7 @@ def test_samples(cli: Callable, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- models
 
 
+@pytest.mark.usefixtures("guarded_forks")
 @pytest.mark.parametrize(("name", "written_as"), [("m.h5", "keras-h5"), ("m.weights.h5", "keras-weights")])
 def test_keras_files(name: str, written_as: Any, cli: Callable, tmp_path: Path) -> None:
     """Keras's own table of the functional model, and a command that imports the file."""

@@ -245,7 +245,7 @@ def test_gradients(folder):
     keras.config.set_dtype_policy("float64")
     try:
         with jax.enable_x64(True):
-            model = resnet(40, 3, width=2, identities=(1, 1, 0, 0))
+            model = resnet(40, 3, width=2, identities=(1, 1, 1, 1))
             randomize(model)
             images = images_for(model, 4).astype("float64")
             labels = np.array([0, 1, 2, 1])
