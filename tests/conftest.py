@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from forks import Finished, Fork
 
 torch.set_num_threads(1)  # small batches gain nothing from more, and on a busy machine more are many times slower
-# At the first backward pass PyTorch counts devices, among them those that exporters only pretend, and with one of them refuses to be forked.
+# The first backward pass counts devices, those that an exporter pretends among them, and with one of them no fork can train.
 torch.ones((), requires_grad=True).backward()
 # In a script's background, where the processes that tests start would ignore it, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
