@@ -149,6 +149,10 @@ def _child(
     os._exit(code)
 
 
+def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
 def _as_python_begins() -> None:
     """Signals, warnings, logging and exit functions as they are before a program's first line, not as pytest has set them."""
     faulthandler.disable()
@@ -156,7 +160,7 @@ def _as_python_begins() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     atexit._clear()
     tempfile.tempdir = None
-    warnings.showwarning = warnings._showwarning_orig  # type: ignore[attr-defined]
+    warnings.showwarning = _show_warning  # what Python's own ends in has been replaced by pytest's list
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", category)

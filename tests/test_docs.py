@@ -295,7 +295,13 @@ def check_installation(args: list[str]) -> None:
 def test_options_exist() -> None:
     """Every option that a page names in passing is one of `fit`, of a verb or of a script."""
     known = set()
-    for program in (*VERBS, "scripts/download_data.py", "scripts/images_to_h5.py", "scripts/benchmark.py"):
+    for program in (
+        *VERBS,
+        "scripts/download_data.py",
+        "scripts/images_to_h5.py",
+        "scripts/benchmark.py",
+        "scripts/same_as.py",
+    ):
         known |= options_of(program)
     allowed = {"--pid", "--nnodes", "--nodes", "--ntasks-per-node", "--node_rank", "--logdir", "--trainer.OPTION"}
     allowed |= {"--standalone", "--max-restarts"}

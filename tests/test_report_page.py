@@ -17,7 +17,7 @@ from references import SIGNS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from signs_lightning import H5DataModule, InputError, SignsFunctional
+from signs_lightning import InputError, SignsFunctional
 from signs_lightning.__main__ import main
 from signs_lightning.checkpoints import load_checkpoint, load_classifier
 from signs_lightning.models.evaluation import Evaluation
@@ -190,11 +190,9 @@ def test_class_with_one_image_or_none_is_shown_once_or_not():
 
 
 def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
-    data = H5DataModule(test_file=str(small_signs[1]), image_size=32)
-    data.setup("test")
     torch.manual_seed(0)
     model = SignsFunctional(num_classes=6, image_size=(32, 32, 3)).eval()
-    judged = judge(model, data.state_dict(), None)
+    judged = judge(model, {"test_file": str(small_signs[1]), "image_size": 32}, None)
     with h5py.File(small_signs[1]) as file:
         images, labels = file["test_set_x"][:], file["test_set_y"][:].ravel()
     probabilities = model.predict(images).numpy()

@@ -205,11 +205,13 @@ def test_a_wish_is_granted_with_the_same_images(wish: str, tmp_path: Path) -> No
         for how in ("auto", wish)
     )
     for module in (plain, wished):
-        module.setup("test")
+        with pytest.warns(UserWarning, match="serves for training and for the test"):
+            module.setup("test")
     np.testing.assert_array_equal(everything(wished.test_dataloader())[0], IMAGES)
     assert wished.test_dataloader().dataset.reading == wish
     for module in (plain, wished):
-        module.setup("fit")
+        with pytest.warns(UserWarning, match="serves for training and for the test"):
+            module.setup("fit")
     first, second = (list(module.train_dataloader().sampler) for module in (plain, wished))
     assert (first == second) == (wish != "streamed")
     assert sorted(first) == sorted(second)

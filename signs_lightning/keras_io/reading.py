@@ -118,10 +118,9 @@ class FromKeras(ImageClassifier):
             found = [] if file is None else match(self.plan, file)  # compared before memory is taken
             if num_classes not in (None, self.num_classes):
                 raise InputError(f"The model in the file has {self.num_classes} classes, num_classes is {num_classes}.")
+            line = None
             if file is not None or scale is None:
                 scale, line = settle_scale(find_scale(self.plan, of_file(found)), scale)
-                if line is not None:
-                    say(printable(line))
             if scale in {"caffe", "torch"} and self.image_size[2] != 3:
                 raise InputError(
                     f"scale is '{scale}', which is for three channels, and the model takes {self.image_size[2]}."
@@ -135,6 +134,8 @@ class FromKeras(ImageClassifier):
         self.hparams.pop("path", None)  # a checkpoint keeps the model itself, not where its file once lay
         self.hparams.update(config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size)
         refuse_other_counts(self.hparams, self.num_classes)
+        if line is not None:
+            say(printable(line))
 
     @property
     def num_classes(self) -> int:

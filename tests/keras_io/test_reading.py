@@ -192,7 +192,7 @@ def test_freezing_puts_only_batch_norm_to_sleep(tmp_path):
     watched = keras.Model(inner.inputs[0], [norm, *outputs])
     normalised, *theirs = (np.asarray(value) for value in watched(images, training=True))
     for path, trainable_layers in [(trained, 1), (one_layer, None), (whole_model, None), (in_inference, None)]:
-        ours = FromKeras(path=str(path), trainable_layers=trainable_layers).train()
+        ours = FromKeras(path=str(path), scale="/255", trainable_layers=trainable_layers).train()
         seen: dict[str, np.ndarray] = {}
         torch.manual_seed(0)
         ours.network(to_torch(images), lambda name, value, seen=seen: seen.update({name: value.detach().numpy()}))
