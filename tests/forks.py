@@ -149,8 +149,9 @@ def _child(
     os._exit(code)
 
 
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any) -> None:
+    """As Python's own, which pytest has replaced by a list."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def _as_python_begins() -> None:
@@ -160,7 +161,7 @@ def _as_python_begins() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     atexit._clear()
     tempfile.tempdir = None
-    warnings.showwarning = _show_warning  # what Python's own ends in has been replaced by pytest's list
+    warnings.showwarning = _show
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", category)
