@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -134,10 +135,11 @@ def running_demo(folder: Path, *args: object, **environment: str) -> Iterator[De
     log, connections = folder / "stderr.txt", folder / "connections.txt"
     process = Fork([connections, log, "demo", "--port", "0", *args], folder, watched, **environment)
     try:
-        while process.poll() is None and "\n" not in process.printed[0]:
+        address = None  # a line on the scale of a Keras file may come first
+        while address is None and process.poll() is None:
             time.sleep(0.02)
-        words = process.printed[0].split()
-        assert words, f"the demo did not start: {log.read_text()}"
-        yield Demo(process, words[0], Path(temporary), log, connections)
+            address = re.search(r"^(https?://\S+).*\n", process.printed[0], re.MULTILINE)
+        assert address is not None, f"the demo did not start: {log.read_text()}"
+        yield Demo(process, address[1], Path(temporary), log, connections)
     finally:
         process.kill()
