@@ -169,4 +169,4 @@ def _as_python_begins() -> None:
     for logger in list(logging.root.manager.loggerDict.values()):
         for handler in getattr(logger, "handlers", []):
             if type(handler) is logging.StreamHandler:
-                handler.setStream(sys.stderr)
+                handler.stream = sys.stderr  # setStream would flush a stream that a test has closed

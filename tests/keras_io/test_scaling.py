@@ -24,6 +24,8 @@ PREPROCESS = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "vgg16"}
 TAKES: dict[str, Callable] = {"raw": lambda x: x, "/255": lambda x: x / 255, "tf": lambda x: x / 127.5 - 1}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "variance": [0.229**2, 0.224**2, 0.225**2]}
 
+pytestmark = pytest.mark.usefixtures("guarded_forks")  # for import-keras and inspect
+
 
 def pictures(count: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (N, 12, 12, 3) and labels: dark, medium and bright ones."""
