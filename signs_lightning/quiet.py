@@ -17,7 +17,7 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*Checkpoint directory .* exists and is not empty.*",  # ModelCheckpoint, in a run that goes on
     r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
-    r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",  # SequentialLR of PyTorch before 2.9, of itself
+    r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",  # SequentialLR of older PyTorch, of itself
 )
 
 

@@ -35,6 +35,11 @@ class DirectCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        # Releases of PyTorch up to 2.8 at least keep a function of SWALR's own in its state, which does not load without code.
+        owners = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
+        for state in (*(owner.get("scheduler_state") for owner in owners), *checkpoint.get("lr_schedulers", [])):
+            if isinstance(state, dict):
+                state.pop("anneal_func", None)
         content = io.BytesIO()  # torch.save into a file that cannot grow ends in a RuntimeError that doesn't say why
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)

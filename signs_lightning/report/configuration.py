@@ -31,12 +31,12 @@ def _is_unknown(value: Any) -> bool:
 
 
 def _with_plain_defaults(value: Any) -> Any:
-    """A parsed configuration with texts for members of enumerations, which the parser cannot write: Lightning's Timer has one."""
+    """A parsed configuration with texts for texts that are members of an enumeration, which the parser cannot write: Timer has one."""
     if isinstance(value, Namespace):
         return Namespace(**{key: _with_plain_defaults(part) for key, part in vars(value).items()})
     if isinstance(value, list):
         return [_with_plain_defaults(part) for part in value]
-    return value.value if isinstance(value, enum.Enum) else value
+    return value.value if isinstance(value, enum.Enum) and isinstance(value, str) else value
 
 
 class ConfigParser(LightningArgumentParser):

@@ -84,7 +84,7 @@ RECIPE = [
     "--model.label_smoothing",
     "0.05",
     "--model.augmentation",
-    "[{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: 10, interpolation: bilinear}}, "
+    "[{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: 10, interpolation: BILINEAR}}, "
     "{class_path: torchvision.transforms.v2.MixUp, init_args: {alpha: 0.2}}]",
 ]
 MODELS = {  # name: its kinds of run, each a model class and options
