@@ -117,7 +117,9 @@ def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
         angle, shift_x, shift_y, scale, shear_x, shear_y, (center[0] - width / 2, center[1] - height / 2)
     )
     fill = transform.fill if isinstance(transform.fill, int | float | list | tuple) else 0
-    mode = str(getattr(transform.interpolation, "value", transform.interpolation)).lower()  # older torchvisions: BILINEAR
+    mode = str(
+        getattr(transform.interpolation, "value", transform.interpolation)
+    ).lower()  # older torchvisions: BILINEAR
     mode = {"0": "nearest", "2": "bilinear"}.get(mode, mode)  # PIL's numbers
     if mode not in ("nearest", "bilinear"):
         raise InputError(f"RandomAffine's interpolation is {mode}, expected nearest or bilinear.")
