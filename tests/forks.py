@@ -47,7 +47,7 @@ class Fork:
         self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  `kill` closes them
         self._code: int | None = None
         self._said: tuple[str, str] | None = None
-        self.pid = os.fork()
+        self.pid = _fork()
         if not self.pid:
             _child([str(arg) for arg in args], folder, program, environment, *self._files)
 
@@ -91,6 +91,16 @@ class Fork:
         self._said = self.printed
         for file in self._files:
             file.close()
+
+
+def _fork() -> int:
+    """`os.fork`, which filelock refuses for the moment in which another thread takes or gives back a lock."""
+    for _ in range(100):
+        try:
+            return os.fork()
+        except RuntimeError:
+            time.sleep(0.05)
+    return os.fork()
 
 
 class GuardedFork:
