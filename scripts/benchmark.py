@@ -1,7 +1,9 @@
-"""How fast signs_lightning is here, beside Keras, a plain Lightning port and a hand-written loop: python scripts/benchmark.py
+"""How fast signs_lightning is here, beside Keras, a plain Lightning port and a hand-written loop:
+python scripts/benchmark.py
 
-Writes benchmarks.json, benchmarks.md and images/benchmarks.png into docs/ (another folder with --output). Everything is measured
-in processes of their own, one at a time, in turn; a machine that does nothing else gives figures that mean something.
+Writes benchmarks.json, benchmarks.md and images/benchmarks.png into docs/ (another folder with
+--output). Everything is measured in processes of their own, one at a time, in turn; a machine that
+does nothing else gives figures that mean something.
 """
 
 from __future__ import annotations
@@ -22,24 +24,52 @@ MODELS = ("functional", "sequential", "resnet50")
 
 def options(args: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Measures signs_lightning beside its rivals on this machine.")
+    parser = argparse.ArgumentParser(
+        description="Measures signs_lightning beside its rivals on this machine."
+    )
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
     parser.add_argument("--models", default=",".join(MODELS), help="some of %(default)s")
-    parser.add_argument("--contestants", default="", help="some of the names in the tables' JSON; all when omitted")
-    parser.add_argument("--repeats", type=int, default=3, help="medians are taken over so many (default 3)")
-    parser.add_argument("--quick", action="store_true", help="smallest sizes, once: shows that it works, not how fast")
-    parser.add_argument("--threads", type=int, default=machine.cores(), help="of each process (default: all cores)")
-    parser.add_argument("--keras_python", default=sys.executable, help="interpreter with TensorFlow, Keras and h5py")
-    parser.add_argument("--growth_size", type=int, default=16, help="pixels of the images that grow in number")
-    parser.add_argument("--scratch", type=Path, help="folder for 3 GB of data; the system's temporary one when omitted")
+    parser.add_argument(
+        "--contestants", default="", help="some of the names in the tables' JSON; all when omitted"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="medians are taken over so many (default 3)"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="smallest sizes, once: shows that it works, not how fast",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=machine.cores(), help="of each process (default: all cores)"
+    )
+    parser.add_argument(
+        "--keras_python", default=sys.executable, help="interpreter with TensorFlow, Keras and h5py"
+    )
+    parser.add_argument(
+        "--growth_size", type=int, default=16, help="pixels of the images that grow in number"
+    )
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        help="folder for 3 GB of data; the system's temporary one when omitted",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder")
-    parser.add_argument("--output", type=Path, help="folder for the results (default docs; with --quick the scratch)")
-    parser.add_argument("--from_json", action="store_true", help="measure nothing, write table and plot anew")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for the results (default docs; with --quick the scratch)",
+    )
+    parser.add_argument(
+        "--from_json", action="store_true", help="measure nothing, write table and plot anew"
+    )
     found = parser.parse_args(args)
     for name, known in (("parts", PARTS), ("models", MODELS)):
         chosen = tuple(part for part in getattr(found, name).split(",") if part)
         if unknown := set(chosen) - set(known):
-            parser.error(f"--{name}: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+            parser.error(
+                f"--{name}: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+            )
         setattr(found, name, chosen)
     found.contestants = tuple(name for name in found.contestants.split(",") if name)
     if not shutil.which(found.keras_python):
@@ -69,7 +99,9 @@ def main(args: list[str] | None = None) -> None:
 def commit() -> str | None:
     """The commit that is measured, marked where files differ from it; None outside a clone."""
     try:
-        said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+        )
     except OSError:
         return None
     return said.stdout.strip() or None
@@ -80,7 +112,11 @@ def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
     from benchmarks import gpu, growth, reading, training
 
     pythons = {"this": sys.executable, "keras": chosen.keras_python}
-    said = [f"--{name} {value}" for name in ("parts", "models") if (value := ",".join(getattr(chosen, name)))]
+    said = [
+        f"--{name} {value}"
+        for name in ("parts", "models")
+        if (value := ",".join(getattr(chosen, name)))
+    ]
     said += [f"--contestants {','.join(chosen.contestants)}"] if chosen.contestants else []
     said += [f"--repeats {chosen.repeats}"] + ["--quick"] * chosen.quick
     said += ["--keras_python PATH"] if chosen.keras_python != sys.executable else []
@@ -96,12 +132,21 @@ def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
         versions={name: machine.versions(python) for name, python in pythons.items()},
     )
     bench = Bench(
-        record, scratch, chosen.threads, 1 if chosen.quick else chosen.repeats, chosen.quick, chosen.models,
-        chosen.contestants, chosen.keras_python,
-    )  # fmt: skip
+        record,
+        scratch,
+        chosen.threads,
+        1 if chosen.quick else chosen.repeats,
+        chosen.quick,
+        chosen.models,
+        chosen.contestants,
+        chosen.keras_python,
+    )
     busy = machine.busy_share(2.0)
     if (busy or 0) > 0.1:
-        print(f"WARNING: {busy:.0%} of this machine's cores are in use by others. The figures will mean little.")
+        print(
+            f"WARNING: {busy:.0%} of this machine's cores are in use by others. The figures will "
+            "mean little."
+        )
     for part in chosen.parts:
         if part == "growth":
             growth.measure(bench, chosen.growth_size)

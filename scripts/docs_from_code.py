@@ -47,9 +47,6 @@ def on_page_markdown(markdown: str, **context: Any) -> str:
     return MARKER.sub(lambda match: PARTS[match[1]](*match[2].split()), markdown)
 
 
-# ---------------------------------------------------------------------- the command line
-
-
 def verb_help(verb: str) -> str:
     """The help text of a verb or of a script, or the table of all verbs for `verbs`."""
     path = SCRIPTS / f"{verb}.py"
@@ -83,20 +80,28 @@ def loaded(path: Path) -> ModuleType:
 
 
 def options(group: str, name: str, *skip: str) -> str:
-    """A table of a class's arguments as options of `fit`: `--group.argument`, its meaning and its default."""
+    """A table of a class's arguments as options of `fit`: `--group.argument`, its meaning and its
+    default.
+    """
     described = arguments(public(name))
     rows = ["| option | meaning |", "|---|---|"]
     for argument in inspect.signature(public(name)).parameters.values():
         if argument.kind is argument.VAR_KEYWORD or argument.name in skip:
             continue
-        default = "" if argument.default in (None, argument.empty) else f" Default: `{yaml_text(argument.default)}`."
+        default = (
+            ""
+            if argument.default in (None, argument.empty)
+            else f" Default: `{yaml_text(argument.default)}`."
+        )
         meaning = described[argument.name].replace("|", "\\|")
         rows.append(f"| `--{group}.{argument.name}` | {meaning}{default} |")
     return "\n".join(rows)
 
 
 def trainer(*names: str) -> str:
-    """A table of options of Lightning's Trainer, each with the first sentence that Lightning says of it."""
+    """A table of options of Lightning's Trainer, each with the first sentence that Lightning says
+    of it.
+    """
     described = arguments(Trainer.__init__)
     rows = ["| option | meaning |", "|---|---|"]
     for name in names:
@@ -110,9 +115,6 @@ def yaml_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
-
-
-# ---------------------------------------------------------------------- Python
 
 
 def public(name: str) -> Any:
@@ -140,10 +142,16 @@ def signature(name: str, thing: Any) -> str:
     """`name(arguments) -> result`, one argument a line where it is long."""
     if inspect.isclass(thing) and issubclass(thing, Exception):
         return name
-    if inspect.isclass(thing) and issubclass(thing, ImageClassifier) and "__init__" not in vars(thing):
+    if (
+        inspect.isclass(thing)
+        and issubclass(thing, ImageClassifier)
+        and "__init__" not in vars(thing)
+    ):
         return f"{name}(**kwargs)  # those of ImageClassifier"
     found = inspect.signature(thing)
-    texts = [one_argument(argument) for argument in found.parameters.values() if argument.name != "self"]
+    texts = [
+        one_argument(argument) for argument in found.parameters.values() if argument.name != "self"
+    ]
     result = "" if inspect.isclass(thing) else f" -> {kind_of(found.return_annotation)}"
     line = f"{name}({', '.join(texts)}){result}"
     if len(line) <= WIDEST:
@@ -156,16 +164,24 @@ def one_argument(argument: inspect.Parameter) -> str:
     if argument.kind is argument.VAR_KEYWORD:
         return f"**{argument.name}"
     kind = "" if argument.annotation is argument.empty else f": {kind_of(argument.annotation)}"
-    return f"{argument.name}{kind}" + ("" if argument.default is argument.empty else f" = {argument.default!r}")
+    return f"{argument.name}{kind}" + (
+        "" if argument.default is argument.empty else f" = {argument.default!r}"
+    )
 
 
 def kind_of(annotation: Any) -> str:
     """An annotation as it is written in the code, whether it was evaluated or not."""
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("pathlib.", "")
+    return (
+        annotation
+        if isinstance(annotation, str)
+        else inspect.formatannotation(annotation).replace("pathlib.", "")
+    )
 
 
 def sections(thing: Any) -> dict[str, str]:
-    """A docstring by its headings `Args:`, `Shape:`, …; what comes before them is under an empty one."""
+    """A docstring by its headings `Args:`, `Shape:`, …; what comes before them is under an empty
+    one.
+    """
     parts = re.split(r"^([A-Z]\w+):\n", inspect.getdoc(thing) or "", flags=re.MULTILINE)
     found = {"": parts[0]}
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
@@ -193,7 +209,8 @@ def prose(thing: Any) -> str:
     for heading, text in sections(thing).items():
         if heading in ("Args", "Attributes", "Raises"):
             parts.append(
-                f"**{heading}**\n\n" + "\n".join(f"- `{name}`: {says}" for name, says in entries(text).items())
+                f"**{heading}**\n\n"
+                + "\n".join(f"- `{name}`: {says}" for name, says in entries(text).items())
             )
         else:
             parts.append((f"**{heading}**\n\n" if heading else "") + escaped(text))
@@ -205,9 +222,6 @@ def escaped(text: str) -> str:
     parts = text.split("`")
     parts[::2] = [re.sub(r"([*_<\[])", r"\\\1", part) for part in parts[::2]]
     return "`".join(parts)
-
-
-# ---------------------------------------------------------------------- models
 
 
 def layers(name: str) -> str:

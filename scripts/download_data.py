@@ -1,7 +1,8 @@
 """Downloads a data set of the course: python scripts/download_data.py {signs,happy} [--output DIR]
 
-The files come from the first mirror that has them. A download that broke off goes on where it stopped; size and SHA-256 are
-compared with those of the course's own files, of which sound copies with another header byte are about.
+The files come from the first mirror that has them. A download that broke off goes on where it
+stopped; size and SHA-256 are compared with those of the course's own files, of which sound copies
+with another header byte are about.
 """
 
 from __future__ import annotations
@@ -40,15 +41,29 @@ class Original:
 
 
 SIGNS = (
-    Original("train_signs.h5", 13281872, "47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74"),
-    Original("test_signs.h5", 1477712, "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be"),
+    Original(
+        "train_signs.h5",
+        13281872,
+        "47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
+    ),
+    Original(
+        "test_signs.h5", 1477712, "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be"
+    ),
 )
 HAPPY = (
-    Original("train_happy.h5", 7379760, "65cbc8a1b83b0b8fa76026f37ba6421a8a29f90a223c31799a1d808bc7d19566"),
-    Original("test_happy.h5", 1846560, "5e23db2f28769de83214dce1411e651489d713f9e1ec5d1ca6a61b6222115add"),
+    Original(
+        "train_happy.h5",
+        7379760,
+        "65cbc8a1b83b0b8fa76026f37ba6421a8a29f90a223c31799a1d808bc7d19566",
+    ),
+    Original(
+        "test_happy.h5", 1846560, "5e23db2f28769de83214dce1411e651489d713f9e1ec5d1ca6a61b6222115add"
+    ),
 )
 GITHUB = "https://raw.githubusercontent.com"
-DATA_SETS = {  # name → its files, and folders on the web that have them; a commit in the address keeps the content from changing
+# name → its files, and folders on the web that have them; a commit in the address keeps the content
+# from changing
+DATA_SETS = {
     "signs": (
         SIGNS,
         [
@@ -58,7 +73,10 @@ DATA_SETS = {  # name → its files, and folders on the web that have them; a co
             "https://cdn.jsdelivr.net/gh/itsayushthada/Residual-Networks@e7f3097c4126cc2ab670e057ed24c284cb664e15/datasets",
         ],
     ),
-    "happy": (HAPPY, [f"{GITHUB}/LoqmanSamani/deep-learning/f3303a1b197cf671276a935723e142bf07f7faa6/data"]),
+    "happy": (
+        HAPPY,
+        [f"{GITHUB}/LoqmanSamani/deep-learning/f3303a1b197cf671276a935723e142bf07f7faa6/data"],
+    ),
 }
 
 
@@ -75,9 +93,13 @@ def main(args: list[str]) -> int:
     parser = VerbParser("download_data", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/download_data.py"
     parser.add_argument(
-        "data_set", choices=tuple(DATA_SETS), help="hand signs (1200 photos), or smiling and other faces (750)"
+        "data_set",
+        choices=tuple(DATA_SETS),
+        help="hand signs (1200 photos), or smiling and other faces (750)",
     )
-    parser.add_argument("--output", default=".", metavar="DIR", help="folder of the files (default: this one)")
+    parser.add_argument(
+        "--output", default=".", metavar="DIR", help="folder of the files (default: this one)"
+    )
     parser.add_argument(
         "--url",
         nargs="+",
@@ -88,13 +110,19 @@ def main(args: list[str]) -> int:
     originals, mirrors = DATA_SETS[options.data_set]
     for url in options.url or []:
         if not re.match(r"https?://[^/\s]+", url):
-            raise InputError(f"--url is {url}, expected an address that begins with http:// or https://.")
+            raise InputError(
+                f"--url is {url}, expected an address that begins with http:// or https://."
+            )
     output = Path(options.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        provided = [_provide(original, options.url or mirrors, output) for original in originals]  # all of them, first
+        provided = [
+            _provide(original, options.url or mirrors, output) for original in originals
+        ]  # all of them, first
     except OSError as error:
-        raise InputError(f"{output} cannot be written ({error}). Choose another --output.") from error
+        raise InputError(
+            f"{output} cannot be written ({error}). Choose another --output."
+        ) from error
     if not all(provided):
         return 1
     train, test = (quoted(output / original.name) for original in originals)
@@ -103,7 +131,9 @@ def main(args: list[str]) -> int:
 
 
 def _provide(original: Original, mirrors: list[str], output: Path) -> bool:
-    """Sees to it that one file is there: the one that lies there, or from the first mirror that has it."""
+    """Sees to it that one file is there: the one that lies there, or from the first mirror that has
+    it.
+    """
     path = output / original.name
     if path.is_file() and (_matches(path, original) or _is_sound(path, original)):
         print(f"{printable(str(path))} is already there.")
@@ -121,7 +151,10 @@ def _provide(original: Original, mirrors: list[str], output: Path) -> bool:
         os.replace(part, path)
         print(f"{printable(str(path))}: {path.stat().st_size:,} bytes from {url}")
         return True
-    print(f"{original.name} can be had from none of {len(mirrors)} mirrors. Name another with --url.", file=sys.stderr)
+    print(
+        f"{original.name} can be had from none of {len(mirrors)} mirrors. Name another with --url.",
+        file=sys.stderr,
+    )
     return False
 
 
@@ -145,7 +178,10 @@ def _fetch(url: str, part: Path, original: Original) -> None:
                 raise
             before = so_far
     else:
-        raise DownloadError(f"it broke off {TRIES} times; what came is kept, and the next attempt goes on from there.")
+        raise DownloadError(
+            f"it broke off {TRIES} times; what came is kept, and the next "
+            "attempt goes on from there."
+        )
     if resumed and not _matches(part, original):  # perhaps the two halves are of different copies
         part.unlink()
         _transfer(url, part, original)
@@ -171,12 +207,18 @@ def _transfer(url: str, part: Path, original: Original) -> None:
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
-            match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or "")
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+        ) as response:
+            match = re.match(
+                r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or ""
+            )
             goes_on = response.status == 206 and match is not None and int(match[1]) == start
             if response.status == 206 and not goes_on:
                 part.unlink(missing_ok=True)
-                raise DownloadError("its answer to the request for the rest of the file makes no sense.")
+                raise DownloadError(
+                    "its answer to the request for the rest of the file makes no sense."
+                )
             start = start if goes_on else 0  # a server that knows no ranges sends everything
             length = response.headers.get("Content-Length") or ""
             total = start + int(length) if length.isdecimal() else None
@@ -192,7 +234,8 @@ def _transfer(url: str, part: Path, original: Original) -> None:
                     if so_far > 2 * original.size:
                         part.unlink()
                         raise DownloadError(
-                            f"it has more than {2 * original.size:,} bytes, expected {original.size:,}."
+                            f"it has more than {2 * original.size:,} bytes, expected "
+                            f"{original.size:,}."
                         )
                     file.write(block)
                     advance(len(block))
@@ -202,11 +245,23 @@ def _transfer(url: str, part: Path, original: Original) -> None:
             part.unlink()
             _transfer(url, part, original)
             return
-        raise DownloadError(f"the server says {error.code} {printable(str(error.reason))}.") from error
+        raise DownloadError(
+            f"the server says {error.code} {printable(str(error.reason))}."
+        ) from error
     except urllib.error.URLError as error:
-        raise DownloadError(f"the server cannot be reached ({printable(str(error.reason))}).") from error
-    except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, ValueError) as error:
-        raise BrokenOffError(f"the connection failed ({printable(str(error)) or type(error).__name__}).") from error
+        raise DownloadError(
+            f"the server cannot be reached ({printable(str(error.reason))})."
+        ) from error
+    except (
+        TimeoutError,
+        ConnectionError,
+        ssl.SSLError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:
+        raise BrokenOffError(
+            f"the connection failed ({printable(str(error)) or type(error).__name__})."
+        ) from error
     if total is not None and so_far < total:
         raise BrokenOffError(f"the connection ended after {so_far:,} of {total:,} bytes.")
 
@@ -216,9 +271,16 @@ def _bar(name: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(name, completed=start, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -231,13 +293,24 @@ def _matches(path: Path, original: Original) -> bool:
 
 
 def _is_sound(path: Path, original: Original) -> bool:
-    """Warns about a file that is not the course's own, byte by byte, and asks the doctor whether it holds such data all the same."""
+    """Warns about a file that is not the course's own, byte by byte, and asks the doctor whether it
+    holds such data all the same.
+    """
     report = examine_guarded(str(path), {})
-    verdict = printable(report.problem) or f"it is a sound {report.what}: {dict(report.facts).get('images', '')}."
+    verdict = (
+        printable(report.problem)
+        or f"it is a sound {report.what}: {dict(report.facts).get('images', '')}."
+    )
     size = path.stat().st_size
-    differs = f"has {size:,} bytes, expected {original.size:,}" if size != original.size else "has another SHA-256"
+    differs = (
+        f"has {size:,} bytes, expected {original.size:,}"
+        if size != original.size
+        else "has another SHA-256"
+    )
     print(
-        f"Warning: {original.name} {differs} than the course's own. Looked at more closely, {verdict}", file=sys.stderr
+        f"Warning: {original.name} {differs} than the course's own. Looked at "
+        f"more closely, {verdict}",
+        file=sys.stderr,
     )
     return report.data is not None
 

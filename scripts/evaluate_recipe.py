@@ -1,9 +1,11 @@
-"""Trains configurations on several seeds, tests each model once, and writes the table: python scripts/evaluate_recipe.py CONFIG …
+"""Trains configurations on several seeds, tests each model once, and writes the table: python
+scripts/evaluate_recipe.py CONFIG …
 
-The test file is opened after the last training run is over, and nothing that is trained is thrown away before the table is written.
-With --folds there is no test file: each image of the training file is predicted by a model that has not seen it. What was measured
-goes into recipes.json and recipes.md of --output, under --title; what was there under other titles stays. Everything after `--` goes
-to `fit`, of every configuration.
+The test file is opened after the last training run is over, and nothing that is trained is thrown
+away before the table is written. With --folds there is no test file: each image of the training
+file is predicted by a model that has not seen it. What was measured goes into recipes.json and
+recipes.md of --output, under --title; what was there under other titles stays. Everything after
+`--` goes to `fit`, of every configuration.
 """
 
 from __future__ import annotations
@@ -29,15 +31,31 @@ def options(args: list[str]) -> argparse.Namespace:
     own, more = runs.split_arguments(args)
     parser = VerbParser("evaluate_recipe", (__doc__ or "").partition(":")[0])
     parser.prog = "python scripts/evaluate_recipe.py"
-    parser.add_argument("configs", nargs="+", type=Path, help="the recipe, and what it is compared with")
+    parser.add_argument(
+        "configs", nargs="+", type=Path, help="the recipe, and what it is compared with"
+    )
     parser.add_argument("--train_file", type=Path, required=True)
     parser.add_argument("--test_file", type=Path, help="opened once, at the end; not with --folds")
-    parser.add_argument("--folds", type=int, default=0, help="cross-validation on the training file, in so many parts")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        help="cross-validation on the training file, in so many parts",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="1 to so many (default 5)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each with one thread if there are several")
-    parser.add_argument("--threads", type=int, default=2, help="of a run, with --jobs 1 (default 2)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="runs at a time, each with one thread if there are several",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of a run, with --jobs 1 (default 2)"
+    )
     parser.add_argument("--title", required=True, help="of this table")
-    parser.add_argument("--work", type=Path, help="folder of the runs; one that is there is gone on with, and stays")
+    parser.add_argument(
+        "--work", type=Path, help="folder of the runs; one that is there is gone on with, and stays"
+    )
     parser.add_argument("--output", type=Path, default=runs.ROOT / "docs", help="default docs")
     found = parser.parse_args(own)
     if bool(found.folds) == bool(found.test_file):
@@ -46,7 +64,9 @@ def options(args: list[str]) -> argparse.Namespace:
         if name is not None and not name.is_file():
             raise InputError(f"{name} is no file. Check the path.")
     if len({config.stem for config in found.configs}) < len(found.configs):
-        raise InputError("Two configurations have the same name, and so would their runs. Rename one of them.")
+        raise InputError(
+            "Two configurations have the same name, and so would their runs. Rename one of them."
+        )
     if found.folds == 1 or found.folds < 0 or found.seeds < 1 or found.jobs < 1:
         parser.error("--folds must be at least 2, --seeds and --jobs at least 1")
     found.more = more
@@ -70,11 +90,17 @@ def evaluate(chosen: argparse.Namespace, command: str) -> None:
     """Runs everything, in a folder that goes after the table is written unless it was named."""
     work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
     try:
-        runs.keep_settings(work, chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more)
+        runs.keep_settings(
+            work, chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more
+        )
         found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
-        table.write(chosen.output, chosen.title, {"command": command, "threads": chosen.threads} | found)
+        table.write(
+            chosen.output, chosen.title, {"command": command, "threads": chosen.threads} | found
+        )
     except BaseException:
-        if chosen.work is None and any(work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt")):
+        if chosen.work is None and any(
+            work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt")
+        ):
             print(f"What is trained lies in {work}: go on with `--work {work}`.", file=sys.stderr)
         elif chosen.work is None:
             shutil.rmtree(work, ignore_errors=True)
@@ -83,7 +109,9 @@ def evaluate(chosen: argparse.Namespace, command: str) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def train_all(chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]) -> dict[str, float]:
+def train_all(
+    chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]
+) -> dict[str, float]:
     """Runs `fit` for each (config, training file, seed, name); seconds of each name."""
 
     def train(task: tuple[Path, Path, int, str]) -> tuple[str, float]:
@@ -103,7 +131,11 @@ def train_all(chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Pa
 def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Each configuration on each seed, then the test file."""
     seeds = range(1, chosen.seeds + 1)
-    tasks = [(config, chosen.train_file, seed, f"{config.stem}-{seed}") for config in chosen.configs for seed in seeds]
+    tasks = [
+        (config, chosen.train_file, seed, f"{config.stem}-{seed}")
+        for config in chosen.configs
+        for seed in seeds
+    ]
     seconds = train_all(chosen, work, tasks)
     images, labels, _ = runs.read(chosen.test_file)
     copies = near_copies(images, runs.read(chosen.train_file)[0])
@@ -117,14 +149,20 @@ def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
                 [score(p, labels) for p in said],
                 [seconds[name] for name in names],
                 ensemble=score(ensemble(said), labels),
-                without_copies=[score(p, labels, ~copies) for p in said] if 0 < copies.sum() < len(labels) else [],
+                without_copies=[score(p, labels, ~copies) for p in said]
+                if 0 < copies.sum() < len(labels)
+                else [],
             )
         )
-    return {"images": len(labels), "near_copies": int(copies.sum()), "rows": rows} | against(predicted, labels)
+    return {"images": len(labels), "near_copies": int(copies.sum()), "rows": rows} | against(
+        predicted, labels
+    )
 
 
 def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Each configuration on each seed and fold; every seed splits anew, and all configurations alike."""
+    """Each configuration on each seed and fold; every seed splits anew, and all configurations
+    alike.
+    """
     images, labels, names = runs.read(chosen.train_file)
     seeds = range(1, chosen.seeds + 1)
     parts = {seed: folds(labels, chosen.folds, seed) for seed in seeds}
@@ -135,7 +173,9 @@ def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
             path = work / f"without-{seed}-{fold}.h5"
             if not path.exists():
                 runs.write(path, images[parts[seed] != fold], labels[parts[seed] != fold], names)
-            tasks += [(config, path, seed, f"{config.stem}-{seed}-{fold}") for config in chosen.configs]
+            tasks += [
+                (config, path, seed, f"{config.stem}-{seed}-{fold}") for config in chosen.configs
+            ]
     seconds = train_all(chosen, work, tasks)
     rows, predicted = [], {}
     for config in chosen.configs:
@@ -150,7 +190,11 @@ def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
             assert whole is not None
             said.append(whole)
         predicted[config] = said
-        times = [seconds[f"{config.stem}-{seed}-{fold}"] for seed in seeds for fold in range(chosen.folds)]
+        times = [
+            seconds[f"{config.stem}-{seed}-{fold}"]
+            for seed in seeds
+            for fold in range(chosen.folds)
+        ]
         rows.append(table.row(config.stem, [score(p, labels) for p in said], times))
     return {"images": len(labels), "folds": chosen.folds, "rows": rows} | against(predicted, labels)
 

@@ -23,7 +23,9 @@ def main(args: list[str]) -> int:
     """Converts; returns the exit code, 0 also when single pictures were skipped."""
     parser = VerbParser("images_to_h5", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/images_to_h5.py"
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="holds a folder of pictures for each class")
+    parser.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="holds a folder of pictures for each class"
+    )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of what is written")
     parser.add_argument(
         "--size",
@@ -33,13 +35,26 @@ def main(args: list[str]) -> int:
         metavar="PIXELS",
         help="height and width, or one number (default 64)",
     )
-    parser.add_argument("--channels", type=int, choices=(1, 3), default=3, help="1 for grey, 3 for RGB (default)")
     parser.add_argument(
-        "--test_fraction", type=float, default=0.1, metavar="P", help="share of the test file (default 0.1)"
+        "--channels", type=int, choices=(1, 3), default=3, help="1 for grey, 3 for RGB (default)"
+    )
+    parser.add_argument(
+        "--test_fraction",
+        type=float,
+        default=0.1,
+        metavar="P",
+        help="share of the test file (default 0.1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of split and order (default 0)")
-    parser.add_argument("--name", help="train_NAME.h5 and test_NAME.h5; the folder's name by default")
-    parser.add_argument("--from-h5", nargs="+", metavar="H5", help="the way back: these files become folders of PNGs")
+    parser.add_argument(
+        "--name", help="train_NAME.h5 and test_NAME.h5; the folder's name by default"
+    )
+    parser.add_argument(
+        "--from-h5",
+        nargs="+",
+        metavar="H5",
+        help="the way back: these files become folders of PNGs",
+    )
     options = parser.parse_args(args)
     if (options.folder is None) == (options.from_h5 is None):
         raise InputError("Name either a FOLDER of class folders or files with --from-h5.")
@@ -47,18 +62,30 @@ def main(args: list[str]) -> int:
         return _back([Path(file) for file in options.from_h5], Path(options.output))
     if len(options.size) > 2 or min(options.size) < 1:
         raise InputError(
-            f"--size is {' '.join(map(str, options.size))}, expected pixels: one number, or height and width."
+            f"--size is {' '.join(map(str, options.size))}, expected pixels: one number, or "
+            "height and width."
         )
     if not 0 <= options.test_fraction < 1:
-        raise InputError(f"--test_fraction is {options.test_fraction:g}, expected 0 or more, and less than 1.")
+        raise InputError(
+            f"--test_fraction is {options.test_fraction:g}, expected 0 or more, and less than 1."
+        )
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}, expected 0 or more.")
     if options.name and ("/" in options.name or "\\" in options.name):
-        raise InputError(f"--name is {options.name}, expected a part of a file's name. The folder goes to --output.")
+        raise InputError(
+            f"--name is {options.name}, expected a part of a file's name. The "
+            "folder goes to --output."
+        )
     size = (options.size[0], options.size[-1], options.channels)
     with _progress("reading") as advance:
         written = folder_to_h5(
-            Path(options.folder), Path(options.output), size, options.test_fraction, options.seed, options.name, advance
+            Path(options.folder),
+            Path(options.output),
+            size,
+            options.test_fraction,
+            options.seed,
+            options.name,
+            advance,
         )
     for path, reason in written.unreadable[:MOST_LISTED]:
         print(f"skipped {printable(path)}: {printable(reason)}", file=sys.stderr)
@@ -89,11 +116,24 @@ def _back(files: list[Path], output: Path) -> int:
 @contextmanager
 def _progress(what: str) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -1,9 +1,11 @@
-"""Many visitors at once on the demo page: how many requests fail, how long they take, whether the server's memory stays flat.
+"""Many visitors at once on the demo page: how many requests fail, how long they take, whether the
+server's memory stays flat.
 
     python scripts/load_test.py --ckpt_path F              # starts a demo of its own on a free port
     python scripts/load_test.py --url http://127.0.0.1:7860 --pid 1234
 
-Each client sends a picture as the page does, waits for the answer, and sends the next one. Needs the extra `demo`.
+Each client sends a picture as the page does, waits for the answer, and sends the next one. Needs
+the extra `demo`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ SIZES = ((64, 64), (320, 240), (640, 480), (1280, 960))  # width and height of t
 class Figures:
     """What the clients measured."""
 
-    seconds: list[float] = field(default_factory=list)  # of each answered request, from upload to answer
+    seconds: list[float] = field(
+        default_factory=list
+    )  # of each answered request, from upload to answer
     failures: list[str] = field(default_factory=list)
 
 
@@ -51,7 +55,8 @@ def pictures(seed: int) -> list[bytes]:
 
 async def ask(client: httpx.AsyncClient, number: int, session: str, picture: bytes) -> None:
     """Uploads a picture and waits for its class, as the page does."""
-    # Bytes behind the end of a JPEG are ignored; they make every file a new one, as visitors' pictures are.
+    # Bytes behind the end of a JPEG are ignored; they make every file a new one, as visitors'
+    # pictures are.
     files = {"files": ("picture.jpg", picture + secrets.token_bytes(16), "image/jpeg")}
     uploaded = await client.post("/gradio_api/upload", files=files)
     uploaded.raise_for_status()
@@ -60,7 +65,9 @@ async def ask(client: httpx.AsyncClient, number: int, session: str, picture: byt
         "/gradio_api/queue/join", json={"data": data, "fn_index": number, "session_hash": session}
     )
     joined.raise_for_status()
-    async with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as lines:
+    async with client.stream(
+        "GET", "/gradio_api/queue/data", params={"session_hash": session}
+    ) as lines:
         lines.raise_for_status()
         async for line in lines.aiter_lines():
             message = json.loads(line.removeprefix("data: ")) if line else {}
@@ -85,10 +92,14 @@ async def visit(url: str, number: int, seed: int, until: float, figures: Figures
             turn += 1
 
 
-async def measure(url: str, pid: int | None, clients: int, seconds: float) -> tuple[Figures, list[float]]:
+async def measure(
+    url: str, pid: int | None, clients: int, seconds: float
+) -> tuple[Figures, list[float]]:
     """The clients' figures, and the server's resident memory (MiB) once a second."""
     config = httpx.get(f"{url}/config", trust_env=False).raise_for_status().json()
-    number = next(entry["id"] for entry in config["dependencies"] if entry["api_name"] == "classify")
+    number = next(
+        entry["id"] for entry in config["dependencies"] if entry["api_name"] == "classify"
+    )
     await visit(url, number, 0, time.monotonic() + 2, warm := Figures())
     if warm.failures:
         raise SystemExit(f"The demo does not answer: {warm.failures[0]}")
@@ -129,7 +140,9 @@ def report(figures: Figures, memory: list[float], clients: int, seconds: float) 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     served = parser.add_mutually_exclusive_group(required=True)
-    served.add_argument("--ckpt_path", metavar="F", help="model of a demo that is started for the test")
+    served.add_argument(
+        "--ckpt_path", metavar="F", help="model of a demo that is started for the test"
+    )
     served.add_argument("--url", help="of a running demo")
     parser.add_argument("--pid", type=int, help="process of the running demo, to read its memory")
     parser.add_argument("--clients", type=int, default=50)
@@ -138,14 +151,25 @@ def main() -> int:
     demo = None
     try:
         if options.ckpt_path:
-            command = [sys.executable, "-m", "signs_lightning", "demo", "--ckpt_path", options.ckpt_path, "--port", "0"]
+            command = [
+                sys.executable,
+                "-m",
+                "signs_lightning",
+                "demo",
+                "--ckpt_path",
+                options.ckpt_path,
+                "--port",
+                "0",
+            ]
             demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert demo.stdout is not None
             words = demo.stdout.readline().split()
             if not words:
                 return demo.wait()
             options.url, options.pid = words[0], demo.pid
-        figures, memory = asyncio.run(measure(options.url, options.pid, options.clients, options.seconds))
+        figures, memory = asyncio.run(
+            measure(options.url, options.pid, options.clients, options.seconds)
+        )
     finally:
         if demo is not None:
             demo.send_signal(signal.SIGINT)

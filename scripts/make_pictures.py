@@ -1,7 +1,8 @@
-"""Draws the README's and the documentation's pictures: python scripts/make_pictures.py [RUNFOLDER ...]
+"""Draws the README's and the documentation's pictures: python scripts/make_pictures.py [RUNFOLDER
+...]
 
-The drawn data sets and the three models; and where runs of the configurations in CURVES are given, their curves, and Grad-CAM from
-the report of configs/quickstart.yaml's.
+The drawn data sets and the three models; and where runs of the configurations in CURVES are given,
+their curves, and Grad-CAM from the report of configs/quickstart.yaml's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 
 def draw_models() -> None:
-    """Writes docs/images/model_*.png with blocks folded, in 256 colours, which they have and is a third of the bytes."""
+    """Writes docs/images/model_*.png with blocks folded, in 256 colours, which they have and is a
+    third of the bytes.
+    """
     for name, model in MODELS.items():
         path = PICTURES / f"model_{name}.png"
         draw_model(model(), path)
@@ -46,12 +49,17 @@ def make_small(path: Path, colours: int = 256) -> None:
 
 
 def draw_run(folder: Path) -> None:
-    """Writes the curves of a run, and the upper half of its report's Grad-CAM sheet where it is the quick start's."""
+    """Writes the curves of a run, and the upper half of its report's Grad-CAM sheet where it is the
+    quick start's.
+    """
     config = folder.resolve().parent.name
     name, title = CURVES[config]
     path = PICTURES / f"{name}.png"
     with open(folder / "history.csv", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [
+            {key: float(value) for key, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
     draw_curves(rows, path, f"{title} (configs/{config}.yaml)")
     make_small(path, 64)
     if config == "quickstart":
@@ -64,18 +72,28 @@ def draw_run(folder: Path) -> None:
 
 def main(args: list[str]) -> None:
     """Writes docs/images/*.png."""
-    parser = argparse.ArgumentParser(description="Draws the pictures of README and documentation into docs/images.")
-    parser.add_argument("folders", nargs="*", type=Path, metavar="RUNFOLDER", help=f"runs of {', '.join(CURVES)}")
+    parser = argparse.ArgumentParser(
+        description="Draws the pictures of README and documentation into docs/images."
+    )
+    parser.add_argument(
+        "folders", nargs="*", type=Path, metavar="RUNFOLDER", help=f"runs of {', '.join(CURVES)}"
+    )
     folders = parser.parse_args(args).folders
     for folder in folders:
         if folder.resolve().parent.name not in CURVES or not (folder / "history.csv").is_file():
             parser.error(f"{folder} is no run folder of {', '.join(CURVES)}")
     PICTURES.mkdir(parents=True, exist_ok=True)
     draw_models()
-    for drawn, name, columns in ((DrawnSigns(), "drawn_signs.png", 2), (DrawnSmiles(), "drawn_smiles.png", 2)):
+    for drawn, name, columns in (
+        (DrawnSigns(), "drawn_signs.png", 2),
+        (DrawnSmiles(), "drawn_smiles.png", 2),
+    ):
         found = check_file(drawn.files()[0])
         images, labels = H5Images([found]).__getitems__(range(200))
-        names = [f"{name} fingers" if found.num_classes == 6 else name for name in found.class_names or []]
+        names = [
+            f"{name} fingers" if found.num_classes == 6 else name
+            for name in found.class_names or []
+        ]
         draw_samples(images.numpy(), labels.numpy(), names, PICTURES / name, columns=columns)
     for folder in folders:
         draw_run(folder)

@@ -1,12 +1,16 @@
-"""Whether the working tree still gives the figures of an earlier commit, to the last bit: python scripts/same_as.py BASE
+"""Whether the working tree still gives the figures of an earlier commit, to the last bit: python
+scripts/same_as.py BASE
 
-BASE is checked out into a temporary folder. Both trees run the same commands on the CPU, one thread each, side by side: every
-configuration, way of reading, two processes, interrupted and resumed runs, imports, exports. Compared are history.csv and the CSV files of
-`predict` byte for byte, every tensor of the checkpoints, and what exported models give. Runs that BASE left are resumed, tested and
-exported by the working tree. One line a comparison; the exit code is 1 when something differs, or fails in either tree.
+BASE is checked out into a temporary folder. Both trees run the same commands on the CPU, one thread
+    each, side by side: every
+configuration, way of reading, two processes, interrupted and resumed runs, imports, exports.
+Compared are history.csv and the CSV files of `predict` byte for byte, every tensor of the
+checkpoints, and what exported models give. Runs that BASE left are resumed, tested and exported by
+the working tree. One line a comparison; the exit code is 1 when something differs, or fails in
+either tree.
 
-The commands are public ones, so modules and functions may be renamed. For what a checkpoint calls its tensors, and for the names of
-configurations, `--renamed OLD=NEW` tells of it.
+The commands are public ones, so modules and functions may be renamed. For what a checkpoint calls
+its tensors, and for the names of configurations, `--renamed OLD=NEW` tells of it.
 """
 
 from __future__ import annotations
@@ -40,18 +44,26 @@ SHOWN = 2  # differing files that a line names
 
 def options(args: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Compares the working tree with an earlier commit, to the last bit.")
+    parser = argparse.ArgumentParser(
+        description="Compares the working tree with an earlier commit, to the last bit."
+    )
     parser.add_argument("base", metavar="BASE", help="the commit to compare with, such as HEAD~1")
-    parser.add_argument("--quick", action="store_true", help="some of the comparisons, in under a minute")
     parser.add_argument(
-        "--only", default="", metavar="WORD", help="comparisons whose name has it, and those that they need"
+        "--quick", action="store_true", help="some of the comparisons, in under a minute"
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="WORD",
+        help="comparisons whose name has it, and those that they need",
     )
     parser.add_argument(
         "--renamed",
         nargs="+",
         default=[],
         metavar="OLD=NEW",
-        help="part of a tensor's name in a checkpoint, or of a configuration's path, in BASE and here",
+        help="part of a tensor's name in a checkpoint, or of a configuration's "
+        "path, in BASE and here",
     )
     found = parser.parse_args(args)
     pairs = [word.partition("=") for word in found.renamed]
@@ -102,7 +114,9 @@ class Side:
         job = {"folder": str(self.place(case.name)), "commands": commands}
         with contextlib.suppress(BrokenPipeError):  # `answer` says why
             print(
-                json.dumps(job | {"stop": case.stop, "processes": case.processes}), file=self.process.stdin, flush=True
+                json.dumps(job | {"stop": case.stop, "processes": case.processes}),
+                file=self.process.stdin,
+                flush=True,
             )
 
     def _words(self, command: str) -> list[str]:
@@ -112,14 +126,20 @@ class Side:
             words = [word.replace(f"{{{name}}}", str(folder)) for word in words]
         tree = "{tree}/"
         return [
-            f"{self.tree}/{moved(word[len(tree) :], self.renamed, self.tree)}" if word.startswith(tree) else word
+            f"{self.tree}/{moved(word[len(tree) :], self.renamed, self.tree)}"
+            if word.startswith(tree)
+            else word
             for word in words
         ]
 
     def answer(self) -> str:
         """Waits for the end of the case; what went wrong, or ""."""
         line = self.process.stdout.readline()
-        return json.loads(line) if line else " ".join(self.said.read_text()[-1000:].split()) or "its process ended"
+        return (
+            json.loads(line)
+            if line
+            else " ".join(self.said.read_text()[-1000:].split()) or "its process ended"
+        )
 
     def end(self) -> None:
         """Ends the process and all that it started."""
@@ -138,8 +158,15 @@ def moved(path: str, renamed: Renamed, tree: Path) -> str:
 
 def configurations(tree: Path) -> dict[str, str]:
     """The text of every configuration of a model that needs no download, by its path in the tree."""
-    found = {path.relative_to(tree).as_posix(): path.read_text() for path in sorted((tree / "configs").rglob("*.yaml"))}
-    return {name: text for name, text in found.items() if "\nmodel:" in text and "Pretrained" not in text}
+    found = {
+        path.relative_to(tree).as_posix(): path.read_text()
+        for path in sorted((tree / "configs").rglob("*.yaml"))
+    }
+    return {
+        name: text
+        for name, text in found.items()
+        if "\nmodel:" in text and "Pretrained" not in text
+    }
 
 
 def keras_files(golden: Path | None) -> list[str]:
@@ -153,7 +180,9 @@ def checked_out(base: str, folder: Path) -> Iterator[Path]:
     """A work tree of the commit, which git forgets afterwards."""
     git = ["git", "-C", str(ROOT), "worktree"]
     try:
-        done = subprocess.run([*git, "add", "--detach", str(folder), base], capture_output=True, text=True)
+        done = subprocess.run(
+            [*git, "add", "--detach", str(folder), base], capture_output=True, text=True
+        )
         if done.returncode:
             sys.exit(f"git cannot check out {base}: {done.stderr.strip().splitlines()[-1]}")
         yield folder
@@ -166,13 +195,16 @@ def chosen(cases: list[Case], quick: bool, word: str) -> list[Case]:
     asked = [case for case in cases if word in case.name and (case.quick or not quick)]
     if not asked:
         sys.exit(
-            f"--only {word}: no comparison has that in its name; there are {'; '.join(case.name for case in cases)}"
+            f"--only {word}: no comparison has that in its name; there are "
+            f"{'; '.join(case.name for case in cases)}"
         )
     needed = {case.after for case in asked} | {cases[0].name}
     return [case for case in cases if case in asked or case.name in needed]
 
 
-def compare(base: Side, here: Side, cases: list[Case], data: Path, renamed: Renamed) -> Counter[str]:
+def compare(
+    base: Side, here: Side, cases: list[Case], data: Path, renamed: Renamed
+) -> Counter[str]:
     """Runs the cases on both sides, one after the other, and prints a line for each."""
     counts: Counter[str] = Counter()
     broken: set[str] = set()  # cases that failed, which later ones cannot go on from
@@ -182,18 +214,28 @@ def compare(base: Side, here: Side, cases: list[Case], data: Path, renamed: Rena
         for side in (base, here):
             first = side if case.own else base
             side.start(case, first.place(case.after) if case.after else None)
-        failed = {name: why for name, side in (("BASE", base), ("what is here", here)) if (why := side.answer())}
+        failed = {
+            name: why
+            for name, side in (("BASE", base), ("what is here", here))
+            if (why := side.answer())
+        }
         found = [f"{name} failed: {why}" for name, why in failed.items()]
         broken |= {case.name} if failed else set()
         found = found or differences(base.place(case.name), here.place(case.name), renamed)
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         counts["differ" if found else "equal"] += 1
-        print(f"{case.name:<50} {'differs: ' + '; '.join(found[:SHOWN]) + more if found else 'equal'}", flush=True)
+        print(
+            f"{case.name:<50} "
+            f"{'differs: ' + '; '.join(found[:SHOWN]) + more if found else 'equal'}",
+            flush=True,
+        )
         if number == 0:
             if failed:
                 break
             write_data(base.place(case.name), data)
-        if case.name not in {later.after for later in cases[number:]}:  # ResNet50's checkpoints have 283 MB each
+        if case.name not in {
+            later.after for later in cases[number:]
+        }:  # ResNet50's checkpoints have 283 MB each
             shutil.rmtree(base.place(case.name))
             shutil.rmtree(here.place(case.name))
     return counts
@@ -207,7 +249,9 @@ def main(args: list[str] | None = None) -> int:
     golden = next((folder for folder in GOLDEN if (folder / "signs").is_dir()), None)
     onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="same_as-"))).resolve()
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="same_as-"))
+        ).resolve()
         tree = stack.enter_context(checked_out(asked.base, scratch / "tree"))
         places = {"data": scratch / "data", "golden": golden or scratch}
         sides = []
@@ -223,14 +267,23 @@ def main(args: list[str] | None = None) -> int:
     for name in lost:
         print(f"{name:<50} differs: it is not here; say how it is called with --renamed OLD=NEW")
     skipped = [(name, "BASE has none") for name in sorted(new)]
-    skipped += [] if golden else [("golden Keras files", "neither tests/golden nor ../shared/golden is here")]
+    skipped += (
+        []
+        if golden
+        else [("golden Keras files", "neither tests/golden nor ../shared/golden is here")]
+    )
     skipped += [] if onnx else [("exporting to ONNX", "install the extra 'onnx'")]
     for name, why in skipped:
         print(f"{name:<50} skipped: {why}")
-    times: Any = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    times: Any = [
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     cpu = sum(time.ru_utime + time.ru_stime for time in times)
     differing = counts["differ"] + len(lost)
-    print(f"{counts['equal']} equal, {differing} differ: {time.monotonic() - started:.0f} s, {cpu:.0f} s of CPU time")
+    print(
+        f"{counts['equal']} equal, {differing} differ: {time.monotonic() - started:.0f} s, "
+        f"{cpu:.0f} s of CPU time"
+    )
     return 1 if differing else 0
 
 

@@ -1,4 +1,5 @@
-"""Searches settings of a configuration with Optuna, on a validation split of the training file: python scripts/sweep.py CONFIG SPACE …
+"""Searches settings of a configuration with Optuna, on a validation split of the training file:
+python scripts/sweep.py CONFIG SPACE …
 
 SPACE is a YAML file with one line a setting, named as on the command line of `fit`:
 
@@ -6,9 +7,10 @@ SPACE is a YAML file with one line a setting, named as on the command line of `f
     trainer.max_epochs: {low: 100, high: 400, step: 100}
     model.label_smoothing: [0.0, 0.05, 0.1]
 
-Every trial is `fit` in a process of its own, for each seed; its value is the last epoch's monitored figure, the mean over the seeds. The
-study is a file: the same command goes on with it, also several at a time, and trials that were killed are tried again. Everything
-after `--` goes to `fit`. Needs `pip install '.[sweep]'`.
+Every trial is `fit` in a process of its own, for each seed; its value is the last epoch's monitored
+figure, the mean over the seeds. The study is a file: the same command goes on with it, also several
+at a time, and trials that were killed are tried again. Everything after `--` goes to `fit`. Needs
+`pip install '.[sweep]'`.
 """
 
 from __future__ import annotations
@@ -45,16 +47,31 @@ def options(args: list[str]) -> argparse.Namespace:
     parser.prog = "python scripts/sweep.py"
     parser.add_argument("config", type=Path)
     parser.add_argument("space", type=Path, help="YAML file of the settings to vary")
-    parser.add_argument("--train_file", type=Path, required=True, help="the only data that are looked at")
     parser.add_argument(
-        "--study", type=Path, required=True, help="file of the study; one that is there is gone on with"
+        "--train_file", type=Path, required=True, help="the only data that are looked at"
     )
-    parser.add_argument("--trials", type=int, default=50, help="of the study as a whole (default 50)")
+    parser.add_argument(
+        "--study",
+        type=Path,
+        required=True,
+        help="file of the study; one that is there is gone on with",
+    )
+    parser.add_argument(
+        "--trials", type=int, default=50, help="of the study as a whole (default 50)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of a trial, on splits of their own (default 1)")
-    parser.add_argument("--val_fraction", type=float, default=0.2, help="share to validate on (default 0.2)")
-    parser.add_argument("--monitor", default="val_accuracy", help="column of history.csv (default val_accuracy)")
-    parser.add_argument("--mode", choices=("max", "min"), default="max", help="what is better (default max)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="runs of a trial, on splits of their own (default 1)"
+    )
+    parser.add_argument(
+        "--val_fraction", type=float, default=0.2, help="share to validate on (default 0.2)"
+    )
+    parser.add_argument(
+        "--monitor", default="val_accuracy", help="column of history.csv (default val_accuracy)"
+    )
+    parser.add_argument(
+        "--mode", choices=("max", "min"), default="max", help="what is better (default max)"
+    )
     found = parser.parse_args(own)
     found.more = more
     return found
@@ -72,22 +89,32 @@ def read_space(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(space, dict) or not space:
         raise InputError(
-            f"{path} lists no settings. Expected lines such as `model.lr: {{low: 0.001, high: 0.03, log: true}}`."
+            f"{path} lists no settings. Expected lines such as `model.lr: {{low: 0.001, high: "
+            f"0.03, log: true}}`."
         )
     for name, values in space.items():
         if isinstance(values, list) and values:
             continue
-        if not (isinstance(values, dict) and {"low", "high"} <= values.keys() <= {"low", "high", "log", "step"}):
+        if not (
+            isinstance(values, dict)
+            and {"low", "high"} <= values.keys() <= {"low", "high", "log", "step"}
+        ):
             raise InputError(
-                f"{path}: {name} is {values}, expected a list of choices or {{low: …, high: …}} with `log: true` or `step: …`."
+                f"{path}: {name} is {values}, expected a list of choices or {{low: …, high: …}} "
+                "with `log: true` or `step: …`."
             )
         for key in values.keys() - {"log"}:
             values[key] = _number(values[key])  # YAML takes 1e-3 for text
         numbers = all(isinstance(values[key], int | float) for key in values.keys() - {"log"})
         log = bool(values.get("log"))
-        if not numbers or values["low"] >= values["high"] or (log and (values["low"] <= 0 or "step" in values)):
+        if (
+            not numbers
+            or values["low"] >= values["high"]
+            or (log and (values["low"] <= 0 or "step" in values))
+        ):
             raise InputError(
-                f"{path}: {name} is {values}, expected numbers with low < high; with `log: true` low > 0 and no step."
+                f"{path}: {name} is {values}, expected numbers with low < high; with `log: true` "
+                "low > 0 and no step."
             )
     return space
 
@@ -104,7 +131,9 @@ def suggest(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, values in space.items():
         if isinstance(values, list):  # as text, because Optuna keeps plain values only
-            found[name] = json.loads(trial.suggest_categorical(name, [json.dumps(value) for value in values]))
+            found[name] = json.loads(
+                trial.suggest_categorical(name, [json.dumps(value) for value in values])
+            )
         else:
             whole = isinstance(values["low"], int) and isinstance(values["high"], int)
             found[name] = (trial.suggest_int if whole else trial.suggest_float)(name, **values)
@@ -113,7 +142,10 @@ def suggest(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
 
 def arguments(settings: dict[str, Any]) -> list[str]:
     """Settings as arguments of `fit`."""
-    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in settings.items()]
+    return [
+        f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in settings.items()
+    ]
 
 
 def main(args: list[str]) -> int:
@@ -148,7 +180,10 @@ def open_study(chosen: argparse.Namespace) -> Study:
         load_if_exists=True,
     )
     if study.direction.name.lower() != direction:
-        raise InputError(f"{chosen.study} was begun with another --mode. Keep it, or name a new file with --study.")
+        raise InputError(
+            f"{chosen.study} was begun with another --mode. Keep it, or name a "
+            "new file with --study."
+        )
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         process = trial.user_attrs.get("process")
         begun = trial.datetime_start or datetime.now()
@@ -193,7 +228,8 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
         except ValueError as error:  # Optuna's, when a list of choices is not what it was
             reason = str(error).rstrip(".")
             raise InputError(
-                f"{chosen.study} was begun with another space: {reason}. Name a new file with --study."
+                f"{chosen.study} was begun with another space: {reason}. Name a "
+                "new file with --study."
             ) from error
         more = [*chosen.more, *arguments(settings), f"--data.val_fraction={chosen.val_fraction}"]
         more.append("--trainer.enable_checkpointing=false")
@@ -203,12 +239,15 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             runs.fit(chosen.config, chosen.train_file, seed, work, name, more, threads)
             last = runs.history(work, name)[-1]
             if chosen.monitor not in last:
-                raise InputError(f"There is no figure {chosen.monitor}; there are {', '.join(last)}.")
+                raise InputError(
+                    f"There is no figure {chosen.monitor}; there are {', '.join(last)}."
+                )
             values.append(last[chosen.monitor])
         failed.clear()
         with lock:
             print(
-                f"trial {trial.number}: {chosen.monitor} {mean(values):.4f} with {' '.join(arguments(settings))}",
+                f"trial {trial.number}: {chosen.monitor} {mean(values):.4f} with "
+                f"{' '.join(arguments(settings))}",
                 flush=True,
             )
         return mean(values)

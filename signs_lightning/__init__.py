@@ -61,7 +61,8 @@ def __getattr__(name: str) -> Any:
     if name in _RENAMED:
         new = _RENAMED[name]
         warnings.warn(
-            f"signs_lightning.{name} is now signs_lightning.{new}; the old name goes with the next release.",
+            f"signs_lightning.{name} is now signs_lightning.{new}; the old name goes with the "
+            "next release.",
             FutureWarning,
             stacklevel=2,
         )

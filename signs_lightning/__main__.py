@@ -47,8 +47,12 @@ def main(args: list[str] | None = None) -> int:
     verb, rest = args[0], args[1:]
     try:
         if verb not in VERBS:
-            raise InputError(f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}")
-        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, with_new_names(rest))
+            raise InputError(
+                f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}"
+            )
+        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(
+            verb, with_new_names(rest)
+        )
     except InputError as error:
         print(f"{error}", file=sys.stderr)
         return 2

@@ -12,11 +12,13 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # glibc's names for mallopt, see
 def keep_freed_memory() -> bool:
     """Tells glibc's malloc to neither map large tensors one by one nor give the end of the heap back.
 
-    PyTorch asks malloc for every tensor. By default a tensor of some MB is a mapping of its own: each step the kernel hands out
+    PyTorch asks malloc for every tensor. By default a tensor of some MB is a mapping of its own:
+        each step the kernel hands out
     zeroed pages by the thousand, which the network's own work waits for.
 
     Returns:
-        Whether it was done: only on Linux with glibc, and not where the user has set `MALLOC_…` variables himself.
+        Whether it was done: only on Linux with glibc, and not where the user has set `MALLOC_…`
+            variables himself.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -24,7 +24,9 @@ WRONG_VALUE = (
     r"Parser key \"([^\"]+)\":.*?Subtypes: \[(.+?)\]\n.*?Given value: ([^\n]*)",
 )
 MISSING = r"the following arguments are required: ([^\n]+)"
-NOT_YAML = r"Problems parsing config:.*?([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$"
+NOT_YAML = (
+    r"Problems parsing config:.*?([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$"
+)
 LONGEST = 300  # characters of a complaint of the parser that is passed on as it is
 
 
@@ -47,7 +49,10 @@ def one_sentence(message: str, parser: ArgumentParser) -> str:
     for pattern in UNKNOWN:
         if match := re.search(pattern, message):
             name = f"model.{match[1]}" if in_model else match[1]
-            return f"Unknown option '{name}'.{nearest(name, _options(parser)) or ' See --help for all of them.'}"
+            return (
+                "Unknown option "
+                f"'{name}'.{nearest(name, _options(parser)) or ' See --help for all of them.'}"
+            )
     if match := re.search(NO_VALUE, message):
         return f"{match[1]} has no value. Write one after it."
     if match := re.search(MISSING, innermost):
@@ -56,13 +61,17 @@ def one_sentence(message: str, parser: ArgumentParser) -> str:
         if kind and key:
             name = f"model.{key[1]}" if in_model and key[1] != "model" else key[1]
             first = missing.partition(",")[0]
-            return f"{kind[1].rpartition('.')[2]} needs {missing}. Give it with --{name}.{first} VALUE."
+            return (
+                f"{kind[1].rpartition('.')[2]} needs {missing}. Give it with "
+                f"--{name}.{first} VALUE."
+            )
     if innermost.startswith('Parser key "model"'):
         for pattern in (*UNKNOWN_MODEL, r"class_path '([^']+)'"):
             if match := re.search(pattern, message):
                 name = match[1].rpartition(".")[2]
                 return (
-                    f"Unknown model '{match[1]}'; there are {', '.join(known_models())}.{nearest(name, known_models())}"
+                    f"Unknown model '{match[1]}'; there are "
+                    f"{', '.join(known_models())}.{nearest(name, known_models())}"
                 )
     for pattern in WRONG_VALUE:
         if match := re.search(pattern, innermost, re.DOTALL):
@@ -71,14 +80,26 @@ def one_sentence(message: str, parser: ArgumentParser) -> str:
     if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
         return no_such_file(_short(match[1]))
     if match := re.search(r"Path is not a file: '?([^'\n]+)'?", message):
-        return f"{_short(match[1])} is not a file, expected a configuration in YAML. Name a file in it."
+        return (
+            f"{_short(match[1])} is not a file, expected a configuration in "
+            "YAML. Name a file in it."
+        )
     if match := re.search(r"key \"([^\"]+)\":\s+Unable to load config '([^']+)'", message):
-        return f"{match[1]} is '{match[2]}', which is no YAML file. Give its options one by one: --{match[1]}.OPTION VALUE."
+        return (
+            f"{match[1]} is '{match[2]}', which is no YAML file. Give its options one by one: "
+            f"--{match[1]}.OPTION VALUE."
+        )
     if match := re.search(NOT_YAML, message, re.DOTALL):
-        return f"The configuration is not valid YAML: {match[1].strip()}, line {match[2]}, column {match[3]}."
+        return (
+            f"The configuration is not valid YAML: {match[1].strip()}, line "
+            f"{match[2]}, column {match[3]}."
+        )
     if match := re.search(r"Unexpected config: (.*)", message, re.DOTALL):
         found = _flat(match[1])
-        return f"The configuration is '{found}', expected sections with options in them, such as `data: {{batch_size: 32}}`."
+        return (
+            f"The configuration is '{found}', expected sections with options in them, such as "
+            f"`data: {{batch_size: 32}}`."
+        )
     text = _flat(message)
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -88,7 +109,9 @@ def _options(parser: ArgumentParser) -> list[str]:
     names = [option.lstrip("-") for option in parser._option_string_actions]
     models: list[type[ImageClassifier]] = [ImageClassifier, *known_models().values()]
     for model in models:
-        names += [f"model.{name}" for name in inspect.signature(model).parameters if name != "kwargs"]
+        names += [
+            f"model.{name}" for name in inspect.signature(model).parameters if name != "kwargs"
+        ]
     return names
 
 
@@ -97,9 +120,13 @@ def _type_name(text: str) -> str:
     values = "Literal[" in text
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
     text = re.sub(r"typing\.Literal\[([^\]]+)\]", lambda match: match[1].replace("'", ""), text)
-    text = re.sub(r"[\w.]+\.Callable\[.*\], ([\w.]+)\]", r"\1", text)  # what makes an optimizer is named as one
+    text = re.sub(
+        r"[\w.]+\.Callable\[.*\], ([\w.]+)\]", r"\1", text
+    )  # what makes an optimizer is named as one
     text = re.sub(r"(?:[a-z_]+\.)+(\w+)", r"\1", text)
-    names = [name for name in dict.fromkeys(re.split(r", (?![^\[]*\])", text)) if name != "NoneType"]
+    names = [
+        name for name in dict.fromkeys(re.split(r", (?![^\[]*\])", text)) if name != "NoneType"
+    ]
     listing = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     article = "an " if names[0][0] in "aeiouAEIOU" else "a "
     return listing if values or not names[0].isalpha() else article + listing

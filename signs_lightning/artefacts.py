@@ -24,7 +24,9 @@ from signs_lightning.onnx_io.description import FORMAT_VERSION, LARGEST_FILE, im
 from signs_lightning.onnx_io.file import OnnxClassifier, resized
 
 WRITES_ONNX = "2.7"  # the first PyTorch whose exporter takes our networks
-OPSET = 18  # of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime reads
+# of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime
+# reads
+OPSET = 18
 TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
 CHECKED = 128  # images that the two are compared on, at most
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -45,37 +47,48 @@ class Served(nn.Module):
         return self.model.probabilities(self.model.averaged_logits(self.model.preprocess(images)))
 
 
-def export_artefact(model: ImageClassifier, path: Path, format: Literal["onnx", "torch"], images: Tensor) -> float:
+def export_artefact(
+    model: ImageClassifier, path: Path, format: Literal["onnx", "torch"], images: Tensor
+) -> float:
     """Writes a model as an ONNX file, or as what `torch.export.load` reads; it appears whole, and only if it does what the model does.
 
-    The file takes uint8 (N, H, W, C) images in 0..255 of the model's size, N from 1 on, as `images`, and gives float32 (N, K)
-    `probabilities`. It carries format_version, model, image_size, binary and, where the model has some, class_names: as JSON in
-    ONNX's metadata_props, or in `metadata.json` among the extra files of torch.export. Nothing of this package is needed to run it.
+    The file takes uint8 (N, H, W, C) images in 0..255 of the model's size, N from 1 on, as
+    `images`, and gives float32 (N, K) `probabilities`. It carries format_version, model,
+    image_size, binary and, where the model has some, class_names: as JSON in ONNX's metadata_props,
+    or in `metadata.json` among the extra files of torch.export. Nothing of this package is needed
+    to run it.
 
     Args:
         model: any classifier; it is not changed.
         path: the file; one that is there is replaced.
         format: which kind.
-        images: uint8 (n, H, W, C) of the model's size, at least 2, that the file is compared with the model on.
+        images: uint8 (n, H, W, C) of the model's size, at least 2, that the file is compared with
+            the model on.
 
     Returns:
-        The largest difference between a probability of the model and of the file, over a batch of one image and larger ones.
+        The largest difference between a probability of the model and of the file, over a batch of
+        one image and larger ones.
 
     Raises:
-        InputError: the network has what the format does not know, is too large for it, gives other probabilities there, or the
-            file cannot be written.
+        InputError: the network has what the format does not know, is too large for it, gives other
+            probabilities there, or the file cannot be written.
     """
     expected = model.predict(images)
     if format == "onnx":
         import_onnx("onnx", "onnxscript", "onnxruntime")
         if TorchVersion(torch.__version__) < WRITES_ONNX:
             raise InputError(
-                f"ONNX files are written with PyTorch {WRITES_ONNX} or newer, and {torch.__version__} is installed. Install it with "
+                f"ONNX files are written with PyTorch {WRITES_ONNX} or newer, and "
+                f"{torch.__version__} is installed. Install it with "
                 "`pip install 'signs-lightning[onnx]'`, or use --format torch."
             )
-        if sum(tensor.nbytes for tensor in model.network.state_dict().values()) > 0.95 * LARGEST_FILE:
+        if (
+            sum(tensor.nbytes for tensor in model.network.state_dict().values())
+            > 0.95 * LARGEST_FILE
+        ):
             raise InputError(
-                "The model has more than 2 GB of weights, which no single ONNX file holds. Use --format torch."
+                "The model has more than 2 GB of weights, which no single ONNX file holds. Use "
+                "--format torch."
             )
     program = _program(model)
     if format == "torch":
@@ -83,7 +96,9 @@ def export_artefact(model: ImageClassifier, path: Path, format: Literal["onnx", 
         with torch.inference_mode():
             difference = _agreement(path, lambda part: module(part), images, expected)
         with written_whole(path) as temporary, temporary.open("wb") as file:
-            torch.export.save(program, file, extra_files={"metadata.json": json.dumps(_metadata(model), indent=2)})
+            torch.export.save(
+                program, file, extra_files={"metadata.json": json.dumps(_metadata(model), indent=2)}
+            )
         return difference
     with written_whole(path) as temporary:
         temporary.write_bytes(_onnx(program, model))
@@ -93,9 +108,13 @@ def export_artefact(model: ImageClassifier, path: Path, format: Literal["onnx", 
 def _program(model: ImageClassifier) -> ExportedProgram:
     """The graph of `Served` for any number of images, without the places in our code that it comes from."""
     served = Served(copy.deepcopy(model).cpu().eval().requires_grad_(False))
-    served.to(memory_format=torch.contiguous_format)  # channels_last weights are copied whole for each file
+    served.to(
+        memory_format=torch.contiguous_format
+    )  # channels_last weights are copied whole for each file
     example = torch.zeros(2, *model.image_size, dtype=torch.uint8)
-    program = torch.export.export(served, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False)
+    program = torch.export.export(
+        served, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False
+    )
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -128,7 +147,10 @@ def _onnx(program: ExportedProgram, model: ImageClassifier) -> bytes:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            unknown = ", ".join(sorted(set(re.findall(r"aten\.\w+", str(error))))) or str(error).partition("\n")[0]
+            unknown = (
+                ", ".join(sorted(set(re.findall(r"aten\.\w+", str(error)))))
+                or str(error).partition("\n")[0]
+            )
             raise InputError(
                 f"The network has what ONNX has no counterpart for ({unknown}). Use --format torch."
             ) from error
@@ -144,27 +166,36 @@ def _onnx(program: ExportedProgram, model: ImageClassifier) -> bytes:
         entry = file.metadata_props.add()
         entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
     graph = file.graph
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
+    for part in (
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+        graph,
+    ):
         del part.metadata_props[:]  # places in our code
     for value in (*graph.input, *graph.output, *graph.value_info):
         if value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_param:
-            value.type.tensor_type.shape.dim[0].dim_param = "N"  # the exporter calls it s34 or the like
+            value.type.tensor_type.shape.dim[
+                0
+            ].dim_param = "N"  # the exporter calls it s34 or the like
     return file.SerializeToString()
 
 
-def _agreement(path: Path, predict: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor) -> float:
+def _agreement(
+    path: Path, predict: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
+) -> float:
     """Largest difference from the expected probabilities, for a batch of 1, of a few, and of the rest."""
     parts = [part for part in (images[:1], images[1:4], images[4:]) if len(part)]
     difference = (torch.cat([predict(part) for part in parts]) - expected).abs().max().item()
     if not difference <= TOLERANCE:  # a NaN, too
         raise InputError(
-            f"{path} would give probabilities that differ by up to {difference:.2g} from the model's, expected at most {TOLERANCE:g}: "
+            f"{path} would give probabilities that differ by up to {difference:.2g} from the "
+            f"model's, expected at most {TOLERANCE:g}: "
             "nothing was written. Does the model give finite numbers?"
         )
     return difference
-
-
-# ------------------------------------------------------------------ images to compare on
 
 
 def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple[Tensor, str]:
@@ -175,7 +206,8 @@ def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple
         settings: of the `H5DataModule` that the model was trained on; empty when unknown.
 
     Returns:
-        uint8 (n, H, W, C) of the model's size, at most 128, and what to call them: "120 test images".
+        uint8 (n, H, W, C) of the model's size, at most 128, and what to call them: "120 test
+        images".
     """
     for stage, role in (("test", "test"), ("validate", "val")) if settings else ():
         try:

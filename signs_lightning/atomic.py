@@ -22,7 +22,9 @@ def check_output(path: Path, option: str = "--output") -> None:
         InputError: its folder does not exist, or it is a folder itself.
     """
     if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} does not exist. Make it, or choose another {option}.")
+        raise InputError(
+            f"The folder {path.parent} does not exist. Make it, or choose another {option}."
+        )
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder. Name a file in it.")
 
@@ -45,7 +47,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~mask)  # mkstemp makes it private
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}). Choose another place for it.") from error
+        raise InputError(
+            f"{path} cannot be written ({error}). Choose another place for it."
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

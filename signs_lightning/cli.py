@@ -24,7 +24,12 @@ from rich.console import Console
 
 from signs_lightning.allocator import keep_freed_memory
 from signs_lightning.arguments import known_models, one_sentence
-from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
+from signs_lightning.checkpoints import (
+    checkpoint_config,
+    find_checkpoint,
+    load_checkpoint,
+    run_folder,
+)
 from signs_lightning.data.module import H5DataModule, say
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import shortened
@@ -54,7 +59,12 @@ def _number(value: Any) -> int | float:
 
 
 # The type of many an argument of torchvision's transforms, which the parser can read but not write.
-register_type(numbers.Number, lambda value: value, _number, type_check=lambda value, kind: isinstance(value, kind))
+register_type(
+    numbers.Number,
+    lambda value: value,
+    _number,
+    type_check=lambda value, kind: isinstance(value, kind),
+)
 
 
 class CLI(LightningCLI):
@@ -89,8 +99,6 @@ class CLI(LightningCLI):
             args=[verb, *self._remembered(args)],
         )
 
-    # ------------------------------------------------------------------ arguments
-
     def _remembered(self, args: list[str]) -> list[str]:
         """The arguments, after the configuration that a checkpoint among them remembers: explicit flags come later and win."""
         args = [packaged(before, arg) for before, arg in zip(["", *args], args, strict=False)]
@@ -104,7 +112,11 @@ class CLI(LightningCLI):
             if self.folder is not None and not Path(given).is_absolute():
                 self.folder = _below_here(self.folder)
             source = path or Path(given) / "config.yaml"
-            remembered = read_config(source) if path is None else checkpoint_config(load_checkpoint(path), path)
+            remembered = (
+                read_config(source)
+                if path is None
+                else checkpoint_config(load_checkpoint(path), path)
+            )
             self._name_own_model(remembered["model"], args, source)
             config = followed(remembered, self.verb, args, source)
             if path is None:
@@ -130,7 +142,8 @@ class CLI(LightningCLI):
         if given is None:
             option = shortened(name) if "." in name else f"MODULE.{shortened(name)}"
             raise InputError(
-                f"{path} holds a model of the class '{shortened(name)}', which is none of this package's. Name it with "
+                f"{path} holds a model of the class '{shortened(name)}', which is none of this "
+                "package's. Name it with "
                 f"--model {option}."
             )
         model["class_path"] = given
@@ -140,15 +153,22 @@ class CLI(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         # A run's config.yaml begins with it; nobody needs to give it.
-        parser.add_argument("--format_version", type=int, default=FORMAT_VERSION, help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--format_version", type=int, default=FORMAT_VERSION, help=argparse.SUPPRESS
+        )
         super().add_default_arguments_to_parser(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--name", type=str | None, default=None, help="Name of the run (default: the configuration's)."
+            "--name",
+            type=str | None,
+            default=None,
+            help="Name of the run (default: the configuration's).",
         )
         if self.verb == "fit":
-            parser.add_class_arguments(RunCheckpoint, "checkpoint", skip={"keep_best"}, instantiate=False)
+            parser.add_class_arguments(
+                RunCheckpoint, "checkpoint", skip={"keep_best"}, instantiate=False
+            )
         parser.set_defaults({"model": {"class_path": "SignsFunctional"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -159,24 +179,30 @@ class CLI(LightningCLI):
                 "The configuration is not a text file in UTF-8. Name a YAML file with --config."
             ) from error
         except ArgumentError as error:
-            raise InputError(one_sentence(str(error), self._subcommand_parsers[self.verb])) from error
+            raise InputError(
+                one_sentence(str(error), self._subcommand_parsers[self.verb])
+            ) from error
 
     def _parse_ckpt_path(self) -> None:
         """The stock CLI merges a checkpoint's hyperparameters over explicit flags; ours came before them, in `_remembered`."""
-
-    # ------------------------------------------------------------------ objects
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]
         if config.name is None:
             sources = [str(source) for source in config.get("config") or [] if source is not None]
-            files = [Path(source) for source in sources if source.endswith((".yaml", ".yml", ".json"))]
-            config.name = files[0].stem if files else _snake(config.model.class_path.rpartition(".")[2])
+            files = [
+                Path(source) for source in sources if source.endswith((".yaml", ".yml", ".json"))
+            ]
+            config.name = (
+                files[0].stem if files else _snake(config.model.class_path.rpartition(".")[2])
+            )
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except ValueError as error:  # the parser wraps what a model's class raises into a complaint of its own
+        except (
+            ValueError
+        ) as error:  # the parser wraps what a model's class raises into a complaint of its own
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
@@ -194,14 +220,20 @@ class CLI(LightningCLI):
         if self.verb != "fit" and self.datamodule.draws:
             doing = "Testing" if self.verb == "test" else "Validating"
             say(
-                f"{doing} on {self.datamodule.draws} (data.drawn is {self.datamodule.drawn}), because no file is named."
+                f"{doing} on {self.datamodule.draws} (data.drawn is {self.datamodule.drawn}), "
+                "because no file is named."
             )
-        self.model.adopt(self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names)
+        self.model.adopt(
+            self.datamodule.num_classes, self.datamodule.image_shape, self.datamodule.class_names
+        )
         if self.verb == "fit":
             self.model.prepare(resumed=self.checkpoint_path is not None)
-        elif self.checkpoint_path is None and type(self.model).__module__.startswith("signs_lightning.models."):
+        elif self.checkpoint_path is None and type(self.model).__module__.startswith(
+            "signs_lightning.models."
+        ):
             raise InputError(
-                f"There is no trained model to {self.verb}. Name its checkpoint or run folder with --ckpt_path."
+                f"There is no trained model to {self.verb}. Name its checkpoint or run folder "
+                "with --ckpt_path."
             )
         if isinstance(self.model, FromKeras):  # so that config.yaml has what was read from the file
             self.config[self.verb].model.init_args.scale = self.model.hparams["scale"]
@@ -217,25 +249,39 @@ class CLI(LightningCLI):
                 given = without_finders(given)
             trainer["callbacks"] = given
             trainer["logger"] = self._loggers(trainer)
-            if not trainer["logger"] and trainer.get("enable_checkpointing") is None and not _has(given, Checkpoint):
-                trainer["enable_checkpointing"] = False  # Lightning's own would write into the working directory
+            if (
+                not trainer["logger"]
+                and trainer.get("enable_checkpointing") is None
+                and not _has(given, Checkpoint)
+            ):
+                trainer["enable_checkpointing"] = (
+                    False  # Lightning's own would write into the working directory
+                )
             if trainer.get("enable_model_summary") is not False and not _has(given, ModelSummary):
                 own.append(Summary())
             if trainer["logger"]:
                 own.append(RunFiles())
             if trainer.get("enable_checkpointing") is not False and trainer["logger"]:
                 own.append(
-                    RunCheckpoint(**vars(config.checkpoint), keep_best=not self.datamodule.validates_on_test_file)
+                    RunCheckpoint(
+                        **vars(config.checkpoint),
+                        keep_best=not self.datamodule.validates_on_test_file,
+                    )
                 )
             trainer["enable_model_summary"] = False
         else:
             trainer["logger"] = False
             trainer["enable_checkpointing"] = False
-            trainer["callbacks"] = [callback for callback in given if not isinstance(callback, Checkpoint)]
+            trainer["callbacks"] = [
+                callback for callback in given if not isinstance(callback, Checkpoint)
+            ]
         try:
             made = self._instantiate_trainer(trainer, own)
             if emulates_bfloat16(made):
-                say("This processor has no bfloat16 instructions: training takes many times as long as in float32.")
+                say(
+                    "This processor has no bfloat16 instructions: training takes many times as "
+                    "long as in float32."
+                )
             return made
         except (ValueError, TypeError) as error:
             raise InputError(
@@ -247,8 +293,12 @@ class CLI(LightningCLI):
         given = trainer.get("logger")
         if given is False:
             return []
-        loggers: list[Logger] = [] if given in (None, True) else list(given) if isinstance(given, list) else [given]
-        with_folder = [logger for logger in loggers if isinstance(logger, TensorBoardLogger | CSVLogger)]
+        loggers: list[Logger] = (
+            [] if given in (None, True) else list(given) if isinstance(given, list) else [given]
+        )
+        with_folder = [
+            logger for logger in loggers if isinstance(logger, TensorBoardLogger | CSVLogger)
+        ]
         others = [logger for logger in loggers if logger not in with_folder]
         if self.folder is not None:
             for logger in with_folder:
@@ -265,7 +315,8 @@ class CLI(LightningCLI):
         if not place.is_dir() or not os.access(place, os.W_OK):
             why = "it may not be written to" if place.is_dir() else "it is no folder"
             raise InputError(
-                f"No run folder can be made in {place}: {why}. Name another place with --trainer.default_root_dir."
+                f"No run folder can be made in {place}: {why}. Name another place with "
+                "--trainer.default_root_dir."
             )
         return RunLogger(root, self.config[self.verb].name)
 
@@ -275,13 +326,13 @@ class CLI(LightningCLI):
             kwargs["verbose"] = False
         return kwargs
 
-    # ------------------------------------------------------------------ results
-
     def after_fit(self) -> None:
         history, folder = self.model.history, self.trainer.log_dir if self.trainer.loggers else None
         if not self.trainer.is_global_zero or not history:
             return
-        checkpoint = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None)
+        checkpoint = next(
+            (c for c in self.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)), None
+        )
         row, which = history[-1], "last epoch"
         if checkpoint is not None and checkpoint.keep_best and checkpoint.best_epoch is not None:
             row = next(r for r in history if r["epoch"] == checkpoint.best_epoch)
@@ -295,7 +346,9 @@ class CLI(LightningCLI):
         if folder is None:
             return
         if checkpoint is not None:
-            best, last = (Path(folder) / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+            best, last = (
+                Path(folder) / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")
+            )
             _line(f"checkpoint   {best if checkpoint.keep_best and best.is_file() else last}")
         _line(f"curves       {Path(folder) / 'curves.png'}")
         _line(f"TensorBoard  tensorboard --logdir {folder}")
@@ -328,12 +381,16 @@ def main(verb: str, args: list[str]) -> int:
     try:
         CLI(verb, args)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            gc.collect()  # what holds the group: its threads must have ended before the interpreter does, or they abort the process
+            # what holds the group: its threads must have ended before the interpreter does, or they
+            # abort the process
+            gc.collect()
             torch.distributed.destroy_process_group()
     except SIGTERMException:  # what is to be said was said by RunCheckpoint
         return 128 + signal.SIGTERM
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's exit after Ctrl-C, with a code of its own
+        if isinstance(
+            error.__context__, KeyboardInterrupt
+        ):  # Lightning's exit after Ctrl-C, with a code of its own
             return 128 + signal.SIGINT
         raise
     except InputError:
@@ -349,7 +406,11 @@ def main(verb: str, args: list[str]) -> int:
 def emulates_bfloat16(trainer: Trainer) -> bool:
     """Whether a run in bfloat16 is on a CPU whose convolutions have no kernels for it."""
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    return on_cpu and str(trainer.precision).startswith("bf16") and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return (
+        on_cpu
+        and str(trainer.precision).startswith("bf16")
+        and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    )
 
 
 def _has(callbacks: list[Callback], kind: type[Callback]) -> bool:

@@ -11,13 +11,16 @@ from typing import NoReturn
 class InputError(ValueError):
     """Something the user gave cannot be used.
 
-    Its message is one or two sentences: what was found, what was expected, what to do next. The command line prints it
-    without a traceback and exits with code 2. What cannot be printed, such as a control character in a name out of a file, is
-    escaped.
+    Its message is one or two sentences: what was found, what was expected, what to do next. The
+        command line prints it
+    without a traceback and exits with code 2. What cannot be printed, such as a control character
+    in a name out of a file, is escaped.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(
+            "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -30,11 +33,16 @@ class VerbParser(argparse.ArgumentParser):
     """An argument parser for one verb, whose complaints are an `InputError` instead of a page of usage."""
 
     def __init__(self, verb: str, description: str) -> None:
-        super().__init__(prog=f"python -m signs_lightning {verb}", description=description, allow_abbrev=False)
+        super().__init__(
+            prog=f"python -m signs_lightning {verb}", description=description, allow_abbrev=False
+        )
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             option = unknown.split()[0]
-            raise InputError(f"Unknown option '{option}'; see --help.{nearest(option, self._option_string_actions)}")
+            raise InputError(
+                f"Unknown option '{option}'; see "
+                f"--help.{nearest(option, self._option_string_actions)}"
+            )
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

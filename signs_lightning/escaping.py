@@ -6,12 +6,22 @@ import html
 
 from rich.markup import escape
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet compute a cell instead of showing it
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+)  # what makes a spreadsheet compute a cell instead of showing it
 
 
 def printable(text: str) -> str:
     r"""Control characters and other unprintable ones as `\x1b` and the like, so that they can neither move a cursor nor hide."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )
 
 
 def shortened(text: str, most: int = 60) -> str:

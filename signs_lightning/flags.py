@@ -21,8 +21,12 @@ def packaged(before: str, arg: str) -> str:
     value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
     if not value.startswith("configs/") or Path(value).exists():
         return arg
-    package = Path(__file__).parent  # installed, the configs lie inside the package; in a clone, beside it
-    found = next((folder / value for folder in (package, package.parent) if (folder / value).is_file()), None)
+    package = Path(
+        __file__
+    ).parent  # installed, the configs lie inside the package; in a clone, beside it
+    found = next(
+        (folder / value for folder in (package, package.parent) if (folder / value).is_file()), None
+    )
     return arg if found is None else arg.removesuffix(value) + str(found)
 
 
@@ -75,7 +79,9 @@ def given_options(args: list[str]) -> list[tuple[str, str]]:
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         if option.startswith("-"):
-            value = value if equals else rest.pop(0) if rest and not rest[0].startswith("--") else ""
+            value = (
+                value if equals else rest.pop(0) if rest and not rest[0].startswith("--") else ""
+            )
             found.append((option.lstrip("-"), value))
     return found
 
@@ -84,8 +90,10 @@ class GivenOptions:
     """What the user says on this command line, and in the configurations given there.
 
     Attributes:
-        replaced: options that are given as a whole, such as trainer.callbacks or model.loss, and what is given for them.
-        appended: lists that something is added to, as `--trainer.callbacks+=…` does, and what is added.
+        replaced: options that are given as a whole, such as trainer.callbacks or model.loss, and
+            what is given for them.
+        appended: lists that something is added to, as `--trainer.callbacks+=…` does, and what is
+            added.
         names: every text in their values; the user answers for what these name.
     """
 
@@ -103,7 +111,9 @@ class GivenOptions:
             before = "" if name in {"config", "c"} else f"{name}."
             for key, part in value.items():
                 self._take(f"{before}{key}", part)
-        elif not isinstance(value, dict) or "class_path" in value:  # a mapping without one changes the remembered one
+        elif (
+            not isinstance(value, dict) or "class_path" in value
+        ):  # a mapping without one changes the remembered one
             options = self.appended if option.endswith("+") else self.replaced
             options.setdefault(name, []).extend(value if isinstance(value, list) else [value])
 

@@ -13,9 +13,12 @@ class Renames:
     """What a number of the format calls otherwise than the number before it; old name → new name.
 
     Attributes:
-        classes: dotted names of modules and of classes, such as `signs_lightning.report.progress`, and classes' bare names.
-        states: under which a checkpoint keeps the state of a callback or of the data module, such as `RunFiles`.
-        options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`; sections and all they hold as well.
+        classes: dotted names of modules and of classes, such as `signs_lightning.report.progress`,
+            and classes' bare names.
+        states: under which a checkpoint keeps the state of a callback or of the data module, such
+            as `RunFiles`.
+        options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`;
+            sections and all they hold as well.
     """
 
     classes: dict[str, str] = field(default_factory=dict)
@@ -23,7 +26,8 @@ class Renames:
     options: dict[str, str] = field(default_factory=dict)
 
 
-# From each number to the next. A change of names is a new entry; released ones stay as they are. Files without a number are 0.
+# From each number to the next. A change of names is a new entry; released ones stay as they are.
+# Files without a number are 0.
 MIGRATIONS = (Renames(),)  # 0 → 1: nothing but the number itself
 FORMAT_VERSION = len(MIGRATIONS)
 
@@ -41,10 +45,13 @@ def check_format_version(version: Any, what: str) -> int:
     if version is None:
         return 0
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 2**31:
-        raise InputError(f"{what} has a format_version that is none, expected a number up to {FORMAT_VERSION}.")
+        raise InputError(
+            f"{what} has a format_version that is none, expected a number up to {FORMAT_VERSION}."
+        )
     if version > FORMAT_VERSION:
         raise InputError(
-            f"{what} has format_version {version}, this signs_lightning reads up to {FORMAT_VERSION}: install a newer release."
+            f"{what} has format_version {version}, this signs_lightning reads up to "
+            f"{FORMAT_VERSION}: install a newer release."
         )
     return version
 
@@ -66,7 +73,9 @@ def migrate_config(config: dict[str, Any], what: str, version: int | None = None
         try:
             config = _with_new_classes(config, renames.classes)
         except RecursionError as error:
-            raise InputError(f"{what} nests more deeply than a configuration does. Do not trust this file.") from error
+            raise InputError(
+                f"{what} nests more deeply than a configuration does. Do not trust this file."
+            ) from error
         for old, new in renames.options.items():
             _move(config, old.split("."), new.split("."))
     return {**config, "format_version": FORMAT_VERSION} if "format_version" in config else config
@@ -94,7 +103,10 @@ def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
                 for old in renames.states.keys() & part.keys():
                     part[renames.states[old]] = part.pop(old)
         for old, new in renames.options.items():
-            for section, place in (("model.init_args.", "hyper_parameters"), ("data.", "H5DataModule")):
+            for section, place in (
+                ("model.init_args.", "hyper_parameters"),
+                ("data.", "H5DataModule"),
+            ):
                 values = checkpoint.get(place)
                 if old.startswith(section) and new.startswith(section) and isinstance(values, dict):
                     _move(values, [old.removeprefix(section)], [new.removeprefix(section)])

@@ -1,7 +1,8 @@
 """Work on files that may crash or hang the C libraries that read them, done in a process of its own.
 
-HDF5 is written in C, and a damaged or malicious file can make it abort, run into a bad address or never come back. In a child process with
-a limit on time and memory that is one sentence instead of the end of the program.
+HDF5 is written in C, and a damaged or malicious file can make it abort, run into a bad address or
+never come back. In a child process with a limit on time and memory that is one sentence instead of
+the end of the program.
 """
 
 from __future__ import annotations
@@ -44,14 +45,17 @@ def run_guarded(
 ) -> Any:
     """Calls a function in a new Python process and gives back what it returns.
 
-    The child imports only the module that the function lies in, so a light module starts in a tenth of a second.
+    The child imports only the module that the function lies in, so a light module starts in a tenth
+    of a second.
 
     Args:
         function: where it lies, such as "signs_lightning.inspect.kinds:examine".
         args: its arguments, anything that pickles.
         about: what messages call the file that is read.
-        seconds: time limit by the clock, which passes for sound files, too, on a machine that is busy or a disk that is slow.
-        processor_seconds: time limit of the child's own computing, which other programs do not use up.
+        seconds: time limit by the clock, which passes for sound files, too, on a machine that is
+            busy or a disk that is slow.
+        processor_seconds: time limit of the child's own computing, which other programs do not use
+            up.
         more_time: what to do where the clock's limit was too short.
         kwargs: its arguments by name.
 
@@ -59,19 +63,24 @@ def run_guarded(
         What the function returned.
 
     Raises:
-        InputError: the function's own, with its message; or one that says that the child crashed, ran out of time or memory, or failed.
+        InputError: the function's own, with its message; or one that says that the child crashed,
+            ran out of time or memory, or failed.
     """
     try:
-        kind, value = _outcome(about, seconds, processor_seconds, more_time, (function, args, kwargs))
+        kind, value = _outcome(
+            about, seconds, processor_seconds, more_time, (function, args, kwargs)
+        )
     except OSError as error:  # of ours, before the child had begun
         raise os_refusal(error, about) or InputError(
-            f"{about} was not read, because no process could be started for it ({error}). The file may be fine: try again."
+            f"{about} was not read, because no process could be started for it ({error}). The "
+            "file may be fine: try again."
         ) from error
     if kind == "refused":
         raise InputError(value)
     if kind == "memory":
         raise InputError(
-            f"{about} asks for more memory than there is for it ({value / 2**30:.3g} GiB at most). Close other programs and try again; "
+            f"{about} asks for more memory than there is for it ({value / 2**30:.3g} GiB at "
+            "most). Close other programs and try again; "
             "do not trust a file that should need little."
         )
     if kind == "failed":
@@ -85,7 +94,9 @@ def _outcome(
     """Has the child do the work: what became of it ("value", "refused", "memory" or "failed"), and what belongs to that."""
     with tempfile.TemporaryDirectory(prefix="signs_lightning-") as folder:  # private to this user
         answer = Path(folder) / "answer"
-        places = [place or os.getcwd() for place in sys.path]  # the child finds what this process finds
+        places = [
+            place or os.getcwd() for place in sys.path
+        ]  # the child finds what this process finds
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "signs_lightning.guarded"],
             stdin=subprocess.PIPE,
@@ -94,10 +105,13 @@ def _outcome(
             env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
         )
         try:
-            process.communicate(pickle.dumps((str(answer), about, processor_seconds, *work)), timeout=seconds)
+            process.communicate(
+                pickle.dumps((str(answer), about, processor_seconds, *work)), timeout=seconds
+            )
         except subprocess.TimeoutExpired:
             raise InputError(
-                f"{about} was given up after {seconds:g} s. The file may be fine and the machine busy, or the file large. {more_time}"
+                f"{about} was given up after {seconds:g} s. The file may be fine and the machine "
+                f"busy, or the file large. {more_time}"
             ) from None
         finally:
             process.kill()
@@ -115,14 +129,19 @@ def _end(code: int, processor_seconds: int | None) -> str:
             cause = signal.Signals(-code).name
     if cause == "SIGXCPU":
         return (
-            f"was given up after {processor_seconds} s of computing: reading it does not end. Fetch or write it again."
+            f"was given up after {processor_seconds} s of computing: reading it does not end. "
+            "Fetch or write it again."
         )
     if code >= 0 or cause in ENDED_FROM_OUTSIDE:
         return (
-            f"was not read to its end: the process that did so was ended from outside ({cause}). The file may be fine. Look whether there "
+            f"was not read to its end: the process that did so was ended from outside ({cause}). "
+            "The file may be fine. Look whether there "
             f"is memory to spare, and room in {tempfile.gettempdir()}, then try again."
         )
-    return f"crashed the library that reads it (signal {cause}). It is damaged or malicious; fetch or write it again."
+    return (
+        f"crashed the library that reads it (signal {cause}). It is damaged or malicious; "
+        "fetch or write it again."
+    )
 
 
 def _limit(processor_seconds: int | None) -> int:
@@ -140,7 +159,9 @@ def _limit(processor_seconds: int | None) -> int:
         most = min(limit for limit in (MEMORY, soft, hard) if limit != resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         if processor_seconds is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+            resource.setrlimit(
+                resource.RLIMIT_CPU, (processor_seconds, resource.getrlimit(resource.RLIMIT_CPU)[1])
+            )
     return most
 
 
@@ -151,7 +172,9 @@ def _serve() -> None:
     most = _limit(processor_seconds)
     module, _, name = function.partition(":")
     try:
-        answer = pickle.dumps(("value", getattr(importlib.import_module(module), name)(*args, **kwargs)))
+        answer = pickle.dumps(
+            ("value", getattr(importlib.import_module(module), name)(*args, **kwargs))
+        )
     except InputError as error:
         answer = pickle.dumps(("refused", str(error)))
     except MemoryError:
@@ -160,7 +183,9 @@ def _serve() -> None:
         if refusal := os_refusal(error, getattr(error, "filename", None) or about):
             answer = pickle.dumps(("refused", str(refusal)))
         else:
-            answer = pickle.dumps(("failed", f"{type(error).__name__}: {error}".partition("\n")[0][:200]))
+            answer = pickle.dumps(
+                ("failed", f"{type(error).__name__}: {error}".partition("\n")[0][:200])
+            )
     temporary = Path(f"{place}.writing")
     temporary.write_bytes(answer)
     os.replace(temporary, place)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from signs_lightning.onnx_io.file import OnnxClassifier
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
-Scale = Literal["/255", "raw", "tf", "caffe", "torch"]  # what a Keras file's images were divided by or shifted to
+Scale = Literal[
+    "/255", "raw", "tf", "caffe", "torch"
+]  # what a Keras file's images were divided by or shifted to
 SCALES = get_args(Scale)
 
 
@@ -23,16 +25,19 @@ def load_model(
 
     Args:
         path: checkpoint, run folder, Keras file or ONNX file.
-        verb: on whose behalf; it decides which checkpoint of a run folder is meant, and `summary` needs no scale.
-        scale: what a Keras file's images were scaled to, see `from_keras`; None for all other files, which remember it.
+        verb: on whose behalf; it decides which checkpoint of a run folder is meant, and `summary`
+            needs no scale.
+        scale: what a Keras file's images were scaled to, see `from_keras`; None for all other
+            files, which remember it.
 
     Returns:
-        The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on (empty for files that
-        remember none).
+        The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on
+        (empty for files that remember none).
 
     Raises:
-        InputError: the file holds no model that can be used, or needs a package that is not installed; or a scale is given
-            beside a file that remembers its own, or none beside a Keras file that does not tell.
+        InputError: the file holds no model that can be used, or needs a package that is not
+            installed; or a scale is given beside a file that remembers its own, or none beside a
+            Keras file that does not tell.
     """
     if path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.reading import from_keras
@@ -45,14 +50,18 @@ def load_model(
                 raise
             return from_keras(path, scale=error.finding.likely[0]), {}
     if scale is not None:
-        raise InputError(f"--scale is {scale}, but only a Keras file needs it: {path} remembers its own. Leave it out.")
+        raise InputError(
+            f"--scale is {scale}, but only a Keras file needs it: {path} "
+            "remembers its own. Leave it out."
+        )
     if path.endswith(".onnx"):
         from signs_lightning.onnx_io.file import OnnxClassifier
 
         return OnnxClassifier(path), {}
     if path.endswith(".pt2"):
         raise InputError(
-            f"{path} was exported for other programs and is not read back, because opening such a file can run code. "
+            f"{path} was exported for other programs and is not read back, because opening such a "
+            "file can run code. "
             "Name the checkpoint that it was made from."
         )
     from signs_lightning.checkpoints import find_checkpoint, load_classifier

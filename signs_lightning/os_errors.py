@@ -11,11 +11,16 @@ from pathlib import Path
 
 from signs_lightning.errors import InputError
 
-NUMBER = re.compile(r"errno = (\d+)|^unable to (?:open|mmap|stat)\b.*\((\d+)\)")  # as HDF5 and PyTorch quote it
+NUMBER = re.compile(
+    r"errno = (\d+)|^unable to (?:open|mmap|stat)\b.*\((\d+)\)"
+)  # as HDF5 and PyTorch quote it
 NOT_THERE = (
-    "EIO ESTALE ETIMEDOUT ENOTCONN ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH EREMOTEIO ENXIO ENODEV"
+    "EIO ESTALE ETIMEDOUT ENOTCONN ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH "
+    "EREMOTEIO ENXIO ENODEV"
 )
-DISK = {getattr(errno, name) for name in NOT_THERE.split() if hasattr(errno, name)}  # the disk, or the way to it
+DISK = {
+    getattr(errno, name) for name in NOT_THERE.split() if hasattr(errno, name)
+}  # the disk, or the way to it
 
 
 def error_number(error: BaseException) -> int | None:
@@ -34,11 +39,20 @@ def os_reason(error: BaseException) -> tuple[str, str] | None:
     """
     code = error_number(error)
     if isinstance(error, MemoryError) or code == errno.ENOMEM:
-        return "takes more memory than there is", "Close other programs, or read it on a machine with more memory"
+        return (
+            "takes more memory than there is",
+            "Close other programs, or read it on a machine with more memory",
+        )
     if code == errno.EMFILE:
-        return "cannot be opened: " + _open_files(), "Raise the limit, or read fewer files at a time"
+        return (
+            "cannot be opened: " + _open_files(),
+            "Raise the limit, or read fewer files at a time",
+        )
     if code == errno.ENFILE:
-        return "cannot be opened: this machine has too many open files", "End some programs, and try again"
+        return (
+            "cannot be opened: this machine has too many open files",
+            "End some programs, and try again",
+        )
     if code in (errno.EACCES, errno.EPERM):
         return "may not be read by this user", "Change its permissions with `chmod`"
     if code in (errno.ENOENT, errno.ENOTDIR):
@@ -46,7 +60,10 @@ def os_reason(error: BaseException) -> tuple[str, str] | None:
     if code == errno.EISDIR:
         return "is a folder", "Name a file in it"
     if code is not None and code in DISK:
-        return f"cannot be read from its disk ({os.strerror(code)})", "Check the disk or the network, and try again"
+        return (
+            f"cannot be read from its disk ({os.strerror(code)})",
+            "Check the disk or the network, and try again",
+        )
     return None
 
 
@@ -59,7 +76,10 @@ def _open_files() -> str:
     more = max(4096, 4 * limit)
     if most != resource.RLIM_INFINITY:
         more = min(more, most)
-    return f"{limit:,} files are open, the most that this process may have (`ulimit -n {more}` allows {more:,})"
+    return (
+        f"{limit:,} files are open, the most that this process may have (`ulimit -n {more}` "
+        f"allows {more:,})"
+    )
 
 
 def os_refusal(error: BaseException, name: str | Path) -> InputError | None:

@@ -50,7 +50,8 @@ def main(verb: str, args: list[str]) -> int:
     model, data = load_model(options.ckpt_path, verb, options.scale)
     if not (data or options.images or options.test_file):
         raise InputError(
-            f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with --data.test_file."
+            f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with "
+            "--data.test_file."
         )
     if isinstance(model, torch.nn.Module) and torch.cuda.is_available():
         model.to("cuda")
@@ -63,7 +64,9 @@ def main(verb: str, args: list[str]) -> int:
         predictions = _of_file(model, data, options.test_file, options.batch_size)
     first = next(predictions, None)
     if first is not None:
-        _write_and_print(chain([first], predictions), first.label is not None, model.class_names, output)
+        _write_and_print(
+            chain([first], predictions), first.label is not None, model.class_names, output
+        )
     for line in unreadable:
         print(line, file=sys.stderr)
     if first is None:
@@ -72,16 +75,27 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def _parser(verb: str) -> VerbParser:
-    parser = VerbParser(verb, "Classes and probabilities of pictures, or of the images of an HDF5 file.")
+    parser = VerbParser(
+        verb, "Classes and probabilities of pictures, or of the images of an HDF5 file."
+    )
     parser.add_argument(
-        "--ckpt_path", required=True, metavar="F", help="checkpoint, run folder, Keras file or exported .onnx"
+        "--ckpt_path",
+        required=True,
+        metavar="F",
+        help="checkpoint, run folder, Keras file or exported .onnx",
     )
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_argument(
-        "--images", nargs="+", metavar="PATH", help="pictures, folders, patterns, or - for standard input"
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="pictures, folders, patterns, or - for standard input",
     )
     parser.add_argument(
-        "--data.test_file", dest="test_file", metavar="H5", help="HDF5 file; the run's own test file by default"
+        "--data.test_file",
+        dest="test_file",
+        metavar="H5",
+        help="HDF5 file; the run's own test file by default",
     )
     parser.add_argument(
         "--data.image_size",
@@ -91,14 +105,26 @@ def _parser(verb: str) -> VerbParser:
         help="resize its images to the model's size, a number or [height,width]",
     )
     parser.add_argument(
-        "--data.images_key", dest="images_key", metavar="KEY", help="its images, where the name does not tell"
+        "--data.images_key",
+        dest="images_key",
+        metavar="KEY",
+        help="its images, where the name does not tell",
     )
     parser.add_argument(
-        "--data.labels_key", dest="labels_key", metavar="KEY", help="its labels, where the name does not tell"
+        "--data.labels_key",
+        dest="labels_key",
+        metavar="KEY",
+        help="its labels, where the name does not tell",
     )
-    parser.add_argument("--output", default="predictions.csv", metavar="CSV", help="where every probability goes")
     parser.add_argument(
-        "--batch_size", type=int, default=64, metavar="N", help="images that go through the network at a time"
+        "--output", default="predictions.csv", metavar="CSV", help="where every probability goes"
+    )
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="images that go through the network at a time",
     )
     return parser
 
@@ -112,9 +138,17 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def _of_pictures(
-    model: ImageClassifier | OnnxClassifier, arguments: list[str], batch_size: int, unreadable: list[str]
+    model: ImageClassifier | OnnxClassifier,
+    arguments: list[str],
+    batch_size: int,
+    unreadable: list[str],
 ) -> Iterator[Prediction]:
-    from signs_lightning.data.images import STANDARD_INPUT, UnreadableImageError, find_images, read_image
+    from signs_lightning.data.images import (
+        STANDARD_INPUT,
+        UnreadableImageError,
+        find_images,
+        read_image,
+    )
 
     paths = find_images(arguments)
     for start in range(0, len(paths), batch_size):
@@ -132,12 +166,21 @@ def _of_pictures(
 
 
 def _of_file(
-    model: ImageClassifier | OnnxClassifier, data: dict[str, Any], test_file: str | None, batch_size: int
+    model: ImageClassifier | OnnxClassifier,
+    data: dict[str, Any],
+    test_file: str | None,
+    batch_size: int,
 ) -> Iterator[Prediction]:
     from signs_lightning.data.module import H5DataModule
 
     if test_file is not None:
-        data = {**data, "train_file": None, "val_file": None, "val_fraction": None, "test_file": test_file}
+        data = {
+            **data,
+            "train_file": None,
+            "val_file": None,
+            "val_fraction": None,
+            "test_file": test_file,
+        }
     module = H5DataModule(**{**data, "batch_size": batch_size})
     module.prepare_data()
     module.setup("test")
@@ -150,18 +193,27 @@ def _of_file(
             position += 1
 
 
-def _write_and_print(predictions: Iterable[Prediction], labelled: bool, class_names: list[str], output: Path) -> None:
+def _write_and_print(
+    predictions: Iterable[Prediction], labelled: bool, class_names: list[str], output: Path
+) -> None:
     """Writes one line an image as they come: name, label where known, class, its probability, then that of every class.
 
-    The screen gets the first ones, the number of the others, and the accuracy where labels are known.
+    The screen gets the first ones, the number of the others, and the accuracy where labels are
+    known.
     """
     table = Table("image", *(["label"] if labelled else []), "class")
     table.columns[0].overflow = "fold"
     table.add_column("probability", justify="right")
     table.add_column("runner-up")
-    shown, cells = [for_terminal(name) for name in class_names], [for_csv(name) for name in class_names]
+    shown, cells = (
+        [for_terminal(name) for name in class_names],
+        [for_csv(name) for name in class_names],
+    )
     correct = count = 0
-    with written_whole(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        written_whole(output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         columns = ["image", *(["label"] if labelled else []), "class", "probability"]
         writer.writerow([*columns, *(f"p({printable(name)})" for name in class_names)])
@@ -170,7 +222,9 @@ def _write_and_print(predictions: Iterable[Prediction], labelled: bool, class_na
             first, *others = (int(k) for k in np.argsort(-likely, kind="stable")[:2])
             known = [] if prediction.label is None else [prediction.label]
             figures = (f"{value:.9g}" for value in (likely[first], *likely))
-            writer.writerow([for_csv(prediction.name), *(cells[k] for k in known), cells[first], *figures])
+            writer.writerow(
+                [for_csv(prediction.name), *(cells[k] for k in known), cells[first], *figures]
+            )
             count, correct = count + 1, correct + (first == prediction.label)
             if count <= ROWS_SHOWN:
                 runner_up = [f"{shown[k]} ({likely[k]:.3f})" for k in others]
@@ -183,5 +237,7 @@ def _write_and_print(predictions: Iterable[Prediction], labelled: bool, class_na
     if labelled:
         from signs_lightning.models.evaluation import describe_accuracy
 
-        console.print(f"accuracy {describe_accuracy(correct, count)}", soft_wrap=True, highlight=False)
+        console.print(
+            f"accuracy {describe_accuracy(correct, count)}", soft_wrap=True, highlight=False
+        )
     print(f"Every probability: {output}")

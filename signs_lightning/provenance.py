@@ -19,9 +19,10 @@ def made_with() -> dict[str, dict[str, str]]:
     """Plain values for a checkpoint.
 
     Returns:
-        versions of python, signs_lightning and the packages that figures depend on, as far as they are installed; and commits: of
-        signs_lightning where it is imported from a clone, and of working_directory where that lies in a repository. Files that
-        differ from their commit are not looked for.
+        versions of python, signs_lightning and the packages that figures depend on, as far as they
+        are installed; and commits: of signs_lightning where it is imported from a clone, and of
+        working_directory where that lies in a repository. Files that differ from their commit are
+        not looked for.
     """
     versions = {"python": platform.python_version(), "signs_lightning": signs_lightning.__version__}
     for name in PACKAGES:
@@ -29,21 +30,30 @@ def made_with() -> dict[str, dict[str, str]]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    clone = Path(signs_lightning.__file__).parents[1]  # nothing above it, which would be whoever installed the package
+    clone = Path(signs_lightning.__file__).parents[
+        1
+    ]  # nothing above it, which would be whoever installed the package
     commits = {"signs_lightning": _commit(clone), "working_directory": _commit_around(Path.cwd())}
-    return {"versions": versions, "commits": {name: commit for name, commit in commits.items() if commit is not None}}
+    return {
+        "versions": versions,
+        "commits": {name: commit for name, commit in commits.items() if commit is not None},
+    }
 
 
 def with_now(earlier: Any) -> list[dict[str, Any]]:
     """What a checkpoint remembers of the runs before, and what this one is made with where that differs from the last of them."""
-    before = [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
+    before = (
+        [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
+    )
     now = made_with()
     return before if before and before[-1] == now else [*before, now]
 
 
 def _commit_around(folder: Path) -> str | None:
     """The commit that is checked out in the repository which a folder lies in."""
-    return next((_commit(place) for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+    return next(
+        (_commit(place) for place in (folder, *folder.parents) if (place / ".git").exists()), None
+    )
 
 
 def _commit(root: Path) -> str | None:

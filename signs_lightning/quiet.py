@@ -12,12 +12,16 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
     r".*does not have many workers.*",
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",
-    r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",  # figures are summed over processes already
+    # figures are summed over processes already
+    r".*It is recommended to use `self.log\('.*', \.\.\., sync_dist=True\)`.*",
     r".*Total length of `list` across ranks is zero.*",  # training without validation
     r".*callbacks used to create the checkpoint need to be provided.*",
-    r".*Checkpoint directory .* exists and is not empty.*",  # ModelCheckpoint, in a run that goes on
-    r".*loading a checkpoint outside the 'fit' stage.*",  # a test with the averaged weights, which is what it is for
-    r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",  # SequentialLR of older PyTorch, of itself
+    # ModelCheckpoint, in a run that goes on
+    r".*Checkpoint directory .* exists and is not empty.*",
+    # a test with the averaged weights, which is what it is for
+    r".*loading a checkpoint outside the 'fit' stage.*",
+    # SequentialLR of older PyTorch, of itself
+    r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",
 )
 
 

@@ -1,7 +1,8 @@
 """What `fit`, `validate` and `test` make of the configuration that a checkpoint remembers: nothing that a stranger chose alone.
 
-A remembered class is made if it is one of PyTorch, torchvision's transforms, torchmetrics, Lightning or this package, or if the
-user names it on the command line or in a configuration given there. Where a file lies, and who owns it, proves nothing.
+A remembered class is made if it is one of PyTorch, torchvision's transforms, torchmetrics,
+Lightning or this package, or if the user names it on the command line or in a configuration given
+there. Where a file lies, and who owns it, proves nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from signs_lightning.escaping import shortened
 from signs_lightning.flags import GivenOptions
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.report.configuration import without_unknown
-from signs_lightning.trust import PLAIN_WORD, class_to_make, is_below, is_data, trusted_class, type_hints
+from signs_lightning.trust import (
+    PLAIN_WORD,
+    class_to_make,
+    is_below,
+    is_data,
+    trusted_class,
+    type_hints,
+)
 
 OBJECTS = {
     "optimizer",
@@ -48,8 +56,8 @@ def followed(config: dict[str, Any], verb: str, args: list[str], path: Path) -> 
         path: the checkpoint, for messages.
 
     Raises:
-        InputError: there is something in it that would import, call or write what neither this package nor the user names; the
-            message says which option allows it.
+        InputError: there is something in it that would import, call or write what neither this
+            package nor the user names; the message says which option allows it.
     """
     given, refused, config = GivenOptions(args), Refused(path), without_unknown(config)
     model = config["model"]
@@ -65,7 +73,9 @@ def followed(config: dict[str, Any], verb: str, args: list[str], path: Path) -> 
                 continue
             texts: Texts = "plain" if key in OBJECTS else "any" if group == "model" else "below"
             check = _Check(f"{group}.{key}", given, refused, texts)
-            part = check.followed(value, hints.get(key, object), may_be_left_out=verb != "fit" and key == "metrics")
+            part = check.followed(
+                value, hints.get(key, object), may_be_left_out=verb != "fit" and key == "metrics"
+            )
             if part is not LEFT_OUT:
                 kept[key] = part
     result["trainer"] = groups["trainer"][2]
@@ -94,14 +104,31 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path} is not valid YAML. Begin a new run, with the configuration that this one had."
         ) from error
     model = config.get("model") if isinstance(config, dict) else None
-    groups = [config.get(key) or {} for key in ("trainer", "data", "checkpoint")] if isinstance(config, dict) else []
-    if not (isinstance(model, dict) and "class_path" in model and all(isinstance(group, dict) for group in groups)):
-        raise InputError(f"{path} is not what a fit writes. Begin a new run, with the configuration that this one had.")
+    groups = (
+        [config.get(key) or {} for key in ("trainer", "data", "checkpoint")]
+        if isinstance(config, dict)
+        else []
+    )
+    if not (
+        isinstance(model, dict)
+        and "class_path" in model
+        and all(isinstance(group, dict) for group in groups)
+    ):
+        raise InputError(
+            f"{path} is not what a fit writes. Begin a new run, with the "
+            "configuration that this one had."
+        )
     name, trainer = str(model["class_path"]), config.get("trainer") or {}
     if trusted_class(name) is not None:
         name = name.rpartition(".")[2]
-    trainer = {key: value for key, value in trainer.items() if key != "default_root_dir"}  # its folder tells
-    return {**config, "model": {"class_path": name, "init_args": model.get("init_args") or {}}, "trainer": trainer}
+    trainer = {
+        key: value for key, value in trainer.items() if key != "default_root_dir"
+    }  # its folder tells
+    return {
+        **config,
+        "model": {"class_path": name, "init_args": model.get("init_args") or {}},
+        "trainer": trainer,
+    }
 
 
 class Refused:
@@ -121,12 +148,10 @@ class Refused:
         """Raises an `InputError` if there is anything."""
         if self.found:
             raise InputError(
-                f"{self.path} remembers {', '.join(self.found[:MOST_NAMED])}, which could run code or write elsewhere: refused. "
+                f"{self.path} remembers {', '.join(self.found[:MOST_NAMED])}, which could run "
+                "code or write elsewhere: refused. "
                 f"If you trust it, add {' '.join(self.ways_on[:MOST_NAMED])}."
             )
-
-
-# ---------------------------------------------------------------------- one option
 
 
 LEFT_OUT = object()
@@ -140,8 +165,8 @@ class _Check:
         option: such as trainer.callbacks.
         given: what the user says.
         refused: where to note what is not.
-        texts: which texts are taken for what the parser does not import: "any", those that are "plain" words, or also what is
-            no place but one "below" the working directory.
+        texts: which texts are taken for what the parser does not import: "any", those that are
+            "plain" words, or also what is no place but one "below" the working directory.
     """
 
     def __init__(self, option: str, given: GivenOptions, refused: Refused, texts: Texts) -> None:
@@ -182,7 +207,10 @@ class _Check:
         """What is given here takes a value's place; where it lacks the arguments of the remembered one, that is said."""
         given = self.given.replaced.get(self.option, []) + self.given.appended.get(self.option, [])
         if isinstance(value, dict) and value.get("init_args") and value not in given:
-            say(f"{self.option} is what is given here, not the remembered {shortened(json.dumps(value), 300)}.")
+            say(
+                f"{self.option} is what is given here, not the remembered "
+                f"{shortened(json.dumps(value), 300)}."
+            )
 
     def foreign(self, value: Any, hint: Any) -> str | None:
         """The first thing in a value of such a type that may not be followed, or None."""
@@ -191,7 +219,11 @@ class _Check:
             kind = class_to_make(name, self.given.names)
             if kind is None:
                 return str(name)
-            parts = [(part, object) for key, part in value.items() if key not in {"class_path", "init_args"}]
+            parts = [
+                (part, object)
+                for key, part in value.items()
+                if key not in {"class_path", "init_args"}
+            ]
             arguments = value.get("init_args") or {}
             if not isinstance(arguments, dict):
                 return str(arguments)
@@ -199,7 +231,10 @@ class _Check:
             parts += [(part, hints.get(key, object)) for key, part in arguments.items()]
         elif isinstance(value, dict):
             fields = type_hints(hint) if is_dataclass(hint) else {}
-            parts = [(part, hint if is_data(hint) else fields.get(key, object)) for key, part in value.items()]
+            parts = [
+                (part, hint if is_data(hint) else fields.get(key, object))
+                for key, part in value.items()
+            ]
         elif isinstance(value, list | tuple):
             parts = [(part, hint if is_data(hint) else object) for part in value]
         elif isinstance(value, str) and not PLAIN_WORD.fullmatch(value):
@@ -207,25 +242,37 @@ class _Check:
             return None if harmless and is_data(hint) else value
         else:
             return None
-        return next((found for part, of in parts if (found := self.foreign(part, of)) is not None), None)
+        return next(
+            (found for part, of in parts if (found := self.foreign(part, of)) is not None), None
+        )
 
     def _way_on(self, value: Any, found: Any, sign: str = " ") -> str:
         """The option with which the user takes the value upon himself."""
         bare = (
-            isinstance(value, dict) and value.get("class_path") == found and (sign == " " or not value.get("init_args"))
+            isinstance(value, dict)
+            and value.get("class_path") == found
+            and (sign == " " or not value.get("init_args"))
         )
         text = str(found) if bare or not isinstance(value, dict | list) else json.dumps(value)
         option = f"--{self.option}{sign}{shlex.quote(text)}"
-        return option if len(option) <= LONGEST_OPTION else f"--config with a file that says what {self.option} is"
+        return (
+            option
+            if len(option) <= LONGEST_OPTION
+            else f"--config with a file that says what {self.option} is"
+        )
 
 
-def _plain_settings(config: dict[str, Any], group: str, given: GivenOptions, refused: Refused) -> dict[str, Any]:
+def _plain_settings(
+    config: dict[str, Any], group: str, given: GivenOptions, refused: Refused
+) -> dict[str, Any]:
     """Settings that are texts, numbers and lists of these.
 
     The parser would take a mapping for a class to make, also one that is written as a text.
     """
     settings = {
-        key: value for key, value in (config.get(group) or {}).items() if f"{group}.{key}" not in given.replaced
+        key: value
+        for key, value in (config.get(group) or {}).items()
+        if f"{group}.{key}" not in given.replaced
     }
     for key, value in settings.items():
         for part in value if isinstance(value, list) and key.isidentifier() else [value]:

@@ -1,8 +1,9 @@
 """Restarts by torchrun: an attempt after a failed one goes on in the folder that the failed one wrote into.
 
-`torchrun --standalone --max-restarts 2 --nproc_per_node 2 -m signs_lightning fit …` starts the same command again when one of its
-processes ends. Where the command's run lies is kept in torchrun's own store, which lives as long as torchrun does. (With
-TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 processes cannot reach it, and a restart is a new run.)
+`torchrun --standalone --max-restarts 2 --nproc_per_node 2 -m signs_lightning fit …` starts the same
+command again when one of its processes ends. Where the command's run lies is kept in torchrun's own
+store, which lives as long as torchrun does. (With TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 processes
+cannot reach it, and a restart is a new run.)
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def keep_for_restarts(folder: Path) -> None:
 def folder_before_restart() -> Path | None:
     """The run folder of an earlier attempt, or None in the first attempt and for one that failed before it had a folder.
 
-    In a later attempt it also gives the processes another place to meet: the addresses that the dead ones left in torchrun's store
+    In a later attempt it also gives the processes another place to meet: the addresses that the
+        dead ones left in torchrun's store
     would be taken for living (PyTorch's issue 135712).
     """
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

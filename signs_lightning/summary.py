@@ -11,7 +11,16 @@ from signs_lightning.errors import InputError, VerbParser, nearest
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
 
-FIT_OPTIONS = ("--config", "-c", "--model", "--data", "--trainer", "--checkpoint", "--seed_everything", "--name")
+FIT_OPTIONS = (
+    "--config",
+    "-c",
+    "--model",
+    "--data",
+    "--trainer",
+    "--checkpoint",
+    "--seed_everything",
+    "--name",
+)
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -20,12 +29,21 @@ def main(verb: str, args: list[str]) -> int:
     Raises:
         InputError: there is no model, or the picture cannot be written.
     """
-    parser = VerbParser(verb, "Shows a model as Keras does: a table of its layers, and a drawing of its graph.")
+    parser = VerbParser(
+        verb, "Shows a model as Keras does: a table of its layers, and a drawing of its graph."
+    )
     parser.add_argument("--ckpt_path", metavar="F", help="checkpoint, run folder or Keras file")
-    parser.add_argument("--expand", action="store_true", help="open blocks, and models inside a model")
-    parser.add_argument("--plot", metavar="PNG", help="draw the graph, with the output shape of every layer, as a PNG")
+    parser.add_argument(
+        "--expand", action="store_true", help="open blocks, and models inside a model"
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="PNG",
+        help="draw the graph, with the output shape of every layer, as a PNG",
+    )
     parser.epilog = (
-        "A model that is not trained yet: --config F, --model NAME and all other options of fit that say what the model is, "
+        "A model that is not trained yet: --config F, --model NAME and all other options of fit "
+        "that say what the model is, "
         "such as --model SignsResNet50 --model.num_classes 10. No data are read."
     )
     options, rest = parser.parse_known_args(args)
@@ -33,14 +51,21 @@ def main(verb: str, args: list[str]) -> int:
     _refuse_unknown(rest, parser._option_string_actions)
     if options.ckpt_path is not None and rest:
         raise InputError(
-            f"--ckpt_path brings its own model, so {rest[0].partition('=')[0]} has no meaning. Drop one of them."
+            f"--ckpt_path brings its own model, so {rest[0].partition('=')[0]} has no meaning. "
+            "Drop one of them."
         )
     if options.ckpt_path is None and not rest:
-        raise InputError("There is no model to show. Name one: --config F, --model NAME or --ckpt_path F.")
+        raise InputError(
+            "There is no model to show. Name one: --config F, --model NAME or --ckpt_path F."
+        )
 
     from signs_lightning.report.summary import print_summary
 
-    model = _from_file(options.ckpt_path, verb) if options.ckpt_path is not None else _from_options(rest)
+    model = (
+        _from_file(options.ckpt_path, verb)
+        if options.ckpt_path is not None
+        else _from_options(rest)
+    )
     print_summary(model, expand=options.expand)
     if picture is not None:
         from signs_lightning.report.drawing import draw_model
@@ -55,7 +80,9 @@ def _picture(name: str) -> Path:
     if path.suffix.lower() != ".png":
         raise InputError(f"--plot is {name}, expected the name of a PNG such as model.png.")
     if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} does not exist. Make it, or choose another --plot.")
+        raise InputError(
+            f"The folder {path.parent} does not exist. Make it, or choose another --plot."
+        )
     if path.is_dir():
         raise InputError(f"--plot {path} is a folder. Name a file in it.")
     return path
@@ -66,13 +93,16 @@ def _refuse_unknown(rest: list[str], own: Iterable[str]) -> None:
     for argument in rest:
         option = argument.partition("=")[0]
         if argument.startswith("-") and option.partition(".")[0] not in FIT_OPTIONS:
-            raise InputError(f"Unknown option '{option}'; see --help.{nearest(option, [*own, *FIT_OPTIONS])}")
+            raise InputError(
+                f"Unknown option '{option}'; see --help.{nearest(option, [*own, *FIT_OPTIONS])}"
+            )
 
 
 def _from_file(path: str, verb: str) -> ImageClassifier:
     if path.endswith(".onnx"):
         raise InputError(
-            f"{path} is an ONNX file, which keeps operations and no layers. Name the checkpoint that it was exported from."
+            f"{path} is an ONNX file, which keeps operations and no layers. Name the checkpoint "
+            "that it was exported from."
         )
     from signs_lightning.model_files import load_model
 
@@ -98,7 +128,9 @@ def _from_options(args: list[str]) -> ImageClassifier:
         cli = ModelOnly("fit", args)
     except ValueError as error:
         if "can't allocate memory" in str(error):
-            raise InputError("The model does not fit into memory. Give it smaller images or fewer classes.") from error
+            raise InputError(
+                "The model does not fit into memory. Give it smaller images or fewer classes."
+            ) from error
         raise
     model, size = cli.model, cli.datamodule.image_size
     if model.hparams.get("image_size") is None and size is not None:

@@ -27,13 +27,38 @@ TRUSTED = re.compile(  # classes that a remembered configuration may make
     r"|signs_lightning)(\.\w+)+",
     re.ASCII,
 )
-KINDS: tuple[type, ...] = (Callback, Logger, Profiler, Strategy, Accelerator, Precision)  # and of these, such ones
-KINDS += (RichProgressBarTheme, ClusterEnvironment, CheckpointIO, LayerSync, nn.Module, Optimizer, LRScheduler)
+KINDS: tuple[type, ...] = (
+    Callback,
+    Logger,
+    Profiler,
+    Strategy,
+    Accelerator,
+    Precision,
+)  # and of these, such ones
+KINDS += (
+    RichProgressBarTheme,
+    ClusterEnvironment,
+    CheckpointIO,
+    LayerSync,
+    nn.Module,
+    Optimizer,
+    LRScheduler,
+)
 PLAIN_WORD = re.compile(
     r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?|#[0-9a-fA-F]{6}", re.ASCII
 )  # never the name of a module, nor a path
-FIELD = re.compile(r"\{([\w /-]*)(:[\d.]*[dfeg%]?)?\}", re.ASCII)  # of a file name such as {epoch}-{val_loss:.2f}
-TEXTS = (str, int, float, bool, type(None), Path, timedelta)  # types whose values the parser takes as they are
+FIELD = re.compile(
+    r"\{([\w /-]*)(:[\d.]*[dfeg%]?)?\}", re.ASCII
+)  # of a file name such as {epoch}-{val_loss:.2f}
+TEXTS = (
+    str,
+    int,
+    float,
+    bool,
+    type(None),
+    Path,
+    timedelta,
+)  # types whose values the parser takes as they are
 CONTAINERS: tuple[Any, ...] = (Union, types.UnionType, list, tuple, set, dict)
 CONTAINERS += (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Mapping)
 
@@ -91,6 +116,12 @@ def is_below(text: Any) -> bool:
         return False
     place = FIELD.sub(r"\1", text)
     windows = PureWindowsPath(place)
-    ok = not (PurePath(place).is_absolute() or windows.anchor or ".." in (*PurePath(place).parts, *windows.parts))
-    expanded = re.search(r"[{}$]|%\w+%|://|^~", place)  # by Lightning, the system or a library for file systems
+    ok = not (
+        PurePath(place).is_absolute()
+        or windows.anchor
+        or ".." in (*PurePath(place).parts, *windows.parts)
+    )
+    expanded = re.search(
+        r"[{}$]|%\w+%|://|^~", place
+    )  # by Lightning, the system or a library for file systems
     return ok and place.isprintable() and expanded is None

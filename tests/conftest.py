@@ -1,4 +1,6 @@
-"""What all tests share: small drawn data, the command line in this process, and what Keras on TensorFlow made of its pictures."""
+"""What all tests share: small drawn data, the command line in this process, and what Keras on
+TensorFlow made of its pictures.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,15 @@ import os
 import signal
 import subprocess
 
-os.environ["KERAS_BACKEND"] = "jax"  # an independent implementation; read when keras is first imported
+os.environ["KERAS_BACKEND"] = (
+    "jax"  # an independent implementation; read when keras is first imported
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What is compared to the last bit is promised on the CPU, and a GPU's state survives no fork.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of processes that tests start: two tests at a time fill two cores
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # also of processes that tests start: two tests at a time fill two cores
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,8 +34,11 @@ from signs_lightning.artefacts import WRITES_ONNX
 if TYPE_CHECKING:
     from forks import Finished, Fork
 
-torch.set_num_threads(1)  # small batches gain nothing from more, and on a busy machine more are many times slower
-# The first backward pass counts devices, those that an exporter pretends among them, and with one of them no fork can train.
+torch.set_num_threads(
+    1
+)  # small batches gain nothing from more, and on a busy machine more are many times slower
+# The first backward pass counts devices, those that an exporter pretends among them, and with one
+# of them no fork can train.
 torch.ones((), requires_grad=True).backward()
 # In a script's background, where the processes that tests start would ignore it, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -38,13 +47,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(params=[*SIGNS, *SMILES])
 def reference(request: pytest.FixtureRequest) -> Reference:
-    """A model that Keras on TensorFlow trained, with its pictures: drawn ones; in slow tests photographs, where these are at hand."""
+    """A model that Keras on TensorFlow trained, with its pictures: drawn ones; in slow tests
+    photographs, where these are at hand.
+    """
     return reference_of(request.param)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Photographs and more, which lie beside the checkout where there are any; for slow tests, since few have them."""
+    """Photographs and more, which lie beside the checkout where there are any; for slow tests,
+    since few have them.
+    """
     if not (SHARED / "datasets").is_dir():
         pytest.skip(f"no photographs at hand: {SHARED}")
     return SHARED
@@ -75,7 +88,9 @@ def small_smiles(drawn_cache: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Finished]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> Callable[..., Finished]:
     """Runs `python -m signs_lightning ARGS` in this process, in an empty folder."""
     from forks import Finished
 
@@ -97,7 +112,9 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 @pytest.fixture
 def fork(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
-    """Starts `python -m signs_lightning ARGS` in an empty folder, as a process of its own; one that is left over is killed."""
+    """Starts `python -m signs_lightning ARGS` in an empty folder, as a process of its own; one that
+    is left over is killed.
+    """
     from forks import Fork
 
     started: list[Fork] = []
@@ -113,20 +130,28 @@ def fork(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
 
 @pytest.fixture
 def guarded_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that are read in a process of its own are read in a fork of this one, which is there at once."""
+    """Files that are read in a process of its own are read in a fork of this one, which is there at
+    once.
+    """
     from forks import GuardedFork
 
     known = {name: getattr(subprocess, name) for name in ("PIPE", "DEVNULL", "TimeoutExpired")}
-    monkeypatch.setattr("signs_lightning.guarded.subprocess", SimpleNamespace(Popen=GuardedFork, **known))
+    monkeypatch.setattr(
+        "signs_lightning.guarded.subprocess", SimpleNamespace(Popen=GuardedFork, **known)
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With a PyTorch that the extra `onnx` does not admit, tests that mention its files, or whose fixtures do, are left out."""
+    """With a PyTorch that the extra `onnx` does not admit, tests that mention its files, or whose
+    fixtures do, are left out.
+    """
     if TorchVersion(torch.__version__) >= WRITES_ONNX:
         return
     for item in items:
         if isinstance(item, pytest.Function):
-            fixtures = [one.func for found in item._fixtureinfo.name2fixturedefs.values() for one in found]
+            fixtures = [
+                one.func for found in item._fixtureinfo.name2fixturedefs.values() for one in found
+            ]
             text = item.nodeid + "".join(map(inspect.getsource, [item.function, *fixtures]))
             if "onnx" in text.lower() or "artefact" in text:
                 item.add_marker(pytest.mark.skip(reason=f"ONNX files need PyTorch {WRITES_ONNX}"))

@@ -1,4 +1,6 @@
-"""The command line in forks of this process, which has imported PyTorch and Lightning already: a process of its own in no time."""
+"""The command line in forks of this process, which has imported PyTorch and Lightning already: a
+process of its own in no time.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,19 @@ class Finished:
 
 
 class Fork:
-    """A process that runs `python -m signs_lightning ARGS` in a folder; its signals are those of a process that a shell starts.
+    """A process that runs `python -m signs_lightning ARGS` in a folder; its signals are those of a
+    process that a shell starts.
 
     Attributes:
         pid: its number.
     """
 
     def __init__(
-        self, args: Iterable[object], folder: Path, program: Callable[[list[str]], int] = main, **environment: str
+        self,
+        args: Iterable[object],
+        folder: Path,
+        program: Callable[[list[str]], int] = main,
+        **environment: str,
     ) -> None:
         self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  `kill` closes them
         self._code: int | None = None
@@ -94,7 +101,9 @@ class Fork:
 
 
 def _fork() -> int:
-    """`os.fork`, which filelock refuses for the moment in which another thread takes or gives back a lock."""
+    """`os.fork`, which filelock refuses for the moment in which another thread takes or gives back
+    a lock.
+    """
     for _ in range(100):
         try:
             return os.fork()
@@ -104,7 +113,9 @@ def _fork() -> int:
 
 
 class GuardedFork:
-    """In place of `subprocess.Popen` in `signs_lightning.guarded`: a child that need not import PyTorch to read a file."""
+    """In place of `subprocess.Popen` in `signs_lightning.guarded`: a child that need not import
+    PyTorch to read a file.
+    """
 
     returncode: int
 
@@ -159,13 +170,17 @@ def _child(
     os._exit(code)
 
 
-def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any) -> None:
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any
+) -> None:
     """As Python's own, which pytest has replaced by a list."""
     sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def _as_python_begins() -> None:
-    """Signals, warnings, logging and exit functions as they are before a program's first line, not as pytest has set them."""
+    """Signals, warnings, logging and exit functions as they are before a program's first line, not
+    as pytest has set them.
+    """
     faulthandler.disable()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,6 @@
-"""Models that Keras on TensorFlow trained: golden files on drawn pictures, and runs on photographs where these are at hand."""
+"""Models that Keras on TensorFlow trained: golden files on drawn pictures, and runs on photographs
+where these are at hand.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,13 @@ import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-PHOTOS = {"photos of hands": "signs", "photos of faces": "happy"}  # what lies beside some checkouts, none of it in them
+PHOTOS = {
+    "photos of hands": "signs",
+    "photos of faces": "happy",
+}  # what lies beside some checkouts, none of it in them
 
-# For `parametrize("reference", …, indirect=True)`: what the golden files prove, and once more on photographs.
+# For `parametrize("reference", …, indirect=True)`: what the golden files prove, and once more on
+# photographs.
 SIGNS = ["signs", pytest.param("photos of hands", marks=pytest.mark.slow)]
 SMILES = ["smiles", pytest.param("photos of faces", marks=pytest.mark.slow)]
 
@@ -28,7 +34,8 @@ class Reference:
         binary: whether it is the sequential model of two classes, else the functional one of six.
         folder: with initial.h5, trained.*, history.csv and test_probabilities.npy.
         train_file: HDF5 file of the pictures it was trained on, the first `train_count` of them.
-        test_file: HDF5 file of those it was validated on, the last ones of them, as many as there are probabilities.
+        test_file: HDF5 file of those it was validated on, the last ones of them, as many as there
+            are probabilities.
     """
 
     binary: bool
@@ -65,7 +72,9 @@ class Reference:
         return round(self.history["val_accuracy"][-1] * len(self.probabilities))
 
     def trained(self, extension: str, folder: Path) -> Path:
-        """The trained model as `.h5`, `.keras` or `.weights.h5`; this one is unpacked into a folder where it lies in the `.keras`."""
+        """The trained model as `.h5`, `.keras` or `.weights.h5`; this one is unpacked into a folder
+        where it lies in the `.keras`.
+        """
         path = self.folder / f"trained.{extension}"
         if extension == "weights.h5" and not path.exists():
             with zipfile.ZipFile(self.folder / "trained.keras") as archive:
@@ -88,7 +97,9 @@ def reference_of(name: str) -> Reference:
         return Reference(name == "smiles", GOLDEN / name, train_file, test_file)
     kind = PHOTOS[name]
     files = [SHARED / "datasets" / kind / f"{split}_{kind}.h5" for split in ("train", "test")]
-    if kind == "happy":  # its training file is not at hand: the first images of the test file stand for it
+    if (
+        kind == "happy"
+    ):  # its training file is not at hand: the first images of the test file stand for it
         files = [files[1], files[1]]
     folder = SHARED / "keras_reference" / kind
     if not (folder.is_dir() and all(file.is_file() for file in files)):

@@ -15,7 +15,9 @@ SCALES = np.float32([0, 1e-12, 1e-9, 1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1, 1e3, 1e6])
 
 
 def gradients(seed=0, steps=STEPS):
-    """float32 (steps, parameters); the last parameters' gradients vanish for ten steps, or all but once."""
+    """float32 (steps, parameters); the last parameters' gradients vanish for ten steps, or all but
+    once.
+    """
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((steps, len(SCALES) + 2)).astype(np.float32)
     values[:, : len(SCALES)] *= SCALES
@@ -31,11 +33,17 @@ def run(optimizer, parameter, rows):
     return parameter.detach().numpy().copy()
 
 
-def adam_float64(rows, lr=1e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, amsgrad=False, start=0.0):
-    """Keras's documented formula in float64; `lr` is one number or one a step, weight_decay an L2 penalty."""
+def adam_float64(
+    rows, lr=1e-3, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, amsgrad=False, start=0.0
+):
+    """Keras's documented formula in float64; `lr` is one number or one a step, weight_decay an L2
+    penalty.
+    """
     theta = np.full(rows.shape[1], start, np.float64)
     m, v, largest = (np.zeros_like(theta) for _ in range(3))
-    for t, (row, rate) in enumerate(zip(rows.astype(np.float64), np.broadcast_to(lr, len(rows)), strict=True), 1):
+    for t, (row, rate) in enumerate(
+        zip(rows.astype(np.float64), np.broadcast_to(lr, len(rows)), strict=True), 1
+    ):
         g = row + weight_decay * theta
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
@@ -74,7 +82,9 @@ def test_thirty_steps_are_keras_s(options):
     ids=["defaults", "betas and epsilon", "weight decay", "amsgrad"],
 )
 def test_float64_steps_are_keras_s_formula(options):
-    """In float64 only the corrections are rounded to float32, as Keras rounds them: up to 1e-5 of a step is theirs."""
+    """In float64 only the corrections are rounded to float32, as Keras rounds them: up to 1e-5 of a
+    step is theirs.
+    """
     rows = gradients(seed=1)
     parameter = torch.nn.Parameter(torch.full((rows.shape[1],), 0.5, dtype=torch.float64))
     actual = run(KerasAdam([parameter], lr=0.01, **options), parameter, rows.astype(np.float64))
@@ -91,7 +101,9 @@ def test_pytorch_s_own_adam_would_not_pass():
 
 
 def test_a_saved_state_goes_on_identically():
-    """10 steps, a file, 20 more by an optimizer that was made with other settings: the same bits as 30 in a row."""
+    """10 steps, a file, 20 more by an optimizer that was made with other settings: the same bits as
+    30 in a row.
+    """
     rows = gradients()
     whole = torch.nn.Parameter(torch.zeros(rows.shape[1]))
     expected = run(KerasAdam([whole], lr=0.02, eps=1e-6), whole, rows)
@@ -116,8 +128,12 @@ def test_every_group_has_its_own_settings():
         {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-4},
         {"lr": 0.02, "weight_decay": 0.3},
     ]
-    parameters = [torch.nn.Parameter(torch.full((rows.shape[1],), 2.0, dtype=torch.float64)) for _ in groups]
-    optimizer = KerasAdam([{"params": [p], **group} for p, group in zip(parameters, groups, strict=True)])
+    parameters = [
+        torch.nn.Parameter(torch.full((rows.shape[1],), 2.0, dtype=torch.float64)) for _ in groups
+    ]
+    optimizer = KerasAdam(
+        [{"params": [p], **group} for p, group in zip(parameters, groups, strict=True)]
+    )
     for row in rows:
         for parameter in parameters:
             parameter.grad = torch.tensor(row, dtype=torch.float64)
@@ -130,15 +146,21 @@ def test_every_group_has_its_own_settings():
 def test_a_group_added_later_steps_from_its_own_beginning():
     """What Lightning's finetuning callbacks do; the added group's first step is Keras's first step."""
     rows = gradients(seed=3, steps=8)
-    first, late = (torch.nn.Parameter(torch.zeros(rows.shape[1], dtype=torch.float64)) for _ in range(2))
+    first, late = (
+        torch.nn.Parameter(torch.zeros(rows.shape[1], dtype=torch.float64)) for _ in range(2)
+    )
     optimizer = KerasAdam([first], lr=0.01)
     run(optimizer, first, rows[:5].astype(np.float64))
     optimizer.add_param_group({"params": [late], "lr": 0.1})
     for row in rows[5:]:
         first.grad = late.grad = torch.tensor(row, dtype=torch.float64)
         optimizer.step()
-    np.testing.assert_allclose(first.detach().numpy(), adam_float64(rows, lr=0.01), rtol=2e-5, atol=1e-9)
-    np.testing.assert_allclose(late.detach().numpy(), adam_float64(rows[5:], lr=0.1), rtol=2e-5, atol=1e-9)
+    np.testing.assert_allclose(
+        first.detach().numpy(), adam_float64(rows, lr=0.01), rtol=2e-5, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        late.detach().numpy(), adam_float64(rows[5:], lr=0.1), rtol=2e-5, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("make", [float, torch.tensor], ids=["float", "tensor"])
@@ -153,7 +175,9 @@ def test_schedulers_see_the_true_learning_rate(make):
         run(optimizer, parameter, [row])
         assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(rate, rel=1e-7)
         scheduler.step()
-    np.testing.assert_allclose(parameter.detach().numpy(), adam_float64(rows, lr=rates), rtol=2e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        parameter.detach().numpy(), adam_float64(rows, lr=rates), rtol=2e-5, atol=1e-7
+    )
 
 
 def test_a_closure_sees_the_true_learning_rate():

@@ -27,16 +27,24 @@ print(faults() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_a_tensor_takes_the_place_of_the_one_before() -> None:
-    """Ten tensors of 64 MiB, one after the other: 16,384 pages each by default, next to none where memory is kept."""
+    """Ten tensors of 64 MiB, one after the other: 16,384 pages each by default, next to none where
+    memory is kept.
+    """
     environment = {"PATH": "/usr/bin:/bin"}
     found = {}
     for how in ("default", "kept"):
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, env=environment, check=True
+            [sys.executable, "-c", PROGRAM, how],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
         )
         found[how] = int(done.stdout)
     assert found["kept"] < 500
-    assert found["default"] > 10 * found["kept"]  # transparent huge pages may make it far less than 163,840
+    assert (
+        found["default"] > 10 * found["kept"]
+    )  # transparent huge pages may make it far less than 163,840
 
 
 def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch) -> None:

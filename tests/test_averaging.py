@@ -1,4 +1,6 @@
-"""Weight averaging: last.ckpt holds the averaged weights, and an interrupted run repeats them, schedule and augmentation included."""
+"""Weight averaging: last.ckpt holds the averaged weights, and an interrupted run repeats them,
+schedule and augmentation included.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +35,34 @@ def train(folder, small_signs, watch: Watch, resume: bool = False) -> SignsFunct
     """Three epochs of six steps, with everything that a recipe has."""
     L.seed_everything(3)
     model = SignsFunctional(
-        lr=0.01, schedule="one_cycle", optimizer=torch.optim.AdamW, label_smoothing=0.05,
-        augmentation=[v2.RandomAffine(10, interpolation=v2.InterpolationMode.BILINEAR), v2.ColorJitter(0.2), v2.MixUp(alpha=0.2)],
-    )  # fmt: skip
+        lr=0.01,
+        schedule="one_cycle",
+        optimizer=torch.optim.AdamW,
+        label_smoothing=0.05,
+        augmentation=[
+            v2.RandomAffine(10, interpolation=v2.InterpolationMode.BILINEAR),
+            v2.ColorJitter(0.2),
+            v2.MixUp(alpha=0.2),
+        ],
+    )
     data = H5DataModule(str(small_signs[0]), val_fraction=0.2, batch_size=8)
     trainer = L.Trainer(
-        max_epochs=3, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
-        enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         callbacks=[EMAWeightAveraging(decay=0.9), watch, RunCheckpoint(every_n_steps=2)],
-    )  # fmt: skip
+    )
     try:
-        trainer.fit(model, data, ckpt_path=folder / "checkpoints/last.ckpt" if resume else None, weights_only=True)
+        trainer.fit(
+            model,
+            data,
+            ckpt_path=folder / "checkpoints/last.ckpt" if resume else None,
+            weights_only=True,
+        )
     except KilledError:
         assert watch.kill_at is not None
     return model
@@ -74,15 +93,26 @@ def test_resumed_to_the_last_bit(tmp_path, small_signs, whole, kill_at):
     train(tmp_path, small_signs, Watch(kill_at))
     model = train(tmp_path, small_signs, Watch(), resume=True)
     assert model.history == whole[1].history
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), whole[1].parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), whole[1].parameters(), strict=True)
+    )
 
 
 def test_test_takes_the_average_and_does_not_complain(cli, small_signs, tmp_path):
-    """One line of configuration; `test` on the folder gives the last epoch's validation figures, which were of the average."""
+    """One line of configuration; `test` on the folder gives the last epoch's validation figures,
+    which were of the average.
+    """
     done = cli(
-        "fit", "--data.train_file", small_signs[0], "--data.test_file", small_signs[1], "--trainer.max_epochs", 3,
-        "--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.8",
-    )  # fmt: skip
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--data.test_file",
+        small_signs[1],
+        "--trainer.max_epochs",
+        3,
+        "--trainer.callbacks+=EMAWeightAveraging",
+        "--trainer.callbacks.decay=0.8",
+    )
     assert done.code == 0, done.err
     expected = done.out.split("validation accuracy ")[1].split(" (")[0]
     done = cli("test", "--ckpt_path", tmp_path / "lightning_logs/signs_functional/version_0")
@@ -95,9 +125,15 @@ def test_averages_of_a_network_that_the_data_shaped(small_smiles, tmp_path):
     """Two classes instead of six: the average is of the network that was made for them."""
     model = SignsFunctional()
     trainer = L.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[EMAWeightAveraging(decay=0.0)],
-    )  # fmt: skip
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[EMAWeightAveraging(decay=0.0)],
+    )
     trainer.fit(model, H5DataModule(str(small_smiles[0]), batch_size=10))
     assert model.num_classes == 2
     assert all(p.shape[0] != 6 for p in model.parameters() if p.dim() == 2)

@@ -22,11 +22,15 @@ from references import Reference
 from signs_lightning.__main__ import VERBS, main
 from signs_lightning.arguments import known_models
 
-Content = bytes | dict[str, Any] | None  # of a file: as it is, datasets of an HDF5 file by name, or a folder
+Content = (
+    bytes | dict[str, Any] | None
+)  # of a file: as it is, datasets of an HDF5 file by name, or a folder
 
 
 def course(**changes: Any) -> dict[str, Any]:
-    """Eight grey 16×16 images of six classes in the course's schema, with some datasets exchanged; None leaves one out."""
+    """Eight grey 16×16 images of six classes in the course's schema, with some datasets exchanged;
+    None leaves one out.
+    """
     content = {
         "train_set_x": np.full((8, 16, 16, 3), 127, np.uint8),
         "train_set_y": np.arange(8)[None] % 6,
@@ -95,7 +99,9 @@ def write(folder: Path, files: dict[str, Content]) -> None:
 def snapshot(folder: Path) -> dict[str, str]:
     """Everything below a folder, with a digest of each file."""
     return {
-        str(path.relative_to(folder)): "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): ""
+        if path.is_dir()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
     }
 
@@ -106,7 +112,9 @@ def sentences(text: str) -> list[str]:
 
 
 def refused(cli: Callable, folder: Path, args: str) -> str:
-    """The first sentence of the refusal, after all that must hold of any: code 2, one or two sentences, nothing written."""
+    """The first sentence of the refusal, after all that must hold of any: code 2, one or two
+    sentences, nothing written.
+    """
     before = snapshot(folder)
     result = cli(*args.split())
     assert result.code == 2
@@ -119,7 +127,9 @@ def refused(cli: Callable, folder: Path, args: str) -> str:
     return sentences(result.err)[0]
 
 
-WHOLE = {  # cases whose sentence is compared word by word; of the others it may change, as long as it names the same things
+# cases whose sentence is compared word by word; of the others it may change, as long as it names
+# the same things
+WHOLE = {
     *(
         "git-lfs pointer",
         "truncated HDF5",
@@ -140,7 +150,9 @@ WHOLE = {  # cases whose sentence is compared word by word; of the others it may
     ),
     *("test --data.test_file data.h5 --ckpt_path half.ckpt", "predict --ckpt_path code.ckpt"),
 }
-FACT = re.compile(r"'[^']*'|`[^`]*`|--[\w.]+|\b[\w-]+\.[a-z]\w+(?:\.\w+)*|-?\d[\d,.×]*\d|-?\d|\b[A-Z]\w*[A-Z]\w*")
+FACT = re.compile(
+    r"'[^']*'|`[^`]*`|--[\w.]+|\b[\w-]+\.[a-z]\w+(?:\.\w+)*|-?\d[\d,.×]*\d|-?\d|\b[A-Z]\w*[A-Z]\w*"
+)
 
 
 def facts(sentence: str) -> set[str]:
@@ -158,7 +170,9 @@ def agree(case: str, found: str, expected: str) -> None:
 
 FIT = "fit --data.train_file train.h5"
 HDF5 = "train.h5 is not an HDF5 file but "
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13272064\n"
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13272064\n"
+)
 PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n"
 APPLE_DOUBLE = bytes.fromhex("00051607 00020000") + b"Mac OS X        " + bytes(4072)
 
@@ -166,9 +180,18 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     "nothing": ({}, "No such file: train.h5."),
     "directory": ({"train.h5": None}, HDF5 + "a directory."),
     "empty": ({"train.h5": b""}, HDF5 + "an empty file (0 bytes)."),
-    "git-lfs pointer": ({"train.h5": POINTER}, HDF5 + f"a git-lfs pointer ({len(POINTER)} bytes of text)."),
-    "HTML page": ({"train.h5": PAGE}, HDF5 + f"an HTML page ({len(PAGE)} bytes): the link led to a web page."),
-    "macOS companion": ({"train.h5": APPLE_DOUBLE}, HDF5 + "a macOS `._` companion file (4,096 bytes)."),
+    "git-lfs pointer": (
+        {"train.h5": POINTER},
+        HDF5 + f"a git-lfs pointer ({len(POINTER)} bytes of text).",
+    ),
+    "HTML page": (
+        {"train.h5": PAGE},
+        HDF5 + f"an HTML page ({len(PAGE)} bytes): the link led to a web page.",
+    ),
+    "macOS companion": (
+        {"train.h5": APPLE_DOUBLE},
+        HDF5 + "a macOS `._` companion file (4,096 bytes).",
+    ),
     "zip": (
         {"train.h5": zipped(course())},
         HDF5 + f"a zip archive ({len(zipped(course())):,} bytes).",
@@ -192,7 +215,8 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "HDF5 with nothing in it": (
         {"train.h5": {}},
-        "train.h5 holds no dataset at all; expected images and labels such as 'train_set_x' and 'train_set_y'.",
+        "train.h5 holds no dataset at all; expected images and labels such as 'train_set_x' and "
+        "'train_set_y'.",
     ),
     "Keras model": (
         {"train.h5": {"model_weights/conv0/conv0/kernel:0": np.zeros((7, 7, 3, 32), np.float32)}},
@@ -218,7 +242,8 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "three axes": (
         {"train.h5": course(train_set_x=images(8, 16, 16))},
-        "'train_set_x' in train.h5 has shape 8×16×16, expected images (N, height, width, channels).",
+        "'train_set_x' in train.h5 has shape 8×16×16, expected images (N, "
+        "height, width, channels).",
     ),
     "flattened": (
         {"train.h5": course(train_set_x=images(8, 768))},
@@ -226,19 +251,23 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "a single value": (
         {"train.h5": course(train_set_x=np.uint8(1))},
-        "'train_set_x' in train.h5 is a single value, expected images (N, height, width, channels).",
+        "'train_set_x' in train.h5 is a single value, expected images (N, "
+        "height, width, channels).",
     ),
     "no value": (
         {"train.h5": course(train_set_x=h5py.Empty("u1"))},
-        "'train_set_x' in train.h5 is an empty dataset, expected images (N, height, width, channels).",
+        "'train_set_x' in train.h5 is an empty dataset, expected images (N, "
+        "height, width, channels).",
     ),
     "no label value": (
         {"train.h5": course(train_set_y=h5py.Empty("i8"))},
-        "'train_set_y' in train.h5 is an empty dataset, expected (8,), (1, 8), (8, 1) or one-hot (8, K).",
+        "'train_set_y' in train.h5 is an empty dataset, expected (8,), (1, 8), "
+        "(8, 1) or one-hot (8, K).",
     ),
     "NCHW": (
         {"train.h5": course(train_set_x=images(8, 3, 16, 16))},
-        "'train_set_x' in train.h5 has shape 8×3×16×16: channels first (NCHW), expected channels last (NHWC).",
+        "'train_set_x' in train.h5 has shape 8×3×16×16: channels first (NCHW), expected channels "
+        "last (NHWC).",
     ),
     "four channels": (
         {"train.h5": course(train_set_x=images(8, 16, 16, 4))},
@@ -250,7 +279,8 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "images of text": (
         {"train.h5": course(train_set_x=np.full((8, 1, 1, 1), b"cat"))},
-        "'train_set_x' in train.h5 holds values of type |S3, expected uint8, or numbers in 0..255 or 0..1.",
+        "'train_set_x' in train.h5 holds values of type |S3, expected uint8, or "
+        "numbers in 0..255 or 0..1.",
     ),
     "fewer labels than images": (
         {"train.h5": course(train_set_y=np.arange(5))},
@@ -262,7 +292,8 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "labels of three axes": (
         {"train.h5": course(train_set_y=np.zeros((8, 1, 6)))},
-        "'train_set_y' in train.h5 has shape 8×1×6, expected (8,), (1, 8), (8, 1) or one-hot (8, K).",
+        "'train_set_y' in train.h5 has shape 8×1×6, expected (8,), (1, 8), "
+        "(8, 1) or one-hot (8, K).",
     ),
     "labels of text": (
         {"train.h5": course(train_set_y=np.full(8, b"three"))},
@@ -274,7 +305,8 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "fractional label": (
         {"train.h5": course(train_set_y=labels(2.5))},
-        "'train_set_y' in train.h5 holds the fractional label 2.5, expected class numbers from 0 up.",
+        "'train_set_y' in train.h5 holds the fractional label 2.5, expected "
+        "class numbers from 0 up.",
     ),
     "NaN label": (
         {"train.h5": course(train_set_y=labels(np.nan))},
@@ -286,11 +318,13 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "not one-hot": (
         {"train.h5": course(train_set_y=np.full((8, 6), 1 / 6))},
-        "'train_set_y' in train.h5 has shape 8×6 but is not one-hot: expected a single 1 in each row, else 0.",
+        "'train_set_y' in train.h5 has shape 8×6 but is not one-hot: expected a single 1 in each "
+        "row, else 0.",
     ),
     "a class listed twice": (
         {"train.h5": course(list_classes=np.array([b"cat", b"dog", b"cat"]))},
-        "The class list in train.h5 is ['cat', 'dog', 'cat'], expected different names, one for each class.",
+        "The class list in train.h5 is ['cat', 'dog', 'cat'], expected different "
+        "names, one for each class.",
     ),
     "integers beyond a byte": (
         {"train.h5": course(train_set_x=floats(256).astype(np.int32))},
@@ -331,13 +365,24 @@ def test_files_and_what_is_in_them(case: str, cli: Callable, tmp_path: Path) -> 
     agree(case, refused(cli, tmp_path, FIT), sentence)
 
 
-OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; data.h5 and its like are sound
+OPTIONS: dict[
+    str, tuple[str, str]
+] = {  # arguments → the first sentence; data.h5 and its like are sound
     "mistyped file": ("fit --data.train_file dat.h5", "No such file: dat.h5."),
-    "pattern without a match": ("fit --data.train_file shard_*.h5", "No file matches 'shard_*.h5'."),
+    "pattern without a match": (
+        "fit --data.train_file shard_*.h5",
+        "No file matches 'shard_*.h5'.",
+    ),
     "test without a test file": ("test --data.train_file data.h5", "There is nothing to test on."),
     "test of nothing": ("test --data.test_file data.h5", "There is no trained model to test."),
-    "validation of nothing": ("validate --data.val_file data.h5", "There is no trained model to validate."),
-    "no checkpoint named": ("test --data.test_file data.h5 --ckpt_path", "--ckpt_path has no value."),
+    "validation of nothing": (
+        "validate --data.val_file data.h5",
+        "There is no trained model to validate.",
+    ),
+    "no checkpoint named": (
+        "test --data.test_file data.h5 --ckpt_path",
+        "--ckpt_path has no value.",
+    ),
     "no run named": ("fit --data.train_file data.h5 --ckpt_path", "--ckpt_path has no value."),
     "scheduler without its option": (
         "fit --data.train_file data.h5 --model.lr_scheduler StepLR",
@@ -351,8 +396,14 @@ OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; dat
         "fit --data.train_file data.h5 --trainer.default_root_dir data.h5",
         "No run folder can be made in data.h5: it is no folder.",
     ),
-    "validation without a file": ("validate --data.train_file data.h5", "There is nothing to validate on."),
-    "fit without a training file": ("fit --data.test_file data.h5", "There is nothing to train on."),
+    "validation without a file": (
+        "validate --data.train_file data.h5",
+        "There is nothing to validate on.",
+    ),
+    "fit without a training file": (
+        "fit --data.test_file data.h5",
+        "There is nothing to train on.",
+    ),
     "other image size": (
         "fit --data.train_file data.h5 --data.test_file larger.h5",
         "larger.h5 has images of 18×16×3, data.h5 of 16×16×3.",
@@ -371,11 +422,13 @@ OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; dat
     ),
     "mistyped key": (
         "fit --data.train_file data.h5 --data.images_key train_set_X",
-        "data.h5 has no dataset 'train_set_X' (images_key); it has 'list_classes', 'train_set_x', 'train_set_y'.",
+        "data.h5 has no dataset 'train_set_X' (images_key); it has 'list_classes', 'train_set_x', "
+        "'train_set_y'.",
     ),
     "mistyped labels key": (
         "fit --data.train_file data.h5 --data.labels_key set_y",
-        "data.h5 has no dataset 'set_y' (labels_key); it has 'list_classes', 'train_set_x', 'train_set_y'.",
+        "data.h5 has no dataset 'set_y' (labels_key); it has 'list_classes', 'train_set_x', "
+        "'train_set_y'.",
     ),
     "batch of none": ("fit --data.batch_size 0", "batch_size is 0, expected at least 1."),
     "negative batch": ("fit --data.batch_size -4", "batch_size is -4, expected at least 1."),
@@ -407,16 +460,28 @@ OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; dat
     ),
     "unknown option": ("fit --data.batchsize 16", "Unknown option 'data.batchsize'."),
     "unknown option with =": ("fit --trainer.max_epoch=3", "Unknown option 'trainer.max_epoch'."),
-    "unknown option of the model": ("fit --model.learning_rate 0.1", "Unknown option 'model.learning_rate'."),
+    "unknown option of the model": (
+        "fit --model.learning_rate 0.1",
+        "Unknown option 'model.learning_rate'.",
+    ),
     "unknown option in YAML": ("fit --config misspelt.yaml", "Unknown option 'data.bach_size'."),
-    "unknown option of the model in YAML": ("fit --config learning.yaml", "Unknown option 'model.lrr'."),
+    "unknown option of the model in YAML": (
+        "fit --config learning.yaml",
+        "Unknown option 'model.lrr'.",
+    ),
     "unknown section in YAML": ("fit --config section.yaml", "Unknown option 'dataa.batch_size'."),
     "unknown model in YAML": (
         "fit --config model.yaml",
         "Unknown model 'Signs'; there are {models}.",
     ),
-    "text for a number": ("fit --data.batch_size many", "data.batch_size is many, expected an int."),
-    "fractional whole number": ("fit --trainer.max_epochs 1.5", "trainer.max_epochs is 1.5, expected an int."),
+    "text for a number": (
+        "fit --data.batch_size many",
+        "data.batch_size is many, expected an int.",
+    ),
+    "fractional whole number": (
+        "fit --trainer.max_epochs 1.5",
+        "trainer.max_epochs is 1.5, expected an int.",
+    ),
     "text for the model's number": ("fit --model.lr fast", "model.lr is fast, expected a float."),
     "wrong type in YAML": ("fit --config typed.yaml", "data.batch_size is many, expected an int."),
     "no such configuration": ("fit --config absent.yaml", "No such file: absent.yaml."),
@@ -427,14 +492,18 @@ OPTIONS: dict[str, tuple[str, str]] = {  # arguments → the first sentence; dat
     "unknown verb": ("fitt", "Unknown verb 'fitt'; there are {verbs}."),
     "option without a value": ("fit --data.batch_size", "--data.batch_size has no value."),
     "no value after =": ("fit --data.batch_size=", "data.batch_size is empty, expected an int."),
-    "none of the values": ("fit --data.drawn Cats", "data.drawn is Cats, expected DrawnSigns or DrawnSmiles."),
+    "none of the values": (
+        "fit --data.drawn Cats",
+        "data.drawn is Cats, expected DrawnSigns or DrawnSmiles.",
+    ),
     "number for a list": (
         "fit --data.image_size=[1,2,3]",
         "data.image_size is [1, 2, 3], expected an int or tuple[int, int].",
     ),
     "YAML without sections": (
         "fit --config list.yaml",
-        "The configuration is '- 16 - 32', expected sections with options in them, such as `data: {batch_size: 32}`.",
+        "The configuration is '- 16 - 32', expected sections with options in them, such as `data: "
+        "{batch_size: 32}`.",
     ),
     "two classes wanted": (
         "fit --model HappySequential --data.train_file data.h5",
@@ -464,18 +533,29 @@ def test_options(case: str, cli: Callable, tmp_path: Path) -> None:
     args, sentence = OPTIONS[case]
     write(tmp_path, SOUND)
     found = refused(cli, tmp_path, args)
-    agree(case, found, sentence.replace("{models}", ", ".join(known_models())).replace("{verbs}", ", ".join(VERBS)))
+    agree(
+        case,
+        found,
+        sentence.replace("{models}", ", ".join(known_models())).replace(
+            "{verbs}", ", ".join(VERBS)
+        ),
+    )
 
 
 def test_what_there_is_is_listed() -> None:
-    """The lists in the messages above hold the three architectures and the four verbs, whatever is added to them."""
+    """The lists in the messages above hold the three architectures and the four verbs, whatever is
+    added to them.
+    """
     assert {"HappySequential", "SignsFunctional", "SignsResNet50"} <= set(known_models())
     assert {"fit", "validate", "test", "predict"} <= set(VERBS)
 
 
 NEAREST: dict[str, str] = {  # arguments → the end of the message
-    "fit --data.train_file data.h5 --model.lr_scheduler StepLR": "Give it with --model.lr_scheduler.step_size VALUE.",
-    "fit --data.train_file data.h5 --trainer.callbacks+=EarlyStopping": "Give it with --trainer.callbacks.monitor VALUE.",
+    "fit --data.train_file data.h5 --model.lr_scheduler StepLR": "Give it with "
+    "--model.lr_scheduler.step_size "
+    "VALUE.",
+    "fit --data.train_file data.h5 --trainer.callbacks+=EarlyStopping": "Give it with "
+    "--trainer.callbacks.monitor VALUE.",
     "fit --data.train_file dat.h5": "Did you mean data.h5?",
     "fit --config misspel.yaml": "Did you mean misspelt.yaml?",
     "fit --data.train_file data.h5 --data.images_key train_set_X": "Did you mean 'train_set_x'?",
@@ -493,9 +573,14 @@ NEAREST: dict[str, str] = {  # arguments → the end of the message
 
 @pytest.mark.parametrize("args", NEAREST)
 def test_the_nearest_word(args: str, cli: Callable, tmp_path: Path) -> None:
-    """A message about something misspelt or missing ends with the nearest word that there is, or the option to give."""
+    """A message about something misspelt or missing ends with the nearest word that there is, or
+    the option to give.
+    """
     unnamed = {"train_set_1": images(8, 16, 16, 3), "train_set_y": labels(2)}
-    write(tmp_path, SOUND | {"unnamed.h5": unnamed, "unlabelled.h5": {"train_set_x": images(8, 16, 16, 3)}})
+    write(
+        tmp_path,
+        SOUND | {"unnamed.h5": unnamed, "unlabelled.h5": {"train_set_x": images(8, 16, 16, 3)}},
+    )
     result = cli(*args.split())
     assert result.code == 2
     assert result.err.rstrip().endswith(NEAREST[args])
@@ -522,12 +607,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lightning_logs" / "signs_functional" / "version_0"
 
 
-QUICK = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+QUICK = [
+    "--trainer.max_epochs=1",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+]
 
 
 @pytest.fixture
 def checkpoints(trained: Path, tmp_path: Path) -> Path:
-    """What a --ckpt_path may name, beside sound data: a run folder, and files that are no checkpoints of ours."""
+    """What a --ckpt_path may name, beside sound data: a run folder, and files that are no
+    checkpoints of ours.
+    """
     shutil.copytree(trained, tmp_path / "run")
     write(tmp_path, SOUND)
     whole = (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes()
@@ -555,7 +646,10 @@ def checkpoints(trained: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-TEST, REFIT = "test --data.test_file data.h5 --ckpt_path ", "fit --data.train_file data.h5 --ckpt_path "
+TEST, REFIT = (
+    "test --data.test_file data.h5 --ckpt_path ",
+    "fit --data.train_file data.h5 --ckpt_path ",
+)
 NOT_ONE = "is not a checkpoint, or a truncated one"
 CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
     TEST + "absent.ckpt": "No such checkpoint: absent.ckpt.",
@@ -573,23 +667,34 @@ CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
     TEST + "foreign.ckpt": "foreign.ckpt holds no trained model of this project.",
     TEST + "lightning.ckpt": "lightning.ckpt was not written by this project.",
     TEST + "started": "started holds no checkpoint (expected checkpoints/last.ckpt in it).",
-    "predict --ckpt_path started": "started holds no checkpoint (expected checkpoints/last.ckpt in it).",
+    "predict --ckpt_path started": "started holds no checkpoint (expected "
+    "checkpoints/last.ckpt in it).",
     **{
         verb
-        + "code.ckpt": "code.ckpt holds more than weights and plain values, and could run code when loaded: refused."
+        + "code.ckpt": "code.ckpt holds more than weights and plain values, and could run code "
+        "when loaded: refused."
         for verb in (TEST, REFIT, "predict --ckpt_path ")
     },
     TEST + "legacy.ckpt": f"legacy.ckpt {NOT_ONE} ({{legacy:,}} bytes).",
-    "fit --ckpt_path run --data.train_file animals.h5": ("The model was made for 6 classes, the data have 2."),
-    "test --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the data have 2.",
-    "predict --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the data have 2.",
+    "fit --ckpt_path run --data.train_file animals.h5": (
+        "The model was made for 6 classes, the data have 2."
+    ),
+    "test --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the "
+    "data have 2.",
+    "predict --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the "
+    "data have 2.",
     "test --ckpt_path run --data.test_file letters.h5": (
         "The model was made for the classes 0, 1, 2, 3, 4, 5, the data have a, b, c, d, e, f."
     ),
-    "fit --ckpt_path run --data.train_file larger.h5": ("The model takes 16×16 images, the data have 18×16."),
-    "test --ckpt_path run --data.test_file larger.h5": "The model takes 16×16 images, the data have 18×16.",
-    "predict --ckpt_path run --data.test_file larger.h5": "The model takes 16×16 images, the data have 18×16.",
-    "test --ckpt_path run --data.test_file grey.h5": "The model takes images of 3 channels, the data have 1.",
+    "fit --ckpt_path run --data.train_file larger.h5": (
+        "The model takes 16×16 images, the data have 18×16."
+    ),
+    "test --ckpt_path run --data.test_file larger.h5": "The model takes 16×16 images, the "
+    "data have 18×16.",
+    "predict --ckpt_path run --data.test_file larger.h5": "The model takes 16×16 images, the "
+    "data have 18×16.",
+    "test --ckpt_path run --data.test_file grey.h5": "The model takes images of 3 channels, the "
+    "data have 1.",
 }
 
 
@@ -611,7 +716,10 @@ def test_the_payload_would_have_run(tmp_path: Path) -> None:
 def test_real_keras_files_are_not_data(reference: Reference, cli: Callable, tmp_path: Path) -> None:
     """Weights that real Keras wrote, named in place of the images."""
     path = reference.folder / "trained.h5"
-    assert refused(cli, tmp_path, f"fit --data.train_file {path}") == f"{path} holds a Keras model, not images."
+    assert (
+        refused(cli, tmp_path, f"fit --data.train_file {path}")
+        == f"{path} holds a Keras model, not images."
+    )
 
 
 @pytest.mark.parametrize(
@@ -621,7 +729,10 @@ def test_real_keras_files_are_not_data(reference: Reference, cli: Callable, tmp_
             ["fit", "--data.drawn", "DrawnSigns", "--trainer.accelerator", "foo"],
             "The trainer's settings cannot be used:",
         ),
-        (["fit", "--data.drawn", "DrawnSigns", "--trainer.strategy", "dpp"], "The trainer's settings cannot be used:"),
+        (
+            ["fit", "--data.drawn", "DrawnSigns", "--trainer.strategy", "dpp"],
+            "The trainer's settings cannot be used:",
+        ),
         (["fit", "--data.train_file="], "--data.train_file is empty."),
         (["test", "--ckpt_path="], ". holds no checkpoint"),
         (["predict", "--ckptpath", "x"], "The following arguments are required: --ckpt_path;"),

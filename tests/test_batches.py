@@ -14,7 +14,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from signs_lightning import H5DataModule
-from signs_lightning.data.batches import FILLER, BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
+from signs_lightning.data.batches import (
+    FILLER,
+    BatchLoader,
+    EpochSampler,
+    H5Images,
+    as_it_is,
+    stratified_split,
+)
 from signs_lightning.data.chunks import Chunks
 from signs_lightning.data.h5 import check_arrays, check_file
 from signs_lightning.data.storage import Dataset, ImageReader, Rows
@@ -36,7 +43,9 @@ STORED = {  # how HDF5 keeps the images, and what then reads them
 WANTED = [5, 0, 22, 5, 7, 6, 1, 22]  # unsorted, with repetitions
 
 
-def write(path: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **options: object) -> Path:
+def write(
+    path: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **options: object
+) -> Path:
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=images, **options)
         file["y"] = labels
@@ -72,18 +81,24 @@ def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path)
 def test_other_types_and_byte_orders(stored: str, dtype: str, tmp_path: Path) -> None:
     """Also mapped files of the other byte order give the right values."""
     path = write(tmp_path / "f.h5", IMAGES.astype(dtype), **STORED[stored][0])
-    np.testing.assert_array_equal(H5Images([check_file(path)]).__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
+    np.testing.assert_array_equal(
+        H5Images([check_file(path)]).__getitems__(WANTED)[0].numpy(), IMAGES[WANTED]
+    )
 
 
 @pytest.mark.parametrize("userblock", [0, 512])
 def test_a_dataset_that_was_never_written(userblock: int, tmp_path: Path) -> None:
-    """Its values are the fill value; behind a user block HDF5 reports an offset for it, where other bytes lie."""
+    """Its values are the fill value; behind a user block HDF5 reports an offset for it, where other
+    bytes lie.
+    """
     with h5py.File(tmp_path / "f.h5", "w", userblock_size=userblock) as file:
         file.create_dataset("x", (COUNT, 6, 5, 3), np.uint8, fillvalue=7)
         file["y"] = LABELS
         file["noise"] = np.full(5000, 255, np.uint8)
     with h5py.File(tmp_path / "f.h5") as file:
-        assert (file["x"].id.get_offset() is None) == (userblock == 0), "the case that this test is about"
+        assert (file["x"].id.get_offset() is None) == (userblock == 0), (
+            "the case that this test is about"
+        )
     images, _ = H5Images([check_file(tmp_path / "f.h5")]).__getitems__(WANTED)
     assert set(np.unique(images)) == {7}
 
@@ -94,7 +109,9 @@ def test_chunks_that_were_never_written(chunks: tuple[int, ...], tmp_path: Path)
     expected = np.full(IMAGES.shape, 7, np.uint8)
     expected[8:16, :4] = IMAGES[8:16, :4]
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        file.create_dataset("x", IMAGES.shape, np.uint8, chunks=chunks, fillvalue=7)[8:16, :4] = IMAGES[8:16, :4]
+        file.create_dataset("x", IMAGES.shape, np.uint8, chunks=chunks, fillvalue=7)[8:16, :4] = (
+            IMAGES[8:16, :4]
+        )
         file["y"] = LABELS
     dataset = H5Images([check_file(tmp_path / "f.h5")])
     np.testing.assert_array_equal(dataset.read_sorted(np.arange(COUNT)), expected)
@@ -137,17 +154,19 @@ def test_shards(form: str, tmp_path: Path) -> None:
     order = np.arange(COUNT)
     if form == "reversed list":
         paths, order = paths[::-1], np.concatenate([order[cut] for cut in reversed(cuts.values())])
-    files = {"pattern": str(tmp_path / "*.h5"), "list of patterns": [str(tmp_path / f"{k}_*.h5") for k in "ab"]}
+    files = {
+        "pattern": str(tmp_path / "*.h5"),
+        "list of patterns": [str(tmp_path / f"{k}_*.h5") for k in "ab"],
+    }
     module = H5DataModule(test_file=files.get(form, paths), batch_size=9)
     module.setup("test")
     found = list(module.test_dataloader())
     np.testing.assert_array_equal(np.concatenate([images for images, _ in found]), IMAGES[order])
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in found]), LABELS[order])
-    mixed = module._datasets["test"].__getitems__(WANTED)[0].numpy()  # a batch out of several shards
+    mixed = (
+        module._datasets["test"].__getitems__(WANTED)[0].numpy()
+    )  # a batch out of several shards
     np.testing.assert_array_equal(mixed, IMAGES[order][WANTED])
-
-
-# ---------------------------------------------------------------------- orders
 
 
 def order(sampler: EpochSampler, epoch: int) -> list[int]:
@@ -156,7 +175,9 @@ def order(sampler: EpochSampler, epoch: int) -> list[int]:
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
-    """Every image once, anew in each epoch, and the same again for the same seed and epoch, whatever torch drew meanwhile."""
+    """Every image once, anew in each epoch, and the same again for the same seed and epoch,
+    whatever torch drew meanwhile.
+    """
     first = [order(EpochSampler(50, True, seed=3), epoch) for epoch in range(4)]
     torch.rand(17)
     again = EpochSampler(50, True, seed=3)
@@ -164,7 +185,9 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert all(sorted(indices) == list(range(50)) for indices in first)
     assert len({tuple(indices) for indices in first}) == 4
     assert order(EpochSampler(50, True, seed=4), 0) != first[0]
-    assert all(order(EpochSampler(50, False, seed=3), epoch) == list(range(50)) for epoch in range(3))
+    assert all(
+        order(EpochSampler(50, False, seed=3), epoch) == list(range(50)) for epoch in range(3)
+    )
 
 
 SIZES = [1, 2, 7, 33, 120, 121]
@@ -174,8 +197,12 @@ SIZES = [1, 2, 7, 33, 120, 121]
 @pytest.mark.parametrize("processes", range(1, 6))
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_training_shares(size: int, processes: int, shuffle: bool) -> None:
-    """Equal in length, each image somewhere, none more often than filling up needs, and together as shuffled as one process is."""
-    shares = [order(EpochSampler(size, shuffle, 5, rank, processes), 2) for rank in range(processes)]
+    """Equal in length, each image somewhere, none more often than filling up needs, and together as
+    shuffled as one process is.
+    """
+    shares = [
+        order(EpochSampler(size, shuffle, 5, rank, processes), 2) for rank in range(processes)
+    ]
     assert {len(share) for share in shares} == {-(-size // processes)}
     counts = Counter(index for share in shares for index in share)
     assert set(counts) == set(range(size))
@@ -187,15 +214,17 @@ def test_training_shares(size: int, processes: int, shuffle: bool) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("processes", range(1, 6))
 def test_exact_shares(size: int, processes: int) -> None:
-    """Each image exactly once in all shares together; the rest is fillers, and the shares are equal in length."""
-    shares = [order(EpochSampler(size, False, 0, rank, processes, exact=True), 0) for rank in range(processes)]
+    """Each image exactly once in all shares together; the rest is fillers, and the shares are equal
+    in length.
+    """
+    shares = [
+        order(EpochSampler(size, False, 0, rank, processes, exact=True), 0)
+        for rank in range(processes)
+    ]
     assert {len(share) for share in shares} == {-(-size // processes)}
     everything = [index for share in shares for index in share]
     assert sorted(index for index in everything if index != FILLER) == list(range(size))
     assert everything.count(FILLER) == -size % processes
-
-
-# ---------------------------------------------------------------------- loaders
 
 
 def loader(path: Path, workers: int = 0, seed: int = 1, context: str | None = None) -> BatchLoader:
@@ -226,7 +255,9 @@ def test_the_smaller_last_batch_is_kept(path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_an_interrupted_epoch_goes_on_where_it_stopped(path: Path, workers: int, stop: int) -> None:
-    """The state after some batches, in a new loader: the remaining batches of that epoch, then whole epochs."""
+    """The state after some batches, in a new loader: the remaining batches of that epoch, then
+    whole epochs.
+    """
     whole = list(loader(path))
     first = loader(path, workers)
     iterator = iter(first)
@@ -251,9 +282,6 @@ def test_a_complete_epoch_is_not_resumed(path: Path) -> None:
     assert len(list(second)) == 5
 
 
-# ---------------------------------------------------------------------- processes
-
-
 def opened(path: Path) -> H5Images:
     """A data set that this process has already read from."""
     dataset = H5Images([check_file(path)])
@@ -266,16 +294,27 @@ def opened(path: Path) -> H5Images:
     ("context", "stored"),
     [
         *((context, "gzip") for context in ("spawn", "forkserver", "fork")),
-        *(pytest.param(context, "lzf", marks=pytest.mark.slow) for context in ("spawn", "forkserver")),
+        *(
+            pytest.param(context, "lzf", marks=pytest.mark.slow)
+            for context in ("spawn", "forkserver")
+        ),
         ("fork", "lzf"),
     ],
 )
 def test_workers(context: str, stored: str, tmp_path: Path) -> None:
-    """Workers of any start method read a data set that is already open in this process, also through h5py."""
+    """Workers of any start method read a data set that is already open in this process, also
+    through h5py.
+    """
     dataset = opened(write(tmp_path / "f.h5", **STORED[stored][0]))
     assert isinstance(dataset.readers[0]._source, STORED[stored][1])
     found = list(
-        DataLoader(dataset, batch_size=10, num_workers=1, collate_fn=as_it_is, multiprocessing_context=context)
+        DataLoader(
+            dataset,
+            batch_size=10,
+            num_workers=1,
+            collate_fn=as_it_is,
+            multiprocessing_context=context,
+        )
     )
     np.testing.assert_array_equal(np.concatenate([images for images, _ in found]), IMAGES)
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in found]), LABELS)
@@ -283,7 +322,9 @@ def test_workers(context: str, stored: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stored", STORED)
 def test_after_a_fork_the_file_is_opened_again(stored: str, tmp_path: Path) -> None:
-    """A handle of the parent is not used in the child, which reads the right images; nor does the child disturb the parent."""
+    """A handle of the parent is not used in the child, which reads the right images; nor does the
+    child disturb the parent.
+    """
     dataset = opened(write(tmp_path / "f.h5", **STORED[stored][0]))
     inherited = dataset.readers[0]._source
     child = os.fork()
@@ -297,7 +338,9 @@ def test_after_a_fork_the_file_is_opened_again(stored: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("stored", STORED)
 def test_a_pickled_data_set_holds_neither_handle_nor_images(stored: str, tmp_path: Path) -> None:
-    """It is small, whatever the file's size and however often it was read from, and reads the same images."""
+    """It is small, whatever the file's size and however often it was read from, and reads the same
+    images.
+    """
     images = np.random.default_rng(1).integers(0, 256, (40, 60, 50, 3), dtype=np.uint8)
     path = (
         write(tmp_path / "f.h5", images, np.arange(40) % 4, **STORED[stored][0] | {"chunks": None})
@@ -316,7 +359,9 @@ def test_a_pickled_data_set_holds_neither_handle_nor_images(stored: str, tmp_pat
 @pytest.mark.parametrize("stage", [None, "fit", "test"])
 def test_a_data_module_pickles(path: Path, stage: str | None) -> None:
     """Before and after `setup` and reading; the copy gives the same batches."""
-    module = H5DataModule(train_file=str(path), test_file=str(path), val_fraction=0.3, batch_size=8, seed=2)
+    module = H5DataModule(
+        train_file=str(path), test_file=str(path), val_fraction=0.3, batch_size=8, seed=2
+    )
     if stage is not None:
         module.setup(stage)
         list(module.test_dataloader() if stage == "test" else module.train_dataloader())
@@ -347,13 +392,12 @@ def test_arrays_give_the_same_batches() -> None:
     np.testing.assert_array_equal(labels.numpy(), LABELS[WANTED])
 
 
-# ---------------------------------------------------------------------- split
-
-
 @pytest.mark.parametrize("fraction", [0.05, 0.2, 1 / 3, 0.5, 0.9])
 @pytest.mark.parametrize("counts", [(180,) * 6, (7, 1, 30), (1, 1, 1), (3, 500), (2, 5, 11, 23)])
 def test_stratified_split(counts: tuple[int, ...], fraction: float) -> None:
-    """Disjoint, complete, every class its share to within one image, none without training images, and the same again."""
+    """Disjoint, complete, every class its share to within one image, none without training images,
+    and the same again.
+    """
     labels = np.random.default_rng(3).permutation(np.repeat(np.arange(len(counts)), counts))
     first, second = stratified_split(labels, fraction, seed=4)
     assert sorted([*first, *second]) == list(range(len(labels)))
@@ -362,7 +406,9 @@ def test_stratified_split(counts: tuple[int, ...], fraction: float) -> None:
     for label, count in enumerate(counts):
         assert abs((labels[second] == label).sum() - count * fraction) <= 1
         assert (labels[first] == label).any()
-    for ours, theirs in zip((first, second), stratified_split(labels, fraction, seed=4), strict=True):
+    for ours, theirs in zip(
+        (first, second), stratified_split(labels, fraction, seed=4), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
 
 

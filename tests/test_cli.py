@@ -1,4 +1,6 @@
-"""The main job from the command line: fit, what a run leaves, and that a run folder alone is enough afterwards."""
+"""The main job from the command line: fit, what a run leaves, and that a run folder alone is enough
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,16 @@ K_OF_N = re.compile(r"(\d+/\d+) = ")
 def fit(cli, files, *args):
     """A short fit of the functional model."""
     train, test = files
-    done = cli("fit", "--data.train_file", train, "--data.test_file", test, "--trainer.max_epochs", 2, *args)
+    done = cli(
+        "fit",
+        "--data.train_file",
+        train,
+        "--data.test_file",
+        test,
+        "--trainer.max_epochs",
+        2,
+        *args,
+    )
     assert done.code == 0, done.err
     return done
 
@@ -41,9 +52,17 @@ def test_a_run_leaves_everything(cli, small_signs):
     done = fit(cli, small_signs)
     folder = Path("lightning_logs/signs_functional/version_0")
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "run.yaml", "checkpoints", "history.csv", "curves.png", "train", "validation",
-    }  # fmt: skip
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]  # the test file chooses nothing
+        "config.yaml",
+        "run.yaml",
+        "checkpoints",
+        "history.csv",
+        "curves.png",
+        "train",
+        "validation",
+    }
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == [
+        "last.ckpt"
+    ]  # the test file chooses nothing
     assert done.out.count("Validation is the test file") == 1
     for name in ("last.ckpt", "curves.png", f"tensorboard --logdir {folder}", "1,310"):
         assert name in done.out
@@ -55,7 +74,9 @@ def test_a_run_leaves_everything(cli, small_signs):
 
 
 def test_best_checkpoint_where_validation_is_not_the_test_file(cli, small_signs):
-    """best.ckpt holds the epoch with the smallest validation loss, and is what `test` takes from the folder."""
+    """best.ckpt holds the epoch with the smallest validation loss, and is what `test` takes from
+    the folder.
+    """
     fit(cli, small_signs, "--data.val_fraction", 0.25, "--trainer.max_epochs", 4, "--model.lr", 0.1)
     folder = Path("lightning_logs/signs_functional/version_0")
     with (folder / "history.csv").open() as file:
@@ -65,7 +86,9 @@ def test_best_checkpoint_where_validation_is_not_the_test_file(cli, small_signs)
 
 
 def test_test_gives_what_fit_printed(cli, fork, small_signs):
-    """`test` in another process, from the checkpoint and a file, finds the k/n that the fit printed at its end."""
+    """`test` in another process, from the checkpoint and a file, finds the k/n that the fit printed
+    at its end.
+    """
     done = fit(cli, small_signs, "--data.batch_size", 7)
     printed = K_OF_N.search(done.out.splitlines()[-4])
     checkpoint = "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt"
@@ -74,7 +97,9 @@ def test_test_gives_what_fit_printed(cli, fork, small_signs):
     assert K_OF_N.search(other.out.splitlines()[-1])[1] == printed[1]
     named = cli("test", "--ckpt_path", checkpoint, "--data.test_file", small_signs[1])
     assert named.out == other.out
-    assert len(list(Path("lightning_logs/signs_functional").iterdir())) == 1  # a test leaves no run folder
+    assert (
+        len(list(Path("lightning_logs/signs_functional").iterdir())) == 1
+    )  # a test leaves no run folder
 
 
 def test_verbs_agree_on_a_run_folder(cli, run):
@@ -89,7 +114,9 @@ def test_verbs_agree_on_a_run_folder(cli, run):
     correct = sum(row["label"] == row["class"] for row in rows)
     assert f"{correct}/{len(rows)}" == found[0]
     for row in rows:
-        assert sum(float(value) for key, value in row.items() if key.startswith("p(")) == pytest.approx(1, abs=1e-6)
+        assert sum(
+            float(value) for key, value in row.items() if key.startswith("p(")
+        ) == pytest.approx(1, abs=1e-6)
 
 
 def test_config_runs_again_as_it_is(cli, run):
@@ -110,14 +137,19 @@ def test_config_of_a_resumed_run_runs_again_from_the_start(cli, run):
 def test_config_names_the_checkpoint_that_a_run_began_from(cli, run):
     """Weights from elsewhere are part of the run: they are named before and after it is resumed."""
     Path("model.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
-    assert cli("fit", "--ckpt_path", "model.ckpt", "--trainer.max_epochs", 3, "--name", "tuned").code == 0
+    assert (
+        cli("fit", "--ckpt_path", "model.ckpt", "--trainer.max_epochs", 3, "--name", "tuned").code
+        == 0
+    )
     folder = Path("lightning_logs/tuned/version_0")
     for epochs in (4, 5):
         assert yaml.safe_load((folder / "config.yaml").read_text())["ckpt_path"] == "model.ckpt"
         assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", epochs).code == 0
     again = cli("fit", "--config", folder / "config.yaml")
     assert again.code == 0, again.err
-    assert (folder.parent / "version_1/history.csv").read_text() == (folder / "history.csv").read_text()
+    assert (folder.parent / "version_1/history.csv").read_text() == (
+        folder / "history.csv"
+    ).read_text()
 
 
 def test_without_logger_nothing_is_written(cli, small_signs):
@@ -132,7 +164,9 @@ def test_without_logger_nothing_is_written(cli, small_signs):
 
 
 def test_a_logger_of_one_s_own_comes_beside_the_run_folder(cli, small_signs):
-    """One with a folder replaces the run's; one without, such as those of web services, gets the run's own beside it."""
+    """One with a folder replaces the run's; one without, such as those of web services, gets the
+    run's own beside it.
+    """
     fit(cli, small_signs, "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "own")
     assert Path("own/lightning_logs/version_0/history.csv").is_file()
     assert not Path("lightning_logs").exists()
@@ -156,15 +190,24 @@ def test_figures_of_part_of_the_validation_data_say_so(cli, small_signs):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--checkpoint.monitor", "val_acc"), "There is no figure val_acc to choose best.ckpt by; there are epoch, loss, accuracy, "),
+        (("--checkpoint.monitor", "val_acc"), "There is no figure val_acc to choose best.ckpt by; "
+                                              "there are epoch, loss, accuracy, "),
         (("--checkpoint.mode", "minimum"), "minimum"),
         (("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_acc"), "Give EarlyStopping another `monitor`"),
-        (("--model.augmentation", "[{class_path: torchvision.transforms.v2.RandomCrop, init_args: {size: 80}}]"), "RandomCrop"),
+        (("--model.augmentation", "[{class_path: torchvision.transforms.v2.RandomCrop, init_args: "
+                                  "{size: 80}}]"), "RandomCrop"),
     ],
 )  # fmt: skip
 def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flags, message):
     done = cli(
-        "fit", "--data.train_file", small_signs[0], "--data.val_fraction", 0.2, "--trainer.max_epochs", 1, *flags
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--data.val_fraction",
+        0.2,
+        "--trainer.max_epochs",
+        1,
+        *flags,
     )
     assert done.code == 2
     assert message in done.err
@@ -174,8 +217,16 @@ def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flag
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [
-        ((), ("--model.schedule", "cosine"), "begun with schedule none and cannot go on with schedule cosine"),
-        (("--model.schedule", "one_cycle"), ("--model.schedule", "cosine"), "begun with schedule one_cycle"),
+        (
+            (),
+            ("--model.schedule", "cosine"),
+            "begun with schedule none and cannot go on with schedule cosine",
+        ),
+        (
+            ("--model.schedule", "one_cycle"),
+            ("--model.schedule", "cosine"),
+            "begun with schedule one_cycle",
+        ),
         (
             ("--model.schedule", "cosine"),
             ("--model.warmup", 0.2),
@@ -193,11 +244,16 @@ def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flag
         ),
     ],
 )
-def test_a_run_cannot_go_on_with_another_schedule_or_optimizer(cli, small_signs, first, then, message):
+def test_a_run_cannot_go_on_with_another_schedule_or_optimizer(
+    cli, small_signs, first, then, message
+):
     """Their states do not fit: a sentence, and neither config.yaml nor the checkpoint changes."""
     fit(cli, small_signs, *first)
     run = Path("lightning_logs/signs_functional/version_0")
-    before = {name: (run / name).read_bytes() for name in ("config.yaml", "history.csv", "checkpoints/last.ckpt")}
+    before = {
+        name: (run / name).read_bytes()
+        for name in ("config.yaml", "history.csv", "checkpoints/last.ckpt")
+    }
     done = cli("fit", "--ckpt_path", run, *then)
     assert done.code == 2
     assert message in done.err
@@ -205,7 +261,9 @@ def test_a_run_cannot_go_on_with_another_schedule_or_optimizer(cli, small_signs,
 
 
 def test_flags_beat_what_the_checkpoint_remembers(cli, run):
-    """A learning rate given with --ckpt_path is the optimizer's at the first resumed step, and config.yaml's."""
+    """A learning rate given with --ckpt_path is the optimizer's at the first resumed step, and
+    config.yaml's.
+    """
     done = cli("fit", "--ckpt_path", run, "--model.lr", 0.0123, "--trainer.max_epochs", 3)
     assert done.code == 0, done.err
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
@@ -221,12 +279,14 @@ def test_flags_beat_what_the_checkpoint_remembers(cli, run):
         (
             ("--model.optimizer", "signs_lightning.models.adam.KerasAdam"),
             ("--model.optimizer.amsgrad", "true"),
-            "begun with amsgrad False, and its optimizer kept nothing that amsgrad True could go on with",
+            "begun with amsgrad False, and its optimizer kept nothing that "
+            "amsgrad True could go on with",
         ),
         (
             ("--model.optimizer", "RMSprop"),
             ("--model.optimizer.momentum", 0.9),
-            "begun with momentum 0.0, and its optimizer kept nothing that momentum 0.9 could go on with",
+            "begun with momentum 0.0, and its optimizer kept nothing that "
+            "momentum 0.9 could go on with",
         ),
         (
             ("--model.lr_scheduler", "CosineAnnealingLR", "--model.lr_scheduler.T_max", 2),
@@ -244,7 +304,11 @@ def test_settings_that_a_run_cannot_go_on_with(cli, small_signs, first, then, me
     """A sentence, and nothing in the folder changes."""
     fit(cli, small_signs, *first)
     run = Path("lightning_logs/signs_functional/version_0")
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
+    before = {
+        path: path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and "tfevents" not in path.name
+    }
     done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, *then)
     assert done.code == 2
     assert message in done.err
@@ -253,10 +317,16 @@ def test_settings_that_a_run_cannot_go_on_with(cli, small_signs, first, then, me
 
 def test_a_plateau_scheduler_goes_on_with_other_patience(cli, small_signs):
     """What it waits for is not of the past: the setting given anew is that of the resumed run."""
-    plateau = ("--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau", "--model.lr_scheduler.patience")
+    plateau = (
+        "--model.lr_scheduler",
+        "torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "--model.lr_scheduler.patience",
+    )
     fit(cli, small_signs, *plateau, 2)
     run = Path("lightning_logs/signs_functional/version_0")
-    done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, "--model.lr_scheduler.patience", 9)
+    done = cli(
+        "fit", "--ckpt_path", run, "--trainer.max_epochs", 3, "--model.lr_scheduler.patience", 9
+    )
     assert done.code == 0, done.err
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"][0]
     assert (state["patience"], state["last_epoch"]) == (9, 3)
@@ -283,16 +353,21 @@ def test_a_model_class_of_ones_own(cli, small_signs, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     fit(cli, small_signs, "--model", "mymodel.Mine", "--name", "mine")
     known = {name: kind for name, kind in module.known_models().items() if name != "Mine"}
-    monkeypatch.setattr(module, "known_models", lambda: known)  # as in a process that has not imported it
+    monkeypatch.setattr(
+        module, "known_models", lambda: known
+    )  # as in a process that has not imported it
     run = Path("lightning_logs/mine/version_0")
     done = cli("test", "--ckpt_path", run)
     assert done.code == 2
     assert (
-        "holds a model of the class 'Mine', which is none of this package's. Name it with --model MODULE.Mine."
-        in done.err
+        "holds a model of the class 'Mine', which is none of this package's. Name it with --model "
+        "MODULE.Mine." in done.err
     )
     assert cli("test", "--ckpt_path", run, "--model", "mymodel.Mine").code == 0
-    assert cli("fit", "--ckpt_path", run, "--model", "mymodel.Mine", "--trainer.max_epochs", 3).code == 0
+    assert (
+        cli("fit", "--ckpt_path", run, "--model", "mymodel.Mine", "--trainer.max_epochs", 3).code
+        == 0
+    )
     assert len((run / "history.csv").read_text().splitlines()) == 4
 
 
@@ -309,7 +384,9 @@ def test_a_model_from_a_file_of_its_own(cli, small_signs):
 
 
 def test_config_of_a_run_in_use_stays(cli, small_signs, run):
-    """Another fit has just begun there and has no checkpoint yet: it is left alone, its configuration, too."""
+    """Another fit has just begun there and has no checkpoint yet: it is left alone, its
+    configuration, too.
+    """
     fcntl = pytest.importorskip("fcntl")
     shutil.rmtree(run / "checkpoints")
     before = (run / "config.yaml").read_bytes()
@@ -332,12 +409,16 @@ def test_the_best_of_a_run_that_goes_on_elsewhere(cli, small_signs):
     done = cli("fit", "--ckpt_path", "lightning_logs/first/version_0", *more)
     assert done.code == 0, done.err
     assert "(best epoch, 4 of 4)" in done.out
-    state = torch.load("elsewhere/lightning_logs/first/version_0/checkpoints/best.ckpt", weights_only=True)
+    state = torch.load(
+        "elsewhere/lightning_logs/first/version_0/checkpoints/best.ckpt", weights_only=True
+    )
     assert state["epoch"] == 3
 
 
 def test_a_logger_with_a_folder_of_its_own(cli, small_signs):
-    """Below the working directory it is remembered like anything else; elsewhere a checkpoint may not send anyone."""
+    """Below the working directory it is remembered like anything else; elsewhere a checkpoint may
+    not send anyone.
+    """
     csv_logger = ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir")
     fit(cli, small_signs, *csv_logger, "logs/a")
     run = Path("logs/a/lightning_logs/version_0")
@@ -353,9 +434,18 @@ def test_a_logger_with_a_folder_of_its_own(cli, small_signs):
 def test_overfit_batches_of_streamed_images(cli, small_signs):
     """Lightning's own order takes the place of the shuffled one."""
     done = cli(
-        "fit", "--data.train_file", small_signs[0], "--data.reading", "streamed", "--data.batch_size", 8, "--trainer.max_epochs", 1,
-        "--trainer.overfit_batches", 2,
-    )  # fmt: skip
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--data.reading",
+        "streamed",
+        "--data.batch_size",
+        8,
+        "--trainer.max_epochs",
+        1,
+        "--trainer.overfit_batches",
+        2,
+    )
     assert done.code == 0, done.err
 
 
@@ -364,24 +454,53 @@ def test_a_logger_whose_package_is_missing(cli, small_signs):
     """What the logger itself says, in a sentence."""
     done = cli("fit", "--data.train_file", small_signs[0], "--trainer.logger", "WandbLogger")
     assert done.code == 2
-    assert done.err.startswith("lightning.pytorch.loggers.WandbLogger cannot be made: Requirement 'wandb")
+    assert done.err.startswith(
+        "lightning.pytorch.loggers.WandbLogger cannot be made: Requirement 'wandb"
+    )
 
 
 def test_optimizer_settings_given_anew_beat_those_of_the_saved_state(cli, run):
-    """weight_decay and Keras's epsilon, neither of which is the learning rate; what is not given stays."""
-    given = ("--model.optimizer", "signs_lightning.models.adam.KerasAdam", "--model.optimizer.weight_decay", 0.25)
-    done = cli("fit", "--ckpt_path", run, *given, "--model.optimizer.eps", 1e-3, "--trainer.max_epochs", 3)
+    """weight_decay and Keras's epsilon, neither of which is the learning rate; what is not given
+    stays.
+    """
+    given = (
+        "--model.optimizer",
+        "signs_lightning.models.adam.KerasAdam",
+        "--model.optimizer.weight_decay",
+        0.25,
+    )
+    done = cli(
+        "fit", "--ckpt_path", run, *given, "--model.optimizer.eps", 1e-3, "--trainer.max_epochs", 3
+    )
     assert done.code == 0, done.err
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     group = state["optimizer_states"][0]["param_groups"][0]
-    assert (group["weight_decay"], group["keras_eps"], group["betas"], group["lr"]) == (0.25, 1e-3, (0.9, 0.999), 1e-3)
+    assert (group["weight_decay"], group["keras_eps"], group["betas"], group["lr"]) == (
+        0.25,
+        1e-3,
+        (0.9, 0.999),
+        1e-3,
+    )
     assert state["optimizer_states"][0]["state"][0]["step"] > 0
 
 
 def test_resume_under_another_root_copies_the_history(cli, run):
-    """With an explicit root a resumed run makes a new folder, whose history begins with the old one."""
+    """With an explicit root a resumed run makes a new folder, whose history begins with the old
+    one.
+    """
     before = (run / "history.csv").read_text()
-    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, "--trainer.default_root_dir", "other").code == 0
+    assert (
+        cli(
+            "fit",
+            "--ckpt_path",
+            run,
+            "--trainer.max_epochs",
+            3,
+            "--trainer.default_root_dir",
+            "other",
+        ).code
+        == 0
+    )
     after = Path("other/lightning_logs/first/version_0/history.csv").read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == 4
@@ -425,12 +544,23 @@ def test_any_optimizer_scheduler_loss_and_metric_by_configuration(cli, small_sig
             "init_args": {
                 "lr": 0.05,
                 "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}},
-                "lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 1, "gamma": 0.1}},
-                "loss": {"class_path": "torch.nn.CrossEntropyLoss", "init_args": {"label_smoothing": 0.1}},
-                "metrics": [{"class_path": "torchmetrics.classification.MulticlassF1Score", "init_args": {"num_classes": 6}}],
+                "lr_scheduler": {
+                    "class_path": "torch.optim.lr_scheduler.StepLR",
+                    "init_args": {"step_size": 1, "gamma": 0.1},
+                },
+                "loss": {
+                    "class_path": "torch.nn.CrossEntropyLoss",
+                    "init_args": {"label_smoothing": 0.1},
+                },
+                "metrics": [
+                    {
+                        "class_path": "torchmetrics.classification.MulticlassF1Score",
+                        "init_args": {"num_classes": 6},
+                    }
+                ],
             },
         }
-    }  # fmt: skip
+    }
     Path("mine.yaml").write_text(yaml.safe_dump(settings))
     fit(cli, small_signs, "--config", "mine.yaml")
     folder = Path("lightning_logs/mine/version_0")
@@ -459,7 +589,9 @@ def test_three_models_on_two_classes(cli, small_smiles, model):
 
 
 def test_image_size_resizes(cli, small_signs, tmp_path):
-    """Data of 64×64 through a model of 32×32; a file of another size needs --data.image_size and says so."""
+    """Data of 64×64 through a model of 32×32; a file of another size needs --data.image_size and
+    says so.
+    """
     fit(cli, small_signs, "--data.image_size", 32, "--name", "small")
     run = "lightning_logs/small/version_0"
     assert cli("test", "--ckpt_path", run).code == 0
@@ -467,11 +599,19 @@ def test_image_size_resizes(cli, small_signs, tmp_path):
         new["test_set_x"] = old["test_set_x"][:, :, ::2]
         new["test_set_y"] = old["test_set_y"][()]
     fit(cli, small_signs, "--name", "plain")
-    refused = cli("test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5")
+    refused = cli(
+        "test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5"
+    )
     assert refused.code == 2
     assert "Add `--data.image_size 64`" in refused.err
     again = cli(
-        "test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5", "--data.image_size", 64
+        "test",
+        "--ckpt_path",
+        "lightning_logs/plain/version_0",
+        "--data.test_file",
+        "wide.h5",
+        "--data.image_size",
+        64,
     )
     assert again.code == 0, again.err
 
@@ -495,7 +635,9 @@ def test_fast_dev_run_leaves_nothing(cli, small_signs):
 
 
 def test_checkpoint_of_a_notebook(cli, small_signs):
-    """A checkpoint that a plain Trainer wrote, without the command line, is enough for it; arrays are not replaced by drawn data."""
+    """A checkpoint that a plain Trainer wrote, without the command line, is enough for it; arrays
+    are not replaced by drawn data.
+    """
     from lightning import Trainer
 
     quiet = {
@@ -515,15 +657,22 @@ def test_checkpoint_of_a_notebook(cli, small_signs):
     assert "/12 = " in done.out
     with h5py.File(small_signs[0]) as file:
         arrays = file["train_set_x"][()], file["train_set_y"][()]
-    trainer.fit(signs_lightning.SignsFunctional(), signs_lightning.H5DataModule(arrays, test_file=arrays))
+    trainer.fit(
+        signs_lightning.SignsFunctional(), signs_lightning.H5DataModule(arrays, test_file=arrays)
+    )
     trainer.save_checkpoint("arrays.ckpt")
     refused = cli("test", "--ckpt_path", "arrays.ckpt")
     assert refused.code == 2
-    assert refused.err == "The model saw arrays, which are not at hand any more. Name a file with --data.test_file.\n"
+    assert (
+        refused.err == "The model saw arrays, which are not at hand any more. Name a file with "
+        "--data.test_file.\n"
+    )
     assert cli("test", "--ckpt_path", "arrays.ckpt", "--data.test_file", small_signs[1]).code == 0
 
 
-@pytest.mark.parametrize("form", [["--config", "configs/quickstart.yaml"], ["--config=configs/quickstart.yaml"]])
+@pytest.mark.parametrize(
+    "form", [["--config", "configs/quickstart.yaml"], ["--config=configs/quickstart.yaml"]]
+)
 def test_configs_come_with_the_package(cli, small_signs, form):
     """`configs/NAME.yaml` is found from any folder."""
     fit(cli, small_signs, *form)
@@ -546,17 +695,31 @@ def test_a_warning_is_one_line(fork, small_signs):
     done = fork("fit", *data, "--trainer.max_epochs", 1).wait()
     assert done.code == 0
     assert (
-        done.err == f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing.\n"
+        done.err == f"{small_signs[0]} serves for training and for validation: the "
+        "validation figures mean nothing.\n"
     )
 
 
 @pytest.mark.parametrize(("capability", "said"), [("AVX2", True), ("AVX512", False)])
-def test_bfloat16_without_instructions_is_announced(cli, small_signs, monkeypatch, capability, said):
+def test_bfloat16_without_instructions_is_announced(
+    cli, small_signs, monkeypatch, capability, said
+):
     """A processor that has to emulate bfloat16 takes many times as long: who asks for it is told."""
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     done = cli(
-        "fit", "--data.train_file", small_signs[0], "--trainer.precision", "bf16-mixed", "--trainer.max_epochs", 1,
-        "--trainer.limit_train_batches", 1, "--data.batch_size", 2, "--trainer.accelerator", "cpu",
-    )  # fmt: skip
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--trainer.precision",
+        "bf16-mixed",
+        "--trainer.max_epochs",
+        1,
+        "--trainer.limit_train_batches",
+        1,
+        "--data.batch_size",
+        2,
+        "--trainer.accelerator",
+        "cpu",
+    )
     assert done.code == 0, done.err
     assert ("has no bfloat16 instructions" in done.out) == said

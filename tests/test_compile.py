@@ -13,21 +13,46 @@ from signs_lightning.checkpoints import load_checkpoint
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # those of the compiler about itself
-def test_compiled_training_follows_plain_training(cli: Callable, small_signs: tuple[Path, Path]) -> None:
-    """Two epochs either way: the same losses to rounding, the same keys in the checkpoint, and it loads without compiling."""
+def test_compiled_training_follows_plain_training(
+    cli: Callable, small_signs: tuple[Path, Path]
+) -> None:
+    """Two epochs either way: the same losses to rounding, the same keys in the checkpoint, and it
+    loads without compiling.
+    """
     found = []
     for compiled in ("false", "true"):
         done = cli(
-            "fit", "--model", "SignsFunctional", "--model.compile", compiled, "--name", compiled, "--trainer.max_epochs", "2",
-            "--data.batch_size", "16", "--data.train_file", small_signs[0], "--data.test_file", small_signs[1],
-        )  # fmt: skip
+            "fit",
+            "--model",
+            "SignsFunctional",
+            "--model.compile",
+            compiled,
+            "--name",
+            compiled,
+            "--trainer.max_epochs",
+            "2",
+            "--data.batch_size",
+            "16",
+            "--data.train_file",
+            small_signs[0],
+            "--data.test_file",
+            small_signs[1],
+        )
         assert done.code == 0, done.err
-        found.append(load_checkpoint(Path("lightning_logs") / compiled / "version_0" / "checkpoints" / "last.ckpt"))
+        found.append(
+            load_checkpoint(
+                Path("lightning_logs") / compiled / "version_0" / "checkpoints" / "last.ckpt"
+            )
+        )
     plain, ours = found
     assert list(plain["state_dict"]) == list(ours["state_dict"])
-    for a, b in zip(plain["signs_lightning"]["history"], ours["signs_lightning"]["history"], strict=True):
+    for a, b in zip(
+        plain["signs_lightning"]["history"], ours["signs_lightning"]["history"], strict=True
+    ):
         assert a == pytest.approx(b, rel=1e-4)
-    model, _ = signs_lightning.checkpoints.load_classifier(Path("lightning_logs/true/version_0/checkpoints/last.ckpt"))
+    model, _ = signs_lightning.checkpoints.load_classifier(
+        Path("lightning_logs/true/version_0/checkpoints/last.ckpt")
+    )
     assert model.network._compiled_call_impl is None
 
 

@@ -1,4 +1,6 @@
-"""Same seed, same machine, same files: same weights; and what becomes of a run whose files or helpers are taken away."""
+"""Same seed, same machine, same files: same weights; and what becomes of a run whose files or
+helpers are taken away.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,21 @@ def fit(
     L.seed_everything(3)
     model = SignsFunctional()
     trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[RunCheckpoint(every_n_steps=2), *callbacks],
-    )  # fmt: skip
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[RunCheckpoint(every_n_steps=2), *callbacks],
+    )
     path = folder / "checkpoints/last.ckpt" if resume else None
     trainer.fit(
-        model, H5DataModule(str(file), val_fraction=0.2, batch_size=6, **data), ckpt_path=path, weights_only=True
+        model,
+        H5DataModule(str(file), val_fraction=0.2, batch_size=6, **data),
+        ckpt_path=path,
+        weights_only=True,
     )
     return model
 
@@ -80,12 +91,21 @@ CHANGES = {
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_file_that_changes_under_a_run(tmp_path: Path, small_signs, plain, change: str, workers: int) -> None:
-    """One sentence instead of SIGBUS or other images; with the file back in its place, the run goes on to the same weights."""
+def test_a_file_that_changes_under_a_run(
+    tmp_path: Path, small_signs, plain, change: str, workers: int
+) -> None:
+    """One sentence instead of SIGBUS or other images; with the file back in its place, the run goes
+    on to the same weights.
+    """
     file = tmp_path / "train.h5"
     shutil.copy2(small_signs[0], file)
     with pytest.raises(InputError) as caught:
-        fit(tmp_path, file, InSecondEpoch(lambda trainer: CHANGES[change](file)), num_workers=workers)
+        fit(
+            tmp_path,
+            file,
+            InSecondEpoch(lambda trainer: CHANGES[change](file)),
+            num_workers=workers,
+        )
     assert str(caught.value).startswith(
         f"{file} was changed or replaced while this run reads it. Put it back, then go on"
     )
@@ -134,6 +154,8 @@ def test_a_worker_that_is_killed(tmp_path: Path, small_signs, plain) -> None:
         os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
         loader._iterator._workers[0].join()
 
-    with pytest.raises(InputError, match="A process that reads images ahead was ended from outside"):
+    with pytest.raises(
+        InputError, match="A process that reads images ahead was ended from outside"
+    ):
         fit(tmp_path, small_signs[0], InSecondEpoch(kill), num_workers=2)
     assert same(fit(tmp_path, small_signs[0], resume=True, num_workers=2), plain)

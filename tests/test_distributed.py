@@ -17,10 +17,16 @@ RESULT = re.compile(r"accuracy (\d+/\d+).* loss ([\d.]+)")
 
 @pytest.fixture
 def run(fork, files):
-    """Runs the command line in two forks that meet as processes which Lightning starts do, or in a single one; the first one's output."""
+    """Runs the command line in two forks that meet as processes which Lightning starts do, or in a
+    single one; the first one's output.
+    """
 
     def command(*args: object, processes: int = 2) -> Finished:
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "NODE_RANK": "0"} if processes > 1 else {}
+        place = (
+            {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "NODE_RANK": "0"}
+            if processes > 1
+            else {}
+        )
         ranks = [{"LOCAL_RANK": str(rank)} if processes > 1 else {} for rank in range(processes)]
         started = [fork(*args, folder=files, **place, **rank) for rank in ranks]
         done = [process.wait() for process in started]
@@ -52,9 +58,13 @@ def files(tmp_path_factory, small_signs):
     return folder
 
 
-@pytest.mark.parametrize("model", ["SignsFunctional", pytest.param("SignsResNet50", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "model", ["SignsFunctional", pytest.param("SignsResNet50", marks=pytest.mark.slow)]
+)
 def test_fit_and_test_on_two_processes(run, files, small_signs, model):
-    """Fit with a single validation image (one process has none), then test: the figures of one process, for sizes that two cannot share."""
+    """Fit with a single validation image (one process has none), then test: the figures of one
+    process, for sizes that two cannot share.
+    """
     width = ["--model.width", "4", "--model.bn_momentum", "0.5"] if model == "SignsResNet50" else []
     run(
         "fit", "--model", model, *width, "--name", model, "--trainer.max_epochs", 2,
@@ -66,7 +76,11 @@ def test_fit_and_test_on_two_processes(run, files, small_signs, model):
         data = ["--data.test_file", files / f"{count}.h5"]
         two = run("test", "--ckpt_path", folder, *data, *TWO)
         one = run("test", "--ckpt_path", folder, *data, *ONE, processes=1)
-        assert two.out == one.out  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
+        assert (
+            two.out == one.out
+        )  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
         assert RESULT.search(two.out)[1].endswith(f"/{count}")
-    run("fit", "--ckpt_path", folder, "--trainer.max_epochs", 3)  # resumes, on two processes as remembered
+    run(
+        "fit", "--ckpt_path", folder, "--trainer.max_epochs", 3
+    )  # resumes, on two processes as remembered
     assert len((folder / "history.csv").read_text().splitlines()) == 4

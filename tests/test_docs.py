@@ -1,8 +1,9 @@
 """The documentation: its commands run, or at least parse; its Python runs.
 
-A fenced block of bash or Python is preceded by a comment: `<!-- run -->`, and it is run, page by page from top to bottom in one
-folder; or `<!-- parse -->`, and every command in it is one that the programs it names would take. A block after `<!-- prints -->`
-is what the command before it prints.
+A fenced block of bash or Python is preceded by a comment: `<!-- run -->`, and it is run, page by
+    page from top to bottom in one
+folder; or `<!-- parse -->`, and every command in it is one that the programs it names would take. A
+block after `<!-- prints -->` is what the command before it prints.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 PYTHON = ["python", "-m", "signs_lightning"]
-NEEDS = {"python -m signs_lightning demo": ["gradio"], "--format onnx": ["onnx", "onnxscript", "onnxruntime"]}
+NEEDS = {
+    "python -m signs_lightning demo": ["gradio"],
+    "--format onnx": ["onnx", "onnxscript", "onnxruntime"],
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ def blocks(page: str) -> list[Block]:
 
 
 def pages_with(marker: str, *languages: str) -> list[str]:
-    return [page for page in PAGES if any(b.marker == marker and b.language in languages for b in blocks(page))]
+    return [
+        page
+        for page in PAGES
+        if any(b.marker == marker and b.language in languages for b in blocks(page))
+    ]
 
 
 def test_every_block_says_what_becomes_of_it() -> None:
@@ -78,12 +86,11 @@ def test_every_block_says_what_becomes_of_it() -> None:
             assert (block.language, block.marker) != ("python", "parse")
 
 
-# ---------------------------------------------------------------------- run
-
-
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory, small_signs: tuple[Path, Path]) -> Path:
-    """The files that the pages speak of: drawn hands, folders of pictures, a run, a Keras file of it."""
+    """The files that the pages speak of: drawn hands, folders of pictures, a run, a Keras file of
+    it.
+    """
     folder = tmp_path_factory.mktemp("workshop")
     for name, path in zip(("train_signs.h5", "test_signs.h5"), small_signs, strict=True):
         shutil.copy(path, folder / name)
@@ -100,13 +107,18 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, small_signs: tuple[Path, 
     with contextlib.chdir(folder):
         data = ["--data.train_file", "train_signs.h5", "--data.test_file", "test_signs.h5"]
         assert main(["fit", "--name", "signs_functional", *data, "--trainer.max_epochs", "2"]) == 0
-        assert main(["export", "--ckpt_path", run, "--format", "keras-h5", "--output", "my_model.h5"]) == 0
+        assert (
+            main(["export", "--ckpt_path", run, "--format", "keras-h5", "--output", "my_model.h5"])
+            == 0
+        )
         write_outputs("my_model.h5", "test_signs.h5", "outputs.npz")
     return folder
 
 
 def write_outputs(model: str, data: str, output: str) -> None:
-    """What each layer gives for the test images. Keras's own are compared in tests/keras_io; here the file only has to be there."""
+    """What each layer gives for the test images. Keras's own are compared in tests/keras_io; here
+    the file only has to be there.
+    """
     from signs_lightning import from_keras
     from signs_lightning.keras_io.compare import _outputs
 
@@ -120,7 +132,9 @@ def write_outputs(model: str, data: str, output: str) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
 @pytest.mark.parametrize("page", pages_with("run", "bash", "python"))
-def test_page_runs(page: str, workshop: Path, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_runs(
+    page: str, workshop: Path, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From top to bottom, as a reader types it, in a folder with the files that the page names."""
     if page not in ("tutorial.md", "index.md"):  # these make everything themselves
         shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
@@ -150,7 +164,9 @@ def cheap(code: str) -> str:
 
 
 def run(command: str, cli: Callable) -> str:
-    """One line of a shell, and what it prints; what is ours runs in this process, which has imported PyTorch already."""
+    """One line of a shell, and what it prints; what is ours runs in this process, which has
+    imported PyTorch already.
+    """
     for part, packages in NEEDS.items():
         if part in command and not all(importlib.util.find_spec(package) for package in packages):
             pytest.skip(f"{command} needs an extra that is not installed")
@@ -175,7 +191,9 @@ def run(command: str, cli: Callable) -> str:
 
 def expanded(command: str) -> list[str]:
     """The words of a command, with quotes and patterns as the shell takes them."""
-    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True
+    )
     return done.stdout.split("\0")[:-1]
 
 
@@ -189,7 +207,9 @@ def script(path: str) -> Callable[[list[str]], int]:
 def serve(words: list[str]) -> None:
     """Starts a page on a free port, waits for its address, ends it as Ctrl-C does."""
     command = [sys.executable, *words[1:], "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
@@ -201,19 +221,24 @@ def serve(words: list[str]) -> None:
             process.kill()
 
 
-# ---------------------------------------------------------------------- parse
-
-
 class ParsedError(Exception):
     """The command line was understood; nothing more is wanted."""
 
 
 @pytest.fixture
-def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], int], list[str]], None]:
-    """Calls a `main` that stops as soon as its arguments are parsed; raises what it raises before that."""
+def parse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Callable[[list[str]], int], list[str]], None]:
+    """Calls a `main` that stops as soon as its arguments are parsed; raises what it raises before
+    that.
+    """
     from signs_lightning import cli, flags
 
-    of_verb, of_fit, remembered = VerbParser.parse_args, cli.CLI.parse_arguments, cli.CLI._remembered
+    of_verb, of_fit, remembered = (
+        VerbParser.parse_args,
+        cli.CLI.parse_arguments,
+        cli.CLI._remembered,
+    )
 
     def parse_args(self: VerbParser, args: list[str]) -> Any:  # type: ignore[override]
         of_verb(self, args)
@@ -226,7 +251,11 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], in
     monkeypatch.setattr(VerbParser, "parse_args", parse_args)
     monkeypatch.setattr(cli.CLI, "parse_arguments", parse_arguments)
     # There is no checkpoint whose configuration could come first.
-    monkeypatch.setattr(cli.CLI, "_remembered", lambda self, args: remembered(self, flags.without("--ckpt_path", args)))
+    monkeypatch.setattr(
+        cli.CLI,
+        "_remembered",
+        lambda self, args: remembered(self, flags.without("--ckpt_path", args)),
+    )
 
     def call(program: Callable[[list[str]], int], words: list[str]) -> None:
         with pytest.raises(ParsedError):
@@ -237,8 +266,12 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], in
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's, of its own parts
 @pytest.mark.parametrize("page", pages_with("parse", "bash"))
-def test_commands_parse(page: str, parse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be run in a test (an installation, a download, a GPU, a cluster) is at least what the programs take."""
+def test_commands_parse(
+    page: str, parse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be run in a test (an installation, a download, a GPU, a cluster) is at least what
+    the programs take.
+    """
     monkeypatch.chdir(tmp_path)
     for block in blocks(page):
         if (block.language, block.marker) == ("bash", "parse"):
@@ -279,7 +312,9 @@ def check(words: list[str], parse: Callable) -> None:
 
 def check_installation(args: list[str]) -> None:
     """`pip install` of this repository: its extras exist, and so does the file of constraints."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     if args[0] == "-c":
         assert (ROOT / args[1]).is_file()
         args = args[2:]
@@ -287,9 +322,6 @@ def check_installation(args: list[str]) -> None:
     match = re.fullmatch(r"\.(?:\[([\w,]+)\])?", what)
     assert match is not None, what
     assert set((match[1] or "").split(",")) <= {"", *extras}
-
-
-# ---------------------------------------------------------------------- what the pages say
 
 
 def test_options_exist() -> None:
@@ -303,10 +335,20 @@ def test_options_exist() -> None:
         "scripts/same_as.py",
     ):
         known |= options_of(program)
-    allowed = {"--pid", "--nnodes", "--nodes", "--ntasks-per-node", "--node_rank", "--logdir", "--trainer.OPTION"}
+    allowed = {
+        "--pid",
+        "--nnodes",
+        "--nodes",
+        "--ntasks-per-node",
+        "--node_rank",
+        "--logdir",
+        "--trainer.OPTION",
+    }
     allowed |= {"--standalone", "--max-restarts"}
     for page in PAGES:
-        text = re.sub(r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+        text = re.sub(
+            r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE
+        )
         for option in re.findall(r"(?<![\w-])--\w[\w.-]*", re.sub(r"<!--.*?-->", "", text)):
             assert option in known | allowed, f"{page} names {option}"
 
@@ -334,10 +376,15 @@ def options_of(program: str) -> set[str]:
 def test_dependencies_have_reasons() -> None:
     """The page lists what pyproject.toml lists, no more and no less, each with a reason."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    needed = [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]
     names = {re.split(r"[\[>=<]", one)[0] for one in needed} - {"signs-lightning"}
     rows = re.findall(
-        r"^\|(?:[^|]*\|)? `([\w-]+)` \| ([^|]+) \|$", (DOCS / "dependencies.md").read_text(), re.MULTILINE
+        r"^\|(?:[^|]*\|)? `([\w-]+)` \| ([^|]+) \|$",
+        (DOCS / "dependencies.md").read_text(),
+        re.MULTILINE,
     )
     assert {name for name, reason in rows if reason.strip()} == names
     assert len(rows) == len(names)

@@ -23,7 +23,9 @@ from signs_lightning import InputError
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "download_data.py"
 HALF = 20_000
 PAGE = b"<!DOCTYPE html><html><head><title>404</title></head></html>"
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13272064\n"
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13272064\n"
+)
 
 
 def data(split: str) -> bytes:
@@ -72,9 +74,12 @@ class Handler(BaseHTTPRequestHandler):
         if how == "missing" or not content:
             self.send_error(404)
             return
-        content = {"html": PAGE, "pointer": POINTER, "huge": bytes(10**6), "other": bytes(len(content))}.get(
-            how, content
-        )
+        content = {
+            "html": PAGE,
+            "pointer": POINTER,
+            "huge": bytes(10**6),
+            "other": bytes(len(content)),
+        }.get(how, content)
         if how == "copy":
             content = copy_of(content)
         start = 0
@@ -129,14 +134,17 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "download_data", module)  # where its dataclass looks for it
     spec.loader.exec_module(module)
     originals = tuple(
-        module.Original(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()
+        module.Original(name, len(content), hashlib.sha256(content).hexdigest())
+        for name, content in FILES.items()
     )
     monkeypatch.setitem(module.DATA_SETS, "signs", (originals, ["http://127.0.0.1:9/nobody"]))
     return module
 
 
 @pytest.fixture
-def download(script: ModuleType, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable:
+def download(
+    script: ModuleType, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> Callable:
     """Downloads from the given folders of the server; gives the exit code, and what was printed."""
 
     def run(*folders: str) -> tuple[int, str, str]:
@@ -221,7 +229,10 @@ def test_odd_remains(part: bytes, how: str, download: Callable, tmp_path: Path) 
     ("how", "sentence"),
     [
         ("html", "this is not the HDF5 file but an HTML page (59 bytes)"),
-        ("pointer", f"this is not the HDF5 file but a git-lfs pointer ({len(POINTER)} bytes of text)"),
+        (
+            "pointer",
+            f"this is not the HDF5 file but a git-lfs pointer ({len(POINTER)} bytes of text)",
+        ),
         ("missing", "the server says 404 Not Found."),
         ("huge", f"it has 1,000,000 bytes, expected {len(TRAIN):,}."),
         ("other", "this is not the HDF5 file but something else"),
@@ -276,7 +287,9 @@ def test_something_else_lies_there(download: Callable, tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["file:///etc", "ftp://a/b", "example.com/data", "http://"])
 def test_other_addresses(url: str, script: ModuleType, tmp_path: Path) -> None:
     """Web addresses only."""
-    with pytest.raises(InputError, match="expected an address that begins with http:// or https://"):
+    with pytest.raises(
+        InputError, match="expected an address that begins with http:// or https://"
+    ):
         script.main(["signs", "--output", str(tmp_path), "--url", url])
 
 
@@ -291,7 +304,10 @@ def test_the_facts(shared: Path) -> None:
     spec.loader.exec_module(module)
     for original, folder in ((module.SIGNS[1], "signs"), (module.HAPPY[1], "happy")):
         content = (shared / "datasets" / folder / original.name).read_bytes()
-        assert (len(content), hashlib.sha256(content).hexdigest()) == (original.size, original.sha256)
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (
+            original.size,
+            original.sha256,
+        )
     facts = (shared / "keras_facts.md").read_text()
     for original in (*module.SIGNS, *module.HAPPY):
         assert original.sha256 in facts
@@ -299,7 +315,9 @@ def test_the_facts(shared: Path) -> None:
 
 
 def test_the_script(server: Server, tmp_path: Path) -> None:
-    """As a command, with files that are not the course's: both are warned of and kept; help and a wrong name."""
+    """As a command, with files that are not the course's: both are warned of and kept; help and a
+    wrong name.
+    """
     command = [sys.executable, str(SCRIPT)]
     url = f"http://127.0.0.1:{server.server_port}/good/"
     done = subprocess.run(
@@ -312,6 +330,8 @@ def test_the_script(server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Warning: ") == 2
     assert_complete(tmp_path / "new" / "data")
-    done = subprocess.run([*command, "sings"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "sings"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

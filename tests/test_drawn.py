@@ -1,4 +1,6 @@
-"""The drawn hands and faces: the same every time, in the course's schema, written whole or not at all, learnable."""
+"""The drawn hands and faces: the same every time, in the course's schema, written whole or not at
+all, learnable.
+"""
 
 import hashlib
 import os
@@ -13,7 +15,10 @@ import pytest
 from signs_lightning.data import drawn
 from signs_lightning.data.drawn import DrawnSigns, DrawnSmiles, draw_face, draw_hand
 
-SETS = {"signs": DrawnSigns(train_size=360, test_size=120, seed=3), "smiles": DrawnSmiles(180, 90, seed=3)}
+SETS = {
+    "signs": DrawnSigns(train_size=360, test_size=120, seed=3),
+    "smiles": DrawnSmiles(180, 90, seed=3),
+}
 SMALL = DrawnSigns(train_size=12, test_size=6)
 
 
@@ -37,12 +42,18 @@ def test_the_defaults_are_the_sizes_of_the_course():
 
 @pytest.mark.parametrize(
     ("drawing", "classes"),
-    [(DrawnSigns(12, 6), np.arange(6)), (DrawnSmiles(8, 4), np.array([b"not smiling", b"smiling"]))],
+    [
+        (DrawnSigns(12, 6), np.arange(6)),
+        (DrawnSmiles(8, 4), np.array([b"not smiling", b"smiling"])),
+    ],
     ids=["signs", "smiles"],
 )
 def test_schema_types_and_balance(tmp_path, drawing, classes):
     train, test = drawing.files(tmp_path)
-    for path, kind, size in ((train, "train", drawing.train_size), (test, "test", drawing.test_size)):
+    for path, kind, size in (
+        (train, "train", drawing.train_size),
+        (test, "test", drawing.test_size),
+    ):
         with h5py.File(path) as file:
             assert set(file) == {f"{kind}_set_x", f"{kind}_set_y", "list_classes"}
             stored = file[f"{kind}_set_x"]
@@ -61,7 +72,9 @@ def test_a_memory_map_at_the_dataset_s_offset_holds_the_same_images(tmp_path):
     path, _ = SMALL.files(tmp_path)
     with h5py.File(path) as file:
         offset, shape = file["train_set_x"].id.get_offset(), file["train_set_x"].shape
-    np.testing.assert_array_equal(np.memmap(path, np.uint8, "r", offset, shape), read(path, "train")[0])
+    np.testing.assert_array_equal(
+        np.memmap(path, np.uint8, "r", offset, shape), read(path, "train")[0]
+    )
 
 
 def test_another_process_draws_the_same_bytes(tmp_path):
@@ -71,8 +84,12 @@ def test_another_process_draws_the_same_bytes(tmp_path):
         "print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     )
     command = [sys.executable, "-c", script]
-    # Two at once in one folder, as two ranks of a training would: both must succeed and leave one good pair of files.
-    both = [subprocess.Popen([*command, tmp_path / "two"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    # Two at once in one folder, as two ranks of a training would: both must succeed and leave one
+    # good pair of files.
+    both = [
+        subprocess.Popen([*command, tmp_path / "two"], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     outputs = [process.communicate(timeout=300)[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert set(outputs) == {"False False"}, "drawing needs neither torch nor matplotlib"
@@ -114,7 +131,9 @@ def test_a_damaged_file_is_drawn_again(tmp_path, damage):
         with h5py.File(path, "w") as file:
             file["images"] = np.zeros(3)
     else:
-        path.write_bytes(b"" if damage == "empty" else b"version https://git-lfs.github.com/spec/v1\n")
+        path.write_bytes(
+            b"" if damage == "empty" else b"version https://git-lfs.github.com/spec/v1\n"
+        )
     assert SMALL.files(tmp_path)[0] == path
     assert path.read_bytes() == good
 
@@ -157,7 +176,9 @@ def test_where_the_cache_is(tmp_path, monkeypatch, variables, expected):
     assert {path.parent for path in SMALL.files()} == {tmp_path / expected}
 
 
-def test_a_cache_that_cannot_be_written_gives_way_to_a_private_temporary_folder(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_gives_way_to_a_private_temporary_folder(
+    tmp_path, monkeypatch
+):
     (tmp_path / "file").write_text("in the way")  # even root cannot make a folder below a file
     monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -177,7 +198,9 @@ def test_a_temporary_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatc
     (tmp_path / f"signs_lightning-{somebody}").mkdir()
     monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(os, "getuid", lambda: somebody)  # the folder is ours, so to somebody it is foreign
+    monkeypatch.setattr(
+        os, "getuid", lambda: somebody
+    )  # the folder is ours, so to somebody it is foreign
     train, _ = SMALL.files()
     assert train.parent.name != f"signs_lightning-{somebody}"
 
@@ -188,7 +211,9 @@ def test_a_folder_asked_for_is_used_or_refused(tmp_path):
         SMALL.files(tmp_path / "file" / "data")
 
 
-@pytest.mark.parametrize("drawing", [DrawnSigns(train_size=5), DrawnSigns(test_size=0), DrawnSmiles(test_size=1)])
+@pytest.mark.parametrize(
+    "drawing", [DrawnSigns(train_size=5), DrawnSigns(test_size=0), DrawnSmiles(test_size=1)]
+)
 def test_too_few_images_for_the_classes(tmp_path, drawing):
     with pytest.raises(ValueError, match="one image per class"):
         drawing.files(tmp_path)
@@ -200,7 +225,9 @@ def test_a_class_that_does_not_exist(draw, label):
         draw(label, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize(("draw", "label"), [(draw_hand, 0), (draw_hand, 5), (draw_face, 0), (draw_face, 1)])
+@pytest.mark.parametrize(
+    ("draw", "label"), [(draw_hand, 0), (draw_hand, 5), (draw_face, 0), (draw_face, 1)]
+)
 def test_one_picture(draw, label):
     image = draw(label, np.random.default_rng(7))
     assert (image.shape, image.dtype) == ((64, 64, 3), np.uint8)
@@ -211,15 +238,20 @@ def test_one_picture(draw, label):
 def test_the_order_is_shuffled(data):
     _, _, labels, _, _ = data
     repeats = (labels[1:] == labels[:-1]).mean()
-    assert repeats == pytest.approx(1 / len(np.unique(labels)), abs=0.12), "neither sorted nor in turns"
+    assert repeats == pytest.approx(1 / len(np.unique(labels)), abs=0.12), (
+        "neither sorted nor in turns"
+    )
 
 
 def test_no_image_appears_twice(data):
     _, train, _, test, _ = data
     digests = {hashlib.sha256(image.tobytes()).digest() for image in (*train, *test)}
     assert len(digests) == len(train) + len(test)
-    # Nor nearly twice: the nearest training image is far beyond what pixel noise alone would explain.
-    distance = np.sqrt(((test[:, None, ::4, ::4].astype(float) - train[None, :, ::4, ::4]) ** 2).mean((2, 3, 4)))
+    # Nor nearly twice: the nearest training image is far beyond what pixel noise alone would
+    # explain.
+    distance = np.sqrt(
+        ((test[:, None, ::4, ::4].astype(float) - train[None, :, ::4, ::4]) ** 2).mean((2, 3, 4))
+    )
     assert distance.min() > 10
 
 
@@ -237,33 +269,50 @@ def test_pictures_are_shaded_and_various(data):
 
 def features(images):
     """Grey 16×16 pixels without the picture's own brightness and contrast: (N, 256)"""
-    grey = images.astype(float).mean(-1).reshape(len(images), 16, 4, 16, 4).mean((2, 4)).reshape(len(images), -1)
+    grey = (
+        images.astype(float)
+        .mean(-1)
+        .reshape(len(images), 16, 4, 16, 4)
+        .mean((2, 4))
+        .reshape(len(images), -1)
+    )
     return (grey - grey.mean(1, keepdims=True)) / grey.std(1, keepdims=True)
 
 
 def test_neither_trivial_nor_impossible(data):
-    """Nearest class mean and ridge regression on edges, both in plain numpy, against chance and against perfection."""
+    """Nearest class mean and ridge regression on edges, both in plain numpy, against chance and
+    against perfection.
+    """
     name, train, train_labels, test, test_labels = data
     classes = np.unique(train_labels)
     x, z = features(train), features(test)
     means = np.stack([x[train_labels == label].mean(0) for label in classes])
     nearest = ((z[:, None] - means) ** 2).sum(-1).argmin(1)
-    assert (nearest == test_labels).mean() < 0.85, "too easy: the mean picture of each class is enough"
+    assert (nearest == test_labels).mean() < 0.85, (
+        "too easy: the mean picture of each class is enough"
+    )
 
     right = edges_score(train, train_labels, test, test_labels)
     chance = 1 / len(classes)
-    assert right.mean() > chance + (0.25 if name == "signs" else 0.15), "the pictures do not show their class"
+    assert right.mean() > chance + (0.25 if name == "signs" else 0.15), (
+        "the pictures do not show their class"
+    )
     recall = [right[test_labels == label].mean() for label in classes]
     assert min(recall) > chance, "a class is no more than noise"
 
 
 def edges_score(train, train_labels, test, test_labels):
-    """Right or wrong for each test image: ridge regression from the strength of edges, pooled to 16×16."""
+    """Right or wrong for each test image: ridge regression from the strength of edges, pooled to
+    16×16.
+    """
 
     def edges(images):
         grey = images.astype(float).mean(-1)
         dy, dx = np.gradient(grey, axis=(1, 2))
-        parts = [np.abs(d).reshape(len(images), 16, 4, 16, 4).mean((2, 4)).reshape(len(images), -1) for d in (dx, dy)]
+        parts = [
+            np.abs(d).reshape(len(images), 16, 4, 16, 4).mean((2, 4)).reshape(len(images), -1)
+            for d in (dx, dy)
+        ]
         both = np.concatenate(parts, 1)
         return both / both.mean(1, keepdims=True)
 

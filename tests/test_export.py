@@ -1,4 +1,6 @@
-"""What `export` writes: it does what the model does, without this package, for any number of images; or nothing is written."""
+"""What `export` writes: it does what the model does, without this package, for any number of
+images; or nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def randomized(model, seed: int = 0):
 
 MODELS = {
     "happy": lambda: HappySequential(class_names=["sad", "happy"]),
-    "signs": lambda: SignsFunctional(num_classes=3, image_size=(64, 64, 3), class_names=["=1+1", "Größe 手", "[red]"]),
+    "signs": lambda: SignsFunctional(
+        num_classes=3, image_size=(64, 64, 3), class_names=["=1+1", "Größe 手", "[red]"]
+    ),
     "resnet": lambda: SignsResNet50(width=4, image_size=(64, 64, 3), identity_blocks=(1, 1, 0, 0)),
 }
 
@@ -77,7 +81,9 @@ def exported(tmp_path_factory):
 
 @pytest.mark.slow
 def test_elsewhere(exported):
-    """In another process without this package: the model's probabilities, for batches of 1, 2 and 5; metadata for both kinds."""
+    """In another process without this package: the model's probabilities, for batches of 1, 2 and
+    5; metadata for both kinds.
+    """
     folder, models, images = exported
     names = [f"{name}{ending}" for name in MODELS for ending in artefacts.ENDINGS.values()]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -90,11 +96,18 @@ def test_elsewhere(exported):
             assert expected.std(axis=0).min() > 1e-4  # the network tells these images apart
             for ending in artefacts.ENDINGS.values():
                 assert found[name + ending].dtype == np.float32
-                np.testing.assert_allclose(found[name + ending], expected, rtol=0, atol=1e-6, err_msg=name + ending)
+                np.testing.assert_allclose(
+                    found[name + ending], expected, rtol=0, atol=1e-6, err_msg=name + ending
+                )
             metadata = json.loads(str(found[f"{name}.pt2/metadata"]))
-            written = {entry.key: entry.value for entry in onnx.load(folder / f"{name}.onnx").metadata_props}
+            written = {
+                entry.key: entry.value
+                for entry in onnx.load(folder / f"{name}.onnx").metadata_props
+            }
             model_name = written.pop("model")
-            assert metadata == {"model": model_name} | {key: json.loads(value) for key, value in written.items()}
+            assert metadata == {"model": model_name} | {
+                key: json.loads(value) for key, value in written.items()
+            }
             assert metadata["model"] == type(model).__name__
             assert metadata["format_version"] == 1
             assert metadata["image_size"] == [64, 64, 3]
@@ -103,7 +116,9 @@ def test_elsewhere(exported):
 
 
 def test_the_file_tells_nothing_of_this_machine(exported):
-    """Neither places in our code nor images of the user are in the files; the interface is what is documented."""
+    """Neither places in our code nor images of the user are in the files; the interface is what is
+    documented.
+    """
     folder, models, _ = exported
     package = str(Path(artefacts.__file__).parent).encode()
     for name in MODELS:
@@ -117,7 +132,8 @@ def test_the_file_tells_nothing_of_this_machine(exported):
         assert [(domain.domain, domain.version) for domain in model.opset_import] == [("", 18)]
         (image,), (probability,) = model.graph.input, model.graph.output
         sizes = [
-            [size.dim_param or size.dim_value for size in v.type.tensor_type.shape.dim] for v in (image, probability)
+            [size.dim_param or size.dim_value for size in v.type.tensor_type.shape.dim]
+            for v in (image, probability)
         ]
         assert sizes == [["N", 64, 64, 3], ["N", models[name].num_classes]]
         assert (image.name, probability.name) == ("images", "probabilities")
@@ -135,16 +151,25 @@ def test_the_model_is_not_changed(exported):
 @pytest.mark.parametrize("format", ["onnx", "torch"])
 @pytest.mark.parametrize("fault", ["other probabilities", "NaN", "failing disk"])
 def test_nothing_is_written_when_it_does_not_agree(format, fault, tmp_path, monkeypatch):
-    """A file that gives other probabilities, or NaN, or cannot be written, leaves the one that was there."""
-    model, path = SignsFunctional(image_size=(16, 16, 3)).eval(), tmp_path / f"model{artefacts.ENDINGS[format]}"
+    """A file that gives other probabilities, or NaN, or cannot be written, leaves the one that was
+    there.
+    """
+    model, path = (
+        SignsFunctional(image_size=(16, 16, 3)).eval(),
+        tmp_path / f"model{artefacts.ENDINGS[format]}",
+    )
     path.write_text("what was there")
     if fault == "other probabilities":
         right = artefacts.Served.forward
-        monkeypatch.setattr(artefacts.Served, "forward", lambda self, images: right(self, images) + 2e-4)
+        monkeypatch.setattr(
+            artefacts.Served, "forward", lambda self, images: right(self, images) + 2e-4
+        )
     elif fault == "NaN":
         nn.init.constant_(model.network.fc.bias, float("nan"))
     else:
-        monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monkeypatch.setattr(
+            "os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
     with pytest.raises(InputError, match=r"No space left|differ by up to (0\.0002|nan)"):
         export_artefact(model, path, format, random_images(4, model.image_size))
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -162,7 +187,9 @@ def test_odd_sizes_and_grey_images(tmp_path):
 
 @pytest.mark.parametrize("scale", ["raw", "tf", "caffe", "torch"])
 def test_the_scale_of_a_keras_model_is_inside(scale, tmp_path):
-    """The file takes bytes, whatever the model was trained on; every scale gives other probabilities than /255."""
+    """The file takes bytes, whatever the model was trained on; every scale gives other
+    probabilities than /255.
+    """
     source = GOLDEN / "signs" / "trained.keras"
     model, plain = from_keras(source, scale=scale), from_keras(source)
     images = random_images(6, model.image_size)
@@ -181,9 +208,6 @@ def test_resnet50_is_one_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-# ---------------------------------------------------------------------- the verb
-
-
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
     """A model without data of its own."""
@@ -192,18 +216,36 @@ def checkpoint(tmp_path) -> Path:
 
 
 def test_a_run_is_compared_on_its_own_images(cli, small_signs):
-    """`export` of a run folder takes the run's test images, or its validation images, and says so; else random ones."""
+    """`export` of a run folder takes the run's test images, or its validation images, and says so;
+    else random ones.
+    """
     train, test = small_signs
-    quick = ["--trainer.max_epochs", 1, "--trainer.enable_progress_bar", "false", "--data.train_file", train]
+    quick = [
+        "--trainer.max_epochs",
+        1,
+        "--trainer.enable_progress_bar",
+        "false",
+        "--data.train_file",
+        train,
+    ]
     assert cli("fit", *quick, "--data.test_file", test, "--name", "tested").code == 0
     assert cli("fit", *quick, "--data.val_fraction", 0.25, "--name", "split").code == 0
     for run, what in (("tested", "12 test images"), ("split", "15 validation images")):
         done = cli(
-            "export", "--ckpt_path", f"lightning_logs/{run}/version_0", "--format", "onnx", "--output", f"{run}.onnx"
+            "export",
+            "--ckpt_path",
+            f"lightning_logs/{run}/version_0",
+            "--format",
+            "onnx",
+            "--output",
+            f"{run}.onnx",
         )
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith(f"Largest difference from the model's probabilities on {what}: ")
-        assert f"Wrote {run}.onnx. Next: python -m signs_lightning predict --ckpt_path {run}.onnx" in done.out
+        assert (
+            f"Wrote {run}.onnx. Next: python -m signs_lightning predict --ckpt_path {run}.onnx"
+            in done.out
+        )
     model = SignsFunctional(image_size=(32, 32, 3))
     images, what = images_to_compare(model, {"test_file": str(test)})
     assert (tuple(images.shape), what) == ((12, 32, 32, 3), "12 test images")
@@ -214,7 +256,9 @@ def test_a_run_is_compared_on_its_own_images(cli, small_signs):
 def test_nothing_is_said_beside_the_result(cli, checkpoint):
     """No chatter of the exporters on either stream (a warning would fail the test)."""
     for format, ending in artefacts.ENDINGS.items():
-        done = cli("export", "--ckpt_path", checkpoint, "--format", format, "--output", f"model{ending}")
+        done = cli(
+            "export", "--ckpt_path", checkpoint, "--format", format, "--output", f"model{ending}"
+        )
         assert (done.code, done.err) == (0, "")
         assert len(done.out.splitlines()) == 2
 
@@ -222,13 +266,25 @@ def test_nothing_is_said_beside_the_result(cli, checkpoint):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("onnx model.pt", "The format onnx is written to a file that ends in .onnx, model.pt does not. Rename it."),
+        (
+            "onnx model.pt",
+            "The format onnx is written to a file that ends in .onnx, "
+            "model.pt does not. Rename it.",
+        ),
         (
             "torch model.onnx",
-            "The format torch is written to a file that ends in .pt2, model.onnx does not. Rename it.",
+            "The format torch is written to a file that ends in .pt2, "
+            "model.onnx does not. Rename it.",
         ),
-        ("keras model.h5", "The format keras is written to a file that ends in .keras, model.h5 does not. Rename it."),
-        ("onnx no/model.onnx", "The folder no does not exist. Make it, or choose another --output."),
+        (
+            "keras model.h5",
+            "The format keras is written to a file that ends in .keras, "
+            "model.h5 does not. Rename it.",
+        ),
+        (
+            "onnx no/model.onnx",
+            "The folder no does not exist. Make it, or choose another --output.",
+        ),
         ("onnx folder.onnx", "--output folder.onnx is a folder. Name a file in it."),
         ("tflite model.tflite", "Argument --format: invalid choice: 'tflite'"),
     ],
@@ -250,7 +306,10 @@ def test_what_was_exported_is_not_exported_again(cli):
     Path("a.onnx").touch()
     Path("a.pt2").touch()
     done = cli("export", "--ckpt_path", "a.onnx", "--format", "torch", "--output", "b.pt2")
-    assert done.err == "a.onnx is an exported file already. Name the checkpoint that it was made from.\n"
+    assert (
+        done.err
+        == "a.onnx is an exported file already. Name the checkpoint that it was made from.\n"
+    )
     for verb in ("export --format onnx --output b.onnx", "predict --images a.png"):
         done = cli(*verb.split(), "--ckpt_path", "a.pt2")
         assert done.code == 2
@@ -264,7 +323,8 @@ def test_the_extra_is_missing(missing, cli, checkpoint, monkeypatch):
     done = cli("export", "--ckpt_path", checkpoint, "--format", "onnx", "--output", "model.onnx")
     assert done.code == 2
     assert done.err == (
-        f"ONNX files need the package {missing}, which is not installed: pip install 'signs-lightning[onnx]'.\n"
+        f"ONNX files need the package {missing}, which is not installed: pip install "
+        "'signs-lightning[onnx]'.\n"
     )
     assert not Path("model.onnx").exists()
     done = cli("export", "--ckpt_path", checkpoint, "--format", "torch", "--output", "model.pt2")

@@ -45,7 +45,9 @@ def noise(seed: int, height: int, width: int) -> Image.Image:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """60 pictures of the classes 1, 2 and 10 in six formats; every tenth is broken; beside them what is no picture."""
+    """60 pictures of the classes 1, 2 and 10 in six formats; every tenth is broken; beside them
+    what is no picture.
+    """
     for number in range(60):
         place = tmp_path / "album" / ("1", "2", "10")[number % 3]
         place.mkdir(parents=True, exist_ok=True)
@@ -81,14 +83,24 @@ def by_pillow(path: Path) -> np.ndarray:
 
 
 def test_60_pictures(album: Path, tmp_path: Path) -> None:
-    """Every sound picture is in one of the two files, with Pillow's values and its folder's number; the broken ones are named."""
+    """Every sound picture is in one of the two files, with Pillow's values and its folder's number;
+    the broken ones are named.
+    """
     written = folder_to_h5(album, tmp_path / "out", SIZE, test_fraction=0.25)
     assert written.class_names == ["1", "2", "10"]
-    broken = {str(path) for path in album.rglob("*.*") if path.stem.isdecimal() and int(path.stem) % 10 == 9}
+    broken = {
+        str(path)
+        for path in album.rglob("*.*")
+        if path.stem.isdecimal() and int(path.stem) % 10 == 9
+    }
     assert {path for path, _ in written.unreadable} == broken
     assert len(broken) == 6
-    sound = [path for path in album.rglob("*.*") if path.stem.isdecimal() and str(path) not in broken]
-    expected = Counter((by_pillow(path).tobytes(), ("1", "2", "10").index(path.parent.name)) for path in sound)
+    sound = [
+        path for path in album.rglob("*.*") if path.stem.isdecimal() and str(path) not in broken
+    ]
+    expected = Counter(
+        (by_pillow(path).tobytes(), ("1", "2", "10").index(path.parent.name)) for path in sound
+    )
     found: Counter = Counter()
     for split, count in (("train", 41), ("test", 13)):
         images, labels, names = contents(tmp_path / "out" / f"{split}_album.h5")
@@ -102,9 +114,14 @@ def test_60_pictures(album: Path, tmp_path: Path) -> None:
         assert written.counts[split] == count
         assert max(Counter(labels.tolist()).values()) - min(Counter(labels.tolist()).values()) <= 1
         assert (np.diff(labels) < 0).any(), "in order of class"
-        found.update((image.tobytes(), label) for image, label in zip(images, labels.tolist(), strict=True))
+        found.update(
+            (image.tobytes(), label) for image, label in zip(images, labels.tolist(), strict=True)
+        )
     assert found == expected
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test_album.h5", "train_album.h5"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "test_album.h5",
+        "train_album.h5",
+    ]
 
 
 def test_the_file_suits_training(album: Path, tmp_path: Path) -> None:
@@ -128,27 +145,39 @@ def test_deterministic(album: Path, tmp_path: Path) -> None:
 
 
 def test_modes(tmp_path: Path) -> None:
-    """EXIF orientation, grey, alpha over white, 16 bits, a palette: each as `predict` reads it, the channels as asked for."""
+    """EXIF orientation, grey, alpha over white, 16 bits, a palette: each as `predict` reads it, the
+    channels as asked for.
+    """
     upright = np.asarray(noise(1, 16, 16))
     for name in ("a", "b"):
         (tmp_path / "in" / name).mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / "in" / "a" / "turned.png", exif=exif)
-    alpha = np.dstack([upright, np.where(np.arange(16) < 8, 255, 0)[None].repeat(16, 0).astype(np.uint8)])
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(
+        tmp_path / "in" / "a" / "turned.png", exif=exif
+    )
+    alpha = np.dstack(
+        [upright, np.where(np.arange(16) < 8, 255, 0)[None].repeat(16, 0).astype(np.uint8)]
+    )
     Image.fromarray(alpha).save(tmp_path / "in" / "a" / "alpha.png")
     Image.fromarray(upright).convert("P").save(tmp_path / "in" / "a" / "palette.png")
     Image.fromarray(upright[..., 0]).save(tmp_path / "in" / "b" / "grey.png")
-    Image.fromarray(upright[..., 0].astype(np.uint16) * 257).save(tmp_path / "in" / "b" / "deep.png")
+    Image.fromarray(upright[..., 0].astype(np.uint16) * 257).save(
+        tmp_path / "in" / "b" / "deep.png"
+    )
     written = folder_to_h5(tmp_path / "in", tmp_path, SIZE, test_fraction=0)
     images, labels, _ = contents(written.files["train"])
-    found = Counter((image.tobytes(), label) for image, label in zip(images, labels.tolist(), strict=True))
+    found = Counter(
+        (image.tobytes(), label) for image, label in zip(images, labels.tolist(), strict=True)
+    )
     grey = upright[..., :1].repeat(3, axis=2)
     see_through = np.where(np.arange(16)[None, :, None] < 8, upright, 255).astype(np.uint8)
     palette = np.asarray(Image.fromarray(upright).convert("P").convert("RGB"))
     expected = [(upright, 0), (see_through, 0), (palette, 0), (grey, 1), (grey, 1)]
     assert found == Counter((image.tobytes(), label) for image, label in expected)
-    images, _, _ = contents(folder_to_h5(tmp_path / "in", tmp_path, (16, 16, 1), test_fraction=0).files["train"])
+    images, _, _ = contents(
+        folder_to_h5(tmp_path / "in", tmp_path, (16, 16, 1), test_fraction=0).files["train"]
+    )
     assert images.shape == (5, 16, 16, 1)
 
 
@@ -188,7 +217,10 @@ def test_round_trip(tmp_path: Path) -> None:
     for path in files:
         split = path.name.partition("_")[0]
         before, after = contents(path), contents(written.files[split])
-        pictures = [Counter((x.tobytes(), int(y)) for x, y in zip(*part[:2], strict=True)) for part in (before, after)]
+        pictures = [
+            Counter((x.tobytes(), int(y)) for x, y in zip(*part[:2], strict=True))
+            for part in (before, after)
+        ]
         assert pictures[0] == pictures[1]
         assert before[2] == after[2]
 
@@ -202,7 +234,9 @@ def test_grey_and_float_files(tmp_path: Path) -> None:
     for number in range(6):
         with Image.open(tmp_path / "out" / str(number % 2) / f"{number}.png") as picture:
             assert picture.mode == "L"
-            np.testing.assert_array_equal(np.asarray(picture), np.rint(images[number, ..., 0] * 255).astype(np.uint8))
+            np.testing.assert_array_equal(
+                np.asarray(picture), np.rint(images[number, ..., 0] * 255).astype(np.uint8)
+            )
 
 
 def test_names_that_lead_elsewhere(tmp_path: Path) -> None:
@@ -217,7 +251,9 @@ def test_names_that_lead_elsewhere(tmp_path: Path) -> None:
     assert counts == {"": 22}
     folders = list(out.iterdir())
     assert len(folders) == 11
-    assert {path for path in tmp_path.rglob("*") if out not in (path, *path.parents)} - before == {tmp_path / "deep"}
+    assert {path for path in tmp_path.rglob("*") if out not in (path, *path.parents)} - before == {
+        tmp_path / "deep"
+    }
     assert all(len(list(folder.glob("*.png"))) == 2 for folder in folders)
     assert all(folder.name.isprintable() and len(folder.name) < 120 for folder in folders)
     assert len({folder.name.casefold() for folder in folders}) == 11
@@ -225,7 +261,14 @@ def test_names_that_lead_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "safe"), [("cat", "cat"), ("com1.x", "_com1.x"), (" . ", "_"), ("é 猫", "é 猫"), ("__MACOSX", "___MACOSX")]
+    ("name", "safe"),
+    [
+        ("cat", "cat"),
+        ("com1.x", "_com1.x"),
+        (" . ", "_"),
+        ("é 猫", "é 猫"),
+        ("__MACOSX", "___MACOSX"),
+    ],
 )
 def test_safe_name(name: str, safe: str) -> None:
     """Sound names stay as they are."""
@@ -240,7 +283,9 @@ def test_natural_order() -> None:
 
 def test_ghostscript_is_not_started(tmp_path: Path) -> None:
     """An EPS file under a picture's name is none: Pillow would run a program on it."""
-    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
     with pytest.raises(UnreadableImageError, match="not a picture"):
         read_image(str(tmp_path / "a.png"), SIZE)
 
@@ -260,9 +305,6 @@ def test_squares_agree_with_pillow(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(str(tmp_path / "a.png"), SIZE), fitted)
 
 
-# ---------------------------------------------------------------------- what cannot be done
-
-
 def break_class(album: Path) -> None:
     for path in (album / "2").glob("[0-9]*"):
         path.write_bytes(b"broken")
@@ -280,7 +322,10 @@ def loose(album: Path) -> None:
         (break_class, "No picture of the class 2 can be read: .*album/2/.* is not a picture"),
         (lambda album: (album / "empty").mkdir(), "empty holds no pictures"),
         (loose, "album holds no folders, expected one folder for each class"),
-        (lambda album: [(album / name).rename(album / f".{name}") for name in ("1", "2")], "holds the folder 10 only"),
+        (
+            lambda album: [(album / name).rename(album / f".{name}") for name in ("1", "2")],
+            "holds the folder 10 only",
+        ),
     ],
     ids=["a class is broken", "a class is empty", "no classes", "one class"],
 )
@@ -299,15 +344,26 @@ def test_folders_that_cannot_be_used(spoil, message: str, album: Path, tmp_path:
         ("album --from-h5 a.h5 --output o", "Name either a FOLDER"),
         ("gone --output o", "gone is not there, expected a folder with one folder for each class."),
         ("album --output o --size 0", "--size is 0, expected pixels"),
-        ("album --output o --test_fraction 1", "--test_fraction is 1, expected 0 or more, and less than 1."),
-        ("album --output o --test_fraction 0.001", "--test_fraction 0.001 of 54 pictures leaves none to test on."),
+        (
+            "album --output o --test_fraction 1",
+            "--test_fraction is 1, expected 0 or more, and less than 1.",
+        ),
+        (
+            "album --output o --test_fraction 0.001",
+            "--test_fraction 0.001 of 54 pictures leaves none to test on.",
+        ),
         ("album --output o --name ../x", "--name is ../x, expected a part of a file's name."),
         ("--from-h5 album --output o", "album is not an HDF5 file but a directory."),
         ("--from-h5 album --output album", "album exists and is not an empty folder."),
     ],
 )
 def test_usage_errors(
-    args: str, message: str, script: ModuleType, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    args: str,
+    message: str,
+    script: ModuleType,
+    album: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A sentence, and nothing is written."""
     monkeypatch.chdir(tmp_path)
@@ -351,10 +407,15 @@ def test_the_script(album: Path, tmp_path: Path, cli) -> None:  # type: ignore[n
 
 
 def test_the_script_back(
-    script: ModuleType, small_signs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+    script: ModuleType,
+    small_signs: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     """Both drawn files: as many pictures as images, class by class."""
-    assert script.main(["--from-h5", *map(str, small_signs), "--output", str(tmp_path / "out")]) == 0
+    assert (
+        script.main(["--from-h5", *map(str, small_signs), "--output", str(tmp_path / "out")]) == 0
+    )
     assert f"{tmp_path / 'out' / 'train'}: 60 pictures" in capsys.readouterr().out
     with h5py.File(small_signs[0]) as file:
         labels = file["train_set_y"][()]

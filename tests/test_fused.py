@@ -1,4 +1,6 @@
-"""The short way through convolution and pooling, against PyTorch's own layers and its automatic gradients in float64."""
+"""The short way through convolution and pooling, against PyTorch's own layers and its automatic
+gradients in float64.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from signs_lightning.models.layers import Conv2dSame, MaxPool2dSame
 
 
 def network(
-    kernel_size: int | tuple, pool: int | tuple, channels: int = 3, bias: bool = True, **options: object
+    kernel_size: int | tuple,
+    pool: int | tuple,
+    channels: int = 3,
+    bias: bool = True,
+    **options: object,
 ) -> PooledStem:
     torch.manual_seed(0)
     layers = OrderedDict[str, nn.Module](
@@ -32,14 +38,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each use of the short way."""
     found: list[int] = []
     original = ConvMaxPool.apply
-    monkeypatch.setattr(fused.ConvMaxPool, "apply", lambda *args: found.append(1) or original(*args))
+    monkeypatch.setattr(
+        fused.ConvMaxPool, "apply", lambda *args: found.append(1) or original(*args)
+    )
     return found
 
 
-def gradients(forward: Callable[[Tensor], Tensor], layers: nn.Module, images: Tensor) -> list[Tensor]:
+def gradients(
+    forward: Callable[[Tensor], Tensor], layers: nn.Module, images: Tensor
+) -> list[Tensor]:
     layers.zero_grad(set_to_none=True)
     output = forward(images)
-    (output * torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)).sum().backward()
+    (
+        output * torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
+    ).sum().backward()
     return [output.detach(), *(p.grad.clone() for p in layers.parameters() if p.grad is not None)]
 
 
@@ -47,7 +59,13 @@ def gradients(forward: Callable[[Tensor], Tensor], layers: nn.Module, images: Te
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     ("kernel_size", "pool", "size", "channels"),
-    [(4, 8, (16, 24), 3), (2, 4, (8, 8), 1), ((3, 5), (2, 3), (6, 9), 3), (1, 2, (4, 4), 2), (7, 1, (5, 5), 3)],
+    [
+        (4, 8, (16, 24), 3),
+        (2, 4, (8, 8), 1),
+        ((3, 5), (2, 3), (6, 9), 3),
+        (1, 2, (4, 4), 2),
+        (7, 1, (5, 5), 3),
+    ],
 )
 def test_the_same_output_and_gradients(
     kernel_size: int,
@@ -58,7 +76,9 @@ def test_the_same_output_and_gradients(
     memory_format: torch.memory_format,
     calls: list,
 ) -> None:
-    """Every kernel and window, in both memory formats: as the layers one after the other, to rounding."""
+    """Every kernel and window, in both memory formats: as the layers one after the other, to
+    rounding.
+    """
     layers = network(kernel_size, pool, channels, bias)
     images = torch.rand(3, channels, *size, dtype=torch.float64).to(memory_format=memory_format)
     ours = gradients(layers, layers, images)

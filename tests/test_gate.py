@@ -1,4 +1,6 @@
-"""`.ci/run`: it works in a copy of its own, runs what the README says, and fails where a part of it does."""
+"""`.ci/run`: it works in a copy of its own, runs what the README says, and fails where a part of it
+does.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,19 @@ mkdir -p .venv/bin && : > .venv/bin/activate && cat edited.txt && ls
 test ! -e .venv/mine && echo "tests run" > result.txt
 ```
 """
-STEPS = ["ruff check .", "ruff format --check .", "mypy", "python -m pytest -n 2 --dist loadfile -m slow"]
+STEPS = [
+    "ruff check .",
+    "ruff format --check .",
+    "mypy",
+    "python -m pytest -n 2 --dist loadfile -m slow",
+]
 
 
 @pytest.fixture(params=[pytest.param(True, id="a clone"), pytest.param(False, id="no repository")])
 def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A checkout with an environment, an edited file, one that git does not know, and one that was deleted."""
+    """A checkout with an environment, an edited file, one that git does not know, and one that was
+    deleted.
+    """
     folder = tmp_path / "checkout"
     (folder / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci/run", folder / ".ci/run")
@@ -48,7 +57,9 @@ def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def gate(checkout: Path, failing: str = "") -> tuple[int, str]:
-    """Exit code and output of the gate, with programs in place of ruff, mypy and Python that say how they were called."""
+    """Exit code and output of the gate, with programs in place of ruff, mypy and Python that say
+    how they were called.
+    """
     programs, scratch = checkout.parent / "bin", checkout.parent / "scratch"
     scratch.mkdir()
     programs.mkdir()
@@ -59,14 +70,20 @@ def gate(checkout: Path, failing: str = "") -> tuple[int, str]:
     if shutil.which("chromium") is None:  # which the gate would install
         (programs / "chromium").touch(0o755)
     done = subprocess.run(
-        [str(checkout / ".ci/run")], env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [str(checkout / ".ci/run")],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert list(scratch.iterdir()) == []
     return done.returncode, done.stdout
 
 
 def test_it_works_in_a_copy(checkout: Path) -> None:
-    """With the files as they lie here, and without the developer's environment, which stays; the four steps come in order."""
+    """With the files as they lie here, and without the developer's environment, which stays; the
+    four steps come in order.
+    """
     before = sorted(checkout.rglob("*"))
     code, said = gate(checkout)
     assert code == 0, said

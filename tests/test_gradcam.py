@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from signs_lightning import HappySequential, ImageClassifier, InputError, SignsFunctional, SignsResNet50, from_keras
+from signs_lightning import (
+    HappySequential,
+    ImageClassifier,
+    InputError,
+    SignsFunctional,
+    SignsResNet50,
+    from_keras,
+)
 from signs_lightning.report.gradcam import grad_cam, last_feature_maps, overlay
 
 
@@ -32,7 +39,9 @@ class PooledBinary(Pooled):
 
 class Dense(ImageClassifier):
     def build(self):
-        return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(self.image_size)), self.num_classes))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(int(np.prod(self.image_size)), self.num_classes)
+        )
 
 
 class ReluFirst(SignsFunctional):
@@ -46,7 +55,11 @@ class ReluFirst(SignsFunctional):
 
 def some_images(count, height=16, width=16, channels=3, seed=0):
     return torch.randint(
-        0, 256, (count, height, width, channels), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+        0,
+        256,
+        (count, height, width, channels),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(seed),
     )
 
 
@@ -58,7 +71,9 @@ def normalised(heat):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_equals_the_class_activation_map_of_a_globally_pooled_network(channels):
-    """Zhou et al. 2016: the sum of the feature maps, weighted by the dense layer, to which Grad-CAM is proportional there."""
+    """Zhou et al. 2016: the sum of the feature maps, weighted by the dense layer, to which Grad-CAM
+    is proportional there.
+    """
     torch.manual_seed(0)
     model = Pooled(num_classes=4, image_size=(16, 12, channels))
     images, classes = some_images(7, 16, 12, channels), torch.tensor([0, 1, 2, 3, 0, 1, 2])
@@ -94,7 +109,9 @@ def test_class_0_of_a_binary_model_is_explained_by_the_negative_logit():
     ids=["signs", "happy", "resnet"],
 )
 def test_equals_finite_differences_of_the_class_logit(make, stage):
-    """Selvaraju et al. 2017, equations 1 and 2, with the gradients from central differences in float64."""
+    """Selvaraju et al. 2017, equations 1 and 2, with the gradients from central differences in
+    float64.
+    """
     torch.manual_seed(2)
     model = make().double().eval()
     for layer in model.modules():  # not the statistics of a network that has seen nothing
@@ -114,11 +131,15 @@ def test_equals_finite_differences_of_the_class_logit(make, stage):
             rise = torch.cat([tail(a + part) - tail(a - part) for part in steps.split(512)]) / 2e-6
             scores = rise[:, label] if not model.binary else rise[:, 0] * (1 if label else -1)
             weights = scores.view(a.shape).mean((1, 2))
-            seen = a if stage == "stage5" else a.relu()  # the other two have their ReLU after the pooling
+            seen = (
+                a if stage == "stage5" else a.relu()
+            )  # the other two have their ReLU after the pooling
             heats.append((weights[:, None, None] * seen).sum(0).relu())
     expected = F.interpolate(torch.stack(heats)[:, None], (height, width), mode="bilinear")[:, 0]
     expected = normalised(expected.numpy())
-    np.testing.assert_allclose(grad_cam(model, images, torch.tensor([1, 0])).numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        grad_cam(model, images, torch.tensor([1, 0])).numpy(), expected, atol=1e-4
+    )
     assert expected.max() == 1
 
 
@@ -134,27 +155,38 @@ def test_pooling_before_relu_gives_the_map_of_relu_before_pooling():
     assert (maps < 0).any()
     assert (F.max_pool2d(maps, 4) > 0).all()
     torch.testing.assert_close(
-        grad_cam(pooled_first, images, classes), grad_cam(relu_first, images, classes), atol=1e-5, rtol=0
+        grad_cam(pooled_first, images, classes),
+        grad_cam(relu_first, images, classes),
+        atol=1e-5,
+        rtol=0,
     )
 
 
 def test_model_from_keras_agrees_with_keras_s_own_feature_maps(tmp_path):
-    """Its activation is a part of the convolution, and a squeeze-and-excitation block convolves single pixels after it."""
+    """Its activation is a part of the convolution, and a squeeze-and-excitation block convolves
+    single pixels after it.
+    """
     keras.utils.set_random_seed(4)
     inputs = keras.Input((12, 12, 3))
     x = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="a.b")(inputs)
     squeeze = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
     excite = keras.layers.Conv2D(6, 1, activation="sigmoid")(squeeze)
     scaled = keras.layers.Multiply(name="scaled")([x, excite])
-    outputs = keras.layers.Dense(4, activation="softmax")(keras.layers.GlobalAveragePooling2D()(scaled))
+    outputs = keras.layers.Dense(4, activation="softmax")(
+        keras.layers.GlobalAveragePooling2D()(scaled)
+    )
     keras_model = keras.Model(inputs, outputs)
     keras_model.save(tmp_path / "model.keras")
     images, classes = some_images(5, 12, 12), np.array([0, 1, 2, 3, 0])
-    maps = keras.Model(inputs, scaled).predict(images.numpy().astype(np.float32) / 255, verbose=0)  # (N, h, w, F)
+    maps = keras.Model(inputs, scaled).predict(
+        images.numpy().astype(np.float32) / 255, verbose=0
+    )  # (N, h, w, F)
     kernel = keras_model.layers[-1].get_weights()[0]  # (F, K)
     expected = normalised(np.einsum("nhwf,fn->nhw", maps, kernel[:, classes]))
     model = from_keras(str(tmp_path / "model.keras"))
-    np.testing.assert_allclose(grad_cam(model, images, torch.from_numpy(classes)).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        grad_cam(model, images, torch.from_numpy(classes)).numpy(), expected, atol=1e-5
+    )
 
 
 def test_resnet_s_maps_are_the_output_of_its_last_stage():
@@ -192,7 +224,11 @@ def test_map_has_the_size_of_the_image_and_changes_nothing_in_the_model():
 
 
 def test_no_images_give_no_maps():
-    assert grad_cam(SignsFunctional(), some_images(0), torch.zeros(0, dtype=torch.int64)).shape == (0, 16, 16)
+    assert grad_cam(SignsFunctional(), some_images(0), torch.zeros(0, dtype=torch.int64)).shape == (
+        0,
+        16,
+        16,
+    )
 
 
 def test_network_without_convolution_is_refused():

@@ -17,7 +17,9 @@ from signs_lightning.data.h5 import check_arrays, check_file
 
 
 def pictures(count: int = 7, height: int = 5, width: int = 9, channels: int = 3) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+    return np.random.default_rng(0).integers(
+        0, 256, (count, height, width, channels), dtype=np.uint8
+    )
 
 
 LABELS = np.array([2, 0, 1, 1, 2, 0, 0])
@@ -66,7 +68,14 @@ def test_keys_are_found(tmp_path: Path, x: str, y: str) -> None:
 
 def test_named_keys_win(tmp_path: Path) -> None:
     """Keys that are named are used, also where others look likelier."""
-    path = write(tmp_path / "f.h5", x=pictures(3), y=np.zeros(3, int), photos=pictures(), kinds=LABELS, words=[7, 8, 9])
+    path = write(
+        tmp_path / "f.h5",
+        x=pictures(3),
+        y=np.zeros(3, int),
+        photos=pictures(),
+        kinds=LABELS,
+        words=[7, 8, 9],
+    )
     images, labels = read(path, images_key="photos", labels_key="kinds")
     np.testing.assert_array_equal(images, pictures())
     np.testing.assert_array_equal(labels, LABELS)
@@ -76,7 +85,11 @@ def test_named_keys_win(tmp_path: Path) -> None:
 def test_naming_the_images_finds_their_labels(tmp_path: Path) -> None:
     """Of two pairs in one file, the labels go with the images that are named."""
     path = write(
-        tmp_path / "f.h5", train_set_x=pictures(), train_set_y=LABELS, test_set_x=pictures(3), test_set_y=[1, 0, 2]
+        tmp_path / "f.h5",
+        train_set_x=pictures(),
+        train_set_y=LABELS,
+        test_set_x=pictures(3),
+        test_set_y=[1, 0, 2],
     )
     assert read(path, images_key="test_set_x")[1].tolist() == [1, 0, 2]
     assert read(path, images_key="train_set_x")[1].tolist() == LABELS.tolist()
@@ -86,7 +99,12 @@ def test_naming_the_images_finds_their_labels(tmp_path: Path) -> None:
     ("datasets", "message"),
     [
         (
-            {"train_set_x": pictures(), "train_set_y": LABELS, "test_set_x": pictures(), "test_set_y": LABELS},
+            {
+                "train_set_x": pictures(),
+                "train_set_y": LABELS,
+                "test_set_x": pictures(),
+                "test_set_y": LABELS,
+            },
             "the images: 'test_set_x', 'train_set_x'. Name one with `--data.images_key`.",
         ),
         (
@@ -121,7 +139,9 @@ def test_sizes_and_channels(tmp_path: Path, size: tuple[int, int], channels: int
     np.testing.assert_array_equal(read(path)[0], x)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "<u4", "i4", "i8", ">i2", "f2", "f4", ">f4", "f8"])
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i2", "u2", "<u4", "i4", "i8", ">i2", "f2", "f4", ">f4", "f8"]
+)
 def test_bytes_in_other_types(tmp_path: Path, dtype: str) -> None:
     """0..255 in any number type is the same bytes."""
     x = pictures()
@@ -143,15 +163,22 @@ def test_floats_are_rounded_to_the_nearest_byte(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     unit, wide = rng.random((5, 4, 4, 3)), rng.random((5, 4, 4, 3)) * 255
     labels = np.zeros(5, int)
-    np.testing.assert_array_equal(read(write(tmp_path / "a.h5", x=unit, y=labels))[0], np.rint(unit * 255))
-    np.testing.assert_array_equal(read(write(tmp_path / "b.h5", x=wide, y=labels))[0], np.rint(wide))
+    np.testing.assert_array_equal(
+        read(write(tmp_path / "a.h5", x=unit, y=labels))[0], np.rint(unit * 255)
+    )
+    np.testing.assert_array_equal(
+        read(write(tmp_path / "b.h5", x=wide, y=labels))[0], np.rint(wide)
+    )
 
 
 def test_a_black_float_file_is_black(tmp_path: Path) -> None:
     """All zero, or at most 1: taken as 0..1, and said."""
     x = np.zeros((2, 4, 4, 3), np.float32)
     path = write(tmp_path / "f.h5", x=x, y=[0, 1])
-    assert check_file(path).note == f"'x' in {path}: float32 images in 0..1 (largest value 0), rounded to 8 bits."
+    assert (
+        check_file(path).note
+        == f"'x' in {path}: float32 images in 0..1 (largest value 0), rounded to 8 bits."
+    )
     assert not read(path)[0].any()
 
 
@@ -232,11 +259,10 @@ def test_arrays_are_checked_like_files() -> None:
     """NumPy arrays go through the same checks."""
     checked = check_arrays(pictures() / 255, np.eye(3)[LABELS])
     assert (checked.shape, checked.unit, checked.num_classes) == ((7, 5, 9, 3), True, 3)
-    with pytest.raises(InputError, match=r"labels has 3 labels for 7 images, expected one for each\."):
+    with pytest.raises(
+        InputError, match=r"labels has 3 labels for 7 images, expected one for each\."
+    ):
         check_arrays(pictures(), [0, 1, 0])
-
-
-# ---------------------------------------------------------------------- nothing outside the file is read
 
 
 @pytest.fixture
@@ -282,7 +308,9 @@ def external(file: h5py.File, key: str, values: np.ndarray) -> None:
 @pytest.mark.parametrize("elsewhere", [virtual, external])
 @pytest.mark.parametrize("key", ["x", "y", "list_classes"])
 def test_data_elsewhere_are_refused(tmp_path: Path, secret: Path, elsewhere: Any, key: str) -> None:
-    """Virtual datasets and external storage, for images, labels and class names, although h5py itself would read them."""
+    """Virtual datasets and external storage, for images, labels and class names, although h5py
+    itself would read them.
+    """
     path = tmp_path / "f.h5"
     values = {"x": pictures(), "y": LABELS, "list_classes": np.arange(3)}
     with h5py.File(tmp_path / "secret.h5", "a") as file:
@@ -297,7 +325,9 @@ def test_data_elsewhere_are_refused(tmp_path: Path, secret: Path, elsewhere: Any
         np.testing.assert_array_equal(file[key][()], values[key])
     with pytest.raises(InputError) as error:
         check_file(path)
-    assert str(error.value).startswith(f"'{key}' in {path} keeps its data in other files, which are not followed.")
+    assert str(error.value).startswith(
+        f"'{key}' in {path} keeps its data in other files, which are not followed."
+    )
 
 
 def read_as_h5py_does(path: Path) -> None:
@@ -322,5 +352,10 @@ def test_golden_data() -> None:
 @pytest.mark.slow
 def test_real_data(shared: Path) -> None:
     """The course's own files, unchanged, as h5py reads them."""
-    for name, split in (("signs", "train"), ("signs", "test"), ("happy", "test"), ("cats", "train")):
+    for name, split in (
+        ("signs", "train"),
+        ("signs", "test"),
+        ("happy", "test"),
+        ("cats", "train"),
+    ):
         read_as_h5py_does(next((shared / "datasets" / name).glob(f"{split}_*.h5")))

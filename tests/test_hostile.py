@@ -1,14 +1,19 @@
-"""Files from strangers: each kind of attack is tried with a real one, and is refused in a sentence or harmless, within bounded memory.
+"""Files from strangers: each kind of attack is tried with a real one, and is refused in a sentence
+or harmless, within bounded memory.
 
-Here: checkpoints with a payload (plain, nested, legacy, in a tar, behind a zip, as the configuration that a command would follow), that
-claim more than they hold, or that unfold without end; HDF5 data with sizes beyond reason, bombs, filters and types that nobody
-expects, links in a circle, names with control characters; Keras files that inflate; pictures that are bombs; and class names on the
-screen, in CSV, on the page and in TensorBoard.
+Here: checkpoints with a payload (plain, nested, legacy, in a tar, behind a zip, as the
+    configuration that a command would follow), that
+claim more than they hold, or that unfold without end; HDF5 data with sizes beyond reason, bombs,
+filters and types that nobody expects, links in a circle, names with control characters; Keras files
+that inflate; pictures that are bombs; and class names on the screen, in CSV, on the page and in
+TensorBoard.
 
-Elsewhere: ONNX with external data or sizes without bounds (test_onnx.py); Keras zips with paths, bombs or missing entries, links and
-external storage in them, code in layers (keras_io/test_malformed.py); external links, external storage and virtual datasets of data
-(test_h5.py); what is not what its name says (test_bad_input.py, test_inspect.py); hostile names on the page (test_report_page.py,
-test_demo.py); and anything at random (fuzz/).
+Elsewhere: ONNX with external data or sizes without bounds (test_onnx.py); Keras zips with paths,
+    bombs or missing entries, links and
+external storage in them, code in layers (keras_io/test_malformed.py); external links, external
+storage and virtual datasets of data (test_h5.py); what is not what its name says
+(test_bad_input.py, test_inspect.py); hostile names on the page (test_report_page.py, test_demo.py);
+and anything at random (fuzz/).
 """
 
 from __future__ import annotations
@@ -71,9 +76,6 @@ def is_one_line(message: str) -> bool:
     return message.isprintable() and 0 < len(message) <= 400
 
 
-# ---------------------------------------------------------------------- checkpoints that carry code
-
-
 class Payload:
     """Pickles as a call that writes a file."""
 
@@ -122,20 +124,26 @@ VERBS = {
 @pytest.mark.usefixtures("guarded_forks")
 @pytest.mark.parametrize("verb", VERBS)
 def test_code_in_a_checkpoint_is_never_run(verb: str, cli: Callable, tmp_path: Path) -> None:
-    """Every verb that takes a checkpoint refuses one that carries code, in one line, and writes nothing."""
+    """Every verb that takes a checkpoint refuses one that carries code, in one line, and writes
+    nothing.
+    """
     written = tmp_path / "owned"
     torch.save(poisoned("callbacks", Payload("touch", written)), tmp_path / "evil.ckpt")
     arguments = VERBS[verb].format("evil.ckpt").split()
     done = cli(*arguments)
     assert done.code == (1 if verb == "inspect" else 2)
     said = " ".join((done.out + done.err).split())
-    assert "holds more than weights and plain values, and could run code when loaded: refused." in said
+    assert (
+        "holds more than weights and plain values, and could run code when loaded: refused." in said
+    )
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["evil.ckpt"]
 
 
 @pytest.mark.parametrize("way", ["os.system", "touch", "exec"])
-@pytest.mark.parametrize("place", ["top", "hyper_parameters", "callbacks", "state_dict", "optimizer_states"])
+@pytest.mark.parametrize(
+    "place", ["top", "hyper_parameters", "callbacks", "state_dict", "optimizer_states"]
+)
 def test_code_anywhere_in_a_checkpoint(place: str, way: str, tmp_path: Path) -> None:
     """Wherever it stands; the file would be written by a loader without care, which the test shows."""
     written = tmp_path / "owned"
@@ -173,10 +181,16 @@ def with_a_zip_behind(content: bytes) -> bytes:
     return content + buffer.getvalue()
 
 
-@pytest.mark.parametrize("form", ["legacy", "pickle", "tar", "legacy and zip", "pickle and zip", "tar and zip"])
+@pytest.mark.parametrize(
+    "form", ["legacy", "pickle", "tar", "legacy and zip", "pickle and zip", "tar and zip"]
+)
 def test_code_in_older_formats(form: str, tmp_path: Path) -> None:
     """Formats that this project never wrote are not even unpickled, whatever lies behind them."""
-    checkpoint = {"state_dict": {}, "hyper_parameters": {}, "extra": Payload("touch", tmp_path / "owned")}
+    checkpoint = {
+        "state_dict": {},
+        "hyper_parameters": {},
+        "extra": Payload("touch", tmp_path / "owned"),
+    }
     kind = form.partition(" ")[0]
     content = {"legacy": legacy, "pickle": pickle.dumps, "tar": tarred}[kind](checkpoint)
     (tmp_path / "evil.ckpt").write_bytes(with_a_zip_behind(content) if "zip" in form else content)
@@ -193,30 +207,48 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
     },
     "a logger elsewhere": {
         "trainer": {
-            "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "/tmp/elsewhere"}}
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": "/tmp/elsewhere"},
+            }
         }
     },
     "a profiler upwards": {
         "trainer": {
-            "profiler": {"class_path": "lightning.pytorch.profilers.SimpleProfiler", "init_args": {"dirpath": "../x"}}
+            "profiler": {
+                "class_path": "lightning.pytorch.profilers.SimpleProfiler",
+                "init_args": {"dirpath": "../x"},
+            }
         }
     },
     "an optimizer of a module here": {
         "model": {"class_path": "SignsFunctional", "init_args": {"optimizer": "evil.optimizer"}}
     },
-    "a transform of a module here": {"model": {"init_args": {"augmentation": [{"class_path": "evil.Transform"}]}}},
+    "a transform of a module here": {
+        "model": {"init_args": {"augmentation": [{"class_path": "evil.Transform"}]}}
+    },
     "a transform that calls": {
         "model": {
             "init_args": {
-                "augmentation": [{"class_path": "torchvision.transforms.v2.Lambda", "init_args": {"lambd": "evil.run"}}]
+                "augmentation": [
+                    {
+                        "class_path": "torchvision.transforms.v2.Lambda",
+                        "init_args": {"lambd": "evil.run"},
+                    }
+                ]
             }
         }
     },
-    "a metric of a module here": {"model": {"init_args": {"metrics": [{"class_path": "evil.Metric"}]}}},
+    "a metric of a module here": {
+        "model": {"init_args": {"metrics": [{"class_path": "evil.Metric"}]}}
+    },
     "a loss inside a loss": {
         "model": {
             "init_args": {
-                "loss": {"class_path": "torch.nn.Sequential", "init_args": {"args": [{"class_path": "evil.Loss"}]}}
+                "loss": {
+                    "class_path": "torch.nn.Sequential",
+                    "init_args": {"args": [{"class_path": "evil.Loss"}]},
+                }
             }
         }
     },
@@ -228,7 +260,10 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
     "a function that a module of Lightning's imports": {
         "model": {
             "init_args": {
-                "optimizer": {"class_path": "lightning.pytorch.cli.os.system", "init_args": {"command": "touch owned"}}
+                "optimizer": {
+                    "class_path": "lightning.pytorch.cli.os.system",
+                    "init_args": {"command": "touch owned"},
+                }
             }
         }
     },
@@ -247,23 +282,48 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
         }
     },
     "no class at all, around one": {
-        "trainer": {"callbacks": [{"class_path": None, "init_args": {"x": {"class_path": "evil.Callback"}}}]}
+        "trainer": {
+            "callbacks": [{"class_path": None, "init_args": {"x": {"class_path": "evil.Callback"}}}]
+        }
     },
     "a strategy of a module here": {"trainer": {"strategy": {"class_path": "evil.Strategy"}}},
     "an option by its parts": {"trainer": {"strategy.class_path": "evil.Strategy"}},
     "a configuration from the net": {"trainer": {"strategy": "http://127.0.0.1:9/evil.yaml"}},
     "a seed that is a text": {"seed_everything": "evil.seed"},
 }
-PLACES = ["/tmp/x", "../x", "~/x", "$HOME/x", "file:///tmp/x", "s3://bucket/x", "C:/x", "a/../../x", "..\\x"]
-FILE_NAMES = [*PLACES, "{epoch:c}{epoch:c}/x", "{../x}", "{/tmp/x:.2f}", "{epoch.__class__}", "{epoch:{step}}"]
+PLACES = [
+    "/tmp/x",
+    "../x",
+    "~/x",
+    "$HOME/x",
+    "file:///tmp/x",
+    "s3://bucket/x",
+    "C:/x",
+    "a/../../x",
+    "..\\x",
+]
+FILE_NAMES = [
+    *PLACES,
+    "{epoch:c}{epoch:c}/x",
+    "{../x}",
+    "{/tmp/x:.2f}",
+    "{epoch.__class__}",
+    "{epoch:{step}}",
+]
 NEEDED_TO_EVALUATE = {"loss", "data", "strategy", "seed_everything"}
 
 
 @pytest.mark.parametrize("case", CONFIGS)
 def test_a_configuration_cannot_import_or_write_elsewhere(
-    case: str, cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: str,
+    cli: Callable,
+    small_signs: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What `fit` would make of a remembered run is refused where it names classes of strangers' modules or other folders."""
+    """What `fit` would make of a remembered run is refused where it names classes of strangers'
+    modules or other folders.
+    """
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
     checkpoint = sound() | {"config": CONFIGS[case]}
@@ -279,8 +339,12 @@ def test_a_configuration_cannot_import_or_write_elsewhere(
 
 
 @pytest.mark.parametrize("argument", ["save_dir", "filename", "dirpath"])
-def test_no_remembered_text_leads_elsewhere(argument: str, cli: Callable, small_signs, tmp_path: Path) -> None:
-    """Where Lightning writes: below the working directory or not at all, also after it has filled in names and patterns."""
+def test_no_remembered_text_leads_elsewhere(
+    argument: str, cli: Callable, small_signs, tmp_path: Path
+) -> None:
+    """Where Lightning writes: below the working directory or not at all, also after it has filled
+    in names and patterns.
+    """
     for text in FILE_NAMES if argument == "filename" else PLACES:
         kind = {"save_dir": "loggers.CSVLogger", "filename": "callbacks.ModelCheckpoint"}.get(
             argument, "profilers.SimpleProfiler"
@@ -298,13 +362,17 @@ def test_no_remembered_text_leads_elsewhere(argument: str, cli: Callable, small_
 def test_evaluation_makes_nothing_of_a_run_s_training(
     cli: Callable, small_signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Callbacks, loggers, profilers, optimizers and schedules of strangers: the verbs but `fit` don't look at them."""
+    """Callbacks, loggers, profilers, optimizers and schedules of strangers: the verbs but `fit`
+    don't look at them.
+    """
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
     objects = {key: {"class_path": "evil.Kind"} for key in ("optimizer", "lr_scheduler")}
     config = {
         "name": "../../elsewhere",
-        "trainer": {key: [{"class_path": "evil.Kind"}] for key in ("callbacks", "logger", "profiler")},
+        "trainer": {
+            key: [{"class_path": "evil.Kind"}] for key in ("callbacks", "logger", "profiler")
+        },
         "model": {"init_args": objects | {"augmentation": [{"class_path": "evil.Transform"}]}},
     }
     config["model"]["init_args"]["metrics"] = [{"class_path": "evil.Metric"}]
@@ -314,11 +382,18 @@ def test_evaluation_makes_nothing_of_a_run_s_training(
     for verb in ("test", "validate"):
         done = cli(verb, *given)
         assert done.code == 0, done.err
-        assert "model.metrics leaves out 'evil.Metric'; to have it, add --model.metrics+=evil.Metric." in done.out
+        assert (
+            "model.metrics leaves out 'evil.Metric'; to have it, add --model.metrics+=evil.Metric."
+            in done.out
+        )
     assert cli("predict", *given).code == 0
     assert cli("summary", "--ckpt_path", "evil.ckpt").code == 0
     assert cli("inspect", "evil.ckpt").code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.ckpt", "evil.py", "predictions.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "evil.ckpt",
+        "evil.py",
+        "predictions.csv",
+    ]
 
 
 @pytest.mark.parametrize("place", ["callbacks", "model"])
@@ -336,12 +411,19 @@ def test_a_run_folder_without_a_checkpoint_is_no_more_trusted(
     )
     done = cli("fit", "--data.train_file", small_signs[0], "--ckpt_path", "run")
     assert done.code == 2
-    assert f"--{'trainer.callbacks+=evil.Kind' if place == 'callbacks' else 'model evil.SignsFunctional'}." in done.err
+    assert (
+        f"--{'trainer.callbacks+=evil.Kind' if place == 'callbacks' else 'model evil.SignsFunctional'}."
+        in done.err
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.py", "run"]
 
 
-def test_no_file_that_a_checkpoint_names_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Keras file that a hostile checkpoint says it came from, and the folder where its run is said to lie."""
+def test_no_file_that_a_checkpoint_names_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Keras file that a hostile checkpoint says it came from, and the folder where its run is
+    said to lie.
+    """
     export_keras(SignsFunctional(num_classes=6, image_size=(32, 32, 3)), tmp_path / "secret.keras")
     checkpoint = as_checkpoint(from_keras(tmp_path / "secret.keras"))
     checkpoint["hyper_parameters"]["path"] = str(tmp_path / "secret.keras")
@@ -375,12 +457,16 @@ CLAIMS: dict[str, Callable[[dict[str, Any]], Any]] = {
         c["hyper_parameters"].update(image_size=(2**20, 2**20, 3)),
         c["state_dict"].update({"network.7.weight": torch.zeros(()).expand(6, 2**34)}),
     ),
-    "a model for images of 2⁴⁰ pixels": lambda c: c["hyper_parameters"].update(image_size=(2**20, 2**20, 3)),
+    "a model for images of 2⁴⁰ pixels": lambda c: c["hyper_parameters"].update(
+        image_size=(2**20, 2**20, 3)
+    ),
     "2³⁰ classes": lambda c: c["hyper_parameters"].update(num_classes=2**30),
     "lists that double": lambda c: c["hyper_parameters"].update(class_names=doubling()),
     "a configuration that doubles": lambda c: c.update(config={"data": {"x": doubling()}}),
     "a list that holds itself": lambda c: c["hyper_parameters"].update(class_names=endless()),
-    "class names of numbers": lambda c: c["hyper_parameters"].update(class_names=[1, 2, 3, 4, 5, 6]),
+    "class names of numbers": lambda c: c["hyper_parameters"].update(
+        class_names=[1, 2, 3, 4, 5, 6]
+    ),
     "a configuration that is a list": lambda c: c.update(config=[1]),
     "a training of texts": lambda c: c["signs_lightning"].update(training=["x"]),
     "half a training": lambda c: c["signs_lightning"].update(training={"optimizer": "KerasAdam"}),
@@ -400,7 +486,8 @@ def test_checkpoints_that_claim_too_much(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(300 * 2**20))
     said = limited(
-        "from signs_lightning import ImageClassifier\nfrom signs_lightning.checkpoints import load_classifier\n"
+        "from signs_lightning import ImageClassifier\nfrom signs_lightning.checkpoints import "
+        "load_classifier\n"
         "from signs_lightning.errors import InputError\nimport signs_lightning.data.module",
         f"""
 for path in sorted(Path({str(tmp_path)!r}).glob("*.ckpt")):
@@ -417,9 +504,6 @@ for path in sorted(Path({str(tmp_path)!r}).glob("*.ckpt")):
         assert is_one_line(sentence.replace(str(tmp_path), "")), case
 
 
-# ---------------------------------------------------------------------- HDF5 data
-
-
 def write(path: Path, **datasets: Any) -> None:
     """An HDF5 file; a function among the values writes its dataset itself."""
     with h5py.File(path, "w") as file:
@@ -430,7 +514,9 @@ def write(path: Path, **datasets: Any) -> None:
                 file[name] = values
 
 
-def claimed(shape: tuple[int, ...], dtype: str = "u1", **options: Any) -> Callable[[h5py.File, str], Any]:
+def claimed(
+    shape: tuple[int, ...], dtype: str = "u1", **options: Any
+) -> Callable[[h5py.File, str], Any]:
     """A dataset that was never written."""
     return lambda file, name: file.create_dataset(name, shape, dtype, **options)
 
@@ -446,7 +532,9 @@ def packed(
         for code in filters:
             properties.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (6,) if code == 1 else (0, 0, 0, 0))
         kind, space = h5py.h5t.py_create(np.dtype(dtype)), h5py.h5s.create_simple(shape)
-        h5py.h5d.create(file.id, name.encode(), kind, space, properties).write_direct_chunk((0,) * len(shape), content)
+        h5py.h5d.create(file.id, name.encode(), kind, space, properties).write_direct_chunk(
+            (0,) * len(shape), content
+        )
 
     return make
 
@@ -474,67 +562,158 @@ def one_heap_text(file: h5py.File, name: str) -> None:
 
 SMALL, Y = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)
 TERA = deflated(3 * GIB)
-HOSTILE: dict[str, tuple[dict[str, Any], str]] = {  # datasets → what is said; "" for what is harmless
+# datasets → what is said; "" for what is harmless
+HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "2⁶⁰ images": (
-        {"x": claimed((2**60, 64, 64, 3), chunks=(1, 64, 64, 3)), "y": claimed((2**60,), chunks=(1024,))},
+        {
+            "x": claimed((2**60, 64, 64, 3), chunks=(1, 64, 64, 3)),
+            "y": claimed((2**60,), chunks=(1024,)),
+        },
         "more than can be read",
     ),
-    "2⁶⁰ labels for few images": ({"x": SMALL, "y": claimed((2**60,), chunks=(1024,))}, "more than can be read"),
+    "2⁶⁰ labels for few images": (
+        {"x": SMALL, "y": claimed((2**60,), chunks=(1024,))},
+        "more than can be read",
+    ),
     "2⁵⁰ pixels": (
         {"x": claimed((4, 2**40, 2**10, 3), chunks=(1, 64, 64, 3)), "y": Y},
         "images of 1,099,511,627,776×1,024 pixels, which cannot",
     ),
-    "2⁶⁰ classes": ({"x": SMALL, "y": Y, "list_classes": claimed((2**60,), "S8", chunks=(1024,))}, "more than can be read"),
-    "one-hot of 2⁵⁰": ({"x": SMALL, "y": claimed((4, 2**50), chunks=(1, 1024))}, "more than can be read"),
+    "2⁶⁰ classes": (
+        {"x": SMALL, "y": Y, "list_classes": claimed((2**60,), "S8", chunks=(1024,))},
+        "more than can be read",
+    ),
+    "one-hot of 2⁵⁰": (
+        {"x": SMALL, "y": claimed((4, 2**50), chunks=(1, 1024))},
+        "more than can be read",
+    ),
     "chunks of a gibibyte": (
         {"x": claimed((2**18, 64, 64, 1), chunks=(2**18, 64, 64, 1)), "y": claimed((2**18,))},
         "in chunks of 1,073,741,824 bytes",
     ),
-    "a bomb in the labels": ({"x": SMALL, "y": packed((4,), "i8", (4,), [1], TERA)}, "a decompression bomb"),
-    "a bomb in the classes": ({"x": SMALL, "y": Y, "list_classes": packed((4,), "S8", (4,), [1], TERA)}, "a decompression bomb"),
-    "a bomb in float images": ({"x": packed((4, 8, 8, 3), "f4", (4, 8, 8, 3), [2, 1], TERA), "y": Y}, "a decompression bomb"),
-    "a bomb with a checksum": ({"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [1, 3], TERA + b"1234"), "y": Y}, "a decompression bomb"),
-    "a bomb in images": ({"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [1], TERA), "y": Y}, "is damaged: a chunk has"),
-    "a bomb in a bomb": ({"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [1, 1], zlib.compress(TERA)), "y": Y}, "is packed twice"),
+    "a bomb in the labels": (
+        {"x": SMALL, "y": packed((4,), "i8", (4,), [1], TERA)},
+        "a decompression bomb",
+    ),
+    "a bomb in the classes": (
+        {"x": SMALL, "y": Y, "list_classes": packed((4,), "S8", (4,), [1], TERA)},
+        "a decompression bomb",
+    ),
+    "a bomb in float images": (
+        {"x": packed((4, 8, 8, 3), "f4", (4, 8, 8, 3), [2, 1], TERA), "y": Y},
+        "a decompression bomb",
+    ),
+    "a bomb with a checksum": (
+        {"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [1, 3], TERA + b"1234"), "y": Y},
+        "a decompression bomb",
+    ),
+    "a bomb in images": (
+        {"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [1], TERA), "y": Y},
+        "is damaged: a chunk has",
+    ),
+    "a bomb in a bomb": (
+        {"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [1, 1], zlib.compress(TERA)), "y": Y},
+        "is packed twice",
+    ),
     "a filter that is unknown": (
         {"x": packed((4, 8, 8, 3), "u1", (4, 8, 8, 3), [65000], b"x" * 99), "y": Y},
         "is packed by filter 65000, which is not built in",
     ),
-    "nonsense for szip": ({"x": SMALL, "y": packed((4,), "i8", (4,), [4], b"x" * 99)}, "nonsense for options of its szip filter"),
-    "class names in one place": ({"x": SMALL, "y": Y, "list_classes": one_heap_text}, "no text, or too much of it"),
-    "compound images": ({"x": np.zeros((4, 8, 8, 3), [("a", "u1"), ("b", "f8")]), "y": Y}, "expected uint8, or numbers"),
+    "nonsense for szip": (
+        {"x": SMALL, "y": packed((4,), "i8", (4,), [4], b"x" * 99)},
+        "nonsense for options of its szip filter",
+    ),
+    "class names in one place": (
+        {"x": SMALL, "y": Y, "list_classes": one_heap_text},
+        "no text, or too much of it",
+    ),
+    "compound images": (
+        {"x": np.zeros((4, 8, 8, 3), [("a", "u1"), ("b", "f8")]), "y": Y},
+        "expected uint8, or numbers",
+    ),
     "opaque images": ({"x": np.zeros((4, 8, 8, 3), "V1"), "y": Y}, "expected uint8, or numbers"),
-    "images of any length": ({"x": claimed((4, 8, 8, 3), h5py.vlen_dtype(np.uint8)), "y": Y}, "expected uint8, or numbers"),
-    "compound labels": ({"x": SMALL, "y": np.zeros(4, [("a", "u1"), ("b", "f8")])}, "expected class numbers"),
-    "labels of any length": ({"x": SMALL, "y": claimed((4,), h5py.vlen_dtype(np.uint8))}, "expected class numbers"),
-    "references as labels": ({"x": SMALL, "y": claimed((4,), h5py.ref_dtype)}, "expected class numbers"),
-    "references as classes": ({"x": SMALL, "y": Y, "list_classes": claimed((4,), h5py.regionref_dtype)}, "no text, or too much of it"),
-    "compound classes": ({"x": SMALL, "y": Y, "list_classes": np.zeros(4, [("a", "u1")])}, "expected the names of the classes"),
-    "a type instead of images": ({"x": np.dtype("f4"), "y": Y}, "has no dataset that looks like the images"),
-    "links in a circle": ({"x": h5py.SoftLink("/z"), "z": h5py.SoftLink("/x"), "y": Y}, "has no dataset that looks like the images"),
-    "a group in itself": ({"g": lambda file, name: file.create_group(name).__setitem__("g", file["/"]), "x": SMALL, "y": Y}, ""),
-    "codes in the keys": ({"\x1b[2Jx\n_x": SMALL, "\x1b]0;t\x07_x": SMALL, "y": Y}, r"several datasets that could be the images: '\x1b"),
-    "codes in the classes": ({"x": SMALL, "y": Y, "list_classes": [b"\x1b[31m", b"\x1b[31m", b"a", b"b"]}, "expected different names"),
-    "a name of 50,000 characters": ({"x" * 50_000: SMALL, "y": Y}, "has no dataset that looks like the images"),
+    "images of any length": (
+        {"x": claimed((4, 8, 8, 3), h5py.vlen_dtype(np.uint8)), "y": Y},
+        "expected uint8, or numbers",
+    ),
+    "compound labels": (
+        {"x": SMALL, "y": np.zeros(4, [("a", "u1"), ("b", "f8")])},
+        "expected class numbers",
+    ),
+    "labels of any length": (
+        {"x": SMALL, "y": claimed((4,), h5py.vlen_dtype(np.uint8))},
+        "expected class numbers",
+    ),
+    "references as labels": (
+        {"x": SMALL, "y": claimed((4,), h5py.ref_dtype)},
+        "expected class numbers",
+    ),
+    "references as classes": (
+        {"x": SMALL, "y": Y, "list_classes": claimed((4,), h5py.regionref_dtype)},
+        "no text, or too much of it",
+    ),
+    "compound classes": (
+        {"x": SMALL, "y": Y, "list_classes": np.zeros(4, [("a", "u1")])},
+        "expected the names of the classes",
+    ),
+    "a type instead of images": (
+        {"x": np.dtype("f4"), "y": Y},
+        "has no dataset that looks like the images",
+    ),
+    "links in a circle": (
+        {"x": h5py.SoftLink("/z"), "z": h5py.SoftLink("/x"), "y": Y},
+        "has no dataset that looks like the images",
+    ),
+    "a group in itself": (
+        {
+            "g": lambda file, name: file.create_group(name).__setitem__("g", file["/"]),
+            "x": SMALL,
+            "y": Y,
+        },
+        "",
+    ),
+    "codes in the keys": (
+        {"\x1b[2Jx\n_x": SMALL, "\x1b]0;t\x07_x": SMALL, "y": Y},
+        r"several datasets that could be the images: '\x1b",
+    ),
+    "codes in the classes": (
+        {"x": SMALL, "y": Y, "list_classes": [b"\x1b[31m", b"\x1b[31m", b"a", b"b"]},
+        "expected different names",
+    ),
+    "a name of 50,000 characters": (
+        {"x" * 50_000: SMALL, "y": Y},
+        "has no dataset that looks like the images",
+    ),
     "a type with a name": (
-        {"t": np.dtype("u1"), "x": lambda file, name: file.create_dataset(name, data=SMALL, dtype=file["t"]), "y": Y},
+        {
+            "t": np.dtype("u1"),
+            "x": lambda file, name: file.create_dataset(name, data=SMALL, dtype=file["t"]),
+            "y": Y,
+        },
         "",
     ),
     "attributes of every kind": (
-        {"x": SMALL, "y": Y,
-         "a": lambda file, name: file["x"].attrs.update(
-            {"\x1b": np.bytes_(b"\x00\x1b"), "r": file["x"].regionref[:], "e": h5py.Empty("f4")})},
+        {
+            "x": SMALL,
+            "y": Y,
+            "a": lambda file, name: file["x"].attrs.update(
+                {"\x1b": np.bytes_(b"\x00\x1b"), "r": file["x"].regionref[:], "e": h5py.Empty("f4")}
+            ),
+        },
         "",
     ),
-}  # fmt: skip
+}
 
 
 def test_hostile_data_within_a_gibibyte(tmp_path: Path) -> None:
-    """Each is refused in a sentence, or read whole; in a process that has a gibibyte, which the bombs would fill three times."""
+    """Each is refused in a sentence, or read whole; in a process that has a gibibyte, which the
+    bombs would fill three times.
+    """
     for number, (datasets, _) in enumerate(HOSTILE.values()):
         write(tmp_path / f"{number:02}.h5", **datasets)
     said = limited(
-        "from signs_lightning.data.batches import H5Images\nfrom signs_lightning.data.h5 import check_file\n"
+        "from signs_lightning.data.batches import H5Images\nfrom signs_lightning.data.h5 import "
+        "check_file\n"
         "from signs_lightning.errors import InputError",
         f"""
 for path in sorted(Path({str(tmp_path)!r}).glob("*.h5")):
@@ -554,7 +733,9 @@ for path in sorted(Path({str(tmp_path)!r}).glob("*.h5")):
 
 @pytest.mark.parametrize("chunks", [None, (1, 64, 64, 3), (2**20, 4, 4, 1)])
 def test_a_hundred_gigabytes_of_nothing(chunks: tuple[int, ...] | None, tmp_path: Path) -> None:
-    """A file of some megabytes that claims 100 GB of images is read block by block, in bounded memory, and not mapped."""
+    """A file of some megabytes that claims 100 GB of images is read block by block, in bounded
+    memory, and not mapped.
+    """
     count = 8 * 2**20
     write(
         tmp_path / "f.h5",
@@ -563,7 +744,8 @@ def test_a_hundred_gigabytes_of_nothing(chunks: tuple[int, ...] | None, tmp_path
     )
     assert (tmp_path / "f.h5").stat().st_size < 10 * 2**20
     said = limited(
-        "from signs_lightning.data.batches import H5Images\nfrom signs_lightning.data.h5 import check_file",
+        "from signs_lightning.data.batches import H5Images\nfrom "
+        "signs_lightning.data.h5 import check_file",
         f"""
 images = H5Images([check_file({str(tmp_path / "f.h5")!r})])
 assert not images.readers[0].layout.mapped
@@ -577,12 +759,11 @@ print(len(images), block * 12288 <= 2**28)
     assert said == f"{count} True\n"
 
 
-# ---------------------------------------------------------------------- Keras files
-
-
 def test_a_small_keras_file_cannot_claim_a_large_model(tmp_path: Path) -> None:
     """Config and arrays agree on 64 GiB, none of which were ever written."""
-    export_keras(SignsFunctional(num_classes=6, image_size=(32, 32, 3)), tmp_path / "m.h5", "keras-h5")
+    export_keras(
+        SignsFunctional(num_classes=6, image_size=(32, 32, 3)), tmp_path / "m.h5", "keras-h5"
+    )
     with h5py.File(tmp_path / "m.h5", "r+") as file:
         model = json.loads(file.attrs["model_config"])
         dense = model["config"]["layers"][-1]
@@ -606,7 +787,11 @@ def rewritten(path: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], 
 
 def twice(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
     for name in (*content, "config.json"):
-        with pytest.warns(UserWarning, match="Duplicate") if name in archive.namelist() else _nothing():
+        with (
+            pytest.warns(UserWarning, match="Duplicate")
+            if name in archive.namelist()
+            else _nothing()
+        ):
             archive.writestr(name, content[name])
 
 
@@ -629,17 +814,25 @@ def symbolic(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
 def falsely_sized(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
     """An entry says that it is small and is not."""
     for name, value in content.items():
-        archive.writestr(name, value if name != "config.json" else bytes(200 * 2**20), zipfile.ZIP_DEFLATED)
+        archive.writestr(
+            name, value if name != "config.json" else bytes(200 * 2**20), zipfile.ZIP_DEFLATED
+        )
     entry = archive.getinfo("config.json")
     entry.file_size = 100
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(twice, "two entries of one name"), (symbolic, "is not JSON"), (falsely_sized, "damaged zip archive|not JSON")],
+    [
+        (twice, "two entries of one name"),
+        (symbolic, "is not JSON"),
+        (falsely_sized, "damaged zip archive|not JSON"),
+    ],
 )
 def test_keras_archives(change: Callable, message: str, tmp_path: Path) -> None:
-    """Entries that stand twice, are links or lie about their size; nothing that they name is opened."""
+    """Entries that stand twice, are links or lie about their size; nothing that they name is
+    opened.
+    """
     path = tmp_path / "m.keras"
     export_keras(SignsFunctional(num_classes=6, image_size=(32, 32, 3)), path)
     rewritten(path, change)
@@ -650,15 +843,13 @@ def test_keras_archives(change: Callable, message: str, tmp_path: Path) -> None:
     assert "/etc/passwd" not in opened
 
 
-# ---------------------------------------------------------------------- pictures
-
-
 def png(width: int, height: int) -> bytes:
     """A PNG that says it has so many pixels, and has none."""
     head = np.array([width, height], ">u4").tobytes() + b"\x08\x02\0\0\0"
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     parts = (
-        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big") for name, body in chunks
+        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+        for name, body in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -678,7 +869,8 @@ def large() -> bytes:
     head = np.array([14_000, 14_000], ">u4").tobytes() + b"\x08\0\0\0\0"
     chunks = [(b"IHDR", head), (b"IDAT", body), (b"IEND", b"")]
     parts = (
-        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big") for name, body in chunks
+        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+        for name, body in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -689,10 +881,19 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "2³¹ × 1": lambda: png(2**31 - 1, 1),
     "a text of 300 MB": lambda: talkative(b"zTXt"),
     "a profile of 300 MB": lambda: talkative(b"iCCP"),
-    "a bitmap of 2³¹ rows": lambda: b"BM" + bytes(8) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
-    + b"\xff\xff\xff\x7f" * 2 + b"\1\0\x18\0" + bytes(24),
-    "a PostScript program": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(/etc/passwd) run\n",
-}  # fmt: skip
+    "a bitmap of 2³¹ rows": lambda: (
+        b"BM"
+        + bytes(8)
+        + (54).to_bytes(4, "little")
+        + (40).to_bytes(4, "little")
+        + b"\xff\xff\xff\x7f" * 2
+        + b"\1\0\x18\0"
+        + bytes(24)
+    ),
+    "a PostScript program": lambda: (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(/etc/passwd) run\n"
+    ),
+}
 
 
 @pytest.mark.parametrize("case", PICTURES)
@@ -700,7 +901,8 @@ def test_pictures_that_are_bombs(case: str, tmp_path: Path) -> None:
     """Refused in a line, or read without what hangs on to it; Pillow takes no more than a gibibyte."""
     (tmp_path / "x.png").write_bytes(PICTURES[case]())
     said = limited(
-        "from signs_lightning.data.images import UnreadableImageError, read_image\nfrom PIL import Image\nImage.init()",
+        "from signs_lightning.data.images import UnreadableImageError, read_image\nfrom PIL "
+        "import Image\nImage.init()",
         f"""
 try:
     print(read_image({str(tmp_path / "x.png")!r}, (8, 8, 3)).shape)
@@ -712,9 +914,14 @@ except UnreadableImageError as error:
     assert (said == "(8, 8, 3)\n") == (case in ("a profile of 300 MB",)) or "damaged" in said
 
 
-# ---------------------------------------------------------------------- names that are shown
-
-NAMES = ["\x1b[31mred\x1b[0m", "<script>alert(1)</script>", "=1+1", "@SUM(A1)", "\x07\x00bell", "[bold]x[/bold]"]
+NAMES = [
+    "\x1b[31mred\x1b[0m",
+    "<script>alert(1)</script>",
+    "=1+1",
+    "@SUM(A1)",
+    "\x07\x00bell",
+    "[bold]x[/bold]",
+]
 
 
 @pytest.fixture(scope="module")
@@ -730,7 +937,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(folder / name, x=images, y=np.arange(24) % 6, list_classes=names)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        args = ["--data.train_file", "d.h5", "--data.test_file", "t.h5", "--trainer.max_epochs", "1"]
+        args = [
+            "--data.train_file",
+            "d.h5",
+            "--data.test_file",
+            "t.h5",
+            "--trainer.max_epochs",
+            "1",
+        ]
         assert main(["fit", *args, "--trainer.accelerator", "cpu"]) == 0
     return folder
 
@@ -739,7 +953,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_names_are_harmless_wherever_they_are_shown(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    """On the screen of test, predict, inspect and summary, in predictions.csv, on the page, in TensorBoard, and as names of files."""
+    """On the screen of test, predict, inspect and summary, in predictions.csv, on the page, in
+    TensorBoard, and as names of files.
+    """
     from signs_lightning.__main__ import main
 
     run = "lightning_logs/signs_functional/version_0"
@@ -756,7 +972,11 @@ def test_names_are_harmless_wherever_they_are_shown(
         assert "\x00" not in text
     assert r"\x1b[31mred\x1b[0m" in out
     assert "[bold]x[/bold]" in out
-    cells = [cell for line in (trained / "predictions.csv").read_text().splitlines()[1:] for cell in line.split(",")]
+    cells = [
+        cell
+        for line in (trained / "predictions.csv").read_text().splitlines()[1:]
+        for cell in line.split(",")
+    ]
     assert not [cell for cell in cells if cell.startswith(("=", "@", "+", "\t"))]
     assert {"'=1+1", "'@SUM(A1)"} & set(cells)
     page = next(trained.rglob("report.html")).read_text()
@@ -790,7 +1010,9 @@ def test_read_image_never_starts_a_program(tmp_path: Path) -> None:
     started: list[str] = []
     sys.addaudithook(
         lambda event, args: (
-            started.append(event) if event in ("subprocess.Popen", "os.posix_spawn", "os.system") else None
+            started.append(event)
+            if event in ("subprocess.Popen", "os.posix_spawn", "os.system")
+            else None
         )
     )
     with pytest.raises(UnreadableImageError):
@@ -799,11 +1021,17 @@ def test_read_image_never_starts_a_program(tmp_path: Path) -> None:
 
 
 def test_sound_files_stay_sound(tmp_path: Path) -> None:
-    """What the limits above must not touch: large gzip chunks, texts of any length as class names, objects of PyTorch in a checkpoint."""
+    """What the limits above must not touch: large gzip chunks, texts of any length as class names,
+    objects of PyTorch in a checkpoint.
+    """
     images = np.random.default_rng(0).integers(0, 256, (64, 128, 128, 3), np.uint8)
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        file.create_dataset("x", data=images, chunks=images.shape, compression="gzip", fletcher32=True)
-        file.create_dataset("y", data=np.arange(64) % 3, chunks=(64,), compression="gzip", shuffle=True)
+        file.create_dataset(
+            "x", data=images, chunks=images.shape, compression="gzip", fletcher32=True
+        )
+        file.create_dataset(
+            "y", data=np.arange(64) % 3, chunks=(64,), compression="gzip", shuffle=True
+        )
         file["list_classes"] = ["手", "b", "c"]
     data = H5Images([check_file(tmp_path / "f.h5")])
     np.testing.assert_array_equal(data.read_sorted(np.arange(64)), images)
@@ -816,10 +1044,17 @@ def test_sound_files_stay_sound(tmp_path: Path) -> None:
             "devices": "0,1",
             "default_root_dir": "/scratch",
         },
-        "model": {"init_args": {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}}},
+        "model": {
+            "init_args": {
+                "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}
+            }
+        },
     }
     config["trainer"]["callbacks"] = [
-        {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "val_loss"}}
+        {
+            "class_path": "lightning.pytorch.callbacks.EarlyStopping",
+            "init_args": {"monitor": "val_loss"},
+        }
     ]
     torch.save(sound() | {"config": config}, tmp_path / "m.ckpt")
     assert load_classifier(tmp_path / "m.ckpt")[0].num_classes == 6

@@ -21,11 +21,15 @@ from signs_lightning.__main__ import main
 from signs_lightning.data.images import UnreadableImageError, find_images, read_image
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 0)
-QUARTERS = np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8).repeat(8, axis=0).repeat(8, axis=1)  # (16, 16, 3)
+QUARTERS = (
+    np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+)  # (16, 16, 3)
 
 
 def save(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> str:
-    Image.fromarray(array, mode).save(path, **options) if mode else Image.fromarray(array).save(path, **options)
+    Image.fromarray(array, mode).save(path, **options) if mode else Image.fromarray(array).save(
+        path, **options
+    )
     return str(path)
 
 
@@ -39,7 +43,9 @@ def read(path: str, height: int = 16, width: int = 16, channels: int = 3) -> np.
 def test_formats(suffix: str, tmp_path: Path) -> None:
     """Lossless formats give back the bytes that were saved, at their own size."""
     options = {"lossless": True} if suffix == "webp" else {}
-    np.testing.assert_array_equal(read(save(tmp_path / f"p.{suffix}", QUARTERS, **options)), QUARTERS)
+    np.testing.assert_array_equal(
+        read(save(tmp_path / f"p.{suffix}", QUARTERS, **options)), QUARTERS
+    )
 
 
 UPRIGHT = {  # EXIF orientation → how the upright picture lies in the file, in NumPy's words
@@ -65,7 +71,9 @@ def test_exif_orientation(orientation: int, tmp_path: Path) -> None:
 
 
 def test_transparency_becomes_white(tmp_path: Path) -> None:
-    """Transparent is white, half transparent is halfway to it, opaque is itself, whatever colour lies below."""
+    """Transparent is white, half transparent is halfway to it, opaque is itself, whatever colour
+    lies below.
+    """
     rgba = np.zeros((4, 6, 4), np.uint8)
     rgba[..., :3] = 0, 0, 200
     rgba[:, 2:4, 3], rgba[:, 4:, 3] = 51, 255  # a fifth
@@ -97,18 +105,26 @@ def test_other_transparency(mode: str, tmp_path: Path) -> None:
 
 
 def test_grey_and_palette(tmp_path: Path) -> None:
-    """A grey picture has three equal channels; a palette is looked up; a colour picture for a grey model is its luma."""
+    """A grey picture has three equal channels; a palette is looked up; a colour picture for a grey
+    model is its luma.
+    """
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = read(save(tmp_path / "grey.png", grey))
     for channel in range(3):
         np.testing.assert_array_equal(image[..., channel], grey)
     np.testing.assert_array_equal(read(str(tmp_path / "grey.png"), channels=1)[..., 0], grey)
-    Image.fromarray(QUARTERS).convert("P", palette=Image.Palette.ADAPTIVE, colors=4).save(tmp_path / "palette.png")
+    Image.fromarray(QUARTERS).convert("P", palette=Image.Palette.ADAPTIVE, colors=4).save(
+        tmp_path / "palette.png"
+    )
     np.testing.assert_array_equal(read(str(tmp_path / "palette.png")), QUARTERS)
     luma = QUARTERS @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(read(str(tmp_path / "palette.png"), channels=1)[..., 0], luma, atol=1)
+    np.testing.assert_allclose(
+        read(str(tmp_path / "palette.png"), channels=1)[..., 0], luma, atol=1
+    )
     Image.fromarray(grey > 99).save(tmp_path / "bits.png")
-    np.testing.assert_array_equal(read(str(tmp_path / "bits.png"), channels=1)[..., 0], np.where(grey > 99, 255, 0))
+    np.testing.assert_array_equal(
+        read(str(tmp_path / "bits.png"), channels=1)[..., 0], np.where(grey > 99, 255, 0)
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
@@ -139,7 +155,9 @@ def test_scaling(size: tuple[int, int], tmp_path: Path) -> None:
         np.testing.assert_array_equal(corners, [RED, GREEN, BLUE, YELLOW])
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "truncated JPEG", "truncated PNG", "bomb", "folder", "HDF5"])
+@pytest.mark.parametrize(
+    "kind", ["text", "empty", "truncated JPEG", "truncated PNG", "bomb", "folder", "HDF5"]
+)
 def test_what_cannot_be_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each becomes the one error that says why."""
     path, message = tmp_path / "p.png", "not a picture in any format that Pillow knows"
@@ -176,14 +194,19 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(read("-"), QUARTERS)
 
 
-# ---------------------------------------------------------------------- finding
-
-
 @pytest.fixture
 def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures in folders, beside what is none."""
     monkeypatch.chdir(tmp_path)
-    for name in ("b.png", "a.JPG", "c/d.webp", "c/e/f.gif", "c/._d.webp", "notes.txt", "odd[1].png"):
+    for name in (
+        "b.png",
+        "a.JPG",
+        "c/d.webp",
+        "c/e/f.gif",
+        "c/._d.webp",
+        "notes.txt",
+        "odd[1].png",
+    ):
         path = tmp_path / "album" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
@@ -194,16 +217,31 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["album"], ["album/a.JPG", "album/b.png", "album/c/d.webp", "album/c/e/f.gif", "album/odd[1].png"]),
+        (
+            ["album"],
+            ["album/a.JPG", "album/b.png", "album/c/d.webp", "album/c/e/f.gif", "album/odd[1].png"],
+        ),
         (["album/c"], ["album/c/d.webp", "album/c/e/f.gif"]),
         (["album/*.png"], ["album/b.png", "album/odd[1].png"]),
         (["album/**/*.gif"], ["album/c/e/f.gif"]),
         (["album/odd[1].png"], ["album/odd[1].png"]),
         (["album/notes.txt"], ["album/notes.txt"]),
         (["-"], ["-"]),
-        (["album/b.png", "-", "album/b.png", "album/*.png"], ["album/b.png", "-", "album/odd[1].png"]),
+        (
+            ["album/b.png", "-", "album/b.png", "album/*.png"],
+            ["album/b.png", "-", "album/odd[1].png"],
+        ),
     ],
-    ids=["folder", "folder in it", "pattern", "deep pattern", "brackets", "any file by name", "stdin", "duplicates"],
+    ids=[
+        "folder",
+        "folder in it",
+        "pattern",
+        "deep pattern",
+        "brackets",
+        "any file by name",
+        "stdin",
+        "duplicates",
+    ],
 )
 def test_find_images(arguments: list[str], found: list[str], album: Path) -> None:
     """Files as named, folders and patterns sorted, nothing twice, no macOS companions."""
@@ -223,9 +261,6 @@ def test_what_names_nothing(argument: str, message: str, album: Path) -> None:
     with pytest.raises(InputError) as error:
         find_images(["album/b.png", argument])
     assert str(error.value).startswith(message)
-
-
-# ---------------------------------------------------------------------- predicting
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +294,9 @@ def probabilities(found: list[dict[str, str]]) -> np.ndarray:
 
 
 def test_predict_pictures(run: Path, hands: Path, cli: Callable, tmp_path: Path) -> None:
-    """Every probability in the table that is written; the class is the likeliest, on the screen, too."""
+    """Every probability in the table that is written; the class is the likeliest, on the screen,
+    too.
+    """
     result = cli("predict", "--ckpt_path", run, "--images", "hands")
     assert (result.code, result.err) == (0, "")
     found = rows(tmp_path / "predictions.csv")
@@ -269,17 +306,30 @@ def test_predict_pictures(run: Path, hands: Path, cli: Callable, tmp_path: Path)
     assert [int(row["class"]) for row in found] == likely.argmax(axis=1).tolist()
     assert [float(row["probability"]) for row in found] == likely.max(axis=1).tolist()
     for row in found:
-        assert f"{row['image']} │ {row['class']}     │       {float(row['probability']):.3f}" in result.out
+        assert (
+            f"{row['image']} │ {row['class']}     │       {float(row['probability']):.3f}"
+            in result.out
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hands", "predictions.csv"]
 
 
 def test_pictures_and_file_agree(
     run: Path, hands: Path, small_signs: tuple[Path, Path], cli: Callable, tmp_path: Path
 ) -> None:
-    """The same images as PNG files and in the HDF5 file have the same probabilities; the file's labels are its own."""
+    """The same images as PNG files and in the HDF5 file have the same probabilities; the file's
+    labels are its own.
+    """
     assert cli("predict", "--ckpt_path", run, "--images", "hands", "--output", "a.csv").code == 0
     result = cli(
-        "predict", "--ckpt_path", run, "--data.test_file", small_signs[1], "--output", "b.csv", "--batch_size", 5
+        "predict",
+        "--ckpt_path",
+        run,
+        "--data.test_file",
+        small_signs[1],
+        "--output",
+        "b.csv",
+        "--batch_size",
+        5,
     )
     assert result.code == 0
     loose, whole = rows(tmp_path / "a.csv"), rows(tmp_path / "b.csv")
@@ -297,7 +347,9 @@ def test_one_unreadable_picture(run: Path, hands: Path, cli: Callable, tmp_path:
     result = cli("predict", "--ckpt_path", run, "--images", "hands")
     assert result.code == 1
     assert result.err == "hands/2.png: not a picture in any format that Pillow knows; skipped.\n"
-    assert [row["image"] for row in rows(tmp_path / "predictions.csv")] == [f"hands/{k}.png" for k in (0, 1, 3, 4)]
+    assert [row["image"] for row in rows(tmp_path / "predictions.csv")] == [
+        f"hands/{k}.png" for k in (0, 1, 3, 4)
+    ]
 
 
 def test_only_unreadable_pictures(run: Path, cli: Callable, tmp_path: Path) -> None:
@@ -324,11 +376,16 @@ def test_another_size_is_scaled(run: Path, hands: Path, cli: Callable, tmp_path:
     ("args", "message"),
     [
         ("--images nothing.png", "No such picture or folder: nothing.png. Check the path."),
-        ("--images hands --data.test_file f.h5", "--images and --data.test_file are both given. Drop one of them."),
+        (
+            "--images hands --data.test_file f.h5",
+            "--images and --data.test_file are both given. Drop one of them.",
+        ),
         ("--images hands --batch_size 0", "--batch_size is 0, expected at least 1."),
     ],
 )
-def test_bad_input(args: str, message: str, run: Path, hands: Path, cli: Callable, tmp_path: Path) -> None:
+def test_bad_input(
+    args: str, message: str, run: Path, hands: Path, cli: Callable, tmp_path: Path
+) -> None:
     """One sentence or two, exit code 2, nothing written."""
     result = cli("predict", "--ckpt_path", run, *args.split())
     assert (result.code, result.err) == (2, f"{message}\n")

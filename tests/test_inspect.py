@@ -30,7 +30,9 @@ NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint
 
 
 def course(**changes: Any) -> dict[str, Any]:
-    """Twelve 16×16 images of three classes in the course's schema, with some datasets exchanged; None leaves one out."""
+    """Twelve 16×16 images of three classes in the course's schema, with some datasets exchanged;
+    None leaves one out.
+    """
     content = {
         "train_set_x": NOISE,
         "train_set_y": np.arange(12) % 3,
@@ -48,14 +50,19 @@ def hdf5(path: Path, datasets: dict[str, Any], **storage: Any) -> Path:
 
 def next_commands(out: str) -> list[list[str]]:
     """What stands behind every `next:`, in words as a shell would take it."""
-    return [shlex.split(line.partition("next:")[2]) for line in out.splitlines() if line.strip().startswith("next:")]
+    return [
+        shlex.split(line.partition("next:")[2])
+        for line in out.splitlines()
+        if line.strip().startswith("next:")
+    ]
 
 
-# ---------------------------------------------------------------------- data
-
-
-def test_drawn_data(cli: Callable, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shapes, keys, classes and range are those that h5py gives; every line fits 80 columns, but for paths and commands."""
+def test_drawn_data(
+    cli: Callable, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shapes, keys, classes and range are those that h5py gives; every line fits 80 columns, but
+    for paths and commands.
+    """
     monkeypatch.setenv("COLUMNS", "80")
     result = cli("inspect", *small_signs)
     assert (result.code, result.err) == (0, "")
@@ -68,7 +75,11 @@ def test_drawn_data(cli: Callable, small_signs: tuple[Path, Path], monkeypatch: 
         assert f"      {k}   {k}           {count}   {count / 60:.1%}" in result.out
     assert "mapped: any image is read alone" in result.out
     assert "No image is in more than one of the files." in result.out
-    short = [line for line in result.out.splitlines() if "next:" not in line and str(small_signs[0].parent) not in line]
+    short = [
+        line
+        for line in result.out.splitlines()
+        if "next:" not in line and str(small_signs[0].parent) not in line
+    ]
     assert max(map(len, short)) <= 80
 
 
@@ -83,7 +94,9 @@ def test_next_command_runs(cli: Callable, small_signs: tuple[Path, Path], tmp_pa
 
 
 def copies(first: np.ndarray, second: np.ndarray | None = None) -> int:
-    """Images of the first set that equal an earlier one, or one of the second set, compared pixel by pixel."""
+    """Images of the first set that equal an earlier one, or one of the second set, compared pixel
+    by pixel.
+    """
     return sum(
         any((image == other).all() for other in (first[:k] if second is None else second))
         for k, image in enumerate(first)
@@ -91,7 +104,9 @@ def copies(first: np.ndarray, second: np.ndarray | None = None) -> int:
 
 
 def test_duplicates(cli: Callable, tmp_path: Path) -> None:
-    """Copies within a file, with the same label and another, and between training and test file, also stored otherwise."""
+    """Copies within a file, with the same label and another, and between training and test file,
+    also stored otherwise.
+    """
     train, labels = NOISE.copy(), np.arange(12) % 3
     train[[3, 7, 9]], train[10] = train[0], train[1]  # labels 0, 1, 0 beside 0; 1 beside 1
     test = np.concatenate([NOISE[4:6], 255 - NOISE[:5], NOISE[8:9]])
@@ -99,8 +114,14 @@ def test_duplicates(cli: Callable, tmp_path: Path) -> None:
     content = {"test_set_x": (test / 255).astype(np.float32), "test_set_y": np.arange(8) % 3}
     hdf5(tmp_path / "test.h5", content, chunks=(3, 16, 16, 3), compression="gzip")
     result = cli("inspect", "test.h5", "train.h5")
-    assert f"{copies(train)} images are exact copies of an earlier one, 1 of them with another label" in result.out
-    assert f"{copies(test, train)} of the 8 images of test.h5 (37.5%) are also in train.h5. A model" in result.out
+    assert (
+        f"{copies(train)} images are exact copies of an earlier one, 1 of them with another label"
+        in result.out
+    )
+    assert (
+        f"{copies(test, train)} of the 8 images of test.h5 (37.5%) are also in train.h5. A model"
+        in result.out
+    )
     assert result.out.count("duplicates  none") == 1
 
 
@@ -114,7 +135,11 @@ def test_duplicates_of_real_data(cli: Callable, shared: Path) -> None:
     found = []
     for path in paths:
         with h5py.File(path) as file:
-            found.append(next(file[key][()].reshape(len(file[key]), -1) for key in file if key.endswith("_x")))
+            found.append(
+                next(
+                    file[key][()].reshape(len(file[key]), -1) for key in file if key.endswith("_x")
+                )
+            )
     reports = [examine_guarded(str(path), {}) for path in paths]
     for images, report in zip(found, reports, strict=True):
         assert report.data is not None
@@ -126,7 +151,9 @@ def test_duplicates_of_real_data(cli: Callable, shared: Path) -> None:
 
 def test_storage(cli: Callable, tmp_path: Path) -> None:
     """Chunks and filters are named, a file in chunks is streamed, links are not followed."""
-    path = hdf5(tmp_path / "a.h5", course(), chunks=(4, 16, 16, 3), compression="gzip", shuffle=True)
+    path = hdf5(
+        tmp_path / "a.h5", course(), chunks=(4, 16, 16, 3), compression="gzip", shuffle=True
+    )
     with h5py.File(path, "a") as file:
         file["away"] = h5py.ExternalLink("/etc/passwd", "/")
     result = cli("inspect", "a.h5")
@@ -141,26 +168,39 @@ def test_storage(cli: Callable, tmp_path: Path) -> None:
 
 
 def test_keys_that_cannot_be_told(cli: Callable, tmp_path: Path) -> None:
-    """The candidates are marked, the option is named, and with it all is well; the next command carries it on."""
+    """The candidates are marked, the option is named, and with it all is well; the next command
+    carries it on.
+    """
     hdf5(tmp_path / "both.h5", course(test_set_x=NOISE[:6], test_set_y=np.arange(6) % 3))
     result = cli("inspect", "both.h5")
     assert result.code == 1
     assert result.out.count("images?") == 2
     assert (
-        "several datasets that could be the images: 'test_set_x', 'train_set_x'. Name one with `--data.images_key`"
-        in result.out
+        "several datasets that could be the images: 'test_set_x', 'train_set_x'. Name one with "
+        "`--data.images_key`" in result.out
     )
     result = cli("inspect", "both.h5", "--data.images_key", "test_set_x")
     assert result.code == 0
     assert next_commands(result.out)[0][3:] == [
-        *("test", "--ckpt_path", "RUN_FOLDER", "--data.test_file", "both.h5", "--data.images_key", "test_set_x")
+        *(
+            "test",
+            "--ckpt_path",
+            "RUN_FOLDER",
+            "--data.test_file",
+            "both.h5",
+            "--data.images_key",
+            "test_set_x",
+        )
     ]
 
 
 def test_files_that_do_not_fit_together(cli: Callable, tmp_path: Path) -> None:
     """Other sizes and other classes are said."""
     hdf5(tmp_path / "a.h5", course())
-    hdf5(tmp_path / "b.h5", course(train_set_x=NOISE[:, :8], list_classes=np.array([b"x", b"y", b"z"])))
+    hdf5(
+        tmp_path / "b.h5",
+        course(train_set_x=NOISE[:, :8], list_classes=np.array([b"x", b"y", b"z"])),
+    )
     out = cli("inspect", "a.h5", "b.h5").out
     assert "Images of b.h5 are 8×16×3, those of a.h5 16×16×3." in out
     assert "b.h5 lists the classes x, y, z, a.h5 lists cat, dog, owl." in out
@@ -174,7 +214,9 @@ def test_names_are_escaped(cli: Callable, tmp_path: Path) -> None:
     assert "\x1b" not in out
     for shown in (r"a\x1b[2J[bold].h5: HDF5 data set", r"\x1b[31mred", "[bold]b", r"new\nline"):
         assert shown in out
-    shell = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True)
+    shell = subprocess.run(
+        ["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True
+    )
     assert shell.stdout == name.encode()
     assert quoted("-x y") == "'./-x y'"
 
@@ -191,7 +233,9 @@ def test_black_images(cli: Callable, tmp_path: Path) -> None:
 
 
 def test_samples(cli: Callable, tmp_path: Path) -> None:
-    """A row of its own for every class, also in a file that is sorted by class; each class here is one colour."""
+    """A row of its own for every class, also in a file that is sorted by class; each class here is
+    one colour.
+    """
     colours = np.array([[255, 0, 0], [0, 160, 0], [0, 0, 255]], np.uint8)
     labels = np.arange(3).repeat(400)
     names = np.array(["$a$", "日本", "c"], dtype=h5py.string_dtype())
@@ -213,11 +257,10 @@ def test_samples(cli: Callable, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "s.png"]
 
 
-# ---------------------------------------------------------------------- models
-
-
 @pytest.mark.usefixtures("guarded_forks")
-@pytest.mark.parametrize(("name", "written_as"), [("m.h5", "keras-h5"), ("m.weights.h5", "keras-weights")])
+@pytest.mark.parametrize(
+    ("name", "written_as"), [("m.h5", "keras-h5"), ("m.weights.h5", "keras-weights")]
+)
 def test_keras_files(name: str, written_as: Any, cli: Callable, tmp_path: Path) -> None:
     """Keras's own table of the functional model, and a command that imports the file."""
     export_keras(SignsFunctional(), tmp_path / name, written_as)
@@ -225,7 +268,11 @@ def test_keras_files(name: str, written_as: Any, cli: Callable, tmp_path: Path) 
     assert (result.code, result.err) == (0, "")
     assert "parameters  1,310" in result.out
     words = result.out.split()
-    expected = ["4×4×3×8", "2×2×8×16", "64×6"] if "weights" in name else ["64×64×8", "392", "8×8×16", "528", "390"]
+    expected = (
+        ["4×4×3×8", "2×2×8×16", "64×6"]
+        if "weights" in name
+        else ["64×64×8", "392", "8×8×16", "528", "390"]
+    )
     assert set(expected) <= set(words)
     command = next_commands(result.out)[0]
     assert command[3:5] == ["import-keras", name]
@@ -242,7 +289,9 @@ def test_keras_file_beyond_the_bridge(tmp_path: Path) -> None:
         {"class_name": "Dense", "config": {"name": "fc", "units": 2, "activation": "softmax"}},
     ]
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": layers}})
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+        )
         file.attrs["keras_version"] = "2.3.1"
         file.create_group("model_weights").attrs["layer_names"] = np.array([b"fc"])
     report = examine(str(tmp_path / "a.h5"), {}, 1)
@@ -252,7 +301,9 @@ def test_keras_file_beyond_the_bridge(tmp_path: Path) -> None:
     assert not report.commands
 
 
-def test_checkpoint_and_run_folder(cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_checkpoint_and_run_folder(
+    cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path
+) -> None:
     """Model, classes, size, the last row of the history and the data that it remembers."""
     files = [f"--data.train_file={small_signs[0]}", f"--data.test_file={small_signs[1]}"]
     assert cli("fit", *files, "--trainer.max_epochs=1", "--trainer.accelerator=cpu").code == 0
@@ -262,7 +313,11 @@ def test_checkpoint_and_run_folder(cli: Callable, small_signs: tuple[Path, Path]
     for path in (run, run / "checkpoints" / "last.ckpt"):
         report = examine(str(path), {}, 1)
         facts = dict(report.facts)
-        assert (report.problem, facts["model"], facts["images"]) == ("", "SignsFunctional", "64×64×3")
+        assert (report.problem, facts["model"], facts["images"]) == (
+            "",
+            "SignsFunctional",
+            "64×64×3",
+        )
         assert facts["classes"] == "6 (0, 1, 2, 3, 4, 5)"
         assert facts["trained"] == "1 epoch, 2 steps"
         assert f"val_loss {loss:.4g}" in facts["last epoch"]
@@ -281,7 +336,8 @@ def test_other_pytorch_files(tmp_path: Path) -> None:
     assert "weights.pt holds no trained model of this project" in report.problem
     report = examine(str(tmp_path / "module.h5"), {}, 1)
     assert (
-        "module.h5 holds more than weights and plain values, and could run code when loaded: refused." in report.problem
+        "module.h5 holds more than weights and plain values, and could run "
+        "code when loaded: refused." in report.problem
     )
 
 
@@ -312,9 +368,6 @@ def test_onnx_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "pip install" in report.problem
 
 
-# ---------------------------------------------------------------------- what is none of these
-
-
 def zipped(name: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -324,7 +377,10 @@ def zipped(name: str) -> bytes:
 
 IMPOSTORS: dict[str, tuple[bytes, str]] = {  # content → what inspect says of it
     "HTML page": (b"\n<!DOCTYPE html><html></html>", "is an HTML page (29 bytes)"),
-    "git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer (43 bytes of text)"),
+    "git-lfs pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "is a git-lfs pointer (43 bytes of text)",
+    ),
     "macOS companion": (
         bytes.fromhex("0005160700020000") + bytes(4088),
         "is a macOS `._` companion file (4,096 bytes)",
@@ -359,7 +415,9 @@ def test_impostors(case: str, suffix: str, tmp_path: Path) -> None:
 
 
 def test_the_others_are_shown(cli: Callable, tmp_path: Path) -> None:
-    """A broken file, one that is not there, a folder and a pipe, among sound ones: exit code 1, and each has its section."""
+    """A broken file, one that is not there, a folder and a pipe, among sound ones: exit code 1, and
+    each has its section.
+    """
     hdf5(tmp_path / "good.h5", course())
     (tmp_path / "cut.h5").write_bytes((tmp_path / "good.h5").read_bytes()[:3000])
     (tmp_path / "folder").mkdir()
@@ -386,7 +444,10 @@ def test_the_others_are_shown(cli: Callable, tmp_path: Path) -> None:
         ("a.h5 --smples s.png", "Unknown option '--smples'; see --help. Did you mean '--samples'?"),
         ("a.h5 --seconds 0", "--seconds is 0, expected more than 0."),
         ("a.h5 --samples gone/s.png", "The folder of --samples gone/s.png does not exist."),
-        ("text.h5 --samples s.png", "--samples draws the pictures of an HDF5 data file, and none of the files is one."),
+        (
+            "text.h5 --samples s.png",
+            "--samples draws the pictures of an HDF5 data file, and none of the files is one.",
+        ),
     ],
 )
 def test_usage_errors(args: str, message: str, cli: Callable, tmp_path: Path) -> None:
@@ -401,7 +462,9 @@ def test_usage_errors(args: str, message: str, cli: Callable, tmp_path: Path) ->
 def test_mutated_files(tmp_path: Path) -> None:
     """Whatever happens to the bytes, there is a report, and a damaged file has its sentence."""
     rng = random.Random(0)
-    whole = hdf5(tmp_path / "whole.h5", course(), chunks=(4, 16, 16, 3), compression="gzip").read_bytes()
+    whole = hdf5(
+        tmp_path / "whole.h5", course(), chunks=(4, 16, 16, 3), compression="gzip"
+    ).read_bytes()
     paths = []
     for number in range(16):
         content = bytearray(whole)
@@ -414,9 +477,6 @@ def test_mutated_files(tmp_path: Path) -> None:
     assert all(report.data is not None or report.problem.endswith((".", "?")) for report in reports)
     assert any(report.problem for report in reports)
     assert not any("given up" in report.problem for report in reports)
-
-
-# ---------------------------------------------------------------------- the child process
 
 
 @pytest.mark.parametrize(
@@ -433,21 +493,29 @@ def test_mutated_files(tmp_path: Path) -> None:
             "os:_exit",
             (1,),
             20,
-            "x.h5 was not read to its end: the process that did so was ended from outside (exit code 1)",
+            "x.h5 was not read to its end: the process that did so was ended "
+            "from outside (exit code 1)",
         ),
         (
             "signal:raise_signal",
             (9,),
             20,
-            "x.h5 was not read to its end: the process that did so was ended from outside (SIGKILL)",
+            "x.h5 was not read to its end: the process that did so was ended "
+            "from outside (SIGKILL)",
         ),
         (
             "time:sleep",
             (60,),
             0.5,
-            "x.h5 was given up after 0.5 s. The file may be fine and the machine busy, or the file large. Try",
+            "x.h5 was given up after 0.5 s. The file may be fine and the machine busy, or the "
+            "file large. Try",
         ),
-        ("builtins:sum", (range(10**12),), 60, "x.h5 was given up after 3 s of computing: reading it does not end."),
+        (
+            "builtins:sum",
+            (range(10**12),),
+            60,
+            "x.h5 was given up after 3 s of computing: reading it does not end.",
+        ),
         (
             "builtins:bytearray",
             (2**40,),
@@ -465,7 +533,9 @@ def test_mutated_files(tmp_path: Path) -> None:
     ],
 )
 def test_a_child_that_dies(function: str, args: tuple, seconds: float, message: str) -> None:
-    """One sentence, and this process lives on; a file is called damaged only where the library that reads it has crashed."""
+    """One sentence, and this process lives on; a file is called damaged only where the library that
+    reads it has crashed.
+    """
     with pytest.raises(InputError) as error:
         run_guarded(function, *args, about="x.h5", seconds=seconds, processor_seconds=3)
     assert str(error.value).startswith(message)
@@ -485,14 +555,18 @@ def test_time_runs_out(cli: Callable, tmp_path: Path) -> None:
     result = cli("inspect", "a.h5", "--seconds", "0.001")
     assert result.code == 1
     said = " ".join(result.out.split())
-    assert "a.h5 was given up after 0.001 s. The file may be fine and the machine busy, or the file large." in said
+    assert (
+        "a.h5 was given up after 0.001 s. The file may be fine and the machine "
+        "busy, or the file large." in said
+    )
     assert "Give it more time with --seconds." in said
 
 
 def test_partial_scan(tmp_path: Path) -> None:
     """A file too long for half of the time is described by what was read, and says so."""
     path = hdf5(
-        tmp_path / "a.h5", course(train_set_x=np.resize(NOISE, (3000, 16, 16, 3)), train_set_y=np.arange(3000) % 3)
+        tmp_path / "a.h5",
+        course(train_set_x=np.resize(NOISE, (3000, 16, 16, 3)), train_set_y=np.arange(3000) % 3),
     )
     report = examine(str(path), {}, 0)
     assert report.data is not None
@@ -505,7 +579,9 @@ def test_data_need_no_torch(tmp_path: Path) -> None:
     """The child that looks at data starts without torch; so does the help."""
     path = hdf5(tmp_path / "a.h5", course())
     code = (
-        "import sys; from signs_lightning.inspect.kinds import examine; from signs_lightning.inspect import verb;"
-        f"assert examine({str(path)!r}, {{}}, 5).data is not None; assert not {{'torch', 'matplotlib'}} & set(sys.modules)"
+        "import sys; from signs_lightning.inspect.kinds import examine; from "
+        "signs_lightning.inspect import verb;"
+        f"assert examine({str(path)!r}, {{}}, 5).data is not None; assert not {{'torch', "
+        f"'matplotlib'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

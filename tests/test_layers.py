@@ -1,4 +1,6 @@
-"""The layers against live Keras on JAX, and against slow float64 loops where Keras has no such combination."""
+"""The layers against live Keras on JAX, and against slow float64 loops where Keras has no such
+combination.
+"""
 
 import math
 
@@ -27,7 +29,9 @@ SIZES = [(8, 8), (9, 5), (6, 13), (1, 2)]  # even, odd, not square, smaller than
 
 
 def images(size, channels=3, count=2, seed=0):
-    """float32 (N, H, W, C) around −1, so that a zero in the padding would win a maximum and shift a mean."""
+    """float32 (N, H, W, C) around −1, so that a zero in the padding would win a maximum and shift a
+    mean.
+    """
     rng = np.random.default_rng(seed)
     return (rng.standard_normal((count, *size, channels)) - 1).astype(np.float32)
 
@@ -43,22 +47,26 @@ def close(actual, expected, atol=1e-5):
     np.testing.assert_allclose(actual, np.asarray(expected), rtol=0, atol=atol)
 
 
-# ---------------------------------------------------------------------- 'same'
-
-
 @pytest.mark.parametrize("stride", range(1, 6))
 @pytest.mark.parametrize("dilation", range(1, 4))
 def test_same_padding_is_jax_s(stride, dilation):
-    """XLA's SAME, for every size 1..20 and kernel 1..8; a dilated kernel is one of its full extent there."""
+    """XLA's SAME, for every size 1..20 and kernel 1..8; a dilated kernel is one of its full extent
+    there.
+    """
     for size in range(1, 21):
         for kernel in range(1, 9):
             extent = (kernel - 1) * dilation + 1
             (expected,) = jax.lax.padtype_to_pads((size,), (extent,), (stride,), "SAME")
-            assert same_padding(size, kernel, stride, dilation) == tuple(map(int, expected)), (size, kernel)
+            assert same_padding(size, kernel, stride, dilation) == tuple(map(int, expected)), (
+                size,
+                kernel,
+            )
 
 
 def conv_pair(kernel, stride, dilation, groups=1, filters=4, channels=4):
-    """The same convolution twice: Keras's layer with weights of its own, and ours with those weights."""
+    """The same convolution twice: Keras's layer with weights of its own, and ours with those
+    weights.
+    """
     keras.utils.set_random_seed(1)
     reference = keras.layers.Conv2D(
         filters,
@@ -102,7 +110,9 @@ def test_grouped_conv_same_is_keras_s(groups, stride):
 
 
 def naive_conv_same(batch, kernel, bias, stride, dilation):
-    """Keras's definition, tap by tap in float64: (N, H, W, C_in) and HWIO → (N, ceil(H/s), ceil(W/s), C_out)."""
+    """Keras's definition, tap by tap in float64: (N, H, W, C_in) and HWIO → (N, ceil(H/s),
+    ceil(W/s), C_out).
+    """
     count, height, width, _ = batch.shape
     rows, columns, _, filters = kernel.shape
     out_h, out_w = math.ceil(height / stride[0]), math.ceil(width / stride[1])
@@ -112,7 +122,9 @@ def naive_conv_same(batch, kernel, bias, stride, dilation):
     for y, x, i, j in np.ndindex(out_h, out_w, rows, columns):
         row, column = y * stride[0] - top + i * dilation[0], x * stride[1] - left + j * dilation[1]
         if 0 <= row < height and 0 <= column < width:
-            result[:, y, x] += batch[:, row, column].astype(np.float64) @ kernel[i, j].astype(np.float64)
+            result[:, y, x] += batch[:, row, column].astype(np.float64) @ kernel[i, j].astype(
+                np.float64
+            )
     assert result.shape[-1] == filters
     return result
 
@@ -121,9 +133,14 @@ def naive_conv_same(batch, kernel, bias, stride, dilation):
 @pytest.mark.parametrize("stride", [(2, 2), (3, 2), (1, 2)])
 @pytest.mark.parametrize("dilation", [(2, 2), (1, 3)])
 def test_strided_and_dilated_conv_same_is_the_definition(kernel, stride, dilation):
-    """Keras refuses stride and dilation together and uneven strides under dilation, so a float64 loop stands in."""
+    """Keras refuses stride and dilation together and uneven strides under dilation, so a float64
+    loop stands in.
+    """
     rng = np.random.default_rng(2)
-    weight, bias = rng.standard_normal((*kernel, 3, 5)).astype(np.float32), rng.standard_normal(5).astype(np.float32)
+    weight, bias = (
+        rng.standard_normal((*kernel, 3, 5)).astype(np.float32),
+        rng.standard_normal(5).astype(np.float32),
+    )
     layer = Conv2dSame(3, 5, kernel, stride=stride, dilation=dilation)
     copy_conv(layer, weight, bias)
     for size in SIZES:
@@ -164,9 +181,6 @@ def test_dilated_max_pool_same_is_the_definition(window, stride, dilation):
         close(ours(MaxPool2dSame(window, stride, dilation), batch), expected, atol=0)
 
 
-# ---------------------------------------------------------------------- flatten, BatchNorm
-
-
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_flatten_is_keras_s(memory_format):
     batch = images((3, 4), channels=5)
@@ -175,7 +189,9 @@ def test_flatten_is_keras_s(memory_format):
 
 
 def test_batch_norm_is_keras_s():
-    """Training outputs, both moving averages after each of six steps, then eval outputs, against Keras 3."""
+    """Training outputs, both moving averages after each of six steps, then eval outputs, against
+    Keras 3.
+    """
     reference, layer = keras.layers.BatchNormalization(), KerasBatchNorm2d(3, biased_variance=True)
     reference.build((None, None, None, 3))
     gamma, beta = np.float32([0.5, 1.5, -2]), np.float32([1, 0, 3])
@@ -191,7 +207,9 @@ def test_batch_norm_is_keras_s():
         strict=False,
     )
     for step in range(6):
-        batch = images((3, 2), count=2, seed=step) * np.float32([1, 10, 0.01])  # 12 values: n / (n − 1) is 9% off
+        batch = images((3, 2), count=2, seed=step) * np.float32(
+            [1, 10, 0.01]
+        )  # 12 values: n / (n − 1) is 9% off
         close(ours(layer.train(), batch), reference(batch, training=True))
         _, _, mean, variance = reference.get_weights()
         close(layer.running_mean.numpy(), mean)
@@ -210,17 +228,19 @@ def test_batch_norm_of_tf_keras_feeds_the_unbiased_variance(momentum):
         values = batch.astype(np.float64).reshape(-1, 3)
         mean = momentum * mean + (1 - momentum) * values.mean(0)
         variance = momentum * variance + (1 - momentum) * values.var(0, ddof=1)
-        close(output, ((values - values.mean(0)) / np.sqrt(values.var(0) + 1e-3)).reshape(batch.shape))
+        close(
+            output, ((values - values.mean(0)) / np.sqrt(values.var(0) + 1e-3)).reshape(batch.shape)
+        )
     close(layer.running_mean.numpy(), mean, atol=1e-6)
     close(layer.running_var.numpy(), variance, atol=2e-6)
 
 
-# ---------------------------------------------------------------------- initialisation
-
-
 @pytest.mark.parametrize(
     ("initializer", "reference"),
-    [("glorot_uniform", keras.initializers.GlorotUniform), ("he_normal", keras.initializers.HeNormal)],
+    [
+        ("glorot_uniform", keras.initializers.GlorotUniform),
+        ("he_normal", keras.initializers.HeNormal),
+    ],
 )
 @pytest.mark.parametrize(
     ("layer", "keras_shape"),
@@ -232,7 +252,9 @@ def test_batch_norm_of_tf_keras_feeds_the_unbiased_variance(momentum):
     ids=["conv", "grouped", "dense"],
 )
 def test_initial_kernels_are_distributed_as_keras_s(layer, keras_shape, initializer, reference):
-    """Quantiles, deviation and cut of some ten thousand draws, against as many draws of live Keras's initializer."""
+    """Quantiles, deviation and cut of some ten thousand draws, against as many draws of live
+    Keras's initializer.
+    """
     torch.manual_seed(0)
     nn.init.constant_(layer.bias, 7)
     initialize_like_keras(nn.Sequential(nn.Sequential(layer)), initializer)
@@ -255,5 +277,7 @@ def test_initialisation_leaves_other_layers_alone_and_names_a_wrong_initializer(
     nn.init.constant_(network[1].weight, 5)
     initialize_like_keras(network)
     assert (network[1].weight == 5).all()
-    with pytest.raises(ValueError, match="initializer is 'ones', expected 'glorot_uniform' or 'he_normal'"):
+    with pytest.raises(
+        ValueError, match="initializer is 'ones', expected 'glorot_uniform' or 'he_normal'"
+    ):
         initialize_like_keras(network, "ones")

@@ -1,4 +1,6 @@
-"""Finders of the learning rate and the batch size: what they leave of a run, and of one that goes on."""
+"""Finders of the learning rate and the batch size: what they leave of a run, and of one that goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,27 @@ from signs_lightning.report.checkpoint import RunCheckpoint
 
 
 def test_the_rate_is_found_and_the_run_is_otherwise_untouched(cli, small_signs, tmp_path):
-    """The run that follows is, to the last bit, one with the rate given; resumed, it keeps the rate."""
-    data = ("--data.train_file", small_signs[0], "--data.batch_size", 10, "--model.schedule", "one_cycle")
+    """The run that follows is, to the last bit, one with the rate given; resumed, it keeps the
+    rate.
+    """
+    data = (
+        "--data.train_file",
+        small_signs[0],
+        "--data.batch_size",
+        10,
+        "--model.schedule",
+        "one_cycle",
+    )
     done = cli(
-        "fit", *data, "--trainer.max_epochs", 2, "--name", "found", "--trainer.callbacks+=FindLearningRate",
+        "fit",
+        *data,
+        "--trainer.max_epochs",
+        2,
+        "--name",
+        "found",
+        "--trainer.callbacks+=FindLearningRate",
         "--trainer.callbacks.num_training_steps=60",
-    )  # fmt: skip
+    )
     assert done.code == 0, done.err
     folder = tmp_path / "lightning_logs/found/version_0"
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
@@ -33,7 +50,10 @@ def test_the_rate_is_found_and_the_run_is_otherwise_untouched(cli, small_signs, 
     assert done.code == 0, done.err
     given = tmp_path / "lightning_logs/given/version_0"
     other = torch.load(given / "checkpoints/last.ckpt", weights_only=True)
-    assert all(torch.equal(state["state_dict"][key], other["state_dict"][key]) for key in other["state_dict"])
+    assert all(
+        torch.equal(state["state_dict"][key], other["state_dict"][key])
+        for key in other["state_dict"]
+    )
     assert (folder / "history.csv").read_text() == (given / "history.csv").read_text()
     with (folder / "history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
@@ -66,14 +86,19 @@ def state_of(run):
 
 
 FINDERS = {
-    "LearningRateFinder": ("--trainer.callbacks.min_lr=1e-4", "--trainer.callbacks.num_training_steps=24"),
+    "LearningRateFinder": (
+        "--trainer.callbacks.min_lr=1e-4",
+        "--trainer.callbacks.num_training_steps=24",
+    ),
     "BatchSizeFinder": ("--trainer.callbacks.init_val=5", "--trainer.callbacks.max_trials=3"),
 }
 
 
 @pytest.mark.parametrize("kind", FINDERS)
 def test_a_run_with_lightning_s_own_finders_goes_on(kind, cli, small_signs, tmp_path):
-    """What was found stays: its run, with a schedule or gone on with, is to the last bit one that was given it."""
+    """What was found stays: its run, with a schedule or gone on with, is to the last bit one that
+    was given it.
+    """
     data = ("fit", "--data.train_file", small_signs[0], "--data.batch_size", 10)
     finder = (f"--trainer.callbacks+={kind}", *FINDERS[kind])
     cosine = ("--model.schedule", "cosine", "--trainer.max_epochs", 4)
@@ -82,10 +107,14 @@ def test_a_run_with_lightning_s_own_finders_goes_on(kind, cli, small_signs, tmp_
     assert done.code == 0, done.err
     state = state_of(runs / "found/version_0")
     rate, size = state["hyper_parameters"]["lr"], state["H5DataModule"]["batch_size"]
-    assert (rate is None, size == 10) == ((True, False) if kind == "BatchSizeFinder" else (False, True))
+    assert (rate is None, size == 10) == (
+        (True, False) if kind == "BatchSizeFinder" else (False, True)
+    )
     given = ("--data.batch_size", size, *(() if rate is None else ("--model.lr", rate)))
     assert cli(*data, *cosine, *given, "--name", "given").code == 0
-    assert epochs_and_losses(runs / "found/version_0") == epochs_and_losses(runs / "given/version_0")
+    assert epochs_and_losses(runs / "found/version_0") == epochs_and_losses(
+        runs / "given/version_0"
+    )
 
     assert cli(*data, "--trainer.max_epochs", 4, *finder, "--name", "part").code == 0
     part, whole = runs / "part/version_0", runs / "whole/version_0"
@@ -102,7 +131,9 @@ def test_a_run_with_lightning_s_own_finders_goes_on(kind, cli, small_signs, tmp_
 
 
 def test_a_notebook_that_goes_on_with_another_batch_size_than_was_found(cli, small_signs, tmp_path):
-    """The finder does not try anew; a data module with the size from before it is refused, one with the size found goes on."""
+    """The finder does not try anew; a data module with the size from before it is refused, one with
+    the size found goes on.
+    """
     found = (
         SignsFunctional(),
         H5DataModule(str(small_signs[0]), batch_size=10),
@@ -113,20 +144,32 @@ def test_a_notebook_that_goes_on_with_another_batch_size_than_was_found(cli, sma
     assert size == 20
     checkpoint = tmp_path / "checkpoints/last.ckpt"
     with pytest.raises(
-        InputError, match="in batches of 20, which BatchSizeFinder found, the data come in batches of 10"
+        InputError,
+        match="in batches of 20, which BatchSizeFinder found, the data come in batches of 10",
     ):
         trainer(tmp_path, 2, BatchSizeFinder()).fit(
-            SignsFunctional(), H5DataModule(str(small_signs[0]), batch_size=10), ckpt_path=checkpoint, weights_only=True
+            SignsFunctional(),
+            H5DataModule(str(small_signs[0]), batch_size=10),
+            ckpt_path=checkpoint,
+            weights_only=True,
         )
     model = SignsFunctional()
     data = H5DataModule(str(small_signs[0]), batch_size=20)
-    trainer(tmp_path, 2, BatchSizeFinder()).fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    trainer(tmp_path, 2, BatchSizeFinder()).fit(
+        model, data, ckpt_path=checkpoint, weights_only=True
+    )
     assert [row["epoch"] for row in model.history] == [0, 1]
     assert data.batch_size == 20
 
 
 def trainer(folder, epochs, *callbacks):
     return L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[RunCheckpoint(), *callbacks],
-    )  # fmt: skip
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[RunCheckpoint(), *callbacks],
+    )

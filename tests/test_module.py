@@ -27,7 +27,9 @@ def contents(path: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
 def everything(loader: object) -> tuple[np.ndarray, np.ndarray]:
     """All batches of a loader, one after the other."""
     found = list(loader)
-    return np.concatenate([images for images, _ in found]), np.concatenate([labels for _, labels in found])
+    return np.concatenate([images for images, _ in found]), np.concatenate(
+        [labels for _, labels in found]
+    )
 
 
 def same(loader: object, images: np.ndarray, labels: np.ndarray) -> None:
@@ -44,9 +46,13 @@ def sorted_rows(images: np.ndarray) -> list[bytes]:
 def test_drawn_data_when_no_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """They are written once into the cache, in the course's schema, and read like any file; the first line says that it is they."""
+    """They are written once into the cache, in the course's schema, and read like any file; the
+    first line says that it is they.
+    """
     monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path))
-    monkeypatch.setattr(drawn.DrawnSigns, "__init__", lambda self: None)  # the class's sizes, which are next, then hold
+    monkeypatch.setattr(
+        drawn.DrawnSigns, "__init__", lambda self: None
+    )  # the class's sizes, which are next, then hold
     monkeypatch.setattr(drawn.DrawnSigns, "train_size", 12)
     monkeypatch.setattr(drawn.DrawnSigns, "test_size", 6)
     module = H5DataModule(shuffle=False, drawn="DrawnSigns")
@@ -66,16 +72,23 @@ def test_drawn_data_when_no_file_is_named(
 
 
 FORGOTTEN = {
-    "fit": "There is nothing to train on. Name a file with --data.train_file, or take drawn pictures with --data.drawn DrawnSigns.",
-    "validate": "There is nothing to validate on. Name a file with --data.val_file or --data.test_file, or take drawn pictures with "
+    "fit": "There is nothing to train on. Name a file with --data.train_file, or take drawn "
+    "pictures with --data.drawn DrawnSigns.",
+    "validate": "There is nothing to validate on. Name a file with --data.val_file or "
+    "--data.test_file, or take drawn pictures with "
     "--data.drawn DrawnSigns.",
-    "test": "There is nothing to test on. Name a file with --data.test_file, or take drawn pictures with --data.drawn DrawnSigns.",
+    "test": "There is nothing to test on. Name a file with --data.test_file, or take drawn "
+    "pictures with --data.drawn DrawnSigns.",
 }
 
 
 @pytest.mark.parametrize("stage", FORGOTTEN)
-def test_nothing_is_drawn_unasked(stage: str, monkeypatch: pytest.MonkeyPatch, cli, tmp_path: Path) -> None:
-    """A file that was forgotten is asked for, in Python and on the command line, and nothing is written."""
+def test_nothing_is_drawn_unasked(
+    stage: str, monkeypatch: pytest.MonkeyPatch, cli, tmp_path: Path
+) -> None:
+    """A file that was forgotten is asked for, in Python and on the command line, and nothing is
+    written.
+    """
     monkeypatch.setattr(drawn.DrawnSigns, "files", lambda *args: pytest.fail("drawn"))
     module = H5DataModule()
     module.prepare_data()
@@ -87,20 +100,46 @@ def test_nothing_is_drawn_unasked(stage: str, monkeypatch: pytest.MonkeyPatch, c
     assert not list(tmp_path.iterdir())
 
 
-def test_drawn_data_that_are_asked_for(cli, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the refusal proposes. The run's first line says it, and so does that of a test, which remembers it."""
+def test_drawn_data_that_are_asked_for(
+    cli, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the refusal proposes. The run's first line says it, and so does that of a test, which
+    remembers it.
+    """
     monkeypatch.setattr(drawn.DrawnSigns, "files", lambda *args: small_signs)
-    done = cli("fit", "--data.drawn", "DrawnSigns", "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu")
+    done = cli(
+        "fit",
+        "--data.drawn",
+        "DrawnSigns",
+        "--trainer.max_epochs",
+        1,
+        "--trainer.accelerator",
+        "cpu",
+    )
     assert done.code == 0, done.err
-    assert done.out.startswith("Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n")
-    done = cli("test", "--ckpt_path", "lightning_logs/signs_functional/version_0", "--trainer.accelerator", "cpu")
+    assert done.out.startswith(
+        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+    )
+    done = cli(
+        "test",
+        "--ckpt_path",
+        "lightning_logs/signs_functional/version_0",
+        "--trainer.accelerator",
+        "cpu",
+    )
     assert done.code == 0, done.err
-    assert done.out.startswith("Testing on drawn hands (data.drawn is DrawnSigns), because no file is named.\n")
+    assert done.out.startswith(
+        "Testing on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+    )
 
 
 def test_drawn_data_split_as_a_checkpoint_says() -> None:
-    """A run with another seed is resumed, or validated again: its split is taken, of drawn data, too."""
-    first, second = (H5DataModule(val_fraction=0.25, seed=seed, drawn="DrawnSigns") for seed in (1, 2))
+    """A run with another seed is resumed, or validated again: its split is taken, of drawn data,
+    too.
+    """
+    first, second = (
+        H5DataModule(val_fraction=0.25, seed=seed, drawn="DrawnSigns") for seed in (1, 2)
+    )
     for module in (first, second):
         module.setup("fit")
     before = everything(second.val_dataloader())[0]
@@ -136,7 +175,9 @@ def test_a_test_file_is_enough_to_test(small_signs: tuple[Path, Path]) -> None:
     assert module.image_shape == (64, 64, 3)
 
 
-def test_a_training_file_is_enough_to_train(small_signs: tuple[Path, Path], recwarn: pytest.WarningsRecorder) -> None:
+def test_a_training_file_is_enough_to_train(
+    small_signs: tuple[Path, Path], recwarn: pytest.WarningsRecorder
+) -> None:
     """Without any validation, and without a word about that."""
     module = H5DataModule(train_file=str(small_signs[0]), shuffle=False)
     module.setup("fit")
@@ -147,7 +188,13 @@ def test_a_training_file_is_enough_to_train(small_signs: tuple[Path, Path], recw
 
 def test_fit_without_validation_is_quiet(small_signs: tuple[Path, Path], cli) -> None:
     """A training file alone trains, and nothing warns about the validation that there is not."""
-    result = cli("fit", "--data.train_file", small_signs[0], "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
+    result = cli(
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
+    )
     assert (result.code, result.err) == (0, "")
 
 
@@ -166,7 +213,9 @@ def test_validation_on_the_test_file_is_said_once(
 
 def test_a_validation_file(small_signs: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
     """A file of its own: nothing is said, and the test file is not touched."""
-    module = H5DataModule(train_file=str(small_signs[0]), val_file=str(small_signs[1]), test_file="/nowhere.h5")
+    module = H5DataModule(
+        train_file=str(small_signs[0]), val_file=str(small_signs[1]), test_file="/nowhere.h5"
+    )
     module.setup("fit")
     same(module.val_dataloader(), *contents(small_signs[1], "test"))
     assert capsys.readouterr().out == ""
@@ -174,8 +223,12 @@ def test_a_validation_file(small_signs: tuple[Path, Path], capsys: pytest.Captur
 
 
 def test_a_fraction_of_the_training_file(small_signs: tuple[Path, Path]) -> None:
-    """Training and validation together are the file, apart they share nothing, and each class has its share."""
-    module = H5DataModule(train_file=str(small_signs[0]), test_file="/nowhere.h5", val_fraction=0.2, seed=3)
+    """Training and validation together are the file, apart they share nothing, and each class has
+    its share.
+    """
+    module = H5DataModule(
+        train_file=str(small_signs[0]), test_file="/nowhere.h5", val_fraction=0.2, seed=3
+    )
     module.setup("fit")
     images, labels = contents(small_signs[0], "train")
     train, val = everything(module.train_dataloader()), everything(module.val_dataloader())
@@ -196,7 +249,8 @@ def test_the_same_file_twice_warns_once(twin: str, small_signs: tuple[Path, Path
         module.setup("fit")
         list(module.val_dataloader())
     assert [str(w.message) for w in caught] == [
-        f"{small_signs[0]} serves for training and for validation: the validation figures mean nothing."
+        f"{small_signs[0]} serves for training and for validation: the "
+        "validation figures mean nothing."
     ]
 
 
@@ -213,13 +267,18 @@ ALIASES = {
 def test_one_file_under_two_names(
     alias: str, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two roles that share a file are warned of, however it is written, when the figures come about."""
+    """Two roles that share a file are warned of, however it is written, when the figures come
+    about.
+    """
     monkeypatch.chdir(tmp_path)
     for name in ("one.h5", "two.h5"):
         shutil.copy(small_signs[0], name)
     one = tmp_path / "one.h5"
     other = ALIASES[alias](one)
-    said = {"other": "./one.h5" if alias == "list" else "one.h5" if alias == "pattern" else other, "one": one}
+    said = {
+        "other": "./one.h5" if alias == "list" else "one.h5" if alias == "pattern" else other,
+        "one": one,
+    }
 
     def warned(stage: str, **files: object) -> list[str]:
         module = H5DataModule(**files)
@@ -231,7 +290,10 @@ def test_one_file_under_two_names(
     name = f"{said['other']}, which is {one} under another name, serves for"
     validation = f"{name} training and for validation: the validation figures mean nothing."
     test = f"{name} training and for the test: the test figures mean nothing."
-    chosen = f"{name} validation and for the test: the test figures are of images that chose the checkpoint."
+    chosen = (
+        f"{name} validation and for the test: the test figures are of images "
+        "that chose the checkpoint."
+    )
     train, two = str(one), str(small_signs[1])
     assert warned("fit", train_file=train, val_file=other) == [validation]
     assert warned("fit", train_file=train, test_file=other) == [validation]  # which is validated on
@@ -244,11 +306,15 @@ def test_one_file_under_two_names(
     assert warned("test", train_file="moved.h5", test_file=other) == []
 
 
-def test_a_file_that_is_named_twice_for_one_role(small_signs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_file_that_is_named_twice_for_one_role(
+    small_signs: tuple[Path, Path], tmp_path: Path
+) -> None:
     """By a pattern besides its name: its images count twice, and it is said."""
     shutil.copy(small_signs[0], tmp_path / "a.h5")
     module = H5DataModule([str(tmp_path / "a.h5"), str(tmp_path / "*.h5")])
-    with pytest.warns(UserWarning, match=r"a\.h5 is named twice by --data\.train_file: its images count twice\.$"):
+    with pytest.warns(
+        UserWarning, match=r"a\.h5 is named twice by --data\.train_file: its images count twice\.$"
+    ):
         module.setup("fit")
 
 
@@ -257,7 +323,9 @@ def test_a_file_with_test_keys_trains(small_smiles: tuple[Path, Path]) -> None:
     module = H5DataModule(train_file=str(small_smiles[1]), val_fraction=0.5, shuffle=False)
     module.setup("fit")
     images, _ = contents(small_smiles[1], "test")
-    ours = np.concatenate([everything(module.train_dataloader())[0], everything(module.val_dataloader())[0]])
+    ours = np.concatenate(
+        [everything(module.train_dataloader())[0], everything(module.val_dataloader())[0]]
+    )
     assert sorted_rows(ours) == sorted_rows(images)
     assert module.class_names == ["not smiling", "smiling"]
 
@@ -273,9 +341,13 @@ def test_arrays_instead_of_files() -> None:
     assert (module.num_classes, module.class_names, module.image_shape) == (3, None, (8, 6, 1))
 
 
-@pytest.mark.parametrize(("image_size", "shape"), [(None, (64, 64, 3)), (32, (32, 32, 3)), ((48, 20), (48, 20, 3))])
+@pytest.mark.parametrize(
+    ("image_size", "shape"), [(None, (64, 64, 3)), (32, (32, 32, 3)), ((48, 20), (48, 20, 3))]
+)
 def test_image_size(image_size: object, shape: tuple, small_signs: tuple[Path, Path]) -> None:
-    """What the model sees; the batches keep the file's size, because resizing happens on the device."""
+    """What the model sees; the batches keep the file's size, because resizing happens on the
+    device.
+    """
     module = H5DataModule(test_file=str(small_signs[1]), image_size=image_size)
     module.setup("test")
     assert module.image_shape == shape
@@ -287,7 +359,12 @@ def test_orders(small_signs: tuple[Path, Path]) -> None:
     files = {"train_file": str(small_signs[0]), "val_file": str(small_signs[1])}
     images, _ = contents(small_signs[0], "train")
     found = {}
-    for name, options in {"a": {"seed": 1}, "b": {"seed": 1}, "c": {"seed": 2}, "d": {"shuffle": False}}.items():
+    for name, options in {
+        "a": {"seed": 1},
+        "b": {"seed": 1},
+        "c": {"seed": 2},
+        "d": {"shuffle": False},
+    }.items():
         module = H5DataModule(**files, **options)
         module.setup("fit")
         found[name] = everything(module.train_dataloader())[0]
@@ -323,13 +400,17 @@ def test_what_a_checkpoint_keeps(small_signs: tuple[Path, Path], tmp_path: Path)
 
 @pytest.mark.parametrize("when", ["before setup", "after setup"])
 def test_the_split_comes_back_from_a_checkpoint(when: str, small_signs: tuple[Path, Path]) -> None:
-    """A module with another seed takes the checkpoint's: the same validation images, and the same order."""
+    """A module with another seed takes the checkpoint's: the same validation images, and the same
+    order.
+    """
     options = {"train_file": str(small_signs[0]), "val_fraction": 0.25}
     first, second = H5DataModule(**options, seed=11), H5DataModule(**options, seed=12)
     first.setup("fit")
     if when == "after setup":
         second.setup("fit")
-        assert not np.array_equal(everything(second.val_dataloader())[0], everything(first.val_dataloader())[0])
+        assert not np.array_equal(
+            everything(second.val_dataloader())[0], everything(first.val_dataloader())[0]
+        )
     second.load_state_dict(first.state_dict())
     second.setup("fit")
     same(second.val_dataloader(), *everything(first.val_dataloader()))

@@ -29,7 +29,9 @@ def test_each_mutant_is_another_program_that_parses() -> None:
     original = ast.dump(ast.parse(SOURCE))
     assert len(set(changed)) == len(changed)
     assert all(ast.dump(ast.parse(text)) != original for text in changed)
-    lines = {line.strip() for text in changed for line in text.splitlines()} - {s.strip() for s in SOURCE.splitlines()}
+    lines = {line.strip() for text in changed for line in text.splitlines()} - {
+        s.strip() for s in SOURCE.splitlines()
+    }
     assert lines == {
         "def f(a: list[int], n: int = 4) -> bool:",
         "if a and n > 2:",

@@ -1,4 +1,6 @@
-"""Launchers and nodes: whoever starts the processes, and on however many machines, the result is that of Lightning's own two processes."""
+"""Launchers and nodes: whoever starts the processes, and on however many machines, the result is
+that of Lightning's own two processes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-TWO_PROCESSES = ["--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+TWO_PROCESSES = [
+    "--trainer.accelerator",
+    "cpu",
+    "--trainer.devices",
+    "2",
+    "--trainer.strategy",
+    "ddp",
+]
 TWO_NODES = [
     "--trainer.accelerator",
     "cpu",
@@ -45,7 +54,12 @@ def start(command: list[str], folder: Path, **environment: str) -> subprocess.Po
     own = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "PL_"))}
     environment = {**own, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment}
     return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -61,7 +75,16 @@ def data(small_signs: tuple[Path, Path]) -> list[str]:
 
 
 def fit(data: list[str]) -> list[str]:
-    return ["fit", "--model", "SignsFunctional", *data, "--trainer.max_epochs", "2", "--data.batch_size", "8"]
+    return [
+        "fit",
+        "--model",
+        "SignsFunctional",
+        *data,
+        "--trainer.max_epochs",
+        "2",
+        "--data.batch_size",
+        "8",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +105,15 @@ def results(folder: Path, command: list[str], trainer: list[str]) -> dict[str, s
 @pytest.mark.slow
 def test_torchrun(tmp_path: Path, data: list[str], expected: dict[str, str]) -> None:
     """Two processes that torchrun starts, for fit and for test."""
-    launch = [*TORCHRUN, "--nproc_per_node", "2", "--master_port", free_port(), "-m", "signs_lightning"]
+    launch = [
+        *TORCHRUN,
+        "--nproc_per_node",
+        "2",
+        "--master_port",
+        free_port(),
+        "-m",
+        "signs_lightning",
+    ]
     finish([start([*launch, *fit(data), *TWO_PROCESSES], tmp_path)])
     assert results(tmp_path, launch, TWO_PROCESSES) == expected
 
@@ -116,10 +147,15 @@ def test_slurm(tmp_path: Path, data: list[str], expected: dict[str, str]) -> Non
 
 @pytest.fixture
 def nodes() -> Iterator[list[list[str]]]:
-    """Two machines, as network namespaces with a cable between them: what to put before a command to run it there."""
+    """Two machines, as network namespaces with a cable between them: what to put before a command
+    to run it there.
+    """
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("two nodes on one machine need root and the program `ip`")
-    names, cables = [f"signs{os.getpid()}_{k}" for k in range(2)], [f"s{os.getpid()}v{k}" for k in range(2)]
+    names, cables = (
+        [f"signs{os.getpid()}_{k}" for k in range(2)],
+        [f"s{os.getpid()}v{k}" for k in range(2)],
+    )
 
     def ip(*args: str) -> None:
         subprocess.run(["ip", *args], check=True, capture_output=True)
@@ -158,15 +194,38 @@ def nodes() -> Iterator[list[list[str]]]:
 
 
 @pytest.mark.slow
-def test_two_nodes(tmp_path: Path, data: list[str], expected: dict[str, str], nodes: list[list[str]]) -> None:
-    """Two machines that see each other through a cable only: torchrun on each, for fit and for test."""
+def test_two_nodes(
+    tmp_path: Path, data: list[str], expected: dict[str, str], nodes: list[list[str]]
+) -> None:
+    """Two machines that see each other through a cable only: torchrun on each, for fit and for
+    test.
+    """
 
     def launch(*args: str) -> list[str]:
-        rendezvous = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", ADDRESSES[0], "--master_port", "29517"]
+        rendezvous = [
+            "--nnodes",
+            "2",
+            "--nproc_per_node",
+            "1",
+            "--master_addr",
+            ADDRESSES[0],
+            "--master_port",
+            "29517",
+        ]
         return finish(
             [
                 start(
-                    [*node, *TORCHRUN, *rendezvous, "--node_rank", str(rank), "-m", "signs_lightning", *args], tmp_path
+                    [
+                        *node,
+                        *TORCHRUN,
+                        *rendezvous,
+                        "--node_rank",
+                        str(rank),
+                        "-m",
+                        "signs_lightning",
+                        *args,
+                    ],
+                    tmp_path,
                 )
                 for rank, node in enumerate(nodes)
             ]

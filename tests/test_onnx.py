@@ -1,4 +1,6 @@
-"""An ONNX file read back: it predicts what the checkpoint predicts, and a file that is not ours is a sentence."""
+"""An ONNX file read back: it predicts what the checkpoint predicts, and a file that is not ours is
+a sentence.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +50,6 @@ def file(exported, tmp_path) -> Path:
     return tmp_path / "model.onnx"
 
 
-# ---------------------------------------------------------------------- it predicts what the checkpoint predicts
-
-
 @pytest.mark.parametrize(
     ("reference", "extension"),
     [
@@ -66,7 +65,9 @@ def file(exported, tmp_path) -> Path:
     indirect=["reference"],
 )
 def test_probabilities_are_those_real_keras_wrote(reference, extension, tmp_path):
-    """The ONNX file, the model here and TensorFlow's Keras give the same probabilities of the test images within 1e-5."""
+    """The ONNX file, the model here and TensorFlow's Keras give the same probabilities of the test
+    images within 1e-5.
+    """
     images, _ = reference.test()
     model = from_keras(reference.trained(extension, tmp_path))
     name = "HappySequential" if reference.binary else "SignsFunctional"
@@ -92,12 +93,19 @@ def test_what_it_says_of_itself(file, model):
 
 
 def test_arrays_tensors_and_batches(file, model):
-    """Arrays that may not be written, strided ones, tensors; batches of any size; none at all; all as the model predicts them."""
+    """Arrays that may not be written, strided ones, tensors; batches of any size; none at all; all
+    as the model predicts them.
+    """
     served, images = OnnxClassifier(file), random_images(9, (64, 64, 3))
     expected = model.predict(images)
     fixed = images.numpy().copy()
     fixed.flags.writeable = False
-    spellings = [images, fixed, images.flip(0).numpy()[::-1], np.repeat(images.numpy(), 2, axis=0)[::2]]
+    spellings = [
+        images,
+        fixed,
+        images.flip(0).numpy()[::-1],
+        np.repeat(images.numpy(), 2, axis=0)[::2],
+    ]
     for given, batch_size in itertools.product(spellings, (1, 4, 9, 100)):
         found = served.predict(given, batch_size)
         assert found.dtype == torch.float32
@@ -122,14 +130,18 @@ def test_other_images(images, found, file):
 
 @pytest.mark.parametrize("size", [(64, 65), (100, 80), (31, 200)])
 def test_another_size_is_resized(size, file, model):
-    """As the model resizes, but for the rounding to bytes: nearly the same probabilities, the same on the rounded images."""
+    """As the model resizes, but for the rounding to bytes: nearly the same probabilities, the same
+    on the rounded images.
+    """
     images = random_images(6, (*size, 3))
     resized = torch.nn.functional.interpolate(
         images.permute(0, 3, 1, 2).double(), (64, 64), mode="bilinear", antialias=True
     )
     resized = resized.round().byte().permute(0, 2, 3, 1)
     found = OnnxClassifier(file).predict(images)
-    torch.testing.assert_close(found, model.predict(resized), rtol=0, atol=5e-4)  # ties of the rounding
+    torch.testing.assert_close(
+        found, model.predict(resized), rtol=0, atol=5e-4
+    )  # ties of the rounding
     torch.testing.assert_close(found, model.predict(images), rtol=0, atol=3e-3)
 
 
@@ -146,7 +158,9 @@ def test_another_size_is_resized(size, file, model):
     ],
 )
 def test_other_data(classes, size, names, file, model):
-    """Data of other classes or another size are refused, or taken, exactly as a checkpoint's model does."""
+    """Data of other classes or another size are refused, or taken, exactly as a checkpoint's model
+    does.
+    """
     checkpoint = SignsFunctional(class_names=SIGNS, num_classes=6, image_size=(64, 64, 3))
     said = []
     for candidate in (checkpoint, OnnxClassifier(file)):
@@ -162,15 +176,15 @@ def test_other_data(classes, size, names, file, model):
 def test_a_model_without_names_takes_those_of_the_data(tmp_path):
     """As a checkpoint without names does; the file says nothing of names then."""
     export_artefact(
-        SignsFunctional(image_size=(16, 16, 3)).eval(), tmp_path / "m.onnx", "onnx", random_images(4, (16, 16, 3))
+        SignsFunctional(image_size=(16, 16, 3)).eval(),
+        tmp_path / "m.onnx",
+        "onnx",
+        random_images(4, (16, 16, 3)),
     )
     served = OnnxClassifier(tmp_path / "m.onnx")
     assert served.class_names == ["0", "1", "2", "3", "4", "5"]
     served.adopt(6, (16, 16, 3), SIGNS)
     assert served.class_names == SIGNS
-
-
-# ---------------------------------------------------------------------- files that are not ours
 
 
 def edited(change: Callable[[onnx.ModelProto], None]) -> Callable[[bytes], bytes]:
@@ -187,15 +201,22 @@ def metadata(**entries: object) -> Callable[[bytes], bytes]:
 
     def change(model: onnx.ModelProto) -> None:
         texts = {entry.key: entry.value for entry in model.metadata_props}
-        texts |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in entries.items()}
+        texts |= {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in entries.items()
+        }
         helper.set_model_props(model, {key: text for key, text in texts.items() if text != "null"})
 
     return edited(change)
 
 
-def node(op: str, inputs: list[str], outputs: list[str], **more: object) -> Callable[[bytes], bytes]:
+def node(
+    op: str, inputs: list[str], outputs: list[str], **more: object
+) -> Callable[[bytes], bytes]:
     """One more node in the graph, in front."""
-    return edited(lambda model: model.graph.node.insert(0, helper.make_node(op, inputs, outputs, **more)))
+    return edited(
+        lambda model: model.graph.node.insert(0, helper.make_node(op, inputs, outputs, **more))
+    )
 
 
 def outside(tensor: onnx.TensorProto, location: str) -> onnx.TensorProto:
@@ -218,13 +239,21 @@ def constant_elsewhere(model: onnx.ModelProto) -> None:
 
 def subgraph_elsewhere(model: onnx.ModelProto) -> None:
     weights = outside(helper.make_tensor("w", TensorProto.FLOAT, [4], [0.0] * 4), "weights.bin")
-    branch = helper.make_graph([], "branch", [], [helper.make_tensor_value_info("w", 1, [4])], [weights])
+    branch = helper.make_graph(
+        [], "branch", [], [helper.make_tensor_value_info("w", 1, [4])], [weights]
+    )
     model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    model.graph.node.insert(0, helper.make_node("If", ["yes"], ["v"], then_branch=branch, else_branch=branch))
+    model.graph.node.insert(
+        0, helper.make_node("If", ["yes"], ["v"], then_branch=branch, else_branch=branch)
+    )
 
 
 def takes(kind: int, shape: list[object]) -> Callable[[bytes], bytes]:
-    return edited(lambda model: model.graph.input[0].CopyFrom(helper.make_tensor_value_info("images", kind, shape)))
+    return edited(
+        lambda model: model.graph.input[0].CopyFrom(
+            helper.make_tensor_value_info("images", kind, shape)
+        )
+    )
 
 
 def huge(op: str, sizes: list[int], **more: object) -> Callable[[bytes], bytes]:
@@ -257,16 +286,38 @@ def loop(model: onnx.ModelProto) -> None:
 
 NOT_READ = "keeps its weights in other files, which are not followed"
 UNBOUNDED = "holds an operator that is unknown, or values that are huge or of unknown size: refused"
-EDITED = "carries metadata that do not fit its own 64×64×3 images and 6 classes: it was damaged or edited"
-DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what was done to the file, what is said of it
-    "truncated": (lambda contents: contents[: len(contents) // 2], "is not an ONNX file, or a truncated one ("),
-    "garbage": (lambda contents: b"\x93\x12" * 50, "is not an ONNX file, or a truncated one (100 bytes)"),
+EDITED = (
+    "carries metadata that do not fit its own 64×64×3 images and 6 classes: "
+    "it was damaged or edited"
+)
+# what was done to the file, what is said of it
+DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "truncated": (
+        lambda contents: contents[: len(contents) // 2],
+        "is not an ONNX file, or a truncated one (",
+    ),
+    "garbage": (
+        lambda contents: b"\x93\x12" * 50,
+        "is not an ONNX file, or a truncated one (100 bytes)",
+    ),
     "nothing": (lambda contents: b"", "is not an ONNX file but an empty file (0 bytes)"),
-    "a web page": (lambda contents: b"<!DOCTYPE html><title>x</title>", "is not an ONNX file but an HTML page"),
-    "a pointer": (lambda contents: b"version https://git-lfs.github.com/spec/v1\n", "is not an ONNX file but a git-lfs pointer"),
+    "a web page": (
+        lambda contents: b"<!DOCTYPE html><title>x</title>",
+        "is not an ONNX file but an HTML page",
+    ),
+    "a pointer": (
+        lambda contents: b"version https://git-lfs.github.com/spec/v1\n",
+        "is not an ONNX file but a git-lfs pointer",
+    ),
     "a zip": (lambda contents: b"PK\x03\x04" + contents, "is not an ONNX file but a zip archive"),
-    "no metadata": (edited(lambda model: model.ClearField("metadata_props")), "was not written by this project"),
-    "another format": (metadata(format_version=2), "has the format 2, expected 1. Update signs_lightning, or export"),
+    "no metadata": (
+        edited(lambda model: model.ClearField("metadata_props")),
+        "was not written by this project",
+    ),
+    "another format": (
+        metadata(format_version=2),
+        "has the format 2, expected 1. Update signs_lightning, or export",
+    ),
     "not JSON": (metadata(class_names="[zero"), "carries metadata that are not JSON"),
     "deep JSON": (metadata(class_names="[" * 100_000), "carries metadata that are not JSON"),
     "too few names": (metadata(class_names=["a", "b"]), EDITED),
@@ -276,12 +327,27 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what was done to
     "no size": (metadata(image_size=None), EDITED),
     "binary of six": (metadata(binary=True), EDITED),
     "binary that is none": (metadata(binary=0), EDITED),
-    "takes floats": (takes(1, ["N", 3, 64, 64]), "takes float32 (N, 3, 64, 64), expected uint8 (N, height, width, channels)"),
+    "takes floats": (
+        takes(1, ["N", 3, 64, 64]),
+        "takes float32 (N, 3, 64, 64), expected uint8 (N, height, width, channels)",
+    ),
     "takes doubles": (takes(11, ["N", 5]), "takes float64 (N, 5), expected uint8"),
-    "takes one image": (takes(2, [1, 64, 64, 3]), "takes uint8 (1, 64, 64, 3), expected uint8 (N, height, width, channels)"),
-    "takes any size": (takes(2, ["N", "H\x1b", "W", 3]), "takes uint8 (N, H\\x1b, W, 3), expected uint8"),
-    "takes the unknown": (takes(99, ["N", 64, 64, 3]), "takes type 99 (N, 64, 64, 3), expected uint8"),
-    "two inputs": (edited(lambda m: m.graph.input.add(name="more")), "has 2 inputs and 1 outputs, expected one of each"),
+    "takes one image": (
+        takes(2, [1, 64, 64, 3]),
+        "takes uint8 (1, 64, 64, 3), expected uint8 (N, height, width, channels)",
+    ),
+    "takes any size": (
+        takes(2, ["N", "H\x1b", "W", 3]),
+        "takes uint8 (N, H\\x1b, W, 3), expected uint8",
+    ),
+    "takes the unknown": (
+        takes(99, ["N", 64, 64, 3]),
+        "takes type 99 (N, 64, 64, 3), expected uint8",
+    ),
+    "two inputs": (
+        edited(lambda m: m.graph.input.add(name="more")),
+        "has 2 inputs and 1 outputs, expected one of each",
+    ),
     "logits of a batch": (
         edited(lambda m: m.graph.output[0].type.tensor_type.shape.dim.add(dim_value=3)),
         "gives float32 (N, 6, 3), expected float32 (N, K)",
@@ -299,7 +365,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {  # what was done to
     "an endless loop": (edited(loop), UNBOUNDED),
     "an unknown operator": (node("Snake", ["images"], ["x"]), UNBOUNDED),
     "a stranger's operator": (node("Shell", ["images"], ["x"], domain="evil"), UNBOUNDED),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", DAMAGED)
@@ -316,7 +382,9 @@ def test_what_is_not_ours(case, file, exported, cli):
 
 
 def test_the_attacks_would_work(file, exported, tmp_path, monkeypatch):
-    """onnxruntime alone follows what is refused above: it reads another file, and makes what it is told to make."""
+    """onnxruntime alone follows what is refused above: it reads another file, and makes what it is
+    told to make.
+    """
     monkeypatch.chdir(tmp_path)
     name = onnx.load_model_from_string(exported).graph.initializer[0]
     Path("secret").write_bytes(np.ones(int(np.prod(name.dims)), np.float32).tobytes())
@@ -335,7 +403,8 @@ def test_what_cannot_be_read(cli):
     for name, message in {
         "modell.onnx": "No such file: modell.onnx. Did you mean model.onnx?",
         "folder.onnx": "folder.onnx is not an ONNX file but a directory.",
-        "data.onnx": "data.onnx is not an ONNX file but an HDF5 file. Name a file that `export --format onnx` wrote.",
+        "data.onnx": "data.onnx is not an ONNX file but an HDF5 file. Name a file that `export "
+        "--format onnx` wrote.",
     }.items():
         done = cli("predict", "--ckpt_path", name, "--images", "x.png")
         assert done.code == 2
@@ -350,12 +419,16 @@ def test_what_onnxruntime_cannot_run(file, exported):
         weights.raw_data = weights.raw_data[:-4]
 
     file.write_bytes(edited(change)(exported))
-    with pytest.raises(InputError, match=r"model\.onnx holds what onnxruntime cannot run \(.+\)\. Name a file"):
+    with pytest.raises(
+        InputError, match=r"model\.onnx holds what onnxruntime cannot run \(.+\)\. Name a file"
+    ):
         OnnxClassifier(file)
 
 
 def test_any_damage_is_a_sentence(file, exported):
-    """Bytes flipped and files cut at random places: the file is refused, or predicts; nothing else is ever raised."""
+    """Bytes flipped and files cut at random places: the file is refused, or predicts; nothing else
+    is ever raised.
+    """
     rng, images, refused = random.Random(0), np.zeros((2, 64, 64, 3), np.uint8), []
     for _ in range(150):
         damaged = bytearray(exported)
@@ -377,11 +450,9 @@ def test_the_extra_is_missing(missing, file, cli, monkeypatch):
     done = cli("predict", "--ckpt_path", "model.onnx", "--images", "x.png")
     assert done.code == 2
     assert done.err == (
-        f"ONNX files need the package {missing}, which is not installed: pip install 'signs-lightning[onnx]'.\n"
+        f"ONNX files need the package {missing}, which is not installed: pip install "
+        "'signs-lightning[onnx]'.\n"
     )
-
-
-# ---------------------------------------------------------------------- the test verb
 
 
 @pytest.mark.parametrize("kind", ["signs", "smiles"])
@@ -390,12 +461,21 @@ def test_test_prints_what_it_prints_for_the_checkpoint(kind, small_signs, small_
     from signs_lightning import HappySequential
 
     torch.manual_seed(1)
-    model, data = (SignsFunctional(), small_signs[1]) if kind == "signs" else (HappySequential(), small_smiles[1])
+    model, data = (
+        (SignsFunctional(), small_signs[1])
+        if kind == "signs"
+        else (HappySequential(), small_smiles[1])
+    )
     save_checkpoint(model, Path("model.ckpt"))
     export_artefact(model.eval(), Path("model.onnx"), "onnx", random_images(4, (64, 64, 3)))
     expected = cli("test", "--ckpt_path", "model.ckpt", "--data.test_file", data)
     assert expected.code == 0, expected.err
-    assert onnx_evaluation.test_onnx("model.onnx", ["--data.test_file", str(data), "--data.batch_size", "5"]) == 0
+    assert (
+        onnx_evaluation.test_onnx(
+            "model.onnx", ["--data.test_file", str(data), "--data.batch_size", "5"]
+        )
+        == 0
+    )
     found = capfd.readouterr()
     assert found.out[found.out.index("┏") :] == expected.out[expected.out.index("┏") :]
     assert found.err == ""
@@ -404,12 +484,17 @@ def test_test_prints_what_it_prints_for_the_checkpoint(kind, small_signs, small_
 def test_test_resizes_when_asked(tmp_path, small_signs, capfd):
     """Data of another size: refused with the option to add, and taken with it."""
     export_artefact(
-        SignsFunctional(image_size=(32, 32, 3)).eval(), tmp_path / "m.onnx", "onnx", random_images(4, (32, 32, 3))
+        SignsFunctional(image_size=(32, 32, 3)).eval(),
+        tmp_path / "m.onnx",
+        "onnx",
+        random_images(4, (32, 32, 3)),
     )
     args = ["--data.test_file", str(small_signs[1])]
     with pytest.raises(InputError, match=r"Add `--data.image_size 32` to resize them"):
         onnx_evaluation.test_onnx(str(tmp_path / "m.onnx"), args)
-    assert onnx_evaluation.test_onnx(str(tmp_path / "m.onnx"), [*args, "--data.image_size", "32"]) == 0
+    assert (
+        onnx_evaluation.test_onnx(str(tmp_path / "m.onnx"), [*args, "--data.image_size", "32"]) == 0
+    )
     assert "/12 = " in capfd.readouterr().out
     with pytest.raises(InputError, match=r"Unknown option '--data\.image_sise'"):
         onnx_evaluation.test_onnx("m.onnx", [*args, "--data.image_sise", "32"])

@@ -1,4 +1,6 @@
-"""Sound files that the system does not let us read: what is the matter is said, and nothing sound is called damaged."""
+"""Sound files that the system does not let us read: what is the matter is said, and nothing sound
+is called damaged.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,14 @@ from signs_lightning.keras_io.files import open_keras_file
 from signs_lightning.keras_io.importing import save_checkpoint
 from signs_lightning.keras_io.writing import export_keras
 
-HOLDS = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('held', flush=True); sys.stdin.read()"
-HELD = "is open for writing in another program, such as a notebook. Close it there (`file.close()`), then try again."
+HOLDS = (
+    "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('held', flush=True); "
+    "sys.stdin.read()"
+)
+HELD = (
+    "is open for writing in another program, such as a notebook. Close it there "
+    "(`file.close()`), then try again."
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +49,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a sound file of each kind."""
     folder = tmp_path_factory.mktemp("sound")
     images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
-    layouts: dict[str, dict] = {"contiguous": {}, "gzip": {"chunks": (4, 8, 8, 3), "compression": "gzip"}, "lzf": {}}
+    layouts: dict[str, dict] = {
+        "contiguous": {},
+        "gzip": {"chunks": (4, 8, 8, 3), "compression": "gzip"},
+        "lzf": {},
+    }
     layouts["lzf"] = {"chunks": (4, 8, 8, 3), "compression": "lzf"}  # read through HDF5 itself
     for name, options in layouts.items():
         with h5py.File(folder / f"{name}.h5", "w") as file:
@@ -74,10 +86,16 @@ def opened(path: Path) -> object:
     return read_keras(path) if path.stem == "model" else read_all(path)
 
 
-SOUND = ("contiguous.h5", "gzip.h5", "lzf.h5", "model.h5", "model.keras", "model.ckpt", "picture.png")
+SOUND = (
+    "contiguous.h5",
+    "gzip.h5",
+    "lzf.h5",
+    "model.h5",
+    "model.keras",
+    "model.ckpt",
+    "picture.png",
+)
 
-
-# ---------------------------------------------------------------------- locks
 
 WITHOUT_LOCKS = """
 import sys
@@ -103,12 +121,18 @@ def no_locks(tmp_path_factory: pytest.TempPathFactory) -> str:
     if (compiler := shutil.which("gcc") or shutil.which("cc")) is None:
         pytest.skip("there is no C compiler")
     folder = tmp_path_factory.mktemp("library")
-    (folder / "no_locks.c").write_text("#include <errno.h>\nint flock(int f, int o) { errno = ENOLCK; return -1; }\n")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", "no_locks.so", "no_locks.c"], cwd=folder, check=True)
+    (folder / "no_locks.c").write_text(
+        "#include <errno.h>\nint flock(int f, int o) { errno = ENOLCK; return -1; }\n"
+    )
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", "no_locks.so", "no_locks.c"], cwd=folder, check=True
+    )
     return str(folder / "no_locks.so")
 
 
-def without_locks(code: str, folder: Path, library: str, **environment: str) -> subprocess.CompletedProcess:
+def without_locks(
+    code: str, folder: Path, library: str, **environment: str
+) -> subprocess.CompletedProcess:
     """Runs Python in a process in which no file can be locked."""
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -120,7 +144,9 @@ def without_locks(code: str, folder: Path, library: str, **environment: str) -> 
 
 
 def test_a_disk_without_locks(files: Path, no_locks: str) -> None:
-    """Images and Keras files are read, and files written, where flock says ENOLCK, which h5py alone refuses."""
+    """Images and Keras files are read, and files written, where flock says ENOLCK, which h5py alone
+    refuses.
+    """
     for kind in ("cat", "dog"):
         (files / "photos" / kind).mkdir(parents=True, exist_ok=True)
         shutil.copy(files / "picture.png", files / "photos" / kind)
@@ -136,8 +162,13 @@ def test_locks_that_are_asked_for(files: Path, no_locks: str) -> None:
     """HDF5's variable is stronger than we are: it is named."""
     code = "from signs_lightning.data.h5 import check_file; check_file('contiguous.h5')"
     done = without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="TRUE")
-    assert "lies on a disk without locks (No locks available), and HDF5_USE_FILE_LOCKING asks for one." in done.stderr
-    assert without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="FALSE").returncode == 0  # what the message says
+    assert (
+        "lies on a disk without locks (No locks available), and HDF5_USE_FILE_LOCKING asks for one."
+        in done.stderr
+    )
+    assert (
+        without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="FALSE").returncode == 0
+    )  # what the message says
 
 
 @pytest.fixture
@@ -145,7 +176,9 @@ def held(files: Path) -> Iterator[Path]:
     """A folder with the files, of which another process holds the HDF5 ones open for writing."""
     holders = [
         subprocess.Popen(
-            [sys.executable, "-c", HOLDS, str(files / name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", HOLDS, str(files / name)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for name in ("contiguous.h5", "model.h5")
     ]
@@ -170,7 +203,10 @@ def test_a_file_that_a_notebook_holds_open(held: Path, cli: Callable) -> None:
         assert (result.code, result.err) == (2, f"{data} {HELD}\n")
     with pytest.raises(InputError, match=rf"^{re.escape(f'{model} {HELD}')}$"):
         read_keras(model)
-    assert [examine(str(path), {}, 5).problem for path in (data, model)] == [f"{data} {HELD}", f"{model} {HELD}"]
+    assert [examine(str(path), {}, 5).problem for path in (data, model)] == [
+        f"{data} {HELD}",
+        f"{model} {HELD}",
+    ]
 
 
 def test_a_file_that_was_never_closed(tmp_path: Path) -> None:
@@ -179,7 +215,9 @@ def test_a_file_that_was_never_closed(tmp_path: Path) -> None:
         file["x"] = [1]
         file.flush()
         shutil.copy(tmp_path / "open.h5", tmp_path / "left.h5")
-    with pytest.raises(InputError, match=r"left\.h5 is marked as open for writing\. .* `h5clear -s .*left\.h5`\.$"):
+    with pytest.raises(
+        InputError, match=r"left\.h5 is marked as open for writing\. .* `h5clear -s .*left\.h5`\.$"
+    ):
         check_file(tmp_path / "left.h5")
 
 
@@ -188,9 +226,6 @@ def test_a_file_that_this_notebook_reads(files: Path, locking: object) -> None:
     """HDF5 opens a file again in the same process in the first one's way of locking only."""
     with h5py.File(files / "gzip.h5", locking=locking) as file:
         np.testing.assert_array_equal(read_all(files / "gzip.h5"), file["x"][()])
-
-
-# ---------------------------------------------------------------------- what else the system refuses
 
 
 @contextmanager
@@ -216,7 +251,9 @@ def descriptors(free: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", SOUND)
 def test_too_many_open_files(name: str, files: Path) -> None:
-    """Wherever between the first look and the last byte the descriptors run out: the limit is named, and how to raise it."""
+    """Wherever between the first look and the last byte the descriptors run out: the limit is
+    named, and how to raise it.
+    """
     opened(files / name)
     refused = 0
     for free in range(4):
@@ -233,7 +270,10 @@ def test_too_many_open_files(name: str, files: Path) -> None:
 
 def test_too_many_open_files_for_another_process(files: Path) -> None:
     """Not even a process can be started that looks at the file."""
-    with descriptors(1), pytest.raises(InputError, match=r"^x\.h5 cannot be opened: 256 files are open"):
+    with (
+        descriptors(1),
+        pytest.raises(InputError, match=r"^x\.h5 cannot be opened: 256 files are open"),
+    ):
         run_guarded("builtins:int", "3", about="x.h5")
 
 
@@ -241,7 +281,10 @@ def test_too_many_open_files_for_another_process(files: Path) -> None:
     "error",
     [
         OSError(errno.EMFILE, os.strerror(errno.EMFILE), "events.out"),
-        RuntimeError("unable to open shared memory object </torch_1_2_3> in read-write mode: Too many open files (24)"),
+        RuntimeError(
+            "unable to open shared memory object </torch_1_2_3> in read-write mode: "
+            "Too many open files (24)"
+        ),
     ],
 )
 def test_too_many_open_files_while_a_run_goes_on(error: Exception) -> None:
@@ -249,23 +292,32 @@ def test_too_many_open_files_while_a_run_goes_on(error: Exception) -> None:
     said = explained(error, "fit")
     assert said is not None
     assert re.match(
-        r"(events\.out|A file) cannot be opened: [\d,]+ files are open, the most that this process may have", said
+        r"(events\.out|A file) cannot be opened: [\d,]+ files are open, the most that this "
+        r"process may have",
+        said,
     )
 
 
 WORDS = {
     errno.EACCES: "may not be read by this user. Change its permissions with `chmod`.",
     errno.ENOENT: "is gone: it was moved or deleted meanwhile. Put it back, or name another file.",
-    errno.EIO: f"cannot be read from its disk ({os.strerror(errno.EIO)}). Check the disk or the network, and try again.",
-    errno.ESTALE: f"cannot be read from its disk ({os.strerror(errno.ESTALE)}). Check the disk or the network, and try again.",
-    errno.ENOMEM: "takes more memory than there is. Close other programs, or read it on a machine with more memory.",
+    errno.EIO: f"cannot be read from its disk ({os.strerror(errno.EIO)}). Check the disk or the "
+    "network, and try again.",
+    errno.ESTALE: f"cannot be read from its disk ({os.strerror(errno.ESTALE)}). Check the disk or "
+    "the network, and try again.",
+    errno.ENOMEM: "takes more memory than there is. Close other programs, or read it on a machine "
+    "with more memory.",
 }
 
 
 @pytest.mark.parametrize("code", WORDS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("name", SOUND)
-def test_what_the_system_refuses(name: str, code: int, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file's every way of being opened, as the system calls fail on a bad disk, a network or another user's file."""
+def test_what_the_system_refuses(
+    name: str, code: int, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file's every way of being opened, as the system calls fail on a bad disk, a network or
+    another user's file.
+    """
     path = files / name
 
     def refused(*args: object, **options: object) -> None:
@@ -286,7 +338,9 @@ def test_what_the_system_refuses(name: str, code: int, files: Path, monkeypatch:
     assert str(error.value) in (f"{path} {WORDS[code]}", WORDS[code].partition(".")[0])
 
 
-def test_a_disk_that_fails_while_images_are_read(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_while_images_are_read(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sentence, not a traceback, and nothing of damage."""
 
     def fails(*args: object) -> None:
@@ -296,6 +350,8 @@ def test_a_disk_that_fails_while_images_are_read(files: Path, monkeypatch: pytes
         reader = ImageReader(check_file(files / name))
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fails)
-            with pytest.raises(InputError, match=rf"{name} cannot be read from its disk \(Input/output error\)\. "):
+            with pytest.raises(
+                InputError, match=rf"{name} cannot be read from its disk \(Input/output error\)\. "
+            ):
                 reader.take(np.arange(3))
         assert reader.take(np.arange(3)).shape == (3, 8, 8, 3)

@@ -1,4 +1,6 @@
-"""The predict verb: any model file, any images; names are harmless, tables appear whole, large files stream."""
+"""The predict verb: any model file, any images; names are harmless, tables appear whole, large
+files stream.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def table(path: str = "predictions.csv") -> tuple[list[dict[str, str]], np.ndarr
     """Rows, and the probabilities of all classes."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return rows, np.array([[float(value) for key, value in row.items() if key.startswith("p(")] for row in rows])
+    return rows, np.array(
+        [[float(value) for key, value in row.items() if key.startswith("p(")] for row in rows]
+    )
 
 
 @pytest.mark.parametrize("file", ["model.ckpt", "model.keras", "model.onnx"])
@@ -75,19 +79,35 @@ def test_every_file_of_a_model_predicts_the_same(file, models, hands, cli):
 
 @pytest.mark.parametrize("file", ["model.ckpt", "model.onnx"])
 def test_names_are_harmless(file, models, hands, cli):
-    """A class or a file that is called like a formula, like markup or like a terminal's command is shown as text."""
+    """A class or a file that is called like a formula, like markup or like a terminal's command is
+    shown as text.
+    """
     os.rename("hands/0.png", "hands/=cmd [bold].png")
     os.rename("hands/1.png", "hands/\x1b[2J.png")
     os.rename(b"hands/2.png", b"hands/\xff.png")  # not UTF-8
-    done = cli("predict", "--ckpt_path", file, "--images", *(f"hands/{name}" for name in os.listdir("hands")))
+    done = cli(
+        "predict",
+        "--ckpt_path",
+        file,
+        "--images",
+        *(f"hands/{name}" for name in os.listdir("hands")),
+    )
     assert (done.code, done.err) == (0, "")
     rows, likely = table()
     shown = {name.strip() for name in re.findall(r"hands/[^│]+", done.out)}
-    assert shown == {"hands/=cmd [bold].png", "hands/\\x1b[2J.png", "hands/\\udcff.png", "hands/3.png", "hands/4.png"}
+    assert shown == {
+        "hands/=cmd [bold].png",
+        "hands/\\x1b[2J.png",
+        "hands/\\udcff.png",
+        "hands/3.png",
+        "hands/4.png",
+    }
     assert {row["image"] for row in rows} == shown
     safe = ["'=1+1", "[red]x[/red]", "\\x1b[31mloud", "two\\nlines", "Größe 手", "plain"]
     assert [row["class"] for row in rows] == [safe[k] for k in likely.argmax(axis=1)]
-    assert [key for key in rows[0] if key.startswith("p(")] == [f"p({name.removeprefix(chr(39))})" for name in safe]
+    assert [key for key in rows[0] if key.startswith("p(")] == [
+        f"p({name.removeprefix(chr(39))})" for name in safe
+    ]
     assert "\x1b" not in done.out + Path("predictions.csv").read_text()
 
 
@@ -112,7 +132,9 @@ def test_standard_input(models, hands, cli, monkeypatch):
 
 
 def test_what_cannot_be_read_is_named(models, hands, cli):
-    """The others are predicted, and the exit code is 1; when nothing is left, that is said and no table is written."""
+    """The others are predicted, and the exit code is 1; when nothing is left, that is said and no
+    table is written.
+    """
     Path("hands/2.png").write_text("no picture")
     done = cli("predict", "--ckpt_path", "model.onnx", "--images", "hands")
     assert done.code == 1
@@ -121,7 +143,9 @@ def test_what_cannot_be_read_is_named(models, hands, cli):
     os.remove("predictions.csv")
     done = cli("predict", "--ckpt_path", "model.onnx", "--images", "hands/2.png")
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[1:] == ["None of the pictures could be read: there is nothing to predict."]
+    assert done.err.splitlines()[1:] == [
+        "None of the pictures could be read: there is nothing to predict."
+    ]
     assert not Path("predictions.csv").exists()
 
 
@@ -150,7 +174,9 @@ def labels(path: str) -> list[int]:
 
 @pytest.mark.parametrize("file", ["small.ckpt", "small.onnx"])
 def test_data_of_another_size(file, small_signs, cli, tmp_path):
-    """Refused with the option to add; with it, the same from checkpoint and ONNX file but for the rounding to bytes."""
+    """Refused with the option to add; with it, the same from checkpoint and ONNX file but for the
+    rounding to bytes.
+    """
     torch.manual_seed(0)
     model = SignsFunctional(image_size=(32, 48, 3)).eval()
     save_checkpoint(model, tmp_path / "small.ckpt")
@@ -167,7 +193,9 @@ def test_data_of_another_size(file, small_signs, cli, tmp_path):
     for size in ("x", "1,2,3", "[]"):
         wrong = cli("predict", "--ckpt_path", file, *data, "--data.image_size", size)
         assert wrong.code == 2
-        assert wrong.err.startswith(f"Argument --data.image_size: invalid image_size value: '{size}'")
+        assert wrong.err.startswith(
+            f"Argument --data.image_size: invalid image_size value: '{size}'"
+        )
 
 
 @pytest.mark.parametrize("file", ["model.ckpt", "model.keras", "model.onnx"])
@@ -175,10 +203,10 @@ def test_a_model_that_remembers_no_data(file, models, cli):
     """What to predict must be named, for it is not guessed."""
     done = cli("predict", "--ckpt_path", file)
     assert done.code == 2
-    assert done.err == f"{file} remembers no data. Name pictures with --images or a file with --data.test_file.\n"
-
-
-# ---------------------------------------------------------------------- streaming
+    assert (
+        done.err == f"{file} remembers no data. Name pictures with --images or a file with "
+        "--data.test_file.\n"
+    )
 
 
 def test_predictions_are_written_as_they_come(tmp_path, capsys):
@@ -208,7 +236,9 @@ def test_predictions_are_written_as_they_come(tmp_path, capsys):
 
 
 def test_a_table_appears_whole_or_not_at_all(tmp_path):
-    """When the images end in an error, the table of an earlier run stays and nothing lies beside it."""
+    """When the images end in an error, the table of an earlier run stays and nothing lies beside
+    it.
+    """
 
     def stream():
         yield predict.Prediction("0", np.array([0.5, 0.5], np.float32))
@@ -223,7 +253,9 @@ def test_a_table_appears_whole_or_not_at_all(tmp_path):
 
 def test_the_folder_is_looked_for_first(models, cli):
     """Before anything is predicted."""
-    done = cli("predict", "--ckpt_path", "model.onnx", "--images", "x.png", "--output", "no/out.csv")
+    done = cli(
+        "predict", "--ckpt_path", "model.onnx", "--images", "x.png", "--output", "no/out.csv"
+    )
     assert done.code == 2
     assert done.err == "The folder no does not exist. Make it, or choose another --output.\n"
 
@@ -231,7 +263,10 @@ def test_the_folder_is_looked_for_first(models, cli):
 def test_a_model_of_one_class(capsys, tmp_path):
     """There is no runner-up."""
     predict._write_and_print(
-        iter([predict.Prediction("only", np.ones(1, np.float32))]), False, ["it"], tmp_path / "out.csv"
+        iter([predict.Prediction("only", np.ones(1, np.float32))]),
+        False,
+        ["it"],
+        tmp_path / "out.csv",
     )
     assert "│ only  │ it    │       1.000 │" in capsys.readouterr().out
 
@@ -243,7 +278,8 @@ def test_help_imports_no_torch():
         "for verb in ('predict', 'export'):\n"
         "    try: main([verb, '--help'])\n"
         "    except SystemExit: pass\n"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'onnx', 'onnxruntime')))"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'onnx', "
+        "'onnxruntime')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0

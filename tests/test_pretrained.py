@@ -1,4 +1,6 @@
-"""torchvision's ResNet50: the same numbers as torchvision's own code, its weights from disk, and a sentence where there are none."""
+"""torchvision's ResNet50: the same numbers as torchvision's own code, its weights from disk, and a
+sentence where there are none.
+"""
 
 from __future__ import annotations
 
@@ -40,22 +42,43 @@ def test_it_is_torchvisions_network():
 
 
 def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
-    """The file of the weights is here of random numbers; after a run with a learning rate of 0 they are in the checkpoint."""
+    """The file of the weights is here of random numbers; after a run with a learning rate of 0 they
+    are in the checkpoint.
+    """
     torch.manual_seed(1)
     state = resnet50(num_classes=1000).state_dict()
     torch.save(state, hub / "resnet50-11ad3fa6.pth")
     done = cli(
-        "fit", "--model", "PretrainedResNet50", "--model.network_size", 32, "--model.lr", 0.0, "--data.train_file", small_signs[0],
-        "--data.batch_size", 4, "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1,
-    )  # fmt: skip
+        "fit",
+        "--model",
+        "PretrainedResNet50",
+        "--model.network_size",
+        32,
+        "--model.lr",
+        0.0,
+        "--data.train_file",
+        small_signs[0],
+        "--data.batch_size",
+        4,
+        "--trainer.max_epochs",
+        1,
+        "--trainer.limit_train_batches",
+        1,
+    )
     assert done.code == 0, done.err
-    found = torch.load(next((tmp_path / "lightning_logs").rglob("last.ckpt")), weights_only=True)["state_dict"]
+    found = torch.load(next((tmp_path / "lightning_logs").rglob("last.ckpt")), weights_only=True)[
+        "state_dict"
+    ]
     assert torch.equal(found["network.resnet.conv1.weight"], state["conv1.weight"])
-    assert torch.equal(found["network.resnet.layer4.2.conv3.weight"], state["layer4.2.conv3.weight"])
+    assert torch.equal(
+        found["network.resnet.layer4.2.conv3.weight"], state["layer4.2.conv3.weight"]
+    )
     assert found["network.resnet.fc.weight"].shape == (6, 2048)
     (hub / "resnet50-11ad3fa6.pth").unlink()
     folder = next((tmp_path / "lightning_logs").rglob("version_0"))
-    assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 2).code == 0  # nor does a run that goes on
+    assert (
+        cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 2).code == 0
+    )  # nor does a run that goes on
     done = cli(
         "test",
         "--ckpt_path",
@@ -67,8 +90,13 @@ def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
 
 
 def test_a_second_fit_goes_on_with_what_the_first_one_learned(hub, small_signs):
-    """The weights' file is of zeros; after a first fit the model holds others, and a second fit at a rate of 0 keeps them."""
-    zeros = {key: torch.zeros_like(value) for key, value in resnet50(num_classes=1000).state_dict().items()}
+    """The weights' file is of zeros; after a first fit the model holds others, and a second fit at
+    a rate of 0 keeps them.
+    """
+    zeros = {
+        key: torch.zeros_like(value)
+        for key, value in resnet50(num_classes=1000).state_dict().items()
+    }
     torch.save(zeros, hub / "resnet50-11ad3fa6.pth")
     model = PretrainedResNet50(network_size=32, lr=0.0)
     data = H5DataModule(str(small_signs[0]), batch_size=4)
@@ -90,7 +118,10 @@ def test_a_second_fit_goes_on_with_what_the_first_one_learned(hub, small_signs):
 def test_no_network_is_a_sentence(cli, hub, small_signs, tmp_path):
     done = cli("fit", "--model", "PretrainedResNet50", "--data.train_file", small_signs[0])
     assert done.code == 2
-    assert "The weights resnet50-11ad3fa6.pth cannot be downloaded (<urlopen error no route to host>)." in done.err
+    assert (
+        "The weights resnet50-11ad3fa6.pth cannot be downloaded (<urlopen error no route to host>)."
+        in done.err
+    )
     assert "--model.weights null" in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "lightning_logs").exists()
@@ -98,7 +129,10 @@ def test_no_network_is_a_sentence(cli, hub, small_signs, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"network_size": 16}, "network_size is 16"), ({"image_size": (64, 64, 2)}, "1 or 3 channels")],
+    [
+        ({"network_size": 16}, "network_size is 16"),
+        ({"image_size": (64, 64, 2)}, "1 or 3 channels"),
+    ],
 )
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(InputError, match=message):

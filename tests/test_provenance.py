@@ -1,4 +1,6 @@
-"""What a run was made with: versions, commits, and fingerprints of its data, which tell when a file is no longer the same."""
+"""What a run was made with: versions, commits, and fingerprints of its data, which tell when a file
+is no longer the same.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,6 @@ from signs_lightning import H5DataModule, SignsFunctional, provenance
 from signs_lightning.data.fingerprints import fingerprint, what_changed
 from signs_lightning.data.h5 import check_arrays, check_file
 from signs_lightning.data.storage import ImageReader
-
-# ---------------------------------------------------------------------- versions and commits
 
 git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -47,13 +47,24 @@ def test_versions_are_those_that_are_imported():
     versions = provenance.made_with()["versions"]
     assert versions.pop("python") == sys.version.split()[0]
     for name, version in versions.items():
-        assert version.partition("+")[0] == importlib.import_module(name).__version__.partition("+")[0]
-    assert set(versions) == {"torch", "torchvision", "lightning", "h5py", "numpy", "signs_lightning"}
+        assert (
+            version.partition("+")[0] == importlib.import_module(name).__version__.partition("+")[0]
+        )
+    assert set(versions) == {
+        "torch",
+        "torchvision",
+        "lightning",
+        "h5py",
+        "numpy",
+        "signs_lightning",
+    }
 
 
 @git
 def test_commits_are_those_that_git_names(tmp_path, monkeypatch):
-    """On a branch, on one with a slash in packed references, detached, in a worktree; none without a repository or a commit."""
+    """On a branch, on one with a slash in packed references, detached, in a worktree; none without
+    a repository or a commit.
+    """
     monkeypatch.chdir(tmp_path)
 
     def found() -> str | None:
@@ -86,7 +97,9 @@ def test_commits_are_those_that_git_names(tmp_path, monkeypatch):
 
 @git
 def test_the_package_s_own_clone(tmp_path, monkeypatch):
-    """Its commit, where it lies in one; not that of a repository which holds the environment it is installed in."""
+    """Its commit, where it lies in one; not that of a repository which holds the environment it is
+    installed in.
+    """
     place = tmp_path / "clone" / "signs_lightning" / "__init__.py"
     place.parent.mkdir(parents=True)
     monkeypatch.setattr(signs_lightning, "__file__", str(place))
@@ -98,10 +111,11 @@ def test_the_package_s_own_clone(tmp_path, monkeypatch):
     in_git(tmp_path / "clone", "init")
     in_git(tmp_path / "clone", "commit", "--allow-empty", "-m", "two")
     commit = in_git(tmp_path / "clone", "rev-parse", "HEAD")
-    assert provenance.made_with()["commits"] == {"signs_lightning": commit, "working_directory": commit}
+    assert provenance.made_with()["commits"] == {
+        "signs_lightning": commit,
+        "working_directory": commit,
+    }
 
-
-# ---------------------------------------------------------------------- fingerprints
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (200, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(200) % 4
@@ -113,7 +127,9 @@ def of_arrays(images: np.ndarray, labels: np.ndarray = LABELS) -> dict:
 
 @pytest.mark.parametrize("count", [200, 70, 64, 63, 9, 1])
 def test_64_images_spread_over_the_file_are_looked_at(count):
-    """Changing one of them changes the hash; the first and the last are among them, and no seven eighths of the file go unseen."""
+    """Changing one of them changes the hash; the first and the last are among them, and no seven
+    eighths of the file go unseen.
+    """
     before = of_arrays(IMAGES[:count])
     seen = []
     for k in range(count):
@@ -125,7 +141,9 @@ def test_64_images_spread_over_the_file_are_looked_at(count):
     assert places[0] == 0
     assert places[-1] == count - 1
     assert np.diff(places).max(initial=0) <= max(1, count / 8)
-    assert all(of_arrays(IMAGES[:count], np.roll(LABELS, k))["hash"] != before["hash"] for k in (1, 2, 3))
+    assert all(
+        of_arrays(IMAGES[:count], np.roll(LABELS, k))["hash"] != before["hash"] for k in (1, 2, 3)
+    )
 
 
 def write(path: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **storage) -> Path:
@@ -146,7 +164,9 @@ def test_packing_changes_nothing_but_the_size(tmp_path, chunks):
     assert plain["hash"] == packed["hash"] == of_arrays(IMAGES)["hash"]
     assert plain["size"] == (tmp_path / "a.h5").stat().st_size != packed["size"]
     again = {"train": [{**packed, "path": plain["path"]}]}
-    assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in what_changed(again, {"train": [plain]})
+    assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in what_changed(
+        again, {"train": [plain]}
+    )
 
 
 def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
@@ -185,27 +205,46 @@ def test_images_that_cannot_be_read_have_no_hash(tmp_path):
             file.write(bytes(place.size))
     found = fingerprint(ImageReader(reader.images))
     assert (found["hashed"], found["hash"]) == (0, None)
-    assert what_changed({"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]}) is None
+    assert (
+        what_changed({"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]}) is None
+    )
 
 
 def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
     """Of other shapes, nothing; many files are cut short; control characters are escaped."""
-    now = [{"path": f"{k}.h5", "size": 1, "mtime": 1.0, "images": 3, "hashed": 3, "hash": "a"} for k in range(7)]
-    for before in (None, [], {"train": 1}, {"train": [1, {}]}, {1: [{"path": []}]}, {"train": [{"path": "0.h5"}]}):
+    now = [
+        {"path": f"{k}.h5", "size": 1, "mtime": 1.0, "images": 3, "hashed": 3, "hash": "a"}
+        for k in range(7)
+    ]
+    for before in (
+        None,
+        [],
+        {"train": 1},
+        {"train": [1, {}]},
+        {1: [{"path": []}]},
+        {"train": [{"path": "0.h5"}]},
+    ):
         assert what_changed(before, {"train": now}) is None
     before = [{**file, "images": 2, "mtime": 2.0} for file in now]
     said = what_changed({"val": before}, {"train": now, "test": now[:2]})
     assert said is not None
-    assert said.startswith("Changed since the model was trained on it: 0.h5 (2 images then, 3 now), 1.h5 (")
+    assert said.startswith(
+        "Changed since the model was trained on it: 0.h5 (2 images then, 3 now), 1.h5 ("
+    )
     assert said.endswith("3.h5 (2 images then, 3 now) and 3 more.")
     arrays = {**now[0], "path": "(arrays)"}
-    said = what_changed({"train": [arrays]}, {"train": [{**arrays, "hash": "b"}], "test": [{**arrays, "hash": "c"}]})
-    assert said == "Changed since the model was trained on it: the train arrays (other images or labels)."
+    said = what_changed(
+        {"train": [arrays]}, {"train": [{**arrays, "hash": "b"}], "test": [{**arrays, "hash": "c"}]}
+    )
+    assert (
+        said
+        == "Changed since the model was trained on it: the train arrays (other images or labels)."
+    )
     hostile = {**now[0], "path": "\x1b[2J.h5"}
-    assert "\x1b" not in str(what_changed({"train": [{**hostile, "hash": "b"}]}, {"train": [hostile]}))
+    assert "\x1b" not in str(
+        what_changed({"train": [{**hostile, "hash": "b"}]}, {"train": [hostile]})
+    )
 
-
-# ---------------------------------------------------------------------- in a run
 
 CHANGED = "Changed since the model was trained on it: "
 
@@ -217,17 +256,29 @@ def rewritten(path: Path, change) -> None:
 
 
 def test_a_run_remembers_and_says_what_changed(cli, tmp_path):
-    """In run.yaml and in the checkpoint; at resume, test and validate one line, of changed contents only."""
-    train, test = write(tmp_path / "train.h5"), write(tmp_path / "test.h5", IMAGES[:20], LABELS[:20])
+    """In run.yaml and in the checkpoint; at resume, test and validate one line, of changed contents
+    only.
+    """
+    train, test = (
+        write(tmp_path / "train.h5"),
+        write(tmp_path / "test.h5", IMAGES[:20], LABELS[:20]),
+    )
     fit = ["fit", "--data.train_file", train, "--data.test_file", test, "--trainer.max_epochs", 1]
     assert cli(*fit, "--name", "run").code == 0
     run = Path("lightning_logs/run/version_0")
     checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     recorded = yaml.safe_load((run / "run.yaml").read_text())
-    assert recorded["made_with"] == checkpoint["signs_lightning"]["made_with"] == [provenance.made_with()]
+    assert (
+        recorded["made_with"]
+        == checkpoint["signs_lightning"]["made_with"]
+        == [provenance.made_with()]
+    )
     assert recorded["data"] == checkpoint["H5DataModule"]["fingerprints"]
     assert recorded["data"] == {"train": [of_file(train)], "test": [of_file(test)]}
-    assert [file["path"] for files in recorded["data"].values() for file in files] == [str(train), str(test)]
+    assert [file["path"] for files in recorded["data"].values() for file in files] == [
+        str(train),
+        str(test),
+    ]
 
     os.utime(test, (1, 1))
     os.utime(train, (1, 1))
@@ -242,15 +293,23 @@ def test_a_run_remembers_and_says_what_changed(cli, tmp_path):
         assert cli(*args, "--ckpt_path", run).out.splitlines().count(line) == 1
     rewritten(train, lambda images, labels: images.__setitem__(199, 7))
     both = f"{CHANGED}{train} (other images or labels), {test} (other images or labels)."
-    assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).out.splitlines().count(both) == 1
+    assert (
+        cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).out.splitlines().count(both) == 1
+    )
     other = write(tmp_path / "other.h5", IMAGES[:30], LABELS[:30])
-    assert CHANGED not in cli("test", "--ckpt_path", run, "--data.test_file", other).out  # asked for, so no news
-    assert CHANGED not in cli("test", "--ckpt_path", run).out  # it went on with the file as it is now
+    assert (
+        CHANGED not in cli("test", "--ckpt_path", run, "--data.test_file", other).out
+    )  # asked for, so no news
+    assert (
+        CHANGED not in cli("test", "--ckpt_path", run).out
+    )  # it went on with the file as it is now
     assert yaml.safe_load((run / "run.yaml").read_text())["data"]["test"] == [of_file(test)]
 
 
 def test_other_versions_of_a_run_that_goes_on_are_added(tmp_path, monkeypatch, capsys):
-    """In Python, without the command line: once for each of them; changed arrays are said there, too."""
+    """In Python, without the command line: once for each of them; changed arrays are said there,
+    too.
+    """
     quiet = {
         "logger": False,
         "enable_checkpointing": False,

@@ -16,7 +16,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_commands_name_verbs_and_configs_that_exist():
-    """Every command's verb and configuration exists, and so does every picture and script that is linked."""
+    """Every command's verb and configuration exists, and so does every picture and script that is
+    linked.
+    """
     for verb in re.findall(r"python -m signs_lightning (\w[\w-]*)", README):
         assert verb in VERBS
     for path in re.findall(r"(?:configs|scripts|docs)/[\w/.]+\.(?:yaml|sh|py|png|md)", README):

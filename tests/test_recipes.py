@@ -1,4 +1,6 @@
-"""The scripts that search and evaluate recipes: their figures against plain counting, and both scripts on small data."""
+"""The scripts that search and evaluate recipes: their figures against plain counting, and both
+scripts on small data.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,6 @@ def run(script: str, *args: object, code: int = 0) -> str:
     return out.getvalue()
 
 
-# ---------------------------------------------------------------------- figures
-
-
 def certain(answers: list[int], classes: int = 3) -> np.ndarray:
     """Probabilities of a model that is certain of its answers."""
     return np.eye(classes)[answers]
@@ -50,13 +49,17 @@ def test_scores():
     assert [score(p, labels).correct for p in models] == [3, 3, 3]
     assert score(ensemble(models), labels).correct == 4
     assert score(models[0], labels, np.array([False, False, True, True])).accuracy == 0.5
-    assert str(score(models[0], labels)) == "3/4 = 0.750 (0.301–0.954)"  # Wilson's interval of 3 of 4
+    assert (
+        str(score(models[0], labels)) == "3/4 = 0.750 (0.301–0.954)"
+    )  # Wilson's interval of 3 of 4
     assert spread([0.9, 1.0]) == "0.950 ± 0.071"
     assert spread([0.9]) == "0.900"
 
 
 def test_paired_difference():
-    """Two models that differ on 30 of 100 images, 25 in favour of the first: 20 points, interval by the normal approximation."""
+    """Two models that differ on 30 of 100 images, 25 in favour of the first: 20 points, interval by
+    the normal approximation.
+    """
     from recipes.scores import paired_difference
 
     labels = np.zeros(100, dtype=int)
@@ -89,11 +92,15 @@ def test_near_copies():
     from signs_lightning import DrawnSigns
     from signs_lightning.data.duplicates import near_copies
 
-    drawn, _ = DrawnSigns(train_size=20, test_size=6).files(Path(__import__("os").environ["SIGNS_LIGHTNING_CACHE"]))
+    drawn, _ = DrawnSigns(train_size=20, test_size=6).files(
+        Path(__import__("os").environ["SIGNS_LIGHTNING_CACHE"])
+    )
     with h5py.File(drawn) as file:
         images = file["train_set_x"][:]
     rng = np.random.default_rng(0)
-    noisy = np.clip(images[:5].astype(int) + rng.integers(-12, 13, images[:5].shape), 0, 255).astype(np.uint8)
+    noisy = np.clip(
+        images[:5].astype(int) + rng.integers(-12, 13, images[:5].shape), 0, 255
+    ).astype(np.uint8)
     brighter = np.clip(images[5:8].astype(int) + 3, 0, 255).astype(np.uint8)
     found = near_copies(np.concatenate([noisy, brighter, images[8:]]), images[:8])
     assert found[:8].all()
@@ -101,20 +108,36 @@ def test_near_copies():
     assert near_copies(images[:3], images[:0]).tolist() == [False] * 3
 
 
-# ---------------------------------------------------------------------- evaluate_recipe.py
-
-
 @pytest.mark.slow
 def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
-    """One configuration, two seeds: the table says what `test` says of each run, and a second call trains nothing anew."""
+    """One configuration, two seeds: the table says what `test` says of each run, and a second call
+    trains nothing anew.
+    """
     from recipes import runs
 
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("model: {class_path: SignsFunctional, init_args: {lr: 0.01}}\ndata: {batch_size: 10}\n")
+    recipe.write_text(
+        "model: {class_path: SignsFunctional, init_args: {lr: 0.01}}\ndata: {batch_size: 10}\n"
+    )
     args = [
-        recipe, "--train_file", small_signs[0], "--test_file", small_signs[1], "--seeds", 2, "--jobs", 2, "--title", "Drawn",
-        "--work", tmp_path / "work", "--output", tmp_path / "docs", "--", "--trainer.max_epochs=2",
-    ]  # fmt: skip
+        recipe,
+        "--train_file",
+        small_signs[0],
+        "--test_file",
+        small_signs[1],
+        "--seeds",
+        2,
+        "--jobs",
+        2,
+        "--title",
+        "Drawn",
+        "--work",
+        tmp_path / "work",
+        "--output",
+        tmp_path / "docs",
+        "--",
+        "--trainer.max_epochs=2",
+    ]
     run("evaluate_recipe.py", *args)
     found = json.loads((tmp_path / "docs/recipes.json").read_text())["Drawn"]
     row = found["rows"][0]
@@ -137,17 +160,34 @@ def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
 
 @pytest.mark.slow
 def test_evaluate_by_folds(tmp_path, small_smiles):
-    """Each image is predicted by the model of its fold, which the other folds' images trained; other titles stay."""
+    """Each image is predicted by the model of its fold, which the other folds' images trained;
+    other titles stay.
+    """
     recipe = tmp_path / "happy.yaml"
     recipe.write_text("model: {class_path: HappySequential}\n")
     (tmp_path / "recipes.json").write_text("{}")
     (tmp_path / "recipes.md").write_text(
-        "# Mine\n\n<!-- figures: written by scripts/evaluate_recipe.py -->\n<!-- end of figures -->\nafter\n"
+        "# Mine\n\n<!-- figures: written by scripts/evaluate_recipe.py -->\n<!-- end of figures "
+        "-->\nafter\n"
     )
     run(
-        "evaluate_recipe.py", recipe, "--train_file", small_smiles[0], "--folds", 2, "--seeds", 1, "--title", "Folds",
-        "--work", tmp_path / "work", "--output", tmp_path, "--", "--trainer.max_epochs=1",
-    )  # fmt: skip
+        "evaluate_recipe.py",
+        recipe,
+        "--train_file",
+        small_smiles[0],
+        "--folds",
+        2,
+        "--seeds",
+        1,
+        "--title",
+        "Folds",
+        "--work",
+        tmp_path / "work",
+        "--output",
+        tmp_path,
+        "--",
+        "--trainer.max_epochs=1",
+    )
     found = json.loads((tmp_path / "recipes.json").read_text())["Folds"]
     assert found["rows"][0]["count"] == 40
     assert len(found["rows"][0]["seconds"]) == 2
@@ -162,9 +202,12 @@ def test_evaluate_by_folds(tmp_path, small_smiles):
         held_out = np.array([image.tobytes() not in trained_on for image in images])
         seen.append(held_out)
         model, _ = load_model(
-            str(tmp_path / f"work/lightning_logs/happy-1-{fold}/version_0/checkpoints/last.ckpt"), "test"
+            str(tmp_path / f"work/lightning_logs/happy-1-{fold}/version_0/checkpoints/last.ckpt"),
+            "test",
         )
-        correct += int((model.predict(images[held_out]).argmax(1).numpy() == labels[held_out]).sum())
+        correct += int(
+            (model.predict(images[held_out]).argmax(1).numpy() == labels[held_out]).sum()
+        )
     assert (seen[0] ^ seen[1]).all()
     assert found["rows"][0]["correct"] == [correct]
     page = (tmp_path / "recipes.md").read_text()
@@ -178,12 +221,17 @@ def test_pages_say_what_was_measured():
 
     known = json.loads((ROOT / "docs/recipes.json").read_text())
     sections = "\n\n".join(table.section(title, found) for title, found in known.items())
-    for page, text in ((ROOT / "docs/recipes.md", sections), (ROOT / "README.md", table.summary(known))):
+    for page, text in (
+        (ROOT / "docs/recipes.md", sections),
+        (ROOT / "README.md", table.summary(known)),
+    ):
         assert f"{table.BEGIN}\n\n{text}\n\n{table.END}" in page.read_text()
 
 
 def test_the_summary_is_plain_counting(tmp_path, monkeypatch):
-    """README's line of a title, worked out by hand; a README beside any other folder stays as it is."""
+    """README's line of a title, worked out by hand; a README beside any other folder stays as it
+    is.
+    """
     from recipes import table
 
     found = {"images": 4, "threads": 2, "command": "x"}
@@ -215,12 +263,16 @@ def test_evaluate_says_what_is_wrong(tmp_path, small_signs):
     recipe.write_text("model: {class_path: SignsFunctional, init_args: {lr: fast}}\n")
     args = [recipe, "--train_file", small_signs[0], "--title", "x", "--output", tmp_path / "docs"]
     assert "Give either --test_file or --folds" in run("evaluate_recipe.py", *args, code=2)
-    assert "recipe-1 failed: " in run("evaluate_recipe.py", *args, "--test_file", small_signs[1], "--seeds", 1, code=2)
+    assert "recipe-1 failed: " in run(
+        "evaluate_recipe.py", *args, "--test_file", small_signs[1], "--seeds", 1, code=2
+    )
     assert not (tmp_path / "docs").exists()
 
 
 def test_evaluate_keeps_runs_of_other_settings_apart(tmp_path, small_signs):
-    """In a named folder of runs: other data, configurations or arguments are refused before anything is trained."""
+    """In a named folder of runs: other data, configurations or arguments are refused before
+    anything is trained.
+    """
     from recipes import runs
 
     from signs_lightning.errors import InputError
@@ -240,7 +292,12 @@ def test_evaluate_keeps_runs_of_other_settings_apart(tmp_path, small_signs):
     runs.keep_settings(**settings)
     runs.keep_settings(**settings | {"configs": [other]})  # another one beside it
     runs.keep_settings(**settings)
-    for name, value in (("folds", 10), ("train_file", small_signs[1]), ("more", ["--model.lr=1"]), ("threads", 2)):
+    for name, value in (
+        ("folds", 10),
+        ("train_file", small_signs[1]),
+        ("more", ["--model.lr=1"]),
+        ("threads", 2),
+    ):
         with pytest.raises(InputError, match=f"has runs of other settings \\({name}\\)"):
             runs.keep_settings(**settings | {name: value})
     recipe.write_text("model: HappySequential\n")
@@ -253,7 +310,16 @@ def test_evaluate_looks_at_its_arguments_first(tmp_path, small_signs):
     same.parent.mkdir()
     for path in (recipe, same):
         path.write_text("model: SignsFunctional\n")
-    args = ["--train_file", small_signs[0], "--title", "x", "--output", tmp_path / "docs", "--work", tmp_path / "work"]
+    args = [
+        "--train_file",
+        small_signs[0],
+        "--title",
+        "x",
+        "--output",
+        tmp_path / "docs",
+        "--work",
+        tmp_path / "work",
+    ]
     said = run("evaluate_recipe.py", recipe, *args, "--test_file", tmp_path / "tset.h5", code=2)
     assert f"{tmp_path / 'tset.h5'} is no file" in said
     said = run("evaluate_recipe.py", recipe, same, *args, "--test_file", small_signs[1], code=2)
@@ -268,9 +334,22 @@ def test_what_is_trained_outlives_a_page_that_cannot_be_written(tmp_path, small_
     recipe.write_text("model: SignsFunctional\n")
     page.write_text("a file")
     said = run(
-        "evaluate_recipe.py", recipe, "--train_file", small_signs[0], "--test_file", small_signs[1], "--seeds", 1, "--title", "x",
-        "--output", page, "--", "--trainer.max_epochs=1", code=2,
-    )  # fmt: skip
+        "evaluate_recipe.py",
+        recipe,
+        "--train_file",
+        small_signs[0],
+        "--test_file",
+        small_signs[1],
+        "--seeds",
+        1,
+        "--title",
+        "x",
+        "--output",
+        page,
+        "--",
+        "--trainer.max_epochs=1",
+        code=2,
+    )
     work = Path(re.search(r"go on with `--work (.*)`", said)[1])
     assert (work / "lightning_logs/recipe-1/version_0/checkpoints/last.ckpt").is_file()
     shutil.rmtree(work)
@@ -279,31 +358,41 @@ def test_what_is_trained_outlives_a_page_that_cannot_be_written(tmp_path, small_
 def test_class_names_in_any_script(tmp_path):
     from recipes import runs
 
-    runs.write(tmp_path / "file.h5", np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ["café", "犬"])
+    runs.write(
+        tmp_path / "file.h5", np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]), ["café", "犬"]
+    )
     assert runs.read(tmp_path / "file.h5")[2] == ["café", "犬"]
-
-
-# ---------------------------------------------------------------------- sweep.py
 
 
 @pytest.mark.slow
 def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
-    """Three trials, then two more in the same study; a trial whose process is gone is tried again; values are those of the history."""
+    """Three trials, then two more in the same study; a trial whose process is gone is tried again;
+    values are those of the history.
+    """
     optuna = pytest.importorskip("optuna")
     space = tmp_path / "space.yaml"
     space.write_text(
-        "model.lr: {low: 1e-3, high: 0.1, log: true}\nmodel.label_smoothing: [0.0, 0.1]\ndata.batch_size: {low: 8, high: 16}\n"
+        "model.lr: {low: 1e-3, high: 0.1, log: true}\nmodel.label_smoothing: [0.0, 0.1]\n"
+        "data.batch_size: {low: 8, high: 16}\n"
     )
     args = [
-        ROOT / "configs/signs_functional.yaml", space, "--train_file", small_signs[0], "--study", tmp_path / "study.journal",
-        "--jobs", 2,
-    ]  # fmt: skip
+        ROOT / "configs/signs_functional.yaml",
+        space,
+        "--train_file",
+        small_signs[0],
+        "--study",
+        tmp_path / "study.journal",
+        "--jobs",
+        2,
+    ]
     said = run("sweep.py", *args, "--trials", 2, "--", "--trainer.max_epochs=1")
     assert "Best of " in said
 
     def study() -> optuna.Study:
         backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
-        return optuna.load_study(study_name="signs_functional", storage=optuna.storages.JournalStorage(backend))
+        return optuna.load_study(
+            study_name="signs_functional", storage=optuna.storages.JournalStorage(backend)
+        )
 
     first = len(study().trials)
     assert first >= 2
@@ -321,7 +410,9 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
             assert 0.001 <= trial.params["model.lr"] <= 0.1
             assert 8 <= trial.params["data.batch_size"] <= 16
     space.write_text("model.label_smoothing: [0.0, 0.2]\n")
-    said = run("sweep.py", *args, "--trials", 100, code=2)  # more than two jobs at a time have tried by now
+    said = run(
+        "sweep.py", *args, "--trials", 100, code=2
+    )  # more than two jobs at a time have tried by now
     assert "was begun with another space" in said
 
 
@@ -341,7 +432,15 @@ def test_sweep_says_what_is_wrong(tmp_path, small_signs, space, message):
     pytest.importorskip("optuna")
     (tmp_path / "space.yaml").write_text(space)
     said = run(
-        "sweep.py", ROOT / "configs/signs_functional.yaml", tmp_path / "space.yaml", "--train_file", small_signs[0], "--study",
-        tmp_path / "study.journal", "--trials", 1, code=2,
-    )  # fmt: skip
+        "sweep.py",
+        ROOT / "configs/signs_functional.yaml",
+        tmp_path / "space.yaml",
+        "--train_file",
+        small_signs[0],
+        "--study",
+        tmp_path / "study.journal",
+        "--trials",
+        1,
+        code=2,
+    )
     assert message in said

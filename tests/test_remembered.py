@@ -1,4 +1,6 @@
-"""A run's own callbacks, loggers, losses and the like: what every later verb makes of them, and that no run is locked out."""
+"""A run's own callbacks, loggers, losses and the like: what every later verb makes of them, and
+that no run is locked out.
+"""
 
 from __future__ import annotations
 
@@ -72,8 +74,15 @@ def epochs(run: Path) -> list[str]:
 
 
 def every_verb(cli: Callable, run: Path, test_file: Path) -> None:
-    """All verbs that take a run, then one epoch more of it, and the whole once more from its config.yaml."""
-    for verb in (("test", "--ckpt_path"), ("validate", "--ckpt_path"), ("predict", "--ckpt_path"), ("report",)):
+    """All verbs that take a run, then one epoch more of it, and the whole once more from its
+    config.yaml.
+    """
+    for verb in (
+        ("test", "--ckpt_path"),
+        ("validate", "--ckpt_path"),
+        ("predict", "--ckpt_path"),
+        ("report",),
+    ):
         done = cli(*verb, run, *(() if verb[0] == "validate" else ("--data.test_file", test_file)))
         assert done.code == 0, (verb, done.err)
     for verb in (("summary",), ("export", "--format", "keras", "--output", "model.keras")):
@@ -87,9 +96,15 @@ def every_verb(cli: Callable, run: Path, test_file: Path) -> None:
 
 
 def test_callbacks_as_people_write_them(cli: Callable, small_signs: tuple[Path, Path]) -> None:
-    """ModelCheckpoint with a pattern, progress bars and the like by their bare names, as Lightning's own documentation has them."""
+    """ModelCheckpoint with a pattern, progress bars and the like by their bare names, as
+    Lightning's own documentation has them.
+    """
     callbacks = {
-        "ModelCheckpoint": {"monitor": "val_accuracy", "mode": "max", "filename": "{epoch}-{val_loss:.2f}"},
+        "ModelCheckpoint": {
+            "monitor": "val_accuracy",
+            "mode": "max",
+            "filename": "{epoch}-{val_loss:.2f}",
+        },
         "TQDMProgressBar": {"refresh_rate": 10},
         "LearningRateMonitor": {"logging_interval": "epoch"},
         "GradientAccumulationScheduler": {"scheduling": {4: 2}},
@@ -107,11 +122,16 @@ def test_callbacks_as_people_write_them(cli: Callable, small_signs: tuple[Path, 
 
 @pytest.mark.parametrize("kind", ["CSVLogger", "TensorBoardLogger"])
 def test_a_logger_s_own_folder(kind: str, cli: Callable, small_signs: tuple[Path, Path]) -> None:
-    """A name with a slash, dots in a folder: the run goes on there, and what was logged before stays."""
+    """A name with a slash, dots in a folder: the run goes on there, and what was logged before
+    stays.
+    """
     logger = {"class_path": kind, "init_args": {"save_dir": "logs.d/all", "name": "hands/first"}}
     theme = {"progress_bar": "#6206E0", "metrics_format": ".2f"}
     bar = {"class_path": "RichProgressBar", "init_args": {"theme": theme}}
-    profiler = {"class_path": "SimpleProfiler", "init_args": {"dirpath": "profiles", "filename": "first.run"}}
+    profiler = {
+        "class_path": "SimpleProfiler",
+        "init_args": {"dirpath": "profiles", "filename": "first.run"},
+    }
     write_config("logged", small_signs[0], logger=logger, profiler=profiler, callbacks=[bar])
     done = cli("fit", "--config", "logged.yaml")
     assert done.code == 0, done.err
@@ -128,12 +148,13 @@ def test_a_logger_s_own_folder(kind: str, cli: Callable, small_signs: tuple[Path
         assert [row["epoch"] for row in rows if row["loss"]] == ["0", "1", "2"]
 
 
-# ---------------------------------------------------------------------- classes of the user's own
-
-
 @pytest.fixture
-def own(cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run with a loss, an optimizer, a scheduler, a metric and a callback that are nobody else's."""
+def own(
+    cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder of a run with a loss, an optimizer, a scheduler, a metric and a callback that are
+    nobody else's.
+    """
     (tmp_path / "mine.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
@@ -143,7 +164,12 @@ def own(cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path, monkeypat
         "lr_scheduler": {"class_path": "mine.Steps", "init_args": {"step_size": 1, "gamma": 0.5}},
         "metrics": [{"class_path": "mine.Counts", "init_args": {"num_classes": 6}}],
     }
-    write_config("own", small_signs[0], model, callbacks=[{"class_path": "mine.Says", "init_args": {"word": "epoch"}}])
+    write_config(
+        "own",
+        small_signs[0],
+        model,
+        callbacks=[{"class_path": "mine.Says", "init_args": {"word": "epoch"}}],
+    )
     done = cli("fit", "--config", "own.yaml")
     assert done.code == 0, done.err
     assert "epoch 2" in done.out
@@ -156,7 +182,9 @@ def suggested(message: str) -> list[str]:
 
 
 def test_a_loss_of_one_s_own(cli: Callable, own: Path, small_signs: tuple[Path, Path]) -> None:
-    """`test` asks for it with the option that then works; the loss is the one with the remembered gamma, computed here by hand."""
+    """`test` asks for it with the option that then works; the loss is the one with the remembered
+    gamma, computed here by hand.
+    """
     given = ("--ckpt_path", own, "--data.test_file", small_signs[1])
     done = cli("test", *given)
     assert done.code == 2
@@ -173,7 +201,11 @@ def test_a_loss_of_one_s_own(cli: Callable, own: Path, small_signs: tuple[Path, 
     right = torch.tensor([float(row[f"p({row['label']})"]) for row in rows], dtype=torch.float64)
     expected = ((1 - right) ** 3 * -right.log()).mean().item()
     assert found == pytest.approx(expected, abs=6e-5)
-    line = next(line for line in done.out.splitlines() if line.startswith("model.metrics leaves out 'mine.Counts'"))
+    line = next(
+        line
+        for line in done.out.splitlines()
+        if line.startswith("model.metrics leaves out 'mine.Counts'")
+    )
     done = cli("test", *given, "--model.loss", "mine.Focal", *suggested(line))
     assert done.code == 0, done.err
     assert "leaves out" not in done.out
@@ -190,22 +222,32 @@ def test_verbs_that_need_no_loss(cli: Callable, own: Path) -> None:
 
 
 def test_a_run_with_classes_of_one_s_own_goes_on(cli: Callable, own: Path) -> None:
-    """`fit` names all of them and the options, which then work; so does the run's own configuration, given by the user."""
+    """`fit` names all of them and the options, which then work; so does the run's own
+    configuration, given by the user.
+    """
     before = (own / "checkpoints/last.ckpt").read_bytes()
     done = cli("fit", "--ckpt_path", own, "--trainer.max_epochs", 3)
     assert done.code == 2
     assert (own / "checkpoints/last.ckpt").read_bytes() == before
     options = suggested(done.err)
     assert {option.partition("=")[0] for option in options if option.startswith("--")} == {
-        "--model.loss", "--model.optimizer", "--model.lr_scheduler", "--model.metrics+", "--trainer.callbacks+",
-    }  # fmt: skip
+        "--model.loss",
+        "--model.optimizer",
+        "--model.lr_scheduler",
+        "--model.metrics+",
+        "--trainer.callbacks+",
+    }
     done = cli("fit", "--ckpt_path", own, "--trainer.max_epochs", 3, *options)
     assert done.code == 0, done.err
     assert "epoch 3" in done.out  # the callback went on from its state
     assert epochs(own) == ["0", "1", "2"]
-    optimizer = torch.load(own / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    optimizer = torch.load(own / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0][
+        "param_groups"
+    ][0]
     assert (optimizer["momentum"], optimizer["lr"]) == (0.5, 0.01 * 0.5**3)
-    done = cli("fit", "--ckpt_path", own, "--config", own / "config.yaml", "--trainer.max_epochs", 4)
+    done = cli(
+        "fit", "--ckpt_path", own, "--config", own / "config.yaml", "--trainer.max_epochs", 4
+    )
     assert done.code == 0, done.err
     assert epochs(own) == ["0", "1", "2", "3"]
     others = [option for option in options if not option.startswith("--trainer.callbacks")]
@@ -229,10 +271,18 @@ def test_a_run_begun_with_classes_of_one_s_own_begins_anew(cli: Callable, own: P
     assert epochs(own) == ["0", "1"]
 
 
-def test_a_folder_outside_is_named_by_the_user(cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path) -> None:
-    """A logger's folder from the root is not taken from a checkpoint, but from the option that the refusal shows."""
+def test_a_folder_outside_is_named_by_the_user(
+    cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A logger's folder from the root is not taken from a checkpoint, but from the option that the
+    refusal shows.
+    """
     away = tmp_path / "away"
-    write_config("away", small_signs[0], logger={"class_path": "CSVLogger", "init_args": {"save_dir": str(away)}})
+    write_config(
+        "away",
+        small_signs[0],
+        logger={"class_path": "CSVLogger", "init_args": {"save_dir": str(away)}},
+    )
     done = cli("fit", "--config", "away.yaml")
     assert done.code == 0, done.err
     run = away / "lightning_logs/version_0"

@@ -1,4 +1,6 @@
-"""What a run leaves behind: history.csv, curves, summary, TensorBoard's files and checkpoints, read by other programs."""
+"""What a run leaves behind: history.csv, curves, summary, TensorBoard's files and checkpoints, read
+by other programs.
+"""
 
 import csv
 import io
@@ -26,7 +28,14 @@ from signs_lightning.report.progress import EpochProgress
 ROWS = [
     {"epoch": 0, "loss": 1.75, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.5},
     {"epoch": 1, "loss": 1.25, "accuracy": 0.5},
-    {"epoch": 2, "loss": 1 / 3, "accuracy": 0.75, "val_loss": 1e-9, "val_accuracy": 0.625, "val_auroc": 0.9},
+    {
+        "epoch": 2,
+        "loss": 1 / 3,
+        "accuracy": 0.75,
+        "val_loss": 1e-9,
+        "val_accuracy": 0.625,
+        "val_auroc": 0.9,
+    },
 ]
 
 
@@ -48,9 +57,6 @@ def trainer(folder, **kwargs):
     )
 
 
-# ---------------------------------------------------------------------- history.csv and curves.png
-
-
 def test_history_has_keras_s_columns_first_and_reads_back_exactly(tmp_path):
     path = tmp_path / "history.csv"
     write_history(ROWS, path)
@@ -64,7 +70,9 @@ def test_history_has_keras_s_columns_first_and_reads_back_exactly(tmp_path):
 
 
 def test_history_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    """A write that fails at its last moment leaves the former file; one that succeeds leaves nothing beside it."""
+    """A write that fails at its last moment leaves the former file; one that succeeds leaves
+    nothing beside it.
+    """
     path = tmp_path / "history.csv"
     write_history(ROWS[:1], path)
     before = path.read_bytes()
@@ -82,20 +90,30 @@ def test_history_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def coloured(path):
-    """How many columns of pixels hold the training blue, and the validation orange; the lesser of loss and accuracy."""
+    """How many columns of pixels hold the training blue, and the validation orange; the lesser of
+    loss and accuracy.
+    """
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.size == (1350, 510)  # 9 × 3.4 inches at 150 dpi
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     assert (pixels == 255).all(2).mean() > 0.5, "a white ground"
-    near = [np.abs(pixels - color).sum(2) < 30 for color in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00))]
-    return [int(min(side.any(0).sum() for side in (color[:, :675], color[:, 675:]))) for color in near]
+    near = [
+        np.abs(pixels - color).sum(2) < 30 for color in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00))
+    ]
+    return [
+        int(min(side.any(0).sum() for side in (color[:, :675], color[:, 675:]))) for color in near
+    ]
 
 
 @pytest.mark.parametrize(
     ("rows", "blue", "orange"),
     [
-        (ROWS, 500, 500),  # a curve over the whole width; the legend's sample is some 40 columns wide
+        (
+            ROWS,
+            500,
+            500,
+        ),  # a curve over the whole width; the legend's sample is some 40 columns wide
         (ROWS[:1], 45, 45),  # a dot beside the legend's
         ([{**row, "loss": -row["loss"]} for row in ROWS], 500, 500),
         ([{**row, "loss": math.nan} for row in ROWS[:1]] + ROWS[1:], 200, 500),
@@ -104,7 +122,9 @@ def coloured(path):
     ids=["three epochs", "one epoch", "negative loss", "diverged", "no validation"],
 )
 def test_curves_are_drawn_in_both_colours(tmp_path, rows, blue, orange):
-    """Blue for training and, only where there was validation, orange; nothing left beside the picture."""
+    """Blue for training and, only where there was validation, orange; nothing left beside the
+    picture.
+    """
     draw_curves(rows, tmp_path / "curves.png", "title")
     found = coloured(tmp_path / "curves.png")
     assert found[0] >= blue
@@ -112,13 +132,12 @@ def test_curves_are_drawn_in_both_colours(tmp_path, rows, blue, orange):
     assert [entry.name for entry in tmp_path.iterdir()] == ["curves.png"]
 
 
-# ---------------------------------------------------------------------- what is printed
-
-
 def test_printed_evaluation_has_a_row_a_class_and_the_interval_on_one_line():
     screen = Console(file=io.StringIO(), width=60)
     confusion = torch.tensor([[3, 1], [2, 1994]])
-    print_evaluation(Evaluation(0.25, 1997, 2000, ["[red]none[/red]", "smiling"], confusion), screen)
+    print_evaluation(
+        Evaluation(0.25, 1997, 2000, ["[red]none[/red]", "smiling"], confusion), screen
+    )
     lines = screen.file.getvalue().splitlines()
     assert any("smiling" in line and "0.999" in line and "1,996" in line for line in lines)
     assert lines[-1] == "test accuracy 1997/2000 = 0.999 (95% interval 0.996–0.999), loss 0.2500"
@@ -132,12 +151,18 @@ def test_class_names_are_printed_as_they_are():
 
 
 @pytest.mark.parametrize(("epochs", "lines"), [(2, [1, 2]), (41, [*range(2, 41, 2), 41])])
-def test_progress_prints_about_twenty_lines_without_a_terminal(tmp_path, small_signs, epochs, lines):
+def test_progress_prints_about_twenty_lines_without_a_terminal(
+    tmp_path, small_signs, epochs, lines
+):
     """Each with the epoch's figures from the history, the last epoch always among them."""
     screen, model = console(), SignsFunctional()
     data = H5DataModule(*map(str, small_signs), batch_size=60)
     runner = trainer(
-        tmp_path, max_epochs=epochs, enable_progress_bar=True, callbacks=[EpochProgress(screen)], limit_val_batches=1
+        tmp_path,
+        max_epochs=epochs,
+        enable_progress_bar=True,
+        callbacks=[EpochProgress(screen)],
+        limit_val_batches=1,
     )
     runner.fit(model, data)
     printed = screen.file.getvalue().splitlines()
@@ -147,9 +172,6 @@ def test_progress_prints_about_twenty_lines_without_a_terminal(tmp_path, small_s
             assert f"  {key} {model.history[number - 1][key]:.4f}" in line
 
 
-# ---------------------------------------------------------------------- TensorBoard
-
-
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory, small_signs):
     """A run of two epochs of four steps with a scheduler: (run folder, the model)."""
@@ -157,10 +179,14 @@ def logged(tmp_path_factory, small_signs):
     logger = RunLogger(folder, "name")
     torch.manual_seed(0)
     model = SignsFunctional(
-        lr=0.01, lr_scheduler=lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5), lr_interval="step"
+        lr=0.01,
+        lr_scheduler=lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
+        lr_interval="step",
     )
     callbacks = [LearningRateMonitor("step"), RunFiles()]
-    trainer(folder, logger=logger, callbacks=callbacks).fit(model, H5DataModule(*map(str, small_signs), batch_size=15))
+    trainer(folder, logger=logger, callbacks=callbacks).fit(
+        model, H5DataModule(*map(str, small_signs), batch_size=15)
+    )
     return folder / "name" / "version_0", model
 
 
@@ -174,7 +200,9 @@ def test_training_and_validation_share_a_chart(logged, part, prefix, tag):
     """TensorBoard reads one tag in two runs, x the epoch, y the history's figure."""
     folder, model = logged
     points = [(event.step, event.value) for event in events(folder / part).Scalars(tag)]
-    assert points == [(row["epoch"], pytest.approx(row[prefix + tag], rel=1e-6)) for row in model.history]
+    assert points == [
+        (row["epoch"], pytest.approx(row[prefix + tag], rel=1e-6)) for row in model.history
+    ]
 
 
 def test_learning_rate_is_logged_at_every_step(logged):
@@ -189,7 +217,9 @@ def test_hyperparameters_stand_beside_the_final_figures(logged):
     content = read.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     for name in (b"lr_interval", b"num_classes", b"image_size"):
         assert name in content
-    assert read.Scalars("final/val_loss")[-1].value == pytest.approx(model.history[-1]["val_loss"], rel=1e-6)
+    assert read.Scalars("final/val_loss")[-1].value == pytest.approx(
+        model.history[-1]["val_loss"], rel=1e-6
+    )
 
 
 def test_run_files_are_those_of_the_history(logged):
@@ -223,11 +253,12 @@ def test_two_loggers_made_at_once_get_two_folders(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == [str(tmp_path / "name" / f"version_{n}") for n in (10, 11, 4, 5, 6, 7, 8, 9)]
-    assert [logger.log_dir for logger in loggers] == [logger.log_dir for logger in loggers], "asked again, the same"
-
-
-# ---------------------------------------------------------------------- checkpoints
+    assert sorted(found) == [
+        str(tmp_path / "name" / f"version_{n}") for n in (10, 11, 4, 5, 6, 7, 8, 9)
+    ]
+    assert [logger.log_dir for logger in loggers] == [logger.log_dir for logger in loggers], (
+        "asked again, the same"
+    )
 
 
 class Scripted(SignsFunctional):
@@ -284,13 +315,17 @@ def test_best_exists_only_where_something_may_be_chosen(tmp_path, small_signs, k
 
 
 def plain(value, path="checkpoint"):
-    """Raises for anything in nested containers that is not a tensor or a plain value; exact types, no subclasses."""
+    """Raises for anything in nested containers that is not a tensor or a plain value; exact types,
+    no subclasses.
+    """
     if type(value) in (dict, list, tuple):
         for key, item in value.items() if type(value) is dict else enumerate(value):
             assert type(key) in (str, int), path
             plain(item, f"{path}[{key!r}]")
     else:
-        assert value is None or type(value) in (str, int, float, bool, torch.Tensor), f"{path}: {type(value)}"
+        assert value is None or type(value) in (str, int, float, bool, torch.Tensor), (
+            f"{path}: {type(value)}"
+        )
 
 
 def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path, small_signs):
@@ -298,21 +333,28 @@ def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path, small_signs):
     model, _ = fit_scripted(tmp_path, small_signs, (2.0, 1.0, 3.0), RunCheckpoint())
     for name, epochs in (("last.ckpt", 3), ("best.ckpt", 2)):
         checkpoint = load(tmp_path / "checkpoints" / name)
-        checkpoint["state_dict"] = dict(checkpoint["state_dict"])  # an OrderedDict, which torch itself allows
+        checkpoint["state_dict"] = dict(
+            checkpoint["state_dict"]
+        )  # an OrderedDict, which torch itself allows
         plain(checkpoint)
         assert checkpoint["signs_lightning"]["history"] == model.history[:epochs]
         assert checkpoint["hyper_parameters"]["num_classes"] == 6
 
 
 def test_a_resumed_run_keeps_the_best_of_the_first_part(tmp_path, small_signs):
-    """Best value 1 at epoch 1; the resumed epochs, both worse, leave best.ckpt alone and `best` still names it."""
+    """Best value 1 at epoch 1; the resumed epochs, both worse, leave best.ckpt alone and `best`
+    still names it.
+    """
     fit_scripted(tmp_path, small_signs, (3.0, 1.0), RunCheckpoint())
     folder, callback = tmp_path / "checkpoints", RunCheckpoint()
     model = Scripted()
     model.script = (math.inf, math.inf, 2.0, 1.5)
     runner = trainer(tmp_path, max_epochs=4, callbacks=[callback])
     runner.fit(
-        model, H5DataModule(*map(str, small_signs), batch_size=30), ckpt_path=folder / "last.ckpt", weights_only=True
+        model,
+        H5DataModule(*map(str, small_signs), batch_size=30),
+        ckpt_path=folder / "last.ckpt",
+        weights_only=True,
     )
     assert [row["val_loss"] for row in model.history] == [3.0, 1.0, 2.0, 1.5]
     assert load(folder / "last.ckpt")["epoch"] == 3

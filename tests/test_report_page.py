@@ -1,4 +1,6 @@
-"""The report verb: its figures against other libraries and plain loops, its page as a parser and a browser read it."""
+"""The report verb: its figures against other libraries and plain loops, its page as a parser and a
+browser read it.
+"""
 
 import re
 import shutil
@@ -29,7 +31,14 @@ from signs_lightning.report.history import typed_command
 from signs_lightning.report.tiles import explained, mistakes, probability
 
 FIGURES = ["accuracy", "confusion", "gradcam", "loss", "mistakes", "reliability"]
-HOSTILE = ["<script>alert(1)</script>", '" onload="x', r"$\frac{$ & 5", "\x1b[31mred", "手", "x" * 60]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onload="x',
+    r"$\frac{$ & 5",
+    "\x1b[31mred",
+    "手",
+    "x" * 60,
+]
 
 
 class Page(HTMLParser):
@@ -71,9 +80,31 @@ def fitted(small_signs, tmp_path_factory):
     """A run that validated on a third of its training file and has no test file."""
     root = tmp_path_factory.mktemp("fitted")
     command = [
-        *("fit", "--data.train_file", str(small_signs[0]), "--data.val_fraction", "0.4", "--data.batch_size", "12"),
-        *("--model.lr", "0.02", "--trainer.max_epochs", "4", "--trainer.default_root_dir", str(root)),
-        *("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu", "--name", "a & b"),
+        *(
+            "fit",
+            "--data.train_file",
+            str(small_signs[0]),
+            "--data.val_fraction",
+            "0.4",
+            "--data.batch_size",
+            "12",
+        ),
+        *(
+            "--model.lr",
+            "0.02",
+            "--trainer.max_epochs",
+            "4",
+            "--trainer.default_root_dir",
+            str(root),
+        ),
+        *(
+            "--trainer.enable_progress_bar",
+            "false",
+            "--trainer.accelerator",
+            "cpu",
+            "--name",
+            "a & b",
+        ),
         *("--seed_everything", "7"),
     ]
     argv = sys.argv
@@ -96,7 +127,9 @@ def reported(fitted, tmp_path_factory):
     """Another copy with its report, to look at; and what the report printed."""
     run = shutil.copytree(fitted, tmp_path_factory.mktemp("reported") / "a & b" / "version_0")
     with redirect_stdout(StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PL_GLOBAL_SEED", raising=False)  # another process than the one that trained: it has its own seed
+        patch.delenv(
+            "PL_GLOBAL_SEED", raising=False
+        )  # another process than the one that trained: it has its own seed
         assert report(run) == 0
     return run, printed.getvalue()
 
@@ -104,7 +137,9 @@ def reported(fitted, tmp_path_factory):
 def data_file(path, names, height, width, channels, count=24, part="test"):
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        file[f"{part}_set_x"] = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+        file[f"{part}_set_x"] = rng.integers(
+            0, 256, (count, height, width, channels), dtype=np.uint8
+        )
         file[f"{part}_set_y"] = np.arange(count)[None] % len(names)
         file["list_classes"] = np.array([name.encode() for name in names])
     return path
@@ -122,7 +157,15 @@ def judged_by_hand(probabilities, labels, names, images=None):
         def __getitems__(self, positions):
             return torch.from_numpy(images[positions]), None
 
-    return Judged(Pictures(), labels, predicted, probabilities.astype(np.float32), evaluation, "test", ["x.h5"])
+    return Judged(
+        Pictures(),
+        labels,
+        predicted,
+        probabilities.astype(np.float32),
+        evaluation,
+        "test",
+        ["x.h5"],
+    )
 
 
 def drawn_probabilities(count, classes, seed=0):
@@ -131,16 +174,17 @@ def drawn_probabilities(count, classes, seed=0):
     return probabilities, rng.integers(0, classes, count)
 
 
-# ---------------------------------------------------------------------- calibration
-
-
 @pytest.mark.parametrize(("count", "classes"), [(7, 2), (120, 6), (1000, 100)])
 def test_calibration_error_equals_torchmetrics(count, classes):
     probabilities, labels = drawn_probabilities(count, classes)
     predicted = probabilities.argmax(1)
     bins = calibration(probabilities.max(1), predicted == labels)
     expected = multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(labels), classes, n_bins=len(bins.counts), norm="l1"
+        torch.from_numpy(probabilities),
+        torch.from_numpy(labels),
+        classes,
+        n_bins=len(bins.counts),
+        norm="l1",
     )
     assert bins.error == pytest.approx(expected.item(), abs=1e-6)
     assert bins.counts.sum() == count
@@ -164,9 +208,6 @@ def test_bins_are_open_below_and_closed_above_as_guo_et_al_define_them():
 
 def test_few_images_get_few_bins():
     assert [bins_for(count) for count in (1, 25, 26, 120, 225, 10_000)] == [5, 5, 6, 11, 15, 15]
-
-
-# ---------------------------------------------------------------------- what is shown
 
 
 def test_worst_mistakes_and_extremes_of_a_class_equal_a_plain_search():
@@ -221,13 +262,17 @@ def test_probabilities_are_never_rounded_to_certainty():
     ]
 
 
-@pytest.mark.parametrize("names", [["a", "b"], HOSTILE, [f"class {k}" for k in range(100)], ["x"] * 130])
+@pytest.mark.parametrize(
+    "names", [["a", "b"], HOSTILE, [f"class {k}" for k in range(100)], ["x"] * 130]
+)
 def test_figures_are_drawn_for_any_number_of_classes_and_any_name(tmp_path, names):
     probabilities, labels = drawn_probabilities(300, len(names))
     images = np.random.default_rng(0).integers(0, 256, (300, 20, 30, 1), dtype=np.uint8)
     judged = judged_by_hand(probabilities, labels, names, images)
     draw_confusion(judged.evaluation.confusion, names, tmp_path / "confusion.png")
-    draw_reliability(calibration(judged.confidence, judged.predicted == labels), tmp_path / "reliability.png")
+    draw_reliability(
+        calibration(judged.confidence, judged.predicted == labels), tmp_path / "reliability.png"
+    )
     draw_sheet(mistakes(judged)[:3], 2, tmp_path / "mistakes.png")
     for name in ("confusion", "reliability", "mistakes"):
         with Image.open(tmp_path / f"{name}.png") as picture:
@@ -260,14 +305,14 @@ def test_strip_keeps_the_pictures_and_makes_grey_ones_rgb():
     np.testing.assert_array_equal(strip[:, 7:], rgb)
 
 
-# ---------------------------------------------------------------------- the verb
-
-
 def test_run_without_test_file_is_judged_on_the_images_it_validated_on(reported):
-    """The accuracy is the one that the fit itself found in its best epoch; another split would give another one."""
+    """The accuracy is the one that the fit itself found in its best epoch; another split would give
+    another one.
+    """
     run, out = reported
     best = min(
-        load_checkpoint(run / "checkpoints" / "last.ckpt")["signs_lightning"]["history"], key=lambda r: r["val_loss"]
+        load_checkpoint(run / "checkpoints" / "last.ckpt")["signs_lightning"]["history"],
+        key=lambda r: r["val_loss"],
     )
     correct = round(best["val_accuracy"] * 24)
     assert f"validation accuracy {correct}/24 = {correct / 24:.3f}" in out
@@ -303,12 +348,20 @@ def test_page_needs_nothing_but_itself(reported):
     found = read_page(run / "report")
     assert not found.open
     assert "script" not in found.tags
-    links = [value for _, name, value in found.attributes if name in {"src", "href", "srcset", "action", "data"}]
+    links = [
+        value
+        for _, name, value in found.attributes
+        if name in {"src", "href", "srcset", "action", "data"}
+    ]
     assert links
     assert all(value.startswith("data:") for value in links)
     assert "url(" not in page.STYLE
     assert "@import" not in page.STYLE
-    assert ("meta", "content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in found.attributes
+    assert (
+        "meta",
+        "content",
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    ) in found.attributes
     assert not [name for _, name, _ in found.attributes if name.startswith("on")]
     assert len(re.findall("data:image/png", str(links))) == 4
 
@@ -327,10 +380,20 @@ def test_page_says_how_it_was_made(reported):
 
 
 def test_commands_of_a_resumed_run_follow_those_of_the_first(run, small_signs, monkeypatch):
-    command = ["fit", "--ckpt_path", str(run), "--trainer.max_epochs", "5", "--trainer.enable_progress_bar", "false"]
+    command = [
+        "fit",
+        "--ckpt_path",
+        str(run),
+        "--trainer.max_epochs",
+        "5",
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
     monkeypatch.setattr(sys, "argv", ["signs_lightning/__main__.py", *command])
     assert main(command) == 0
-    commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["RunFiles"]["commands"]
+    commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["RunFiles"][
+        "commands"
+    ]
     assert len(commands) == 2
     assert commands[1].startswith("python -m signs_lightning fit --ckpt_path")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/jupyter", "notebook"])
@@ -382,7 +445,9 @@ def test_damaged_history_is_replaced_by_the_checkpoint_s(run):
 def test_keras_file_is_explained_too(reference, tmp_path):
     """Keras's own figure: as many of the test images as its history says."""
     trained = reference.folder / "trained.keras"
-    assert report(trained, "--data.test_file", reference.test_file, "--output", tmp_path / "out") == 0
+    assert (
+        report(trained, "--data.test_file", reference.test_file, "--output", tmp_path / "out") == 0
+    )
     found = read_page(tmp_path / "out")
     assert f"accuracy: {reference.correct} of {len(reference.probabilities)} images" in found.text
     assert "Training" not in found.text
@@ -396,7 +461,12 @@ def test_keras_file_is_explained_too(reference, tmp_path):
     [
         ("HappySequential", ["no $x$", "<b>yes</b>"], (20, 24, 1)),
         ("SignsFunctional", HOSTILE, (224, 224, 3)),
-        pytest.param("SignsFunctional", [f"class {k}" for k in range(100)], (16, 16, 1), marks=pytest.mark.slow),
+        pytest.param(
+            "SignsFunctional",
+            [f"class {k}" for k in range(100)],
+            (16, 16, 1),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["binary", "hostile", "hundred"],
 )
@@ -405,7 +475,17 @@ def test_any_data_can_be_reported(tmp_path, model, names, size):
     test = data_file(tmp_path / "test.h5", names, *size, count=100 if len(names) == 100 else 12)
     code = main(
         [
-            *("fit", "--model", model, "--data.train_file", str(train), "--data.test_file", str(test), "--name", "run"),
+            *(
+                "fit",
+                "--model",
+                model,
+                "--data.train_file",
+                str(train),
+                "--data.test_file",
+                str(test),
+                "--name",
+                "run",
+            ),
             *("--trainer.max_epochs", "1", "--trainer.default_root_dir", str(tmp_path)),
             *("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"),
         ]
@@ -486,7 +566,9 @@ def test_browser_opens_the_page_on_a_telephone_without_complaint(reported):
             tab.on("request", lambda request: asked.append(request.url))
             tab.goto(address)
             assert tab.evaluate("document.documentElement.scrollWidth") <= 360
-            assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+            assert tab.evaluate(
+                "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+            )
             style = "getComputedStyle(document.body)"
             ground, text = (
                 sum(map(int, re.findall(r"\d+", tab.evaluate(f"{style}.{key}"))[:3]))

@@ -1,4 +1,6 @@
-"""Processes that lose one of them: torchrun's restarts, one that cannot read its file; and runs that start together."""
+"""Processes that lose one of them: torchrun's restarts, one that cannot read its file; and runs
+that start together.
+"""
 
 from __future__ import annotations
 
@@ -76,9 +78,14 @@ sys.exit(main())
 def start(command: list[object], folder: Path, **environment: str) -> subprocess.Popen[str]:
     """A process group of its own, so that whatever it leaves can be ended."""
     return subprocess.Popen(
-        [str(part) for part in command], cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        [str(part) for part in command],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 600) -> tuple[int, str]:
@@ -93,13 +100,17 @@ def finish(process: subprocess.Popen[str], seconds: float = 600) -> tuple[int, s
 
 @pytest.mark.slow
 def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
-    """SIGKILL for one of two in the third epoch: started again, they go on in the same folder to the same weights and history."""
+    """SIGKILL for one of two in the third epoch: started again, they go on in the same folder to
+    the same weights and history.
+    """
     (tmp_path / "ends_one.py").write_text(ENDS_ONE)
     rest = ["fit", "--data.train_file", small_signs[0], *SHORT, *TWO]
     whole = start([*TORCHRUN, *PACKAGE, *rest, "--name", "whole"], tmp_path)
     code, said = finish(whole)
     assert code == 0, said
-    killed = start([*TORCHRUN, "--max-restarts", "2", "ends_one.py", *rest, "--name", "killed"], tmp_path)
+    killed = start(
+        [*TORCHRUN, "--max-restarts", "2", "ends_one.py", *rest, "--name", "killed"], tmp_path
+    )
     code, said = finish(killed)
     assert code == 0, said
     assert "exitcode: -9" in said
@@ -110,20 +121,31 @@ def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
     assert os.listdir(runs / "killed") == ["version_0"]
     one, two = (runs / name / "version_0" for name in ("killed", "whole"))
     assert (one / "history.csv").read_text() == (two / "history.csv").read_text()
-    ours, theirs = (torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (one, two))
+    ours, theirs = (
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for run in (one, two)
+    )
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("launcher", ["torchrun", "Lightning"])
-def test_a_process_that_cannot_read_its_file(tmp_path: Path, small_signs, launcher: str, rank: str) -> None:
-    """The whole run ends with that process's sentence; one that waited for the other would hang for half an hour."""
+def test_a_process_that_cannot_read_its_file(
+    tmp_path: Path, small_signs, launcher: str, rank: str
+) -> None:
+    """The whole run ends with that process's sentence; one that waited for the other would hang for
+    half an hour.
+    """
     (tmp_path / "train.h5").symlink_to(small_signs[0])
     (tmp_path / "own_file.py").write_text(OWN_FILE)
     rest = ["own_file.py", "fit", "--data.train_file", "train.h5", *SHORT, *TWO]
     code, said = finish(
-        start([*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest], tmp_path, OTHER=rank)
+        start(
+            [*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest],
+            tmp_path,
+            OTHER=rank,
+        )
     )
     assert code != 0
     assert "No such file: missing.h5" in said
@@ -133,13 +155,21 @@ def test_a_process_that_cannot_read_its_file(tmp_path: Path, small_signs, launch
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("launcher", ["torchrun", "Lightning"])
-def test_a_process_that_loses_its_file(tmp_path: Path, small_signs, launcher: str, rank: str) -> None:
-    """Cut in the second epoch for one of two: that process says so, and the other one doesn't wait for it."""
+def test_a_process_that_loses_its_file(
+    tmp_path: Path, small_signs, launcher: str, rank: str
+) -> None:
+    """Cut in the second epoch for one of two: that process says so, and the other one doesn't wait
+    for it.
+    """
     (tmp_path / "train.h5").symlink_to(small_signs[0])
     (tmp_path / "cuts_file.py").write_text(CUTS_FILE)
     rest = ["cuts_file.py", "fit", "--data.train_file", "train.h5", *SHORT, *TWO]
     code, said = finish(
-        start([*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest], tmp_path, OTHER=rank)
+        start(
+            [*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest],
+            tmp_path,
+            OTHER=rank,
+        )
     )
     assert code != 0
     assert "own.h5 was changed or replaced while this run reads it" in said
@@ -147,13 +177,17 @@ def test_a_process_that_loses_its_file(tmp_path: Path, small_signs, launcher: st
 
 
 def test_runs_that_start_together(fork, tmp_path: Path, small_signs) -> None:
-    """At the same moment in the same folder: each has a run folder of its own; resumed together, one of them is refused."""
+    """At the same moment in the same folder: each has a run folder of its own; resumed together,
+    one of them is refused.
+    """
     fit = ["fit", "--data.train_file", small_signs[0], *SHORT, "--trainer.accelerator", "cpu"]
     for done in [process.wait() for process in [fork(*fit) for _ in range(2)]]:
         assert done.code == 0, done
     runs = tmp_path / "lightning_logs/signs_functional"
     assert sorted(os.listdir(runs)) == ["version_0", "version_1"]
-    assert (runs / "version_0/history.csv").read_text() == (runs / "version_1/history.csv").read_text()
+    assert (runs / "version_0/history.csv").read_text() == (
+        runs / "version_1/history.csv"
+    ).read_text()
     resume = ["fit", "--ckpt_path", runs / "version_0", "--trainer.max_epochs", 100_000]
     history = runs / "version_0/history.csv"
     before = len(history.read_text().splitlines())

@@ -21,19 +21,32 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
-    """SIGINT in the middle of a run in its own process; `fit --ckpt_path FOLDER` in this one ends with the same weights and history."""
-    settings = ["--data.train_file", small_signs[0], "--data.test_file", small_signs[1], "--data.val_fraction", "0.2"]
+    """SIGINT in the middle of a run in its own process; `fit --ckpt_path FOLDER` in this one ends
+    with the same weights and history.
+    """
+    settings = [
+        "--data.train_file",
+        small_signs[0],
+        "--data.test_file",
+        small_signs[1],
+        "--data.val_fraction",
+        "0.2",
+    ]
     fit = ["fit", "--trainer.max_epochs", "40", "--trainer.accelerator", "cpu", *settings]
     assert cli(*fit).code == 0
     whole = tmp_path / "lightning_logs/signs_functional/version_0"
     history = tmp_path / "lightning_logs/signs_functional/version_1/history.csv"
     process = fork(*fit)
-    while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 5):
+    while process.poll() is None and not (
+        history.exists() and len(history.read_text().splitlines()) > 5
+    ):
         time.sleep(0.01)
     process.signal(signal.SIGINT)
     done = process.wait()
     assert done.code == 130
-    assert "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path" in done.out + done.err
+    assert (
+        "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path" in done.out + done.err
+    )
     assert "Traceback" not in done.out + done.err
     assert 5 < len(history.read_text().splitlines()) < 41
     assert cli("fit", "--ckpt_path", history.parent).code == 0
@@ -62,20 +75,33 @@ class Kill(L.Callback):
             raise KilledError
 
 
-def train(folder: Path, files, kill: Kill | None = None, resume: bool = False, workers: int = 0) -> SignsFunctional:
+def train(
+    folder: Path, files, kill: Kill | None = None, resume: bool = False, workers: int = 0
+) -> SignsFunctional:
     """Three epochs of eight steps with a schedule by step and a checkpoint every two steps."""
     L.seed_everything(3)
     data = H5DataModule(str(files[0]), val_fraction=0.2, batch_size=6, num_workers=workers)
     model = SignsFunctional(
-        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 24), lr_interval="step"
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 24),
+        lr_interval="step",
     )
     trainer = L.Trainer(
-        max_epochs=3, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
-        enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         callbacks=[RunCheckpoint(every_n_steps=2), *([kill] if kill else [])],
-    )  # fmt: skip
+    )
     try:
-        trainer.fit(model, data, ckpt_path=folder / "checkpoints/last.ckpt" if resume else None, weights_only=True)
+        trainer.fit(
+            model,
+            data,
+            ckpt_path=folder / "checkpoints/last.ckpt" if resume else None,
+            weights_only=True,
+        )
     except KilledError:
         assert kill is not None
     return model
@@ -100,10 +126,17 @@ def uninterrupted(tmp_path_factory, small_signs):
         (24, True, 0),
     ],
 )
-def test_stopped_inside_an_epoch(tmp_path, small_signs, uninterrupted, step, in_validation, workers):
-    """KilledError at a step or in validation and resumed: same weights, same history, running means included."""
+def test_stopped_inside_an_epoch(
+    tmp_path, small_signs, uninterrupted, step, in_validation, workers
+):
+    """KilledError at a step or in validation and resumed: same weights, same history, running means
+    included.
+    """
     train(tmp_path, small_signs, kill=Kill(step, in_validation), workers=workers)
     resume = (tmp_path / "checkpoints/last.ckpt").exists()
     model = train(tmp_path, small_signs, resume=resume, workers=workers)
     assert model.history == uninterrupted.history
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), uninterrupted.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.parameters(), uninterrupted.parameters(), strict=True)
+    )

@@ -1,4 +1,6 @@
-"""`scripts/same_as.py` names what differs between two trees: the column, the tensor, the figure, the file."""
+"""`scripts/same_as.py` names what differs between two trees: the column, the tensor, the figure,
+the file.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ def checkpoint(**changes: object) -> dict:
     """A small checkpoint, with Adam's state of the first tensor."""
     weights = {"network.0.weight": torch.ones(2, 3), "network.0.bias": torch.zeros(3)}
     adam = {"state": {0: {"exp_avg": torch.full((2, 3), 0.5), "step": torch.tensor(4.0)}}}
-    return {"state_dict": weights, "optimizer_states": [adam], "callbacks": {"RunFiles": {}}, **changes}
+    return {
+        "state_dict": weights,
+        "optimizer_states": [adam],
+        "callbacks": {"RunFiles": {}},
+        **changes,
+    }
 
 
 @pytest.fixture
@@ -52,7 +59,9 @@ def test_equal_folders(sides: tuple[Path, Path], tmp_path: Path) -> None:
     """Nothing is found where nothing differs, but two empty folders prove nothing."""
     assert found(sides) == []
     (tmp_path / "empty").mkdir()
-    assert found((tmp_path / "empty", tmp_path / "empty")) == ["nothing was written that could be compared"]
+    assert found((tmp_path / "empty", tmp_path / "empty")) == [
+        "nothing was written that could be compared"
+    ]
 
 
 def test_a_figure_of_the_history(sides: tuple[Path, Path]) -> None:
@@ -62,19 +71,26 @@ def test_a_figure_of_the_history(sides: tuple[Path, Path]) -> None:
     (sides[1] / "run/history.csv").write_text(HISTORY + "2,1.25,0.75\n")
     assert found(sides) == ["run/history.csv: 3 lines in BASE, 4 here"]
     (sides[1] / "run/history.csv").write_text(HISTORY.replace("loss", "cost"))
-    assert found(sides) == ["run/history.csv: columns epoch,loss,accuracy in BASE, epoch,cost,accuracy here"]
+    assert found(sides) == [
+        "run/history.csv: columns epoch,loss,accuracy in BASE, epoch,cost,accuracy here"
+    ]
     (sides[1] / "run/history.csv").write_text(HISTORY.rstrip("\n"))
     assert found(sides) == ["run/history.csv: other bytes, the same values"]
 
 
 def test_a_tensor_of_a_checkpoint(sides: tuple[Path, Path]) -> None:
-    """Its name and the largest difference, down to the last bit, of weights and of the optimizer's state; NaN is like itself."""
+    """Its name and the largest difference, down to the last bit, of weights and of the optimizer's
+    state; NaN is like itself.
+    """
     changed = checkpoint()
     changed["state_dict"]["network.0.weight"][1, 2] += 1e-3
-    changed["optimizer_states"][0]["state"][0]["exp_avg"][0, 0] = torch.nextafter(torch.tensor(0.5), torch.tensor(1.0))
+    changed["optimizer_states"][0]["state"][0]["exp_avg"][0, 0] = torch.nextafter(
+        torch.tensor(0.5), torch.tensor(1.0)
+    )
     torch.save(changed, sides[1] / "run/last.ckpt")
     assert found(sides) == [
-        "run/last.ckpt: 2 of 4 tensors, the first state_dict/network.0.weight, most state_dict/network.0.weight: "
+        "run/last.ckpt: 2 of 4 tensors, the first state_dict/network.0.weight, most "
+        "state_dict/network.0.weight: "
         "largest difference 0.001"
     ]
     changed["state_dict"]["network.0.weight"] = torch.ones(2, 3)
@@ -88,17 +104,25 @@ def test_a_tensor_of_a_checkpoint(sides: tuple[Path, Path]) -> None:
 
 
 def test_what_a_checkpoint_lacks(sides: tuple[Path, Path]) -> None:
-    """A callback's state under another key is lost at resume; a tensor of another name is told of, unless the renaming is known."""
+    """A callback's state under another key is lost at resume; a tensor of another name is told of,
+    unless the renaming is known.
+    """
     torch.save(checkpoint(callbacks={"HistoryFiles": {}}), sides[1] / "run/last.ckpt")
     assert found(sides) == ["run/last.ckpt: the callback 'RunFiles' of BASE has no state here"]
-    weights = {key.replace("network", "net"): value for key, value in checkpoint()["state_dict"].items()}
+    weights = {
+        key.replace("network", "net"): value for key, value in checkpoint()["state_dict"].items()
+    }
     torch.save(checkpoint(state_dict=weights), sides[1] / "run/last.ckpt")
-    assert found(sides) == ["run/last.ckpt: state_dict/net.0.bias is only in what is here (4 such tensors)"]
+    assert found(sides) == [
+        "run/last.ckpt: state_dict/net.0.bias is only in what is here (4 such tensors)"
+    ]
     assert found(sides, ("state_dict/network", "state_dict/net")) == []
 
 
 def test_arrays_figures_and_files(sides: tuple[Path, Path]) -> None:
-    """Outputs by their largest difference, printed results by their numbers alone; and a file that one side has not written."""
+    """Outputs by their largest difference, printed results by their numbers alone; and a file that
+    one side has not written.
+    """
     base, here = sides
     np.save(here / "run/probabilities.npy", np.full((2, 3), 0.5, np.float32))
     (here / "run/1-test.out").write_text(
@@ -111,15 +135,22 @@ def test_arrays_figures_and_files(sides: tuple[Path, Path]) -> None:
         "run/1-test.out: printed 1.2345 in BASE, 1.2346 here",
     ]
     np.save(here / "run/probabilities.npy", np.full((2, 3), 0.25))
-    assert "run/probabilities.npy: float32 (2, 3) in BASE, float64 (2, 3) here" in found((base, here))
+    assert "run/probabilities.npy: float32 (2, 3) in BASE, float64 (2, 3) here" in found(
+        (base, here)
+    )
 
 
 def test_cases(tmp_path: Path) -> None:
-    """Each goes on from one before it, and has a folder of its own; a part of them brings what it needs; the layouts hold the images."""
+    """Each goes on from one before it, and has a folder of its own; a part of them brings what it
+    needs; the layouts hold the images.
+    """
     from same_as import chosen
     from sameness.cases import all_cases, write_data
 
-    configs = {"configs/a.yaml": "class_path: SignsFunctional", "configs/recipes/b.yaml": "drawn: DrawnSmiles"}
+    configs = {
+        "configs/a.yaml": "class_path: SignsFunctional",
+        "configs/recipes/b.yaml": "drawn: DrawnSmiles",
+    }
     cases = all_cases(configs, ["signs/trained.keras"], True)
     names = [case.name for case in cases]
     assert len(set(names)) == len(names)
@@ -134,13 +165,20 @@ def test_cases(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("signs", "smiles"):
         for part in ("train", "test"):
-            np.save(tmp_path / f"{name}_{part}_set_x.npy", rng.integers(0, 256, (9, 8, 8, 3), dtype=np.uint8))
+            np.save(
+                tmp_path / f"{name}_{part}_set_x.npy",
+                rng.integers(0, 256, (9, 8, 8, 3), dtype=np.uint8),
+            )
             np.save(tmp_path / f"{name}_{part}_set_y.npy", np.arange(9) % 2)
         np.save(tmp_path / f"{name}_list_classes.npy", np.arange(2))
     write_data(tmp_path, tmp_path / "data")
     images = np.load(tmp_path / "signs_train_set_x.npy")
     mirrored = [images, images[:, :, ::-1], images[:, ::-1], images[:, ::-1, ::-1]]
-    for layout, chunks, kind in (("", None, "u1"), ("_packed", (7, 8, 8, 3), "u1"), ("_float", None, "f4")):
+    for layout, chunks, kind in (
+        ("", None, "u1"),
+        ("_packed", (7, 8, 8, 3), "u1"),
+        ("_float", None, "f4"),
+    ):
         with h5py.File(tmp_path / f"data/signs_train{layout}.h5") as file:
             stored = file["train_set_x"]
             assert (stored.chunks, stored.dtype) == (chunks, kind)
@@ -168,7 +206,10 @@ def test_base_is_checked_out_and_forgotten(tmp_path: Path, monkeypatch: pytest.M
         interrupted()
     assert not tree.exists()
     assert len(subprocess.check_output([*git, "worktree", "list"]).splitlines()) == 1
-    with pytest.raises(SystemExit, match="git cannot check out no_commit"), same_as.checked_out("no_commit", tree):
+    with (
+        pytest.raises(SystemExit, match="git cannot check out no_commit"),
+        same_as.checked_out("no_commit", tree),
+    ):
         pass
 
 
@@ -180,7 +221,12 @@ def test_a_command_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         os.write(2, b"There is no\nsuch file.")  # past pytest's own sys.stderr
         return 2
 
-    job = {"folder": str(tmp_path), "commands": [["test"], ["predict"]], "stop": None, "processes": False}
+    job = {
+        "folder": str(tmp_path),
+        "commands": [["test"], ["predict"]],
+        "stop": None,
+        "processes": False,
+    }
     monkeypatch.chdir(tmp_path)  # and back at the end, wherever the job went
     assert run(verbs, job) == "test ended with 2, expected 0: There is no such file."
     assert [path.name for path in tmp_path.iterdir() if "predict" in path.name] == []

@@ -37,10 +37,15 @@ def half_cosine(start, end, share):
 
 
 def test_one_cycle():
-    """Half a cosine from a 25th of the peak to the peak after 30% of 101 steps, and half a cosine down to a 250,000th."""
+    """Half a cosine from a 25th of the peak to the peak after 30% of 101 steps, and half a cosine
+    down to a 250,000th.
+    """
     found, top = rates("one_cycle", 101), 0.3 * 101 - 1
     for step, rate in enumerate(found):
-        up, down = half_cosine(0.4 / 25, 0.4, step / top), half_cosine(0.4, 0.4 / 250_000, (step - top) / (100 - top))
+        up, down = (
+            half_cosine(0.4 / 25, 0.4, step / top),
+            half_cosine(0.4, 0.4 / 250_000, (step - top) / (100 - top)),
+        )
         expected = up if step <= top else down
         assert rate == pytest.approx(expected, rel=1e-9)
 
@@ -49,13 +54,19 @@ def test_cosine():
     """A line from a 25th of the peak over the first 10 of 100 steps, then half a cosine to 0."""
     found = rates("cosine", 100, warmup=0.1)
     for step, rate in enumerate(found):
-        expected = 0.4 * (1 / 25 + 24 / 25 * step / 10) if step < 10 else half_cosine(0.4, 0, (step - 10) / 90)
+        expected = (
+            0.4 * (1 / 25 + 24 / 25 * step / 10)
+            if step < 10
+            else half_cosine(0.4, 0, (step - 10) / 90)
+        )
         assert rate == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (20, 0.05), (100, 0.01), (3, None)])
 def test_a_warmup_of_one_step(steps, warmup):
-    """OneCycleLR itself divides by zero there; the peak still is reached at the beginning, and the end is the lowest rate."""
+    """OneCycleLR itself divides by zero there; the peak still is reached at the beginning, and the
+    end is the lowest rate.
+    """
     found = rates("one_cycle", steps, warmup=warmup)
     assert max(found[:2]) > 0.2
     assert min(found) == found[-1] < 1e-4
@@ -97,7 +108,9 @@ def test_a_new_learning_rate_scales_what_is_left(kind):
     other.load_state_dict(checkpoint["optimizer_states"][0])
     resumed.load_state_dict(checkpoint["lr_schedulers"][0])
     for _ in range(19):
-        assert other.param_groups[0]["lr"] == pytest.approx(2 * optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-12)
+        assert other.param_groups[0]["lr"] == pytest.approx(
+            2 * optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-12
+        )
         for pair in ((optimizer, schedule), (other, resumed)):
             pair[0].step()
             pair[1].step()
@@ -119,14 +132,22 @@ def rates_of_epochs(folder, files, epochs, checkpoint=None, **options):
     rates, data = Rates(), H5DataModule(str(files[0]), val_fraction=0.2, batch_size=24)
     model = SignsFunctional(**options)
     L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, default_root_dir=folder, num_sanity_val_steps=0,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[RunCheckpoint(), rates],
-    ).fit(model, data, ckpt_path=checkpoint, weights_only=True)  # fmt: skip
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[RunCheckpoint(), rates],
+    ).fit(model, data, ckpt_path=checkpoint, weights_only=True)
     return rates.found, model
 
 
 def by_hand(scheduler_class, steps, lr, **arguments):
-    """The rates of a scheduler of torch's, stepped once for each of `steps`: None, or the figure that it watches."""
+    """The rates of a scheduler of torch's, stepped once for each of `steps`: None, or the figure
+    that it watches.
+    """
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
     scheduler, found = scheduler_class(optimizer, **arguments), [lr]
     for step in steps:
@@ -137,18 +158,26 @@ def by_hand(scheduler_class, steps, lr, **arguments):
 
 
 def test_the_cosine_of_resnet50_ends_with_the_run(tmp_path, small_signs):
-    """The configuration's 20 epochs have the rates that they always had, to the last bit; in 30 the rate falls until the end."""
+    """The configuration's 20 epochs have the rates that they always had, to the last bit; in 30 the
+    rate falls until the end.
+    """
     options = yaml.safe_load((CONFIGS / "signs_resnet50.yaml").read_text())["model"]["init_args"]
     del options["bn_momentum"]
     assert options["lr"] == 0.001
     found, _ = rates_of_epochs(tmp_path / "20", small_signs, 20, **options)
     assert found == by_hand(CosineAnnealingLR, [None] * 19, 0.001, T_max=20)
     found, _ = rates_of_epochs(tmp_path / "30", small_signs, 30, **options)
-    assert found == [pytest.approx(half_cosine(0.001, 0, epoch / 30), rel=1e-9) for epoch in range(30)]
+    assert found == [
+        pytest.approx(half_cosine(0.001, 0, epoch / 30), rel=1e-9) for epoch in range(30)
+    ]
     with pytest.raises(
-        InputError, match=r"made for 20 epochs, the run that goes on has 30\. Leave --trainer.max_epochs as it was"
+        InputError,
+        match=r"made for 20 epochs, the run that goes on has 30\. Leave "
+        r"--trainer.max_epochs as it was",
     ):
-        rates_of_epochs(tmp_path / "20", small_signs, 30, tmp_path / "20/checkpoints/last.ckpt", **options)
+        rates_of_epochs(
+            tmp_path / "20", small_signs, 30, tmp_path / "20/checkpoints/last.ckpt", **options
+        )
     with pytest.raises(InputError, match="needs a run whose end is known"):
         rates_of_epochs(tmp_path / "x", small_signs, -1, **options)
     with pytest.raises(InputError, match="warmup is given, and schedule cosine_annealing has none"):
@@ -156,20 +185,27 @@ def test_the_cosine_of_resnet50_ends_with_the_run(tmp_path, small_signs):
 
 
 def test_a_cosine_that_rises_again_says_so(tmp_path, small_signs, capsys):
-    """torch's scheduler with a period of its own, as configurations have it: nothing is changed, and one line tells."""
+    """torch's scheduler with a period of its own, as configurations have it: nothing is changed,
+    and one line tells.
+    """
     for epochs, said in ((2, False), (3, True)):
         options = {"lr_scheduler": lambda optimizer: CosineAnnealingLR(optimizer, 2), "lr": 0.01}
         found, _ = rates_of_epochs(tmp_path / str(epochs), small_signs, epochs, **options)
         assert found == by_hand(CosineAnnealingLR, [None] * (epochs - 1), 0.01, T_max=2)
         out = capsys.readouterr().out
-        assert ("is at its lowest rate after 2 epochs and rises again, the run has 3." in out) == said
+        assert (
+            "is at its lowest rate after 2 epochs and rises again, the run has 3." in out
+        ) == said
 
 
 @pytest.mark.parametrize(
-    ("monitor", "mode"), [("val_accuracy", "max"), ("accuracy", "max"), ("loss", "min"), ("val_loss", "max")]
+    ("monitor", "mode"),
+    [("val_accuracy", "max"), ("accuracy", "max"), ("loss", "min"), ("val_loss", "max")],
 )
 def test_a_plateau_is_that_of_the_figure_it_monitors(tmp_path, small_signs, monitor, mode):
-    """The rates are those that torch's own scheduler gives when it is fed that column of the history, also in a run that goes on."""
+    """The rates are those that torch's own scheduler gives when it is fed that column of the
+    history, also in a run that goes on.
+    """
     settings = {"mode": mode, "patience": 0, "factor": 0.5, "threshold": 0.02}
 
     def plateau(optimizer):
@@ -182,15 +218,25 @@ def test_a_plateau_is_that_of_the_figure_it_monitors(tmp_path, small_signs, moni
     assert len(set(found)) > 2
     rates_of_epochs(tmp_path / "b", small_signs, 4, lr_scheduler=plateau, lr=0.003)
     rest, _ = rates_of_epochs(
-        tmp_path / "b", small_signs, 8, tmp_path / "b/checkpoints/last.ckpt", lr_scheduler=plateau, lr=0.003
+        tmp_path / "b",
+        small_signs,
+        8,
+        tmp_path / "b/checkpoints/last.ckpt",
+        lr_scheduler=plateau,
+        lr=0.003,
     )
     assert rest == expected[4:]
 
 
 def test_another_figure_to_monitor_begins_anew(tmp_path, small_signs):
-    """The best loss so far is no accuracy: a run that goes on with another monitor has had no best value yet."""
+    """The best loss so far is no accuracy: a run that goes on with another monitor has had no best
+    value yet.
+    """
     rates_of_epochs(
-        tmp_path, small_signs, 3, lr_scheduler=lambda o: ReduceLROnPlateau(o, monitor="val_loss", patience=9)
+        tmp_path,
+        small_signs,
+        3,
+        lr_scheduler=lambda o: ReduceLROnPlateau(o, monitor="val_loss", patience=9),
     )
     _, model = rates_of_epochs(
         tmp_path, small_signs, 5, tmp_path / "checkpoints/last.ckpt",
@@ -201,38 +247,70 @@ def test_another_figure_to_monitor_begins_anew(tmp_path, small_signs):
 
 
 def test_a_monitor_that_is_no_figure(cli, small_signs):
-    """Refused before the first step, with the figures that there are; one that exists works from the command line."""
+    """Refused before the first step, with the figures that there are; one that exists works from
+    the command line.
+    """
     split = ("fit", "--data.train_file", small_signs[0], "--trainer.max_epochs", 1)
-    plateau = ("--model.lr_scheduler", "lightning.pytorch.cli.ReduceLROnPlateau", "--model.lr_scheduler.monitor")
+    plateau = (
+        "--model.lr_scheduler",
+        "lightning.pytorch.cli.ReduceLROnPlateau",
+        "--model.lr_scheduler.monitor",
+    )
     done = cli(*split, "--data.val_fraction", 0.2, *plateau, "val_acc")
     assert done.code == 2
-    assert "watches val_acc, and there is no such figure; there are loss, accuracy, val_loss, val_accuracy." in done.err
+    assert (
+        "watches val_acc, and there is no such figure; there are loss, accuracy, val_loss, "
+        "val_accuracy." in done.err
+    )
     assert "epoch 1/1" not in done.out
     done = cli(*split, *plateau, "val_loss")
     assert done.code == 2
-    assert "watches val_loss, and there is no such figure; there are loss, accuracy. Give one" in done.err
+    assert (
+        "watches val_loss, and there is no such figure; there are loss, accuracy. Give one"
+        in done.err
+    )
     done = cli(*split, *plateau, "accuracy")
     assert done.code == 0, done.err
 
 
 def test_a_scheduled_run_in_the_command_line(cli, small_signs, tmp_path):
-    """The learning rate of the curves rises and falls; a longer run is refused, and nothing is changed by that."""
+    """The learning rate of the curves rises and falls; a longer run is refused, and nothing is
+    changed by that.
+    """
     settings = ("--data.train_file", small_signs[0], "--data.batch_size", 10)
-    done = cli("fit", *settings, "--trainer.max_epochs", 4, "--model.schedule", "one_cycle", "--model.lr", 0.01)
+    done = cli(
+        "fit",
+        *settings,
+        "--trainer.max_epochs",
+        4,
+        "--model.schedule",
+        "one_cycle",
+        "--model.lr",
+        0.01,
+    )
     assert done.code == 0, done.err
     folder = tmp_path / "lightning_logs/signs_functional/version_0"
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert state["signs_lightning"]["training"]["schedule_steps"] == 24
     top = 0.3 * 24 - 1
-    expected = half_cosine(0.01, 0.01 / 250_000, (18 - top) / (23 - top))  # when the last epoch began
+    expected = half_cosine(
+        0.01, 0.01 / 250_000, (18 - top) / (23 - top)
+    )  # when the last epoch began
     assert state["signs_lightning"]["learning_rate"] == pytest.approx(expected)
     before = (folder / "checkpoints/last.ckpt").read_bytes()
     done = cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 8)
     assert done.code == 2
-    assert "The schedule of this run was made for 24 steps, the run that goes on has 48." in done.err
+    assert (
+        "The schedule of this run was made for 24 steps, the run that goes on has 48." in done.err
+    )
     assert (folder / "checkpoints/last.ckpt").read_bytes() == before
     done = cli(
-        "fit", *settings, "--model.schedule", "cosine", "--model.lr_scheduler", "torch.optim.lr_scheduler.ConstantLR"
+        "fit",
+        *settings,
+        "--model.schedule",
+        "cosine",
+        "--model.lr_scheduler",
+        "torch.optim.lr_scheduler.ConstantLR",
     )
     assert done.code == 2
     assert "schedule and lr_scheduler are both given" in done.err

@@ -1,4 +1,6 @@
-"""The documentation as a site: it builds without a warning, its links lead somewhere, and it fetches nothing."""
+"""The documentation as a site: it builds without a warning, its links lead somewhere, and it
+fetches nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,31 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(folder),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def test_links_lead_somewhere_and_nothing_is_fetched(site: Path) -> None:
-    """In the built HTML: every page, heading and picture is there, and nothing is loaded from another machine."""
+    """In the built HTML: every page, heading and picture is there, and nothing is loaded from
+    another machine.
+    """
     pages = {path: Links(path.read_text()) for path in site.rglob("*.html")}
     assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))  # one more for what is not found
     for path, page in pages.items():
@@ -61,7 +80,13 @@ def test_links_lead_somewhere_and_nothing_is_fetched(site: Path) -> None:
             assert "://" not in target, f"{path.name} loads {target}"
             name, _, place = target.partition("#")
             # The page for what is not found stands for any address, and links from the site's root.
-            there = site / name.lstrip("/") if path.name == "404.html" else path.parent / name if name else path
+            there = (
+                site / name.lstrip("/")
+                if path.name == "404.html"
+                else path.parent / name
+                if name
+                else path
+            )
             there = there / "index.html" if there.is_dir() else there
             assert there.is_file(), f"{path.name} leads to {target}"
             if place and there.suffix == ".html":
@@ -71,8 +96,13 @@ def test_links_lead_somewhere_and_nothing_is_fetched(site: Path) -> None:
 
 
 def test_reference_is_complete(site: Path) -> None:
-    """Every verb, every option of the data, and every public name is on its page, and no request for a part was left over."""
-    commands, names = Links((site / "commands.html").read_text()), Links((site / "python.html").read_text())
+    """Every verb, every option of the data, and every public name is on its page, and no request
+    for a part was left over.
+    """
+    commands, names = (
+        Links((site / "commands.html").read_text()),
+        Links((site / "python.html").read_text()),
+    )
     assert set(VERBS) <= commands.places
     assert {name.lower() for name in signs_lightning.__all__} <= names.places
     text = (site / "commands.html").read_text()

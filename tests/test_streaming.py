@@ -1,4 +1,6 @@
-"""Streams: the order they visit images in, how well they mix, and the batches they give; and the choice of how to read."""
+"""Streams: the order they visit images in, how well they mix, and the batches they give; and the
+choice of how to read.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def streamed(path: Path | list, batch_size: int = 8, **options: object) -> H5DataModule:
-    module = H5DataModule(train_file=path, batch_size=batch_size, reading="streamed", shuffle_buffer=BUFFER, **options)
+    module = H5DataModule(
+        train_file=path, batch_size=batch_size, reading="streamed", shuffle_buffer=BUFFER, **options
+    )
     module.setup("fit")
     return module
 
@@ -53,7 +57,9 @@ def everything(batches: object) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("batch_size", [1, 8, 30, 64, 500])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_stream_gives_the_images_of_its_order(path: Path, batch_size: int, shuffle: bool) -> None:
-    """Batches over the ends of groups, batches larger than groups: the images and labels that NumPy picks in that order."""
+    """Batches over the ends of groups, batches larger than groups: the images and labels that NumPy
+    picks in that order.
+    """
     loader = streamed(str(path), batch_size, shuffle=shuffle).train_dataloader()
     order = np.array(list(loader.sampler))
     batches = list(loader)
@@ -96,7 +102,9 @@ def test_an_interrupted_stream_goes_on_where_it_stopped(path: Path, stop: int) -
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("size", [1, 5, COUNT])
 def test_shares(processes: int, exact: bool, size: int, path: Path) -> None:
-    """Equal in length; all images once, and fillers, or repetitions to fill up; each process reads blocks of its own."""
+    """Equal in length; all images once, and fillers, or repetitions to fill up; each process reads
+    blocks of its own.
+    """
     dataset = H5Images([check_file(path)], np.arange(size))
     dataset.reading = "streamed"
     found, fetched = [], []
@@ -122,16 +130,17 @@ def test_every_block_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -
     unpacked = []
     original = Chunks._unpacked
     loader = streamed(str(path)).train_dataloader()  # whose setup has looked at some images
-    monkeypatch.setattr(Chunks, "_unpacked", lambda self, *place: unpacked.append(place) or original(self, *place))
+    monkeypatch.setattr(
+        Chunks, "_unpacked", lambda self, *place: unpacked.append(place) or original(self, *place)
+    )
     everything(loader)
     assert len(unpacked) == len(set(unpacked)) == -(-COUNT // CHUNK)
 
 
-# ---------------------------------------------------------------------- quality of the shuffle
-
-
 def test_one_group_of_everything_is_a_uniform_shuffle() -> None:
-    """Every image comes to every place equally often (chi-squared over 4,000 epochs, 8 images, 99.99% quantile)."""
+    """Every image comes to every place equally often (chi-squared over 4,000 epochs, 8 images,
+    99.99% quantile).
+    """
     generator = torch.Generator().manual_seed(0)
     counts = np.zeros((8, 8))
     for _ in range(4000):
@@ -141,19 +150,27 @@ def test_one_group_of_everything_is_a_uniform_shuffle() -> None:
 
 
 def test_an_image_may_come_anywhere_in_the_epoch() -> None:
-    """Also with small groups: place in the file says nothing about place in the epoch (mean correlation over epochs)."""
+    """Also with small groups: place in the file says nothing about place in the epoch (mean
+    correlation over epochs).
+    """
     starts = np.append(np.arange(0, 2000, 20), 2000)
     generator = torch.Generator().manual_seed(1)
-    places = np.array([np.argsort(block_order(starts, 5, generator)[0].numpy()) for _ in range(200)])
+    places = np.array(
+        [np.argsort(block_order(starts, 5, generator)[0].numpy()) for _ in range(200)]
+    )
     correlation = [np.corrcoef(np.arange(2000), place)[0, 1] for place in places]
-    assert abs(np.mean(correlation)) < 3 * 0.1 / np.sqrt(200)  # 100 blocks: each epoch's is about ±0.1
+    assert abs(np.mean(correlation)) < 3 * 0.1 / np.sqrt(
+        200
+    )  # 100 blocks: each epoch's is about ±0.1
     assert places.min(axis=0).max() < 300  # the least lucky image still came early once,
     assert places.max(axis=0).min() > 1700  # and late once
 
 
 @pytest.mark.parametrize("blocks", [2, 8, 32])
 def test_how_a_batch_of_a_sorted_file_is_mixed(blocks: int) -> None:
-    """Ten classes in file order: a batch holds as many classes as a draw from that many random blocks does, no fewer."""
+    """Ten classes in file order: a batch holds as many classes as a draw from that many random
+    blocks does, no fewer.
+    """
     starts = np.append(np.arange(0, 3200, 10), 3200)
     labels = np.arange(3200) * 10 // 3200
     generator = torch.Generator().manual_seed(2)
@@ -163,16 +180,19 @@ def test_how_a_batch_of_a_sorted_file_is_mixed(blocks: int) -> None:
         order, ends = block_order(starts, blocks, generator)
         for low, high in zip([0, *ends], ends, strict=False):
             found.append(len(np.unique(labels[order[low:high].numpy()][:32])))
-        drawn = labels[starts[rng.choice(320, blocks, replace=False)][:, None] + np.arange(10)].ravel()
+        drawn = labels[
+            starts[rng.choice(320, blocks, replace=False)][:, None] + np.arange(10)
+        ].ravel()
         expected.append(len(np.unique(rng.permutation(drawn)[:32])))
     assert abs(np.mean(found) - np.mean(expected)) < 0.5
 
 
-# ---------------------------------------------------------------------- which way to read
-
-
-def test_what_is_chosen_on_the_cpu(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mapped where that is possible and the machine is large enough, else held where it fits into the buffer, else streamed."""
+def test_what_is_chosen_on_the_cpu(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mapped where that is possible and the machine is large enough, else held where it fits into
+    the buffer, else streamed.
+    """
     with h5py.File(tmp_path / "plain.h5", "w") as file:
         file["x"], file["y"] = IMAGES, LABELS
     cpu = torch.device("cpu")
@@ -191,7 +211,9 @@ def test_what_is_chosen_on_the_cpu(path: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("wish", ["mapped", "streamed", "resident"])
 def test_a_wish_is_granted_with_the_same_images(wish: str, tmp_path: Path) -> None:
-    """Test images come in file order however they are read, and mapped and resident training images in the same shuffled order."""
+    """Test images come in file order however they are read, and mapped and resident training images
+    in the same shuffled order.
+    """
     with h5py.File(tmp_path / "plain.h5", "w") as file:
         file["x"], file["y"] = IMAGES, LABELS
     plain, wished = (
@@ -217,8 +239,12 @@ def test_a_wish_is_granted_with_the_same_images(wish: str, tmp_path: Path) -> No
     assert sorted(first) == sorted(second)
 
 
-def test_images_that_are_held_already_take_no_further_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loader that is made again, as with a schedule, finds them; the room that is left is less than they are by then."""
+def test_images_that_are_held_already_take_no_further_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loader that is made again, as with a schedule, finds them; the room that is left is less
+    than they are by then.
+    """
     dataset = H5Images([check_file(path)])
     for room in (2 * dataset.nbytes, dataset.nbytes - 1):
         monkeypatch.setattr(reading, "free_memory", lambda room=room: room)
@@ -232,17 +258,17 @@ def test_wishes_that_cannot_be_granted(path: Path, monkeypatch: pytest.MonkeyPat
     """What was asked for, why not, and what to do."""
     dataset = H5Images([check_file(path)])
     with pytest.raises(
-        InputError, match=r"in chunks of 10×4×5×3, gzip, so they cannot be mapped\. Drop --data\.reading"
+        InputError,
+        match=r"in chunks of 10×4×5×3, gzip, so they cannot be mapped\. Drop --data\.reading",
     ):
         choose_reading(dataset, "mapped", torch.device("cpu"), 1)
     monkeypatch.setattr(reading, "free_memory", lambda: 1000)
-    with pytest.raises(InputError, match=r"203 images, 0 MB do not fit into the 0 MB that are free on cpu"):
+    with pytest.raises(
+        InputError, match=r"203 images, 0 MB do not fit into the 0 MB that are free on cpu"
+    ):
         choose_reading(dataset, "resident", torch.device("cpu"), 1)
     with pytest.raises(InputError, match="shuffle_buffer is 0 MiB, expected more than 0"):
         H5DataModule(shuffle_buffer=0)
-
-
-# ---------------------------------------------------------------------- damage
 
 
 def test_a_chunk_that_cannot_be_unpacked(path: Path) -> None:
@@ -252,7 +278,9 @@ def test_a_chunk_that_cannot_be_unpacked(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[chunk.byte_offset : chunk.byte_offset + 20] = b"\xff" * 20
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"'x' in .*data\.h5 is damaged: .*\. Fetch or write it again\."):
+    with pytest.raises(
+        InputError, match=r"'x' in .*data\.h5 is damaged: .*\. Fetch or write it again\."
+    ):
         everything(streamed(str(path)).train_dataloader())
 
 
@@ -261,7 +289,9 @@ def test_a_chunk_that_holds_too_little(tmp_path: Path) -> None:
     import zlib
 
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        images = file.create_dataset("x", (20, 4, 5, 3), "u1", chunks=(10, 4, 5, 3), compression="gzip")
+        images = file.create_dataset(
+            "x", (20, 4, 5, 3), "u1", chunks=(10, 4, 5, 3), compression="gzip"
+        )
         images.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(b"\1" * 599))
         images.id.write_direct_chunk((10, 0, 0, 0), zlib.compress(b"\1" * 600))
         file["y"] = np.arange(20) % 2

@@ -40,9 +40,16 @@ from signs_lightning.report.layout import break_into_columns, lay_out
 from signs_lightning.report.summary import layer_table, print_summary, totals
 from signs_lightning.summary import main
 
-OURS = {"Conv2dSame": "Conv2D", "Conv2d": "Conv2D", "KerasBatchNorm2d": "BatchNormalization", "Linear": "Dense"} | {
-    "FlattenNHWC": "Flatten", "MaxPool2d": "MaxPooling2D", "AvgPool2d": "AveragePooling2D",
-}  # fmt: skip
+OURS = {
+    "Conv2dSame": "Conv2D",
+    "Conv2d": "Conv2D",
+    "KerasBatchNorm2d": "BatchNormalization",
+    "Linear": "Dense",
+} | {
+    "FlattenNHWC": "Flatten",
+    "MaxPool2d": "MaxPooling2D",
+    "AvgPool2d": "AveragePooling2D",
+}
 
 
 def printed(model, **options):
@@ -51,17 +58,23 @@ def printed(model, **options):
     return screen.file.getvalue()
 
 
-# ---------------------------------------------------------------------- Keras models, and what Keras says of them
-
-
 def everything():
-    """Skip connections, a layer and a model that are called twice, models inside models, operations, frozen layers."""
+    """Skip connections, a layer and a model that are called twice, models inside models,
+    operations, frozen layers.
+    """
     image = keras.Input((12, 12, 4), name="photo")
     inside = keras.Input((12, 12, 4))
     hidden = layers.Conv2D(4, 3, padding="same", name="own")(inside)
-    block = keras.Model(inside, layers.Add(name="plus")([layers.ReLU(name="r")(hidden), inside]), name="block")
+    block = keras.Model(
+        inside, layers.Add(name="plus")([layers.ReLU(name="r")(hidden), inside]), name="block"
+    )
     again = keras.Model.from_config(block.get_config())
-    chain = [keras.Input((12, 12, 4)), layers.Conv2D(4, 1, name="c"), layers.BatchNormalization(name="n"), again]
+    chain = [
+        keras.Input((12, 12, 4)),
+        layers.Conv2D(4, 1, name="c"),
+        layers.BatchNormalization(name="n"),
+        again,
+    ]
     stack = keras.Sequential(chain, name="stack")
     stack.get_layer("c").trainable = False
     twice = layers.Conv2D(4, 3, padding="same", name="twice")
@@ -69,7 +82,9 @@ def everything():
     y = block(x)
     z = twice(stack(y))
     z = layers.Add(name="sum")([block(z), x, y]) * 2.0 + x
-    return keras.Model(image, layers.Dense(3, activation="softmax", name="out")(layers.Flatten(name="flat")(z)))
+    return keras.Model(
+        image, layers.Dense(3, activation="softmax", name="out")(layers.Flatten(name="flat")(z))
+    )
 
 
 def inception():
@@ -82,7 +97,12 @@ def inception():
 
 
 def plain():
-    stack = [layers.Conv2D(3, 3), layers.BatchNormalization(), layers.Activation("swish"), layers.Dropout(0.5)]
+    stack = [
+        layers.Conv2D(3, 3),
+        layers.BatchNormalization(),
+        layers.Activation("swish"),
+        layers.Dropout(0.5),
+    ]
     head = [layers.GlobalAveragePooling2D(), layers.Dense(1, activation="sigmoid")]
     return keras.Sequential([keras.Input((8, 10, 3), name="photo"), *stack, *head])
 
@@ -92,10 +112,16 @@ MODELS = {"everything": everything, "inception": inception, "plain": plain}
 
 @pytest.fixture(scope="module", autouse=True)
 def kernels_of_zeros():
-    """Keras compiles a random generator for every shape of a kernel, which takes a minute; nothing here looks at the values."""
+    """Keras compiles a random generator for every shape of a kernel, which takes a minute; nothing
+    here looks at the values.
+    """
     with pytest.MonkeyPatch.context() as patch:
         zeros = keras.initializers.Zeros()
-        patch.setattr(keras.initializers.GlorotUniform, "__call__", lambda self, shape, dtype=None: zeros(shape, dtype))
+        patch.setattr(
+            keras.initializers.GlorotUniform,
+            "__call__",
+            lambda self, shape, dtype=None: zeros(shape, dtype),
+        )
         yield
 
 
@@ -125,7 +151,9 @@ def keras_rows(model, expand, path=()):
 
 
 def keras_graph(model, expand, path=()):
-    """Keras's graph of operations, read from its nodes as `model_to_dot` reads them; inner input layers joined through."""
+    """Keras's graph of operations, read from its nodes as `model_to_dot` reads them; inner input
+    layers joined through.
+    """
     model = model._functional if isinstance(model, keras.Sequential) else model
     graph = networkx.DiGraph()
     paths = {}
@@ -162,26 +190,31 @@ def keras_graph(model, expand, path=()):
         networkx.relabel_nodes(graph, {(*path, entry): (*path, "input of", entry)}, copy=False)
     else:
         for node in [node for node in graph if "input of" in node]:
-            graph.add_edges_from([(a, b) for a in graph.predecessors(node) for b in graph.successors(node)])
+            graph.add_edges_from(
+                [(a, b) for a in graph.predecessors(node) for b in graph.successors(node)]
+            )
             graph.remove_node(node)
     return graph
-
-
-# ---------------------------------------------------------------------- the table
 
 
 @pytest.mark.parametrize("expand", [False, True])
 def test_rows_and_totals_are_those_of_keras(pair, expand):
     model, ours = pair
-    rows = [(row.path, row.kind, row.keras_shape, row.parameters) for row in layer_table(ours, expand)]
+    rows = [
+        (row.path, row.kind, row.keras_shape, row.parameters) for row in layer_table(ours, expand)
+    ]
     assert rows == list(keras_rows(model, expand))
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert totals(ours) == (trainable, model.count_params() - trainable)
-    assert f"Parameters: {model.count_params():,} in all, {trainable:,} trainable, " in printed(ours)
+    assert f"Parameters: {model.count_params():,} in all, {trainable:,} trainable, " in printed(
+        ours
+    )
 
 
 def test_printed_table_has_the_lines_of_keras(pair, monkeypatch):
-    """Name, class, shape and grouped number of every row that Keras itself prints, nested ones moved in below their model."""
+    """Name, class, shape and grouped number of every row that Keras itself prints, nested ones
+    moved in below their model.
+    """
     model, ours = pair
     monkeypatch.setenv("COLUMNS", "240")  # Keras asks the terminal how wide it is
     lines: list[str] = []
@@ -189,14 +222,21 @@ def test_printed_table_has_the_lines_of_keras(pair, monkeypatch):
     shown = [line for line in "\n".join(lines).splitlines() if line.startswith("│")]
     theirs = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown]
     theirs = [cells for cells in theirs if cells[0] and "InputLayer" not in cells[0]]
-    found = [line.split("│")[1:5] for line in printed(ours, expand=True).splitlines() if line.startswith("│")]
+    found = [
+        line.split("│")[1:5]
+        for line in printed(ours, expand=True).splitlines()
+        if line.startswith("│")
+    ]
     mine = [[f"{a.strip()} ({b.strip()})", c.strip(), d.strip()] for a, b, c, d in found]
     assert mine == theirs
 
 
 def test_the_functional_model_has_the_course_s_numbers():
     """Shapes and parameters of `summary()` in Keras; pooling comes before ReLU here."""
-    rows = [(row.path, row.kind, row.keras_shape, row.parameters) for row in layer_table(SignsFunctional())]
+    rows = [
+        (row.path, row.kind, row.keras_shape, row.parameters)
+        for row in layer_table(SignsFunctional())
+    ]
     assert rows == [
         (("conv1",), "Conv2dSame", "(None, 64, 64, 8)", 392),
         (("pool1",), "MaxPool2dSame", "(None, 8, 8, 8)", 0),
@@ -214,10 +254,20 @@ def test_the_functional_model_has_the_course_s_numbers():
     [
         (
             SignsFunctional,
-            ["64×64×3 → 6 classes", "(None, 64, 64, 8)", "Parameters: 1,310 in all, 1,310 trainable, 0 not"],
+            [
+                "64×64×3 → 6 classes",
+                "(None, 64, 64, 8)",
+                "Parameters: 1,310 in all, 1,310 trainable, 0 not",
+            ],
         ),
-        (HappySequential, ["32,769", "(None, 32768)", "37,633 in all, 37,569 trainable, 64 not trainable"]),
-        (SignsResNet50, ["Bottleneck", "23,600,006 in all, 23,546,886 trainable, 53,120 not trainable"]),
+        (
+            HappySequential,
+            ["32,769", "(None, 32768)", "37,633 in all, 37,569 trainable, 64 not trainable"],
+        ),
+        (
+            SignsResNet50,
+            ["Bottleneck", "23,600,006 in all, 23,546,886 trainable, 53,120 not trainable"],
+        ),
     ],
     ids=["functional", "sequential", "resnet50"],
 )
@@ -228,14 +278,18 @@ def test_totals_are_the_course_s(model, expected):
 
 
 @pytest.mark.parametrize("expand", [False, True])
-@pytest.mark.parametrize("model", [SignsFunctional, HappySequential, lambda: SignsResNet50(width=4)])
+@pytest.mark.parametrize(
+    "model", [SignsFunctional, HappySequential, lambda: SignsResNet50(width=4)]
+)
 def test_the_table_adds_up_and_leaves_the_model_as_it_was(model, expand):
     """All state but the counters, counted from the state dict; modes, averages and hooks stay."""
     model = model().train()
     model.network[1].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
-    counted = sum(value.numel() for name, value in before.items() if "num_batches_tracked" not in name)
+    counted = sum(
+        value.numel() for name, value in before.items() if "num_batches_tracked" not in name
+    )
     rows = layer_table(model, expand)
     blocks = {row.path[:1] for row in rows if len(row.path) > 1}
     assert sum(row.parameters for row in rows if row.path not in blocks) == counted
@@ -248,10 +302,9 @@ def test_the_table_adds_up_and_leaves_the_model_as_it_was(model, expand):
 def test_a_compiled_network_is_shown_as_it_is_written():
     model = SignsFunctional()
     model.network.compile(dynamic=False)
-    assert [row.kind for row in layer_table(model)] == [row.kind for row in layer_table(SignsFunctional())]
-
-
-# ---------------------------------------------------------------------- the graph
+    assert [row.kind for row in layer_table(model)] == [
+        row.kind for row in layer_table(SignsFunctional())
+    ]
 
 
 @pytest.mark.parametrize("expand", [False, True])
@@ -266,7 +319,9 @@ def test_graph_is_that_of_keras(pair, expand):
 
 
 def test_resnet50_is_the_graph_that_keras_has_of_it(tmp_path):
-    """Exported to Keras and read from its nodes; the same up to names, and to the padding that has a layer of its own there."""
+    """Exported to Keras and read from its nodes; the same up to names, and to the padding that has
+    a layer of its own there.
+    """
     model = SignsResNet50(width=4)
     export_keras(model, tmp_path / "model.keras", "keras")
     theirs = keras.saving.load_model(tmp_path / "model.keras")
@@ -275,14 +330,20 @@ def test_resnet50_is_the_graph_that_keras_has_of_it(tmp_path):
         reference.add_node(path, label=str((kind, shape, size)))
     reference.add_edges_from(keras_graph(theirs, expand=False).edges)
     reference.nodes["image",]["label"] = "input"
-    networkx.contracted_nodes(reference, ("image",), ("zero_padding2d",), self_loops=False, copy=False)
+    networkx.contracted_nodes(
+        reference, ("image",), ("zero_padding2d",), self_loops=False, copy=False
+    )
     graph = layer_graph(model)
     found = networkx.DiGraph(graph.edges)
     for path, node in graph.nodes.items():
-        found.nodes[path]["label"] = str((OURS.get(node.kind, node.kind), node.keras_shape, node.parameters))
+        found.nodes[path]["label"] = str(
+            (OURS.get(node.kind, node.kind), node.keras_shape, node.parameters)
+        )
     found.nodes["image",]["label"] = "input"
     assert len(found) == len(reference) == 1 + 4 + 4 * 12 + 12 * 10 + 3
-    same = networkx.isomorphism.DiGraphMatcher(found, reference, lambda a, b: a["label"] == b["label"])
+    same = networkx.isomorphism.DiGraphMatcher(
+        found, reference, lambda a, b: a["label"] == b["label"]
+    )
     assert same.is_isomorphic()
     assert len(graph.folded().nodes) == 1 + 4 + 16 + 3
 
@@ -300,7 +361,9 @@ class Block(nn.Module):
 
 
 class Custom(nn.Module):
-    """What `nn.Sequential` is not: functions, keywords, branches on values, a layer called twice, parts of a block called alone."""
+    """What `nn.Sequential` is not: functions, keywords, branches on values, a layer called twice,
+    parts of a block called alone.
+    """
 
     def __init__(self, classes):
         super().__init__()
@@ -329,11 +392,21 @@ def test_any_network_is_traced():
     graph = layer_graph(CustomClassifier(image_size=(5, 6, 3)))
     edges = {(graph.name(a), graph.name(b)) for a, b in graph.edges}
     expected = {
-        ("image", "stem"), ("stem", "block.conv.0"), ("block.conv.0", "block.conv.1"), ("block.conv.1", "block.add"),
-        ("stem", "block.add"), ("block.add", "block.mul"), ("block.mul", "cat"), ("block.mul", "parts.conv.0"),
-        ("parts.conv.0", "parts.conv.1"), ("parts.conv.1", "cat"), ("cat", "norm"), ("norm", "norm"), ("norm", "mean"),
+        ("image", "stem"),
+        ("stem", "block.conv.0"),
+        ("block.conv.0", "block.conv.1"),
+        ("block.conv.1", "block.add"),
+        ("stem", "block.add"),
+        ("block.add", "block.mul"),
+        ("block.mul", "cat"),
+        ("block.mul", "parts.conv.0"),
+        ("parts.conv.0", "parts.conv.1"),
+        ("parts.conv.1", "cat"),
+        ("cat", "norm"),
+        ("norm", "norm"),
+        ("norm", "mean"),
         ("squeeze", "head"),
-    }  # fmt: skip
+    }
     assert expected <= edges
     assert {a for a, b in edges if b == "attention"} == {"getitem", "getitem_1", "getitem_2"}
     kinds = {graph.name(path): (node.kind, node.keras_shape) for path, node in graph.nodes.items()}
@@ -347,13 +420,12 @@ def test_any_network_is_traced():
     assert {("stem",), ("block.mul",)} & {b for _, b in folded.edges} == {("stem",)}
 
 
-# ---------------------------------------------------------------------- the layout
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_layout_of_any_graph_has_no_overlap(data):
-    """No two boxes in one place, no arrow through a box or along another, downwards unless a layer is called again."""
+    """No two boxes in one place, no arrow through a box or along another, downwards unless a layer
+    is called again.
+    """
     count = data.draw(st.integers(2, 24))
     edges = {(max(0, k - data.draw(st.integers(1, 6))), k) for k in range(1, count)}
     further = st.tuples(st.integers(0, count - 1), st.integers(1, count - 1))
@@ -394,9 +466,6 @@ def test_a_chain_is_broken_into_columns_of_equal_height():
     assert set(layout.lane.values()) == {0}
 
 
-# ---------------------------------------------------------------------- the drawing
-
-
 @pytest.fixture
 def drawn(monkeypatch):
     """Draws a model without writing it, and gives the texts and the number of arrows."""
@@ -416,7 +485,9 @@ def drawn(monkeypatch):
         (figure,) = figures
         axes = figure.axes[0]
         assert not any(text.get_parse_math() for text in axes.texts)
-        return [text.get_text() for text in axes.texts], sum(isinstance(p, FancyArrowPatch) for p in axes.patches)
+        return [text.get_text() for text in axes.texts], sum(
+            isinstance(p, FancyArrowPatch) for p in axes.patches
+        )
 
     return draw
 
@@ -451,9 +522,13 @@ def test_blocks_are_framed_and_opened(drawn, tmp_path):
 
 
 def test_names_out_of_a_file_are_shown_literally(tmp_path, drawn):
-    """No control character reaches the terminal or the picture, no markup and no formula is made of a name."""
+    """No control character reaches the terminal or the picture, no markup and no formula is made of
+    a name.
+    """
     name = "a\x1b]0;own\x07[red]$x_1$"
-    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(name=name), layers.Dense(2, activation="softmax")])
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(name=name), layers.Dense(2, activation="softmax")]
+    )
     model.save(tmp_path / "model.keras")
     ours = from_keras(tmp_path / "model.keras")
     text = printed(ours)
@@ -461,9 +536,6 @@ def test_names_out_of_a_file_are_shown_literally(tmp_path, drawn):
     assert "\x1b" not in text
     texts, _ = drawn(ours, False, tmp_path)
     assert r"a\x1b]0;own\x07[red]$x_1$" in texts
-
-
-# ---------------------------------------------------------------------- the verb
 
 
 @pytest.fixture
@@ -482,14 +554,18 @@ def summary(tmp_path, monkeypatch, capfd):
 
 
 def test_of_a_configuration_without_its_data(summary, tmp_path):
-    """The bundled ones name files that are not there; options win over the file; only the picture is written."""
+    """The bundled ones name files that are not there; options win over the file; only the picture
+    is written.
+    """
     out = summary("--config", "configs/signs_functional.yaml", "--data.train_file", "nowhere.h5")
     assert "Parameters: 1,310 in all" in out
     out = summary("--config", "configs/happy_sequential.yaml", "--plot", "model.png")
     assert "37,633 in all, 37,569 trainable" in out
     assert "Wrote model.png." in out
     assert "12 classes" in summary("--config", "configs/quickstart.yaml", "--model.num_classes", 12)
-    out = summary("--expand", "--model", "SignsResNet50", "--model.num_classes", 10, "--model.width", 4)
+    out = summary(
+        "--expand", "--model", "SignsResNet50", "--model.num_classes", 10, "--model.width", 4
+    )
     assert "└ shortcut.1" in out
     assert "SignsResNet50 · 64×64×3 → 10 classes" in out
     assert "48×32×3" in summary("--model", "SignsFunctional", "--data.image_size", "[48,32]")
@@ -502,10 +578,14 @@ def test_of_a_run_and_of_a_keras_file(summary, cli, small_signs, pair):
     assert done.code == 0, done.err
     table = summary("--ckpt_path", "lightning_logs/signs_functional/version_0")
     assert "SignsFunctional · 32×32×3 → 6 classes" in table
-    assert table == summary("--ckpt_path", "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt")
+    assert table == summary(
+        "--ckpt_path", "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt"
+    )
     assert table.splitlines()[3] in done.out, "what fit printed"
     pair[0].save("model.keras")
-    assert f"{pair[0].count_params():,} in all" in summary("--ckpt_path", "model.keras", "--plot", "model.PNG")
+    assert f"{pair[0].count_params():,} in all" in summary(
+        "--ckpt_path", "model.keras", "--plot", "model.PNG"
+    )
     assert Path("model.PNG").is_file()
 
 
@@ -515,7 +595,10 @@ def test_of_a_run_and_of_a_keras_file(summary, cli, small_signs, pair):
         ([], "There is no model to show. Name one: --config F, --model NAME or --ckpt_path F."),
         (["--exapnd"], "Unknown option '--exapnd'; see --help. Did you mean '--expand'?"),
         (["--modle", "SignsFunctional"], "Did you mean '--model'?"),
-        (["--model", "SignsFunctoinal"], "Unknown model 'SignsFunctoinal'; .* Did you mean 'SignsFunctional'?"),
+        (
+            ["--model", "SignsFunctoinal"],
+            "Unknown model 'SignsFunctoinal'; .* Did you mean 'SignsFunctional'?",
+        ),
         (["--model.lrr", "1"], "Unknown option 'model.lrr'. Did you mean 'model.lr'?"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--ckpt_path", "missing.ckpt"], "No such checkpoint: missing.ckpt"),
@@ -523,11 +606,23 @@ def test_of_a_run_and_of_a_keras_file(summary, cli, small_signs, pair):
             ["--ckpt_path", "x.ckpt", "--model", "SignsFunctional"],
             "--ckpt_path brings its own model, so --model has no",
         ),
-        (["--ckpt_path", "model.onnx"], "model.onnx is an ONNX file, which keeps operations and no layers"),
-        (["--model", "SignsFunctional", "--plot", "model.svg"], "--plot is model.svg, expected the name of a PNG"),
+        (
+            ["--ckpt_path", "model.onnx"],
+            "model.onnx is an ONNX file, which keeps operations and no layers",
+        ),
+        (
+            ["--model", "SignsFunctional", "--plot", "model.svg"],
+            "--plot is model.svg, expected the name of a PNG",
+        ),
         (["--model", "SignsFunctional", "--plot", "no/model.png"], "The folder no does not exist"),
-        (["--model", "SignsResNet50", "--model.image_size", "[8,8,3]"], "at least 37×37 pixels, these have 8×8"),
-        (["--model", "HappySequential", "--model.image_size", "[9999999,9999999,3]"], "does not fit into memory"),
+        (
+            ["--model", "SignsResNet50", "--model.image_size", "[8,8,3]"],
+            "at least 37×37 pixels, these have 8×8",
+        ),
+        (
+            ["--model", "HappySequential", "--model.image_size", "[9999999,9999999,3]"],
+            "does not fit into memory",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_said(args, message, tmp_path, monkeypatch):
@@ -542,7 +637,9 @@ def test_what_cannot_be_shown_is_said(args, message, tmp_path, monkeypatch):
 def test_a_file_that_cannot_be_used_is_refused(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name):
-        main("summary", ["--ckpt_path", str(tmp_path / name), "--plot", str(tmp_path / "model.png")])
+        main(
+            "summary", ["--ckpt_path", str(tmp_path / name), "--plot", str(tmp_path / "model.png")]
+        )
     assert not (tmp_path / "model.png").exists()
 
 
@@ -561,8 +658,13 @@ def test_a_former_picture_stays_when_drawing_fails(tmp_path, monkeypatch):
 
 
 def test_help_needs_no_torch():
-    code = "import sys; from signs_lightning.summary import main\ntry: main('summary', ['--help'])\nexcept SystemExit: pass\n"
+    code = (
+        "import sys; from signs_lightning.summary import main\ntry: main('summary', "
+        "['--help'])\nexcept SystemExit: pass\n"
+    )
     check = "assert not {'torch', 'matplotlib', 'lightning'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code + check], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "--plot" in done.stdout

@@ -20,7 +20,11 @@ pytestmark = pytest.mark.slow
 
 def files(folder: Path) -> set[str]:
     """Every file below a folder, but those that Python leaves there itself."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +41,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_tree(wheel: Path) -> None:
-    """No file of the package or of the configurations is left out, also of a new package; and nothing else is in it."""
+    """No file of the package or of the configurations is left out, also of a new package; and
+    nothing else is in it.
+    """
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = {f"signs_lightning/{name}" for name in files(ROOT / "signs_lightning")}
-    assert found == package | {f"signs_lightning/configs/{name}" for name in files(ROOT / "configs")}
+    assert found == package | {
+        f"signs_lightning/configs/{name}" for name in files(ROOT / "configs")
+    }
 
 
 def test_quickstart_from_the_wheel(wheel: Path, tmp_path: Path, drawn_cache: Path) -> None:
@@ -50,14 +58,33 @@ def test_quickstart_from_the_wheel(wheel: Path, tmp_path: Path, drawn_cache: Pat
         archive.extractall(tmp_path / "installed")
     (tmp_path / "elsewhere").mkdir()
     where = "import signs_lightning; print(signs_lightning.__file__)"
-    fit = ["-m", "signs_lightning", "fit", "--config", "configs/quickstart.yaml", "--trainer.max_epochs", "2"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "SIGNS_LIGHTNING_CACHE": str(drawn_cache)}
+    fit = [
+        "-m",
+        "signs_lightning",
+        "fit",
+        "--config",
+        "configs/quickstart.yaml",
+        "--trainer.max_epochs",
+        "2",
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path / "installed"),
+        "SIGNS_LIGHTNING_CACHE": str(drawn_cache),
+    }
     for words in (["-c", where], [*fit, "--trainer.accelerator", "cpu"]):
         done = subprocess.run(
-            [sys.executable, *words], cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True
+            [sys.executable, *words],
+            cwd=tmp_path / "elsewhere",
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         if words[1] == where:
             assert Path(done.stdout.strip()).parent == tmp_path / "installed" / "signs_lightning"
-    assert done.stdout.startswith("Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n")
-    assert (tmp_path / "elsewhere/lightning_logs/quickstart/version_0/checkpoints/last.ckpt").is_file()
+    assert done.stdout.startswith(
+        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+    )
+    assert (
+        tmp_path / "elsewhere/lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
+    ).is_file()

@@ -1,4 +1,6 @@
-"""What a device can do at most: large matrix products and a copy within its memory; and where a fit's time goes."""
+"""What a device can do at most: large matrix products and a copy within its memory; and where a
+fit's time goes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The Lightning callback that takes the times of a fit: `--trainer.callbacks+=benchmarks.clock.EpochClock`."""
+"""The Lightning callback that takes the times of a fit:
+`--trainer.callbacks+=benchmarks.clock.EpochClock`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from benchmarks.marks import Marks, count
 
 
 class EpochClock(Callback):
-    """Marks epochs, the first step and the end; keeps the training loss of each epoch where it is logged."""
+    """Marks epochs, the first step and the end; keeps the training loss of each epoch where it is
+    logged.
+    """
 
     def __init__(self) -> None:
         self.marks = Marks()

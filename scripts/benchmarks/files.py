@@ -1,4 +1,6 @@
-"""HDF5 files to read from: drawn hands with noise, in every layout, of any number and size of images."""
+"""HDF5 files to read from: drawn hands with noise, in every layout, of any number and size of
+images.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-LAYOUTS: dict[str, dict[str, object]] = {  # h5py's options; `images` in a chunk's shape stands for whole images
+LAYOUTS: dict[
+    str, dict[str, object]
+] = {  # h5py's options; `images` in a chunk's shape stands for whole images
     "contiguous": {},
     "chunked, 64 images": {"chunks": 64},
     "chunked, h5py's guess": {"chunks": True},
@@ -21,12 +25,17 @@ BLOCK_BYTES = 2**25  # written or read at once, rounded to whole chunks
 
 @cache
 def drawn(size: int, count: int = 512) -> np.ndarray:
-    """uint8 (count, size, size, 3): drawn hands, values in 8..247 so that noise can be added to them."""
+    """uint8 (count, size, size, 3): drawn hands, values in 8..247 so that noise can be added to
+    them.
+    """
     from signs_lightning.data.drawn import draw_hand
 
     hands = [draw_hand(k % 6, np.random.default_rng([0, k])) for k in range(count)]
     if size != 64:
-        hands = [np.asarray(Image.fromarray(hand).resize((size, size), Image.Resampling.BILINEAR)) for hand in hands]
+        hands = [
+            np.asarray(Image.fromarray(hand).resize((size, size), Image.Resampling.BILINEAR))
+            for hand in hands
+        ]
     return np.clip(np.stack(hands), 8, 247)
 
 
@@ -37,7 +46,9 @@ def rows_at_once(dataset: h5py.Dataset) -> int:
 
 
 def write(path: Path, count: int, size: int, layout: str) -> float:
-    """Writes a training file in the course's schema; returns the share of the images' bytes that it takes on disk."""
+    """Writes a training file in the course's schema; returns the share of the images' bytes that it
+    takes on disk.
+    """
     hands, rng = drawn(size), np.random.default_rng(0)
     options = dict(LAYOUTS[layout])
     if options.get("chunks") == 64:

@@ -1,4 +1,6 @@
-"""On a GPU: the functional model's 100 epochs, ResNet50's images per second, the card's ceilings, and where the time goes."""
+"""On a GPU: the functional model's 100 epochs, ResNet50's images per second, the card's ceilings,
+and where the time goes.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +27,45 @@ def available() -> bool:
 
 
 def tasks(bench: Bench, folder: Path, device: str = "cuda") -> list[Task]:
-    """What is measured in one repeat. `device` is "cpu" in the tests, which see to it that every command is right."""
-    gpu = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")} if device == "cuda" else {}
+    """What is measured in one repeat. `device` is "cpu" in the tests, which see to it that every
+    command is right.
+    """
+    gpu = (
+        {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
+        if device == "cuda"
+        else {}
+    )
     overlay = [f"--config={ROOT}/configs/gpu.yaml"] if device == "cuda" else []
     found: list[Task] = []
 
     def add(subject: str, contestant: str, precision: str, command: list[str], **more: Any) -> None:
         if bench.wanted(contestant):
-            labels = {"part": "gpu", "subject": subject, "contestant": contestant, "precision": precision}
+            labels = {
+                "part": "gpu",
+                "subject": subject,
+                "contestant": contestant,
+                "precision": precision,
+            }
             found.append(Task({**labels, **more}, command, gpu))
 
     signs = training.data(bench)["functional"]
     epochs = 3 if bench.quick else 100
-    add("functional", "signs_lightning", "fp32", training.ours("functional", epochs, signs, *overlay))
-    add("functional", "hand_written", "fp32",
-        training.rival("hand_written", "functional", epochs, signs, f"--device={device}"))  # fmt: skip
+    add(
+        "functional",
+        "signs_lightning",
+        "fp32",
+        training.ours("functional", epochs, signs, *overlay),
+    )
+    add(
+        "functional",
+        "hand_written",
+        "fp32",
+        training.rival("hand_written", "functional", epochs, signs, f"--device={device}"),
+    )
     bf16 = f"--config={ROOT}/configs/bf16.yaml"
-    variants = {  # what signs_lightning is given, what the loop is given; convolutions are TF32 by PyTorch's default
+    # what signs_lightning is given, what the loop is given; convolutions are TF32 by PyTorch's
+    # default
+    variants = {
         "tf32": ([], []),
         "bf16": ([bf16], ["--bf16"]),
         "bf16, compiled": ([bf16, "--model.compile=true"], ["--bf16", "--compile"]),
@@ -63,17 +87,29 @@ def tasks(bench: Bench, folder: Path, device: str = "cuda") -> list[Task]:
         ("functional", "functional", signs[0]),
         ("resnet50", "resnet50", folder / "gpu_64.h5"),
     ):
-        add(f"profile of {subject}", "signs_lightning", "fp32" if model == "functional" else "bf16",
-            profiled(training.ours(model, 1, (train_file, None), *overlay, *([bf16] if model == "resnet50" else []))))  # fmt: skip
+        add(
+            f"profile of {subject}",
+            "signs_lightning",
+            "fp32" if model == "functional" else "bf16",
+            profiled(
+                training.ours(
+                    model, 1, (train_file, None), *overlay, *([bf16] if model == "resnet50" else [])
+                )
+            ),
+        )
     return found
 
 
 def profiled(command: list[str]) -> list[str]:
-    """The command with PyTorch's profiler over some steps; `ceilings.py --profile` runs it and hands its table over."""
+    """The command with PyTorch's profiler over some steps; `ceilings.py --profile` runs it and
+    hands its table over.
+    """
     profiler = [
-        "--trainer.profiler=lightning.pytorch.profilers.PyTorchProfiler", "--trainer.profiler.dirpath=.",
-        "--trainer.profiler.filename=profile", f"--trainer.limit_train_batches={PROFILE_STEPS}",
-    ]  # fmt: skip
+        "--trainer.profiler=lightning.pytorch.profilers.PyTorchProfiler",
+        "--trainer.profiler.dirpath=.",
+        "--trainer.profiler.filename=profile",
+        f"--trainer.limit_train_batches={PROFILE_STEPS}",
+    ]
     return [sys.executable, str(CEILINGS), "--profile", *command, *profiler]
 
 
@@ -96,11 +132,15 @@ def images_per_second(found: dict[str, Any]) -> float | None:
 def show(found: dict[str, Any]) -> str:
     """A result in a line."""
     if found["subject"] == "ceilings":
-        return f"{found['bf16_tflops']:.0f} TFLOP/s bf16, {found['tf32_tflops']:.0f} tf32, {found['copy_gbs']:.0f} GB/s"
+        return (
+            f"{found['bf16_tflops']:.0f} TFLOP/s bf16, {found['tf32_tflops']:.0f} tf32, "
+            f"{found['copy_gbs']:.0f} GB/s"
+        )
     if "profile" in found:
         return f"{len(found['profile'].splitlines())} lines"
     if rate := images_per_second(found):
         return f"{rate:,.0f} images/s"
     return (
-        f"{found['after_first_step_seconds']:.2f} s after the first step, {found['process_seconds']:.1f} s the process"
+        f"{found['after_first_step_seconds']:.2f} s after the first step, "
+        f"{found['process_seconds']:.1f} s the process"
     )

@@ -11,21 +11,33 @@ from benchmarks.measure import ROOT, THREADS, Bench, Task
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_COUNTS = (100, 400)
 LAYOUTS = ("contiguous", "chunked, 64 images", "gzip, 64 images")
-PIXELS = 16  # a million images of 64×64 take 12 GB; of 16×16, 0.8 GB, and numbers are what grows here
+PIXELS = (
+    16  # a million images of 64×64 take 12 GB; of 16×16, 0.8 GB, and numbers are what grows here
+)
 
 
 def images(bench: Bench, pixels: int = PIXELS) -> None:
-    """Reading all images once, and an epoch of the functional model over them, from a thousand to a million."""
+    """Reading all images once, and an epoch of the functional model over them, from a thousand to a
+    million.
+    """
     for layout in LAYOUTS[:1] if bench.quick else LAYOUTS:
         for count in QUICK_COUNTS if bench.quick else COUNTS:
             path = bench.scratch / "growth.h5"
             needed = 1.2 * count * pixels**2 * 3
             if shutil.disk_usage(bench.scratch).free < needed:
-                print(f"{count:,} images need {needed / 2**30:.1f} GiB in {bench.scratch}: left out", flush=True)
+                print(
+                    f"{count:,} images need {needed / 2**30:.1f} GiB in {bench.scratch}: left out",
+                    flush=True,
+                )
                 continue
             try:
                 files.write(path, count, pixels, layout)
-                labels = {"part": "growth", "subject": f"{pixels}×{pixels}", "layout": layout, "images": count}
+                labels = {
+                    "part": "growth",
+                    "subject": f"{pixels}×{pixels}",
+                    "layout": layout,
+                    "images": count,
+                }
                 command = training.ours("functional", 1, (path, None), "--data.batch_size=256")
                 read = reading.command("signs_lightning", path, bench)
                 found = [
@@ -46,7 +58,11 @@ def processes(bench: Bench) -> None:
 
     def task(contestant: str, threads: int, *more: str) -> Task:
         labels = {"part": "growth", "subject": "processes", "contestant": contestant}
-        return Task(labels, training.ours("resnet50", epochs, signs, *more), {name: str(threads) for name in THREADS})
+        return Task(
+            labels,
+            training.ours("resnet50", epochs, signs, *more),
+            {name: str(threads) for name in THREADS},
+        )
 
     found = [
         task("1 process of 32", bench.threads, "--data.batch_size=32"),
@@ -68,4 +84,7 @@ def show(found: dict[str, Any]) -> str:
     """A result in a line."""
     if "images_read" in found:
         return reading.show(found)
-    return f"{found['epoch_seconds'][0]:.2f} s the epoch, {found['peak_bytes'] / 2**20:.0f} MiB of its own"
+    return (
+        f"{found['epoch_seconds'][0]:.2f} s the epoch, "
+        f"{found['peak_bytes'] / 2**20:.0f} MiB of its own"
+    )

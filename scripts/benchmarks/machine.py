@@ -10,8 +10,23 @@ import subprocess
 import time
 from pathlib import Path
 
-INTERESTING = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")  # what fast arithmetic depends on
-PACKAGES = ("torch", "lightning", "torchmetrics", "keras", "tensorflow", "tensorflow-cpu", "numpy", "h5py")
+INTERESTING = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "amx_bf16",
+    "amx_tile",
+)  # what fast arithmetic depends on
+PACKAGES = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "numpy",
+    "h5py",
+)
 
 
 def cores() -> int:
@@ -22,8 +37,18 @@ def cores() -> int:
 def describe() -> dict[str, object]:
     """Processor, memory and system, in words and numbers."""
     info = _read("/proc/cpuinfo")
-    field = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in info.splitlines())}
-    memory = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0")
+    field = {
+        name.strip(): value.strip()
+        for name, _, value in (line.partition(":") for line in info.splitlines())
+    }
+    memory = next(
+        (
+            line.split()[1]
+            for line in _read("/proc/meminfo").splitlines()
+            if line.startswith("MemTotal")
+        ),
+        "0",
+    )
     flags = field.get("flags", "").split()
     return {
         "processor": field.get("model name", platform.processor() or platform.machine()),
@@ -35,7 +60,9 @@ def describe() -> dict[str, object]:
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; without that, PyTorch's convolutions take some ten times as long as in float32."""
+    """Whether the processor multiplies bfloat16 itself; without that, PyTorch's convolutions take
+    some ten times as long as in float32.
+    """
     return any(name.endswith("bf16") for name in describe()["instructions"])  # type: ignore[attr-defined]
 
 
@@ -48,13 +75,17 @@ def versions(python: str) -> dict[str, str]:
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass\n"
     )
-    done = subprocess.run([python, "-c", code, *PACKAGES], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python, "-c", code, *PACKAGES], capture_output=True, text=True, check=True
+    )
     found = (line.partition(" ") for line in done.stdout.splitlines())
     return {name: version for name, _, version in found}
 
 
 def busy_share(seconds: float = 0.3) -> float | None:
-    """Share of the machine's cores in use over a moment in which the benchmark itself rests, 0..1; None where unknown."""
+    """Share of the machine's cores in use over a moment in which the benchmark itself rests, 0..1;
+    None where unknown.
+    """
     before = _processor_times()
     time.sleep(seconds)
     after = _processor_times()
@@ -70,7 +101,8 @@ def _processor_times() -> list[int] | None:
 
 
 def own_memory(process: int) -> int:
-    """RssAnon of a process and its descendants, bytes: what they own, without files that are mapped. 0 where unknown.
+    """RssAnon of a process and its descendants, bytes: what they own, without files that are
+    mapped. 0 where unknown.
 
     What a forked child still shares with its parent is counted twice.
     """
@@ -103,7 +135,9 @@ def resident_share(path: Path) -> float:
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         start = ctypes.c_char.from_buffer(mapped)
         try:
-            code = library.mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapped)), found)
+            code = library.mincore(
+                ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapped)), found
+            )
         finally:
             del start  # else the map cannot be closed
     return 1.0 if code else sum(page & 1 for page in bytes(found)) / pages

@@ -1,4 +1,6 @@
-"""When the epochs of a measured process began and ended; handed to the benchmark in a file. Needs the standard library only."""
+"""When the epochs of a measured process began and ended; handed to the benchmark in a file. Needs
+the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,11 @@ VARIABLE = "BENCHMARK_MARKS"  # names the file to write; nothing is written with
 
 
 class Marks:
-    """Times of one training: each epoch's begin, the end of the first step, the end of the last epoch.
+    """Times of one training: each epoch's begin, the end of the first step, the end of the last
+    epoch.
 
-    An epoch lasts until the next one begins, so that whatever happens between two epochs counts, unless its end is marked, too.
+    An epoch lasts until the next one begins, so that whatever happens between two epochs counts,
+    unless its end is marked, too.
     """
 
     def __init__(self) -> None:
@@ -55,5 +59,7 @@ def hand_over(found: dict[str, Any]) -> None:
 
 def count(network: Any) -> int:
     """Parameters as Keras counts them: BatchNorm's moving averages included."""
-    averages = (b for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var")))
+    averages = (
+        b for name, b in network.named_buffers() if name.endswith(("running_mean", "running_var"))
+    )
     return sum(tensor.numel() for tensor in (*network.parameters(), *averages))

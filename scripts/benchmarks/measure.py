@@ -1,4 +1,6 @@
-"""One measurement: a process of its own, its times and memory, and a record of it that survives a break."""
+"""One measurement: a process of its own, its times and memory, and a record of it that survives a
+break.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +65,12 @@ class Task:
     """What is to be measured.
 
     Args:
-        labels: what the result is filed under: part, subject, contestant and whatever tells it from the others.
+        labels: what the result is filed under: part, subject, contestant and whatever tells it from
+            the others.
         command: the process to start.
         environment: variables to add.
-        before: called just before, such as to drop a file from the page cache; what it returns is kept with the result.
+        before: called just before, such as to drop a file from the page cache; what it returns is
+            kept with the result.
     """
 
     labels: dict[str, Any]
@@ -116,7 +120,11 @@ class Bench:
                 line = f"failed: {result['failed']}" if "failed" in result else show(result)
                 print(f"[{len(results):>{len(str(total))}}/{total}] {name}  {line}", flush=True)
                 if (result["busy_before"] or 0) > BUSY:
-                    print(f"    {result['busy_before']:.0%} of the cores were in use by others before it", flush=True)
+                    print(
+                        f"    {result['busy_before']:.0%} of the cores were in use "
+                        "by others before it",
+                        flush=True,
+                    )
         return results
 
     def measure(self, task: Task) -> dict[str, Any]:
@@ -130,14 +138,21 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of every measured process: the same number of threads, no GPU unless `more` says so."""
+        """The environment of every measured process: the same number of threads, no GPU unless
+        `more` says so.
+        """
         threads = str(self.threads)
-        keep = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "KMP_", "OMP_"))}
+        keep = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PL_", "KMP_", "OMP_"))
+        }
         return keep | {
             **dict.fromkeys(THREADS, threads),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "CUDA_VISIBLE_DEVICES": "",
-            "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{ROOT}",  # what is measured is this checkout, wherever it is installed from
+            # what is measured is this checkout, wherever it is installed from
+            "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{ROOT}",
         } | more  # fmt: skip
 
     def _run(self, task: Task, folder: Path) -> dict[str, Any]:
@@ -146,7 +161,12 @@ class Bench:
         with log.open("wb") as output:
             start, began = time.time(), time.perf_counter()
             process = subprocess.Popen(
-                task.command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+                task.command,
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
             with _Watched(process) as watched:
                 code = process.wait()
@@ -158,7 +178,9 @@ class Bench:
         if starts := found.pop("epoch_starts", None):
             end = found.pop("end")
             ends = found.pop("epoch_ends", None) or [*starts[1:], end]
-            found["epoch_seconds"] = [round(end - begin, 5) for begin, end in zip(starts, ends, strict=True)]
+            found["epoch_seconds"] = [
+                round(end - begin, 5) for begin, end in zip(starts, ends, strict=True)
+            ]
             found["training_starts_seconds"] = round(starts[0] - start, 3)
             if first := found.pop("first_step", None):
                 found["first_step_seconds"] = round(first - start, 3)

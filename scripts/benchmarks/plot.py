@@ -10,7 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.results import MODELS, NAMES, Row, distinct, latest, middle, rate, training_times, where
+from benchmarks.results import (
+    MODELS,
+    NAMES,
+    Row,
+    distinct,
+    latest,
+    middle,
+    rate,
+    training_times,
+    where,
+)
 
 COLOURS = {  # Okabe and Ito's, which the colour-blind tell apart, too
     "signs_lightning": "#0072B2",
@@ -88,14 +98,30 @@ def _bars(axes: Axes, rows: list[Row], model: str, kind: str, title: str) -> Non
 
 def _reading(axes: Axes, rows: list[Row]) -> None:
     size = distinct(rows, "subject")[0]
-    rows = where(rows, subject=size, cache="warm", images=max(row["images"] for row in where(rows, subject=size)))
-    layouts, contestants = distinct(rows, "layout"), [name for name in COLOURS if where(rows, contestant=name)]
+    rows = where(
+        rows,
+        subject=size,
+        cache="warm",
+        images=max(row["images"] for row in where(rows, subject=size)),
+    )
+    layouts, contestants = (
+        distinct(rows, "layout"),
+        [name for name in COLOURS if where(rows, contestant=name)],
+    )
     height = 0.82 / len(contestants)
     for k, contestant in enumerate(contestants):
-        rates = [middle(where(rows, layout=layout, contestant=contestant), rate) for layout in layouts]
+        rates = [
+            middle(where(rows, layout=layout, contestant=contestant), rate) for layout in layouts
+        ]
         found = [(place, value) for place, value in enumerate(rates) if value]
         places = [place + (k - (len(contestants) - 1) / 2) * height for place, _ in found]
-        axes.barh(places, [value for _, value in found], height, color=COLOURS[contestant], label=NAMES[contestant])
+        axes.barh(
+            places,
+            [value for _, value in found],
+            height,
+            color=COLOURS[contestant],
+            label=NAMES[contestant],
+        )
         if contestant == "signs_lightning":
             for place, (_, value) in zip(places, found, strict=True):
                 axes.text(value, place, f" {value:,.0f}", va="center", fontsize=8)
@@ -112,8 +138,12 @@ def _growth(axes: Axes, rows: list[Row]) -> None:
     rows = where(rows, subject=size, contestant="reading")
     for layout, (colour, marker) in zip(distinct(rows, "layout"), LINES, strict=False):
         counts = distinct(where(rows, layout=layout), "images")
-        memory = [middle(where(rows, layout=layout, images=count), "peak_bytes") or 0 for count in counts]
-        axes.plot(counts, [value / 2**20 for value in memory], color=colour, marker=marker, label=layout)
+        memory = [
+            middle(where(rows, layout=layout, images=count), "peak_bytes") or 0 for count in counts
+        ]
+        axes.plot(
+            counts, [value / 2**20 for value in memory], color=colour, marker=marker, label=layout
+        )
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("images", fontsize=8.5)

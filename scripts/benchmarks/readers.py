@@ -1,8 +1,9 @@
 """One reader in a process of its own: how many images it gets out of a file, and how fast.
 
-`signs_lightning`, `blocks` and `inflate` read everything once; the per-sample DataLoaders read for some seconds. The clock starts
-when everything is imported: opening and setting up count, and so does whatever a reader does ahead of its first batch.
-Each reader yields 0 when its imports are done, then the number of images of each batch.
+`signs_lightning`, `blocks` and `inflate` read everything once; the per-sample DataLoaders read for
+some seconds. The clock starts when everything is imported: opening and setting up count, and so
+does whatever a reader does ahead of its first batch. Each reader yields 0 when its imports are
+done, then the number of images of each batch.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def signs_lightning(path: str, options: argparse.Namespace) -> Iterator[int]:
 class Images(Dataset):
     """One image at a time through h5py, as fast as that goes: uint8 (H, W, C) and its label.
 
-    Each process opens the file and the dataset in it once, at its first image: looking the dataset up anew takes several times as long
+    Each process opens the file and the dataset in it once, at its first image: looking the dataset
+        up anew takes several times as long
     as reading an image of 64×64. The labels are in memory.
     """
 
@@ -69,7 +71,9 @@ def per_sample(path: str, options: argparse.Namespace, workers: int) -> Iterator
     del probe
     yield 0
     # where a single image takes that long, a batch is more than there is time for
-    for images, _ in DataLoader(Images(path), batch_size=2 if slow else BATCH_SIZE, shuffle=True, num_workers=workers):
+    for images, _ in DataLoader(
+        Images(path), batch_size=2 if slow else BATCH_SIZE, shuffle=True, num_workers=workers
+    ):
         yield len(images)
 
 
@@ -84,7 +88,9 @@ def blocks(path: str, options: argparse.Namespace) -> Iterator[int]:
 
 
 def inflate(path: str, options: argparse.Namespace, threads: int) -> Iterator[int]:
-    """Decompression alone: every chunk's bytes through zlib, put nowhere. Counts whole images at the end."""
+    """Decompression alone: every chunk's bytes through zlib, put nowhere. Counts whole images at
+    the end.
+    """
     with h5py.File(path, "r") as file, ThreadPoolExecutor(threads) as pool:
         dataset = file["train_set_x"]
         where = [dataset.id.get_chunk_info(k) for k in range(dataset.id.get_num_chunks())]
@@ -122,10 +128,20 @@ def main() -> None:
     for count in batches:
         images += count
         first = first or time.perf_counter() - began
-        if options.reader.startswith("per_sample") and time.perf_counter() - began > options.seconds:
+        if (
+            options.reader.startswith("per_sample")
+            and time.perf_counter() - began > options.seconds
+        ):
             break
     seconds = time.perf_counter() - began
-    hand_over({"images_read": images, "seconds": seconds, "first_batch_seconds": first, "bytes_before": before})
+    hand_over(
+        {
+            "images_read": images,
+            "seconds": seconds,
+            "first_batch_seconds": first,
+            "bytes_before": before,
+        }
+    )
 
 
 if __name__ == "__main__":

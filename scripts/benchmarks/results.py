@@ -60,7 +60,9 @@ def distinct(rows: Iterable[Row], label: str) -> list[Any]:
     return list(dict.fromkeys(row[label] for row in rows if label in row))
 
 
-def training_times(rows: list[Row], model: str, precision: str) -> dict[str, dict[str, float | None]]:
+def training_times(
+    rows: list[Row], model: str, precision: str
+) -> dict[str, dict[str, float | None]]:
     """For each contestant its epoch, process and start in seconds and its memory in MiB."""
     found = {}
     for contestant in NAMES:

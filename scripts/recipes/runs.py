@@ -31,7 +31,9 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
     return images, dataset.labels, found.class_names
 
 
-def write(path: Path, images: np.ndarray, labels: np.ndarray, class_names: list[str] | None) -> None:
+def write(
+    path: Path, images: np.ndarray, labels: np.ndarray, class_names: list[str] | None
+) -> None:
     """Images and labels as a training file of the course's layout, which is whole or not there."""
     part = path.with_suffix(".writing")
     with h5py.File(part, "w") as file:
@@ -48,7 +50,12 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
 
 
 def keep_settings(
-    work: Path, configs: Sequence[Path], train_file: Path, folds: int, threads: int, more: Sequence[str]
+    work: Path,
+    configs: Sequence[Path],
+    train_file: Path,
+    folds: int,
+    threads: int,
+    more: Sequence[str],
 ) -> None:
     """Writes down what the runs of a folder are made with, and refuses to add others to them.
 
@@ -59,7 +66,13 @@ def keep_settings(
         texts = {config.stem: _digest(config) for config in configs}
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
-    now = {"train_file": _digest(train_file), "folds": folds, "threads": threads, "more": list(more), "configs": texts}
+    now = {
+        "train_file": _digest(train_file),
+        "folds": folds,
+        "threads": threads,
+        "more": list(more),
+        "configs": texts,
+    }
     record = work / "settings.json"
     if record.exists():
         before = json.loads(record.read_text())
@@ -68,7 +81,8 @@ def keep_settings(
         different = [name for name, value in now.items() if before[name] != value]
         if different:
             raise InputError(
-                f"{work} has runs of other settings ({', '.join(different)}). Name another folder with --work."
+                f"{work} has runs of other settings ({', '.join(different)}). Name another folder "
+                "with --work."
             )
     work.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(now, indent=1))
@@ -79,7 +93,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fit(config: Path, train_file: Path, seed: int, work: Path, name: str, more: list[str], threads: int) -> float:
+def fit(
+    config: Path, train_file: Path, seed: int, work: Path, name: str, more: list[str], threads: int
+) -> float:
     """Trains in a process of its own, without a look at any test file.
 
     A run that was interrupted goes on where it stopped.
@@ -101,14 +117,22 @@ def fit(config: Path, train_file: Path, seed: int, work: Path, name: str, more: 
             f"--seed_everything={seed}",
             f"--data.train_file={train_file}",
         ]
-        command += [f"--trainer.default_root_dir={work}", "--trainer.enable_progress_bar=false", *more]
+        command += [
+            f"--trainer.default_root_dir={work}",
+            "--trainer.enable_progress_bar=false",
+            *more,
+        ]
     work.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
     began = time.perf_counter()
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode != 0:
-        raise InputError(f"{name} failed: {(done.stdout.strip().splitlines() or ['it printed nothing'])[-1]}")
+        raise InputError(
+            f"{name} failed: {(done.stdout.strip().splitlines() or ['it printed nothing'])[-1]}"
+        )
     return time.perf_counter() - began
 
 
@@ -120,7 +144,10 @@ def run_folder(work: Path, name: str) -> Path:
 def history(work: Path, name: str) -> list[dict[str, float]]:
     """The rows of a run's history.csv."""
     with (run_folder(work, name) / "history.csv").open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        return [
+            {key: float(value) for key, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
 
 
 def probabilities(work: Path, name: str, images: np.ndarray) -> np.ndarray:

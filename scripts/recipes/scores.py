@@ -1,4 +1,6 @@
-"""Figures from predicted probabilities: each seed's accuracy, their spread, the ensemble, and a paired comparison."""
+"""Figures from predicted probabilities: each seed's accuracy, their spread, the ensemble, and a
+paired comparison.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Score:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, chosen: np.ndarray | None = None) -> Score:
-    """Accuracy of float (n, K) probabilities against int64 (n,) labels, over the images chosen by bool (n,) or all."""
+    """Accuracy of float (n, K) probabilities against int64 (n,) labels, over the images chosen by
+    bool (n,) or all.
+    """
     right = probabilities.argmax(axis=1) == labels
     right = right if chosen is None else right[chosen]
     return Score(int(right.sum()), len(right))
@@ -58,10 +62,12 @@ def paired_difference(
         ours: float (n, K) probabilities, one array a seed.
         theirs: those of the other configuration, seed by seed.
         labels: int64 (n,).
-        resamples: of the bootstrap, which draws images: they are the same for all seeds, so that seeds cannot be pooled.
+        resamples: of the bootstrap, which draws images: they are the same for all seeds, so that
+            seeds cannot be pooled.
 
     Returns:
-        Mean difference in accuracy, and the 2.5% and 97.5% percentiles of the bootstrap, all in -1..1.
+        Mean difference in accuracy, and the 2.5% and 97.5% percentiles of the bootstrap, all in
+        -1..1.
     """
     rates = [np.mean([p.argmax(axis=1) == labels for p in side], axis=0) for side in (ours, theirs)]
     difference = rates[0] - rates[1]  # (n,): of each image
@@ -79,5 +85,7 @@ def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         part[members] = (np.arange(len(members)) + start) % count
-        start += len(members)  # the next class begins where this one ended, so that parts are equally large
+        start += len(
+            members
+        )  # the next class begins where this one ended, so that parts are equally large
     return part

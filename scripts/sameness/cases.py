@@ -1,4 +1,6 @@
-"""What both sides run: every configuration, way of reading, resume, import and export, each with few images and steps."""
+"""What both sides run: every configuration, way of reading, resume, import and export, each with
+few images and steps.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from PIL import Image
 
 RUN = "lightning_logs/run/version_0"
 FIT = "fit --name run --trainer.accelerator cpu --data.batch_size 8"
-SIGNS = "--data.train_file {data}/signs_train.h5 --data.val_fraction 0.2"  # 48 images, six steps an epoch
+# 48 images, six steps an epoch
+SIGNS = "--data.train_file {data}/signs_train.h5 --data.val_fraction 0.2"
 SMILES = "--data.train_file {data}/smiles_train.h5 --data.val_fraction 0.2"
 PREDICT = f"predict --ckpt_path {RUN} --data.test_file {{data}}"
 TEST = f"test --trainer.accelerator cpu --ckpt_path {RUN} --data.test_file {{data}}"
@@ -49,10 +52,11 @@ class Case:
 
     Attributes:
         name: what it is called on the screen, and its folder.
-        commands: what follows `python -m signs_lightning`, or "python" and lines of code; run in the case's folder. {data}, {golden} and
-            {tree} stand for folders.
+        commands: what follows `python -m signs_lightning`, or "python" and lines of code; run in
+            the case's folder. {data}, {golden} and {tree} stand for folders.
         quick: whether it is part of `--quick`.
-        after: an earlier case: both sides begin with a copy of the folder that BASE left, or, where `own`, each with its own.
+        after: an earlier case: both sides begin with a copy of the folder that BASE left, or, where
+            `own`, each with its own.
         own: see `after`.
         stop: optimizer step before which the last command is sent a signal, and the signal.
         processes: whether `fit` starts further processes.
@@ -68,7 +72,9 @@ class Case:
 
 
 def write_data(drawn: Path, folder: Path) -> None:
-    """Writes BASE's drawn images in different layouts: contiguous, in packed chunks, as floats, as pictures."""
+    """Writes BASE's drawn images in different layouts: contiguous, in packed chunks, as floats, as
+    pictures.
+    """
     folder.mkdir()
     for name in ("signs", "smiles"):
         for part in ("train", "test"):
@@ -76,8 +82,16 @@ def write_data(drawn: Path, folder: Path) -> None:
             mirrored = [images, images[:, :, ::-1], images[:, ::-1], images[:, ::-1, ::-1]]
             for layout, stored, options in (
                 ("", images, {}),
-                ("_packed", np.concatenate(mirrored), {"chunks": (7, *images.shape[1:]), "compression": "gzip"}),
-                ("_float", images.astype(np.float32) / np.float32(510), {}),  # every other byte is half-way
+                (
+                    "_packed",
+                    np.concatenate(mirrored),
+                    {"chunks": (7, *images.shape[1:]), "compression": "gzip"},
+                ),
+                (
+                    "_float",
+                    images.astype(np.float32) / np.float32(510),
+                    {},
+                ),  # every other byte is half-way
             ):
                 with h5py.File(folder / f"{name}_{part}{layout}.h5", "w") as file:
                     file.create_dataset(f"{part}_set_x", data=stored, **options)
@@ -85,7 +99,9 @@ def write_data(drawn: Path, folder: Path) -> None:
                     file["list_classes"] = np.load(drawn / f"{name}_list_classes.npy")
     (folder / "pictures").mkdir()
     for number, image in enumerate(np.load(drawn / "signs_test_set_x.npy")):
-        Image.fromarray(image).resize((50 + 9 * number, 83)).save(folder / f"pictures/{number:02}.png")
+        Image.fromarray(image).resize((50 + 9 * number, 83)).save(
+            folder / f"pictures/{number:02}.png"
+        )
 
 
 def all_cases(configs: dict[str, str], golden: list[str], onnx: bool) -> list[Case]:
@@ -103,44 +119,66 @@ def all_cases(configs: dict[str, str], golden: list[str], onnx: bool) -> list[Ca
         ("mapped, two workers", "mapped --data.num_workers 2", False),
         ("mapped floats", "mapped --data.train_file {data}/signs_train_float.h5", True),
         ("mapped, resized", "mapped --data.image_size [48,40]", False),
-        ("streamed", "streamed --data.shuffle_buffer 4 --data.train_file {data}/signs_train_packed.h5", True),
+        (
+            "streamed",
+            "streamed --data.shuffle_buffer 4 --data.train_file {data}/signs_train_packed.h5",
+            True,
+        ),
         ("resident", "resident --data.train_file {data}/signs_train_packed.h5", True),
     ):
         fit = f"{FIT} {SIGNS} --trainer.max_epochs 2 --data.reading {options}"
         cases.append(Case(f"reading {name}", (fit,), quick))
     two = f"{FIT} {SIGNS} --trainer.max_epochs 2 --trainer.devices 2 --trainer.strategy ddp"
-    cases += [Case("two processes", (two,), processes=True), Case("notebook", (NOTEBOOK,), quick=True)]
+    cases += [
+        Case("two processes", (two,), processes=True),
+        Case("notebook", (NOTEBOOK,), quick=True),
+    ]
     cases += [*_resumes(), *_of_trained()]
     for name, options, quick in (
         ("SignsFunctional", SIGNS, True),
         ("HappySequential", SMILES, False),
         ("SignsResNet50", f"{SIGNS} --model.width 4 --trainer.limit_train_batches 2", False),
     ):
-        cases.append(_of_exports(name, f"{FIT} --model {name} {options} --trainer.max_epochs 1", onnx, quick))
+        cases.append(
+            _of_exports(name, f"{FIT} --model {name} {options} --trainer.max_epochs 1", onnx, quick)
+        )
     return cases + [_of_golden(file, onnx) for file in golden]
 
 
 def _of_configuration(name: str, text: str) -> Case:
     kind = "smiles" if "DrawnSmiles" in text else "signs"
-    short = "--trainer.max_epochs 1 --trainer.limit_train_batches 3" if "ResNet50" in text else "--trainer.max_epochs 3"
+    short = (
+        "--trainer.max_epochs 1 --trainer.limit_train_batches 3"
+        if "ResNet50" in text
+        else "--trainer.max_epochs 3"
+    )
     fit = f"--config {{tree}}/{name} {short}"
     if "quickstart" in name:  # draws its own data
         plain = f"fit --name run --trainer.accelerator cpu {fit}"
         return Case(name, (plain, f"predict --ckpt_path {RUN}", f"test --ckpt_path {RUN}"))
     files = f"--data.train_file {{data}}/{kind}_train.h5 --data.test_file {{data}}/{kind}_test.h5"
     look = (f"{PREDICT}/{kind}_test.h5", f"{TEST}/{kind}_test.h5")
-    return Case(name, (f"{FIT} {files} {fit}", *look), quick="recipes" not in name and "course" not in name)
+    return Case(
+        name, (f"{FIT} {files} {fit}", *look), quick="recipes" not in name and "course" not in name
+    )
 
 
 def _resumes() -> Iterator[Case]:
-    """Runs that end inside an epoch: resumed, by each side its own and by both that of BASE, and begun anew from its config.yaml."""
+    """Runs that end inside an epoch: resumed, by each side its own and by both that of BASE, and
+    begun anew from its config.yaml.
+    """
     callbacks = (
-        "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=val_loss --trainer.callbacks.patience=50"
+        "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=val_loss "
+        "--trainer.callbacks.patience=50"
     )
-    plateau = f"--model.lr_scheduler {SCHEDULER} --model.lr_scheduler.patience 0 --model.lr_scheduler.threshold 0.02"
+    plateau = (
+        f"--model.lr_scheduler {SCHEDULER} --model.lr_scheduler.patience 0 "
+        "--model.lr_scheduler.threshold 0.02"
+    )
     average = "--trainer.callbacks+=EMAWeightAveraging --trainer.callbacks.decay=0.9"
     mixing = (
-        f"'--model.augmentation=[{{class_path: {TRANSFORMS}.RandomAffine, init_args: {{degrees: 10}}}}, "
+        f"'--model.augmentation=[{{class_path: {TRANSFORMS}.RandomAffine, "
+        f"init_args: {{degrees: 10}}}}, "
         f"{{class_path: {TRANSFORMS}.MixUp, init_args: {{alpha: 0.2}}}}]'"
     )
     for name, options, stop in (
@@ -153,7 +191,9 @@ def _resumes() -> Iterator[Case]:
         yield Case(first, (fit,), quick=True, stop=stop)
         yield Case(f"{name}: resumed", again, quick="plateau" in name, after=first, own=True)
         yield Case(f"{name}: BASE's run resumed here", again, quick=True, after=first)
-        yield Case(f"{name}: BASE's config.yaml here", (f"fit --config {RUN}/config.yaml",), after=first)
+        yield Case(
+            f"{name}: BASE's config.yaml here", (f"fit --config {RUN}/config.yaml",), after=first
+        )
 
 
 def _of_trained() -> Iterator[Case]:
@@ -162,7 +202,12 @@ def _of_trained() -> Iterator[Case]:
     yield Case(first, (f"{FIT} {SIGNS} --trainer.max_epochs 2",), quick=True)
     look = (f"{PREDICT}/signs_test.h5", f"{TEST}/signs_test.h5")
     yield Case("BASE's model predicts here", look, quick=True, after=first)
-    yield Case("loose pictures", (f"predict --ckpt_path {RUN} --images {{data}}/pictures",), quick=True, after=first)
+    yield Case(
+        "loose pictures",
+        (f"predict --ckpt_path {RUN} --images {{data}}/pictures",),
+        quick=True,
+        after=first,
+    )
 
 
 def _of_exports(name: str, fit: str, onnx: bool, quick: bool) -> Case:
@@ -170,9 +215,16 @@ def _of_exports(name: str, fit: str, onnx: bool, quick: bool) -> Case:
     kind = "smiles" if SMILES in fit else "signs"
     commands = [fit, f"export --ckpt_path {RUN} --format torch --output model.pt2"]
     commands += [f"export --ckpt_path {RUN} --format onnx --output model.onnx"] if onnx else []
-    for form, file in (("keras", "model.keras"), ("keras-h5", "model.h5"), ("keras-weights", "model.weights.h5")):
+    for form, file in (
+        ("keras", "model.keras"),
+        ("keras-h5", "model.h5"),
+        ("keras-weights", "model.weights.h5"),
+    ):
         commands.append(f"export --ckpt_path {RUN} --format {form} --output {file}")
-        commands.append(f"predict --ckpt_path {file} --data.test_file {{data}}/{kind}_test.h5 --output {form}.csv")
+        commands.append(
+            f"predict --ckpt_path {file} --data.test_file "
+            f"{{data}}/{kind}_test.h5 --output {form}.csv"
+        )
     return Case(f"exporting {name}", tuple(commands), quick)
 
 
@@ -185,7 +237,8 @@ def _of_golden(file: str, onnx: bool) -> Case:
         f"predict --ckpt_path model.ckpt {data}",
         "export --ckpt_path model.ckpt --format keras --output again.keras",
         f"predict --ckpt_path again.keras {data} --output again.csv",
-        f"{FIT} --ckpt_path model.ckpt --data.train_file {{golden}}/{kind}_train.h5 --trainer.max_epochs 1",
+        f"{FIT} --ckpt_path model.ckpt --data.train_file {{golden}}/{kind}_train.h5 "
+        "--trainer.max_epochs 1",
     ]
     commands += ["export --ckpt_path model.ckpt --format onnx --output model.onnx"] if onnx else []
     if file == "signs/trained.keras":

@@ -1,4 +1,6 @@
-"""Where two folders differ that the same commands were run in: tables, tensors and arrays bit by bit, exported models by their output."""
+"""Where two folders differ that the same commands were run in: tables, tensors and arrays bit by
+bit, exported models by their output.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,28 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def differences(base: Path, here: Path, renamed: Renamed) -> list[str]:
-    """One text for each file that differs, or that one side lacks: which, where in it, and by how much."""
+    """One text for each file that differs, or that one side lacks: which, where in it, and by how
+    much.
+    """
     found: list[str] = []
     seen: set[str] = set()
     for ending, compare in KINDS.items():
-        names = {path.relative_to(folder).as_posix() for folder in (base, here) for path in folder.rglob(f"*{ending}")}
+        names = {
+            path.relative_to(folder).as_posix()
+            for folder in (base, here)
+            for path in folder.rglob(f"*{ending}")
+        }
         for name in sorted(names - seen, reverse=True):  # last.ckpt before best.ckpt
             lacking = [
-                side for side, folder in (("BASE", base), ("what is here", here)) if not (folder / name).exists()
+                side
+                for side, folder in (("BASE", base), ("what is here", here))
+                if not (folder / name).exists()
             ]
-            where = f"missing in {lacking[0]}" if lacking else compare(base / name, here / name, renamed)
+            where = (
+                f"missing in {lacking[0]}"
+                if lacking
+                else compare(base / name, here / name, renamed)
+            )
             found += [f"{name}: {where}"] if where else []
         seen |= names
     return found if seen else ["nothing was written that could be compared"]
@@ -35,19 +49,32 @@ def of_tables(base: Path, here: Path, _: Renamed) -> str:
     """The first row and column of a CSV file that differ."""
     if base.read_bytes() == here.read_bytes():
         return ""
-    one, two = (list(csv.reader(path.read_text(encoding="utf-8").splitlines())) for path in (base, here))
+    one, two = (
+        list(csv.reader(path.read_text(encoding="utf-8").splitlines())) for path in (base, here)
+    )
     if one[:1] != two[:1]:
-        return f"columns {','.join(one[0]) if one else ''} in BASE, {','.join(two[0]) if two else ''} here"
+        return (
+            f"columns {','.join(one[0]) if one else ''} in BASE, "
+            f"{','.join(two[0]) if two else ''} here"
+        )
     for before, after in zip(one, two, strict=False):
         for column, old, new in zip(one[0], before, after, strict=False):
             if old != new:
                 return f"{one[0][0]} {before[0]}, column {column}: {old} in BASE, {new} here"
-    return f"{len(one)} lines in BASE, {len(two)} here" if len(one) != len(two) else "other bytes, the same values"
+    return (
+        f"{len(one)} lines in BASE, {len(two)} here"
+        if len(one) != len(two)
+        else "other bytes, the same values"
+    )
 
 
 def of_checkpoints(base: Path, here: Path, renamed: Renamed) -> str:
-    """The tensor of a checkpoint that differs most, and what one side lacks: tensors, or the state of callbacks that BASE kept."""
-    before, after = (torch.load(path, map_location="cpu", weights_only=True) for path in (base, here))
+    """The tensor of a checkpoint that differs most, and what one side lacks: tensors, or the state
+    of callbacks that BASE kept.
+    """
+    before, after = (
+        torch.load(path, map_location="cpu", weights_only=True) for path in (base, here)
+    )
     lost = sorted(before.get("callbacks", {}).keys() - after.get("callbacks", {}).keys())
     if lost:
         return f"the callback '{lost[0]}' of BASE has no state here"
@@ -56,12 +83,20 @@ def of_checkpoints(base: Path, here: Path, renamed: Renamed) -> str:
         one = {name.replace(old, new): tensor for name, tensor in one.items()}
     if one.keys() != two.keys():
         name = sorted(one.keys() ^ two.keys())[0]
-        return f"{name} is only in {'BASE' if name in one else 'what is here'} ({len(one.keys() ^ two.keys())} such tensors)"
-    unlike = {name: where for name in one if (where := of_arrays(one[name].numpy(), two[name].numpy()))}
+        return (
+            f"{name} is only in {'BASE' if name in one else 'what is here'} "
+            f"({len(one.keys() ^ two.keys())} such tensors)"
+        )
+    unlike = {
+        name: where for name in one if (where := of_arrays(one[name].numpy(), two[name].numpy()))
+    }
     if not unlike:
         return ""
     most = max(unlike, key=lambda name: _distance(one[name].numpy(), two[name].numpy()))
-    return f"{len(unlike)} of {len(one)} tensors, the first {next(iter(unlike))}, most {most}: {unlike[most]}"
+    return (
+        f"{len(unlike)} of {len(one)} tensors, the first {next(iter(unlike))}, most {most}: "
+        f"{unlike[most]}"
+    )
 
 
 def of_arrays(one: np.ndarray, two: np.ndarray) -> str:
@@ -89,7 +124,9 @@ def _tensors(value: Any, place: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 def of_outputs(base: Path, here: Path, _: Renamed) -> str:
     """The probabilities that two exported models give for the same random images."""
-    one, two = (_run_onnx(path) if path.suffix == ".onnx" else _run_torch(path) for path in (base, here))
+    one, two = (
+        _run_onnx(path) if path.suffix == ".onnx" else _run_torch(path) for path in (base, here)
+    )
     return of_arrays(one, two)
 
 

@@ -1,6 +1,8 @@
-"""One side of the comparison: a process that has imported one tree's package, and a fork of it for every command.
+"""One side of the comparison: a process that has imported one tree's package, and a fork of it for
+every command.
 
-`python side.py TREE` takes one job a line from its standard input, as JSON, and answers it with a line of JSON: what went wrong, or "".
+`python side.py TREE` takes one job a line from its standard input, as JSON, and answers it with a
+line of JSON: what went wrong, or "".
 """
 
 from __future__ import annotations
@@ -33,8 +35,12 @@ def stop_at(step: int, number: int) -> None:
     register_optimizer_step_pre_hook(count)
 
 
-def in_fork(verbs: Callable[[list[str]], int], words: list[str], said: str, stop: list[Any] | None) -> None:
-    """Runs a command in this forked process, in its working directory, and ends the process with its exit code."""
+def in_fork(
+    verbs: Callable[[list[str]], int], words: list[str], said: str, stop: list[Any] | None
+) -> None:
+    """Runs a command in this forked process, in its working directory, and ends the process with
+    its exit code.
+    """
     for stream, ending in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{said}.{ending}", os.O_WRONLY | os.O_CREAT, 0o666), stream)
     if stop:
@@ -46,23 +52,31 @@ def in_fork(verbs: Callable[[list[str]], int], words: list[str], said: str, stop
 
 
 def run(verbs: Callable[[list[str]], int], job: dict[str, Any]) -> str:
-    """The commands of a job, one after the other, in its folder; what the first one that failed said, or ""."""
+    """The commands of a job, one after the other, in its folder; what the first one that failed
+    said, or "".
+    """
     os.chdir(job["folder"])
     for number, words in enumerate(job["commands"]):
         said = f"{number}-{words[0]}"
         stop = job["stop"] if words is job["commands"][-1] else None
-        if job["processes"] and words[0] == "fit":  # which start further ones from their own command line
+        if (
+            job["processes"] and words[0] == "fit"
+        ):  # which start further ones from their own command line
             with open(f"{said}.err", "w") as file:
                 command = [sys.executable, "-m", "signs_lightning", *words]
                 code = subprocess.run(command, stdout=file, stderr=file, timeout=SECONDS).returncode
         else:
-            process = multiprocessing.get_context("fork").Process(target=in_fork, args=(verbs, words, said, stop))
+            process = multiprocessing.get_context("fork").Process(
+                target=in_fork, args=(verbs, words, said, stop)
+            )
             process.start()
             process.join(SECONDS)
             process.kill()
             process.join()
             code = process.exitcode or 0
-        expected = {None: 0, "SIGTERM": 128 + signal.SIGTERM, "SIGKILL": -signal.SIGKILL}[stop and stop[1]]
+        expected = {None: 0, "SIGTERM": 128 + signal.SIGTERM, "SIGKILL": -signal.SIGKILL}[
+            stop and stop[1]
+        ]
         if code != expected:
             text = " ".join(Path(f"{said}.err").read_text(errors="replace")[-TAIL:].split())
             return f"{words[0]} ended with {code}, expected {expected}: {text}"

@@ -33,15 +33,18 @@ class H5Images(Dataset):
 
     Attributes:
         labels: int64 (N,).
-        reading: "mapped": every batch comes out of the file (or array), which the operating system keeps in memory as far as there
-            is room; "resident": all images lie in memory or on a device, after `load`; "streamed": in blocks, by `stream`.
+        reading: "mapped": every batch comes out of the file (or array), which the operating system
+            keeps in memory as far as there is room; "resident": all images lie in memory or on a
+            device, after `load`; "streamed": in blocks, by `stream`.
     """
 
     def __init__(self, shards: Sequence[ImageSet], subset: np.ndarray | None = None) -> None:
         self.readers = [ImageReader(shard) for shard in shards]
         self.starts = np.cumsum([0] + [len(shard.labels) for shard in shards])
         labels = np.concatenate([shard.labels for shard in shards])
-        self.subset = np.arange(len(labels)) if subset is None else np.asarray(subset, dtype=np.int64)
+        self.subset = (
+            np.arange(len(labels)) if subset is None else np.asarray(subset, dtype=np.int64)
+        )
         self.labels = labels[self.subset]
         self.reading: Reading = "mapped"
         self._resident: Tensor | None = None
@@ -50,7 +53,10 @@ class H5Images(Dataset):
         return len(self.subset)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_resident": None}  # a copy in another process reads the file itself
+        return {
+            **self.__dict__,
+            "_resident": None,
+        }  # a copy in another process reads the file itself
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -61,8 +67,6 @@ class H5Images(Dataset):
     def nbytes(self) -> int:
         """Bytes of all images as uint8."""
         return len(self) * math.prod(self.image_shape)
-
-    # ------------------------------------------------------------------ any images
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """One image uint8 (H, W, C) and its label int64 ()."""
@@ -77,7 +81,9 @@ class H5Images(Dataset):
         labels = torch.from_numpy(np.where(filler, FILLER, self.labels[wanted]))
         if self._resident is not None:
             device = self._resident.device
-            return self._resident.index_select(0, torch.from_numpy(wanted).to(device)), labels.to(device)
+            return self._resident.index_select(0, torch.from_numpy(wanted).to(device)), labels.to(
+                device
+            )
         wanted = self.subset[wanted]
         if len(self.readers) == 1:
             images = self.readers[0].take(wanted)
@@ -88,8 +94,6 @@ class H5Images(Dataset):
                 here = shard == k
                 images[here] = self.readers[k].take(wanted[here] - self.starts[k])
         return torch.from_numpy(images), labels
-
-    # ------------------------------------------------------------------ all images, block by block
 
     @cached_property
     def blocks(self) -> np.ndarray:
@@ -115,7 +119,11 @@ class H5Images(Dataset):
             images[low:high] = part if last - first == high - low else part[rows - first]
 
         wanted = np.flatnonzero(np.diff(edges)).tolist()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         if min(cores, len(wanted)) == 1:
             for block in wanted:
                 read(block)
@@ -137,7 +145,9 @@ class H5Images(Dataset):
         if device.type == "cpu":
             self._resident = torch.from_numpy(self.read_sorted(np.arange(len(self))))
         else:
-            self._resident = torch.empty((len(self), *self.image_shape), dtype=torch.uint8, device=device)
+            self._resident = torch.empty(
+                (len(self), *self.image_shape), dtype=torch.uint8, device=device
+            )
             step = max(1, 2**26 // math.prod(self.image_shape))
             for low in range(0, len(self), step):
                 part = self.read_sorted(np.arange(low, min(low + step, len(self))))
@@ -153,8 +163,8 @@ def as_it_is(batch: Any) -> Any:
 class EpochSampler(DistributedSampler):
     """The indices of one process in one epoch, from seed and epoch alone.
 
-    A DistributedSampler, so that Lightning leaves it in place; its own sampler pads validation and test shares with images that
-    are then counted twice.
+    A DistributedSampler, so that Lightning leaves it in place; its own sampler pads validation and
+    test shares with images that are then counted twice.
 
     Args:
         size: number of images.
@@ -163,8 +173,8 @@ class EpochSampler(DistributedSampler):
         rank: this process, 0..world_size-1.
         world_size: number of processes.
         exact: fill shares up with `FILLER` instead of repeated images, for validation and test.
-        blocks: for streams: int64 (B + 1,) first image of each block, and `size`. Shares are then in one piece, and what is
-            shuffled are blocks, and images within groups of them.
+        blocks: for streams: int64 (B + 1,) first image of each block, and `size`. Shares are then
+            in one piece, and what is shuffled are blocks, and images within groups of them.
         group_size: for streams: number of images that a group of blocks may have.
     """
 
@@ -182,7 +192,9 @@ class EpochSampler(DistributedSampler):
         super().__init__(range(size), world_size, rank, shuffle, seed)  # type: ignore[arg-type]
         self.exact = exact
         self.blocks = blocks
-        self.blocks_in_group = 1 if blocks is None else max(1, group_size // int(np.diff(blocks).max()))
+        self.blocks_in_group = (
+            1 if blocks is None else max(1, group_size // int(np.diff(blocks).max()))
+        )
         self.start = 0  # images of this share that a resumed epoch has already seen
 
     def share(self) -> tuple[Tensor, list[int]]:
@@ -201,14 +213,22 @@ class EpochSampler(DistributedSampler):
         else:
             cuts = range(self.num_samples, size, self.num_samples)
             order, ends = block_order(self.blocks, self.blocks_in_group, generator, cuts)
-        missing = self.total_size - size  # shares are equal, so that every process takes the same number of steps
+        missing = (
+            self.total_size - size
+        )  # shares are equal, so that every process takes the same number of steps
         if missing:
-            extra = torch.full((missing,), FILLER) if self.exact else order.repeat(-(-missing // size))[:missing]
+            extra = (
+                torch.full((missing,), FILLER)
+                if self.exact
+                else order.repeat(-(-missing // size))[:missing]
+            )
             order = torch.cat([order, extra])
         if self.blocks is None:
             return order[self.rank :: self.num_replicas], [self.num_samples]
         low = self.rank * self.num_samples
-        ends = sorted({end - low for end in ends if 0 < end - low < self.num_samples} | {self.num_samples})
+        ends = sorted(
+            {end - low for end in ends if 0 < end - low < self.num_samples} | {self.num_samples}
+        )
         return order[low : low + self.num_samples], ends
 
     def __iter__(self) -> Iterator[int]:
@@ -248,7 +268,9 @@ class BatchLoader(DataLoader):
         order = np.where(filler, max(order.max(), 0), order)  # an image that is read anyway
         position = start
         for indices, images in stream(dataset.read_sorted, order, group_ends, size, start):
-            labels = np.where(filler[position : position + len(indices)], FILLER, dataset.labels[indices])
+            labels = np.where(
+                filler[position : position + len(indices)], FILLER, dataset.labels[indices]
+            )
             position += len(indices)
             yield torch.from_numpy(images), torch.from_numpy(labels)
 
@@ -272,12 +294,15 @@ def _worker_errors() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise InputError(
-            "A process that reads images ahead was ended from outside, as it happens when memory runs out. Go on with "
+            "A process that reads images ahead was ended from outside, as it happens when memory "
+            "runs out. Go on with "
             "`fit --ckpt_path` and the run folder, or with --data.num_workers 0."
         ) from error
 
 
-def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(
+    labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Splits 0..N-1 so that every class has its share on both sides (to within one image).
 
     Args:
@@ -294,7 +319,9 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
         members = rng.permutation(np.flatnonzero(labels == label))
         owed += len(members) * fraction  # rounding is carried on, so that the total is right, too
         take = min(round(owed), len(members) - 1)
-        owed = min(owed - take, 0.5)  # what a class too small could not give is not taken from another
+        owed = min(
+            owed - take, 0.5
+        )  # what a class too small could not give is not taken from another
         chosen.append(members[:take])
     second = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), second), second

@@ -1,7 +1,8 @@
 """The brush that draws hands and faces: limbs and ellipses as signed distances, light, shadow and background.
 
-A picture is a few round limbs and ellipses, each a signed distance (negative inside) on a grid of points. In pixels, it gives
-antialiased edges; the limbs' round heights, lit from one side, give the shading.
+A picture is a few round limbs and ellipses, each a signed distance (negative inside) on a grid of
+points. In pixels, it gives antialiased edges; the limbs' round heights, lit from one side, give the
+shading.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def colours(rgb: str) -> Floats:
     return np.array([tuple(bytes.fromhex(colour)) for colour in rgb.split()], np.float32)
 
 
-CLOTH = colours("384458 5a7890 a8c4d4 dce0e4 a4b890 587060 7a6488 c4a8c8 d8a0a0 8c4c50 c8b478 484444")
+CLOTH = colours(
+    "384458 5a7890 a8c4d4 dce0e4 a4b890 587060 7a6488 c4a8c8 d8a0a0 8c4c50 c8b478 484444"
+)
 
 
 class Plane:
@@ -33,7 +36,9 @@ class Plane:
     def __init__(self, origin: complex, unit: float, degrees: float) -> None:
         steps = (np.arange(FINE) + 0.5) / SCALE
         self.origin, self.unit, self.turn = origin, unit, complex(1j ** (degrees / 90))
-        points = np.conj(steps[None, :] + 1j * steps[:, None] - origin) / (unit * self.turn)  # conj: y is up here
+        points = np.conj(steps[None, :] + 1j * steps[:, None] - origin) / (
+            unit * self.turn
+        )  # conj: y is up here
         self.x, self.y = points.real.astype(np.float32), points.imag.astype(np.float32)
 
     def pixels(self, point: complex) -> complex:
@@ -81,7 +86,9 @@ def lit(z: Floats, rng: np.random.Generator) -> Floats:
     for axis in (0, 1):  # a fine smoothing: the ridges where two limbs meet are soft
         z = 0.25 * np.roll(z, 1, axis) + 0.5 * z + 0.25 * np.roll(z, -1, axis)
     zy, zx = np.gradient(z * SCALE)
-    towards = 0.62 * 1j ** (rng.uniform(45, 135) / 90)  # where the light comes from: 90 degrees is above
+    towards = 0.62 * 1j ** (
+        rng.uniform(45, 135) / 90
+    )  # where the light comes from: 90 degrees is above
     diffuse = (0.78 + zy * towards.imag - zx * towards.real) / np.sqrt(1 + zx * zx + zy * zy)
     hollow = np.clip((blur(z, 24) - z) * 0.16, 0, 0.35)
     light = np.clip(0.52 + 0.6 * np.maximum(diffuse, 0) - hollow, 0.2, 1.25)
@@ -97,18 +104,28 @@ def blur(values: Floats, cells: int) -> Floats:
 def mix(palette: Floats, rng: np.random.Generator) -> Floats:
     """A colour (3,) between two neighbours of a palette."""
     low, part = int(rng.integers(len(palette) - 1)), rng.random()
-    return np.asarray(palette[low] * (1 - part) + palette[low + 1] * part + rng.normal(0, 4, 3), np.float32)
+    return np.asarray(
+        palette[low] * (1 - part) + palette[low + 1] * part + rng.normal(0, 4, 3), np.float32
+    )
 
 
 def background(subject: Floats, rng: np.random.Generator) -> Floats:
     """Plain, gradient or blurred clutter, (128, 128, 3), with the soft shadow of the subject (a distance)."""
-    cells, light, tint = ((1, 0, 0), (2, 22, 8), (rng.integers(4, 8), 16, 8))[rng.choice(3, p=(0.42, 0.42, 0.16))]
-    colours = mix(CLOTH[:8], rng) + rng.normal(0, light, (cells, cells, 1)) + rng.normal(0, tint, (cells, cells, 3))
+    cells, light, tint = ((1, 0, 0), (2, 22, 8), (rng.integers(4, 8), 16, 8))[
+        rng.choice(3, p=(0.42, 0.42, 0.16))
+    ]
+    colours = (
+        mix(CLOTH[:8], rng)
+        + rng.normal(0, light, (cells, cells, 1))
+        + rng.normal(0, tint, (cells, cells, 3))
+    )
     small = Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8))
     canvas = np.asarray(small.resize((FINE, FINE), Image.Resampling.BICUBIC), np.float32)
     down, right = rng.integers(2, 9), rng.integers(-7, 8)
     shadow = np.pad(blur(np.clip(0.5 - subject, 0, 1), 26), 9, mode="edge")
-    return canvas * (1 - rng.uniform(0.1, 0.35) * shadow[9 - down :, 9 - right :][:FINE, :FINE, None])
+    return canvas * (
+        1 - rng.uniform(0.1, 0.35) * shadow[9 - down :, 9 - right :][:FINE, :FINE, None]
+    )
 
 
 def finished(canvas: Floats, rng: np.random.Generator) -> Picture:
@@ -118,4 +135,6 @@ def finished(canvas: Floats, rng: np.random.Generator) -> Picture:
     ramp = np.linspace(-1, 1, IMAGE_SIZE)
     uneven = 1 + 0.07 * (rng.normal() * ramp[:, None, None] + rng.normal() * ramp[None, :, None])
     image = ((image - 128) * rng.uniform(0.8, 1.1) + 128 * rng.uniform(0.85, 1.12)) * uneven
-    return np.clip(np.rint(image + rng.normal(0, rng.uniform(1, 3.5), image.shape)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(image + rng.normal(0, rng.uniform(1, 3.5), image.shape)), 0, 255).astype(
+        np.uint8
+    )

@@ -12,7 +12,9 @@ from signs_lightning.errors import InputError
 
 DEFLATE, SHUFFLE, CHECKSUM, SZIP = 1, 2, 3, 4  # numbers of HDF5's own filters
 LARGEST_CHUNK = 2**29  # bytes of a chunk when it is unpacked
-DEFLATED = 1032  # times that a deflated byte can unpack to at most (https://zlib.net/zlib_tech.html)
+DEFLATED = (
+    1032  # times that a deflated byte can unpack to at most (https://zlib.net/zlib_tech.html)
+)
 
 
 def filters_of(dataset: h5py.Dataset) -> list[int]:
@@ -21,7 +23,9 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
     return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
 
 
-def refuse_false_claims(where: str, dataset: h5py.Dataset, most: int | None = None, bombs: bool = True) -> None:
+def refuse_false_claims(
+    where: str, dataset: h5py.Dataset, most: int | None = None, bombs: bool = True
+) -> None:
     """Looks at the filters and chunks of a dataset that is to be read through HDF5.
 
     Args:
@@ -31,25 +35,37 @@ def refuse_false_claims(where: str, dataset: h5py.Dataset, most: int | None = No
         bombs: whether to look into large chunks as well; not needed for what is unpacked past HDF5.
 
     Raises:
-        InputError: it lies in other files, is too large to be read, is packed twice, by an unknown filter, or with options that crash
-            the library, or has a chunk that unpacks to more than the dataset has room for.
+        InputError: it lies in other files, is too large to be read, is packed twice, by an unknown
+            filter, or with options that crash the library, or has a chunk that unpacks to more than
+            the dataset has room for.
     """
     if dataset.is_virtual or dataset.external:
-        raise InputError(f"{where} keeps its data in other files, which are not followed. Copy it into one file.")
-    if most is not None and dataset.shape is not None and math.prod(dataset.shape) * dataset.dtype.itemsize > most:
         raise InputError(
-            f"{where} claims to hold {'×'.join(map(str, dataset.shape))} values, more than can be read: "
+            f"{where} keeps its data in other files, which are not followed. Copy it into one file."
+        )
+    if (
+        most is not None
+        and dataset.shape is not None
+        and math.prod(dataset.shape) * dataset.dtype.itemsize > most
+    ):
+        raise InputError(
+            f"{where} claims to hold {'×'.join(map(str, dataset.shape))} values, "
+            "more than can be read: "
             "it is damaged or malicious. Fetch or write it again."
         )
     if dataset.chunks is None:
         return
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
     if size > LARGEST_CHUNK:
-        raise InputError(f"{where} is in chunks of {size:,} bytes, expected at most {LARGEST_CHUNK:,}. Write it again.")
+        raise InputError(
+            f"{where} is in chunks of {size:,} bytes, expected at most "
+            f"{LARGEST_CHUNK:,}. Write it again."
+        )
     filters = filters_of(dataset)
     if sum(code not in (SHUFFLE, CHECKSUM) for code in filters) > 1:
         raise InputError(
-            f"{where} is packed twice (by filters {filters}), which no program does. Do not trust this file."
+            f"{where} is packed twice (by filters {filters}), which no program "
+            "does. Do not trust this file."
         )
     if SZIP in filters:
         _, _, options, _ = dataset.id.get_create_plist().get_filter(filters.index(SZIP))
@@ -59,14 +75,19 @@ def refuse_false_claims(where: str, dataset: h5py.Dataset, most: int | None = No
             or not 0 < options[2] <= 64
             or not options[1] <= options[3] <= 4096
         ):
-            raise InputError(f"{where} has nonsense for options of its szip filter. Fetch or write it again.")
+            raise InputError(
+                f"{where} has nonsense for options of its szip filter. Fetch or write it again."
+            )
     if unknown := [code for code in filters if not h5py.h5z.filter_avail(code)]:
         raise InputError(
-            f"{where} is packed by filter {unknown[0]}, which is not built in, and not installed here. "
+            f"{where} is packed by filter {unknown[0]}, which is not built in, "
+            "and not installed here. "
             "Unpack it where it was written, with `h5repack -f NONE`."
         )
     if bombs and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):
-        dataset.id.chunk_iter(lambda chunk: _refuse_bomb(where, dataset, chunk, size, filters.index(DEFLATE)))
+        dataset.id.chunk_iter(
+            lambda chunk: _refuse_bomb(where, dataset, chunk, size, filters.index(DEFLATE))
+        )
 
 
 def _refuse_bomb(where: str, dataset: h5py.Dataset, chunk: Any, size: int, place: int) -> None:
@@ -82,6 +103,7 @@ def _refuse_bomb(where: str, dataset: h5py.Dataset, chunk: Any, size: int, place
         if not packed.unconsumed_tail:
             return
     raise InputError(
-        f"{where} has a chunk of {chunk.size:,} bytes that unpacks to more than its {size:,}: a decompression bomb. "
+        f"{where} has a chunk of {chunk.size:,} bytes that unpacks to more than its {size:,}: a "
+        "decompression bomb. "
         "Do not trust this file."
     )

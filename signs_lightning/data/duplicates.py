@@ -17,8 +17,8 @@ class Scan:
     """What one pass found.
 
     Attributes:
-        fingerprints: uint64 (n,), BLAKE2 of each image, so that equal ones mean equal images: among a million different images two
-            would agree once in 37 million tries.
+        fingerprints: uint64 (n,), BLAKE2 of each image, so that equal ones mean equal images: among
+            a million different images two would agree once in 37 million tries.
         low: smallest value, in 0..255.
         high: largest value.
         complete: whether n is all images, or time ran out.
@@ -85,7 +85,9 @@ def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) 
     small, small_others = _thumbnails(images), _thumbnails(others)
     found = np.zeros(len(images), dtype=bool)
     for k, image in enumerate(small):
-        found[k] = bool(len(small_others)) and np.abs(small_others - image).mean(axis=1).min() <= tolerance
+        found[k] = (
+            bool(len(small_others)) and np.abs(small_others - image).mean(axis=1).min() <= tolerance
+        )
     return found
 
 
@@ -93,6 +95,8 @@ def _thumbnails(images: np.ndarray, size: int = 16) -> np.ndarray:
     """uint8 (n, H, W, C) → float32 (n, h·w·C): means over equal parts of at most `size` rows and columns."""
     for axis in (1, 2):
         edges = np.unique(np.linspace(0, images.shape[axis], size + 1).astype(int))[:-1]
-        lengths = np.diff([*edges, images.shape[axis]]).reshape([-1 if k == axis else 1 for k in range(4)])
+        lengths = np.diff([*edges, images.shape[axis]]).reshape(
+            [-1 if k == axis else 1 for k in range(4)]
+        )
         images = np.add.reduceat(images.astype(np.float32), edges, axis=axis) / lengths
     return images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32)

@@ -24,17 +24,23 @@ def fingerprint(reader: ImageReader) -> dict[str, Any]:
     """A set's fingerprint, of plain values.
 
     Args:
-        reader: that reads the set anyway: what it knows of the file after the first read needs not be found twice.
+        reader: that reads the set anyway: what it knows of the file after the first read needs not
+            be found twice.
 
     Returns:
-        path as it was given, size (bytes), mtime (seconds since 1970), images (N), hashed (how many of them the hash saw), and hash:
-        BLAKE2 of shape, labels and those images as bytes, so that files packed in another way have the same. The hash is None where
-        the images cannot be read.
+        path as it was given, size (bytes), mtime (seconds since 1970), images (N), hashed (how many
+        of them the hash saw), and hash: BLAKE2 of shape, labels and those images as bytes, so that
+        files packed in another way have the same. The hash is None where the images cannot be read.
     """
     images = reader.images
     found: dict[str, Any] = {
-        "path": str(images.path or ARRAYS), "size": None, "mtime": None, "images": images.shape[0], "hashed": 0, "hash": None
-    }  # fmt: skip
+        "path": str(images.path or ARRAYS),
+        "size": None,
+        "mtime": None,
+        "images": images.shape[0],
+        "hashed": 0,
+        "hash": None,
+    }
     try:
         if images.path is not None:
             status = images.path.stat()
@@ -52,7 +58,9 @@ def _sample(reader: ImageReader) -> np.ndarray:
     """uint8 (n, H, W, C): the images that are hashed."""
     count, image_bytes = reader.images.shape[0], math.prod(reader.images.shape[1:])
     group, block = max(1, min(GROUP, count, MOST_BYTES // image_bytes)), reader.layout.block
-    in_chunks = not reader.layout.mapped  # which are unpacked whole: once is enough where a few of them are the file
+    in_chunks = (
+        not reader.layout.mapped
+    )  # which are unpacked whole: once is enough where a few of them are the file
     at_once = in_chunks and (count <= block or count * image_bytes <= MOST_BYTES)
     costs = image_bytes * (block if in_chunks and not at_once else group)
     groups = max(1, min(GROUPS, MOST_BYTES // costs))
@@ -66,7 +74,8 @@ def _sample(reader: ImageReader) -> np.ndarray:
 def what_changed(before: Any, now: Fingerprints) -> str | None:
     """A line about the files that are no longer what they were; None where all of them are, or were not seen before.
 
-    A file that was only touched or copied is the same. Of one that is packed in another way only the size tells.
+    A file that was only touched or copied is the same. Of one that is packed in another way only
+    the size tells.
 
     Args:
         before: the fingerprints that a checkpoint remembers, whatever they are.
@@ -82,17 +91,25 @@ def what_changed(before: Any, now: Fingerprints) -> str | None:
         for file in files:
             difference = _difference(known.get(_key(role, file), {}), file)
             if difference:
-                name = f"the {role} arrays" if file["path"] == ARRAYS else shortened(file["path"], 200)
+                name = (
+                    f"the {role} arrays" if file["path"] == ARRAYS else shortened(file["path"], 200)
+                )
                 changes[name] = f"{name} ({difference})"
     if not changes:
         return None
     more = f" and {len(changes) - MOST_SAID} more" if len(changes) > MOST_SAID else ""
-    return f"Changed since the model was trained on it: {', '.join(list(changes.values())[:MOST_SAID])}{more}."
+    return (
+        "Changed since the model was trained on it: "
+        f"{', '.join(list(changes.values())[:MOST_SAID])}{more}."
+    )
 
 
 def _key(role: str, file: Mapping[str, Any]) -> tuple[str, str]:
     path = str(file.get("path"))
-    return (role if path == ARRAYS else "", path)  # a file may be trained on first, and tested on then
+    return (
+        role if path == ARRAYS else "",
+        path,
+    )  # a file may be trained on first, and tested on then
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

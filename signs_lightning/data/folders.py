@@ -22,9 +22,18 @@ from signs_lightning.data.storage import ImageReader
 from signs_lightning.errors import InputError
 from signs_lightning.escaping import printable
 
-SPLITS = {"train": "train", "training": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
 NO_CLASS = {"__MACOSX", "__pycache__"}
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no file of Windows can be called so
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE
+)  # no file of Windows can be called so
 LONGEST_NAME = 100  # characters of a class's folder
 Advance = Callable[[int, int], None]  # is told how many of how many pictures are done
 
@@ -53,9 +62,6 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [*key, (0, 0, name)]
 
 
-# ---------------------------------------------------------------------- folders to HDF5
-
-
 def folder_to_h5(
     folder: Path,
     output: Path,
@@ -67,8 +73,9 @@ def folder_to_h5(
 ) -> Written:
     """Pictures in a folder for each class → `train_NAME.h5` and `test_NAME.h5`, both in an order of their own.
 
-    Each becomes square (or what `image_size` says) as `predict` does it, see `read_image`. Where the folder has `train` and `test` (or
-    `val`) in it, with the classes below these, that is the split; else it is made, and every class has its share on both sides.
+    Each becomes square (or what `image_size` says) as `predict` does it, see `read_image`. Where
+    the folder has `train` and `test` (or `val`) in it, with the classes below these, that is the
+    split; else it is made, and every class has its share on both sides.
 
     Args:
         folder: of class folders; they sort naturally, and their place is the label.
@@ -80,7 +87,8 @@ def folder_to_h5(
         advance: is told about the progress.
 
     Raises:
-        InputError: there are no classes, a class has no picture that can be read, or the files cannot be written.
+        InputError: there are no classes, a class has no picture that can be read, or the files
+            cannot be written.
     """
     name = name or safe_name(folder.resolve().name)
     pictures, class_names = _find(folder)
@@ -90,12 +98,15 @@ def folder_to_h5(
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The folder {output} cannot be made ({error}). Choose another --output.") from error
+        raise InputError(
+            f"The folder {output} cannot be made ({error}). Choose another --output."
+        ) from error
     labels: dict[str, np.ndarray] = {}
     with ExitStack() as stack:
         spools = {}
         for split, found in pictures.items():
-            # How many pictures are sound is known only when all are read, and a dataset in one piece is written once.
+            # How many pictures are sound is known only when all are read, and a dataset in one
+            # piece is written once.
             spool = spools[split] = stack.enter_context(tempfile.TemporaryFile(dir=output))
             kept = []
             for path, label in found:
@@ -116,38 +127,58 @@ def folder_to_h5(
         for split, (source, order) in parts.items():
             rows = np.memmap(spools[source], np.uint8, "r", shape=(len(labels[source]), row_bytes))
             _write(places[split], split, rows, image_size, order, labels[source], class_names)
-    return Written(files, {split: len(order) for split, (_, order) in parts.items()}, class_names, unreadable)
+    return Written(
+        files, {split: len(order) for split, (_, order) in parts.items()}, class_names, unreadable
+    )
 
 
 def _find(folder: Path) -> tuple[dict[str, list[tuple[str, int]]], list[str]]:
     """Split → (picture, label) pairs, and the class names; the split is "all" where the folders tell of none."""
     if not folder.is_dir():
         raise InputError(
-            f"{folder} is {'a file' if folder.exists() else 'not there'}, expected a folder with one folder for each class."
+            f"{folder} is {'a file' if folder.exists() else 'not there'}, expected a folder with "
+            "one folder for each class."
         )
-    splits = {SPLITS[child.name.lower()]: child for child in _subfolders(folder) if child.name.lower() in SPLITS}
-    if not ("train" in splits and len(splits) > 1 and all(_subfolders(child) for child in splits.values())):
+    splits = {
+        SPLITS[child.name.lower()]: child
+        for child in _subfolders(folder)
+        if child.name.lower() in SPLITS
+    }
+    if not (
+        "train" in splits
+        and len(splits) > 1
+        and all(_subfolders(child) for child in splits.values())
+    ):
         splits = {"all": folder}
     train = splits.get("train", folder)
     class_names = [child.name for child in _subfolders(train)]
     if len(class_names) < 2:
         held = f"the folder {class_names[0]} only" if class_names else "no folders"
-        raise InputError(f"{train} holds {held}, expected one folder for each class with its pictures in it.")
+        raise InputError(
+            f"{train} holds {held}, expected one folder for each class with its pictures in it."
+        )
     number = {name: k for k, name in enumerate(class_names)}
     pictures = {}
     for split, place in splits.items():
         if unknown := [child.name for child in _subfolders(place) if child.name not in number]:
             raise InputError(
-                f"{place} has the class {printable(unknown[0])}, which {train} does not have. Rename it, or add it there."
+                f"{place} has the class {printable(unknown[0])}, which {train} does not have. "
+                "Rename it, or add it there."
             )
         pictures[split] = [
-            (path, number[child.name]) for child in _subfolders(place) for path in find_images([str(child)])
+            (path, number[child.name])
+            for child in _subfolders(place)
+            for path in find_images([str(child)])
         ]
     return pictures, class_names
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    children = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in NO_CLASS]
+    children = [
+        p
+        for p in folder.iterdir()
+        if p.is_dir() and not p.name.startswith(".") and p.name not in NO_CLASS
+    ]
     return sorted(children, key=lambda child: natural(child.name))
 
 
@@ -161,19 +192,26 @@ def _require_every_class(
         wanted = {label for _, label in pictures[split]}
         if missing := sorted(wanted - set(found.tolist())):
             label_of = dict(pictures[split])
-            path, reason = next(entry for entry in unreadable if label_of.get(entry[0]) == missing[0])
+            path, reason = next(
+                entry for entry in unreadable if label_of.get(entry[0]) == missing[0]
+            )
             raise InputError(
-                f"No picture of the class {printable(class_names[missing[0]])} can be read: {printable(path)} is {reason}, for one. "
+                f"No picture of the class {printable(class_names[missing[0]])} can be read: "
+                f"{printable(path)} is {reason}, for one. "
                 "Replace them, or take the folder away."
             )
 
 
-def _parts(labels: dict[str, np.ndarray], test_fraction: float, seed: int) -> dict[str, tuple[str, np.ndarray]]:
+def _parts(
+    labels: dict[str, np.ndarray], test_fraction: float, seed: int
+) -> dict[str, tuple[str, np.ndarray]]:
     """File → the split whose pictures it takes, and which of them in which order."""
     rng = np.random.default_rng(seed)
     if "all" not in labels:
         return {
-            split: (split, rng.permutation(len(labels[split]))) for split in ("train", "val", "test") if split in labels
+            split: (split, rng.permutation(len(labels[split])))
+            for split in ("train", "val", "test")
+            if split in labels
         }
     everything = labels["all"]
     if test_fraction == 0:
@@ -183,7 +221,8 @@ def _parts(labels: dict[str, np.ndarray], test_fraction: float, seed: int) -> di
     train, test = stratified_split(everything, test_fraction, seed)
     if len(test) == 0:
         raise InputError(
-            f"--test_fraction {test_fraction:g} of {len(everything)} pictures leaves none to test on. Raise it, or set it to 0."
+            f"--test_fraction {test_fraction:g} of {len(everything)} pictures leaves none to test "
+            "on. Raise it, or set it to 0."
         )
     return {"train": ("all", rng.permutation(train)), "test": ("all", rng.permutation(test))}
 
@@ -198,7 +237,9 @@ def _write(
     class_names: list[str],
 ) -> None:
     """One file: images uint8 (N, H, W, C) in one piece, so that any can be read alone; labels int64 (N,); class names."""
-    with h5py.File(place, "w", locking=False) as file:  # a temporary of our own, maybe on a disk without locks
+    with h5py.File(
+        place, "w", locking=False
+    ) as file:  # a temporary of our own, maybe on a disk without locks
         images = file.create_dataset(f"{split}_set_x", (len(order), *image_size), np.uint8)
         step = max(1, 2**24 // rows.shape[1])
         for start in range(0, len(order), step):
@@ -206,9 +247,6 @@ def _write(
             images[start : start + len(block)] = block.reshape(-1, *image_size)
         file[f"{split}_set_y"] = labels[order]
         file["list_classes"] = np.array([os.fsencode(name) for name in class_names])
-
-
-# ---------------------------------------------------------------------- HDF5 to folders
 
 
 def h5_to_folder(
@@ -222,10 +260,12 @@ def h5_to_folder(
         advance: is told about the progress.
 
     Returns:
-        Split (or "" where the file does not say) → number of pictures; and class name → folder, where the two differ.
+        Split (or "" where the file does not say) → number of pictures; and class name → folder,
+        where the two differ.
 
     Raises:
-        InputError: a file cannot be used, the files disagree on the classes, or the folder cannot be written or holds something.
+        InputError: a file cannot be used, the files disagree on the classes, or the folder cannot
+            be written or holds something.
     """
     from signs_lightning.inspect.data import split_of
 
@@ -238,7 +278,8 @@ def h5_to_folder(
     for images in sets:
         if (images.class_names or names) != names or images.num_classes > len(names):
             raise InputError(
-                f"{images.name} has other classes than {sets[0].name}. Write them to folders of their own."
+                f"{images.name} has other classes than {sets[0].name}. Write them "
+                "to folders of their own."
             )
     folders = _folder_names(names)
     splits = [split_of(images.images_key, path) for images, path in zip(sets, files, strict=True)]
@@ -263,11 +304,15 @@ def h5_to_folder(
         temporary.chmod(0o777 & ~mask)  # mkdtemp makes it private
         os.replace(temporary, output)  # takes the place of an empty folder, too
     except OSError as error:
-        raise InputError(f"{output} cannot be written ({error}). Choose another --output.") from error
+        raise InputError(
+            f"{output} cannot be written ({error}). Choose another --output."
+        ) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-    return counts, {name: folder for name, folder in zip(names, folders, strict=True) if name != folder}
+    return counts, {
+        name: folder for name, folder in zip(names, folders, strict=True) if name != folder
+    }
 
 
 def _pictures(images) -> Iterator[Image.Image]:  # type: ignore[no-untyped-def]

@@ -1,7 +1,7 @@
 """One HDF5 file (or a pair of arrays) → images, labels, class names: opened, checked, explained.
 
-Nothing is read beyond headers, labels and class names, except where only the values can tell what an image's numbers mean.
-Links and datasets that lead out of the file are never followed.
+Nothing is read beyond headers, labels and class names, except where only the values can tell what
+an image's numbers mean. Links and datasets that lead out of the file are never followed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class ImageSet:
     Attributes:
         name: what messages call it: the file's path, or "the arrays".
         shape: N, height, width (pixels), channels.
-        unit: whether the values are floats in 0..1 (they are rounded to 8 bits when read); else 0..255.
+        unit: whether the values are floats in 0..1 (they are rounded to 8 bits when read); else
+            0..255.
         labels: int64 (N,) in 0..K-1.
         class_names: the K names where the file lists them, else None.
         num_classes: K; without a list, one more than the largest label.
@@ -61,15 +62,21 @@ class ImageSet:
 
 
 def check_file(
-    path: str | Path, images_key: str | None = None, labels_key: str | None = None, classes_key: str | None = None
+    path: str | Path,
+    images_key: str | None = None,
+    labels_key: str | None = None,
+    classes_key: str | None = None,
 ) -> ImageSet:
     """Opens an HDF5 data file, finds its keys and checks what they hold.
 
     Args:
         path: the file.
-        images_key: dataset of the images; found by the schema (`*_set_x`, `x`, `images`, …) when omitted.
-        labels_key: dataset of the labels; the images' partner (`*_set_y`, `y`, `labels`, …) when omitted.
-        classes_key: dataset of the class names; `list_classes` or the like when omitted, and there need not be one.
+        images_key: dataset of the images; found by the schema (`*_set_x`, `x`, `images`, …) when
+            omitted.
+        labels_key: dataset of the labels; the images' partner (`*_set_y`, `y`, `labels`, …) when
+            omitted.
+        classes_key: dataset of the class names; `list_classes` or the like when omitted, and there
+            need not be one.
 
     Raises:
         InputError: the file or what it holds cannot be used; the message says why.
@@ -77,13 +84,27 @@ def check_file(
     path = Path(path)
     with open_hdf5(path) as file:
         datasets = datasets_of(file)
-        images_key, labels_key, classes_key = find_keys(path, file, datasets, images_key, labels_key, classes_key)
+        images_key, labels_key, classes_key = find_keys(
+            path, file, datasets, images_key, labels_key, classes_key
+        )
         for key, most in ((images_key, None), (labels_key, MOST_LABELS), (classes_key, MOST_NAMES)):
             if key is not None:
                 through_hdf5 = key != images_key or datasets[key].dtype != np.uint8
-                refuse_false_claims(f"'{shortened(key)}' in {path}", datasets[key], most, bombs=through_hdf5)
-        classes = None if classes_key is None else _class_list(path, classes_key, datasets[classes_key])
-        return _check(str(path), datasets[images_key], datasets[labels_key], classes, images_key, labels_key, path=path)
+                refuse_false_claims(
+                    f"'{shortened(key)}' in {path}", datasets[key], most, bombs=through_hdf5
+                )
+        classes = (
+            None if classes_key is None else _class_list(path, classes_key, datasets[classes_key])
+        )
+        return _check(
+            str(path),
+            datasets[images_key],
+            datasets[labels_key],
+            classes,
+            images_key,
+            labels_key,
+            path=path,
+        )
 
 
 def check_arrays(images: Any, labels: Any) -> ImageSet:
@@ -109,7 +130,8 @@ def _check(
     classes_in_labels, label_array = _labels(where_labels, labels, shape[0], class_names)
     if class_names is None and classes_in_labels > max(shape[0], 1000):
         raise InputError(
-            f"{where_labels} holds the label {classes_in_labels - 1:,} for {shape[0]:,} images, and the file lists no classes. "
+            f"{where_labels} holds the label {classes_in_labels - 1:,} for {shape[0]:,} images, "
+            "and the file lists no classes. "
             "Expected class numbers from 0 up."
         )
     unit, note = _value_range(where, images)
@@ -130,7 +152,9 @@ def _check(
 def _image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, int, int, int]:
     if shape is None or len(shape) != 4:
         hint = " Add an axis of length 1 for grey images." if shape and len(shape) == 3 else ""
-        raise InputError(f"{where} {_described(shape)}, expected images (N, height, width, channels).{hint}")
+        raise InputError(
+            f"{where} {_described(shape)}, expected images (N, height, width, channels).{hint}"
+        )
     text = "×".join(map(str, shape))
     if shape[3] not in (1, 3):
         if shape[1] in (1, 3):
@@ -139,13 +163,15 @@ def _image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, int, i
                 "Transpose it with `images.transpose(0, 2, 3, 1)` and write it again."
             )
         raise InputError(
-            f"{where} has images of {shape[3]} channels (shape {text}), expected 1 or 3. Convert them to grey or RGB."
+            f"{where} has images of {shape[3]} channels (shape {text}), expected 1 or 3. Convert "
+            "them to grey or RGB."
         )
     if 0 in shape:
         raise InputError(f"{where} holds zero images (shape {text}), expected at least one.")
     if math.prod(shape[1:]) > LARGEST_IMAGE:
         raise InputError(
-            f"{where} claims to hold images of {shape[1]:,}×{shape[2]:,} pixels, which cannot be read. Scale them down."
+            f"{where} claims to hold images of {shape[1]:,}×{shape[2]:,} pixels, which cannot be "
+            "read. Scale them down."
         )
     return shape[0], shape[1], shape[2], shape[3]
 
@@ -163,10 +189,14 @@ def _class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
     count = 0 if classes.shape is None else math.prod(classes.shape)
     if count > MOST_CLASSES or classes.dtype.kind not in "SUOiub":
         kind = shortened(str(classes.dtype))
-        raise InputError(f"{where} holds {count:,} values of type {kind}, expected the names of the classes.")
+        raise InputError(
+            f"{where} holds {count:,} values of type {kind}, expected the names of the classes."
+        )
     if classes.dtype.kind != "O":
         return [] if count == 0 else np.ravel(classes[()]).tolist()
-    return run_guarded(f"{__name__}:texts", str(path), key, about=where, processor_seconds=HEAP_SECONDS)
+    return run_guarded(
+        f"{__name__}:texts", str(path), key, about=where, processor_seconds=HEAP_SECONDS
+    )
 
 
 def texts(path: str, key: str) -> list[Any]:
@@ -179,18 +209,26 @@ def texts(path: str, key: str) -> list[Any]:
     with open_hdf5(Path(path)) as file:
         for index in np.ndindex(file[key].shape):
             values.append(file[key][index])
-            if not isinstance(values[-1], str | bytes) or (size := size + len(values[-1])) > MOST_NAMES:
+            if (
+                not isinstance(values[-1], str | bytes)
+                or (size := size + len(values[-1])) > MOST_NAMES
+            ):
                 raise InputError(
-                    f"'{shortened(key)}' in {path} holds no text, or too much of it, expected the names of the classes."
+                    f"'{shortened(key)}' in {path} holds no text, or too much of it, expected the "
+                    "names of the classes."
                 )
     return values
 
 
 def _class_names(name: str, values: list[Any]) -> list[str]:
-    names = [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values]
+    names = [
+        v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values
+    ]
     if not names or len(set(names)) != len(names):
         listed = shortened(str(names), 150)
-        raise InputError(f"The class list in {name} is {listed}, expected different names, one for each class.")
+        raise InputError(
+            f"The class list in {name} is {listed}, expected different names, one for each class."
+        )
     return names
 
 
@@ -203,9 +241,12 @@ def _labels(
     if not single and not (shape and len(shape) == 2 and shape[0] == count):
         if shape and len(shape) in (1, 2) and 0 not in shape:
             found = max(shape) if 1 in shape or len(shape) == 1 else shape[0]
-            raise InputError(f"{where} has {found:,} labels for {count:,} images, expected one for each.")
+            raise InputError(
+                f"{where} has {found:,} labels for {count:,} images, expected one for each."
+            )
         raise InputError(
-            f"{where} {_described(shape)}, expected ({count},), (1, {count}), ({count}, 1) or one-hot ({count}, K)."
+            f"{where} {_described(shape)}, expected ({count},), (1, {count}), ({count}, 1) or "
+            f"one-hot ({count}, K)."
         )
     expected = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
     if labels.dtype.kind not in "iufb":
@@ -216,11 +257,14 @@ def _labels(
     if single:
         numbers, classes = values.reshape(count), 0
         if values.dtype.kind == "f" and (fractional := numbers != np.floor(numbers)).any():
-            raise InputError(f"{where} holds the fractional label {numbers[fractional][0]:g}, {expected}")
+            raise InputError(
+                f"{where} holds the fractional label {numbers[fractional][0]:g}, {expected}"
+            )
     else:
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             raise InputError(
-                f"{where} {_described(shape)} but is not one-hot: expected a single 1 in each row, else 0. "
+                f"{where} {_described(shape)} but is not one-hot: expected a single 1 in each "
+                "row, else 0. "
                 "Write class numbers instead, such as `labels.argmax(axis=1)`."
             )
         numbers, classes = values.argmax(axis=1), shape[1]
@@ -229,7 +273,8 @@ def _labels(
         raise InputError(f"{where} holds the negative label {numbers.min()}, {expected}")
     if class_names and numbers.max() >= len(class_names):
         raise InputError(
-            f"{where} holds the label {numbers.max()}, but the file lists {len(class_names)} classes (0 to {len(class_names) - 1}). "
+            f"{where} holds the label {numbers.max()}, but the file lists {len(class_names)} "
+            f"classes (0 to {len(class_names) - 1}). "
             "Correct the label or the list."
         )
     return max(classes, int(numbers.max()) + 1), numbers
@@ -242,28 +287,39 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
         return False, ""
     if kind not in "iuf":
         raise InputError(
-            f"{where} holds values of type {shortened(str(images.dtype))}, expected uint8, or numbers in 0..255 or 0..1."
+            f"{where} holds values of type {shortened(str(images.dtype))}, expected uint8, or "
+            "numbers in 0..255 or 0..1."
         )
     low, high = np.inf, -np.inf
     step = max(1, SCAN_BYTES // (images.dtype.itemsize * math.prod(images.shape[1:])))
     for start in range(0, len(images), step):
         block = images[start : start + step]
         if kind == "f" and not np.isfinite(block).all():
-            raise InputError(f"{where} holds NaN or infinite values, expected 0..255 or 0..1. Replace them.")
+            raise InputError(
+                f"{where} holds NaN or infinite values, expected 0..255 or 0..1. Replace them."
+            )
         low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low < 0 or high > 255:
         raise InputError(
-            f"{where} holds values from {low:g} to {high:g}, expected 0..255{' or 0..1' if kind == 'f' else ''}. Rescale them."
+            f"{where} holds values from {low:g} to {high:g}, expected "
+            f"0..255{' or 0..1' if kind == 'f' else ''}. Rescale them."
         )
     if kind != "f":
         return False, ""
     if high <= 1:
-        return True, f"{where}: {images.dtype} images in 0..1 (largest value {high:g}), rounded to 8 bits."
+        return (
+            True,
+            f"{where}: {images.dtype} images in 0..1 (largest value {high:g}), rounded to 8 bits.",
+        )
     if high < 2:
         raise InputError(
-            f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or rescale them."
+            f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or "
+            "rescale them."
         )
-    return False, f"{where}: {images.dtype} images in 0..255 (largest value {high:g}), rounded to 8 bits."
+    return (
+        False,
+        f"{where}: {images.dtype} images in 0..255 (largest value {high:g}), rounded to 8 bits.",
+    )
 
 
 @contextmanager
@@ -279,4 +335,6 @@ def readable(images: ImageSet) -> Iterator[None]:
 
 def damaged(images: ImageSet, why: object) -> InputError:
     """The sentence for images whose bytes cannot be read."""
-    return InputError(f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again.")
+    return InputError(
+        f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again."
+    )

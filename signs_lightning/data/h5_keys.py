@@ -20,7 +20,9 @@ MOST_LISTED = 12  # keys named in a message
 def datasets_of(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Every dataset by its full name; `visititems` follows neither soft nor external links."""
     found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    file.visititems(
+        lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
+    )
     return found
 
 
@@ -37,7 +39,11 @@ def find_keys(
     Raises:
         InputError: there is no dataset of that name, or none, or several, that look like it.
     """
-    for option, key in (("images_key", images_key), ("labels_key", labels_key), ("classes_key", classes_key)):
+    for option, key in (
+        ("images_key", images_key),
+        ("labels_key", labels_key),
+        ("classes_key", classes_key),
+    ):
         if key is not None and key not in datasets:
             raise InputError(
                 f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
@@ -45,8 +51,13 @@ def find_keys(
             )
     if images_key is None:
         candidates = [key for key in datasets if means(key, IMAGE_KEYS, "x")]
-        if not candidates and ("model_weights" in file or "layers" in file or "layer_names" in file.attrs):
-            raise InputError(f"{path} holds a Keras model, not images. Name the file of images that it was trained on.")
+        if not candidates and (
+            "model_weights" in file or "layers" in file or "layer_names" in file.attrs
+        ):
+            raise InputError(
+                f"{path} holds a Keras model, not images. Name the file of images "
+                "that it was trained on."
+            )
         images_key = _one(path, datasets, candidates, "images")
     if labels_key is None:
         partners = [key for key in datasets if means(key, LABEL_KEYS, "y")]
@@ -78,16 +89,19 @@ def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], w
     option = f"--data.{what}_key"
     if not datasets:
         raise InputError(
-            f"{path} holds no dataset at all; expected images and labels such as 'train_set_x' and 'train_set_y'."
+            f"{path} holds no dataset at all; expected images and labels such as 'train_set_x' "
+            "and 'train_set_y'."
         )
     if candidates:
         raise InputError(
-            f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one with `{option}`."
+            f"{path} has several datasets that could be the {what}: {_list(candidates)}. Name one "
+            f"with `{option}`."
         )
     wanted = {"images": "train_set_x", "labels": "train_set_y"}[what]
     near = difflib.get_close_matches(wanted, _could_be(what, datasets), n=1, cutoff=0.5)
     raise InputError(
-        f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has {_list(datasets)}. "
+        f"{path} has no dataset that looks like the {what} ('{wanted}' or the like); it has "
+        f"{_list(datasets)}. "
         + (f"Did you mean `{option} {near[0]}`?" if near else f"Name one with `{option}`.")
     )
 
@@ -100,4 +114,6 @@ def _could_be(what: str, datasets: Iterable[str]) -> list[str]:
 
 def _list(keys: Iterable[str]) -> str:
     names = [f"'{shortened(key)}'" for key in keys]
-    return ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else "")
+    return ", ".join(names[:MOST_LISTED]) + (
+        f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else ""
+    )

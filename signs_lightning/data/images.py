@@ -20,7 +20,21 @@ from signs_lightning.escaping import shortened
 from signs_lightning.os_errors import os_reason
 
 SUFFIXES = {
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2", ".tga"),
+    *(
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".avif",
+        ".jp2",
+        ".tga",
+    ),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 }
 RUN_PROGRAMS = {"EPS"}  # formats for which Pillow starts another program (Ghostscript): never read
@@ -44,7 +58,9 @@ def find_images(arguments: list[str]) -> list[str]:
             found.append(argument)
         elif path.is_dir():
             inside = sorted(
-                str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("._")
+                str(p)
+                for p in path.rglob("*")
+                if p.suffix.lower() in SUFFIXES and not p.name.startswith("._")
             )
             if not inside:
                 raise InputError(f"{argument} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
@@ -59,8 +75,8 @@ def find_images(arguments: list[str]) -> list[str]:
 def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     """One picture as the model takes it.
 
-    It is turned as its EXIF orientation says, transparency becomes white, and the largest part of the model's aspect ratio is cut out
-    of the middle and scaled.
+    It is turned as its EXIF orientation says, transparency becomes white, and the largest part of
+    the model's aspect ratio is cut out of the middle and scaled.
 
     Args:
         path: of the file, or `-` for standard input.
@@ -70,7 +86,8 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
         uint8 (H, W, C) in 0..255.
 
     Raises:
-        UnreadableImageError: it is not a picture, cannot be read, is damaged, or unpacks to more pixels than Pillow allows.
+        UnreadableImageError: it is not a picture, cannot be read, is damaged, or unpacks to more
+            pixels than Pillow allows.
     """
     height, width, channels = image_size
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
@@ -80,12 +97,17 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=_formats()) as opened:
                 picture: Image.Image = ImageOps.exif_transpose(opened)
-                if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):
-                    # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them
+                if opened.mode.startswith("I;16") or (
+                    opened.mode == "I" and opened.format == "PNG"
+                ):
+                    # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling
+                    # them
                     picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
                 if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
                     picture = picture.convert("RGBA")
-                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+                    picture = Image.alpha_composite(
+                        Image.new("RGBA", picture.size, "white"), picture
+                    )
                 picture = picture.convert("L" if channels == 1 else "RGB")
                 picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     except UnidentifiedImageError as error:
@@ -100,7 +122,9 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
                 "an HDF5 file, no picture; name a file of images with --data.test_file"
             ) from error
         # A format's reader raises whatever damaged bytes lead it to.
-        raise UnreadableImageError(f"damaged ({shortened(str(error), 200) or type(error).__name__})") from error
+        raise UnreadableImageError(
+            f"damaged ({shortened(str(error), 200) or type(error).__name__})"
+        ) from error
     return np.asarray(picture).reshape(height, width, channels)
 
 

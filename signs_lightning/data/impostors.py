@@ -72,22 +72,41 @@ def what_it_is(path: Path) -> str | None:
     if head.startswith(b"version https://git-lfs"):
         return f"a git-lfs pointer ({size:,} bytes of text). Run `git lfs pull` in its repository."
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
-        return f"an HTML page ({size:,} bytes): the link led to a web page. Fetch the file itself, by its download or raw link."
+        return (
+            f"an HTML page ({size:,} bytes): the link led to a web page. Fetch the file "
+            "itself, by its download or raw link."
+        )
     if head.startswith(b"\x00\x05\x16\x07"):
-        return f"a macOS `._` companion file ({size:,} bytes). Use the file without `._` in its name."
+        return (
+            f"a macOS `._` companion file ({size:,} bytes). Use the file without `._` in its name."
+        )
     if head.startswith(b"PK\x03\x04"):
         return f"a zip archive ({size:,} bytes). Unpack it with `unzip` and use what is inside."
     if head.startswith(b"\x1f\x8b"):
-        return f"a gzip archive ({size:,} bytes). Unpack it with `gunzip` (or `tar xzf`) and use what is inside."
+        return (
+            f"a gzip archive ({size:,} bytes). Unpack it with `gunzip` (or `tar xzf`) and use "
+            "what is inside."
+        )
     if head[257:262] == b"ustar":
         return f"a tar archive ({size:,} bytes). Unpack it with `tar xf` and use what is inside."
     for start, (name, command) in ARCHIVES.items():
         if head.startswith(start):
-            return f"a {name} archive ({size:,} bytes). Unpack it with `{command}` and use what is inside."
+            return (
+                f"a {name} archive ({size:,} bytes). Unpack it with `{command}` "
+                "and use what is inside."
+            )
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return f"a Python pickle ({size:,} bytes), which can run code when it is opened. Ask for an HDF5 file or a checkpoint."
+        return (
+            f"a Python pickle ({size:,} bytes), which can run code when it is opened. Ask for "
+            "an HDF5 file or a checkpoint."
+        )
     if head.startswith(b"\x93NUMPY"):
-        return "a NumPy file. Load it with `numpy.load` and pass the arrays, or write them with h5py."
+        return (
+            "a NumPy file. Load it with `numpy.load` and pass the arrays, or write them with h5py."
+        )
     if not is_hdf5(path):
-        return f"something else ({size:,} bytes that begin with {head[:8]!r}). Fetch or write it again."
+        return (
+            f"something else ({size:,} bytes that begin with {head[:8]!r}). "
+            "Fetch or write it again."
+        )
     return None

@@ -14,7 +14,13 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from signs_lightning.data.batches import BatchLoader, EpochSampler, H5Images, as_it_is, stratified_split
+from signs_lightning.data.batches import (
+    BatchLoader,
+    EpochSampler,
+    H5Images,
+    as_it_is,
+    stratified_split,
+)
 from signs_lightning.data.fingerprints import Fingerprints, fingerprint, what_changed
 from signs_lightning.data.h5 import ImageSet, check_arrays, check_file
 from signs_lightning.data.reading import choose_reading
@@ -27,12 +33,13 @@ DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 class H5DataModule(L.LightningDataModule):
     """HDF5 images for training, validation and test.
 
-    A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python also a pair of arrays (images,
-    labels). When no file is named at all, and `drawn` is set, a drawn data set is written once and used. A file that serves for two
-    roles, by whatever names, is warned of.
+    A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python
+    also a pair of arrays (images, labels). When no file is named at all, and `drawn` is set, a
+    drawn data set is written once and used. A file that serves for two roles, by whatever names, is
+    warned of.
 
-    Validation is a stratified part of the training file where `val_fraction` is given, else `val_file`, else the test file, as the
-    course does it; then no checkpoint is chosen by it.
+    Validation is a stratified part of the training file where `val_fraction` is given, else
+    `val_file`, else the test file, as the course does it; then no checkpoint is chosen by it.
 
     Args:
         train_file: images to train on.
@@ -41,20 +48,25 @@ class H5DataModule(L.LightningDataModule):
         val_fraction: share of the training file to validate on, in 0..1 (exclusive).
         batch_size: images in a batch, for each process.
         shuffle: a new order every epoch, from the seed; false keeps the file's order.
-        num_workers: processes that read ahead of a mapped file; 0 reads in the training process, which is nearly always faster.
-        reading: "mapped", "streamed" or "resident" forces what "auto" finds out from the file and the machine, see `data.reading`.
-        shuffle_buffer: MiB of images in memory at a time when they are streamed; the larger, the better they are mixed.
-        image_size: height and width (pixels) that the model sees, one number for a square; the file's own when omitted.
+        num_workers: processes that read ahead of a mapped file; 0 reads in the training process,
+            which is nearly always faster.
+        reading: "mapped", "streamed" or "resident" forces what "auto" finds out from the file and
+            the machine, see `data.reading`.
+        shuffle_buffer: MiB of images in memory at a time when they are streamed; the larger, the
+            better they are mixed.
+        image_size: height and width (pixels) that the model sees, one number for a square; the
+            file's own when omitted.
         images_key: dataset of the images, where its name does not tell.
         labels_key: dataset of the labels, where its name does not tell.
         classes_key: dataset of the class names, where its name does not tell.
-        drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling and other faces. When it is omitted,
-            files must be named.
+        drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling
+            and other faces. When it is omitted, files must be named.
         seed: of order and split; the run's own (`seed_everything`) when omitted, else 0.
 
     Batches:
-        images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and (N, H, W, C) -> (N, C, H, W) happen in the
-        model, on its device. The smaller last batch is kept.
+        images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
+        (N, H, W, C) -> (N, C, H, W) happen in the model, on its device. The smaller last batch is
+        kept.
 
     Raises:
         InputError: from `setup`, when a file or an option cannot be used.
@@ -86,7 +98,9 @@ class H5DataModule(L.LightningDataModule):
         if shuffle_buffer <= 0:
             raise InputError(f"shuffle_buffer is {shuffle_buffer:g} MiB, expected more than 0.")
         if val_fraction is not None and not 0 < val_fraction < 1:
-            raise InputError(f"val_fraction is {val_fraction:g}, expected a share between 0 and 1 (exclusive).")
+            raise InputError(
+                f"val_fraction is {val_fraction:g}, expected a share between 0 and 1 (exclusive)."
+            )
         if val_fraction is not None and val_file is not None:
             raise InputError("val_file and val_fraction are both given. Drop one of them.")
         self._settings: dict[str, Any] = {  # plain values, for checkpoints; arrays stay out
@@ -124,20 +138,28 @@ class H5DataModule(L.LightningDataModule):
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
-    # ------------------------------------------------------------------ what the model needs to know
-
     @property
     def class_names(self) -> list[str] | None:
         """The K names where a file lists them, else None."""
         return next(
-            (shard.class_names for shards in self._sets.values() for shard in shards if shard.class_names), None
+            (
+                shard.class_names
+                for shards in self._sets.values()
+                for shard in shards
+                if shard.class_names
+            ),
+            None,
         )
 
     @property
     def num_classes(self) -> int:
         """K: the length of the class list, or one more than the largest label."""
         names = self.class_names
-        return len(names) if names else max(shard.num_classes for shards in self._sets.values() for shard in shards)
+        return (
+            len(names)
+            if names
+            else max(shard.num_classes for shards in self._sets.values() for shard in shards)
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -155,8 +177,6 @@ class H5DataModule(L.LightningDataModule):
         """What is drawn instead of read from files, such as "drawn hands"; None where files are read, or neither is said."""
         named = any(file is not None for file in self.files.values())
         return None if named or self.drawn is None else DRAWN[self.drawn]
-
-    # ------------------------------------------------------------------ files
 
     def prepare_data(self) -> None:
         if self.draws:
@@ -204,9 +224,13 @@ class H5DataModule(L.LightningDataModule):
             first, second = stratified_split(everything.labels, self.val_fraction, self.seed)
             if len(second) == 0:
                 raise InputError(
-                    f"val_fraction {self.val_fraction:g} of {len(everything):,} images leaves none to validate on. Raise it."
+                    f"val_fraction {self.val_fraction:g} of {len(everything):,} images leaves "
+                    "none to validate on. Raise it."
                 )
-            self._datasets["train"], self._datasets["val"] = H5Images(train, first), H5Images(train, second)
+            self._datasets["train"], self._datasets["val"] = (
+                H5Images(train, first),
+                H5Images(train, second),
+            )
             return
         role: Role = "test" if files["val"] is None else "val"
         if train is not None:
@@ -214,20 +238,27 @@ class H5DataModule(L.LightningDataModule):
         if files[role] is None:
             if train is None:
                 raise InputError(
-                    "There is nothing to validate on. Name a file with --data.val_file or --data.test_file"
+                    "There is nothing to validate on. Name a file with --data.val_file or "
+                    "--data.test_file"
                     f"{_or_drawn(files)}."
                 )
             return  # training without validation
         self._sets[role] = self._check(files, role)
         self._datasets["val"] = H5Images(self._sets[role])
         if role == "test" and train is not None:
-            say("Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result.")
+            say(
+                "Validation is the test file, so no checkpoint is chosen by it: "
+                "last.ckpt is the result."
+            )
 
     @staticmethod
     def _require(files: dict[Role, Any], role: Role) -> None:
         if files[role] is None:
             word = {"train": "train on", "val": "validate on", "test": "test on"}[role]
-            raise InputError(f"There is nothing to {word}. Name a file with --data.{role}_file{_or_drawn(files)}.")
+            raise InputError(
+                f"There is nothing to {word}. Name a file with "
+                f"--data.{role}_file{_or_drawn(files)}."
+            )
 
     def _check(self, files: dict[Role, Any], role: Role) -> list[ImageSet]:
         value = files[role]
@@ -235,14 +266,22 @@ class H5DataModule(L.LightningDataModule):
             raise InputError(f"--data.{role}_file is empty. Name a file.")
         if isinstance(value, str) and value == ARRAYS:
             raise InputError(
-                f"The model saw arrays, which are not at hand any more. Name a file with --data.{role}_file."
+                "The model saw arrays, which are not at hand any more. Name a file with "
+                f"--data.{role}_file."
             )
-        if isinstance(value, Sequence) and len(value) == 2 and all(hasattr(part, "shape") for part in value):
+        if (
+            isinstance(value, Sequence)
+            and len(value) == 2
+            and all(hasattr(part, "shape") for part in value)
+        ):
             return [check_arrays(*value)]
         paths = expand(value)
         found = [check_file(path, **self.keys) for path in paths]
         if twice := repeated(paths):
-            warnings.warn(f"{twice} is named twice by --data.{role}_file: its images count twice.", stacklevel=2)
+            warnings.warn(
+                f"{twice} is named twice by --data.{role}_file: its images count twice.",
+                stacklevel=2,
+            )
         return found
 
     def _agree(self) -> None:
@@ -253,25 +292,31 @@ class H5DataModule(L.LightningDataModule):
         for shard in shards:
             if shard.shape[1:] != first.shape[1:]:
                 raise InputError(
-                    f"{shard.name} has images of {_size(shard)}, {first.name} of {_size(first)}. Files of one run must agree."
+                    f"{shard.name} has images of {_size(shard)}, {first.name} of {_size(first)}. "
+                    "Files of one run must agree."
                 )
             if shard.class_names and shard.class_names != names:
                 listing = next(s for s in shards if s.class_names)
                 raise InputError(
-                    f"{shard.name} lists the classes {', '.join(shard.class_names)}, {listing.name} lists {', '.join(names or [])}. "
+                    f"{shard.name} lists the classes {', '.join(shard.class_names)}, "
+                    f"{listing.name} lists {', '.join(names or [])}. "
                     "Files of one run must agree."
                 )
             if names and shard.labels.max() >= len(names):
                 raise InputError(
-                    f"{shard.name} holds the label {shard.labels.max()}, but there are {len(names)} classes."
+                    f"{shard.name} holds the label {shard.labels.max()}, but there are "
+                    f"{len(names)} classes."
                 )
-
-    # ------------------------------------------------------------------ checkpoints
 
     def state_dict(self) -> dict[str, Any]:
         """The settings as plain values, with the batch size that a finder may have found, the seed of order and split, and the
         fingerprints of the files of a fit."""
-        return {**self._settings, "batch_size": self.batch_size, "seed": self.seed, "fingerprints": self.fingerprints}
+        return {
+            **self._settings,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "fingerprints": self.fingerprints,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the seed from a checkpoint, so that a resumed run or a later `validate` splits as the first one did.
@@ -288,10 +333,15 @@ class H5DataModule(L.LightningDataModule):
                 self._set_up_validation(self._files)
 
     def _fingerprints(self) -> Fingerprints:
-        readers = {id(reader.images): reader for dataset in self._datasets.values() for reader in dataset.readers}
-        return {role: [fingerprint(readers[id(shard)]) for shard in shards] for role, shards in self._sets.items()}
-
-    # ------------------------------------------------------------------ batches
+        readers = {
+            id(reader.images): reader
+            for dataset in self._datasets.values()
+            for reader in dataset.readers
+        }
+        return {
+            role: [fingerprint(readers[id(shard)]) for shard in shards]
+            for role, shards in self._sets.items()
+        }
 
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
         dataset = self._datasets[role]
@@ -312,7 +362,9 @@ class H5DataModule(L.LightningDataModule):
             world_size,
             exact,
             blocks=dataset.blocks if streamed else None,
-            group_size=buffer // 2 // math.prod(dataset.image_shape),  # one half is used while the other is read
+            group_size=buffer
+            // 2
+            // math.prod(dataset.image_shape),  # one half is used while the other is read
         )
         if trainer is not None:
             sampler.set_epoch(trainer.current_epoch)
@@ -327,7 +379,9 @@ class H5DataModule(L.LightningDataModule):
             collate_fn=as_it_is,
             pin_memory=device.type == "cuda" and dataset.reading != "resident",
             persistent_workers=workers > 0,
-            generator=torch.Generator().manual_seed(self.seed),  # else each epoch draws from the global one
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # else each epoch draws from the global one
         )
 
     def train_dataloader(self) -> DataLoader:

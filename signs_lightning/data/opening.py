@@ -24,7 +24,11 @@ DAMAGE = (
     MemoryError,
     OverflowError,
 )  # how h5py shows it
-HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}  # what POSIX allows where another process has the lock
+HELD = {
+    errno.EAGAIN,
+    errno.EWOULDBLOCK,
+    errno.EACCES,
+}  # what POSIX allows where another process has the lock
 
 
 def open_for_reading(path: Path) -> h5py.File:
@@ -50,22 +54,27 @@ def _is_worth_another_lock(error: OSError) -> bool:
     """Whether the file could be opened with another kind of lock, or with none."""
     if "unable to lock file" in str(error):
         return error.errno not in HELD
-    return "values don't match" in str(error)  # this process, a notebook, has it open with another kind of lock
+    return "values don't match" in str(
+        error
+    )  # this process, a notebook, has it open with another kind of lock
 
 
 def _refusal(error: OSError, path: Path) -> InputError | None:
     if "unable to lock file" in str(error):
         if error.errno in HELD:
             return InputError(
-                f"{path} is open for writing in another program, such as a notebook. Close it there (`file.close()`), then try again."
+                f"{path} is open for writing in another program, such as a notebook. Close it "
+                "there (`file.close()`), then try again."
             )
         return InputError(  # the variable is stronger than `locking`
-            f"{path} lies on a disk without locks ({os.strerror(error.errno or errno.ENOLCK)}), and HDF5_USE_FILE_LOCKING asks for one. "
+            f"{path} lies on a disk without locks ({os.strerror(error.errno or errno.ENOLCK)}), "
+            "and HDF5_USE_FILE_LOCKING asks for one. "
             "Unset this variable, or set it to FALSE."
         )
     if "already open for write" in str(error):
         return InputError(
-            f"{path} is marked as open for writing. Close it in the program that writes it; where none does, because one ended early, "
+            f"{path} is marked as open for writing. Close it in the program that writes it; where "
+            "none does, because one ended early, "
             f"clear the mark with `h5clear -s {path}`."
         )
     return os_refusal(error, path)
@@ -85,17 +94,21 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         if "truncated" in str(error):
             raise InputError(
-                f"{path} is a truncated HDF5 file ({size:,} bytes): a download that broke off. Fetch it again."
+                f"{path} is a truncated HDF5 file ({size:,} bytes): a download that broke off. "
+                "Fetch it again."
             ) from error
         raise InputError(
-            f"{path} is a damaged HDF5 file, or one that is still being written ({size:,} bytes). Fetch or write it again."
+            f"{path} is a damaged HDF5 file, or one that is still being written ({size:,} bytes). "
+            "Fetch or write it again."
         ) from error
     with file:
         try:
             yield file
         except InputError:
             raise
-        except DAMAGE as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
+        except (
+            DAMAGE
+        ) as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
             if refusal := os_refusal(error, path):
                 raise refusal from error
             reason = str(error).strip("'\"").partition("\n")[0][:200].rstrip(".")

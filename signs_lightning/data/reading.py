@@ -14,9 +14,9 @@ from signs_lightning.errors import InputError
 def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: int) -> str:
     """Sets `dataset.reading`, and loads the images where they are to be resident.
 
-    By default they are resident on a CUDA device when they take up to half of its free memory; mapped when every file is
-    contiguous and all together are smaller than the machine's memory; resident in memory when they fit into the shuffle buffer;
-    and streamed otherwise.
+    By default they are resident on a CUDA device when they take up to half of its free memory;
+    mapped when every file is contiguous and all together are smaller than the machine's memory;
+    resident in memory when they fit into the shuffle buffer; and streamed otherwise.
 
     Args:
         dataset: the images of one role.
@@ -35,14 +35,16 @@ def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: i
     split = next((reader for reader in dataset.readers if not reader.layout.mapped), None)
     if wish == "mapped" and split is not None:
         raise InputError(
-            f"The images in {split.images.name} are {split.layout.description}, so they cannot be mapped. Drop --data.reading, or "
+            f"The images in {split.images.name} are {split.layout.description}, so they cannot be "
+            "mapped. Drop --data.reading, or "
             "rewrite the file with `h5repack -l CONTI`."
         )
     room = torch.cuda.mem_get_info(where)[0] if where.type == "cuda" else free_memory()
     held = dataset.resident_on == where  # a loader that is made again finds its images there
     if wish == "resident" and not held and dataset.nbytes > room:
         raise InputError(
-            f"{size} do not fit into the {room / 1e6:,.0f} MB that are free on {where}. Drop --data.reading resident."
+            f"{size} do not fit into the {room / 1e6:,.0f} MB that are free on {where}. Drop "
+            "--data.reading resident."
         )
     reading: Reading
     if wish != "auto":

@@ -101,9 +101,17 @@ def warn_of_shared_files(files: dict[Role, Any], stage: str, splits: bool) -> No
         name = shared(train, test if val is None else val)
         found.append((name, "training and for validation", "the validation figures mean nothing"))
     if stage in ("test", "predict") or (stage == "fit" and (splits or val is not None)):
-        found.append((shared(train, test), "training and for the test", "the test figures mean nothing"))
+        found.append(
+            (shared(train, test), "training and for the test", "the test figures mean nothing")
+        )
         name = shared(val, test)
-        found.append((name, "validation and for the test", "the test figures are of images that chose the checkpoint"))
+        found.append(
+            (
+                name,
+                "validation and for the test",
+                "the test figures are of images that chose the checkpoint",
+            )
+        )
     for name, roles, consequence in found:
         if name is not None:
             warnings.warn(f"{name} serves for {roles}: {consequence}.", stacklevel=4)

@@ -53,7 +53,10 @@ def layout(images: ImageSet) -> Layout:
         dataset = file[images.images_key]
         filters = [
             name
-            for name, used in (("gzip", dataset.compression == "gzip"), ("lzf", dataset.compression == "lzf"))
+            for name, used in (
+                ("gzip", dataset.compression == "gzip"),
+                ("lzf", dataset.compression == "lzf"),
+            )
             if used
         ]
         if dataset.chunks is not None:
@@ -101,7 +104,8 @@ class ImageReader:
             self._source, self._process = self._opened(), os.getpid()
         if self._file is not None and _stamp(os.fstat(self._file)) != self._stamp:
             raise InputError(
-                f"{self.images.name} was changed or replaced while this run reads it. Put it back, then go on with `fit --ckpt_path` "
+                f"{self.images.name} was changed or replaced while this run reads it. Put it "
+                "back, then go on with `fit --ckpt_path` "
                 "and the run folder, or begin a new run with the file as it is."
             )
         return self._source
@@ -115,22 +119,29 @@ class ImageReader:
             weakref.finalize(self, os.close, self._file)
             dataset = open_for_reading(images.path)[images.images_key]
             if self.layout.offset is not None:
-                if not hasattr(os, "preadv"):  # Windows, which lets nobody cut a file that is mapped
-                    return np.memmap(images.path, dataset.dtype, "r", self.layout.offset, dataset.shape)
+                if not hasattr(
+                    os, "preadv"
+                ):  # Windows, which lets nobody cut a file that is mapped
+                    return np.memmap(
+                        images.path, dataset.dtype, "r", self.layout.offset, dataset.shape
+                    )
                 return Rows(images, dataset, self.layout.offset, self._file)
             return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
         if self.images.unit:
             values = values * 255
-        return np.ascontiguousarray(values if values.dtype == np.uint8 else np.rint(values).astype(np.uint8))
+        return np.ascontiguousarray(
+            values if values.dtype == np.uint8 else np.rint(values).astype(np.uint8)
+        )
 
 
 class Rows:
     """Any images of a contiguous dataset, by `preadv`.
 
-    Nearly as quick as a memory map, and what is missing in a file that is cut meanwhile can be said; a map would end the process with
-    SIGBUS. The operating system keeps what was read in memory in either case.
+    Nearly as quick as a memory map, and what is missing in a file that is cut meanwhile can be
+    said; a map would end the process with SIGBUS. The operating system keeps what was read in
+    memory in either case.
     """
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset, offset: int, file: int) -> None:
@@ -177,6 +188,8 @@ def free_memory() -> int:
     """Bytes of memory that this machine can still give, as the kernel estimates it; half of all where it doesn't."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -15,15 +15,17 @@ def block_order(
 ) -> tuple[Tensor, list[int]]:
     """A shuffled order that visits blocks group by group.
 
-    The blocks of the whole epoch are shuffled, then `blocks_in_group` at a time form a group, and the images of a group are
-    shuffled. An image may come anywhere in the epoch; which images share a batch is limited to those of `blocks_in_group` blocks
-    that were drawn from everywhere. One group that holds every block gives a uniform shuffle.
+    The blocks of the whole epoch are shuffled, then `blocks_in_group` at a time form a group, and
+    the images of a group are shuffled. An image may come anywhere in the epoch; which images share
+    a batch is limited to those of `blocks_in_group` blocks that were drawn from everywhere. One
+    group that holds every block gives a uniform shuffle.
 
     Args:
         starts: int64 (B + 1,), first image of each of B blocks, and the number N of all images.
         blocks_in_group: number of blocks that a group takes.
         generator: of the randomness.
-        cuts: positions in the order, in 1..N-1, at which a group ends in any case: where the shares of several processes begin.
+        cuts: positions in the order, in 1..N-1, at which a group ends in any case: where the shares
+            of several processes begin.
 
     Returns:
         The order, int64 (N,), and where its groups end.
@@ -41,7 +43,11 @@ def block_order(
 
 
 def stream(
-    read: Callable[[np.ndarray], np.ndarray], order: np.ndarray, group_ends: list[int], batch_size: int, start: int = 0
+    read: Callable[[np.ndarray], np.ndarray],
+    order: np.ndarray,
+    group_ends: list[int],
+    batch_size: int,
+    start: int = 0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches in a given order, while the next group is read in another thread. Two groups are in memory at a time.
 
@@ -55,7 +61,9 @@ def stream(
     Yields:
         indices int64 (n,) and their images uint8 (n, H, W, C).
     """
-    groups = [(low, high) for low, high in zip([0, *group_ends], group_ends, strict=False) if high > start]
+    groups = [
+        (low, high) for low, high in zip([0, *group_ends], group_ends, strict=False) if high > start
+    ]
 
     def fetch(low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
         indices = np.unique(order[low:high])
@@ -63,11 +71,15 @@ def stream(
 
     with ThreadPoolExecutor(1, "read-ahead") as executor:
         ahead: Future | None = executor.submit(fetch, *groups[0]) if groups else None
-        waiting: list[tuple[np.ndarray, np.ndarray]] = []  # of a batch that a group's end cuts in two
+        waiting: list[
+            tuple[np.ndarray, np.ndarray]
+        ] = []  # of a batch that a group's end cuts in two
         for number, (low, high) in enumerate(groups):
             assert ahead is not None
             indices, images = ahead.result()
-            ahead = executor.submit(fetch, *groups[number + 1]) if number + 1 < len(groups) else None
+            ahead = (
+                executor.submit(fetch, *groups[number + 1]) if number + 1 < len(groups) else None
+            )
             position = max(low, start)
             while position < high:
                 missing = batch_size - sum(len(part) for part, _ in waiting)
@@ -77,5 +89,8 @@ def stream(
                 if len(part) == missing or (position == high and ahead is None):
                     parts = list(zip(*waiting, strict=True))
                     waiting = []
-                    yield np.concatenate(parts[0]), parts[1][0] if len(parts[1]) == 1 else np.concatenate(parts[1])
+                    yield (
+                        np.concatenate(parts[0]),
+                        parts[1][0] if len(parts[1]) == 1 else np.concatenate(parts[1]),
+                    )
             del indices, images

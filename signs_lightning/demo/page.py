@@ -21,15 +21,28 @@ if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.onnx_io.file import OnnxClassifier
 
-KINDS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "PPM")  # what strangers may send, told by content
-FORMATS = {*(kind.upper() for kind in KINDS), "MPO"}  # the same for Pillow, to which many a telephone's JPEG is an MPO
+KINDS = (
+    "PNG",
+    "JPEG",
+    "WebP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+)  # what strangers may send, told by content
+FORMATS = {
+    *(kind.upper() for kind in KINDS),
+    "MPO",
+}  # the same for Pillow, to which many a telephone's JPEG is an MPO
 MOST_PIXELS = 50_000_000  # a telephone's largest pictures; 200 MB when unpacked
 BARS = 10  # classes shown, the most probable ones
 EXAMPLES = 12
 LOOKED_AT = 256  # images of the data among which the examples are found
 WAITING = 200  # pictures in the queue before visitors are asked to come back
 
-THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+THEME = gr.themes.Default(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+)
 CSS = """
 .gradio-container { max-width: 960px !important; margin: 0 auto !important; }
 .about h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }
@@ -44,11 +57,14 @@ CSS = """
 """
 
 
-def build_page(model: ImageClassifier | OnnxClassifier, data: dict[str, Any], folder: str) -> gr.Blocks:
+def build_page(
+    model: ImageClassifier | OnnxClassifier, data: dict[str, Any], folder: str
+) -> gr.Blocks:
     """The page as Gradio blocks.
 
-    Pictures are read as `read_image` reads them, so that the page and the predict verb agree. From here on the process reads the
-    formats in `FORMATS` only, none of which starts another program, and no picture of more than `MOST_PIXELS`.
+    Pictures are read as `read_image` reads them, so that the page and the predict verb agree. From
+    here on the process reads the formats in `FORMATS` only, none of which starts another program,
+    and no picture of more than `MOST_PIXELS`.
 
     Args:
         model: in eval mode; moved to the GPU where there is one.
@@ -77,12 +93,15 @@ def build_page(model: ImageClassifier | OnnxClassifier, data: dict[str, Any], fo
         seen = _figure(image, f"What the network saw: {width}×{height} pixels")
         if heat is not None:
             seen += _figure(heat, f"Grad-CAM: bright parts speak for {names[first]}")
-        return dict(zip(names, probabilities.tolist(), strict=True)), f'<div class="seen">{seen}</div>'
+        return dict(
+            zip(names, probabilities.tolist(), strict=True)
+        ), f'<div class="seen">{seen}</div>'
 
     with gr.Blocks(title="signs_lightning", analytics_enabled=False) as page:
         gr.HTML(
             f'<div class="about"><h1>{for_html(type(model).__name__)}</h1>'
-            f"<p>{len(names)} classes, from {width}×{height} pixels{'' if channels == 3 else ' of grey'}. "
+            f"<p>{len(names)} classes, from {width}×{height} "
+            f"pixels{'' if channels == 3 else ' of grey'}. "
             "Pictures go to the machine that runs this page, and nowhere else.</p></div>"
         )
         with gr.Row():
@@ -93,9 +112,16 @@ def build_page(model: ImageClassifier | OnnxClassifier, data: dict[str, Any], fo
                 seen = gr.HTML(js_on_load=None)
         if examples := _examples(data, model, Path(folder)):
             gr.Examples(examples, picture, label="From the data", examples_per_page=EXAMPLES)
-        # One picture at a time: Grad-CAM hooks into the network, and memory stays bounded. It comes as the uploaded file is; Gradio's
-        # own preprocessing would convert it.
-        picture.change(classify, picture, [bars, seen], api_name="classify", preprocess=False, concurrency_limit=1)
+        # One picture at a time: Grad-CAM hooks into the network, and memory stays bounded. It comes
+        # as the uploaded file is; Gradio's own preprocessing would convert it.
+        picture.change(
+            classify,
+            picture,
+            [bars, seen],
+            api_name="classify",
+            preprocess=False,
+            concurrency_limit=1,
+        )
     page.queue(max_size=WAITING, api_open=False)  # nobody jumps the queue
     return page
 
@@ -113,7 +139,9 @@ def _why(error: UnreadableImageError) -> str:
     return "This picture is damaged."
 
 
-def _overlay(model: ImageClassifier | OnnxClassifier, image: np.ndarray, number: int) -> np.ndarray | None:
+def _overlay(
+    model: ImageClassifier | OnnxClassifier, image: np.ndarray, number: int
+) -> np.ndarray | None:
     """Grad-CAM's overlay uint8 (H, W, 3), or None for a model that has none."""
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.report.gradcam import grad_cam, overlay
@@ -133,10 +161,15 @@ def _figure(image: np.ndarray, caption: str) -> str:
     Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
     source = base64.b64encode(buffer.getvalue()).decode()
     text = for_html(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{source}"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure><img alt="{text}" '
+        f'src="data:image/png;base64,{source}"><figcaption>{text}</figcaption></figure>'
+    )
 
 
-def _examples(data: dict[str, Any], model: ImageClassifier | OnnxClassifier, folder: Path) -> list[str]:
+def _examples(
+    data: dict[str, Any], model: ImageClassifier | OnnxClassifier, folder: Path
+) -> list[str]:
     """Pictures of the data that the model was tested or validated on, class by class; none where the files are not at hand."""
     from signs_lightning.data.module import H5DataModule
 
@@ -156,6 +189,8 @@ def _examples(data: dict[str, Any], model: ImageClassifier | OnnxClassifier, fol
     paths = []
     for position in sorted(order, key=lambda k: (labels[k], k)):
         path = folder / f"example_{position}.png"
-        Image.fromarray(images[position, ..., 0] if images.shape[3] == 1 else images[position]).save(path)
+        Image.fromarray(
+            images[position, ..., 0] if images.shape[3] == 1 else images[position]
+        ).save(path)
         paths.append(str(path))
     return paths

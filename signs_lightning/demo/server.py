@@ -31,11 +31,14 @@ FETCHED = {
     *("/gradio_api/queue/data", "/gradio_api/queue/status", "/gradio_api/upload_progress"),
     *("/gradio_api/app_id", "/gradio_api/info", "/gradio_api/login_check"),
 }
-# The browser refuses whatever would leave the machine, should Gradio ever ask for it. Its HTML fields need 'unsafe-eval'.
+# The browser refuses whatever would leave the machine, should Gradio ever ask for it. Its HTML
+# fields need 'unsafe-eval'.
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src "
+        "'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+        "worker-src 'self' blob:; "
         "form-action 'self'; object-src 'none'"
     ),
     "Referrer-Policy": "no-referrer",
@@ -49,22 +52,26 @@ def keep_private(folder: str) -> None:
         GRADIO_TEMP_DIR=str(Path(folder, "uploads").resolve()),
         GRADIO_EXAMPLES_CACHE=str(Path(folder, "examples").resolve()),
         GRADIO_ANALYTICS_ENABLED="False",
-        GRADIO_ANALYTICS_MAX_EVENTS="100",  # requests that it keeps count of; each request recounts them
+        # requests that it keeps count of; each request recounts them
+        GRADIO_ANALYTICS_MAX_EVENTS="100",
         HF_HUB_OFFLINE="1",
         HF_HUB_DISABLE_TELEMETRY="1",
         ORT_DISABLE_TELEMETRY="1",  # onnxruntime's
     )
 
 
-def serve(page: gr.Blocks, listener: socket.socket, auth: tuple[str, str] | None, hosts: list[str]) -> None:
+def serve(
+    page: gr.Blocks, listener: socket.socket, auth: tuple[str, str] | None, hosts: list[str]
+) -> None:
     """Serves the page until the process is told to stop.
 
     Args:
         page: made by `build_page`.
         listener: bound socket.
         auth: user and password that visitors must give.
-        hosts: names of this machine that the page answers to, or `*`. On the loopback they are few, so that no foreign site can reach
-            the page through a visitor's browser by a name of its own (DNS rebinding).
+        hosts: names of this machine that the page answers to, or `*`. On the loopback they are few,
+            so that no foreign site can reach the page through a visitor's browser by a name of its
+            own (DNS rebinding).
     """
     import uvicorn
     from fastapi import FastAPI
@@ -84,7 +91,9 @@ def serve(page: gr.Blocks, listener: socket.socket, auth: tuple[str, str] | None
         finally:
             sweeping.cancel()
 
-    page.state_session_capacity = 500  # visitors whose fields the server remembers; 10,000 by default
+    page.state_session_capacity = (
+        500  # visitors whose fields the server remembers; 10,000 by default
+    )
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, uploads=uploads)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
@@ -106,7 +115,11 @@ def serve(page: gr.Blocks, listener: socket.socket, auth: tuple[str, str] | None
         css=CSS,
     )
     config = uvicorn.Config(
-        app, log_level="error", server_header=False, timeout_graceful_shutdown=1, limit_concurrency=1000
+        app,
+        log_level="error",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        limit_concurrency=1000,
     )
     server = uvicorn.Server(config)
     # On the way out it would complain of the pages that are still open, with a traceback for each.
@@ -119,13 +132,17 @@ async def _keep_swept(page: gr.Blocks, folder: Path, keep: set[Path]) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         await asyncio.to_thread(_sweep, folder, keep, time.time() - KEEP_SECONDS)
-        for names in getattr(page, "temp_file_sets", []):  # Gradio's lists of all pictures ever, for `delete_cache`
+        for names in getattr(
+            page, "temp_file_sets", []
+        ):  # Gradio's lists of all pictures ever, for `delete_cache`
             names.clear()
 
 
 def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
     """Removes files that are older, whole or the beginnings of uploads that broke off, and old folders without any."""
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder comes before the folder
+    for path in sorted(
+        folder.rglob("*"), reverse=True
+    ):  # what is in a folder comes before the folder
         try:
             if path not in keep and path.lstat().st_mtime < oldest:
                 path.rmdir() if path.is_dir() else path.unlink()
@@ -136,8 +153,8 @@ def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
 class Guard:
     """ASGI middleware: the page's own requests and no others, none too large, and no pictures once the disk's share is used up.
 
-    Gradio serves many addresses that this page has no use for (fetching from the internet, recordings, shared links, …); they
-    answer 404 here.
+    Gradio serves many addresses that this page has no use for (fetching from the internet,
+    recordings, shared links, …); they answer 404 here.
 
     Args:
         app: what is guarded.
@@ -196,7 +213,9 @@ class Guard:
     def _book(self, size: int) -> bool:
         """Counts the bytes of a picture among those on the disk; False where there is no place for it."""
         minute, kept = int(time.monotonic() // 60), (KEEP_SECONDS + 2 * SWEEP_SECONDS) // 60
-        self.stored = {then: stored for then, stored in self.stored.items() if then >= minute - kept}
+        self.stored = {
+            then: stored for then, stored in self.stored.items() if then >= minute - kept
+        }
         if sum(self.stored.values()) + size > MOST_STORED:
             return False
         self.stored[minute] = self.stored.get(minute, 0) + size
@@ -207,7 +226,9 @@ class Guard:
             return method in ("GET", "HEAD") and self._is_upload(path.removeprefix(FILE))
         if method == "POST":
             return path in POSTED
-        return method in ("GET", "HEAD") and (path in FETCHED or path.startswith(("/assets/", "/static/")))
+        return method in ("GET", "HEAD") and (
+            path in FETCHED or path.startswith(("/assets/", "/static/"))
+        )
 
     def _is_upload(self, path: str) -> bool:
         return os.path.isabs(path) and Path(os.path.abspath(path)).is_relative_to(self.uploads)

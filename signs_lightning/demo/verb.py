@@ -21,25 +21,45 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb until Ctrl-C or SIGTERM; returns the exit code."""
-    parser = VerbParser(verb, "A web page on this machine: drop a picture, see what the model makes of it.")
+    parser = VerbParser(
+        verb, "A web page on this machine: drop a picture, see what the model makes of it."
+    )
     parser.add_argument(
-        "--ckpt_path", required=True, metavar="F", help="checkpoint, run folder, Keras file or exported .onnx"
+        "--ckpt_path",
+        required=True,
+        metavar="F",
+        help="checkpoint, run folder, Keras file or exported .onnx",
     )
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="H", help="address to listen at; 0.0.0.0 for every network (127.0.0.1)"
+        "--host",
+        default="127.0.0.1",
+        metavar="H",
+        help="address to listen at; 0.0.0.0 for every network (127.0.0.1)",
     )
     parser.add_argument(
-        "--port", type=int, default=7860, metavar="P", help="port to listen at, 0 for any free one (7860)"
+        "--port",
+        type=int,
+        default=7860,
+        metavar="P",
+        help="port to listen at, 0 for any free one (7860)",
     )
     parser.add_argument(
-        "--auth", metavar="USER:PASSWORD", help="ask visitors for these; the password is prompted for when left out"
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="ask visitors for these; the password is prompted for when left out",
     )
     options = parser.parse_args(args)
     if importlib.util.find_spec("gradio") is None:
-        raise InputError("The web page needs Gradio, which is missing. Run `pip install 'signs-lightning[demo]'`.")
+        raise InputError(
+            "The web page needs Gradio, which is missing. Run `pip install "
+            "'signs-lightning[demo]'`."
+        )
     auth = None if options.auth is None else _credentials(options.auth)
-    with _listen(options.host, options.port) as listener, tempfile.TemporaryDirectory(prefix="signs_lightning_") as own:
+    with (
+        _listen(options.host, options.port) as listener,
+        tempfile.TemporaryDirectory(prefix="signs_lightning_") as own,
+    ):
         signal.signal(signal.SIGTERM, _stop)  # like Ctrl-C, so that the temporary folder goes away
         try:
             from signs_lightning.demo.server import keep_private, serve
@@ -67,7 +87,9 @@ def _credentials(text: str) -> tuple[str, str]:
     if user and not colon and sys.stdin.isatty():
         password = getpass.getpass(f"Password for {user}: ")
     if not user or not password:
-        raise InputError("--auth is incomplete, expected USER:PASSWORD such as --auth guest:swordfish.")
+        raise InputError(
+            "--auth is incomplete, expected USER:PASSWORD such as --auth guest:swordfish."
+        )
     return user, password
 
 
@@ -78,12 +100,17 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family)
     except (socket.gaierror, UnicodeError) as error:
-        raise InputError(f"--host {host} is no address of a machine. Use 127.0.0.1 or 0.0.0.0.") from error
+        raise InputError(
+            f"--host {host} is no address of a machine. Use 127.0.0.1 or 0.0.0.0."
+        ) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise InputError(f"Port {port} is taken by another program. Name another one with --port.") from error
+            raise InputError(
+                f"Port {port} is taken by another program. Name another one with --port."
+            ) from error
         raise InputError(
-            f"The page cannot listen at {host}, port {port}: {os.strerror(error.errno or 0)}. Name others with --host and --port."
+            f"The page cannot listen at {host}, port {port}: {os.strerror(error.errno or 0)}. "
+            "Name others with --host and --port."
         ) from error
 
 

@@ -19,7 +19,11 @@ from signs_lightning.inspect.kinds import MOST_ROWS, VERB, Data, Listing, Report
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
 OPTIONS = ("images_key", "labels_key", "classes_key")
-SPLITS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
+SPLITS = {
+    "train": {"train", "training"},
+    "val": {"val", "valid", "validation", "dev"},
+    "test": {"test", "testing"},
+}
 MOST_CLASSES = 48  # in one picture of samples
 LARGEST = 160  # pixels of a picture in it
 BAR = 24  # characters of the largest class's bar
@@ -29,7 +33,9 @@ def hdf5(path: Path, report: Report, keys: dict[str, str], seconds: float) -> No
     """Describes an HDF5 file: a Keras file by its layers, any other by its datasets."""
     report.what = "HDF5 file"
     with open_hdf5(path) as file:
-        keras = any(name in file.attrs for name in KERAS_ATTRIBUTES) or any(name in file for name in KERAS_GROUPS)
+        keras = any(name in file.attrs for name in KERAS_ATTRIBUTES) or any(
+            name in file for name in KERAS_GROUPS
+        )
         if not keras:
             _list_datasets(file, report, keys)
     if keras:
@@ -47,12 +53,17 @@ def hdf5(path: Path, report: Report, keys: dict[str, str], seconds: float) -> No
     report.data = Data(split, keys, images.shape, images.class_names, found.fingerprints)
     options = options_for(keys)
     if split in ("test", "val"):
-        report.commands.append(f"{VERB} test --ckpt_path RUN_FOLDER --data.test_file {quoted(path)}{options}")
+        report.commands.append(
+            f"{VERB} test --ckpt_path RUN_FOLDER --data.test_file {quoted(path)}{options}"
+        )
     else:
-        report.commands.append(f"{VERB} fit --data.train_file {quoted(path)} --data.val_fraction 0.2{options}")
+        report.commands.append(
+            f"{VERB} fit --data.train_file {quoted(path)} --data.val_fraction 0.2{options}"
+        )
     if found.complete and found.high == 0:
         report.problem = (
-            f"Every image in {path} is black: whatever wrote them stopped before it filled them. Write the file again."
+            f"Every image in {path} is black: whatever wrote them stopped before it "
+            "filled them. Write the file again."
         )
         report.commands.clear()
 
@@ -72,9 +83,6 @@ def options_for(keys: dict[str, str]) -> str:
     return "".join(f" --data.{name} {quoted(key)}" for name, key in keys.items())
 
 
-# ---------------------------------------------------------------------- datasets
-
-
 def _list_datasets(file: h5py.File, report: Report, keys: dict[str, str]) -> None:
     """Lists every dataset with what it serves as, and links, which are not followed."""
     rows: list[tuple[str, ...]] = []
@@ -82,26 +90,56 @@ def _list_datasets(file: h5py.File, report: Report, keys: dict[str, str]) -> Non
     listed = h5_keys.datasets_of(file)
     for name, dataset in list(listed.items())[:MOST_ROWS]:
         try:
-            rows.append((name, shape_text(dataset.shape), str(dataset.dtype), _storage(dataset), roles.get(name, "")))
-        except (TypeError, ValueError, OSError, RuntimeError) as error:  # a type that NumPy lacks, a damaged header
+            rows.append(
+                (
+                    name,
+                    shape_text(dataset.shape),
+                    str(dataset.dtype),
+                    _storage(dataset),
+                    roles.get(name, ""),
+                )
+            )
+        except (
+            TypeError,
+            ValueError,
+            OSError,
+            RuntimeError,
+        ) as error:  # a type that NumPy lacks, a damaged header
             rows.append((name, "?", "?", f"cannot be read ({error})", ""))
     report.listings.append(
-        Listing(("dataset", "shape", "type", "stored", "serves as"), rows, more=max(0, len(listed) - MOST_ROWS))
+        Listing(
+            ("dataset", "shape", "type", "stored", "serves as"),
+            rows,
+            more=max(0, len(listed) - MOST_ROWS),
+        )
     )
     links = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
     if links:
-        report.facts.append(("links", f"{', '.join(links[:12])} lead elsewhere and are not followed"))
+        report.facts.append(
+            ("links", f"{', '.join(links[:12])} lead elsewhere and are not followed")
+        )
 
 
 def _roles(file: h5py.File, keys: dict[str, str]) -> dict[str, str]:
     """Dataset → images, labels or classes; with a question mark where several could be it."""
     datasets = h5_keys.datasets_of(file)
     try:
-        found = h5_keys.find_keys(Path(file.filename), file, datasets, *(keys.get(name) for name in OPTIONS))
-        return {key: role for key, role in zip(found, ("images", "labels", "classes"), strict=True) if key}
+        found = h5_keys.find_keys(
+            Path(file.filename), file, datasets, *(keys.get(name) for name in OPTIONS)
+        )
+        return {
+            key: role
+            for key, role in zip(found, ("images", "labels", "classes"), strict=True)
+            if key
+        }
     except InputError:
         likely = (("images?", h5_keys.IMAGE_KEYS, "x"), ("labels?", h5_keys.LABEL_KEYS, "y"))
-        return {key: role for key in datasets for role, names, letter in likely if h5_keys.means(key, names, letter)}
+        return {
+            key: role
+            for key in datasets
+            for role, names, letter in likely
+            if h5_keys.means(key, names, letter)
+        }
 
 
 def shape_text(shape: tuple[int, ...] | None) -> str:
@@ -120,23 +158,46 @@ def _storage(dataset: h5py.Dataset) -> str:
         layout = "compact" if properties.get_layout() == h5py.h5d.COMPACT else "contiguous"
         written = dataset.nbytes == 0 or layout == "compact" or dataset.id.get_storage_size() > 0
         return layout if written else "never written"
-    names = {1: "gzip", 2: "shuffle", 3: "checksum", 4: "szip", 5: "nbit", 6: "scale-offset", 32000: "lzf"}
+    names = {
+        1: "gzip",
+        2: "shuffle",
+        3: "checksum",
+        4: "szip",
+        5: "nbit",
+        6: "scale-offset",
+        32000: "lzf",
+    }
     filters = [properties.get_filter(k) for k in range(properties.get_nfilters())]
-    words = [names.get(code, f"{text.decode(errors='replace') or 'filter'} ({code})") for code, _, _, text in filters]
+    words = [
+        names.get(code, f"{text.decode(errors='replace') or 'filter'} ({code})")
+        for code, _, _, text in filters
+    ]
     return f"chunks {shape_text(dataset.chunks)}" + "".join(f", {word}" for word in words)
-
-
-# ---------------------------------------------------------------------- images and labels
 
 
 def _facts(reader: ImageReader, found: Scan, report: Report) -> None:
     images = reader.images
     count, height, width, channels = images.shape
-    report.facts.append(("images", f"{count} of {height}×{width} pixels, {'RGB' if channels == 3 else 'grey'}"))
-    names = ", ".join(images.class_names) if images.class_names else "the file lists none; they are numbered"
-    report.facts.append(("classes", f"{images.num_classes} ({names})" if len(names) < 400 else f"{images.num_classes}"))
+    report.facts.append(
+        ("images", f"{count} of {height}×{width} pixels, {'RGB' if channels == 3 else 'grey'}")
+    )
+    names = (
+        ", ".join(images.class_names)
+        if images.class_names
+        else "the file lists none; they are numbered"
+    )
+    report.facts.append(
+        (
+            "classes",
+            f"{images.num_classes} ({names})" if len(names) < 400 else f"{images.num_classes}",
+        )
+    )
     seen = len(found.fingerprints)
-    partly = "" if found.complete else f" among the first {seen} images (time ran out; --seconds gives more)"
+    partly = (
+        ""
+        if found.complete
+        else f" among the first {seen} images (time ran out; --seconds gives more)"
+    )
     report.facts.append(("values", f"{found.low} to {found.high}{partly}"))
     if images.note:
         report.facts.append(("stored as", images.note))
@@ -144,7 +205,9 @@ def _facts(reader: ImageReader, found: Scan, report: Report) -> None:
     text = "none"
     if copies:
         text = "1 image is an exact copy" if copies == 1 else f"{copies} images are exact copies"
-        text += " of an earlier one" + (f", {contradicting} of them with another label" if contradicting else "")
+        text += " of an earlier one" + (
+            f", {contradicting} of them with another label" if contradicting else ""
+        )
     report.facts.append(("duplicates", text + partly))
     how = "mapped: any image is read alone, at its place in the file"
     if not reader.layout.mapped:
@@ -169,9 +232,6 @@ def _balance(images: ImageSet) -> Listing:
     return Listing(columns, rows, more=max(0, images.num_classes - MOST_ROWS))
 
 
-# ---------------------------------------------------------------------- samples
-
-
 def draw(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> int:
     """Draws the first pictures of every class of a data file, as a PNG; nothing but these pictures is read.
 
@@ -191,14 +251,23 @@ def draw(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> in
 
     images = check_file(path, **keys)
     classes = min(images.num_classes, MOST_CLASSES)
-    chosen = np.concatenate([np.flatnonzero(images.labels == k)[:per_class] for k in range(classes)])
+    chosen = np.concatenate(
+        [np.flatnonzero(images.labels == k)[:per_class] for k in range(classes)]
+    )
     reader = ImageReader(images)
     pictures = np.stack([_small(reader.read(index, index + 1)[0]) for index in chosen.tolist()])
     counts = np.bincount(images.labels, minlength=images.num_classes)
     per_class = min(per_class, max(4, int(counts[:classes].max())))  # no empty paper
     names = images.class_names or [str(k) for k in range(images.num_classes)]
     titles = [f"{name} ({count})" for name, count in zip(names[:classes], counts, strict=False)]
-    draw_samples(pictures, images.labels[chosen], titles, Path(output), per_class, columns=1 if classes < 4 else 2)
+    draw_samples(
+        pictures,
+        images.labels[chosen],
+        titles,
+        Path(output),
+        per_class,
+        columns=1 if classes < 4 else 2,
+    )
     return classes
 
 
@@ -211,5 +280,7 @@ def _small(picture: np.ndarray) -> np.ndarray:
 
     scale = LARGEST / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = Image.fromarray(picture[..., 0] if channels == 1 else picture).resize(size, Image.Resampling.BOX)
+    image = Image.fromarray(picture[..., 0] if channels == 1 else picture).resize(
+        size, Image.Resampling.BOX
+    )
     return np.asarray(image).reshape(size[1], size[0], channels)

@@ -17,7 +17,9 @@ from signs_lightning.os_errors import os_refusal
 
 VERB = "python -m signs_lightning"
 MOST_ROWS = 60  # of a table that is shown
-PROTOBUF_OF_ONNX = b"\x12\x1a\x22\x28\x32\x3a\x42"  # the fields that may follow ir_version in an ONNX model
+PROTOBUF_OF_ONNX = (
+    b"\x12\x1a\x22\x28\x32\x3a\x42"  # the fields that may follow ir_version in an ONNX model
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ def _archive(path: Path, report: Report) -> None:
 
     if not is_zip(path):
         raise InputError(
-            f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes): a download that broke off. Fetch it again."
+            f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes): a download that "
+            "broke off. Fetch it again."
         )
     try:
         with zipfile.ZipFile(path) as archive:
@@ -162,22 +165,36 @@ def _archive(path: Path, report: Report) -> None:
         name.endswith("models/model.json") for name in names
     ):
         report.what = "exported PyTorch program (.pt2)"
-        report.problem = f"{path} is a program of torch.export, and opening one can run code. Name the checkpoint that it was made from."
+        report.problem = (
+            f"{path} is a program of torch.export, and opening one can run code. "
+            "Name the checkpoint that it was made from."
+        )
     elif names and all(name.endswith(".npy") for name in names):
         report.what = "NumPy archive (.npz)"
         report.listings.append(
-            Listing(("array",), [(name,) for name in names[:MOST_ROWS]], more=max(0, len(names) - MOST_ROWS))
+            Listing(
+                ("array",),
+                [(name,) for name in names[:MOST_ROWS]],
+                more=max(0, len(names) - MOST_ROWS),
+            )
         )
         report.problem = (
-            f"{path} is a NumPy archive. Load it with `numpy.load` and pass the arrays, or write them with h5py."
+            f"{path} is a NumPy archive. Load it with `numpy.load` and pass the "
+            "arrays, or write them with h5py."
         )
     else:
         report.what = "zip archive"
         report.listings.append(
-            Listing(("entry",), [(name,) for name in names[:MOST_ROWS]], more=max(0, len(names) - MOST_ROWS))
+            Listing(
+                ("entry",),
+                [(name,) for name in names[:MOST_ROWS]],
+                more=max(0, len(names) - MOST_ROWS),
+            )
         )
         report.problem = (
-            f"{path} is {what_it_is(path)}" if names else f"{path} is an empty zip archive. Fetch it again."
+            f"{path} is {what_it_is(path)}"
+            if names
+            else f"{path} is an empty zip archive. Fetch it again."
         )
         report.commands.append(f"unzip {quoted(path)}")
 
@@ -214,5 +231,8 @@ def quoted(path: Path | str) -> str:
         name = f"./{name}"
     if name.isprintable():
         return shlex.quote(name)
-    octets = (chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(name))
+    octets = (
+        chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}"
+        for b in os.fsencode(name)
+    )
     return f"$'{''.join(octets)}'"

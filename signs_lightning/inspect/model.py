@@ -18,20 +18,27 @@ COLUMNS = ("layer", "type", "output shape>", "parameters>")
 ANY_SIZE = 224  # pixels for which a model of images of any size is listed
 
 
-# ---------------------------------------------------------------------- Keras
-
-
 def keras_file(path: Path, report: Report) -> None:
     """A Keras file: its layers where it has a config, else its arrays, and whether `import-keras` takes it."""
     from signs_lightning.keras_io.files import open_keras_file
 
-    kinds = {"h5": "Keras model (.h5)", "keras": "Keras 3 model (.keras)", "weights.h5": "Keras 3 weights"}
+    kinds = {
+        "h5": "Keras model (.h5)",
+        "keras": "Keras 3 model (.keras)",
+        "weights.h5": "Keras 3 weights",
+    }
     report.what = "Keras file"
     with open_keras_file(path) as file:
-        report.what = kinds[file.kind] if file.config is not None or file.kind != "h5" else "Keras weights (.h5)"
+        report.what = (
+            kinds[file.kind]
+            if file.config is not None or file.kind != "h5"
+            else "Keras weights (.h5)"
+        )
         report.facts.append(("Keras", file.keras_version or "the file does not say"))
         command = f"{VERB} import-keras {quoted(path)} --output model.ckpt"
-        report.commands.append(command + (_layers(file, report) if file.config is not None else _arrays(file, report)))
+        report.commands.append(
+            command + (_layers(file, report) if file.config is not None else _arrays(file, report))
+        )
     if report.problem:
         report.commands.clear()
 
@@ -46,7 +53,9 @@ def _layers(file: KerasFile, report: Report) -> str:
     assert file.config is not None  # for the type checker
     graph = read_graph(file.config, file.keras_version)
     height, width, channels = (
-        graph.input_shape if not graph.channels_first else (*graph.input_shape[1:], graph.input_shape[0])
+        graph.input_shape
+        if not graph.channels_first
+        else (*graph.input_shape[1:], graph.input_shape[0])
     )
     any_size = height is None or width is None
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
@@ -59,14 +68,28 @@ def _layers(file: KerasFile, report: Report) -> str:
         report.listings.append(_shown(COLUMNS, rows))
         return ""
     shapes = {step.path: "×".join(map(str, step.shape)) for step in reversed(plan.steps)}
-    counts = {layer.path: sum(math.prod(weight.shape) for weight in weights) for layer, weights in plan.layers()}
+    counts = {
+        layer.path: sum(math.prod(weight.shape) for weight in weights)
+        for layer, weights in plan.layers()
+    }
     rows = [
-        ("/".join(layer.path), layer.class_name, shapes.get(layer.path, ""), f"{counts[layer.path]:,}")
+        (
+            "/".join(layer.path),
+            layer.class_name,
+            shapes.get(layer.path, ""),
+            f"{counts[layer.path]:,}",
+        )
         for layer, _ in plan.layers()
     ]
-    pixels = f"any size; listed for {size[0]}×{size[1]}" if any_size else f"{size[0]}×{size[1]} pixels"
+    pixels = (
+        f"any size; listed for {size[0]}×{size[1]}" if any_size else f"{size[0]}×{size[1]} pixels"
+    )
     report.facts += [
-        ("images", f"{pixels}, {'RGB' if size[2] == 3 else 'grey' if size[2] == 1 else f'{size[2]} channels'}"),
+        (
+            "images",
+            f"{pixels}, "
+            f"{'RGB' if size[2] == 3 else 'grey' if size[2] == 1 else f'{size[2]} channels'}",
+        ),
         ("classes", f"{plan.num_classes}, {'one sigmoid' if plan.binary else 'softmax'}"),
         ("parameters", f"{sum(counts.values()):,}"),
     ]
@@ -74,7 +97,9 @@ def _layers(file: KerasFile, report: Report) -> str:
     ask = finding.scale is None and bool(finding.likely)
     line = f"not told, because {finding.because}" if ask else settle_scale(finding, None)[1]
     report.facts.append(("scale", str(line).removeprefix("scale: ").rstrip(".")))
-    return (f" --image_size {ANY_SIZE}" if any_size else "") + (f" --scale {finding.likely[0]}" if ask else "")
+    return (f" --image_size {ANY_SIZE}" if any_size else "") + (
+        f" --scale {finding.likely[0]}" if ask else ""
+    )
 
 
 def _arrays(file: KerasFile, report: Report) -> str:
@@ -87,7 +112,10 @@ def _arrays(file: KerasFile, report: Report) -> str:
         root = "layers" if file.children("layers") else "_layer_checkpoint_dependencies"
         layers = {name: file.variables(f"{root}/{name}")[1] for name in sorted(file.children(root))}
     stored = [(name, weight) for name, weights in layers.items() for weight in weights]
-    rows = [(name, weight.name.rpartition("/")[2], "×".join(map(str, weight.shape))) for name, weight in stored]
+    rows = [
+        (name, weight.name.rpartition("/")[2], "×".join(map(str, weight.shape)))
+        for name, weight in stored
+    ]
     report.facts.append(("parameters", f"{sum(math.prod(weight.shape) for _, weight in stored):,}"))
     report.listings.append(_shown(("layer", "array", "shape>"), rows))
     try:
@@ -102,9 +130,6 @@ def _arrays(file: KerasFile, report: Report) -> str:
 
 def _shown(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Listing:
     return Listing(columns, rows[:MOST_ROWS], more=max(0, len(rows) - MOST_ROWS))
-
-
-# ---------------------------------------------------------------------- PyTorch
 
 
 def checkpoint(path: Path, report: Report) -> None:
@@ -135,10 +160,20 @@ def checkpoint(path: Path, report: Report) -> None:
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     report.facts.append(("trained", f"{epochs}, {steps} steps" if steps else "elsewhere"))
     if history:
-        report.facts.append(("last epoch", "  ".join(f"{key} {_figure(value)}" for key, value in history[-1].items())))
+        report.facts.append(
+            (
+                "last epoch",
+                "  ".join(f"{key} {_figure(value)}" for key, value in history[-1].items()),
+            )
+        )
     for key, value in (config.get("data") or {}).items():
         if value is not None:
-            report.facts.append((f"data.{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+            report.facts.append(
+                (
+                    f"data.{key}",
+                    ", ".join(map(str, value)) if isinstance(value, list) else str(value),
+                )
+            )
     report.commands.append(f"{VERB} predict --ckpt_path {quoted(path)} --images PICTURE")
     if any(key in (config.get("data") or {}) for key in ("train_file", "test_file")):
         report.commands.append(f"{VERB} test --ckpt_path {quoted(path)}")
@@ -159,14 +194,16 @@ def _tensors(path: Path, report: Report) -> None:
     except Exception:  # whatever it is: the refusal that follows says so
         return
     found = content.get("state_dict", content) if isinstance(content, dict) else {}
-    tensors = [(str(name), value) for name, value in found.items() if isinstance(value, torch.Tensor)]
-    rows = [(name, "×".join(map(str, value.shape)), str(value.dtype).removeprefix("torch.")) for name, value in tensors]
+    tensors = [
+        (str(name), value) for name, value in found.items() if isinstance(value, torch.Tensor)
+    ]
+    rows = [
+        (name, "×".join(map(str, value.shape)), str(value.dtype).removeprefix("torch."))
+        for name, value in tensors
+    ]
     if rows:
         report.what = "PyTorch weights"
         report.listings.append(_shown(("tensor", "shape>", "type"), rows))
-
-
-# ---------------------------------------------------------------------- ONNX and pictures
 
 
 def onnx_model(path: Path, report: Report) -> None:
@@ -176,20 +213,33 @@ def onnx_model(path: Path, report: Report) -> None:
     report.what = "ONNX model"
     (onnx,) = import_onnx("onnx")
     try:
-        model = onnx.load(str(path), load_external_data=False)  # names in the file may lead anywhere
+        model = onnx.load(
+            str(path), load_external_data=False
+        )  # names in the file may lead anywhere
     except Exception as error:  # protobuf's own DecodeError, whichever implementation is installed
         if refusal := os_refusal(error, path):
             raise refusal from error
-        raise InputError(f"{path} is a damaged ONNX model, or something else ({error}). Export it again.") from error
-    opsets = ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import)
+        raise InputError(
+            f"{path} is a damaged ONNX model, or something else ({error}). Export it again."
+        ) from error
+    opsets = ", ".join(
+        f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import
+    )
     report.facts.append(
-        ("written by", f"{model.producer_name} {model.producer_version}".strip() or "the file does not say")
+        (
+            "written by",
+            f"{model.producer_name} {model.producer_version}".strip() or "the file does not say",
+        )
     )
     report.facts.append(("operators", f"{len(model.graph.node)} nodes, opset {opsets or 'none'}"))
     for entry in model.metadata_props[:MOST_ROWS]:
-        report.facts.append((entry.key, entry.value if len(entry.value) < 400 else f"{entry.value[:400]} …"))
+        report.facts.append(
+            (entry.key, entry.value if len(entry.value) < 400 else f"{entry.value[:400]} …")
+        )
     weights = {tensor.name for tensor in model.graph.initializer}
-    rows = [("input", *_port(value, onnx)) for value in model.graph.input if value.name not in weights]
+    rows = [
+        ("input", *_port(value, onnx)) for value in model.graph.input if value.name not in weights
+    ]
     rows += [("output", *_port(value, onnx)) for value in model.graph.output]
     report.listings.append(_shown(("", "name", "type", "shape"), rows))
     describe_onnx(path)  # refuses what is not of this project, or not sound
@@ -199,7 +249,10 @@ def onnx_model(path: Path, report: Report) -> None:
 def _port(value: Any, onnx: Any) -> tuple[str, str, str]:
     """Name, element type and shape of an input or output; an axis without a number has a name, such as N."""
     tensor = value.type.tensor_type
-    axes = [axis.dim_param or (str(axis.dim_value) if axis.HasField("dim_value") else "?") for axis in tensor.shape.dim]
+    axes = [
+        axis.dim_param or (str(axis.dim_value) if axis.HasField("dim_value") else "?")
+        for axis in tensor.shape.dim
+    ]
     return value.name, onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), "×".join(axes)
 
 

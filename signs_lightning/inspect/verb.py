@@ -29,10 +29,19 @@ def main(verb: str, args: list[str]) -> int:
     if not options.seconds > 0:
         raise InputError(f"--seconds is {options.seconds:g}, expected more than 0.")
     if options.samples is not None and not Path(options.samples).resolve().parent.is_dir():
-        raise InputError(f"The folder of --samples {options.samples} does not exist. Make it, or name another file.")
-    keys = {name: value for name in ("images_key", "labels_key", "classes_key") if (value := getattr(options, name))}
+        raise InputError(
+            f"The folder of --samples {options.samples} does not exist. Make "
+            "it, or name another file."
+        )
+    keys = {
+        name: value
+        for name in ("images_key", "labels_key", "classes_key")
+        if (value := getattr(options, name))
+    }
     paths = [path for pattern in options.files for path in _expand(pattern)]
-    with ThreadPoolExecutor(min(AT_A_TIME, os.cpu_count() or 1)) as pool:  # each waits for a process of its own
+    with ThreadPoolExecutor(
+        min(AT_A_TIME, os.cpu_count() or 1)
+    ) as pool:  # each waits for a process of its own
         reports = list(pool.map(lambda path: examine_guarded(path, keys, options.seconds), paths))
 
     from rich.console import Console
@@ -51,19 +60,31 @@ def main(verb: str, args: list[str]) -> int:
 def _parser(verb: str) -> VerbParser:
     parser = VerbParser(
         verb,
-        "Says what files are, whatever their names: HDF5 data, Keras models and weights, checkpoints, ONNX models, "
+        "Says what files are, whatever their names: HDF5 data, Keras models and weights, "
+        "checkpoints, ONNX models, "
         "or what lies there instead. The exit code is 1 when one of them cannot be used.",
     )
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="files, run folders, or patterns such as 'shards/*.h5'"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="files, run folders, or patterns such as 'shards/*.h5'",
     )
     parser.add_argument(
-        "--samples", metavar="PNG", help="draws labelled pictures of every class of the first data file"
+        "--samples",
+        metavar="PNG",
+        help="draws labelled pictures of every class of the first data file",
     )
     for role in ("images", "labels", "classes"):
         help_text = f"dataset of the {role}, where its name does not tell"
         parser.add_argument(f"--data.{role}_key", dest=f"{role}_key", metavar="KEY", help=help_text)
-    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="time for each file (default 60)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="S",
+        help="time for each file (default 60)",
+    )
     return parser
 
 
@@ -99,9 +120,6 @@ def examine_guarded(path: str, keys: dict[str, str], seconds: float = SECONDS) -
         return Report(path, problem=str(error))
 
 
-# ---------------------------------------------------------------------- on the screen
-
-
 def _print(report: Report, console: Console) -> None:
     from rich.padding import Padding
     from rich.table import Table
@@ -122,7 +140,9 @@ def _print(report: Report, console: Console) -> None:
     if report.listings:
         console.print()
     if report.problem:
-        console.print(f"  [bold red]Problem:[/bold red] {for_terminal(report.problem)}", soft_wrap=True)
+        console.print(
+            f"  [bold red]Problem:[/bold red] {for_terminal(report.problem)}", soft_wrap=True
+        )
     _print_commands(report.commands, console)
     console.print()
 
@@ -136,7 +156,11 @@ def _print_listing(listing: Listing, console: Console) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in listing.columns:
-        table.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+        table.add_column(
+            column.removesuffix(">"),
+            justify="right" if column.endswith(">") else "left",
+            overflow="fold",
+        )
     for row in listing.rows:
         table.add_row(*map(for_terminal, row))
     console.print(Padding(table, (1, 0, 0, 2), expand=False))
@@ -172,11 +196,17 @@ def _shared_images(first: Report, second: Report) -> list[str]:
     assert second.data is not None
     if first.data.split in HELD_OUT and second.data.split not in HELD_OUT:
         return _shared_images(second, first)
-    copies, count = copies_between(second.data.fingerprints, first.data.fingerprints), len(second.data.fingerprints)
+    copies, count = (
+        copies_between(second.data.fingerprints, first.data.fingerprints),
+        len(second.data.fingerprints),
+    )
     if not copies:
         return []
     verb = "is" if copies == 1 else "are"
-    line = f"{copies} of the {count} images of {second.path} ({copies / count:.1%}) {verb} also in {first.path}."
+    line = (
+        f"{copies} of the {count} images of {second.path} ({copies / count:.1%}) {verb} also "
+        f"in {first.path}."
+    )
     if second.data.split in HELD_OUT and first.data.split not in HELD_OUT:
         line += " A model that trained there has seen them."
     return [line]
@@ -205,7 +235,11 @@ def _joint_command(reports: list[Report]) -> list[str]:
     if "train" not in splits or len(set(splits)) < len(splits) or "" in splits:
         return []
     paths = {report.data.split: report.path for report in reports if report.data is not None}
-    files = "".join(f" --data.{split}_file {quoted(paths[split])}" for split in ("train", *HELD_OUT) if split in paths)
+    files = "".join(
+        f" --data.{split}_file {quoted(paths[split])}"
+        for split in ("train", *HELD_OUT)
+        if split in paths
+    )
     keys = reports[0].data.keys if reports[0].data is not None else {}
     return [f"{VERB} fit{files}{options_for(keys)}"]
 
@@ -215,10 +249,18 @@ def _draw_samples(data: list[Report], output: str, seconds: float) -> None:
     from signs_lightning.guarded import run_guarded
 
     if not data:
-        raise InputError("--samples draws the pictures of an HDF5 data file, and none of the files is one.")
+        raise InputError(
+            "--samples draws the pictures of an HDF5 data file, and none of the files is one."
+        )
     assert data[0].data is not None
     path, keys = data[0].path, data[0].data.keys
     drawn = run_guarded(
-        "signs_lightning.inspect.data:draw", path, keys, output, about=path, seconds=seconds, more_time=MORE_TIME
+        "signs_lightning.inspect.data:draw",
+        path,
+        keys,
+        output,
+        about=path,
+        seconds=seconds,
+        more_time=MORE_TIME,
     )
     print(f"Pictures of {drawn} classes of {printable(path)}: {printable(output)}", file=sys.stdout)

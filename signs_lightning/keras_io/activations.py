@@ -22,7 +22,9 @@ def hard_sigmoid_keras2(x: Tensor) -> Tensor:
     return (0.2 * x + 0.5).clamp(0, 1)  # Keras 3 took relu6(x + 3) / 6 instead
 
 
-def relu(x: Tensor, max_value: float | None = None, threshold: float = 0.0, negative_slope: float = 0.0) -> Tensor:
+def relu(
+    x: Tensor, max_value: float | None = None, threshold: float = 0.0, negative_slope: float = 0.0
+) -> Tensor:
     """x from the threshold on, at most `max_value`; `negative_slope` · (x − threshold) below."""
     if threshold == 0:
         y = F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
@@ -55,7 +57,9 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 def sparsemax(x: Tensor, axis: int) -> Tensor:
     """Sparsemax (Martins and Astudillo 2016) as Keras has it: it adds up the cumulative sums, where the paper takes the last."""
     z = x.movedim(axis, -1)
-    ordered, _ = z.topk(z.shape[-1])  # all of them, sorted: a sort whose length an exported file knows
+    ordered, _ = z.topk(
+        z.shape[-1]
+    )  # all of them, sorted: a sort whose length an exported file knows
     sums = ordered.cumsum(-1)
     ranks = torch.arange(1, z.shape[-1] + 1, device=x.device, dtype=x.dtype)
     support = ordered - (sums - 1) / ranks > 0
@@ -80,8 +84,8 @@ def threshold(x: Tensor, threshold: float = 0.0, default_value: float = 0.0) -> 
     return torch.where(x > threshold, x, default_value)
 
 
-# Every name that Keras 2 and 3 know, but glu, with which Keras itself builds no layer (it takes the shape for unchanged).
-# Those of the second table work along an axis.
+# Every name that Keras 2 and 3 know, but glu, with which Keras itself builds no layer (it takes the
+# shape for unchanged). Those of the second table work along an axis.
 ELEMENTWISE: dict[str, Function] = {
     "linear": linear,
     "relu": F.relu,
@@ -116,7 +120,8 @@ ALONG_AXIS: dict[str, Callable[..., Tensor]] = {
     "log_softmax": log_softmax,
     "sparsemax": sparsemax,
 }
-# Layers that Keras also accepts as an `activation=`, and the names that their arguments had in Keras 2.
+# Layers that Keras also accepts as an `activation=`, and the names that their arguments had in
+# Keras 2.
 LAYERS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Softmax")
 
 
@@ -131,7 +136,13 @@ def name_of(spec: Any) -> str | None:
     name, config = spec.get("class_name"), spec.get("config")
     if name == "function" and spec.get("registered_name") in (None, "function", config):
         return name_of(config) if isinstance(config, str) else None
-    return name if name in LAYERS and isinstance(config, dict) and ">" not in str(spec.get("registered_name")) else None
+    return (
+        name
+        if name in LAYERS
+        and isinstance(config, dict)
+        and ">" not in str(spec.get("registered_name"))
+        else None
+    )
 
 
 def describe(spec: Any) -> str:
@@ -174,7 +185,10 @@ def rectifier(name: str, config: dict[str, Any], axis: int) -> Function:
             negative_slope=number(config.get("negative_slope") or 0.0),
         )
     if name == "LeakyReLU":  # called alpha in Keras 2
-        return partial(F.leaky_relu, negative_slope=number(config.get("negative_slope", config.get("alpha", 0.3))))
+        return partial(
+            F.leaky_relu,
+            negative_slope=number(config.get("negative_slope", config.get("alpha", 0.3))),
+        )
     if name == "ELU":
         return partial(elu, alpha=number(config.get("alpha", 1.0)))
     if name == "ThresholdedReLU":

@@ -40,25 +40,34 @@ def load_into_architecture(
         file: legacy weights `.h5`, or `.weights.h5`.
         architecture: "happy", "signs" or "resnet50"; the only one that fits when omitted.
         class_names: names of the K classes.
-        image_size: height, width and channels; told from the dense layer, for square images, when omitted.
+        image_size: height, width and channels; told from the dense layer, for square images, when
+            omitted.
 
     Raises:
         InputError: no architecture fits, or not the one that is named.
     """
     if architecture is not None and architecture not in ARCHITECTURES:
-        raise InputError(f"architecture is '{architecture}', expected one of {', '.join(ARCHITECTURES)}.")
+        raise InputError(
+            f"architecture is '{architecture}', expected one of {', '.join(ARCHITECTURES)}."
+        )
     names = [architecture] if architecture else list(ARCHITECTURES)
     stored = _stored(file)
     for name in names if all(stored[kind] for kind in ("conv", "dense")) else []:
         arguments = _arguments(name, stored, image_size)
         try:
-            with torch.device("meta"):  # shapes only: nothing is allocated before they are known to fit
+            with torch.device(
+                "meta"
+            ):  # shapes only: nothing is allocated before they are known to fit
                 slots = _slots(ARCHITECTURES[name](**arguments).network)
         except (InputError, RuntimeError, ValueError, OverflowError):
             continue
-        if _shapes(slots) != {kind: [[array.shape for array in layer] for layer in stored[kind]] for kind in stored}:
+        if _shapes(slots) != {
+            kind: [[array.shape for array in layer] for layer in stored[kind]] for kind in stored
+        }:
             continue
-        file.refuse_inflated(array.shape for layers in stored.values() for layer in layers for array in layer)
+        file.refuse_inflated(
+            array.shape for layers in stored.values() for layer in layers for array in layer
+        )
         model = ARCHITECTURES[name](class_names=class_names, **arguments)
         for kind, tensors in _slots(model.network).items():
             for layer, arrays in zip(tensors, stored[kind], strict=True):
@@ -68,7 +77,8 @@ def load_into_architecture(
     shapes = [str(layer[0].shape) for layers in stored.values() for layer in layers]
     shown = ", ".join(shapes[:6]) + (f" … ({len(shapes)} layers)" if len(shapes) > 6 else "")
     raise InputError(
-        f"{file.path.name} has weights only ({shown or 'none at all'}), and they do not fit {' or '.join(names)}. "
+        f"{file.path.name} has weights only ({shown or 'none at all'}), and they do not fit "
+        f"{' or '.join(names)}. "
         "Save the whole model in Keras, `model.save('model.keras')`, and import that."
     )
 
@@ -76,7 +86,8 @@ def load_into_architecture(
 def keras_order(network: nn.Module) -> Iterator[nn.Module]:
     """The layers with weights in the order of Keras's `model.layers`.
 
-    Keras sorts by distance from the output: a shortcut's layers come beside the last ones of the main path, after them.
+    Keras sorts by distance from the output: a shortcut's layers come beside the last ones of the
+        main path, after them.
     """
     for module in network.children():
         if isinstance(module, Bottleneck):
@@ -90,7 +101,9 @@ def keras_order(network: nn.Module) -> Iterator[nn.Module]:
 
 def keras_tensors(module: nn.Module) -> list[Tensor]:
     """A layer's weights in Keras's order: kernel and bias, or gamma, beta, moving mean and moving variance."""
-    names = ["weight", "bias"] + (["running_mean", "running_var"] if isinstance(module, nn.BatchNorm2d) else [])
+    names = ["weight", "bias"] + (
+        ["running_mean", "running_var"] if isinstance(module, nn.BatchNorm2d) else []
+    )
     return [getattr(module, name) for name in names]
 
 
@@ -103,7 +116,10 @@ def _slots(network: nn.Module) -> dict[str, list[list[Tensor]]]:
 
 
 def _shapes(slots: dict[str, list[list[Tensor]]]) -> dict[str, list[list[tuple[int, ...]]]]:
-    return {kind: [[keras_shape(tensor) for tensor in layer] for layer in layers] for kind, layers in slots.items()}
+    return {
+        kind: [[keras_shape(tensor) for tensor in layer] for layer in layers]
+        for kind, layers in slots.items()
+    }
 
 
 def keras_shape(tensor: Tensor) -> tuple[int, ...]:
@@ -113,7 +129,9 @@ def keras_shape(tensor: Tensor) -> tuple[int, ...]:
 
 @torch.no_grad()
 def _copy(tensor: Tensor, values: np.ndarray) -> None:
-    tensor.copy_(torch.from_numpy(np.ascontiguousarray(values.transpose(PERMUTATIONS[values.ndim]))))
+    tensor.copy_(
+        torch.from_numpy(np.ascontiguousarray(values.transpose(PERMUTATIONS[values.ndim])))
+    )
 
 
 def _stored(file: KerasFile) -> Stored:
@@ -121,7 +139,9 @@ def _stored(file: KerasFile) -> Stored:
     if file.kind == "h5":
         named = file.legacy_layers()
     else:  # conv2d, conv2d_1, …, conv2d_10
-        groups = sorted(file.children("layers"), key=lambda name: int((re.findall(r"_(\d+)$", name) or [0])[0]))
+        groups = sorted(
+            file.children("layers"), key=lambda name: int((re.findall(r"_(\d+)$", name) or [0])[0])
+        )
         named = {group: file.variables(f"layers/{group}")[1] for group in groups}
     stored: Stored = {kind: [] for kind in RANKS.values()}
     names: dict[str, list[str]] = {kind: [] for kind in RANKS.values()}
@@ -142,7 +162,9 @@ def _put_shortcuts_last(layers: list[list[StoredWeight]], names: list[str]) -> N
             layers[k : k + 2] = reversed(layers[k : k + 2])
 
 
-def _arguments(name: str, stored: Stored, image_size: tuple[int, int, int] | None) -> dict[str, Any]:
+def _arguments(
+    name: str, stored: Stored, image_size: tuple[int, int, int] | None
+) -> dict[str, Any]:
     """What an architecture must be made with so that such weights fit, if it can."""
     kernels = [layer[0].shape for layer in stored["conv"]]
     features, outputs = stored["dense"][-1][0].shape
@@ -150,9 +172,14 @@ def _arguments(name: str, stored: Stored, image_size: tuple[int, int, int] | Non
     arguments: dict[str, Any] = {"num_classes": 2 if name == "happy" else outputs}
     if name == "resnet50":  # a block has one 3×3 convolution
         inner = [shape[3] for shape in kernels if shape[:2] == (3, 3)]
-        arguments |= {"width": width, "identity_blocks": tuple(inner.count(width * 2**k) - 1 for k in range(4))}
+        arguments |= {
+            "width": width,
+            "identity_blocks": tuple(inner.count(width * 2**k) - 1 for k in range(4)),
+        }
         rows = _root(features, 32 * width)
-        size = next((size for size in (64, *range(37, 1025)) if rows_after_stages(size) // 2 == rows), 64)
+        size = next(
+            (size for size in (64, *range(37, 1025)) if rows_after_stages(size) // 2 == rows), 64
+        )
     elif name == "happy":
         size = 2 * _root(features, 32)
     else:

@@ -10,7 +10,9 @@ from signs_lightning.models.happy import HappySequential
 from signs_lightning.models.resnet50 import SignsResNet50
 from signs_lightning.models.signs import SignsFunctional
 
-Layer = tuple[str, str, dict[str, Any]]  # class, name, arguments; what is left out is Keras's default
+Layer = tuple[
+    str, str, dict[str, Any]
+]  # class, name, arguments; what is left out is Keras's default
 
 
 def blueprint(model: ImageClassifier) -> dict[str, Any]:
@@ -26,7 +28,8 @@ def blueprint(model: ImageClassifier) -> dict[str, Any]:
     if isinstance(model, SignsResNet50):
         return _functional("ResNet50", model, _resnet(model))
     raise InputError(
-        f"A {type(model).__name__} cannot be written for Keras, expected HappySequential, SignsFunctional, SignsResNet50 or FromKeras."
+        f"A {type(model).__name__} cannot be written for Keras, expected HappySequential, "
+        "SignsFunctional, SignsResNet50 or FromKeras."
     )
 
 
@@ -74,7 +77,11 @@ def _resnet(model: SignsResNet50) -> list[tuple[Layer, list[str]]]:
             stride = 2 if stage > 0 and block == 0 else 1
             where = f"{stage + 2}{chr(ord('a') + block)}"
             first = last
-            for part, size, channels in (("2a", 1, filters), ("2b", 3, filters), ("2c", 1, 4 * filters)):
+            for part, size, channels in (
+                ("2a", 1, filters),
+                ("2b", 3, filters),
+                ("2c", 1, 4 * filters),
+            ):
                 step = stride if part == "2a" else 1
                 arguments = {
                     "filters": channels,
@@ -82,10 +89,18 @@ def _resnet(model: SignsResNet50) -> list[tuple[Layer, list[str]]]:
                     "strides": [step, step],
                     "padding": "same",
                 }
-                conv, norm, relu = f"res{where}_branch{part}", f"bn{where}_branch{part}", f"relu{where}_{part}"
+                conv, norm, relu = (
+                    f"res{where}_branch{part}",
+                    f"bn{where}_branch{part}",
+                    f"relu{where}_{part}",
+                )
                 layers.append((("Conv2D", conv, arguments), [last]))
                 if part == "2c" and block == 0:
-                    shortcut = {"filters": 4 * filters, "kernel_size": [1, 1], "strides": [stride, stride]}
+                    shortcut = {
+                        "filters": 4 * filters,
+                        "kernel_size": [1, 1],
+                        "strides": [stride, stride],
+                    }
                     layers.append((("Conv2D", f"res{where}_branch1", shortcut), [first]))
                 layers.append((("BatchNormalization", norm, momentum), [conv]))
                 last = norm
@@ -93,9 +108,17 @@ def _resnet(model: SignsResNet50) -> list[tuple[Layer, list[str]]]:
                     layers.append((("ReLU", relu, {}), [norm]))
                     last = relu
             if block == 0:
-                layers.append((("BatchNormalization", f"bn{where}_branch1", momentum), [f"res{where}_branch1"]))
+                layers.append(
+                    (
+                        ("BatchNormalization", f"bn{where}_branch1", momentum),
+                        [f"res{where}_branch1"],
+                    )
+                )
                 first = f"bn{where}_branch1"
-            layers += [(("Add", f"add{where}", {}), [last, first]), (("ReLU", f"relu{where}", {}), [f"add{where}"])]
+            layers += [
+                (("Add", f"add{where}", {}), [last, first]),
+                (("ReLU", f"relu{where}", {}), [f"add{where}"]),
+            ]
             last = f"relu{where}"
     head: list[Layer] = [
         ("AveragePooling2D", "avg_pool", {"pool_size": [2, 2]}),
@@ -111,7 +134,9 @@ def _chain(layers: list[Layer], first: str = "image") -> list[tuple[Layer, list[
     return [(layer, [before]) for layer, before in zip(layers, names[:-1], strict=True)]
 
 
-def _functional(name: str, model: ImageClassifier, layers: list[tuple[Layer, list[str]]]) -> dict[str, Any]:
+def _functional(
+    name: str, model: ImageClassifier, layers: list[tuple[Layer, list[str]]]
+) -> dict[str, Any]:
     image = {"batch_shape": [None, *model.image_size], "dtype": "float32", "name": "image"}
     entries: list[dict[str, Any]] = [
         {"class_name": "InputLayer", "config": image, "name": "image", "inbound_nodes": []}
@@ -127,4 +152,7 @@ def _functional(name: str, model: ImageClassifier, layers: list[tuple[Layer, lis
             }
         )
     ends = {"input_layers": ["image", 0, 0], "output_layers": [layers[-1][0][1], 0, 0]}
-    return {"class_name": "Functional", "config": {"name": name, "trainable": True, "layers": entries, **ends}}
+    return {
+        "class_name": "Functional",
+        "config": {"name": name, "trainable": True, "layers": entries, **ends},
+    }

@@ -36,8 +36,14 @@ class Difference:
             f", the last is '{self.before[-1]}'" if self.before else ""
         )
         if self.shape != self.reference_shape:
-            return f"'{self.layer}' is the first that differs: shape {self.shape}, the reference has {self.reference_shape}; {agree}."
-        return f"'{self.layer}' is the first that differs: by up to {self.largest:.3g}, shape {self.shape}; {agree}."
+            return (
+                f"'{self.layer}' is the first that differs: shape {self.shape}, the reference "
+                f"has {self.reference_shape}; {agree}."
+            )
+        return (
+            f"'{self.layer}' is the first that differs: by up to {self.largest:.3g}, shape "
+            f"{self.shape}; {agree}."
+        )
 
 
 @torch.inference_mode()
@@ -47,11 +53,14 @@ def first_difference(
     """Runs images through a network and compares every layer that the reference knows with the reference's output.
 
     In Keras, a reference is made with
-    `keras.Model(model.inputs[0], {layer.name: layer.output for layer in model.layers[1:]}).predict(images)`.
+    `keras.Model(model.inputs[0], {layer.name: layer.output for layer in
+    model.layers[1:]}).predict(images)`.
 
     Args:
-        model: a `FromKeras`, its network, or any other network; of the latter the outputs of its named modules are compared.
-        reference: layer name → its output, axes ordered as in Keras: (N, H, W, C) of a channels_last model.
+        model: a `FromKeras`, its network, or any other network; of the latter the outputs of its
+            named modules are compared.
+        reference: layer name → its output, axes ordered as in Keras: (N, H, W, C) of a
+            channels_last model.
         images: float (N, C, H, W), as the network (not the file's `scale`) takes them.
         tolerance: largest difference allowed, as a share of the layer's largest reference value.
 
@@ -85,12 +94,22 @@ def _outputs(model: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
     if isinstance(network, KerasNetwork):
         network(images, lambda name, output: seen.append((name, output)))
         seen = seen[:-1]  # the last has lost its softmax or sigmoid
-        return seen if network.plan.graph.channels_first else [(name, _keras_order(output)) for name, output in seen]
+        return (
+            seen
+            if network.plan.graph.channels_first
+            else [(name, _keras_order(output)) for name, output in seen]
+        )
 
     def remember(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, inputs, output: seen.append((name, output)) if isinstance(output, Tensor) else None
+        return lambda module, inputs, output: (
+            seen.append((name, output)) if isinstance(output, Tensor) else None
+        )
 
-    hooks = [module.register_forward_hook(remember(name)) for name, module in network.named_modules() if name]
+    hooks = [
+        module.register_forward_hook(remember(name))
+        for name, module in network.named_modules()
+        if name
+    ]
     try:
         network(images)
     finally:

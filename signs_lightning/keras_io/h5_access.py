@@ -21,7 +21,16 @@ def explaining_damage() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         if refusal := os_refusal(error, "The file"):
             raise refusal from error
         reason = str(error).strip("'\"").partition("\n")[0][:200]
@@ -37,7 +46,8 @@ def find(group: h5py.Group, path: str) -> h5py.Group | None:
             return None
         if not isinstance(link, h5py.HardLink):
             raise InputError(
-                f"'{shortened(path, 150)}' is a link to another place, expected data in the file itself. Do not trust this file."
+                f"'{shortened(path, 150)}' is a link to another place, expected data in the file "
+                "itself. Do not trust this file."
             )
         if k == len(parts) - 1:
             return group
@@ -54,13 +64,15 @@ def member(group: h5py.Group, path: str, kind: type) -> Any:
     parent = find(group, path)
     if parent is None:
         raise InputError(
-            f"The file lists '{shortened(path, 150)}' but does not contain it. Fetch or write the file again."
+            f"The file lists '{shortened(path, 150)}' but does not contain it. Fetch "
+            "or write the file again."
         )
     found = parent[path.rstrip("/").split("/")[-1]]
     if not isinstance(found, kind):
         expected = "a group" if kind is h5py.Group else "an array"
         raise InputError(
-            f"'{shortened(path, 150)}' in the file is a {type(found).__name__}, expected {expected}. Save the model again."
+            f"'{shortened(path, 150)}' in the file is a {type(found).__name__}, expected "
+            f"{expected}. Save the model again."
         )
     return found
 
@@ -74,11 +86,13 @@ def array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...], h5p
     dataset = member(group, path, h5py.Dataset)
     if dataset.external or dataset.is_virtual:
         raise InputError(
-            f"The weight '{shortened(name)}' lies in another file, expected it in this one. Do not trust this file."
+            f"The weight '{shortened(name)}' lies in another file, expected it in this one. Do "
+            "not trust this file."
         )
     if dataset.shape is None or dataset.dtype.kind not in "fiu":
         raise InputError(
-            f"The weight '{shortened(name)}' has dtype {shortened(str(dataset.dtype))}, expected float32. Save it again."
+            f"The weight '{shortened(name)}' has dtype {shortened(str(dataset.dtype))}, expected "
+            "float32. Save it again."
         )
     return dataset.shape, dataset
 
@@ -92,7 +106,8 @@ def text(group: h5py.Group, attribute: str) -> str:
         value = value.decode("utf-8", errors="replace")
     if not isinstance(value, str):
         raise InputError(
-            f"The attribute {attribute} is of type {type(value).__name__}, expected text. Save the model again."
+            f"The attribute {attribute} is of type {type(value).__name__}, expected text. Save "
+            "the model again."
         )
     return value
 
@@ -106,13 +121,18 @@ def names_in(group: h5py.Group, attribute: str) -> list[str]:
         while f"{attribute}{len(parts)}" in group.attrs:
             parts.append(group.attrs[f"{attribute}{len(parts)}"])
         if not parts:
-            raise InputError(f"'{shortened(group.name)}' has no attribute {attribute}. Save the model again.")
+            raise InputError(
+                f"'{shortened(group.name)}' has no attribute {attribute}. Save the model again."
+            )
     names = []
     for part in parts:
         for name in part if isinstance(part, np.ndarray) and part.ndim == 1 else [part]:
             if not isinstance(name, str | bytes):
                 raise InputError(
-                    f"{attribute} of '{shortened(group.name)}' holds {shortened(repr(name))}, expected names. Save it again."
+                    f"{attribute} of '{shortened(group.name)}' holds {shortened(repr(name))}, "
+                    "expected names. Save it again."
                 )
-            names.append(name.decode("utf-8", errors="replace") if isinstance(name, bytes) else name)
+            names.append(
+                name.decode("utf-8", errors="replace") if isinstance(name, bytes) else name
+            )
     return names

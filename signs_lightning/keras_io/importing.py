@@ -25,7 +25,8 @@ SECONDS = 600.0  # that a file may take to import
 def main(verb: str, args: list[str]) -> int:
     """Runs `import-keras FILE --output model.ckpt`; prints the layer table.
 
-    The file is read in a process of its own, because one that was made to may crash HDF5's C library.
+    The file is read in a process of its own, because one that was made to may crash HDF5's C
+    library.
 
     Args:
         verb: what the command line calls this.
@@ -43,7 +44,13 @@ def main(verb: str, args: list[str]) -> int:
     screen = shutil.get_terminal_size(), sys.stdout.isatty()
     with written_whole(output) as temporary:
         printed = run_guarded(
-            f"{__name__}:captured", verb, args, str(temporary), *screen, about=options.file, seconds=SECONDS
+            f"{__name__}:captured",
+            verb,
+            args,
+            str(temporary),
+            *screen,
+            about=options.file,
+            seconds=SECONDS,
         )
     print(printed, end="")
     return 0
@@ -96,7 +103,10 @@ def run(verb: str, args: list[str], place: Path | None = None) -> int:
     if isinstance(model, FromKeras):
         model.say_what_is_not_taken_over()
     print_summary(model)
-    print(f"Wrote {output}. Next: python -m signs_lightning test --ckpt_path {output} --data.test_file FILE.h5")
+    print(
+        f"Wrote {output}. Next: python -m signs_lightning test --ckpt_path {output} "
+        "--data.test_file FILE.h5"
+    )
     return 0
 
 
@@ -108,22 +118,33 @@ def _check(output: Path, file: str) -> None:
 
 def _parser(verb: str) -> VerbParser:
     parser = VerbParser(
-        verb, "Turns a Keras file (.h5, .weights.h5, .keras; Keras 2.0 to 3.x) into a checkpoint. Needs no Keras."
+        verb,
+        "Turns a Keras file (.h5, .weights.h5, .keras; Keras 2.0 to 3.x) into a "
+        "checkpoint. Needs no Keras.",
     )
     parser.add_argument("file", help="the Keras file")
-    parser.add_argument("--output", required=True, metavar="CKPT", help="the checkpoint to write, such as model.ckpt")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="CKPT",
+        help="the checkpoint to write, such as model.ckpt",
+    )
     parser.add_argument(
         "--architecture",
         choices=("happy", "signs", "resnet50"),
-        help="for a file of weights only: what to load them into; the only one that fits when omitted",
+        help="for a file of weights only: what to load them into; the only one "
+        "that fits when omitted",
     )
     parser.add_argument(
         "--scale",
         choices=SCALES,
-        help="what the model was trained on: images in 0..1 (/255), 0..255 (raw), or a mode of preprocess_input; by default as "
+        help="what the model was trained on: images in 0..1 (/255), 0..255 (raw), or a mode of "
+        "preprocess_input; by default as "
         "its first layers tell, /255 where none does",
     )
-    parser.add_argument("--class_names", nargs="+", metavar="NAME", help="names of the classes, in label order")
+    parser.add_argument(
+        "--class_names", nargs="+", metavar="NAME", help="names of the classes, in label order"
+    )
     parser.add_argument(
         "--image_size",
         nargs="+",
@@ -131,7 +152,9 @@ def _parser(verb: str) -> VerbParser:
         metavar="PIXELS",
         help="height and width (or one number), for a model that takes images of any size",
     )
-    parser.add_argument("--channels", type=int, default=3, help="channels of such a model (default 3)")
+    parser.add_argument(
+        "--channels", type=int, default=3, help="channels of such a model (default 3)"
+    )
     return parser
 
 

@@ -1,6 +1,7 @@
 """Builders of Keras 3's operations that pick and order: `x[..., 2]`, `ops.stack`, `ops.flip`, `ops.cast`.
 
-`keras.applications.*.preprocess_input`, called inside a model, makes of them what turns red, green, blue round.
+`keras.applications.*.preprocess_input`, called inside a model, makes of them what turns red, green,
+blue round.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def get_item(site: Site) -> Built:
     return modules.Reordered(partial(_pick, picks=picks), site.channels_last), []
 
 
-def _picks(site: Site, entries: list[Any], shape: tuple[int | None, ...]) -> list[int | list[int] | None]:
+def _picks(
+    site: Site, entries: list[Any], shape: tuple[int | None, ...]
+) -> list[int | list[int] | None]:
     """For each axis of the input, the batch first: the one index that is kept, several, or None for all."""
     place = next((k for k, entry in enumerate(entries) if _is(entry, "__ellipsis__")), len(entries))
     before, after = entries[:place], entries[place + 1 :]
@@ -37,10 +40,16 @@ def _picks(site: Site, entries: list[Any], shape: tuple[int | None, ...]) -> lis
     picks: list[int | list[int] | None] = []
     for entry, size in zip(entries, shape, strict=True):
         bounds = entry.get("config") if _is(entry, "__slice__") else None
-        parts = [bounds.get(part) for part in ("start", "stop", "step")] if isinstance(bounds, dict) else [entry]
+        parts = (
+            [bounds.get(part) for part in ("start", "stop", "step")]
+            if isinstance(bounds, dict)
+            else [entry]
+        )
         if bounds is not None and parts == [None, None, None]:
             picks.append(None)
-        elif size is None or not all(isinstance(v, int | None) and not isinstance(v, bool) for v in parts):
+        elif size is None or not all(
+            isinstance(v, int | None) and not isinstance(v, bool) for v in parts
+        ):
             site.refuse("key", entries, KEY)
         elif bounds is not None and parts[2] != 0:
             picks.append(list(range(size)[slice(*parts)]))
@@ -56,7 +65,9 @@ def _is(entry: Any, kind: str) -> bool:
 
 
 def _pick(x: Tensor, picks: list[int | list[int] | None]) -> Tensor:
-    for axis in reversed(range(len(picks))):  # from the back, so that the axes before keep their places
+    for axis in reversed(
+        range(len(picks))
+    ):  # from the back, so that the axes before keep their places
         pick = picks[axis]
         if isinstance(pick, int):
             x = x.select(axis, pick)
@@ -77,7 +88,9 @@ def stack(site: Site) -> Built:
 def _stack(*inputs: Tensor, axis: int, channels_last: bool) -> Tensor:
     if not channels_last:
         return torch.stack(inputs, dim=axis)
-    return modules.from_keras_order(torch.stack([modules.to_keras_order(x) for x in inputs], dim=axis))
+    return modules.from_keras_order(
+        torch.stack([modules.to_keras_order(x) for x in inputs], dim=axis)
+    )
 
 
 def flip(site: Site) -> Built:

@@ -47,7 +47,12 @@ def initialize(tensor: Tensor, weight: Weight, layer: Layer) -> None:
         tensor.fill_(ALWAYS[weight.keras])
         return
     name, config = _spec(layer.config.get(f"{_prefix(weight)}_initializer"))
-    if weight.keras in {"bias", "alpha"} and name not in {"Constant", "Ones", "RandomNormal", "RandomUniform"}:
+    if weight.keras in {"bias", "alpha"} and name not in {
+        "Constant",
+        "Ones",
+        "RandomNormal",
+        "RandomUniform",
+    }:
         tensor.zero_()
         return
     low, high = config.get("minval", -0.05), config.get("maxval", 0.05)
@@ -58,9 +63,9 @@ def initialize(tensor: Tensor, weight: Weight, layer: Layer) -> None:
     elif name in {"RandomNormal", "TruncatedNormal"}:
         mean, std = config.get("mean", 0.0), config.get("stddev", 0.05)
         cut = 2 if name == "TruncatedNormal" else math.inf
-        nn.init.trunc_normal_(tensor, mean, std, mean - cut * std, mean + cut * std) if cut == 2 else tensor.normal_(
-            mean, std
-        )
+        nn.init.trunc_normal_(
+            tensor, mean, std, mean - cut * std, mean + cut * std
+        ) if cut == 2 else tensor.normal_(mean, std)
     else:
         default = SCALING["GlorotUniform"]
         if name == "VarianceScaling":
@@ -72,10 +77,14 @@ def initialize(tensor: Tensor, weight: Weight, layer: Layer) -> None:
         _scale_variance(tensor, weight.shape, *SCALING.get(name, default))
 
 
-def _scale_variance(tensor: Tensor, shape: tuple[int, ...], scale: float, mode: str, distribution: str) -> None:
+def _scale_variance(
+    tensor: Tensor, shape: tuple[int, ...], scale: float, mode: str, distribution: str
+) -> None:
     field = math.prod(shape[:-2])
     fan_in, fan_out = field * shape[-2], field * shape[-1]
-    variance = scale / max(1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2))
+    variance = scale / max(
+        1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2)
+    )
     if distribution == "uniform":
         tensor.uniform_(-math.sqrt(3 * variance), math.sqrt(3 * variance))
     elif distribution == "untruncated_normal":
@@ -98,15 +107,26 @@ def penalty(layer: Layer, weight: Weight) -> tuple[float, float]:
     default = {"L1": (0.01, 0.0), "L2": (0.0, 0.01), "L1L2": (0.0, 0.0)}.get(name.upper())
     if default is None:
         raise InputError(
-            f"{layer} has a regularizer '{name}', expected L1, L2 or L1L2. Remove it in Keras before saving, or train there."
+            f"{layer} has a regularizer '{name}', expected L1, L2 or L1L2. Remove it in Keras "
+            "before saving, or train there."
         )
     try:
         return (
-            number(config.get("l1", config.get("l", default[0]) if name.upper() == "L1" else default[0])),
-            number(config.get("l2", config.get("l", default[1]) if name.upper() == "L2" else default[1])),
+            number(
+                config.get(
+                    "l1", config.get("l", default[0]) if name.upper() == "L1" else default[0]
+                )
+            ),
+            number(
+                config.get(
+                    "l2", config.get("l", default[1]) if name.upper() == "L2" else default[1]
+                )
+            ),
         )
     except (TypeError, ValueError) as error:
-        raise InputError(f"{layer} has a regularizer with an argument that cannot be used: {error}.") from error
+        raise InputError(
+            f"{layer} has a regularizer with an argument that cannot be used: {error}."
+        ) from error
 
 
 def _prefix(weight: Weight) -> str:
@@ -120,5 +140,9 @@ def _spec(spec: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(spec, dict):
         spec, config = spec.get("class_name"), spec.get("config")
     name = str(spec)
-    name = name if "_" not in name and name[:1].isupper() else "".join(part.capitalize() for part in name.split("_"))
+    name = (
+        name
+        if "_" not in name and name[:1].isupper()
+        else "".join(part.capitalize() for part in name.split("_"))
+    )
     return name, config if isinstance(config, dict) else {}

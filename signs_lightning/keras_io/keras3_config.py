@@ -24,7 +24,9 @@ def _arguments(plain: str, *weights: str) -> frozenset[str]:
     return frozenset([*plain.split(), *(f"{weight}_{end}" for weight in weights for end in ends)])
 
 
-CONVOLUTION = "kernel_size strides padding data_format dilation_rate activation use_bias activity_regularizer"
+CONVOLUTION = (
+    "kernel_size strides padding data_format dilation_rate activation use_bias activity_regularizer"
+)
 NORM = "axis epsilon center scale"
 WARPED = "fill_mode fill_value interpolation seed data_format"
 # What the layers that Keras 2 had take in Keras 3.15; each takes EVERY, too.
@@ -32,7 +34,9 @@ EVERY = {"name", "trainable", "dtype", "input_shape"}
 ARGUMENTS: dict[str, frozenset[str]] = {
     "Conv2D": _arguments(f"{CONVOLUTION} filters groups", "kernel", "bias"),
     "DepthwiseConv2D": _arguments(f"{CONVOLUTION} depth_multiplier", "depthwise", "bias"),
-    "SeparableConv2D": _arguments(f"{CONVOLUTION} filters depth_multiplier", "depthwise", "pointwise", "bias"),
+    "SeparableConv2D": _arguments(
+        f"{CONVOLUTION} filters depth_multiplier", "depthwise", "pointwise", "bias"
+    ),
     "Conv2DTranspose": _arguments(f"{CONVOLUTION} filters output_padding", "kernel", "bias"),
     "Dense": _arguments("units activation use_bias activity_regularizer", "kernel", "bias"),
     "BatchNormalization": _arguments(f"{NORM} momentum", "beta", "gamma")
@@ -64,7 +68,9 @@ ARGUMENTS: dict[str, frozenset[str]] = {
     "Permute": _arguments("dims"),
     "Rescaling": _arguments("scale offset"),
     "Concatenate": _arguments("axis"),
-    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Identity"), frozenset()),
+    **dict.fromkeys(
+        ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Identity"), frozenset()
+    ),
     "RandomFlip": _arguments("mode seed data_format"),
     "RandomRotation": _arguments(f"factor {WARPED}"),
     "RandomZoom": _arguments(f"height_factor width_factor {WARPED}"),
@@ -74,7 +80,9 @@ ARGUMENTS: dict[str, frozenset[str]] = {
 }
 
 FANS = "seed input_axes output_axes"
-SCALED = {f"{name}{kind}": FANS for name in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")}
+SCALED = {
+    f"{name}{kind}": FANS for name in ("Glorot", "He", "Lecun") for kind in ("Normal", "Uniform")
+}
 OBJECTS: dict[str, dict[str, str]] = {  # and these, by the end of an argument's name
     "initializer": SCALED
     | dict.fromkeys(("RandomNormal", "TruncatedNormal"), "mean stddev seed")
@@ -92,10 +100,9 @@ OBJECTS: dict[str, dict[str, str]] = {  # and these, by the end of an argument's
         "UnitNorm": "axis",
     },
 }
-SHORT_NAMES = {"initializer": {"zero", "one", "normal", "uniform"}}  # besides those of the classes, as he_normal
-
-
-# ---------------------------------------------------------------------- what is refused
+SHORT_NAMES = {
+    "initializer": {"zero", "one", "normal", "uniform"}
+}  # besides those of the classes, as he_normal
 
 
 def refuse_what_keras3_cannot_read(config: dict[str, Any], keras: int, wrapped: bool) -> None:
@@ -104,21 +111,28 @@ def refuse_what_keras3_cannot_read(config: dict[str, Any], keras: int, wrapped: 
     Args:
         config: as in the file.
         keras: major version of the Keras that wrote it.
-        wrapped: whether it is to be written in the `.keras` format; else in the legacy `.h5`, which Keras reads otherwise.
+        wrapped: whether it is to be written in the `.keras` format; else in the legacy `.h5`, which
+            Keras reads otherwise.
 
     Raises:
         InputError: Keras 3 would refuse the config, or make another model of it.
     """
-    shapeless = ["a Sequential without an input shape"] if keras < 3 and not _says_its_input(config) else []
+    shapeless = (
+        ["a Sequential without an input shape"] if keras < 3 and not _says_its_input(config) else []
+    )
     found = list(dict.fromkeys([*_refused(config, keras, wrapped), *shapeless]))
     if not found:
         return
     here, other = ("keras", "keras-h5") if wrapped else ("keras-h5", "keras")
     way = f"Choose the format {other}."
     if any(_refused(config, keras, not wrapped)) or shapeless:
-        way = "Write its weights alone (format keras-weights) for a model that you build in Keras 3, or an ONNX file (format onnx)."
+        way = (
+            "Write its weights alone (format keras-weights) for a model that you build in Keras "
+            "3, or an ONNX file (format onnx)."
+        )
     raise InputError(
-        f"Keras 3 would refuse or change this model in the format {here}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}. {way}"
+        f"Keras 3 would refuse or change this model in the format {here}: "
+        f"{', '.join(found[:5])}{' …' if len(found) > 5 else ''}. {way}"
     )
 
 
@@ -140,7 +154,9 @@ def _refused(model: dict[str, Any], keras: int, wrapped: bool) -> Iterator[str]:
 def _says_its_input(model: dict[str, Any]) -> bool:
     """Whether Keras 3 can build a model when it reads it; models inside are built when they are called."""
     config = model["config"]
-    if model["class_name"] != "Sequential" or (isinstance(config, dict) and config.get("build_input_shape")):
+    if model["class_name"] != "Sequential" or (
+        isinstance(config, dict) and config.get("build_input_shape")
+    ):
         return True
     first, *others = config if isinstance(config, list) else config["layers"]
     if first["class_name"] in MODELS:
@@ -189,16 +205,24 @@ def _refused_of_layer(entry: dict[str, Any], keras: int, wrapped: bool) -> Itera
         if class_name in ("ThresholdedReLU", "TFOpLambda"):
             yield ""
         return
-    if wrapped and isinstance(axis, list) and class_name in ("BatchNormalization", "GroupNormalization", "Concatenate"):
+    if (
+        wrapped
+        and isinstance(axis, list)
+        and class_name in ("BatchNormalization", "GroupNormalization", "Concatenate")
+    ):
         yield f"axis {axis}"
-    known = ARGUMENTS[class_name] | (EVERY - ({"trainable"} if class_name == "SpatialDropout2D" else set()))
+    known = ARGUMENTS[class_name] | (
+        EVERY - ({"trainable"} if class_name == "SpatialDropout2D" else set())
+    )
     yield from (key for key in config if key not in known)
     for key, value in config.items():
         if key == "activation" or key.rpartition("_")[2] in OBJECTS:
             continue
         if isinstance(value, dict) and not str(value.get("class_name")).startswith("DTypePolicy"):
             yield key  # a number as NumPy's, or a policy of Keras 2's
-    if class_name == "Normalization" and _depth(config.get("mean")) > (len(axis) if isinstance(axis, list) else 1):
+    if class_name == "Normalization" and _depth(config.get("mean")) > (
+        len(axis) if isinstance(axis, list) else 1
+    ):
         yield "mean"
     if class_name in WITH_ACTIVATION:
         spec = config.get("activation")
@@ -221,23 +245,32 @@ def _known_object(kind: str, spec: Any, keras: int) -> bool:
     classes = OBJECTS[kind]
     if isinstance(spec, str):
         names = {"".join(name.split("_")).lower() for name in classes}
-        return keras >= 3 or spec in SHORT_NAMES.get(kind, ()) or "".join(spec.split("_")).lower() in names
+        return (
+            keras >= 3
+            or spec in SHORT_NAMES.get(kind, ())
+            or "".join(spec.split("_")).lower() in names
+        )
     if not isinstance(spec, dict):
         return False
-    name, config, module = str(spec.get("class_name")), spec.get("config") or {}, spec.get("module") or "keras."
-    if ">" in f"{name}{spec.get('registered_name')}" or not str(module).startswith(("keras.", "builtins")):
+    name, config, module = (
+        str(spec.get("class_name")),
+        spec.get("config") or {},
+        spec.get("module") or "keras.",
+    )
+    if ">" in f"{name}{spec.get('registered_name')}" or not str(module).startswith(
+        ("keras.", "builtins")
+    ):
         return False
     if keras >= 3:
         return True
-    takes = name in classes and isinstance(config, dict) and config.keys() <= set(classes[name].split())
+    takes = (
+        name in classes and isinstance(config, dict) and config.keys() <= set(classes[name].split())
+    )
     return takes and not any(isinstance(value, dict) for value in config.values())
 
 
 def _depth(value: Any) -> int:
     return 1 + _depth(value[0]) if isinstance(value, list) and value else 0
-
-
-# ---------------------------------------------------------------------- what is written
 
 
 def renamed(model: dict[str, Any]) -> dict[str, Any]:
@@ -247,9 +280,19 @@ def renamed(model: dict[str, Any]) -> dict[str, Any]:
         renamed(e) if e["class_name"] in MODELS else e
         for e in (config if isinstance(config, list) else config["layers"])
     ]
-    entries = [entry | {"class_name": RENAMED.get(entry["class_name"], entry["class_name"])} for entry in entries]
-    config = {"name": "sequential", "layers": entries} if isinstance(config, list) else config | {"layers": entries}
-    return model | {"class_name": RENAMED.get(model["class_name"], model["class_name"]), "config": config}
+    entries = [
+        entry | {"class_name": RENAMED.get(entry["class_name"], entry["class_name"])}
+        for entry in entries
+    ]
+    config = (
+        {"name": "sequential", "layers": entries}
+        if isinstance(config, list)
+        else config | {"layers": entries}
+    )
+    return model | {
+        "class_name": RENAMED.get(model["class_name"], model["class_name"]),
+        "config": config,
+    }
 
 
 def keras3_config(model: dict[str, Any], keras: int, wrapped: bool) -> dict[str, Any]:
@@ -262,7 +305,9 @@ def keras3_config(model: dict[str, Any], keras: int, wrapped: bool) -> dict[str,
     """
     config = {"name": "sequential", **model["config"]}
     config["layers"] = [
-        keras3_config(entry, keras, wrapped) if entry["class_name"] in MODELS else _layer(entry, keras, wrapped)
+        keras3_config(entry, keras, wrapped)
+        if entry["class_name"] in MODELS
+        else _layer(entry, keras, wrapped)
         for entry in config["layers"]
     ]
     if model["class_name"] == "Sequential":
@@ -271,14 +316,18 @@ def keras3_config(model: dict[str, Any], keras: int, wrapped: bool) -> dict[str,
         for key in ("input_layers", "output_layers"):
             ((name, index),) = endpoints(config[key], key, ())
             config[key] = [name, index, 0]
-    return _entry(model, config, keras, ("keras.src.models.functional", "Functional") if wrapped else None)
+    return _entry(
+        model, config, keras, ("keras.src.models.functional", "Functional") if wrapped else None
+    )
 
 
 def _layer(entry: dict[str, Any], keras: int, wrapped: bool) -> dict[str, Any]:
     config, class_name = dict(entry["config"]), entry["class_name"]
     if class_name == "InputLayer" and "batch_input_shape" in config:  # Keras 2's name for it
         config["batch_shape"] = config.pop("batch_input_shape")
-        config = {key: value for key, value in config.items() if key in {"batch_shape", "dtype", "name"}}
+        config = {
+            key: value for key, value in config.items() if key in {"batch_shape", "dtype", "name"}
+        }
     home: tuple[str, str | None] = ("keras.layers", None)
     if _is_operation(entry):
         places = {"Relu": "keras.src.ops.nn", "Cast": "keras.src.ops.core"}
@@ -293,7 +342,10 @@ def _entry(
     written: dict[str, Any] = {"class_name": entry["class_name"], "config": config}
     own = entry if keras >= 3 else {}  # tf.keras has other modules
     if home is not None:
-        written |= {"module": own.get("module", home[0]), "registered_name": own.get("registered_name", home[1])}
+        written |= {
+            "module": own.get("module", home[0]),
+            "registered_name": own.get("registered_name", home[1]),
+        }
     return (
         written
         | {key: entry[key] for key in ("name", "inbound_nodes") if key in entry}

@@ -1,6 +1,7 @@
 """The table of Keras's layers: class name → a function that makes the PyTorch module and says how its weights map.
 
-A builder gets a `Site` and refuses by name what it does not support. Keras's layers: https://keras.io/api/layers/.
+A builder gets a `Site` and refuses by name what it does not support. Keras's layers:
+https://keras.io/api/layers/.
 """
 
 from __future__ import annotations
@@ -15,9 +16,29 @@ from signs_lightning.keras_io.config import Graph, Layer
 from signs_lightning.keras_io.site import Built, Site
 
 AUGMENTATION = {  # layers that do nothing when a model predicts
-    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness"),
-    *("RandomColorJitter", "RandomColorDegeneration", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale"),
-    *("RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomSaturation", "RandomShear"),
+    *(
+        "RandomFlip",
+        "RandomRotation",
+        "RandomZoom",
+        "RandomTranslation",
+        "RandomContrast",
+        "RandomBrightness",
+    ),
+    *(
+        "RandomColorJitter",
+        "RandomColorDegeneration",
+        "RandomErasing",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+    ),
+    *(
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+        "RandomPosterization",
+        "RandomSaturation",
+        "RandomShear",
+    ),
     *("RandomSharpness", "RandomElasticTransform", "RandAugment", "AugMix", "Solarization"),
 }
 OPERATIONS = {"GetItem", "Stack", "Flip", "Cast"}  # of Keras 3, which are no layers
@@ -70,11 +91,21 @@ BUILDERS: dict[str, Callable[[Site], Built]] = {
     **dict.fromkeys(plain.ARITHMETIC, plain.arithmetic),
     **dict.fromkeys(AUGMENTATION, plain.identity),
 }
-# Not RandomCrop, RandomHeight, RandomWidth, AutoContrast, Equalization: these change what a model predicts.
+# Not RandomCrop, RandomHeight, RandomWidth, AutoContrast, Equalization: these change what a model
+# predicts.
 
-WITH_ACTIVATION = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense", "Activation"}
+WITH_ACTIVATION = {
+    "Conv2D",
+    "DepthwiseConv2D",
+    "SeparableConv2D",
+    "Conv2DTranspose",
+    "Dense",
+    "Activation",
+}
 # Layers whose `training=True`, fixed in the graph, would change what the model predicts.
-DIFFERENT_IN_TRAINING = {name for name in BUILDERS if "Drop" in name or "Batch" in name or name == "GaussianNoise"}
+DIFFERENT_IN_TRAINING = {
+    name for name in BUILDERS if "Drop" in name or "Batch" in name or name == "GaussianNoise"
+}
 
 
 def refusals(graph: Graph) -> list[str]:
@@ -113,14 +144,17 @@ def operation_activation(layer: Layer) -> str | None:
     """
     if layer.class_name in BUILDERS or layer.config.keys() - {"name"}:
         return None
-    return {key.replace("_", ""): key for key in activations.ELEMENTWISE}.get(layer.class_name.lower())
+    return {key.replace("_", ""): key for key in activations.ELEMENTWISE}.get(
+        layer.class_name.lower()
+    )
 
 
 def build(site: Site) -> Built:
     """Makes the module of a layer (without its `activation=`) and says how its weights map.
 
     Raises:
-        InputError: an argument is missing, of the wrong type, or one that the bridge does not support.
+        InputError: an argument is missing, of the wrong type, or one that the bridge does not
+            support.
     """
     if (name := operation_activation(site.layer)) is not None:
         return plain.Apply(activations.ELEMENTWISE[name]), []

@@ -30,7 +30,8 @@ def match(plan: Plan, file: KerasFile) -> list[tuple[Path, Weight, StoredWeight]
     for layer, weight, stored in found:
         if stored.shape != weight.shape:
             raise InputError(
-                f"The {weight.keras} of {layer} has shape {stored.shape} in the file, expected {weight.shape} from its config. "
+                f"The {weight.keras} of {layer} has shape {stored.shape} in the file, expected "
+                f"{weight.shape} from its config. "
                 "The weights belong to another model, or the file is damaged."
             )
     file.refuse_inflated(weight.shape for _, weight, _ in found)
@@ -52,7 +53,8 @@ def _match_keras3(plan: Plan, file: KerasFile) -> list[tuple[Layer, Weight, Stor
         name, stored = file.variables(path)
         if name is not None and name != layer.path[-1]:
             raise InputError(
-                f"'{path}' in {file.path.name} holds the weights of '{name}', expected those of {layer}. Save the model again."
+                f"'{path}' in {file.path.name} holds the weights of '{name}', expected those of "
+                f"{layer}. Save the model again."
             )
         found += _pair([(layer, weight) for weight in weights], stored, str(layer))
     return found
@@ -68,9 +70,14 @@ def _match_legacy(plan: Plan, file: KerasFile) -> list[tuple[Layer, Weight, Stor
             continue
         if top not in groups:
             raise InputError(
-                f"{file.path.name} has no weights for '{top}', though its config has that layer. Save it again."
+                f"{file.path.name} has no weights for '{top}', though its config has that layer. "
+                "Save it again."
             )
-        stored = [weight for weight in groups[top] if not any(state in weight.name for state in RANDOM_STATE)]
+        stored = [
+            weight
+            for weight in groups[top]
+            if not any(state in weight.name for state in RANDOM_STATE)
+        ]
         found += _pair(_in_stored_order(wanted, stored), stored, f"'{top}'")
     return found
 
@@ -78,7 +85,8 @@ def _match_legacy(plan: Plan, file: KerasFile) -> list[tuple[Layer, Weight, Stor
 def _in_stored_order(wanted: Wanted, stored: list[StoredWeight]) -> Wanted:
     """What Keras's `trainable_weights + non_trainable_weights` gave when it wrote a model inside the model.
 
-    Which weights counted as trainable is not always in the file, so the names decide, and the shapes where names do not.
+    Which weights counted as trainable is not always in the file, so the names decide, and the
+    shapes where names do not.
     """
     if all(layer.path == wanted[0][0].path for layer, _ in wanted):  # a layer of its own: one order
         return wanted
@@ -110,7 +118,8 @@ def _split(wanted: Wanted, first: Iterable[bool]) -> Wanted:
 
 def _same_names(order: Wanted, stored: list[StoredWeight]) -> bool:
     return all(
-        layer.path[-1] in s.name.split("/") and weight.keras.endswith(s.name.split("/")[-1].split(":")[0])
+        layer.path[-1] in s.name.split("/")
+        and weight.keras.endswith(s.name.split("/")[-1].split(":")[0])
         for (layer, weight), s in zip(order, stored, strict=True)
     )
 
@@ -119,10 +128,13 @@ def _same_shapes(order: Wanted, stored: list[StoredWeight]) -> bool:
     return all(s.shape == weight.shape for (_, weight), s in zip(order, stored, strict=True))
 
 
-def _pair(wanted: Wanted, stored: list[StoredWeight], owner: str) -> list[tuple[Layer, Weight, StoredWeight]]:
+def _pair(
+    wanted: Wanted, stored: list[StoredWeight], owner: str
+) -> list[tuple[Layer, Weight, StoredWeight]]:
     if len(wanted) != len(stored):
         raise InputError(
-            f"{owner} has {len(stored)} arrays in the file, expected {len(wanted)} from its config. "
+            f"{owner} has {len(stored)} arrays in the file, expected "
+            f"{len(wanted)} from its config. "
             "The weights belong to another model, or the file is damaged."
         )
     return [(layer, weight, array) for (layer, weight), array in zip(wanted, stored, strict=True)]

@@ -1,6 +1,7 @@
 """Keras's layers that PyTorch has no module for. All work on (N, C, H, W), or (N, …) of another rank, like `Graph` says.
 
-Tensors of rank 4 are (N, C, H, W) where Keras has (N, H, W, C); those of another rank are as in Keras.
+Tensors of rank 4 are (N, C, H, W) where Keras has (N, H, W, C); those of another rank are as in
+Keras.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ def tensor_axis(axis: int, rank: int, channels_last: bool) -> int:
 class AxisBatchNorm(KerasBatchNorm2d):
     """BatchNormalization along any axis, with or without gamma and beta.
 
-    A gamma or beta that Keras does not have is a constant here: no parameter, and not in the state_dict.
+    A gamma or beta that Keras does not have is a constant here: no parameter, and not in the
+        state_dict.
     """
 
-    def __init__(self, channels: int, axis: int, momentum: float, eps: float, scale: bool, center: bool) -> None:
+    def __init__(
+        self, channels: int, axis: int, momentum: float, eps: float, scale: bool, center: bool
+    ) -> None:
         super().__init__(channels, momentum, eps)
         self.axis = axis
         for name, value, wanted in (("weight", torch.ones, scale), ("bias", torch.zeros, center)):
@@ -88,17 +92,30 @@ class AxisLayerNorm(nn.Module):
     bias: Tensor | None
 
     def __init__(
-        self, axes: Sequence[int], shape: Sequence[int], eps: float, scale: bool, center: bool, channels_last: bool
+        self,
+        axes: Sequence[int],
+        shape: Sequence[int],
+        eps: float,
+        scale: bool,
+        center: bool,
+        channels_last: bool,
     ) -> None:
         super().__init__()
-        self.axes, self.shape, self.eps, self.channels_last = tuple(axes), tuple(shape), eps, channels_last
+        self.axes, self.shape, self.eps, self.channels_last = (
+            tuple(axes),
+            tuple(shape),
+            eps,
+            channels_last,
+        )
         self.register_parameter("weight", nn.Parameter(torch.ones(self.shape)) if scale else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros(self.shape)) if center else None)
 
     def forward(self, x: Tensor) -> Tensor:
         axes = tuple(tensor_axis(axis, x.dim(), self.channels_last) for axis in self.axes)
         last = tuple(range(-len(axes), 0))
-        return F.layer_norm(x.movedim(axes, last), self.shape, self.weight, self.bias, self.eps).movedim(last, axes)
+        return F.layer_norm(
+            x.movedim(axes, last), self.shape, self.weight, self.bias, self.eps
+        ).movedim(last, axes)
 
 
 class AxisGroupNorm(nn.Module):
@@ -107,22 +124,26 @@ class AxisGroupNorm(nn.Module):
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, groups: int, channels: int, axis: int, eps: float, scale: bool, center: bool) -> None:
+    def __init__(
+        self, groups: int, channels: int, axis: int, eps: float, scale: bool, center: bool
+    ) -> None:
         super().__init__()
         self.groups, self.axis, self.eps = groups, axis, eps
         self.register_parameter("weight", nn.Parameter(torch.ones(channels)) if scale else None)
         self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if center else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x.movedim(self.axis, 1), self.groups, self.weight, self.bias, self.eps).movedim(
-            1, self.axis
-        )
+        return F.group_norm(
+            x.movedim(self.axis, 1), self.groups, self.weight, self.bias, self.eps
+        ).movedim(1, self.axis)
 
 
 class AxisLinear(nn.Linear):
     """Dense of Keras, which acts along Keras's last axis, on input of any rank."""
 
-    def __init__(self, in_features: int, out_features: int, bias: bool, channels_last: bool) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool, channels_last: bool
+    ) -> None:
         super().__init__(in_features, out_features, bias)
         self.channels_last = channels_last
 
@@ -158,7 +179,8 @@ class ConvTranspose2dKeras(nn.Module):
         bias: whether a bias is added.
 
     Shape:
-        float (N, C_in, H, W) → float (N, C_out, H', W'); H' = H · stride for 'same', (H − 1) · stride + max(kernel, stride) for 'valid'
+        float (N, C_in, H, W) → float (N, C_out, H', W'); H' = H · stride for 'same', (H − 1) ·
+        stride + max(kernel, stride) for 'valid'
     """
 
     bias: Tensor | None
@@ -179,15 +201,24 @@ class ConvTranspose2dKeras(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(out_channels)) if bias else None)
         self.stride, self.dilation = stride, dilation
         pads = [
-            _crop_and_pad((kernel_size[k] - 1) * dilation[k] + 1, stride[k], same, output_padding and output_padding[k])
+            _crop_and_pad(
+                (kernel_size[k] - 1) * dilation[k] + 1,
+                stride[k],
+                same,
+                output_padding and output_padding[k],
+            )
             for k in (1, 0)
         ]
-        self.padding = pads[0] + pads[1]  # left, right, top, bottom, negative where the full output is cropped
+        self.padding = (
+            pads[0] + pads[1]
+        )  # left, right, top, bottom, negative where the full output is cropped
 
     def forward(self, images: Tensor) -> Tensor:
         full = F.conv_transpose2d(images, self.weight, stride=self.stride, dilation=self.dilation)
         padded = F.pad(full, self.padding) if any(self.padding) else full
-        return padded if self.bias is None else padded + self.bias[:, None, None]  # the bias is on padded pixels, too
+        return (
+            padded if self.bias is None else padded + self.bias[:, None, None]
+        )  # the bias is on padded pixels, too
 
 
 def _crop_and_pad(kernel: int, stride: int, same: bool, output_padding: int | None) -> Pair:
@@ -247,7 +278,13 @@ class Standardize(nn.Module):
     variance: Tensor
 
     def __init__(
-        self, mean: Tensor, variance: Tensor, view: Sequence[int], channels_last: bool, invert: bool, adapted: bool
+        self,
+        mean: Tensor,
+        variance: Tensor,
+        view: Sequence[int],
+        channels_last: bool,
+        invert: bool,
+        adapted: bool,
     ) -> None:
         super().__init__()
         self.view, self.channels_last, self.invert = tuple(view), channels_last, invert
@@ -300,7 +337,9 @@ class GaussianDropout(nn.Module):
         return x * (1 + torch.randn_like(x) * self.stddev) if self.training else x
 
 
-def convolution(same: bool, channels: int, filters: int, kernel_size: Pair, **options: Any) -> nn.Module:
+def convolution(
+    same: bool, channels: int, filters: int, kernel_size: Pair, **options: Any
+) -> nn.Module:
     """A Conv2d with Keras's 'same' or 'valid' padding."""
     return (Conv2dSame if same else nn.Conv2d)(channels, filters, kernel_size, **options)
 

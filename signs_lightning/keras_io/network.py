@@ -20,9 +20,10 @@ from signs_lightning.models.layers import KerasBatchNorm2d
 class KerasNetwork(nn.Module):
     """A Keras model as a PyTorch module, newly initialised as Keras would.
 
-    A layer "conv1" of a model "backbone" inside the model is the submodule `backbone.conv1`, with Keras's kernel as its
-    `weight`. (A dot in a name becomes an underscore, and what would hide an attribute gets one at its end.) A layer with weights
-    is one module, whatever calls it; one without, which may work out its arguments from its input, is one for each call.
+    A layer "conv1" of a model "backbone" inside the model is the submodule `backbone.conv1`, with
+    Keras's kernel as its `weight`. (A dot in a name becomes an underscore, and what would hide an
+    attribute gets one at its end.) A layer with weights is one module, whatever calls it; one
+    without, which may work out its arguments from its input, is one for each call.
 
     Args:
         plan: the model, worked out.
@@ -44,12 +45,16 @@ class KerasNetwork(nn.Module):
         self._inference: set[str] = set()
         for layer, weights in plan.layers():
             calls = [layers.build(site)[0] for site in plan.sites[layer.path]]
-            self.names[layer.path] = self._place(layer.path, calls[0] if len(calls) == 1 else nn.ModuleList(calls))
+            self.names[layer.path] = self._place(
+                layer.path, calls[0] if len(calls) == 1 else nn.ModuleList(calls)
+            )
             for weight in weights:
                 try:
                     initialize(self.parameter(layer.path, weight), weight, layer)
                 except (TypeError, ValueError, RuntimeError) as error:
-                    raise InputError(f"{layer} has an initializer that cannot be used: {error}.") from error
+                    raise InputError(
+                        f"{layer} has an initializer that cannot be used: {error}."
+                    ) from error
         self.penalties += [
             (f"{self.names[layer.path]}.{weight.torch}", *factors)
             for layer, weights in plan.layers()
@@ -64,7 +69,9 @@ class KerasNetwork(nn.Module):
         parts = []
         for part in path[:-1]:
             name = next(
-                n for n in _spellings(part) if isinstance(parent._modules.get(n), _Model) or not hasattr(parent, n)
+                n
+                for n in _spellings(part)
+                if isinstance(parent._modules.get(n), _Model) or not hasattr(parent, n)
             )
             if not hasattr(parent, name):
                 parent.add_module(name, _Model())
@@ -74,15 +81,13 @@ class KerasNetwork(nn.Module):
         parent.add_module(name, module)
         return ".".join([*parts, name])
 
-    # ------------------------------------------------------------------ running
-
     def forward(self, images: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
         """Images to logits.
 
         Args:
             images: float (N, C, H, W).
-            watch: is told every layer's name ("backbone/conv1" inside a model) and its output; an output of rank 4 is
-                (N, C, H, W) where Keras has (N, H, W, C).
+            watch: is told every layer's name ("backbone/conv1" inside a model) and its output; an
+                output of rank 4 is (N, C, H, W) where Keras has (N, H, W, C).
         """
         channels_last = not self.plan.graph.channels_first
         values = {0: images}
@@ -90,13 +95,17 @@ class KerasNetwork(nn.Module):
             inputs = [values[index] for index in step.inputs]
             value = inputs[0]
             if not step.skip:
-                value = run(self.get_submodule(_name(self, step)), inputs, step.other_format, channels_last)
+                value = run(
+                    self.get_submodule(_name(self, step)), inputs, step.other_format, channels_last
+                )
             if step.activation is not None:
                 value = step.activation(value)
             if watch is not None:
                 watch("/".join(step.path), value)
             values[k] = value
-            for index in step.last_use:  # so that an output is not kept for longer than somebody needs it
+            for (
+                index
+            ) in step.last_use:  # so that an output is not kept for longer than somebody needs it
                 del values[index]
         return values[len(self.plan.steps)]
 
@@ -109,8 +118,6 @@ class KerasNetwork(nn.Module):
             if isinstance(module := self.get_submodule(self.names[path]), KerasBatchNorm2d):
                 module.eval()
         return self
-
-    # ------------------------------------------------------------------ training
 
     def train_only(self, paths: list[Path]) -> None:
         """Freezes every layer but those at `paths`: their weights stay, their BatchNorm uses its moving averages."""
@@ -127,10 +134,15 @@ class KerasNetwork(nn.Module):
         Raises:
             InputError: there are not so many.
         """
-        trained = [layer.path for layer, weights in self.plan.layers() if any(weight.trainable for weight in weights)]
+        trained = [
+            layer.path
+            for layer, weights in self.plan.layers()
+            if any(weight.trainable for weight in weights)
+        ]
         if not 1 <= count <= len(trained):
             raise InputError(
-                f"trainable_layers is {count}, expected 1 to {len(trained)}: the model has {len(trained)} with weights."
+                f"trainable_layers is {count}, expected 1 to {len(trained)}: the model has "
+                f"{len(trained)} with weights."
             )
         self.train_only(trained[-count:])
 
@@ -143,8 +155,6 @@ class KerasNetwork(nn.Module):
                 total = total + l1 * weight.abs().sum() + l2 * weight.square().sum()
         return total
 
-    # ------------------------------------------------------------------ Keras's weights and its summary
-
     def parameter(self, path: Path, weight: Weight) -> Tensor:
         """The parameter or buffer that holds a layer's weight."""
         return _tensor(self.get_submodule(self.names[path]), weight)
@@ -153,7 +163,11 @@ class KerasNetwork(nn.Module):
     def load_keras(self, path: Path, weight: Weight, values: np.ndarray) -> None:
         """Copies an array of Keras's shape into a layer's weight."""
         target = self.parameter(path, weight)
-        target.copy_(torch.from_numpy(np.ascontiguousarray(values.transpose(weight.permutation))).reshape(target.shape))
+        target.copy_(
+            torch.from_numpy(np.ascontiguousarray(values.transpose(weight.permutation))).reshape(
+                target.shape
+            )
+        )
 
     def keras_weights(self) -> Mapping[Path, list[np.ndarray]]:
         """Every layer's weights with Keras's shapes and in its order, bit by bit as they are here."""

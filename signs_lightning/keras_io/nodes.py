@@ -23,12 +23,20 @@ def references(arguments: tuple[Any, ...]) -> list[tuple[str, int]]:
     return [argument.key for argument in arguments if isinstance(argument, Reference)]
 
 
-def inbound_nodes(entry: dict[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[Any, ...], bool | None]]:
+def inbound_nodes(
+    entry: dict[str, Any], path: tuple[str, ...]
+) -> list[tuple[tuple[Any, ...], bool | None]]:
     """The calls of a layer: arguments (references and constants), and the `training` flag."""
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list):
-        malformed(f"has inbound_nodes of type {type(nodes).__name__} in '{name_of(entry)}', expected a list", path)
-    return [_new_node(node, path) if isinstance(node, dict) else _old_node(node, path) for node in nodes]
+        malformed(
+            f"has inbound_nodes of type {type(nodes).__name__} in "
+            f"'{name_of(entry)}', expected a list",
+            path,
+        )
+    return [
+        _new_node(node, path) if isinstance(node, dict) else _old_node(node, path) for node in nodes
+    ]
 
 
 def _new_node(node: dict[str, Any], path: tuple[str, ...]) -> tuple[tuple[Any, ...], bool | None]:
@@ -65,8 +73,12 @@ def _old_node(node: Any, path: tuple[str, ...]) -> tuple[tuple[Any, ...], bool |
     training = None
     for tensor in tensors:
         if not isinstance(tensor, list) or len(tensor) not in (3, 4):
-            malformed(f"has an inbound node {str(tensor)[:40]}, expected a name and two numbers", path)
-        arguments.append(tensor[2] if tensor[0] == "_CONSTANT_VALUE" else _reference(tensor[:3], path))
+            malformed(
+                f"has an inbound node {str(tensor)[:40]}, expected a name and two numbers", path
+            )
+        arguments.append(
+            tensor[2] if tensor[0] == "_CONSTANT_VALUE" else _reference(tensor[:3], path)
+        )
         kwargs = tensor[3] if len(tensor) == 4 and isinstance(tensor[3], dict) else {}
         training = kwargs.get("training", training)
         for value in _meaningful(kwargs):
@@ -76,7 +88,11 @@ def _old_node(node: Any, path: tuple[str, ...]) -> tuple[tuple[Any, ...], bool |
 
 
 def _meaningful(kwargs: dict[str, Any]) -> list[Any]:
-    return [value for key, value in kwargs.items() if key not in {"training", "mask", "name"} and value is not None]
+    return [
+        value
+        for key, value in kwargs.items()
+        if key not in {"training", "mask", "name"} and value is not None
+    ]
 
 
 def _reference(history: Any, path: tuple[str, ...]) -> Reference:
@@ -103,10 +119,14 @@ def name_of(entry: dict[str, Any]) -> str:
     name = entry.get("name") or (config.get("name") if isinstance(config, dict) else "sequential")
     if not isinstance(name, str):
         raise InputError(
-            f"A {entry['class_name']} is named {shortened(repr(name))}, expected text. Save the model again with Keras."
+            f"A {entry['class_name']} is named {shortened(repr(name))}, expected text. Save the "
+            "model again with Keras."
         )
     if len(name) > LONGEST_NAME:
-        raise InputError(f"A layer's name has {len(name):,} characters ('{shortened(name)}'). Do not trust this file.")
+        raise InputError(
+            f"A layer's name has {len(name):,} characters ('{shortened(name)}'). "
+            "Do not trust this file."
+        )
     return name
 
 

@@ -11,12 +11,24 @@ from signs_lightning.keras_io.files import KerasFile
 from signs_lightning.keras_io.layers import AUGMENTATION
 
 # Of an optimizer: what has no effect of its own, and what Keras's Adam, which a fit here uses, has.
-WITHOUT_EFFECT = {"name", "jit_compile", "is_legacy_optimizer", "ema_momentum", "ema_overwrite_frequency"}
+WITHOUT_EFFECT = {
+    "name",
+    "jit_compile",
+    "is_legacy_optimizer",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+}
 ADAM = {"learning_rate": 1e-3, "lr": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 LOSSES = {"categoricalcrossentropy", "sparsecategoricalcrossentropy"}
 BINARY_LOSSES = {"binarycrossentropy"}
 LOSS_DEFAULTS = {"reduction": ("sum_over_batch_size", "auto"), "axis": (-1,)}
-ACCURACIES = {"accuracy", "acc", "binaryaccuracy", "categoricalaccuracy", "sparsecategoricalaccuracy"}
+ACCURACIES = {
+    "accuracy",
+    "acc",
+    "binaryaccuracy",
+    "categoricalaccuracy",
+    "sparsecategoricalaccuracy",
+}
 
 
 def not_taken_over(file: KerasFile, graph: Graph, binary: bool) -> list[str]:
@@ -39,7 +51,11 @@ def not_taken_over(file: KerasFile, graph: Graph, binary: bool) -> list[str]:
         for kind, of in kinds.items()
     ]
     compiled, has_state = file.compiled()
-    return [*items, *_of_training(compiled, binary), *(["the optimizer's state"] if has_state else [])]
+    return [
+        *items,
+        *_of_training(compiled, binary),
+        *(["the optimizer's state"] if has_state else []),
+    ]
 
 
 def _of_layer(layer: Layer) -> Iterator[str]:
@@ -60,7 +76,11 @@ def _of_layer(layer: Layer) -> Iterator[str]:
     if layer.class_name == "SyncBatchNormalization" or config.get("synchronized") is True:
         yield "synchronized"
     dtype = config.get("dtype")
-    dtype = dtype["config"].get("name") if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict) else dtype
+    dtype = (
+        dtype["config"].get("name")
+        if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict)
+        else dtype
+    )
     if isinstance(dtype, str) and dtype != "float32" and layer.class_name not in AUGMENTATION:
         yield f"dtype {shortened(dtype)} (computed in float32)"
 
@@ -73,7 +93,9 @@ def _of_training(compiled: dict[str, Any], binary: bool) -> Iterator[str]:
         shown = [
             f"{shortened(key)}={_value(value)}"
             for key, value in arguments.items()
-            if key not in WITHOUT_EFFECT and value not in (None, False, 0) and not _is_default(value, ADAM.get(key))
+            if key not in WITHOUT_EFFECT
+            and value not in (None, False, 0)
+            and not _is_default(value, ADAM.get(key))
         ]
         if name.lower() != "adam" or shown:
             yield f"optimizer {name}" + (f"({', '.join(shown)})" if shown else "")
@@ -82,12 +104,15 @@ def _of_training(compiled: dict[str, Any], binary: bool) -> Iterator[str]:
         shown = [
             f"{shortened(key)}={_value(value)}"
             for key, value in _arguments(part).items()
-            if key not in {"name", "fn"} and value not in (None, False, 0, *LOSS_DEFAULTS.get(key, ()))
+            if key not in {"name", "fn"}
+            and value not in (None, False, 0, *LOSS_DEFAULTS.get(key, ()))
         ]
         known = _plain(_name(part)) in (BINARY_LOSSES if binary else LOSSES)
         if not known or shown:
             yield f"loss {_name(part)}" + (f"({', '.join(shown)})" if shown else "")
-    metrics = [_name(part) for key in ("metrics", "weighted_metrics") for part in _flat(compiled.get(key))]
+    metrics = [
+        _name(part) for key in ("metrics", "weighted_metrics") for part in _flat(compiled.get(key))
+    ]
     if metrics := [name for name in metrics if _plain(name) not in ACCURACIES]:
         yield f"metrics {', '.join(metrics[:6])}" + (" …" if len(metrics) > 6 else "")
     for key in ("loss_weights", "sample_weight_mode"):
@@ -126,7 +151,9 @@ def _plain(name: str) -> str:
 
 
 def _is_default(value: Any, default: float | None) -> bool:
-    return default is not None and isinstance(value, float) and abs(value - default) <= 1e-5 * default
+    return (
+        default is not None and isinstance(value, float) and abs(value - default) <= 1e-5 * default
+    )
 
 
 def _value(value: Any) -> str:

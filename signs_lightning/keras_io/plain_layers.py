@@ -22,11 +22,12 @@ def identity(site: Site) -> Built:
     return nn.Identity(), []
 
 
-# ------------------------------------------------------------------ activations and noise
-
-
 def activation(site: Site) -> Built:
-    return Apply(activations.function_of(site.layer.config.get("activation"), site.axis(-1), site.layer.keras)), []
+    return Apply(
+        activations.function_of(
+            site.layer.config.get("activation"), site.axis(-1), site.layer.keras
+        )
+    ), []
 
 
 def rectifier(site: Site) -> Built:
@@ -34,7 +35,9 @@ def rectifier(site: Site) -> Built:
     if len(axes) != 1:
         site.refuse("axis", axes, "one axis")
     try:
-        return Apply(activations.rectifier(site.layer.class_name, site.layer.config, site.axis(axes[0]))), []
+        return Apply(
+            activations.rectifier(site.layer.class_name, site.layer.config, site.axis(axes[0]))
+        ), []
     except (TypeError, ValueError) as error:
         raise InputError(f"{site.layer} has an argument that cannot be used: {error}.") from error
 
@@ -44,7 +47,11 @@ def dropout(site: Site) -> Built:
     if not 0 <= rate < 1:
         site.refuse("rate", rate, "a share from 0 to below 1")
     if (noise := site.layer.config.get("noise_shape")) is not None:
-        if site.layer.class_name != "Dropout" or not isinstance(noise, list) or len(noise) != len(site.shape) + 1:
+        if (
+            site.layer.class_name != "Dropout"
+            or not isinstance(noise, list)
+            or len(noise) != len(site.shape) + 1
+        ):
             site.refuse("noise_shape", noise, f"null or {len(site.shape) + 1} sizes")
         axes = {site.axis(k) for k in range(1, len(noise)) if noise[k] == 1}
         return modules.SharedDropout(rate, axes | ({0} if noise[0] == 1 else set())), []
@@ -65,7 +72,11 @@ def rescaling(site: Site) -> Built:
     values = []
     for key, default in (("scale", 1.0), ("offset", 0.0)):
         value = site.layer.config.get(key, default)
-        values.append(constant(site, value["value"] if isinstance(value, dict) and "value" in value else value, key))
+        values.append(
+            constant(
+                site, value["value"] if isinstance(value, dict) and "value" in value else value, key
+            )
+        )
     return modules.ScaleAndShift(*values), []
 
 
@@ -79,9 +90,6 @@ def constant(site: Site, value: Any, key: str) -> Tensor:
     if tensor.dim() == 0 or rank != 4 or not site.channels_last:
         return tensor
     return modules.from_keras_order(tensor.reshape((1,) * (rank - tensor.dim()) + tensor.shape))
-
-
-# ------------------------------------------------------------------ pooling
 
 
 def pooling(site: Site) -> Built:
@@ -101,9 +109,6 @@ def global_pooling(site: Site) -> Built:
     _ = site.image
     function = torch.amax if site.layer.class_name == "GlobalMaxPooling2D" else torch.mean
     return Apply(partial(function, dim=(2, 3), keepdim=site.flag("keepdims", False))), []
-
-
-# ------------------------------------------------------------------ padding, cropping, resizing
 
 
 def _borders(site: Site, key: str) -> tuple[int, int, int, int]:
@@ -128,12 +133,17 @@ def cropping2d(site: Site) -> Built:
     height, width, _ = site.image
     left, right, top, bottom = _borders(site, "cropping")
     if left + right >= width or top + bottom >= height:
-        site.refuse("cropping", site.layer.config.get("cropping"), f"less than its {height}×{width} pixels")
+        site.refuse(
+            "cropping", site.layer.config.get("cropping"), f"less than its {height}×{width} pixels"
+        )
     return Apply(partial(F.pad, pad=(-left, -right, -top, -bottom))), []
 
 
 def _resize(site: Site, size: Pair, default: str) -> Built:
-    modes = {"bilinear": {"mode": "bilinear", "align_corners": False}, "nearest": {"mode": "nearest-exact"}}
+    modes = {
+        "bilinear": {"mode": "bilinear", "align_corners": False},
+        "nearest": {"mode": "nearest-exact"},
+    }
     site.layer.config.setdefault("interpolation", default)
     site.only("interpolation", *modes)  # the cubic kernels of Keras and PyTorch differ
     return Apply(partial(F.interpolate, size=size, **modes[site.layer.config["interpolation"]])), []  # type: ignore[arg-type]
@@ -151,22 +161,24 @@ def resizing(site: Site) -> Built:
     return _resize(site, (site.integer("height"), site.integer("width")), "bilinear")
 
 
-# ------------------------------------------------------------------ reshaping
-
-
 def flatten(site: Site) -> Built:
     return (FlattenNHWC() if len(site.shape) == 3 else nn.Flatten()), []
 
 
 def reshape(site: Site) -> Built:
     target = site.layer.config.get("target_shape")
-    if not isinstance(target, list) or not all(isinstance(v, int) and v >= -1 for v in target) or target.count(-1) > 1:
+    if (
+        not isinstance(target, list)
+        or not all(isinstance(v, int) and v >= -1 for v in target)
+        or target.count(-1) > 1
+    ):
         site.refuse("target_shape", target, "a list of integers")
     size, known = math.prod(site.shape), math.prod(v for v in target if v != -1)
     if (size % known if known and -1 in target else size - known) or not known:
         site.refuse("target_shape", target, f"{size} values in all")
     return modules.Reordered(
-        partial(_reshape, shape=[size // known if v == -1 else v for v in target]), site.channels_last
+        partial(_reshape, shape=[size // known if v == -1 else v for v in target]),
+        site.channels_last,
     ), []
 
 
@@ -176,12 +188,11 @@ def _reshape(x: Tensor, shape: list[int]) -> Tensor:
 
 def permute(site: Site) -> Built:
     dims = site.layer.config.get("dims")
-    if not isinstance(dims, list) or sorted(map(str, dims)) != [str(k + 1) for k in range(len(site.shape))]:
+    if not isinstance(dims, list) or sorted(map(str, dims)) != [
+        str(k + 1) for k in range(len(site.shape))
+    ]:
         site.refuse("dims", dims, f"the axes 1 to {len(site.shape)} in some order")
     return modules.Reordered(partial(torch.permute, dims=(0, *dims)), site.channels_last), []
-
-
-# ------------------------------------------------------------------ several inputs
 
 
 def _average(*inputs: Tensor) -> Tensor:
@@ -227,21 +238,27 @@ def arithmetic(site: Site, name: str | None = None) -> Built:
     shapes = [shape for shape in site.shapes if shape is not None]
     if len(site.shapes) < 2 or not shapes or len({len(shape) for shape in shapes}) > 1:
         raise InputError(
-            f"{site.layer} joins shapes {', '.join(map(str, shapes))}, expected two or more of the same rank."
+            f"{site.layer} joins shapes {', '.join(map(str, shapes))}, expected two or more of "
+            "the same rank."
         )
     constants = {k: constant(site, value, "a constant") for k, value in site.constants.items()}
-    return (modules.WithConstants(ARITHMETIC[name], constants) if constants else Apply(ARITHMETIC[name])), []
+    return (
+        modules.WithConstants(ARITHMETIC[name], constants) if constants else Apply(ARITHMETIC[name])
+    ), []
 
 
 def tf_op_lambda(site: Site) -> Built:
     name = TF_OPERATIONS[site.layer.config["function"]]
-    return arithmetic(site, name) if name in ARITHMETIC else (Apply(activations.ELEMENTWISE[name]), [])
+    return (
+        arithmetic(site, name) if name in ARITHMETIC else (Apply(activations.ELEMENTWISE[name]), [])
+    )
 
 
 def concatenate(site: Site) -> Built:
     if None in site.shapes or len({len(shape) for shape in site.shapes if shape is not None}) != 1:
         raise InputError(
-            f"{site.layer} joins values of different rank, expected the same. Save the model again with Keras."
+            f"{site.layer} joins values of different rank, expected the same. Save the model "
+            "again with Keras."
         )
     axes = site.axes()
     if len(axes) != 1:

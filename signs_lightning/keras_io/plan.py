@@ -18,8 +18,23 @@ from signs_lightning.keras_io.site import Shape, Site, Weight
 
 Path = tuple[str, ...]
 HAS_DATA_FORMAT = {
-    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "MaxPooling2D", "AveragePooling2D", "Flatten"),
-    *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing"),
+    *(
+        "Conv2D",
+        "DepthwiseConv2D",
+        "SeparableConv2D",
+        "Conv2DTranspose",
+        "MaxPooling2D",
+        "AveragePooling2D",
+        "Flatten",
+    ),
+    *(
+        "GlobalMaxPooling2D",
+        "GlobalAveragePooling2D",
+        "ZeroPadding2D",
+        "Cropping2D",
+        "UpSampling2D",
+        "Resizing",
+    ),
     "SpatialDropout2D",
 }
 ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
@@ -34,11 +49,14 @@ class Step:
         inputs: the values it takes; 0 is the image, k the result of step k.
         shape: Keras's shape of the result, without the batch.
         activation: the function that follows, or None.
-        other_format: whether the layer's data_format is not that of the graph, so that it needs its axes reordered.
+        other_format: whether the layer's data_format is not that of the graph, so that it needs its
+            axes reordered.
         skip: whether the layer is left out: a softmax or sigmoid that ends the model.
         last_use: values that no later step takes.
-        call: which of its calls this is, from 0, of a layer that has a module for each; None where one module serves all.
-        inference: whether the call is fixed to `training=False`, as Keras 2 keeps it; Keras 3 overrides it while it trains.
+        call: which of its calls this is, from 0, of a layer that has a module for each; None where
+            one module serves all.
+        inference: whether the call is fixed to `training=False`, as Keras 2 keeps it; Keras 3
+            overrides it while it trains.
     """
 
     path: Path
@@ -81,7 +99,9 @@ class Plan:
 
 
 def make_plan(
-    config: dict[str, Any], keras_version: str | None = None, image_size: tuple[int, int, int] | None = None
+    config: dict[str, Any],
+    keras_version: str | None = None,
+    image_size: tuple[int, int, int] | None = None,
 ) -> Plan:
     """Works a model's config out.
 
@@ -91,23 +111,30 @@ def make_plan(
         image_size: height, width and channels, for a model that takes images of any size.
 
     Raises:
-        InputError: the model has what the bridge does not know (all of it is named), ends in neither softmax nor sigmoid, or
-            contradicts itself.
+        InputError: the model has what the bridge does not know (all of it is named), ends in
+            neither softmax nor sigmoid, or contradicts itself.
     """
     graph = read_graph(config, keras_version)
     if found := layers.refusals(graph):
         raise InputError(
-            f"The model has what the bridge does not know: {', '.join(found[:20])}{' …' if len(found) > 20 else ''}. "
-            "Rebuild it in Keras without these, or port it by hand with signs_lightning.keras_io.compare."
+            "The model has what the bridge does not know: "
+            f"{', '.join(found[:20])}{' …' if len(found) > 20 else ''}. "
+            "Rebuild it in Keras without these, or port it by hand with "
+            "signs_lightning.keras_io.compare."
         )
     ending = _ending(graph)
     plan = Plan(graph, _image_size(graph, image_size))
     _work_out(plan)
     shape = plan.steps[-1].shape
     if len(shape) != 1 or (ending == "sigmoid") != (shape[0] == 1):
-        expected = "one value for a sigmoid" if ending == "sigmoid" else "a softmax over two classes or more"
+        expected = (
+            "one value for a sigmoid"
+            if ending == "sigmoid"
+            else "a softmax over two classes or more"
+        )
         raise InputError(
-            f"The model ends with a {ending} over values of shape {shape}, expected {expected}: images with one label each."
+            f"The model ends with a {ending} over values of shape {shape}, expected {expected}: "
+            "images with one label each."
         )
     plan.binary = ending == "sigmoid"
     plan.num_classes = 2 if plan.binary else shape[0]
@@ -118,10 +145,13 @@ def _ending(graph: Graph) -> str:
     """What ends the model: "softmax" or "sigmoid"."""
     if graph.output != Value(len(graph.calls)) or not graph.calls:
         raise InputError(
-            "The model gives back its image: no layer leads to its output. Save the model again with Keras."
+            "The model gives back its image: no layer leads to its output. Save "
+            "the model again with Keras."
         )
     layer = graph.calls[-1].layer
-    spec: Any = layer.config.get("activation") if layer.class_name in layers.WITH_ACTIVATION else None
+    spec: Any = (
+        layer.config.get("activation") if layer.class_name in layers.WITH_ACTIVATION else None
+    )
     name = activations.name_of(spec)
     axis = layer.config.get("axis", -1)
     if name == "Softmax":  # the layer as an `activation=`
@@ -138,7 +168,8 @@ def _ending(graph: Graph) -> str:
     ):  # its input has two axes, which is checked later
         what = f"activation '{activations.describe(spec)}'" if name != "linear" else "no activation"
         raise InputError(
-            f"The model ends with {layer} and {what}, expected a softmax or sigmoid that gives probabilities. "
+            f"The model ends with {layer} and {what}, expected a softmax or sigmoid that gives "
+            "probabilities. "
             "Let one follow it in Keras, such as `keras.layers.Softmax()`, and save that."
         )
     return name
@@ -149,12 +180,16 @@ def _image_size(graph: Graph, given: tuple[int, int, int] | None) -> tuple[int, 
     height, width, channels = (b, c, a) if graph.channels_first else (a, b, c)
     if given is None and (height is None or width is None):
         raise InputError(
-            f"The model takes images of any size, {channels} channels. Give image_size, such as `--image_size 64`, to fix it."
+            f"The model takes images of any size, {channels} channels. Give image_size, such as "
+            "`--image_size 64`, to fix it."
         )
-    size = tuple(own or (given[k] if given else 0) for k, own in enumerate((height, width, channels)))
+    size = tuple(
+        own or (given[k] if given else 0) for k, own in enumerate((height, width, channels))
+    )
     if given is not None and size != tuple(given):
         raise InputError(
-            f"The model takes images of {'×'.join(map(str, size))}, image_size is {'×'.join(map(str, given))}."
+            f"The model takes images of {'×'.join(map(str, size))}, image_size is "
+            f"{'×'.join(map(str, given))}."
         )
     return size[0], size[1], size[2]
 
@@ -162,9 +197,14 @@ def _image_size(graph: Graph, given: tuple[int, int, int] | None) -> tuple[int, 
 def _work_out(plan: Plan) -> None:
     graph, (height, width, channels) = plan.graph, plan.image_size
     channels_last = not graph.channels_first
-    values: dict[int, Tensor] = {0: torch.empty(2, channels, height, width, device="meta")}  # shapes without memory
+    values: dict[int, Tensor] = {
+        0: torch.empty(2, channels, height, width, device="meta")
+    }  # shapes without memory
     last_use = {
-        value.index: k for k, call in enumerate(graph.calls) for value in call.inputs if isinstance(value, Value)
+        value.index: k
+        for k, call in enumerate(graph.calls)
+        for value in call.inputs
+        if isinstance(value, Value)
     }
     free: dict[int, list[int]] = defaultdict(list)
     for index, k in last_use.items():
@@ -178,21 +218,35 @@ def _work_out(plan: Plan) -> None:
             keras_shape(values[value.index], channels_last) if isinstance(value, Value) else None
             for value in call.inputs
         )
-        constants = {place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)}
+        constants = {
+            place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)
+        }
         site = Site(layer, shapes, channels_last, constants)
         data_format = layer.config.get("data_format") or "channels_last"
-        other_format = layer.class_name in HAS_DATA_FORMAT and (data_format == "channels_last") != channels_last
+        other_format = (
+            layer.class_name in HAS_DATA_FORMAT
+            and (data_format == "channels_last") != channels_last
+        )
         last = k == len(graph.calls) - 1
         try:
             with torch.device("meta"), torch.no_grad():
                 module, weights = layers.build(site)
                 arguments = [values[index] for index in inputs]
                 value = run(module.eval(), arguments, other_format, channels_last)
-        except (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+            OverflowError,
+            MemoryError,
+        ) as error:
             if isinstance(error, InputError):
                 raise
             reason = str(error).partition("\n")[0][:200].rstrip(". ").replace(". ", "; ")
-            raise InputError(f"{layer} cannot be applied to values of shape {shapes}: {reason}.") from error
+            raise InputError(
+                f"{layer} cannot be applied to values of shape {shapes}: {reason}."
+            ) from error
         sites = plan.sites.setdefault(layer.path, [])
         if not weights:
             sites.append(site)
@@ -201,7 +255,8 @@ def _work_out(plan: Plan) -> None:
             shared[layer.path] = weights, _settings(module)
         elif shared[layer.path] != (weights, _settings(module)):
             raise InputError(
-                f"{layer} is called on values of shape {sites[0].shapes[0]} and of shape {shapes[0]}, for which its weights "
+                f"{layer} is called on values of shape {sites[0].shapes[0]} and of shape "
+                f"{shapes[0]}, for which its weights "
                 "or arguments would differ. Rebuild the model in Keras with a layer for each."
             )
         plan.weights[layer.path] = weights
@@ -209,27 +264,45 @@ def _work_out(plan: Plan) -> None:
         if layer.class_name in layers.WITH_ACTIVATION - {"Activation"} and not last:
             spec = layer.config.get("activation")
             if activations.name_of(spec) != "linear":
-                activation = activations.function_of(spec, 1 if value.dim() == 4 and channels_last else -1, layer.keras)
+                activation = activations.function_of(
+                    spec, 1 if value.dim() == 4 and channels_last else -1, layer.keras
+                )
         skip = last and not weights
         shape = keras_shape(value, channels_last)
         if min(shape, default=1) < 1:
             raise InputError(
-                f"{layer} gives values of shape {shape}: nothing is left of an image of {height}×{width} pixels."
+                f"{layer} gives values of shape {shape}: nothing is left of an image of "
+                f"{height}×{width} pixels."
             )
         values[k + 1] = value
         place = len(sites) - 1 if not weights and calls[layer.path] > 1 else None
         inference = call.training is False and layer.keras < 3
         plan.steps.append(
-            Step(layer.path, inputs, shape, activation, other_format, skip, tuple(free[k]), place, inference)
+            Step(
+                layer.path,
+                inputs,
+                shape,
+                activation,
+                other_format,
+                skip,
+                tuple(free[k]),
+                place,
+                inference,
+            )
         )
 
 
 def _settings(module: torch.nn.Module) -> list[dict[str, Any]]:
     """What modules were made with, less their weights."""
-    return [{key: value for key, value in vars(part).items() if key[0] != "_"} for part in module.modules()]
+    return [
+        {key: value for key, value in vars(part).items() if key[0] != "_"}
+        for part in module.modules()
+    ]
 
 
-def run(module: torch.nn.Module, inputs: list[Tensor], other_format: bool, channels_last: bool) -> Tensor:
+def run(
+    module: torch.nn.Module, inputs: list[Tensor], other_format: bool, channels_last: bool
+) -> Tensor:
     """Calls a module; one of the other data_format gets its input as Keras has it, and gives it back so."""
     if not other_format:
         return module(*inputs)

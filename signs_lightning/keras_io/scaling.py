@@ -1,7 +1,8 @@
 """Which images a Keras model takes (0..255, 0..1, -1..1, …): told from its graph where that shows it, asked for elsewhere.
 
-What stands before the first layer with weights is applied to images of 0, of 1 and of 255. For each value that comes out, this
-gives the factor and which pixel becomes 0, and these tell bytes (`x / 255`, `x - 120`) from 0..1 (`x * 2 - 1`).
+What stands before the first layer with weights is applied to images of 0, of 1 and of 255. For each
+value that comes out, this gives the factor and which pixel becomes 0, and these tell bytes (`x /
+255`, `x - 120`) from 0..1 (`x * 2 - 1`).
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ RANGES: dict[Scale, str] = {
 }
 MOST_VALUES = 2**24  # that one layer may give for an image, while the graph is looked at
 BATCH_NORM = {name for name in layers.BUILDERS if "BatchNorm" in name}
-# The models of keras.applications: the name of the model, that of a layer which no other has, and what they are usually fed.
-# The course's ResNet50, whose layers are called res2a_branch2a and so on, is none of them.
+# The models of keras.applications: the name of the model, that of a layer which no other has, and
+# what they are usually fed. The course's ResNet50, whose layers are called res2a_branch2a and so
+# on, is none of them.
 FAMILIES: tuple[tuple[str, str, str, Scale], ...] = (
     ("MobileNet", r"(?i)mobilenet.*", r"conv_dw_1|expanded_conv[_/]depthwise", "tf"),
     ("ResNetV2", r"resnet\d+v2", r"conv2_block1_preact_bn", "tf"),
@@ -45,7 +47,9 @@ FAMILIES: tuple[tuple[str, str, str, Scale], ...] = (
     ("NASNet", r"(?i)nasnet.*", r"stem_conv1", "tf"),
     ("EfficientNet", r"(?i)efficientnet.*", r"block1a_project_conv", "tf"),
 )
-Weights = Callable[[Path], Mapping[str, np.ndarray]]  # a layer's arrays by Keras's names, such as "moving_mean"
+Weights = Callable[
+    [Path], Mapping[str, np.ndarray]
+]  # a layer's arrays by Keras's names, such as "moving_mean"
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,10 @@ class Finding:
 
     Attributes:
         scale: told by the graph; None where it is not.
-        because: what tells it, or what leaves it open, such as "the model begins with Rescaling 'rescaling'".
-        likely: where it has to be asked for, the most likely answers first; empty where nothing speaks against "/255".
+        because: what tells it, or what leaves it open, such as "the model begins with Rescaling
+            'rescaling'".
+        likely: where it has to be asked for, the most likely answers first; empty where nothing
+            speaks against "/255".
     """
 
     scale: Scale | None = None
@@ -70,7 +76,8 @@ class UnknownScaleError(InputError):
         self.finding = finding
         likely = " or ".join(f"`--scale {scale}` ({RANGES[scale]})" for scale in finding.likely)
         super().__init__(
-            f"The file does not tell what its images were scaled to: {finding.because}. Say what the model was trained on, such as "
+            f"The file does not tell what its images were scaled to: {finding.because}. Say what "
+            "the model was trained on, such as "
             f"{likely}; for fit it is `--model.scale {finding.likely[0]}`."
         )
 
@@ -78,7 +85,8 @@ class UnknownScaleError(InputError):
 def settle_scale(finding: Finding, given: Scale | None) -> tuple[Scale, str | None]:
     """The scale of a model, and a line about it where there is something to say.
 
-    What is given counts, also against the graph: many a model was trained on images that were divided twice.
+    What is given counts, also against the graph: many a model was trained on images that were
+        divided twice.
 
     Args:
         finding: what the graph tells.
@@ -90,12 +98,16 @@ def settle_scale(finding: Finding, given: Scale | None) -> tuple[Scale, str | No
     if given is not None:
         return given, clash(finding, given, "as given")
     if finding.scale is not None:
-        return finding.scale, f"scale: {finding.scale} ({RANGES[finding.scale]}), because {finding.because}."
+        return (
+            finding.scale,
+            f"scale: {finding.scale} ({RANGES[finding.scale]}), because {finding.because}.",
+        )
     if finding.likely:
         raise UnknownScaleError(finding)
     return (
         "/255",
-        "scale: /255 (0..1) is assumed, because no layer tells; say another one with --scale (for fit, --model.scale).",
+        "scale: /255 (0..1) is assumed, because no layer tells; say another one with --scale (for "
+        "fit, --model.scale).",
     )
 
 
@@ -104,14 +116,17 @@ def clash(finding: Finding, given: Scale, source: str) -> str | None:
     if finding.scale is None or finding.scale == given:
         return None
     return (
-        f"scale: {given} ({RANGES[given]}), {source}, though {finding.because} and so takes {finding.scale} "
+        f"scale: {given} ({RANGES[given]}), {source}, though {finding.because} and so takes "
+        f"{finding.scale} "
         f"({RANGES[finding.scale]}): what it predicts is wrong unless it was trained so."
     )
 
 
 def of_file(found: list[tuple[Path, Weight, StoredWeight]]) -> Weights:
     """The arrays that `match` found in a file, read when they are asked for."""
-    return lambda path: {weight.keras: stored.read() for layer, weight, stored in found if layer == path}
+    return lambda path: {
+        weight.keras: stored.read() for layer, weight, stored in found if layer == path
+    }
 
 
 def find_scale(plan: Plan, weights: Weights) -> Finding:
@@ -119,7 +134,8 @@ def find_scale(plan: Plan, weights: Weights) -> Finding:
 
     Args:
         plan: the model, worked out.
-        weights: gives the arrays of a layer, asked for a Normalization or BatchNormalization at the beginning.
+        weights: gives the arrays of a layer, asked for a Normalization or BatchNormalization at the
+            beginning.
     """
     with torch.device("cpu"), torch.no_grad():
         return _joined(_findings(plan, weights)) or _by_name(plan)
@@ -129,7 +145,9 @@ def _findings(plan: Plan, weights: Weights) -> list[Finding]:
     found: list[Finding] = []
     height, width, channels = plan.image_size
     image = torch.tensor([0.0, 1.0, 255.0]).reshape(3, 1, 1, 1).expand(3, channels, height, width)
-    values: dict[int, Tensor] = {0: image}  # what the images become, before any layer with weights has seen them
+    values: dict[int, Tensor] = {
+        0: image
+    }  # what the images become, before any layer with weights has seen them
     unclear: dict[int, Finding] = {}  # by what, where they are not what they were
     for k, (call, step) in enumerate(zip(plan.graph.calls, plan.steps, strict=True), start=1):
         inputs = [value.index for value in call.inputs if isinstance(value, Value)]
@@ -145,11 +163,18 @@ def _findings(plan: Plan, weights: Weights) -> list[Finding]:
                 found += _by_moving_averages(call.layer, weights(step.path))
             continue
         small = math.prod(step.shape) <= MOST_VALUES
-        module = _module(plan, call, [values[index] for index in inputs], weights) if small else None
+        module = (
+            _module(plan, call, [values[index] for index in inputs], weights) if small else None
+        )
         if module is None:
             found.append(doubt or _unclear(call.layer))
             continue
-        value = run(module, [values[index] for index in inputs], step.other_format, not plan.graph.channels_first)
+        value = run(
+            module,
+            [values[index] for index in inputs],
+            step.other_format,
+            not plan.graph.channels_first,
+        )
         slope, zero = _line(value)
         if not len(slope):  # nothing of the image is left
             continue
@@ -172,10 +197,9 @@ def _joined(found: list[Finding]) -> Finding | None:
 
 
 def _unclear(layer: Layer) -> Finding:
-    return Finding(None, f"the model begins with {layer}, which suits more than one range", ("raw", "/255"))
-
-
-# ---------------------------------------------------------------------- layers that scale
+    return Finding(
+        None, f"the model begins with {layer}, which suits more than one range", ("raw", "/255")
+    )
 
 
 def _module(plan: Plan, call: Call, inputs: list[Tensor], weights: Weights) -> nn.Module | None:
@@ -183,7 +207,9 @@ def _module(plan: Plan, call: Call, inputs: list[Tensor], weights: Weights) -> n
     channels_last = not plan.graph.channels_first
     shapes = iter(keras_shape(value, channels_last) for value in inputs)
     given = tuple(next(shapes) if isinstance(value, Value) else None for value in call.inputs)
-    constants = {place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)}
+    constants = {
+        place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)
+    }
     module, needed = layers.build(Site(call.layer, given, channels_last, constants))
     stored = weights(call.layer.path) if needed else {}
     for weight in needed:
@@ -208,14 +234,18 @@ def _line(value: Tensor) -> tuple[Tensor, Tensor]:
     return slope, -at_0 / slope
 
 
-def _told(layer: Layer, module: nn.Module, before: Tensor, slope: Tensor, zero: Tensor) -> Finding | None:
+def _told(
+    layer: Layer, module: nn.Module, before: Tensor, slope: Tensor, zero: Tensor
+) -> Finding | None:
     """What a layer tells by the factors that come out of it, and by the pixels that become 0."""
     size = slope.abs()
     fits: dict[Scale, Tensor] = {
         # x / 255 and its like, where 0..1 would vanish; or a mean of bytes is taken away
-        "raw": ((size > 1 / 1000) & (size < 1 / 25) & (zero.abs() < 256)) | ((zero > 3) & (zero < 256)),
+        "raw": ((size > 1 / 1000) & (size < 1 / 25) & (zero.abs() < 256))
+        | ((zero > 3) & (zero < 256)),
         # 0..1 is shifted about 0, or turned round, or made bytes
-        "/255": (size > 0.4) & (((zero > 1e-3) & (zero < 1.05)) | ((zero.abs() < 1e-3) & (size > 200) & (size < 260))),
+        "/255": (size > 0.4)
+        & (((zero > 1e-3) & (zero < 1.05)) | ((zero.abs() < 1e-3) & (size > 200) & (size < 260))),
         "tf": (size > 0.4) & ((zero + 1).abs() < 0.05),  # -1..1 is shifted to begin with 0
     }
     told = [scale for scale, fit in fits.items() if fit.any()]
@@ -245,19 +275,20 @@ def _possible(module: modules.Standardize, before: Tensor) -> bool:
 def _by_moving_averages(layer: Layer, stored: Mapping[str, np.ndarray]) -> list[Finding]:
     """What a BatchNormalization that sees the pixels first remembers of them.
 
-    Its averages began with a mean of 0 and a variance of 1, so those of 0..1, of -1..1 and of "torch" never grow beyond a few.
+    Its averages began with a mean of 0 and a variance of 1, so those of 0..1, of -1..1 and of
+    "torch" never grow beyond a few.
     """
     if not stored.keys() >= {"moving_mean", "moving_variance"}:
         return []
-    mean, variance = stored["moving_mean"].astype(np.float64), stored["moving_variance"].astype(np.float64)
+    mean, variance = (
+        stored["moving_mean"].astype(np.float64),
+        stored["moving_variance"].astype(np.float64),
+    )
     because = f"the model begins with {layer}, whose moving average is {mean.mean():.3g}"
     if mean.max() > 3 or variance.max() > 10:
         bytes_fit = mean.min() >= 0 and bool((variance <= mean * (255 - mean) + 2).all())
         return [Finding("raw", because) if bytes_fit else Finding(None, because, ("caffe", "raw"))]
     return [Finding(None, because, ("tf", "torch", "/255"))] if mean.min() < -1e-3 else []
-
-
-# ---------------------------------------------------------------------- networks that are known
 
 
 def _by_name(plan: Plan) -> Finding:
@@ -266,9 +297,13 @@ def _by_name(plan: Plan) -> Finding:
     models = [graph.name, *(path[-1] for path in graph.models)]
     names = [path[-1] for path in graph.layers]
     for title, model, layer, scale in FAMILIES:
-        found = [name for name in models if re.fullmatch(model, name)] or [n for n in names if re.fullmatch(layer, n)]
+        found = [name for name in models if re.fullmatch(model, name)] or [
+            n for n in names if re.fullmatch(layer, n)
+        ]
         if found:
             likely: Scale = scale if plan.image_size[2] == 3 or scale == "tf" else "raw"
-            because = f"no layer scales them, and a {title} (here '{found[0]}') is usually not fed 0..1"
+            because = (
+                f"no layer scales them, and a {title} (here '{found[0]}') is usually not fed 0..1"
+            )
             return Finding(None, because, (likely, "/255"))
     return Finding()

@@ -58,7 +58,10 @@ class Site:
     def shape(self) -> Shape:
         """Shape of the only input."""
         if len(self.shapes) != 1 or self.shapes[0] is None:
-            raise InputError(f"{self.layer} has {len(self.shapes)} inputs, expected one tensor. Save the model again.")
+            raise InputError(
+                f"{self.layer} has {len(self.shapes)} inputs, expected one "
+                "tensor. Save the model again."
+            )
         return self.shapes[0]
 
     @property
@@ -66,7 +69,8 @@ class Site:
         """Height, width and channels of the only input, as the layer's own data_format reads them."""
         if len(self.shape) != 3:
             raise InputError(
-                f"{self.layer} is applied to values of shape {self.shape}, expected height, width and channels."
+                f"{self.layer} is applied to values of shape {self.shape}, expected height, width "
+                "and channels."
             )
         a, b, c = self.shape
         return (b, c, a) if self.layer.config.get("data_format") == "channels_first" else (a, b, c)
@@ -77,8 +81,6 @@ class Site:
         if not -rank <= axis < rank or axis % rank == 0:
             self.refuse("axis", axis, f"an axis of {rank} other than the batch")
         return tensor_axis(axis, rank, self.channels_last)
-
-    # ------------------------------------------------------------------ arguments, checked
 
     def refuse(self, key: str, value: Any, expected: str) -> NoReturn:
         raise InputError(f"{self.layer} has {key} {str(value)[:60]}, expected {expected}.")
@@ -98,7 +100,9 @@ class Site:
     def pair(self, key: str, default: int | None = None, least: int = 1) -> Pair:
         value = self.layer.config.get(key, default)
         values: list[Any] = value if isinstance(value, list) else [value, value]
-        fine = all(isinstance(v, int) and not isinstance(v, bool) and least <= v <= 2**31 for v in values)
+        fine = all(
+            isinstance(v, int) and not isinstance(v, bool) and least <= v <= 2**31 for v in values
+        )
         if len(values) != 2 or not fine:
             self.refuse(key, repr(value), f"one or two integers of at least {least}")
         return values[0], values[1]

@@ -20,20 +20,35 @@ def _bias(site: Site, channels: int, name: str = "bias") -> list[Weight]:
 
 
 def conv2d(site: Site) -> Built:
-    (_, _, channels), filters, groups = site.image, site.integer("filters"), site.integer("groups", 1)
-    kernel, stride, dilation = site.pair("kernel_size"), site.pair("strides", 1), site.pair("dilation_rate", 1)
+    (_, _, channels), filters, groups = (
+        site.image,
+        site.integer("filters"),
+        site.integer("groups", 1),
+    )
+    kernel, stride, dilation = (
+        site.pair("kernel_size"),
+        site.pair("strides", 1),
+        site.pair("dilation_rate", 1),
+    )
     if channels % groups or filters % groups:
         site.refuse("groups", groups, f"a divisor of its {channels} channels and {filters} filters")
     module = modules.convolution(
         site.same(), channels, filters, kernel,
         stride=stride, dilation=dilation, groups=groups, bias=site.flag("use_bias", True),
     )  # fmt: skip
-    return module, [Weight("kernel", "weight", (*kernel, channels // groups, filters), KERNEL), *_bias(site, filters)]
+    return module, [
+        Weight("kernel", "weight", (*kernel, channels // groups, filters), KERNEL),
+        *_bias(site, filters),
+    ]
 
 
 def depthwise_conv2d(site: Site, bias: bool | None = None) -> Built:
     (_, _, channels), multiplier = site.image, site.integer("depth_multiplier", 1)
-    kernel, stride, dilation = site.pair("kernel_size"), site.pair("strides", 1), site.pair("dilation_rate", 1)
+    kernel, stride, dilation = (
+        site.pair("kernel_size"),
+        site.pair("strides", 1),
+        site.pair("dilation_rate", 1),
+    )
     bias = site.flag("use_bias", True) if bias is None else bias
     module = modules.convolution(
         site.same(), channels, channels * multiplier, kernel,
@@ -56,13 +71,31 @@ def separable_conv2d(site: Site) -> Built:
 
 def conv2d_transpose(site: Site) -> Built:
     (_, _, channels), filters = site.image, site.integer("filters")
-    kernel, stride, dilation = site.pair("kernel_size"), site.pair("strides", 1), site.pair("dilation_rate", 1)
-    output_padding = None if site.layer.config.get("output_padding") is None else site.pair("output_padding", least=0)
+    kernel, stride, dilation = (
+        site.pair("kernel_size"),
+        site.pair("strides", 1),
+        site.pair("dilation_rate", 1),
+    )
+    output_padding = (
+        None
+        if site.layer.config.get("output_padding") is None
+        else site.pair("output_padding", least=0)
+    )
     module = modules.ConvTranspose2dKeras(
-        channels, filters, kernel, stride, dilation, site.same(), output_padding, site.flag("use_bias", True)
+        channels,
+        filters,
+        kernel,
+        stride,
+        dilation,
+        site.same(),
+        output_padding,
+        site.flag("use_bias", True),
     )
     # (H, W, out, in) -> (in, out, H, W)
-    return module, [Weight("kernel", "weight", (*kernel, filters, channels), KERNEL), *_bias(site, filters)]
+    return module, [
+        Weight("kernel", "weight", (*kernel, filters, channels), KERNEL),
+        *_bias(site, filters),
+    ]
 
 
 def dense(site: Site) -> Built:
@@ -92,7 +125,9 @@ def batch_normalization(site: Site) -> Built:
         site.flag("scale", True), site.flag("center", True),
     )  # fmt: skip
     moving = [("moving_mean", "running_mean"), ("moving_variance", "running_var")]
-    return module, _gamma_beta(site, (channels,)) + [Weight(k, t, (channels,), (0,), False) for k, t in moving]
+    return module, _gamma_beta(site, (channels,)) + [
+        Weight(k, t, (channels,), (0,), False) for k, t in moving
+    ]
 
 
 def layer_normalization(site: Site) -> Built:
@@ -103,8 +138,13 @@ def layer_normalization(site: Site) -> Built:
         site.axis(axis)  # refuses the batch's
     shape = tuple(site.shape[axis % rank - 1] for axis in axes)
     module = modules.AxisLayerNorm(
-        axes, shape, site.number("epsilon", 1e-3), site.flag("scale", True), site.flag("center", True), site.channels_last
-    )  # fmt: skip
+        axes,
+        shape,
+        site.number("epsilon", 1e-3),
+        site.flag("scale", True),
+        site.flag("center", True),
+        site.channels_last,
+    )
     return module, _gamma_beta(site, shape)
 
 
@@ -119,7 +159,9 @@ def group_normalization(site: Site) -> Built:
     if groups < 1 or channels % groups:
         site.refuse("groups", groups, f"a divisor of its {channels} channels")
     scale, center = site.flag("scale", True), site.flag("center", True)
-    module = modules.AxisGroupNorm(groups, channels, axis, site.number("epsilon", 1e-3), scale, center)
+    module = modules.AxisGroupNorm(
+        groups, channels, axis, site.number("epsilon", 1e-3), scale, center
+    )
     return module, _gamma_beta(site, (channels,))
 
 
@@ -135,7 +177,9 @@ def normalization(site: Site) -> Built:
         means, variances = (_expanded(value, shape) for value in (mean, variance))
     except (TypeError, ValueError, RuntimeError):
         site.refuse("mean", mean, f"{math.prod(shape)} numbers")
-    module = modules.Standardize(means, variances, view, site.channels_last, site.flag("invert", False), adapted)
+    module = modules.Standardize(
+        means, variances, view, site.channels_last, site.flag("invert", False), adapted
+    )
     axes_of = tuple(range(len(shape)))
     weights = [Weight(name, name, shape, axes_of, trainable=False) for name in ("mean", "variance")]
     return module, [*weights, Weight("count", "count", (), (), trainable=False)] if adapted else []
@@ -145,7 +189,9 @@ def _expanded(value: Any, shape: Shape) -> Tensor:
     """A number, or as many as there are, or None for those of the file."""
     if value is None:
         return torch.zeros(shape)
-    return torch.tensor(value, dtype=torch.float32).reshape(-1).expand(math.prod(shape)).reshape(shape)
+    return (
+        torch.tensor(value, dtype=torch.float32).reshape(-1).expand(math.prod(shape)).reshape(shape)
+    )
 
 
 def prelu(site: Site) -> Built:
@@ -154,7 +200,10 @@ def prelu(site: Site) -> Built:
     rank = len(site.shape) + 1
     if not all(isinstance(axis, int) and axis % rank > 0 for axis in shared):
         site.refuse("shared_axes", shared, f"axes from 1 to {rank - 1}")
-    shape = tuple(1 if k + 1 in {axis % rank for axis in shared} else size for k, size in enumerate(site.shape))
+    shape = tuple(
+        1 if k + 1 in {axis % rank for axis in shared} else size
+        for k, size in enumerate(site.shape)
+    )
     # (H, W, C) -> (C, H, W)
     order = (2, 0, 1) if len(shape) == 3 and site.channels_last else tuple(range(len(shape)))
     return modules.KerasPReLU([shape[k] for k in order]), [Weight("alpha", "weight", shape, order)]

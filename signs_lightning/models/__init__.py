@@ -6,4 +6,10 @@ from signs_lightning.models.pretrained import PretrainedResNet50
 from signs_lightning.models.resnet50 import SignsResNet50
 from signs_lightning.models.signs import SignsFunctional
 
-__all__ = ["HappySequential", "ImageClassifier", "PretrainedResNet50", "SignsFunctional", "SignsResNet50"]
+__all__ = [
+    "HappySequential",
+    "ImageClassifier",
+    "PretrainedResNet50",
+    "SignsFunctional",
+    "SignsResNet50",
+]

@@ -12,11 +12,18 @@ from torch.optim.lr_scheduler import LRScheduler
 from signs_lightning.errors import InputError
 from signs_lightning.models.evaluation import NEVER
 
-WITH_STATE = ("amsgrad", "centered", "momentum")  # settings of optimizers that keep another tensor for each parameter
+WITH_STATE = (
+    "amsgrad",
+    "centered",
+    "momentum",
+)  # settings of optimizers that keep another tensor for each parameter
 
 
 def refuse_other_data(
-    given: Mapping[str, Any], num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None
+    given: Mapping[str, Any],
+    num_classes: int,
+    image_size: tuple[int, int, int],
+    class_names: list[str] | None,
 ) -> None:
     """Compares what a model (or its checkpoint) was made for with the data.
 
@@ -37,13 +44,15 @@ def refuse_other_data(
     if class_names and given["class_names"] and list(given["class_names"]) != list(class_names):
         raise InputError(
             f"The model was made for the classes {', '.join(given['class_names'])}, the data have "
-            f"{', '.join(class_names)}. Train a new model on these data, or name the file that it was made for."
+            f"{', '.join(class_names)}. Train a new model on these data, or name the file that it "
+            "was made for."
         )
     if given["image_size"] is not None and tuple(given["image_size"]) != tuple(image_size):
         (h, w, c), (height, width, channels) = given["image_size"], image_size
         if c != channels:
             raise InputError(
-                f"The model takes images of {c} channels, the data have {channels}. Train a new model on them."
+                f"The model takes images of {c} channels, the data have {channels}. Train a new "
+                "model on them."
             )
         raise InputError(
             f"The model takes {h}×{w} images, the data have {height}×{width}. "
@@ -64,11 +73,19 @@ def refuse_other_counts(given: Mapping[str, Any], num_classes: int) -> None:
     for name, entries in (("class_names", "names"), ("class_weights", "values")):
         values = given.get(name)
         if values is not None and len(values) != num_classes:
-            raise InputError(f"{name} has {len(values)} {entries}, expected one for each of {num_classes} classes.")
+            raise InputError(
+                f"{name} has {len(values)} {entries}, expected one for each of "
+                f"{num_classes} classes."
+            )
 
 
 def refuse_contradictions(
-    loss: Any, class_weights: Any, label_smoothing: float, schedule: Any, lr_scheduler: Any, warmup: float | None
+    loss: Any,
+    class_weights: Any,
+    label_smoothing: float,
+    schedule: Any,
+    lr_scheduler: Any,
+    warmup: float | None,
 ) -> None:
     """Compares a model's arguments, as `ImageClassifier` describes them, with each other.
 
@@ -77,13 +94,20 @@ def refuse_contradictions(
     """
     if loss is not None and (class_weights is not None or label_smoothing):
         name = "label_smoothing" if class_weights is None else "class_weights"
-        raise InputError(f"{name} and loss are both given. Put it into the loss, or drop one of them.")
+        raise InputError(
+            f"{name} and loss are both given. Put it into the loss, or drop one of them."
+        )
     if schedule is not None and lr_scheduler is not None:
         raise InputError("schedule and lr_scheduler are both given. Drop one of them.")
     if schedule == "cosine_annealing" and warmup is not None:
-        raise InputError("warmup is given, and schedule cosine_annealing has none. Drop it, or take schedule cosine.")
+        raise InputError(
+            "warmup is given, and schedule cosine_annealing has none. Drop it, "
+            "or take schedule cosine."
+        )
     if not 0 <= label_smoothing < 1:
-        raise InputError(f"label_smoothing is {label_smoothing:g}, expected a share from 0 up to 1 (exclusive).")
+        raise InputError(
+            f"label_smoothing is {label_smoothing:g}, expected a share from 0 up to 1 (exclusive)."
+        )
 
 
 def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
@@ -107,7 +131,8 @@ def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
     if str(trainer.precision).startswith("16"):
         cure += ", or use `--trainer.precision bf16-mixed`, which has a wider range than 16-mixed"
     raise InputError(
-        f"The loss is not a finite number any more since step {int(totals['lost_at']) + 1} (epoch {epoch + 1}, learning rate {lr:g}). "
+        f"The loss is not a finite number any more since step {int(totals['lost_at']) + 1} (epoch "
+        f"{epoch + 1}, learning rate {lr:g}). "
         f"{cure}. {kept}"
     )
 
@@ -117,7 +142,8 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     the run ends cannot go on after that end.
 
     Args:
-        before: optimizer and lr_scheduler (their classes), schedule, warmup and schedule_steps of the run that is resumed.
+        before: optimizer and lr_scheduler (their classes), schedule, warmup and schedule_steps of
+            the run that is resumed.
         now: those of the run that goes on.
 
     Raises:
@@ -127,26 +153,39 @@ def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
         if name in before and before[name] != now[name]:
             was, given = (what[name] or "none" for what in (before, now))
             raise InputError(
-                f"The run was begun with {name} {was} and cannot go on with {name} {given}. Leave --model.{name} as it was, or begin a "
+                f"The run was begun with {name} {was} and cannot go on with {name} {given}. Leave "
+                f"--model.{name} as it was, or begin a "
                 "new run."
             )
     if before["schedule_steps"] != now["schedule_steps"]:
         by_epoch = now["schedule"] == "cosine_annealing"
-        unit, others = ("epochs", "") if by_epoch else ("steps", ", batch size and number of processes")
+        unit, others = (
+            ("epochs", "") if by_epoch else ("steps", ", batch size and number of processes")
+        )
         raise InputError(
-            f"The schedule of this run was made for {before['schedule_steps']:,} {unit}, the run that goes on has "
-            f"{now['schedule_steps']:,}. Leave --trainer.max_epochs{others} as {'it was' if by_epoch else 'they were'}, or begin a new run."
+            f"The schedule of this run was made for {before['schedule_steps']:,} {unit}, the run "
+            "that goes on has "
+            f"{now['schedule_steps']:,}. Leave --trainer.max_epochs{others} as "
+            f"{'it was' if by_epoch else 'they were'}, or begin a new run."
         )
 
 
 def optimizer_settings(optimizer: Optimizer, lr: float | None) -> dict[str, Any]:
     """What an optimizer was made with, as plain values that a checkpoint may hold; without its learning rate where the model has one."""
-    return {name: value for name, value in _plain(optimizer.defaults).items() if name != "lr" or lr is None}
+    return {
+        name: value
+        for name, value in _plain(optimizer.defaults).items()
+        if name != "lr" or lr is None
+    }
 
 
 def scheduler_settings(scheduler: LRScheduler) -> dict[str, Any]:
     """What a scheduler was made with, as it is before its first step, less what the learning rate decides."""
-    return {name: value for name, value in _plain(vars(scheduler)).items() if name[0] != "_" and "lr" not in name}
+    return {
+        name: value
+        for name, value in _plain(vars(scheduler)).items()
+        if name[0] != "_" and "lr" not in name
+    }
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +196,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def keep_given_schedule(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
+def keep_given_schedule(
+    before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]
+) -> None:
     """The same for a scheduler: what ReduceLROnPlateau waits for may change, a rate that follows the number of steps has its course.
 
     Args:
@@ -168,21 +209,27 @@ def keep_given_schedule(before: Mapping[str, Any], now: Mapping[str, Any], check
     Raises:
         InputError: the course would change.
     """
-    changed = {name: value for name, value in now.items() if name in before and before[name] != value}
+    changed = {
+        name: value for name, value in now.items() if name in before and before[name] != value
+    }
     if now.get("watched") != before.get("watched", "val_loss") and "patience" in now:
-        # The best of one figure says nothing of another. (Runs from before this was kept all watched val_loss.)
+        # The best of one figure says nothing of another. (Runs from before this was kept all
+        # watched val_loss.)
         changed |= {"best": now["best"], "num_bad_epochs": 0}
     if changed and "patience" not in now:
         name, value = next(iter(changed.items()))
         raise InputError(
-            f"The run was begun with lr_scheduler {name} {before[name]} and cannot go on with {value}. Leave it as it was, or "
+            f"The run was begun with lr_scheduler {name} {before[name]} and cannot go on with "
+            f"{value}. Leave it as it was, or "
             "begin a new run."
         )
     for state in checkpoint.get("lr_schedulers", []):
         state.update({name: value for name, value in changed.items() if name != "watched"})
 
 
-def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
+def keep_given(
+    before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]
+) -> None:
     """Settings that are given anew for a run that goes on beat those that the optimizer's saved state would bring back.
 
     Args:
@@ -198,7 +245,8 @@ def keep_given(before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: di
             continue
         if name in WITH_STATE and not before[name]:
             raise InputError(
-                f"The run was begun with {name} {before[name]}, and its optimizer kept nothing that {name} {value} could go on with. Leave "
+                f"The run was begun with {name} {before[name]}, and its optimizer kept nothing "
+                f"that {name} {value} could go on with. Leave "
                 "it as it was, or begin a new run."
             )
         if name == "lr":
@@ -221,7 +269,9 @@ def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
             # the peak of a cycle, or where a schedule began
             old = group.get("max_lr", group.get("initial_lr", group["lr"]))
             factor = lr / old
-            group["lr"] = lr if group["lr"] == old else group["lr"] * factor  # a schedule keeps its place
+            group["lr"] = (
+                lr if group["lr"] == old else group["lr"] * factor
+            )  # a schedule keeps its place
             for key in {"initial_lr", "max_lr", "min_lr"} & group.keys():
                 group[key] = lr if group[key] == old else group[key] * factor
     for state in checkpoint.get("lr_schedulers", []):

@@ -18,17 +18,18 @@ Range = tuple[float, float]
 class Augmentation:
     """Applies torchvision transforms, in order, to the images of a batch.
 
-    A transform of torchvision draws its parameters once for all that it is given. Here flips, RandomAffine and ColorJitter run on the
-    whole batch with parameters of each image's own, on the device that the images are on; MixUp and CutMix take the whole batch, as
-    torchvision means them; every other transform is called image by image, which takes longer.
+    A transform of torchvision draws its parameters once for all that it is given. Here flips,
+    RandomAffine and ColorJitter run on the whole batch with parameters of each image's own, on the
+    device that the images are on; MixUp and CutMix take the whole batch, as torchvision means them;
+    every other transform is called image by image, which takes longer.
 
     Args:
         transforms: of torchvision.transforms.v2, on float images in 0..1.
         num_classes: number of classes K, for MixUp and CutMix that were not told.
 
     Shape:
-        images float (N, C, H, W) in 0..1 and labels int64 (N,) → images float (N, C, H, W) and the labels, which MixUp and CutMix
-        turn into probabilities float (N, K)
+        images float (N, C, H, W) in 0..1 and labels int64 (N,) → images float (N, C, H, W) and the
+        labels, which MixUp and CutMix turn into probabilities float (N, K)
     """
 
     def __init__(self, transforms: Sequence[nn.Module], num_classes: int) -> None:
@@ -54,10 +55,12 @@ class Augmentation:
                 images = one_by_one(transform, images)
             if images.shape[1:] != shape:
                 before, after = (
-                    f"{height}×{width}×{channels}" for channels, height, width in (shape, images.shape[1:])
+                    f"{height}×{width}×{channels}"
+                    for channels, height, width in (shape, images.shape[1:])
                 )
                 raise InputError(
-                    f"{kind.__name__} makes {after} images of {before}. Give it the images' own size and channels, or leave it out."
+                    f"{kind.__name__} makes {after} images of {before}. Give it the images' own "
+                    "size and channels, or leave it out."
                 )
         return images, labels
 
@@ -81,7 +84,8 @@ def one_by_one(transform: Any, images: Tensor) -> Tensor:
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
-            f"The augmentation {type(transform).__name__} cannot be used: {reason}. Change or drop it."
+            f"The augmentation {type(transform).__name__} cannot be used: "
+            f"{reason}. Change or drop it."
         ) from error
 
 
@@ -94,9 +98,6 @@ def flip(images: Tensor, p: float, horizontal: bool) -> Tensor:
     """Each image of (N, C, H, W) mirrored with probability p: left to right, or top to bottom."""
     chosen = torch.rand(len(images), device=images.device) < p
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1 if horizontal else -2), images)
-
-
-# ---------------------------------------------------------------------- rotation, shift, scale, shear
 
 
 def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
@@ -114,7 +115,13 @@ def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
     shear_y = uniform(shear[2:] or (0.0, 0.0), count, device)
     center = transform.center or (width / 2, height / 2)
     inverse = inverse_affine(
-        angle, shift_x, shift_y, scale, shear_x, shear_y, (center[0] - width / 2, center[1] - height / 2)
+        angle,
+        shift_x,
+        shift_y,
+        scale,
+        shear_x,
+        shear_y,
+        (center[0] - width / 2, center[1] - height / 2),
     )
     fill = transform.fill if isinstance(transform.fill, int | float | list | tuple) else 0
     mode = str(
@@ -127,7 +134,13 @@ def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
 
 
 def inverse_affine(
-    angle: Tensor, shift_x: Tensor, shift_y: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, center: Range
+    angle: Tensor,
+    shift_x: Tensor,
+    shift_y: Tensor,
+    scale: Tensor,
+    shear_x: Tensor,
+    shear_y: Tensor,
+    center: Range,
 ) -> Tensor:
     """Where each pixel of the result comes from.
 
@@ -141,10 +154,12 @@ def inverse_affine(
         center: x and y of the fixed point, pixels from the image's middle.
 
     Returns:
-        float (N, 2, 3): coordinates (x, y, 1) in the result, pixels from the middle → (x, y) in the image.
+        float (N, 2, 3): coordinates (x, y, 1) in the result, pixels from the middle → (x, y) in the
+            image.
     """
     rotation, sx, sy = (value.deg2rad() for value in (angle, shear_x, shear_y))
-    # the result = T(shift) C R(rotation) Shear Scale C⁻¹ of the image, as in torchvision's _get_inverse_affine_matrix
+    # the result = T(shift) C R(rotation) Shear Scale C⁻¹ of the image, as in torchvision's
+    # _get_inverse_affine_matrix
     a = (rotation - sy).cos() / sy.cos()
     b = -(rotation - sy).cos() * sx.tan() / sy.cos() - rotation.sin()
     c = (rotation - sy).sin() / sy.cos()
@@ -176,20 +191,21 @@ def warp(images: Tensor, inverse: Tensor, fill: float | Sequence[float], mode: s
     return F.grid_sample(images - background, grid, mode, "zeros", align_corners=False) + background
 
 
-# ---------------------------------------------------------------------- colour
-
-
 def color_jitter(images: Tensor, transform: v2.ColorJitter) -> Tensor:
     """ColorJitter with factors of its own for each image; their order is drawn once for the batch. float (N, 3, H, W) in 0..1."""
     count, device = len(images), images.device
     for kind in torch.randperm(4).tolist():
-        bounds = (transform.brightness, transform.contrast, transform.saturation, transform.hue)[kind]
+        bounds = (transform.brightness, transform.contrast, transform.saturation, transform.hue)[
+            kind
+        ]
         if bounds is None:
             continue
         factors = uniform(bounds, count, device)
         if kind == 3:
             hue = v2.functional.adjust_hue
-            images = torch.stack([hue(image, float(f)) for image, f in zip(images, factors, strict=True)])
+            images = torch.stack(
+                [hue(image, float(f)) for image, f in zip(images, factors, strict=True)]
+            )
         else:
             images = blend(images, factors, ("brightness", "contrast", "saturation")[kind])
     return images

@@ -45,34 +45,41 @@ LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
 class ImageClassifier(ImageModel):
     """An image classifier: a subclass only builds the network.
 
-    What is not given comes from the data as soon as a Trainer joins the two; until then it is six classes (two for a binary
-    model) of 64×64 RGB images.
+    What is not given comes from the data as soon as a Trainer joins the two; until then it is six
+    classes (two for a binary model) of 64×64 RGB images.
 
     Args:
         num_classes: number of classes K.
         image_size: height, width (pixels) and channels of the images.
         class_names: names of the K classes, in label order.
-        lr: learning rate per step, the peak of a schedule; the optimizer's own default when omitted, which is Keras's 1e-3 for Adam.
+        lr: learning rate per step, the peak of a schedule; the optimizer's own default when
+            omitted, which is Keras's 1e-3 for Adam.
         optimizer: makes the optimizer from the parameters; Adam with Keras's defaults when omitted.
-        lr_scheduler: makes a learning-rate scheduler from the optimizer; torch's ReduceLROnPlateau watches the validation loss, or the
-            training loss where nothing is validated, and Lightning's the column of the history that is its `monitor`.
+        lr_scheduler: makes a learning-rate scheduler from the optimizer; torch's ReduceLROnPlateau
+            watches the validation loss, or the training loss where nothing is validated, and
+            Lightning's the column of the history that is its `monitor`.
         lr_interval: whether the scheduler steps after every "epoch" or every "step".
-        schedule: a learning rate that falls until the run ends: "one_cycle" and "cosine" rise to `lr` first and change it step by step,
-            "cosine_annealing" begins there and changes it epoch by epoch.
-        warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine when omitted, none for
-            cosine_annealing.
-        loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary model calls it with logits
-            (N,) and float labels (N,).
+        schedule: a learning rate that falls until the run ends: "one_cycle" and "cosine" rise to
+            `lr` first and change it step by step, "cosine_annealing" begins there and changes it
+            epoch by epoch.
+        warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine
+            when omitted, none for cosine_annealing.
+        loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary
+            model calls it with logits (N,) and float labels (N,).
         class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
-        label_smoothing: share of each label that is spread over all classes while training, as Keras's `label_smoothing`; the loss of
-            validation and test stays the plain one.
-        augmentation: transforms of torchvision.transforms.v2 for the training images, each image with parameters of its own.
-        test_time_augmentation: what validation, test and predictions see besides the image itself, probabilities averaged: "hflip"
-            and "vflip" mirror it, "shifts" moves it by a sixteenth in four directions.
-        metrics: further torchmetrics for validation and test; they see probabilities (N, K), a binary model's see (N,).
-        compile: run the network through torch.compile in training; on a GPU with CUDA graphs, which is where small networks gain.
-        biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3 does, at the price of a copy a
-            step; tf.keras 2 and PyTorch take the unbiased one.
+        label_smoothing: share of each label that is spread over all classes while training, as
+            Keras's `label_smoothing`; the loss of validation and test stays the plain one.
+        augmentation: transforms of torchvision.transforms.v2 for the training images, each image
+            with parameters of its own.
+        test_time_augmentation: what validation, test and predictions see besides the image itself,
+            probabilities averaged: "hflip" and "vflip" mirror it, "shifts" moves it by a sixteenth
+            in four directions.
+        metrics: further torchmetrics for validation and test; they see probabilities (N, K), a
+            binary model's see (N,).
+        compile: run the network through torch.compile in training; on a GPU with CUDA graphs, which
+            is where small networks gain.
+        biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3
+            does, at the price of a copy a step; tf.keras 2 and PyTorch take the unbiased one.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
@@ -106,8 +113,11 @@ class ImageClassifier(ImageModel):
         biased_variance: bool = False,
     ) -> None:
         super().__init__()
-        # Objects stay out: what a checkpoint remembers is primitive, so that it loads without running code.
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"])
+        # Objects stay out: what a checkpoint remembers is primitive, so that it loads without
+        # running code.
+        self.save_hyperparameters(
+            ignore=["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"]
+        )
         refuse_contradictions(loss, class_weights, label_smoothing, schedule, lr_scheduler, warmup)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -131,9 +141,15 @@ class ImageClassifier(ImageModel):
         super()._build()
         weights = self.hparams.get("class_weights")
         self.register_buffer(
-            "_class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float), persistent=False
+            "_class_weights",
+            None if weights is None else torch.tensor(weights, dtype=torch.float),
+            persistent=False,
         )
-        self.train_totals, self.val_totals, self.test_totals = EpochTotals(), EpochTotals(), EpochTotals()
+        self.train_totals, self.val_totals, self.test_totals = (
+            EpochTotals(),
+            EpochTotals(),
+            EpochTotals(),
+        )
         self.confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
         self.val_metrics = MetricCollection(self.metrics).clone(prefix="val_")
         self.test_metrics = MetricCollection(self.metrics).clone(prefix="test_")
@@ -151,7 +167,8 @@ class ImageClassifier(ImageModel):
             network = self.network
             self.adopt(data.num_classes, data.image_shape, data.class_names)
             if self.network is not network:
-                # Callbacks are set up before their module: these have copied the network that is gone.
+                # Callbacks are set up before their module: these have copied the network that is
+                # gone.
                 trainer: Any = self.trainer
                 for callback in trainer.callbacks:
                     if isinstance(callback, WeightAveraging):
@@ -159,26 +176,29 @@ class ImageClassifier(ImageModel):
         else:  # plain DataLoaders tell nothing
             refuse_other_counts(self.hparams, self.num_classes)
         if self.augmentation and stage == "fit":
-            from signs_lightning.models.augmentation import Augmentation  # torchvision takes its time to import
+            from signs_lightning.models.augmentation import (
+                Augmentation,
+            )  # torchvision takes its time to import
 
             self._augment = Augmentation(self.augmentation, self.num_classes)
         if self.hparams.get("compile") and stage == "fit":
-            # In place, so that the keys of the state_dict stay; the smaller last batch becomes a second program of fixed sizes.
+            # In place, so that the keys of the state_dict stay; the smaller last batch becomes a
+            # second program of fixed sizes.
             on_gpu = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_gpu else None, dynamic=False)
-
-    # ------------------------------------------------------------------ steps
 
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
         """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss.
 
-        Labels are int64 (N,) or probabilities float (N, K). Class weights and label smoothing count while training only, as Keras's
-        `class_weight` does.
+        Labels are int64 (N,) or probabilities float (N, K). Class weights and label smoothing count
+        while training only, as Keras's `class_weight` does.
         """
         if self.loss is not None:
             return given_loss(self.loss, logits, labels, self.binary)
         weights, smoothing = (
-            (self._class_weights, self.hparams.get("label_smoothing", 0.0)) if training else (None, 0.0)
+            (self._class_weights, self.hparams.get("label_smoothing", 0.0))
+            if training
+            else (None, 0.0)
         )
         return cross_entropy(logits, labels, self.binary, weights, smoothing)
 
@@ -188,17 +208,23 @@ class ImageClassifier(ImageModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = self.preprocess(batch[0]), batch[1]
-        images, targets = (images, labels) if self._augment is None else self._augment(images, labels)
+        images, targets = (
+            (images, labels) if self._augment is None else self._augment(images, labels)
+        )
         logits = self(images)
         loss = self.compute_loss(logits, targets, training=True)
-        self.train_totals.update(loss.detach(), self.predicted_classes(logits.detach()), labels, self.global_step)
+        self.train_totals.update(
+            loss.detach(), self.predicted_classes(logits.detach()), labels, self.global_step
+        )
         return loss
 
     def _may_hold_fillers(self, images: int, batch_idx: int) -> bool:
         """Shares are filled up to equal length with images labelled -1, which nobody counts. They come last, so that only the last
         batches need to be looked at: looking makes a GPU wait."""
         trainer = self.trainer
-        batches = sum((trainer.num_test_batches if trainer.testing else trainer.num_val_batches)[:1])
+        batches = sum(
+            (trainer.num_test_batches if trainer.testing else trainer.num_val_batches)[:1]
+        )
         return trainer.world_size > 1 and (batches - batch_idx - 2) * images < trainer.world_size
 
     def _evaluation_step(
@@ -219,7 +245,9 @@ class ImageClassifier(ImageModel):
         self._evaluation_step(batch, batch_idx, self.val_totals, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        predicted, labels = self._evaluation_step(batch, batch_idx, self.test_totals, self.test_metrics)
+        predicted, labels = self._evaluation_step(
+            batch, batch_idx, self.test_totals, self.test_metrics
+        )
         self.confusion.update(predicted, labels)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
@@ -227,29 +255,38 @@ class ImageClassifier(ImageModel):
         images = batch if isinstance(batch, Tensor) else batch[0]
         return self.probabilities(self.averaged_logits(self.preprocess(images)))
 
-    # ------------------------------------------------------------------ ends of epochs
-
     def on_fit_start(self) -> None:
         trainer: Any = self.trainer
         if (
             without_finders(trainer.callbacks) != trainer.callbacks
         ):  # a schedule was made before they changed rate or batch size
             trainer.strategy.setup_optimizers(trainer)
-        # Now, before the states of optimizer and schedule are loaded, which only their own kind can take.
+        # Now, before the states of optimizer and schedule are loaded, which only their own kind can
+        # take.
         checkpoint, self._resumed = self._resumed, {}
         before, now = checkpoint.get("signs_lightning", {}).get("training"), self._training()
         if before:
             refuse_other_training(before, now)
             keep_given(before.get("settings", {}), now["settings"], checkpoint)
-            keep_given_schedule(before.get("scheduler_settings", {}), now["scheduler_settings"], checkpoint)
+            keep_given_schedule(
+                before.get("scheduler_settings", {}), now["scheduler_settings"], checkpoint
+            )
 
     def on_train_start(self) -> None:
         names = ["loss", "accuracy"]
-        names += [] if self._never_validates() else ["val_loss", "val_accuracy", *map(str, self.val_metrics)]
+        names += (
+            []
+            if self._never_validates()
+            else ["val_loss", "val_accuracy", *map(str, self.val_metrics)]
+        )
         for scheduler in self._plateau_schedulers():
             check_watched(scheduler, names)
         for config in self.trainer.lr_scheduler_configs:
-            sentence = rising_again(config.scheduler, self.trainer.max_epochs) if config.interval == "epoch" else None
+            sentence = (
+                rising_again(config.scheduler, self.trainer.max_epochs)
+                if config.interval == "epoch"
+                else None
+            )
             if sentence is not None and self.trainer.is_global_zero:
                 print(sentence, flush=True)
 
@@ -257,8 +294,8 @@ class ImageClassifier(ImageModel):
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # A step's random numbers depend on seed, epoch, step and process alone, so that a run that is resumed draws the same ones as
-        # one that was never interrupted.
+        # A step's random numbers depend on seed, epoch, step and process alone, so that a run that
+        # is resumed draws the same ones as one that was never interrupted.
         if seed := os.environ.get("PL_GLOBAL_SEED"):
             place = 0
             for number in (int(seed), self.current_epoch, batch_idx, self.global_rank):
@@ -276,7 +313,11 @@ class ImageClassifier(ImageModel):
         self.log_dict(values, prog_bar=True)
         self.log("learning_rate", self.learning_rate)
         self.history.append({"epoch": self.current_epoch, **values, **self._validation})
-        figures, validates, self._validation = values | self._validation, not self._never_validates(), {}
+        figures, validates, self._validation = (
+            values | self._validation,
+            not self._never_validates(),
+            {},
+        )
         # Before the checkpoint of this epoch, which Lightning would step them after.
         for scheduler in self._plateau_schedulers():
             step_plateau(scheduler, figures, validates)
@@ -288,7 +329,11 @@ class ImageClassifier(ImageModel):
 
     def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
         configs = self.trainer.lr_scheduler_configs
-        return [config.scheduler for config in configs if isinstance(config.scheduler, ReduceLROnPlateau)]
+        return [
+            config.scheduler
+            for config in configs
+            if isinstance(config.scheduler, ReduceLROnPlateau)
+        ]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
         """Lightning's step of a scheduler; those that watch a figure have had theirs in `on_train_epoch_end`."""
@@ -317,13 +362,14 @@ class ImageClassifier(ImageModel):
         )
         values = {"test_loss": self.evaluation.loss, "test_accuracy": totals["accuracy"].item()}
         for row in self.evaluation.per_class():
-            values |= {f"test_{figure}/{row['class']}": float(row[figure]) for figure in ("precision", "recall", "f1")}
+            values |= {
+                f"test_{figure}/{row['class']}": float(row[figure])
+                for figure in ("precision", "recall", "f1")
+            }
         values |= {name: value.item() for name, value in self.test_metrics.compute().items()}
         self.log_dict(values)
         for metric in (self.test_totals, self.confusion, self.test_metrics):
             metric.reset()
-
-    # ------------------------------------------------------------------ optimizer and checkpoint
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -334,13 +380,22 @@ class ImageClassifier(ImageModel):
         if self.hparams.get("schedule") == "cosine_annealing":
             self._schedule_steps = self.trainer.max_epochs
             annealing = make_annealing(optimizer, self.trainer.max_epochs)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": annealing, "interval": "epoch"}}
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": annealing, "interval": "epoch"},
+            }
         if self.hparams.get("schedule") is not None:
             steps = self._schedule_steps = self.trainer.estimated_stepping_batches
-            # Counting them has made the DataLoader. One made again after a checkpoint is loaded goes on where that stopped.
+            # Counting them has made the DataLoader. One made again after a checkpoint is loaded
+            # goes on where that stopped.
             self.trainer.fit_loop._combined_loader = None
-            scheduler = make_schedule(self.hparams["schedule"], optimizer, steps, self.hparams["warmup"])
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            scheduler = make_schedule(
+                self.hparams["schedule"], optimizer, steps, self.hparams["warmup"]
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+            }
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
@@ -374,8 +429,11 @@ class ImageClassifier(ImageModel):
             "training": self._training(),
             "validated_images": self.validated_images,
             "made_with": self.made_with,
-            # of an epoch that is not over yet, (world_size,): the running means of each process go on where they stopped
-            "totals": {name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS},
+            # of an epoch that is not over yet, (world_size,): the running means of each process go
+            # on where they stopped
+            "totals": {
+                name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS
+            },
         }
 
     @property
@@ -399,7 +457,12 @@ class ImageClassifier(ImageModel):
             setattr(self.train_totals, name, value[rank].to(self.device))
         keep_learning_rate(self.hparams["lr"], checkpoint)
         trainer: Any = self._trainer
-        if trainer is not None and trainer.training and trainer.ckpt_path and not is_of_a_finder(trainer.ckpt_path):
+        if (
+            trainer is not None
+            and trainer.training
+            and trainer.ckpt_path
+            and not is_of_a_finder(trainer.ckpt_path)
+        ):
             self._resumed = checkpoint
             leave_out_finders(trainer, checkpoint)
 

@@ -16,7 +16,8 @@ NEVER = 2**62
 class EpochTotals(Metric):
     """Loss and accuracy over an epoch as Keras reports them: means over its images, taken while the weights change.
 
-    Sums stay on the device until `compute`, so a step costs no synchronisation; processes are added up there.
+    Sums stay on the device until `compute`, so a step costs no synchronisation; processes are added
+    up there.
     """
 
     full_state_update = False
@@ -32,7 +33,9 @@ class EpochTotals(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("lost_at", torch.tensor(NEVER), dist_reduce_fx="min")
 
-    def update(self, loss: Tensor, predicted: Tensor, labels: Tensor, step: int | None = None) -> None:
+    def update(
+        self, loss: Tensor, predicted: Tensor, labels: Tensor, step: int | None = None
+    ) -> None:
         """Adds a batch: its mean loss (), predicted classes int64 (N,) and labels int64 (N,), and the step where a loss may get lost."""
         images = len(labels)
         if images:  # the mean loss of no images is NaN
@@ -40,7 +43,9 @@ class EpochTotals(Metric):
             self.correct += (predicted == labels).sum()
             self.count += images
             if step is not None:
-                self.lost_at = torch.where(loss.isfinite(), self.lost_at, self.lost_at.clamp(max=step))
+                self.lost_at = torch.where(
+                    loss.isfinite(), self.lost_at, self.lost_at.clamp(max=step)
+                )
 
     def compute(self) -> dict[str, Tensor]:
         """`loss`, `accuracy`: float32 (); `correct`, `count`, and `lost_at`, the first step whose loss is no number: int64 ()."""

@@ -20,7 +20,8 @@ from signs_lightning.models.views import mean_logits, views
 class ImageModel(L.LightningModule):
     """A network for images, with its preprocessing; `ImageClassifier` adds the training.
 
-    What it was made for lies in `hparams`: num_classes, image_size, class_names, class_weights, test_time_augmentation and
+    What it was made for lies in `hparams`: num_classes, image_size, class_names, class_weights,
+        test_time_augmentation and
     biased_variance, as `ImageClassifier` describes them.
 
     Shape:
@@ -55,23 +56,34 @@ class ImageModel(L.LightningModule):
                 f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
                 "Use SignsFunctional or SignsResNet50."
             )
-        if self.binary or self.hparams.get("num_classes") is not None:  # else the data will tell how many there are
+        if (
+            self.binary or self.hparams.get("num_classes") is not None
+        ):  # else the data will tell how many there are
             refuse_other_counts(self.hparams, self.num_classes)
-        # Images come channels_last (they are NHWC in the file): kernels and gradients in the same order need no copies.
+        # Images come channels_last (they are NHWC in the file): kernels and gradients in the same
+        # order need no copies.
         self.network = self.build().to(memory_format=torch.channels_last)
         for layer in self.network.modules():
             if isinstance(layer, KerasBatchNorm2d):
                 layer.biased_variance = self.hparams.get("biased_variance", False)
 
-    def adopt(self, num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None = None) -> None:
+    def adopt(
+        self,
+        num_classes: int,
+        image_size: tuple[int, int, int],
+        class_names: list[str] | None = None,
+    ) -> None:
         """Takes from the data what was not given; the network is built anew where that changes its shape.
 
         Raises:
-            InputError: the model was made (or its checkpoint was) for other classes or another image size.
+            InputError: the model was made (or its checkpoint was) for other classes or another
+                image size.
         """
         given = self.hparams
         if class_names is None and num_classes < (given["num_classes"] or 0):
-            num_classes = given["num_classes"]  # data without a class list need not show every class
+            num_classes = given[
+                "num_classes"
+            ]  # data without a class list need not show every class
         refuse_other_data(given, num_classes, image_size, class_names)
         before = dict(given)
         shape = (self.num_classes, self.image_size)
@@ -86,9 +98,12 @@ class ImageModel(L.LightningModule):
             given.update(before)
             raise
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         result = super().load_state_dict(state_dict, strict, assign)
-        # Weights fix the shape: data of another one are refused from here on instead of replacing the network.
+        # Weights fix the shape: data of another one are refused from here on instead of replacing
+        # the network.
         self.hparams.update(num_classes=self.num_classes, image_size=self.image_size)
         return result
 
@@ -96,16 +111,24 @@ class ImageModel(L.LightningModule):
         """Bytes of an image file to what the network takes; runs on the device that the images are on.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as preprocessed.
+            images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as
+                preprocessed.
 
         Returns:
-            float (N, C, H, W) in 0..1 at the model's image size; images that are resized are rounded to bytes, as files hold them.
+            float (N, C, H, W) in 0..1 at the model's image size; images that are resized are
+            rounded to bytes, as files hold them.
         """
         if images.dtype != torch.uint8:
             return images.to(self.dtype)
-        images = images.permute(0, 3, 1, 2).to(self.dtype)  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
+        images = images.permute(0, 3, 1, 2).to(
+            self.dtype
+        )  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
         if tuple(images.shape[-2:]) != self.image_size[:2]:
-            images = F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True).clamp_(0, 255).round_()
+            images = (
+                F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True)
+                .clamp_(0, 255)
+                .round_()
+            )
         return images.div_(255)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -117,7 +140,9 @@ class ImageModel(L.LightningModule):
         kinds = self.hparams.get("test_time_augmentation")
         if not kinds:
             return self(images)
-        return mean_logits([self.probabilities(self(view)) for view in views(images, kinds)], self.binary)
+        return mean_logits(
+            [self.probabilities(self(view)) for view in views(images, kinds)], self.binary
+        )
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """logits (N, K), or (N, 1) of a binary model → float32 probabilities (N, K) that sum to 1."""
@@ -141,12 +166,18 @@ class ImageModel(L.LightningModule):
         training = self.training
         self.eval()
         try:
-            batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+            batches = (
+                images[start : start + batch_size] for start in range(0, len(images), batch_size)
+            )
             # a copy of arrays, which may be read-only
-            tensors = (b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches)
+            tensors = (
+                b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches
+            )
             return torch.cat(
                 [
-                    self.probabilities(self.averaged_logits(self.preprocess(part.to(self.device)))).cpu()
+                    self.probabilities(
+                        self.averaged_logits(self.preprocess(part.to(self.device)))
+                    ).cpu()
                     for part in tensors
                 ]
             )

@@ -1,8 +1,9 @@
 """What Keras has and PyTorch lacks: 'same' padding for every stride, NHWC flattening, Keras's BatchNorm, its initialisation.
 
-Everything works on (N, C, H, W) tensors, in whatever memory format they come. Facts: Keras's padding follows TensorFlow's
-https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2; defaults are those of the pages under
-https://keras.io/api/layers/.
+Everything works on (N, C, H, W) tensors, in whatever memory format they come. Facts: Keras's
+    padding follows TensorFlow's
+https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2; defaults are those of the pages
+under https://keras.io/api/layers/.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def same_padding(size: int, kernel_size: int, stride: int = 1, dilation: int = 1
     return total // 2, total - total // 2
 
 
-def pad_same(images: Tensor, kernel_size: Pair, stride: Pair, dilation: Pair, value: float = 0.0) -> Tensor:
+def pad_same(
+    images: Tensor, kernel_size: Pair, stride: Pair, dilation: Pair, value: float = 0.0
+) -> Tensor:
     """Pads (N, C, H, W) as Keras's 'same' does; returns the tensor itself where nothing is to be added."""
     top, bottom = same_padding(images.shape[-2], kernel_size[0], stride[0], dilation[0])
     left, right = same_padding(images.shape[-1], kernel_size[1], stride[1], dilation[1])
@@ -66,11 +69,21 @@ class Conv2dSame(nn.Conv2d):
         bias: bool = True,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride=stride, dilation=dilation, groups=groups, bias=bias
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        kernel_size, stride, dilation = pair(self.kernel_size), pair(self.stride), pair(self.dilation)
+        kernel_size, stride, dilation = (
+            pair(self.kernel_size),
+            pair(self.stride),
+            pair(self.dilation),
+        )
         return super().forward(pad_same(input, kernel_size, stride, dilation))
 
 
@@ -80,13 +93,16 @@ class MaxPool2dSame(nn.Module):
     Args:
         kernel_size: height and width of the window, pixels.
         stride: step between two windows; the window's own size when omitted, as in Keras.
-        dilation: distance between two rows (columns) of the window, pixels. Keras itself has none here.
+        dilation: distance between two rows (columns) of the window, pixels. Keras itself has none
+            here.
 
     Shape:
         float (N, C, H, W) → float (N, C, ceil(H / stride), ceil(W / stride))
     """
 
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, dilation: int | Pair = 1) -> None:
+    def __init__(
+        self, kernel_size: int | Pair, stride: int | Pair | None = None, dilation: int | Pair = 1
+    ) -> None:
         super().__init__()
         self.kernel_size = pair(kernel_size)
         self.stride = self.kernel_size if stride is None else pair(stride)
@@ -120,7 +136,9 @@ class AvgPool2dSame(nn.Module):
         padded = pad_same(images, self.kernel_size, self.stride, (1, 1))
         if padded is images:
             return F.avg_pool2d(images, self.kernel_size, self.stride)
-        pixels = pad_same(images.new_ones(1, 1, *images.shape[-2:]), self.kernel_size, self.stride, (1, 1))
+        pixels = pad_same(
+            images.new_ones(1, 1, *images.shape[-2:]), self.kernel_size, self.stride, (1, 1)
+        )
         sums = F.avg_pool2d(padded, self.kernel_size, self.stride, divisor_override=1)
         return sums / F.avg_pool2d(pixels, self.kernel_size, self.stride, divisor_override=1)
 
@@ -136,7 +154,9 @@ class FlattenNHWC(nn.Module):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.permute(0, 2, 3, 1).flatten(1)  # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
+        return images.permute(0, 2, 3, 1).flatten(
+            1
+        )  # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
 
 
 class KerasBatchNorm2d(nn.BatchNorm2d):
@@ -144,17 +164,22 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
 
     Args:
         num_features: number of channels C.
-        momentum: share of the *old* moving average that a step keeps (PyTorch's momentum is 1 minus this).
+        momentum: share of the *old* moving average that a step keeps (PyTorch's momentum is 1 minus
+            this).
         eps: added to the variance. Keras's default is 1e-3, PyTorch's 1e-5.
-        biased_variance: feed the moving variance with the biased batch variance, as Keras 3 does; tf.keras 2 and PyTorch
-            use the unbiased one. Training outputs are the same either way.
+        biased_variance: feed the moving variance with the biased batch variance, as Keras 3 does;
+            tf.keras 2 and PyTorch use the unbiased one. Training outputs are the same either way.
 
     Shape:
         float (N, C, H, W) → the same
     """
 
     def __init__(
-        self, num_features: int, momentum: float = 0.99, eps: float = 1e-3, biased_variance: bool = False
+        self,
+        num_features: int,
+        momentum: float = 0.99,
+        eps: float = 1e-3,
+        biased_variance: bool = False,
     ) -> None:
         super().__init__(num_features, eps=eps, momentum=1 - momentum)
         self.biased_variance = biased_variance
@@ -165,8 +190,8 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         before = self.running_var.clone()
         output = super().forward(input)
         values = input.numel() // input.shape[1]
-        # What the step added, from the unbiased to the biased variance; `.data`, because autograd holds the tensor for a backward
-        # pass that doesn't read it in training.
+        # What the step added, from the unbiased to the biased variance; `.data`, because autograd
+        # holds the tensor for a backward pass that doesn't read it in training.
         kept = before * (1 - (self.momentum or 0.0))
         self.running_var.data.copy_(kept + (self.running_var - kept) * ((values - 1) / values))
         return output
@@ -177,8 +202,8 @@ def initialize_like_keras(network: nn.Module, initializer: str = "glorot_uniform
 
     Args:
         network: the module whose layers are drawn anew from PyTorch's global generator.
-        initializer: "glorot_uniform" (Keras's default; Glorot and Bengio 2010) or "he_normal" (He et al. 2015, truncated
-            at two standard deviations as in Keras).
+        initializer: "glorot_uniform" (Keras's default; Glorot and Bengio 2010) or "he_normal" (He
+            et al. 2015, truncated at two standard deviations as in Keras).
 
     Raises:
         ValueError: for another initializer.
@@ -189,11 +214,13 @@ def initialize_like_keras(network: nn.Module, initializer: str = "glorot_uniform
         if initializer == "glorot_uniform":
             nn.init.xavier_uniform_(layer.weight)
         elif initializer == "he_normal":
-            # 0.8796 is the standard deviation of a unit normal cut off at ±2: Keras divides by it, so that the drawn
-            # kernel has the variance 2 / fan_in in spite of the cut.
+            # 0.8796 is the standard deviation of a unit normal cut off at ±2: Keras divides by it,
+            # so that the drawn kernel has the variance 2 / fan_in in spite of the cut.
             std = math.sqrt(2 / layer.weight[0].numel()) / 0.87962566103423978
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
         else:
-            raise ValueError(f"initializer is '{initializer}', expected 'glorot_uniform' or 'he_normal'.")
+            raise ValueError(
+                f"initializer is '{initializer}', expected 'glorot_uniform' or 'he_normal'."
+            )
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

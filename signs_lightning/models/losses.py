@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, binary: bool, class_weights: Tensor | None, label_smoothing: float
+    logits: Tensor,
+    labels: Tensor,
+    binary: bool,
+    class_weights: Tensor | None,
+    label_smoothing: float,
 ) -> Tensor:
     """Mean loss () of a batch, as Keras's CategoricalCrossentropy and BinaryCrossentropy.
 

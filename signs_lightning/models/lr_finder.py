@@ -28,9 +28,12 @@ def leave_out_finders(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None
     """
     trained, data = checkpoint.get("H5DataModule", {}), getattr(trainer, "datamodule", None)
     found, given = trained.get("batch_size"), getattr(data, "batch_size", None)
-    if any(isinstance(callback, BatchSizeFinder) for callback in trainer.callbacks) and found not in (None, given):  # type: ignore[attr-defined]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    searched = any(isinstance(callback, BatchSizeFinder) for callback in callbacks)
+    if searched and found not in (None, given):
         raise InputError(
-            f"The run was trained in batches of {found}, which BatchSizeFinder found, the data come in batches of {given}. Make the "
+            f"The run was trained in batches of {found}, which BatchSizeFinder found, the data "
+            f"come in batches of {given}. Make the "
             f"data module with batch_size={found}, or leave the finder out."
         )
     trainer.callbacks = without_finders(trainer.callbacks)  # type: ignore[attr-defined]
@@ -44,8 +47,9 @@ def is_of_a_finder(path: Any) -> bool:
 class FindLearningRate(LearningRateFinder):
     """Before a run begins, trains for some steps at rates from `min_lr` to `max_lr` and takes the one where the loss falls fastest.
 
-    Weights, optimizer and place in the data are as before when the run then begins; a run that is resumed keeps its rate. The range
-    test is that of Smith 2015, https://arxiv.org/abs/1506.01186, as Lightning does it. With a schedule the rate found is its peak.
+    Weights, optimizer and place in the data are as before when the run then begins; a run that is
+    resumed keeps its rate. The range test is that of Smith 2015, https://arxiv.org/abs/1506.01186,
+    as Lightning does it. With a schedule the rate found is its peak.
 
     Args:
         min_lr: first rate.
@@ -56,13 +60,18 @@ class FindLearningRate(LearningRateFinder):
         InputError: when the run begins and the loss fell nowhere.
     """
 
-    def __init__(self, min_lr: float = 1e-5, max_lr: float = 1.0, num_training_steps: int = 100) -> None:
+    def __init__(
+        self, min_lr: float = 1e-5, max_lr: float = 1.0, num_training_steps: int = 100
+    ) -> None:
         super().__init__(min_lr=min_lr, max_lr=max_lr, num_training_steps=num_training_steps)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.ckpt_path is not None or getattr(trainer, "fast_dev_run", False):
             return
-        epochs, trainer.fit_loop.max_epochs = trainer.fit_loop.max_epochs, -1  # its steps may be more than the run's
+        epochs, trainer.fit_loop.max_epochs = (
+            trainer.fit_loop.max_epochs,
+            -1,
+        )  # its steps may be more than the run's
         try:
             super().on_fit_start(trainer, pl_module)
         finally:
@@ -70,7 +79,8 @@ class FindLearningRate(LearningRateFinder):
         found = None if self.optimal_lr is None else self.optimal_lr.suggestion()
         if found is None:
             raise InputError(
-                f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. Give others, or set --model.lr."
+                f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. "
+                "Give others, or set --model.lr."
             )
         if trainer.is_global_zero:
             print(f"Learning rate {found:.3g}: there the loss falls fastest.", flush=True)

@@ -11,7 +11,11 @@ from signs_lightning.errors import InputError
 
 def watched(scheduler: LRScheduler) -> str | None:
     """The column of the history that a scheduler watches: its `monitor`, which Lightning's own ReduceLROnPlateau has, else val_loss."""
-    return getattr(scheduler, "monitor", "val_loss") if isinstance(scheduler, ReduceLROnPlateau) else None
+    return (
+        getattr(scheduler, "monitor", "val_loss")
+        if isinstance(scheduler, ReduceLROnPlateau)
+        else None
+    )
 
 
 def check_watched(scheduler: LRScheduler, names: Iterable[str]) -> None:
@@ -24,15 +28,20 @@ def check_watched(scheduler: LRScheduler, names: Iterable[str]) -> None:
     Raises:
         InputError: there is no such figure.
     """
-    monitor = getattr(scheduler, "monitor", None) if isinstance(scheduler, ReduceLROnPlateau) else None
+    monitor = (
+        getattr(scheduler, "monitor", None) if isinstance(scheduler, ReduceLROnPlateau) else None
+    )
     if monitor is not None and monitor not in (names := list(names)):
         raise InputError(
-            f"ReduceLROnPlateau watches {monitor}, and there is no such figure; there are {', '.join(names)}. Give one of them as "
+            f"ReduceLROnPlateau watches {monitor}, and there is no such figure; there are "
+            f"{', '.join(names)}. Give one of them as "
             "--model.lr_scheduler.monitor."
         )
 
 
-def step_plateau(scheduler: ReduceLROnPlateau, figures: Mapping[str, float], validates: bool) -> None:
+def step_plateau(
+    scheduler: ReduceLROnPlateau, figures: Mapping[str, float], validates: bool
+) -> None:
     """Its step at the end of an epoch, if there is the figure that it watches; training loss stands for a validation loss that never comes.
 
     Args:

@@ -24,7 +24,8 @@ class ImageNetInput(nn.Module):
         size: height and width of the result, pixels.
 
     Shape:
-        float (N, 3, H, W) or (N, 1, H, W) in 0..1 → float (N, 3, size, size) with about mean 0 and variance 1
+        float (N, 3, H, W) or (N, 1, H, W) in 0..1 → float (N, 3, size, size) with about mean 0 and
+        variance 1
     """
 
     mean: Tensor
@@ -52,11 +53,14 @@ def _channels(values: tuple[float, ...]) -> Tensor:
 class PretrainedResNet50(ImageClassifier):
     """ResNet50 as torchvision builds it, with its ImageNet weights and a new dense layer; all of it is trained on.
 
-    It is not the course's network: see `SignsResNet50` for that. Weights: https://docs.pytorch.org/vision/stable/models.html
+    It is not the course's network: see `SignsResNet50` for that. Weights:
+    https://docs.pytorch.org/vision/stable/models.html
 
     Args:
-        weights: torchvision's name of them, downloaded (98 MB) when a training run begins; null begins from random weights.
-        network_size: height and width (pixels) that images are enlarged to: the network shrinks them 32 times.
+        weights: torchvision's name of them, downloaded (98 MB) when a training run begins; null
+            begins from random weights.
+        network_size: height and width (pixels) that images are enlarged to: the network shrinks
+            them 32 times.
 
     Shape:
         images float32 (N, C, H, W) in 0..1, C is 3 or 1 → logits float32 (N, K)
@@ -65,7 +69,9 @@ class PretrainedResNet50(ImageClassifier):
         InputError: when a run begins and the weights are neither on this machine nor to be had.
     """
 
-    def __init__(self, weights: Weights | None = "IMAGENET1K_V2", network_size: int = 128, **kwargs: Any) -> None:
+    def __init__(
+        self, weights: Weights | None = "IMAGENET1K_V2", network_size: int = 128, **kwargs: Any
+    ) -> None:
         if network_size < 32:
             raise InputError(f"network_size is {network_size}, expected at least 32 pixels.")
         self.weights = weights
@@ -77,7 +83,9 @@ class PretrainedResNet50(ImageClassifier):
 
         channels = self.image_size[2]
         if channels not in (1, 3):
-            raise InputError(f"PretrainedResNet50 takes images of 1 or 3 channels, these have {channels}.")
+            raise InputError(
+                f"PretrainedResNet50 takes images of 1 or 3 channels, these have {channels}."
+            )
         layers = OrderedDict[str, nn.Module](
             input=ImageNetInput(self.network_size),  # (N, 3, 128, 128)
             resnet=resnet50(num_classes=self.num_classes),  # (N, K) logits
@@ -93,11 +101,15 @@ class PretrainedResNet50(ImageClassifier):
         except Exception as error:  # whatever the network, a proxy or the disk said
             name = weights.url.rpartition("/")[2]
             raise InputError(
-                f"The weights {name} cannot be downloaded ({str(error).strip() or type(error).__name__}). Put that file into the folder "
-                "that torch.hub.get_dir() names, under checkpoints, or begin from random weights with `--model.weights null`."
+                f"The weights {name} cannot be downloaded "
+                f"({str(error).strip() or type(error).__name__}). Put that file into the folder "
+                "that torch.hub.get_dir() names, under checkpoints, or begin from random weights "
+                "with `--model.weights null`."
             ) from error
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         self.weights = None  # these have been trained further
         return super().load_state_dict(state_dict, strict, assign)
 
@@ -114,6 +126,8 @@ class PretrainedResNet50(ImageClassifier):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and self.weights is not None:
-            state = {key: value for key, value in self._pretrained().items() if not key.startswith("fc.")}
+            state = {
+                key: value for key, value in self._pretrained().items() if not key.startswith("fc.")
+            }
             self.network.get_submodule("resnet").load_state_dict(state, strict=False)
             self.weights = None  # once: a second fit goes on with what the first one learned

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.layers import Conv2dSame, FlattenNHWC, KerasBatchNorm2d, initialize_like_keras
+from signs_lightning.models.layers import (
+    Conv2dSame,
+    FlattenNHWC,
+    KerasBatchNorm2d,
+    initialize_like_keras,
+)
 
 Initializer = Literal["glorot_uniform", "he_normal"]
 
@@ -17,7 +22,8 @@ Initializer = Literal["glorot_uniform", "he_normal"]
 class Bottleneck(nn.Module):
     """Conv 1×1 → BN → ReLU → conv 3×3 same → BN → ReLU → conv 1×1 → BN, plus a shortcut, then ReLU.
 
-    The shortcut is the input itself ("identity block"), or conv 1×1 → BN where the shape changes ("convolutional block").
+    The shortcut is the input itself ("identity block"), or conv 1×1 → BN where the shape changes
+    ("convolutional block").
 
     Args:
         in_channels: channels C_in of the input.
@@ -30,7 +36,9 @@ class Bottleneck(nn.Module):
         float (N, C_in, H, W) → float (N, 4 F, ceil(H / stride), ceil(W / stride))
     """
 
-    def __init__(self, in_channels: int, filters: int, stride: int, projection: bool, momentum: float) -> None:
+    def __init__(
+        self, in_channels: int, filters: int, stride: int, projection: bool, momentum: float
+    ) -> None:
         super().__init__()
         out_channels = 4 * filters
         self.main = nn.Sequential(
@@ -60,16 +68,19 @@ class Bottleneck(nn.Module):
 class SignsResNet50(ImageClassifier):
     """ResNet50 as the course builds it, 23,600,006 parameters at 64×64×3 and six classes (23,546,886 trainable).
 
-    Mirrors the exercise "Residual Networks" (Convolutional Neural Networks, deeplearning.ai), after He et al. 2015, table 1.
-    Its four stages are one convolutional block and 2, 3, 5, 2 identity blocks: 50 weighted layers. (2, 3, 5, 3), which some
-    descriptions of the exercise print, is one block more than the name allows and builds as well.
+    Mirrors the exercise "Residual Networks" (Convolutional Neural Networks, deeplearning.ai), after
+    He et al. 2015, table 1. Its four stages are one convolutional block and 2, 3, 5, 2 identity
+    blocks: 50 weighted layers. (2, 3, 5, 3), which some descriptions of the exercise print, is one
+    block more than the name allows and builds as well.
 
     Args:
         identity_blocks: identity blocks after the convolutional block of each of the four stages.
-        bn_momentum: BatchNorm's momentum in Keras's sense, the share of the old average. Keras's 0.99 needs several hundred steps
-            before eval mode works; 0.9 is PyTorch's default and works after one epoch of the course's data.
+        bn_momentum: BatchNorm's momentum in Keras's sense, the share of the old average. Keras's
+            0.99 needs several hundred steps before eval mode works; 0.9 is PyTorch's default and
+            works after one epoch of the course's data.
         initializer: "glorot_uniform", as the course does, or "he_normal".
-        width: channels F of the first stage; 64 is ResNet50, less makes a small network of the same shape for tests.
+        width: channels F of the first stage; 64 is ResNet50, less makes a small network of the same
+            shape for tests.
 
     Shape:
         images float32 (N, C, H, W) in 0..1, at least 37×37 pixels → logits float32 (N, K)
@@ -96,23 +107,34 @@ class SignsResNet50(ImageClassifier):
             conv1=nn.Conv2d(channels, first, kernel_size=7, stride=2, padding=3),  # (N, 64, 32, 32)
             bn_conv1=KerasBatchNorm2d(first, momentum),
             relu1=nn.ReLU(inplace=True),
-            max_pool=nn.MaxPool2d(3, stride=2),  # (N, 64, 15, 15): Keras's 'valid', the usual ResNet pads here
+            max_pool=nn.MaxPool2d(
+                3, stride=2
+            ),  # (N, 64, 15, 15): Keras's 'valid', the usual ResNet pads here
         )
         in_channels = first
-        for stage, identities in enumerate(self.identity_blocks):  # (N, 256, 15, 15), (N, 512, 8, 8), …
+        for stage, identities in enumerate(
+            self.identity_blocks
+        ):  # (N, 256, 15, 15), (N, 512, 8, 8), …
             filters, stride = first * 2**stage, 1 if stage == 0 else 2
             blocks = [Bottleneck(in_channels, filters, stride, projection=True, momentum=momentum)]
             in_channels = 4 * filters
             blocks += [
-                Bottleneck(in_channels, filters, 1, projection=False, momentum=momentum) for _ in range(identities)
+                Bottleneck(in_channels, filters, 1, projection=False, momentum=momentum)
+                for _ in range(identities)
             ]
-            layers[f"stage{stage + 2}"] = nn.Sequential(*blocks)  # … (N, 1024, 4, 4), (N, 2048, 2, 2)
+            layers[f"stage{stage + 2}"] = nn.Sequential(
+                *blocks
+            )  # … (N, 1024, 4, 4), (N, 2048, 2, 2)
         rows, columns = rows_after_stages(height), rows_after_stages(width)
         if rows < 2 or columns < 2:
-            raise InputError(f"SignsResNet50 needs images of at least 37×37 pixels, these have {height}×{width}.")
+            raise InputError(
+                f"SignsResNet50 needs images of at least 37×37 pixels, these have {height}×{width}."
+            )
         layers["avg_pool"] = nn.AvgPool2d(2)  # (N, 2048, 1, 1)
         layers["flatten"] = FlattenNHWC()
-        layers["fc"] = nn.Linear(in_channels * (rows // 2) * (columns // 2), self.num_classes)  # (N, K) logits
+        layers["fc"] = nn.Linear(
+            in_channels * (rows // 2) * (columns // 2), self.num_classes
+        )  # (N, K) logits
         network = nn.Sequential(layers)
         initialize_like_keras(network, self.initializer)
         return network

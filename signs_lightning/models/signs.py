@@ -9,16 +9,23 @@ from torch import nn
 
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.fused import PooledStem
-from signs_lightning.models.layers import Conv2dSame, FlattenNHWC, MaxPool2dSame, initialize_like_keras
+from signs_lightning.models.layers import (
+    Conv2dSame,
+    FlattenNHWC,
+    MaxPool2dSame,
+    initialize_like_keras,
+)
 
 
 class SignsFunctional(ImageClassifier):
     """Conv 8 → pool 8 → conv 16 → pool 4 → dense: the course's functional model, 1,310 parameters at 64×64×3.
 
-    Mirrors the exercise "Convolutional model, application: SIGNS" (Convolutional Neural Networks, deeplearning.ai): Conv2D(8, 4) →
-    ReLU → MaxPool2D(8) → Conv2D(16, 2) → ReLU → MaxPool2D(4) → Flatten → Dense(6, softmax), every padding 'same'.
+    Mirrors the exercise "Convolutional model, application: SIGNS" (Convolutional Neural Networks,
+    deeplearning.ai): Conv2D(8, 4) → ReLU → MaxPool2D(8) → Conv2D(16, 2) → ReLU → MaxPool2D(4) →
+    Flatten → Dense(6, softmax), every padding 'same'.
 
-    Pooling comes before ReLU: the two commute, and ReLU then touches 64 times fewer values. The first convolution and its pooling train
+    Pooling comes before ReLU: the two commute, and ReLU then touches 64 times fewer values. The
+        first convolution and its pooling train
     as one step, see `PooledStem`.
 
     Shape:
@@ -35,7 +42,8 @@ class SignsFunctional(ImageClassifier):
             conv2=Conv2dSame(8, 16, kernel_size=2),  # (N, 16, 8, 8)
             pool2=MaxPool2dSame(4),  # (N, 16, 2, 2)
             relu2=nn.ReLU(),
-            flatten=FlattenNHWC(),  # (N, 64), in Keras's order: a Dense kernel from Keras fits as it is
+            # (N, 64), in Keras's order: a Dense kernel from Keras fits as it is
+            flatten=FlattenNHWC(),
             fc=nn.Linear(features, self.num_classes),  # (N, K) logits
         )
         network = PooledStem(layers)

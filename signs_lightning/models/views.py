@@ -17,8 +17,8 @@ def views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
 
     Args:
         images: float (N, C, H, W) in 0..1.
-        kinds: "hflip" and "vflip" add the mirror image, of all views so far; "shifts" adds the image a sixteenth of its size further
-            up, down, left and right, its edge repeated.
+        kinds: "hflip" and "vflip" add the mirror image, of all views so far; "shifts" adds the
+            image a sixteenth of its size further up, down, left and right, its edge repeated.
     """
     yield images
     if "shifts" in kinds:
@@ -29,7 +29,11 @@ def views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
             yield padded[..., top : top + height, left : left + width]
     for kind, axis in (("hflip", -1), ("vflip", -2)):
         if kind in kinds:
-            rest = [other for other in kinds if other == "shifts" or (other == "hflip" and kind == "vflip")]
+            rest = [
+                other
+                for other in kinds
+                if other == "shifts" or (other == "hflip" and kind == "vflip")
+            ]
             for view in views(images, rest):
                 yield view.flip(axis)
 

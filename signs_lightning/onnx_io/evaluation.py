@@ -28,8 +28,16 @@ def test_onnx(path: str, args: list[str]) -> int:
     Raises:
         InputError: the file or the data cannot be used, or do not go together.
     """
-    parser = VerbParser("test", "Accuracy of an exported model on a test file, in all and for each class.")
-    parser.add_argument("--data.test_file", dest="test_file", required=True, metavar="H5", help="HDF5 file or pattern")
+    parser = VerbParser(
+        "test", "Accuracy of an exported model on a test file, in all and for each class."
+    )
+    parser.add_argument(
+        "--data.test_file",
+        dest="test_file",
+        required=True,
+        metavar="H5",
+        help="HDF5 file or pattern",
+    )
     parser.add_argument("--data.batch_size", dest="batch_size", type=int, default=64, metavar="N")
     parser.add_argument("--data.image_size", dest="image_size", type=image_size, metavar="PIXELS")
     for key in ("images_key", "labels_key", "classes_key"):
@@ -42,8 +50,9 @@ def test_onnx(path: str, args: list[str]) -> int:
 def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     """Mean cross-entropy, accuracy and confusion matrix on the test images.
 
-    The loss is taken from probabilities, those below 1e-7 as 1e-7, as Keras's `categorical_crossentropy` does; a checkpoint's
-    is taken from logits, and may have class weights or penalties of its own.
+    The loss is taken from probabilities, those below 1e-7 as 1e-7, as Keras's
+    `categorical_crossentropy` does; a checkpoint's is taken from logits, and may have class weights
+    or penalties of its own.
 
     Raises:
         InputError: the data cannot be used, or are of other classes or another size.
@@ -57,6 +66,10 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
         probabilities = model.predict(images, data.batch_size)
         loss += F.nll_loss(probabilities.clamp(SMALLEST, 1).log(), labels, reduction="sum").item()
         pairs = labels * classes + probabilities.argmax(dim=1)
-        confusion += pairs.bincount(minlength=classes**2).view(classes, classes)  # row = label, column = prediction
+        confusion += pairs.bincount(minlength=classes**2).view(
+            classes, classes
+        )  # row = label, column = prediction
     count = int(confusion.sum())
-    return Evaluation(loss / count, int(confusion.diagonal().sum()), count, model.class_names, confusion)
+    return Evaluation(
+        loss / count, int(confusion.diagonal().sum()), count, model.class_names, confusion
+    )

@@ -30,7 +30,8 @@ class OnnxClassifier:
         model_name: class of the model that was exported.
 
     Raises:
-        InputError: the extra `onnx` is not installed, or the file is missing, damaged, malicious or of another kind.
+        InputError: the extra `onnx` is not installed, or the file is missing, damaged, malicious or
+            of another kind.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -41,21 +42,30 @@ class OnnxClassifier:
         self.binary, self.model_name = description.binary, description.model_name
         self._names, self._input = description.class_names, description.input_name
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()  # as many as the checkpoint would take
+        options.intra_op_num_threads = (
+            torch.get_num_threads()
+        )  # as many as the checkpoint would take
         options.log_severity_level = 4  # what is wrong comes as an exception
         try:
             self._session = onnxruntime.InferenceSession(
                 contents, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )  # a second attempt, which it would announce on the screen, is no use
         except Exception as error:  # onnxruntime's exceptions have no base of their own
-            raise refusal(self.path, f"holds what onnxruntime cannot run ({_reason(error)})") from error
+            raise refusal(
+                self.path, f"holds what onnxruntime cannot run ({_reason(error)})"
+            ) from error
 
     @property
     def class_names(self) -> list[str]:
         """Names of the K classes; their numbers when the model had none."""
         return self._names or [str(k) for k in range(self.num_classes)]
 
-    def adopt(self, num_classes: int, image_size: tuple[int, int, int], class_names: list[str] | None = None) -> None:
+    def adopt(
+        self,
+        num_classes: int,
+        image_size: tuple[int, int, int],
+        class_names: list[str] | None = None,
+    ) -> None:
         """Compares the model with data, and takes their class names where it has none.
 
         Raises:
@@ -63,7 +73,11 @@ class OnnxClassifier:
         """
         if class_names is None and num_classes < self.num_classes:
             num_classes = self.num_classes  # data without a class list need not show every class
-        given = {"num_classes": self.num_classes, "class_names": self._names, "image_size": self.image_size}
+        given = {
+            "num_classes": self.num_classes,
+            "class_names": self._names,
+            "image_size": self.image_size,
+        }
         refuse_other_data(given, num_classes, image_size, class_names)
         self._names = list(class_names) if class_names else self._names
 
@@ -90,7 +104,9 @@ class OnnxClassifier:
         for start in range(0, len(pixels), batch_size):
             part = resized(pixels[start : start + batch_size], self.image_size[:2])
             try:
-                probabilities[start : start + batch_size] = self._session.run(None, {self._input: part})[0]
+                probabilities[start : start + batch_size] = self._session.run(
+                    None, {self._input: part}
+                )[0]
             except Exception as error:  # as above
                 raise refusal(self.path, f"fails while it runs ({_reason(error)})") from error
         return torch.from_numpy(probabilities)
@@ -104,16 +120,21 @@ def resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: height and width that are wanted, pixels.
 
     Returns:
-        uint8 (N, height, width, C), scaled as `ImageClassifier.preprocess` does and then rounded; the images themselves if they fit.
+        uint8 (N, height, width, C), scaled as `ImageClassifier.preprocess` does and then rounded;
+        the images themselves if they fit.
     """
     if images.shape[1:3] == size:
         return images
-    values = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()  # (N, H, W, C) -> (N, C, H, W)
+    values = (
+        torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+    )  # (N, H, W, C) -> (N, C, H, W)
     values = F.interpolate(values, size, mode="bilinear", antialias=True).clamp_(0, 255).round_()
     return values.byte().permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
 
 
 def _reason(error: Exception) -> str:
     """What onnxruntime says, on one line and without its codes."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", printable(" ".join(str(error).split()))).rstrip(". ")
+    text = re.sub(
+        r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", printable(" ".join(str(error).split()))
+    ).rstrip(". ")
     return text if len(text) <= 200 else f"{text[:200]} …"

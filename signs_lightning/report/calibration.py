@@ -14,7 +14,8 @@ MOST_BINS = 15  # as Guo et al. 2017 take on thousands of images
 class Calibration:
     """A reliability diagram's figures (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2).
 
-    The confidence of an image is the probability of the predicted class. The M bins have equal width: bin m holds confidences in
+    The confidence of an image is the probability of the predicted class. The M bins have equal
+        width: bin m holds confidences in
     (m / M, (m + 1) / M].
 
     Attributes:
@@ -38,7 +39,9 @@ class Calibration:
         return float((self.counts * self.confidence).sum() / self.counts.sum())
 
 
-def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int | None = None) -> Calibration:
+def calibration(
+    confidence: np.ndarray, correct: np.ndarray, bins: int | None = None
+) -> Calibration:
     """Sorts images into bins of confidence.
 
     Args:

@@ -30,17 +30,27 @@ CLAIMS: set[int] = set()  # descriptors that lock this process's run folders
 class DirectCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint where it is told to.
 
-    Lightning's own writes it into the system's folder for temporary files first, where a killed run leaves it behind, and which may
-    be full or a disk of its own.
+    Lightning's own writes it into the system's folder for temporary files first, where a killed run
+    leaves it behind, and which may be full or a disk of its own.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        # Releases of PyTorch up to 2.8 at least keep a function of SWALR's own in its state, which does not load without code.
-        owners = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
-        for state in (*(owner.get("scheduler_state") for owner in owners), *checkpoint.get("lr_schedulers", [])):
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        # Releases of PyTorch up to 2.8 at least keep a function of SWALR's own in its state, which
+        # does not load without code.
+        owners = [
+            state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)
+        ]
+        for state in (
+            *(owner.get("scheduler_state") for owner in owners),
+            *checkpoint.get("lr_schedulers", []),
+        ):
             if isinstance(state, dict):
                 state.pop("anneal_func", None)
-        content = io.BytesIO()  # torch.save into a file that cannot grow ends in a RuntimeError that doesn't say why
+        content = (
+            io.BytesIO()
+        )  # torch.save into a file that cannot grow ends in a RuntimeError that doesn't say why
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(content.getbuffer())
@@ -49,12 +59,14 @@ class DirectCheckpointIO(TorchCheckpointIO):
 class RunCheckpoint(Checkpoint):
     """Keeps `checkpoints/last.ckpt`, and `best.ckpt` by the smallest (or largest) monitored figure.
 
-    A checkpoint is written under a temporary name, synced and renamed: whatever happens, the file under the final name is whole.
+    A checkpoint is written under a temporary name, synced and renamed: whatever happens, the file
+        under the final name is whole.
 
     Args:
         monitor: a column of the history, such as val_loss or val_accuracy.
         mode: "min" keeps the smallest value, "max" the largest.
-        every_n_steps: also writes `last.ckpt` after every so many optimizer steps, for epochs that take long.
+        every_n_steps: also writes `last.ckpt` after every so many optimizer steps, for epochs that
+            take long.
         keep_best: whether there is a `best.ckpt` at all; not where validation is the test file.
     """
 
@@ -82,7 +94,11 @@ class RunCheckpoint(Checkpoint):
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
         self._patience = {id(other): other.patience for other in trainer.early_stopping_callbacks}
-        writes = stage == "fit" and trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False)
+        writes = (
+            stage == "fit"
+            and trainer.is_global_zero
+            and not getattr(trainer, "fast_dev_run", False)
+        )
         if writes and not self._ours:
             self._claim = _claimed(self.directory.parent)
             self._ours = True
@@ -122,10 +138,16 @@ class RunCheckpoint(Checkpoint):
         return self.directory / name
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         step = trainer.global_step
-        # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its validation when it resumes.
+        # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its
+        # validation when it resumes.
         if batch_idx + 1 >= trainer.num_training_batches or step == self._saved_step:
             return
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
@@ -135,7 +157,9 @@ class RunCheckpoint(Checkpoint):
             trainer.received_sigterm and trainer.world_size == 1
         )  # several processes may not have heard of it alike
         # Processes save together, and a loss may get lost in one of them first.
-        if (due or asked_to_end) and trainer.strategy.reduce_boolean_decision(self._healthy(pl_module)):
+        if (due or asked_to_end) and trainer.strategy.reduce_boolean_decision(
+            self._healthy(pl_module)
+        ):
             self._save(trainer)
 
     @staticmethod
@@ -149,14 +173,16 @@ class RunCheckpoint(Checkpoint):
         value = history[-1].get(self.monitor) if history else None
         if value is None and self.keep_best and history and "val_loss" in history[-1]:
             raise InputError(
-                f"There is no figure {self.monitor} to choose best.ckpt by; there are {', '.join(history[-1])}. Give one of them as "
+                f"There is no figure {self.monitor} to choose best.ckpt by; there are "
+                f"{', '.join(history[-1])}. Give one of them as "
                 "--checkpoint.monitor."
             )
         better = (
             value is not None
             and not math.isnan(value)
             and (
-                self.best_value is None or (value < self.best_value if self.mode == "min" else value > self.best_value)
+                self.best_value is None
+                or (value < self.best_value if self.mode == "min" else value > self.best_value)
             )
         )
         if better:
@@ -186,14 +212,20 @@ class RunCheckpoint(Checkpoint):
             self.best_model_path = str(last.with_name("best.ckpt"))
         trainer.strategy.barrier("checkpoint saved")
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if self._ours and self.directory is not None:  # another fit's half-written checkpoint is left to it
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        if (
+            self._ours and self.directory is not None
+        ):  # another fit's half-written checkpoint is left to it
             self._clear()
             words = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
             word = next((text for kind, text in words.items() if isinstance(exception, kind)), None)
             if word and (self.directory / "last.ckpt").is_file():
                 print(
-                    f"{word} Go on with: python -m signs_lightning fit --ckpt_path {self.directory.parent}", flush=True
+                    f"{word} Go on with: python -m signs_lightning fit --ckpt_path "
+                    f"{self.directory.parent}",
+                    flush=True,
                 )
             elif word:
                 print(f"{word} There was no checkpoint yet.", flush=True)
@@ -210,7 +242,10 @@ class RunCheckpoint(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best value so far from a checkpoint, unless another figure is to choose from here on."""
-        if (state_dict.get("monitor", self.monitor), state_dict.get("mode", self.mode)) == (self.monitor, self.mode):
+        if (state_dict.get("monitor", self.monitor), state_dict.get("mode", self.mode)) == (
+            self.monitor,
+            self.mode,
+        ):
             self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
 
 
@@ -225,7 +260,8 @@ def _claimed(folder: Path) -> int | None:
     except BlockingIOError as error:
         os.close(handle)
         raise InputError(
-            f"{folder} is in use by another fit. Wait for it, or start a new run in a folder of its own."
+            f"{folder} is in use by another fit. Wait for it, or start a new run "
+            "in a folder of its own."
         ) from error
     except OSError:  # a file system without locks
         pass

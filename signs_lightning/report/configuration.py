@@ -16,14 +16,19 @@ from lightning.pytorch.trainer import Trainer
 from signs_lightning.format_version import FORMAT_VERSION, migrate_config
 from signs_lightning.restarts import keep_for_restarts
 
-UNKNOWN = "Unable to serialize instance"  # what the parser writes for a default that is no plain value, such as a torch.device
+# what the parser writes for a default that is no plain value, such as a torch.device
+UNKNOWN = "Unable to serialize instance"
 
 
 def without_unknown(value: Any) -> Any:
     """A configuration without such defaults: who reads it fills them in."""
     if isinstance(value, dict):
         return {key: without_unknown(part) for key, part in value.items() if not _is_unknown(part)}
-    return [without_unknown(part) for part in value if not _is_unknown(part)] if isinstance(value, list) else value
+    return (
+        [without_unknown(part) for part in value if not _is_unknown(part)]
+        if isinstance(value, list)
+        else value
+    )
 
 
 def _is_unknown(value: Any) -> bool:
@@ -42,7 +47,9 @@ def _with_plain_defaults(value: Any) -> Any:
 class ConfigParser(LightningArgumentParser):
     """Reads configurations of earlier formats as well, and refuses those of later ones."""
 
-    def parse_string(self, content: str, path: str | os.PathLike = "", *args: Any, **kwargs: Any) -> Any:
+    def parse_string(
+        self, content: str, path: str | os.PathLike = "", *args: Any, **kwargs: Any
+    ) -> Any:
         """The parser's own, which every configuration goes through, after the names in it were brought up to date."""
         return super().parse_string(_up_to_date(content, str(path)), path, *args, **kwargs)
 
@@ -55,7 +62,9 @@ def _up_to_date(content: str, path: str) -> str:
     if not isinstance(config, dict):
         return content
     current = migrate_config(config, path or "The configuration")
-    return content if current == config else yaml.safe_dump(current, sort_keys=False)  # as it was typed, if possible
+    return (
+        content if current == config else yaml.safe_dump(current, sort_keys=False)
+    )  # as it was typed, if possible
 
 
 class KeepConfig(SaveConfigCallback):
@@ -64,15 +73,23 @@ class KeepConfig(SaveConfigCallback):
     plain_config: dict[str, Any] | None = None  # until the run is set up
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        directory = trainer.log_dir  # asked by every process, because the first one tells the others
-        self.folder = Path(directory) if stage == "fit" and directory is not None and trainer.loggers else None
+        directory = (
+            trainer.log_dir
+        )  # asked by every process, because the first one tells the others
+        self.folder = (
+            Path(directory)
+            if stage == "fit" and directory is not None and trainer.loggers
+            else None
+        )
         self.written_late = False
         if self.folder is not None and self._is_own(self.config.get("ckpt_path")):
             self.config = self._as_begun(self.config.clone(), self.folder / "config.yaml")
         # Once, because the parser takes seconds over it.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=rf"\s*{UNKNOWN}")
-            self.text = self.parser.dump(_with_plain_defaults(self.config), skip_none=False, skip_validation=True)
+            self.text = self.parser.dump(
+                _with_plain_defaults(self.config), skip_none=False, skip_validation=True
+            )
         self.plain_config = yaml.safe_load(self.text)
         if UNKNOWN in self.text:
             self.plain_config = without_unknown(self.plain_config)
@@ -86,14 +103,25 @@ class KeepConfig(SaveConfigCallback):
 
     def _is_own(self, path: str | None) -> bool:
         """Whether a checkpoint is of this very run, and not one that it began from."""
-        return bool(path) and self.folder is not None and self.folder.resolve() in Path(str(path)).resolve().parents
+        return (
+            bool(path)
+            and self.folder is not None
+            and self.folder.resolve() in Path(str(path)).resolve().parents
+        )
 
     def _as_begun(self, config: Any, written: Path) -> Any:
         """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
             first, keras_file = before.get("ckpt_path"), before["model"]["init_args"].get("path")
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):  # gone, or edited by hand
+        except (
+            OSError,
+            ValueError,
+            yaml.YAMLError,
+            AttributeError,
+            KeyError,
+            TypeError,
+        ):  # gone, or edited by hand
             first, keras_file = None, None
         config.ckpt_path = None if self._is_own(first) else first
         if keras_file and "path" in config.model.init_args:
@@ -103,7 +131,8 @@ class KeepConfig(SaveConfigCallback):
     def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "config.writing"
-        # The parser knows the option, but leaves out of what it writes whatever --help does not show.
+        # The parser knows the option, but leaves out of what it writes whatever --help does not
+        # show.
         part.write_text(f"format_version: {FORMAT_VERSION}\n{self.text}", encoding="utf-8")
         os.replace(part, folder / "config.yaml")
 
@@ -111,6 +140,8 @@ class KeepConfig(SaveConfigCallback):
         if self.written_late and self.folder is not None:
             self._write(self.folder)
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
         if self.plain_config is not None:
             checkpoint["config"] = self.plain_config

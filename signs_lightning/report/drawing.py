@@ -27,7 +27,11 @@ KINDS = (  # of layers, what a class of theirs has in its name, and their colour
     ("input", ("inputlayer",), "#000000"),
     ("convolution", ("conv",), "#0072B2"),
     ("normalization", ("norm",), "#56B4E9"),
-    ("activation", ("relu", "elu", "activation", "softmax", "sigmoid", "tanh", "silu", "swish", "softplus"), "#E69F00"),
+    (
+        "activation",
+        ("relu", "elu", "activation", "softmax", "sigmoid", "tanh", "silu", "swish", "softplus"),
+        "#E69F00",
+    ),
     ("pooling", ("pool",), "#009E73"),
     ("dense", ("dense", "linear"), "#CC79A7"),
     ("merge", (), "#D55E00"),
@@ -44,7 +48,8 @@ def draw_model(model: ImageClassifier, path: FilePath, expand: bool = False) -> 
     Args:
         model: any classifier.
         path: the PNG; it appears whole or not at all.
-        expand: whether blocks, and models inside a Keras model, are opened; each is one box otherwise.
+        expand: whether blocks, and models inside a Keras model, are opened; each is one box
+            otherwise.
 
     Raises:
         InputError: the file cannot be written.
@@ -87,7 +92,9 @@ class _Drawing:
         legend = self._legend(self.at.width - 2 * MARGIN)
         width, height = self.at.width, self.at.bottom + 0.2 * (legend[-1][1] + 1) + MARGIN
         figure.set_size_inches(width, height)
-        figure.set_dpi(min(DPI, math.sqrt(MOST_PIXELS / (width * height)), 60_000 / max(width, height)))
+        figure.set_dpi(
+            min(DPI, math.sqrt(MOST_PIXELS / (width * height)), 60_000 / max(width, height))
+        )
         self.axes: Axes = figure.add_axes((0, 0, 1, 1))
         self.axes.set_xlim(0, width)
         self.axes.set_ylim(height, 0)
@@ -99,14 +106,20 @@ class _Drawing:
             self._draw_box(node)
         for x, line, name in legend:
             y = self.at.bottom + 0.2 * line + 0.1
-            self.axes.add_patch(FancyBboxPatch((MARGIN + x, y - 0.05), 0.1, 0.1, "square,pad=0", fc=COLORS[name], lw=0))
-            self.axes.text(MARGIN + x + 0.16, y, name, fontproperties=self.plain, va="center_baseline")
-
-    # ------------------------------------------------------------------ measures
+            self.axes.add_patch(
+                FancyBboxPatch(
+                    (MARGIN + x, y - 0.05), 0.1, 0.1, "square,pad=0", fc=COLORS[name], lw=0
+                )
+            )
+            self.axes.text(
+                MARGIN + x + 0.16, y, name, fontproperties=self.plain, va="center_baseline"
+            )
 
     def _text(self, node: LayerNode) -> tuple[str, str]:
         depth = next(k for k in range(len(node.path)) if node.path[: k + 1] not in self.at.frames)
-        name = shortened(self.graph.name(node.path[depth:]), NAME_LENGTH)  # its frame names the rest
+        name = shortened(
+            self.graph.name(node.path[depth:]), NAME_LENGTH
+        )  # its frame names the rest
         return name, f"{shortened(node.kind, NAME_LENGTH)}  {node.keras_shape}"
 
     def _width(self, text: str, font: FontProperties) -> float:
@@ -125,20 +138,27 @@ class _Drawing:
             x += needed
         return places
 
-    # ------------------------------------------------------------------ boxes and frames
-
     def _draw_box(self, node: LayerNode) -> None:
         color = COLORS[kind_of(node, self.graph)]
         x, y = self.at.x(node.path) - self.at.box / 2, self.at.y(self.at.layout.rank[node.path])
         ground = tuple(0.86 + 0.14 * int(color[k : k + 2], 16) / 255 for k in (1, 3, 5))
-        box = FancyBboxPatch((x, y), self.at.box, BOX, "round,pad=0,rounding_size=0.05", fc=ground, ec=color, lw=0.9)
+        box = FancyBboxPatch(
+            (x, y), self.at.box, BOX, "round,pad=0,rounding_size=0.05", fc=ground, ec=color, lw=0.9
+        )
         self.axes.add_patch(box)
         strip = FancyBboxPatch((x, y), 0.07, BOX, "square,pad=0", fc=color, lw=0)
         self.axes.add_patch(strip)
         strip.set_clip_path(box)
-        for text, font, down in zip(self.texts[node.path], (self.bold, self.plain), (0.14, 0.3), strict=True):
+        for text, font, down in zip(
+            self.texts[node.path], (self.bold, self.plain), (0.14, 0.3), strict=True
+        ):
             self.axes.text(
-                x + self.at.box / 2 + 0.035, y + down, text, fontproperties=font, ha="center", va="center_baseline"
+                x + self.at.box / 2 + 0.035,
+                y + down,
+                text,
+                fontproperties=font,
+                ha="center",
+                va="center_baseline",
             )
 
     def _draw_frame(self, block: Path, corner: Point, size: Point) -> None:
@@ -146,14 +166,21 @@ class _Drawing:
         style = "round,pad=0,rounding_size=0.06"
         self.axes.add_patch(FancyBboxPatch(corner, *size, style, fc=ground, ec="#999999", lw=0.7))
         whole = f"{self.graph.name(block)}  {self.graph.blocks[block].kind}"
-        texts = (whole, *(shortened(self.graph.name(block), length) for length in range(NAME_LENGTH, 0, -1)))
+        texts = (
+            whole,
+            *(shortened(self.graph.name(block), length) for length in range(NAME_LENGTH, 0, -1)),
+        )
         label = next((text for text in texts if self._width(text, self.plain) < size[1]), "")
         self.axes.text(
-            corner[0] + FRAME / 2 + 0.01, corner[1] + size[1] / 2, label, fontproperties=self.plain, rotation=90,
-            ha="center", va="center", color=INK,
-        )  # fmt: skip
-
-    # ------------------------------------------------------------------ arrows
+            corner[0] + FRAME / 2 + 0.01,
+            corner[1] + size[1] / 2,
+            label,
+            fontproperties=self.plain,
+            rotation=90,
+            ha="center",
+            va="center",
+            color=INK,
+        )
 
     def _draw_edges(self) -> None:
         at, rank = self.at, self.at.layout.rank
@@ -204,6 +231,8 @@ def _right_angles(points: list[Point]) -> Line:
     for before, here, after in zip(points, points[1:], points[2:], strict=False):
         for other, code in ((before, Line.LINETO), (here, Line.CURVE3), (after, Line.CURVE3)):
             share = min(CORNER / (math.dist(here, other) or 1.0), 0.5)
-            vertices.append((here[0] + share * (other[0] - here[0]), here[1] + share * (other[1] - here[1])))
+            vertices.append(
+                (here[0] + share * (other[0] - here[0]), here[1] + share * (other[1] - here[1]))
+            )
             codes.append(code)
     return Line([*vertices, points[-1]], [*codes, Line.LINETO])

@@ -70,21 +70,36 @@ def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | Non
     """Runs the model on a test file, or else on the validation data of its run.
 
     Args:
-        model: in eval mode, on the device to use. It takes the class names of the data where it has none.
-        settings: of the `H5DataModule` that the model was trained on, its seed included; empty when unknown.
+        model: in eval mode, on the device to use. It takes the class names of the data where it has
+            none.
+        settings: of the `H5DataModule` that the model was trained on, its seed included; empty when
+            unknown.
         test_file: another test file than the run's own.
 
     Raises:
         InputError: there are no such data, or they are not for this model.
     """
     height, width, _ = model.image_size
-    settings = {**settings, "batch_size": BATCH_SIZE, "num_workers": 0, "image_size": (height, width)}
+    settings = {
+        **settings,
+        "batch_size": BATCH_SIZE,
+        "num_workers": 0,
+        "image_size": (height, width),
+    }
     if test_file is not None:
-        settings |= {"train_file": None, "val_file": None, "val_fraction": None, "test_file": test_file}
+        settings |= {
+            "train_file": None,
+            "val_file": None,
+            "val_fraction": None,
+            "test_file": test_file,
+        }
     data = H5DataModule(**settings)
     judged_on_test = data.draws is not None or data.files["test"] is not None
     if not judged_on_test and data.validates_on_test_file:
-        raise InputError("The run has neither a test file nor validation data. Name a file with --data.test_file.")
+        raise InputError(
+            "The run has neither a test file nor validation data. Name a file with "
+            "--data.test_file."
+        )
     data.prepare_data()
     try:
         data.setup("test" if judged_on_test else "validate")
@@ -104,7 +119,9 @@ def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | Non
             probabilities.append(model.probabilities(logits).cpu())
     truth, chosen = torch.cat(labels), torch.cat(predicted)
     classes = model.num_classes
-    confusion = torch.bincount(truth * classes + chosen, minlength=classes**2).view(classes, classes)
+    confusion = torch.bincount(truth * classes + chosen, minlength=classes**2).view(
+        classes, classes
+    )
     correct = int(confusion.diagonal().sum())
     return Judged(
         images=loader.dataset,

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from signs_lightning.report.calibration import Calibration
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # of Okabe and Ito 2008
-WIDTH = 4.6  # inches, so that 9 point letters can be read where the figure fills a telephone's screen
+WIDTH = (
+    4.6  # inches, so that 9 point letters can be read where the figure fills a telephone's screen
+)
 MOST_NUMBERED = 20  # classes up to which the cells of a confusion matrix have room for numbers
 MOST_NAMED = 120
 NAME_LENGTH = 18
@@ -60,7 +62,9 @@ def shortened(name: str, length: int = NAME_LENGTH) -> str:
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float, layout: Any = "constrained") -> Iterator[Figure]:
+def drawing(
+    path: Path, width: float, height: float, layout: Any = "constrained"
+) -> Iterator[Figure]:
     """A figure of so many inches, which is a PNG of 200 dpi at the end. A `$` in a text is a dollar and starts no formula."""
     known = set(matplotlib.font_manager.get_font_names())
     style: Any = {
@@ -96,7 +100,9 @@ def draw_confusion(confusion: Tensor, class_names: list[str], path: Path) -> Non
     with drawing(path, side, side * 0.95) as figure:
         axes = figure.subplots()
         colors = LinearSegmentedColormap.from_list("share", ["#eaf4fb", BLUE, "#002b45"])
-        shown = axes.imshow(np.ma.masked_equal(shares, 0), cmap=colors, vmin=0, vmax=1, interpolation="nearest")
+        shown = axes.imshow(
+            np.ma.masked_equal(shares, 0), cmap=colors, vmin=0, vmax=1, interpolation="nearest"
+        )
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         if named:
@@ -129,18 +135,50 @@ def draw_reliability(bins: Calibration, path: Path) -> None:
     centers = (np.arange(number) + 0.5) / number
     with drawing(path, WIDTH, 4.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
-        top.bar(centers[filled], accuracy, 1 / number, color=BLUE, alpha=0.25, edgecolor="white", linewidth=0.6)
+        top.plot(
+            [0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated"
+        )
+        top.bar(
+            centers[filled],
+            accuracy,
+            1 / number,
+            color=BLUE,
+            alpha=0.25,
+            edgecolor="white",
+            linewidth=0.6,
+        )
         points = bins.confidence[filled]
         top.errorbar(
-            points, accuracy, whiskers, fmt="o", color=BLUE, markersize=4, linewidth=1.2, label="accuracy, 95% interval"
+            points,
+            accuracy,
+            whiskers,
+            fmt="o",
+            color=BLUE,
+            markersize=4,
+            linewidth=1.2,
+            label="accuracy, 95% interval",
         )
         top.set_ylabel("accuracy")
         top.set_ylim(0, 1.03)
         top.legend(frameon=False, fontsize=8, loc="upper left")
-        bottom.bar(centers, bins.counts, 1 / number, color=ORANGE, alpha=0.7, edgecolor="white", linewidth=0.6)
+        bottom.bar(
+            centers,
+            bins.counts,
+            1 / number,
+            color=ORANGE,
+            alpha=0.7,
+            edgecolor="white",
+            linewidth=0.6,
+        )
         for k in filled:
-            bottom.text(centers[k], bins.counts[k], f"{bins.counts[k]:,}", ha="center", va="bottom", fontsize=7)
+            bottom.text(
+                centers[k],
+                bins.counts[k],
+                f"{bins.counts[k]:,}",
+                ha="center",
+                va="bottom",
+                fontsize=7,
+            )
         bottom.set_ylim(0, 1.3 * bins.counts.max())
         bottom.set_yticks([])
         bottom.set_ylabel("images")
@@ -163,14 +201,25 @@ def draw_sheet(tiles: Sequence[Tile], columns: int, path: Path) -> None:
     rows = -(-len(tiles) // columns)
     width, height = columns * cell_width + 0.1, rows * cell_height + 0.1
     with drawing(path, width, height, layout="none") as figure:
-        axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches; each of its own would take seconds
+        axes = figure.add_axes(
+            (0, 0, 1, 1)
+        )  # one for all, in inches; each of its own would take seconds
         axes.set_axis_off()
         for k, (tile, strip) in enumerate(zip(tiles, strips, strict=True)):
             row, column = divmod(k, columns)
             left, top = 0.1 + column * cell_width, height - 0.1 - row * cell_height
             right = left + wide * strip.shape[1] / widest
-            axes.imshow(strip, interpolation="lanczos", extent=(left, right, top - high, top), aspect="auto")
-            axes.text(left, top - high - 0.04, "\n".join(tile.lines), fontsize=7, va="top", linespacing=1.3)
+            axes.imshow(
+                strip, interpolation="lanczos", extent=(left, right, top - high, top), aspect="auto"
+            )
+            axes.text(
+                left,
+                top - high - 0.04,
+                "\n".join(tile.lines),
+                fontsize=7,
+                va="top",
+                linespacing=1.3,
+            )
         axes.set(xlim=(0, width), ylim=(0, height))
 
 

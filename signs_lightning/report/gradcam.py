@@ -1,6 +1,7 @@
 """Grad-CAM: where in an image the evidence for a class lies.
 
-Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations 1 and 2.
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", equations 1 and 2.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from signs_lightning.models.classifier import ImageClassifier
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ConvTranspose2dKeras, SeparableConv2d)
 
 
-def grad_cam(model: ImageClassifier, images: Tensor, classes: Tensor, batch_size: int = 32) -> Tensor:
+def grad_cam(
+    model: ImageClassifier, images: Tensor, classes: Tensor, batch_size: int = 32
+) -> Tensor:
     """Heat maps that show which parts of an image raise the score of a class.
 
-    The score is the logit, before softmax or sigmoid; for class 0 of a binary model it is the logit's negative. The feature maps are
-    those of `last_feature_maps`. The model's mode, weights and gradients stay as they are.
+    The score is the logit, before softmax or sigmoid; for class 0 of a binary model it is the
+    logit's negative. The feature maps are those of `last_feature_maps`. The model's mode, weights
+    and gradients stay as they are.
 
     Args:
         model: a classifier with at least one convolution.
@@ -34,8 +38,8 @@ def grad_cam(model: ImageClassifier, images: Tensor, classes: Tensor, batch_size
         batch_size: images that go through the network at a time.
 
     Returns:
-        float32 (N, H, W) in 0..1 on the CPU, at the images' own size, each scaled so that its largest value is 1; all zero where
-        nothing speaks for the class.
+        float32 (N, H, W) in 0..1 on the CPU, at the images' own size, each scaled so that its
+        largest value is 1; all zero where nothing speaks for the class.
 
     Raises:
         InputError: the network has no convolution.
@@ -64,7 +68,9 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """
     from matplotlib import colormaps
 
-    grey = (image.astype(np.float64) @ ([0.299, 0.587, 0.114] if image.shape[2] == 3 else [1.0]))[..., None]
+    grey = (image.astype(np.float64) @ ([0.299, 0.587, 0.114] if image.shape[2] == 3 else [1.0]))[
+        ..., None
+    ]
     colors = colormaps["inferno"](np.clip(heat, 0, 1))[..., :3] * 255  # (H, W, 3)
     return np.rint(0.5 * grey + 0.5 * colors).clip(0, 255).astype(np.uint8)
 
@@ -72,12 +78,14 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 def last_feature_maps(model: ImageClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Feature maps of the last convolutional stage, and the logits that follow from them.
 
-    The stage is that of the last convolution whose output is larger than one pixel. What is taken is the last value of the same size:
-    normalisation, shortcut, activation and squeeze-and-excitation belong to the stage, pooling and flattening don't.
+    The stage is that of the last convolution whose output is larger than one pixel. What is taken
+    is the last value of the same size: normalisation, shortcut, activation and
+    squeeze-and-excitation belong to the stage, pooling and flattening don't.
 
     Args:
         model: a classifier in eval mode.
-        images: float (N, C, H, W), preprocessed; gradients flow through the result when they do through this.
+        images: float (N, C, H, W), preprocessed; gradients flow through the result when they do
+            through this.
 
     Returns:
         Feature maps (N, F, h, w) and logits (N, K), or (N, 1) of a binary model.
@@ -85,7 +93,9 @@ def last_feature_maps(model: ImageClassifier, images: Tensor) -> tuple[Tensor, T
     Raises:
         InputError: the network has no convolution.
     """
-    values: list[tuple[bool, Tensor]] = []  # (whether a convolution gave it, what it is), in the order of the calls
+    values: list[
+        tuple[bool, Tensor]
+    ] = []  # (whether a convolution gave it, what it is), in the order of the calls
 
     def record(module: nn.Module, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() == 4:
@@ -96,7 +106,8 @@ def last_feature_maps(model: ImageClassifier, images: Tensor) -> tuple[Tensor, T
     found = [k for k, (convolution, value) in enumerate(values) if convolution]
     if not found:
         raise InputError(
-            f"{type(model).__name__} has no convolution, so there are no feature maps to show. Grad-CAM needs one."
+            f"{type(model).__name__} has no convolution, so there are no feature maps to show. "
+            "Grad-CAM needs one."
         )
     last = next((k for k in reversed(found) if values[k][1][0, 0].numel() > 1), found[-1])
     size = values[last][1].shape[2:]
@@ -113,8 +124,9 @@ def _heat(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
         scores = logits.gather(1, classes[:, None])
         (gradients,) = torch.autograd.grad(scores.sum(), maps)  # (N, F, h, w)
     maps, gradients = maps.detach().float(), gradients.float()
-    # Where pooling comes before ReLU, the maps hold negative values that the ReLU is going to take away: no gradient reaches
-    # them. They would count as evidence here, and don't in the same network with ReLU first.
+    # Where pooling comes before ReLU, the maps hold negative values that the ReLU is going to take
+    # away: no gradient reaches them. They would count as evidence here, and don't in the same
+    # network with ReLU first.
     ignored = ~((gradients != 0) & (maps < 0)).flatten(2).any(2)[..., None, None]
     maps = torch.where(ignored, maps.relu(), maps)
     weights = gradients.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
@@ -128,9 +140,15 @@ def _heat(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
 def _watched(network: nn.Module, record: Callable[[nn.Module, object], None]) -> Iterator[None]:
     """Tells `record` every module's output while the network runs."""
     if isinstance(network, KerasNetwork):  # its activations and axes are known to the network alone
-        modules = {"/".join(path): network.get_submodule(name) for path, name in network.names.items()}
+        modules = {
+            "/".join(path): network.get_submodule(name) for path, name in network.names.items()
+        }
         watch = {"watch": lambda name, value: record(modules[name], value)}
-        handles = [network.register_forward_pre_hook(lambda _, args, kwargs: (args, kwargs | watch), with_kwargs=True)]
+        handles = [
+            network.register_forward_pre_hook(
+                lambda _, args, kwargs: (args, kwargs | watch), with_kwargs=True
+            )
+        ]
     else:
         handles = [
             module.register_forward_hook(lambda module, _, output: record(module, output))

@@ -16,8 +16,18 @@ from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 
 Path = tuple[str, ...]
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # these group layers and are no block of their own
-MERGES = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "cat": "Concatenate", "maximum": "Maximum"}
+CONTAINERS = (
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+)  # these group layers and are no block of their own
+MERGES = {
+    "add": "Add",
+    "sub": "Subtract",
+    "mul": "Multiply",
+    "cat": "Concatenate",
+    "maximum": "Maximum",
+}
 SAME_VALUE = {"clone", "contiguous", "detach", "to"}
 
 
@@ -27,9 +37,11 @@ class LayerNode:
 
     Attributes:
         path: the names of the blocks that it lies in, and its own.
-        kind: its class, such as Conv2dSame; an operation that is no layer has Keras's class or the function's name.
+        kind: its class, such as Conv2dSame; an operation that is no layer has Keras's class or the
+            function's name.
         shape: of the output, in Keras's order (height, width, channels), without the batch.
-        parameters: how many numbers it holds, BatchNorm's moving averages included, as Keras counts.
+        parameters: how many numbers it holds, BatchNorm's moving averages included, as Keras
+            counts.
     """
 
     path: Path
@@ -50,7 +62,8 @@ class LayerGraph:
     Attributes:
         image: the path of the input.
         nodes: all layers, the input first; the others in the order in which `summary` lists them.
-        blocks: the blocks that the layers' paths name: those of our networks, and models inside a Keras model.
+        blocks: the blocks that the layers' paths name: those of our networks, and models inside a
+            Keras model.
         edges: from layer to layer, in the order of the calls.
         separator: what stands between the names of a path.
     """
@@ -64,8 +77,12 @@ class LayerGraph:
     def folded(self) -> LayerGraph:
         """The same with every outermost block as one node."""
         short = {path: path[:1] if path[:1] in self.blocks else path for path in self.nodes}
-        nodes = {short[path]: self.blocks.get(short[path], node) for path, node in self.nodes.items()}
-        edges = dict.fromkeys((short[a], short[b]) for a, b in self.edges if short[a] != short[b] or a == b)
+        nodes = {
+            short[path]: self.blocks.get(short[path], node) for path, node in self.nodes.items()
+        }
+        edges = dict.fromkeys(
+            (short[a], short[b]) for a, b in self.edges if short[a] != short[b] or a == b
+        )
         blocks = {path: block for path, block in self.blocks.items() if path in nodes}
         return LayerGraph(self.image, nodes, blocks, list(edges), self.separator)
 
@@ -77,8 +94,9 @@ class LayerGraph:
 def layer_graph(model: ImageClassifier) -> LayerGraph:
     """The graph of a model's network with all blocks open.
 
-    A network that came from Keras knows its own. Of any other one, a black image is sent through it in eval mode, and the calls of
-    its layers and the operations between them are noted; the model stays as it was.
+    A network that came from Keras knows its own. Of any other one, a black image is sent through it
+    in eval mode, and the calls of its layers and the operations between them are noted; the model
+    stays as it was.
     """
     return _of_keras(model.network) if isinstance(model.network, KerasNetwork) else _of_calls(model)
 
@@ -97,9 +115,6 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
     return trainable + frozen + averages, trainable
 
 
-# ---------------------------------------------------------------------- a network that came from Keras
-
-
 def _of_keras(network: KerasNetwork) -> LayerGraph:
     plan = network.plan
     image = (plan.graph.image,)
@@ -109,28 +124,36 @@ def _of_keras(network: KerasNetwork) -> LayerGraph:
     shape = (channels, height, width) if plan.graph.channels_first else plan.image_size
     graph = LayerGraph(image, {image: LayerNode(image, "InputLayer", shape, 0)})
     shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
-    sizes = {layer.path: sum(math.prod(weight.shape) for weight in weights) for layer, weights in plan.layers()}
+    sizes = {
+        layer.path: sum(math.prod(weight.shape) for weight in weights)
+        for layer, weights in plan.layers()
+    }
     for layer, _ in plan.layers():
-        graph.nodes[layer.path] = LayerNode(layer.path, layer.class_name, shapes[layer.path], sizes[layer.path])
+        graph.nodes[layer.path] = LayerNode(
+            layer.path, layer.class_name, shapes[layer.path], sizes[layer.path]
+        )
     makers = [image, *(step.path for step in plan.steps)]  # of every value
     calls = [(makers[index], step.path) for step in plan.steps for index in step.inputs]
     graph.edges = list(dict.fromkeys(calls))
     for path, kind in plan.graph.models.items():
         inside = [inner for inner in sizes if inner[: len(path)] == path]
         # What leaves a model is its output; the last layer of all leaves it unseen.
-        ends = [a for a, b in [*graph.edges, (makers[-1], image)] if a in inside and b not in inside]
+        ends = [
+            a for a, b in [*graph.edges, (makers[-1], image)] if a in inside and b not in inside
+        ]
         if ends:  # a model inside may hold no layer
-            graph.blocks[path] = LayerNode(path, kind, shapes[ends[-1]], sum(sizes[inner] for inner in inside))
+            graph.blocks[path] = LayerNode(
+                path, kind, shapes[ends[-1]], sum(sizes[inner] for inner in inside)
+            )
     return graph
-
-
-# ---------------------------------------------------------------------- any other network
 
 
 def _of_calls(model: ImageClassifier) -> LayerGraph:
     height, width, channels = model.image_size
     image = ("image",) if not hasattr(model.network, "image") else ("image_",)
-    graph = LayerGraph(image, {image: LayerNode(image, "InputLayer", model.image_size, 0)}, separator=".")
+    graph = LayerGraph(
+        image, {image: LayerNode(image, "InputLayer", model.image_size, 0)}, separator="."
+    )
     record = _Record(graph, _paths(model.network))
     # Modules have their own modes: part of a network may be frozen in eval mode.
     modes = {module: module.training for module in model.modules()}
@@ -186,7 +209,9 @@ class _Record(TorchFunctionMode):
         self.makers: dict[int, Path] = {}  # of tensors, by identity
         self.alive: list[Tensor] = []  # so that no identity is used twice
         self.block: list[Path] = [()]
-        self.inside: nn.Module | None = None  # the layer that runs, whose own operations are nobody's business
+        self.inside: nn.Module | None = (
+            None  # the layer that runs, whose own operations are nobody's business
+        )
         self.edges: dict[tuple[Path, Path], None] = {}
 
     def remember(self, value: Any, path: Path) -> None:
@@ -208,7 +233,11 @@ class _Record(TorchFunctionMode):
         """While it lasts, layers and blocks report their calls."""
         handles = []
         for module in self.paths:
-            before, after = (self.enter, self.leave) if _is_layer(module) else (self.enter_block, self.leave_block)
+            before, after = (
+                (self.enter, self.leave)
+                if _is_layer(module)
+                else (self.enter_block, self.leave_block)
+            )
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         try:
@@ -220,7 +249,9 @@ class _Record(TorchFunctionMode):
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if self.inside is None:
             self.inside = module
-            self.inputs = self.makers_of([args, kwargs])  # now: a layer that works in place changes who made its input
+            self.inputs = self.makers_of(
+                [args, kwargs]
+            )  # now: a layer that works in place changes who made its input
 
     def leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self.inside is not module:
@@ -230,7 +261,13 @@ class _Record(TorchFunctionMode):
             if self.inputs:
                 self.remember(output, self.inputs[0])
         elif next(_tensors(output), None) is not None:
-            self.add(self.paths[module], type(module).__name__, self.inputs, output, count_parameters(module)[0])
+            self.add(
+                self.paths[module],
+                type(module).__name__,
+                self.inputs,
+                output,
+                count_parameters(module)[0],
+            )
 
     def enter_block(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.block.append(self.paths[module])

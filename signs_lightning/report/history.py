@@ -22,7 +22,9 @@ Rows = Sequence[dict[str, float | int]]
 
 def write_history(rows: Rows, path: Path) -> None:
     """Writes one line an epoch, atomically: Keras's columns first, further metrics after them; empty where not measured."""
-    extra = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in KERAS_COLUMNS]
+    extra = [
+        key for key in dict.fromkeys(key for row in rows for key in row) if key not in KERAS_COLUMNS
+    ]
     temporary = path.with_suffix(".writing")
     with temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, KERAS_COLUMNS + extra, lineterminator="\n")
@@ -39,16 +41,27 @@ def draw_curves(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4.5 * len(names), 3.4 if title else 3.1), dpi=dpi, layout="constrained")
+    figure = Figure(
+        figsize=(4.5 * len(names), 3.4 if title else 3.1), dpi=dpi, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
     marker = "o" if len(rows) == 1 else None
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for key, label, color in ((name, "training", "#0072B2"), (f"val_{name}", "validation", "#D55E00")):
+        for key, label, color in (
+            (name, "training", "#0072B2"),
+            (f"val_{name}", "validation", "#D55E00"),
+        ):
             points = [(row["epoch"] + 1, row[key]) for row in rows if key in row]
             if points:
-                axes.plot(*zip(*points, strict=True), label=label, color=color, linewidth=1.8, marker=marker)
+                axes.plot(
+                    *zip(*points, strict=True),
+                    label=label,
+                    color=color,
+                    linewidth=1.8,
+                    marker=marker,
+                )
         axes.set_xlabel("epoch")
         axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.25)
@@ -76,7 +89,8 @@ def write_provenance(made_with: list[dict[str, Any]], data: Mapping[str, Any], p
     """Writes what a run is made with, and the fingerprints of its data, atomically."""
     temporary = path.with_suffix(".writing")
     temporary.write_text(
-        yaml.safe_dump({"made_with": made_with, "data": dict(data)}, sort_keys=False), encoding="utf-8"
+        yaml.safe_dump({"made_with": made_with, "data": dict(data)}, sort_keys=False),
+        encoding="utf-8",
     )
     os.replace(temporary, path)
 
@@ -101,8 +115,14 @@ class RunFiles(L.Callback):
         self.commands = [*state_dict["commands"], *self.commands]
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        directory = trainer.log_dir  # asked by every process, because the first one tells the others
-        if directory is not None and trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+        directory = (
+            trainer.log_dir
+        )  # asked by every process, because the first one tells the others
+        if (
+            directory is not None
+            and trainer.is_global_zero
+            and not getattr(trainer, "fast_dev_run", False)
+        ):
             self.directory = Path(directory)
 
     def _write(self, pl_module: L.LightningModule) -> None:
@@ -110,12 +130,14 @@ class RunFiles(L.Callback):
         if self.directory is not None and rows:
             write_history(rows, self.directory / "history.csv")
 
-    # The last epoch's row exists once the model's own `on_train_epoch_end` has run, which comes after a callback's. Its
-    # checkpoint holds the row by then, so a run killed in between loses nothing.
+    # The last epoch's row exists once the model's own `on_train_epoch_end` has run, which comes
+    # after a callback's. Its checkpoint holds the row by then, so a run killed in between loses
+    # nothing.
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(pl_module)
 
-    # Not `on_train_end`, which is left out where a run that was over when it was killed has nothing more to train.
+    # Not `on_train_end`, which is left out where a run that was over when it was killed has nothing
+    # more to train.
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(pl_module)
         rows = getattr(pl_module, "history", [])
@@ -125,24 +147,36 @@ class RunFiles(L.Callback):
         draw_curves(rows, self.directory / "curves.png", f"{type(pl_module).__name__}, {run}")
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):
-                final = {f"final/{key}": float(value) for key, value in rows[-1].items() if key != "epoch"}
-                logger.log_final({key: value for key, value in pl_module.hparams.items() if value is not None}, final)
+                final = {
+                    f"final/{key}": float(value)
+                    for key, value in rows[-1].items()
+                    if key != "epoch"
+                }
+                logger.log_final(
+                    {key: value for key, value in pl_module.hparams.items() if value is not None},
+                    final,
+                )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         model: Any = pl_module
         if not getattr(model, "history", []) or int(model.train_totals.count):
             return
-        # It goes on after an epoch's checkpoint. Killed right after that was written, the run had not logged the epoch's figures yet.
+        # It goes on after an epoch's checkpoint. Killed right after that was written, the run had
+        # not logged the epoch's figures yet.
         row = {**model.history[-1], "learning_rate": model.learning_rate}
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):
-                logger.log_metrics({key: value for key, value in row.items() if not math.isnan(value)})
+                logger.log_metrics(
+                    {key: value for key, value in row.items() if not math.isnan(value)}
+                )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data: Any = getattr(trainer, "datamodule", None)
         if self.directory is not None:
             write_provenance(
-                getattr(pl_module, "made_with", []), getattr(data, "fingerprints", {}), self.directory / "run.yaml"
+                getattr(pl_module, "made_with", []),
+                getattr(data, "fingerprints", {}),
+                self.directory / "run.yaml",
             )
         if self.directory is None or trainer.current_epoch > 0:
             return

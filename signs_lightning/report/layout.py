@@ -1,6 +1,7 @@
 """Where the boxes and arrows of a drawn graph lie: ranks from top to bottom, lanes from left to right, columns of ranks.
 
-A layered drawing (Sugiyama et al. 1981) with the longest path as a straight spine. A box never lies on another box or on an arrow: an
+A layered drawing (Sugiyama et al. 1981) with the longest path as a straight spine. A box never lies
+    on another box or on an arrow: an
 arrow that passes ranks runs beside them, in a track of its own between two lanes.
 """
 
@@ -57,9 +58,10 @@ def lay_out(nodes: Sequence[Key], edges: Sequence[tuple[Key, Key]]) -> Layout[Ke
     """Ranks, lanes and tracks, in one column.
 
     Args:
-        nodes: each once; those without an edge to them first, the others in the order in which they are computed.
-        edges: each once. One that leads to its own source or an earlier node (a layer that is called again) does not count for the
-            ranks, and is drawn upwards where these say so.
+        nodes: each once; those without an edge to them first, the others in the order in which they
+            are computed.
+        edges: each once. One that leads to its own source or an earlier node (a layer that is
+            called again) does not count for the ranks, and is drawn upwards where these say so.
     """
     order = {node: position for position, node in enumerate(nodes)}
     down = [(a, b) for a, b in edges if order[a] < order[b]]
@@ -77,7 +79,9 @@ def lay_out(nodes: Sequence[Key], edges: Sequence[tuple[Key, Key]]) -> Layout[Ke
     for chain in _chains(nodes, rank, before, after):
         last = chain[-1]
         further = [b for b in after[last] if b in layout.lane]
-        towards = min(further, key=rank.__getitem__, default=None)  # the chain keeps its lane until it joins another
+        towards = min(
+            further, key=rank.__getitem__, default=None
+        )  # the chain keeps its lane until it joins another
         end = rank[last] if towards is None else rank[towards] - 1
         lane = next(lane for lane in _nearest() if _is_free(occupied[lane], rank[chain[0]], end))
         occupied[lane].append((rank[chain[0]], end))
@@ -88,13 +92,18 @@ def lay_out(nodes: Sequence[Key], edges: Sequence[tuple[Key, Key]]) -> Layout[Ke
             if rank[b] - rank[a] > 1:
                 layout.passing[a, b] = Place(lane, None, rank[a] + 1, rank[b] - 1)
     tracks: dict[tuple[int, int], Spans] = defaultdict(list)
-    for a, b in sorted(edges, key=lambda edge: abs(rank[edge[1]] - rank[edge[0]])):  # short ones lie inside
+    for a, b in sorted(
+        edges, key=lambda edge: abs(rank[edge[1]] - rank[edge[0]])
+    ):  # short ones lie inside
         upwards = rank[b] <= rank[a]
         first, last_rank = (rank[b], rank[a]) if upwards else (rank[a] + 1, rank[b] - 1)
         if (a, b) in straight or first > last_rank:
             continue
         lane = min(layout.lane[a], layout.lane[b])
-        room = (first - upwards, last_rank + upwards)  # an arrow upwards has its turns above and below
+        room = (
+            first - upwards,
+            last_rank + upwards,
+        )  # an arrow upwards has its turns above and below
         number = next(k for k in range(len(edges)) if _is_free(tracks[lane, k], *room))
         tracks[lane, number].append(room)
         layout.passing[a, b] = Place(lane, number, first, last_rank)
@@ -103,7 +112,10 @@ def lay_out(nodes: Sequence[Key], edges: Sequence[tuple[Key, Key]]) -> Layout[Ke
 
 
 def _chains(
-    nodes: Sequence[Key], rank: dict[Key, int], before: dict[Key, list[Key]], after: dict[Key, list[Key]]
+    nodes: Sequence[Key],
+    rank: dict[Key, int],
+    before: dict[Key, list[Key]],
+    after: dict[Key, list[Key]],
 ) -> Iterator[list[Key]]:
     """All nodes in chains, the longest path first."""
     end = max(nodes, key=lambda node: rank[node])
@@ -136,7 +148,9 @@ def _is_free(spans: Spans, first: int, last: int) -> bool:
     return all(last < start or end < first for start, end in spans)
 
 
-def break_into_columns(layout: Layout[Key], edges: Sequence[tuple[Key, Key]], together: Spans, longest: int) -> None:
+def break_into_columns(
+    layout: Layout[Key], edges: Sequence[tuple[Key, Key]], together: Spans, longest: int
+) -> None:
     """Cuts a tall drawing into columns of about equal height; it is cut only where all arrows come from one box right above.
 
     Args:
@@ -146,20 +160,30 @@ def break_into_columns(layout: Layout[Key], edges: Sequence[tuple[Key, Key]], to
         longest: how many ranks a column should have at the most.
     """
     rank = layout.rank
-    crossing: dict[int, set[Key | None]] = defaultdict(set)  # the sources of the arrows that pass the end of a rank
+    crossing: dict[int, set[Key | None]] = defaultdict(
+        set
+    )  # the sources of the arrows that pass the end of a rank
     for a, b in edges:
         low, high = sorted((rank[a], rank[b]))
         for passed in range(low, high):
-            crossing[passed].add(a if passed == rank[a] < rank[b] else None)  # None: an arrow that cannot be cut
+            crossing[passed].add(
+                a if passed == rank[a] < rank[b] else None
+            )  # None: an arrow that cannot be cut
     whole = {passed for first, last in together for passed in range(first, last)}
     cuts = [
-        k + 1 for k in range(layout.ranks - 1) if k not in whole and len(crossing[k]) == 1 and None not in crossing[k]
+        k + 1
+        for k in range(layout.ranks - 1)
+        if k not in whole and len(crossing[k]) == 1 and None not in crossing[k]
     ]
     count = math.ceil(layout.ranks / longest)
     starts = [0]
     for k in range(1, count):
         ideal = k * layout.ranks / count
-        best = min((cut for cut in cuts if cut > starts[-1]), key=lambda cut: abs(cut - ideal), default=None)
+        best = min(
+            (cut for cut in cuts if cut > starts[-1]),
+            key=lambda cut: abs(cut - ideal),
+            default=None,
+        )
         if best is not None:
             starts.append(best)
     layout.columns = [*starts, layout.ranks]

@@ -40,7 +40,8 @@ def go_on_in(logger: Logger, folder: Path) -> None:
 class RunLogger(TensorBoardLogger):
     """Writes `loss` of training and of validation under one name into `train/` and `validation/` of the run folder.
 
-    The run folder is `save_dir/name/version_N`; N is taken by making the folder, so that two runs started together don't share one.
+    The run folder is `save_dir/name/version_N`; N is taken by making the folder, so that two runs
+    started together don't share one.
 
     Args:
         save_dir: parent of the folders of all runs, `lightning_logs`.
@@ -72,7 +73,8 @@ class RunLogger(TensorBoardLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """`val_loss` goes to the validation part as `loss`, everything else to the training part.
 
-        The x axis is the epoch; of what is logged by step, which Lightning calls `…_step`, it is the step.
+        The x axis is the epoch; of what is logged by step, which Lightning calls `…_step`, it is
+        the step.
         """
         values = dict(metrics)
         epoch = int(values.pop("epoch", step or 0))
@@ -86,7 +88,10 @@ class RunLogger(TensorBoardLogger):
         """Hyperparameters with the run's final metrics, for TensorBoard's HPARAMS page."""
         from torch.utils.tensorboard.summary import hparams
 
-        texts = {key: value if isinstance(value, int | float | bool) else str(value) for key, value in params.items()}
+        texts = {
+            key: value if isinstance(value, int | float | bool) else str(value)
+            for key, value in params.items()
+        }
         writer = self.writer("train")._get_file_writer()
         for summary in hparams(texts, metrics):
             writer.add_summary(summary)

@@ -63,7 +63,8 @@ class Report:
         data: sentences about the images that the figures rest on.
         evaluation: accuracy, loss, confusion matrix.
         bins: the reliability diagram's figures.
-        figures: PNGs by name: confusion, reliability, and loss and accuracy where the history is known.
+        figures: PNGs by name: confusion, reliability, and loss and accuracy where the history is
+            known.
         mistakes: pictures of the worst mistakes.
         explained: Grad-CAM pictures.
         not_explained: why there are none, else empty.
@@ -96,7 +97,8 @@ def render(report: Report) -> str:
         f'<p class="faint">{for_html(report.model)}</p></header>',
         "<main>",
         f'<p class="accuracy">{accuracy}</p>',
-        f"<p>accuracy: {evaluation.correct:,} of {evaluation.count:,} images {interval}; loss {evaluation.loss:.4f}.</p>",
+        f"<p>accuracy: {evaluation.correct:,} of {evaluation.count:,} images {interval}; loss "
+        f"{evaluation.loss:.4f}.</p>",
         *(f"<p>{for_html(sentence)}</p>" for sentence in report.data),
         *_curves(report),
         "<h2>Classes</h2>",
@@ -143,19 +145,31 @@ def _curves(report: Report) -> list[str]:
 
 
 def _classes(evaluation: Evaluation) -> list[str]:
-    head = "".join(f"<th>{column}</th>" for column in ("class", "precision", "recall", "F1", "images", "95% interval"))
+    head = "".join(
+        f"<th>{column}</th>"
+        for column in ("class", "precision", "recall", "F1", "images", "95% interval")
+    )
     rows = []
     for k, row in enumerate(evaluation.per_class()):
         interval = "–"
         if row["images"]:
             low, high = wilson_interval(int(evaluation.confusion[k, k]), int(row["images"]))
             interval = f"{low:.3f}–{high:.3f}"
-        cells = (f"{row['precision']:.3f}", f"{row['recall']:.3f}", f"{row['f1']:.3f}", f"{row['images']:,}", interval)
-        rows.append(f"<tr><td>{for_html(str(row['class']))}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        cells = (
+            f"{row['precision']:.3f}",
+            f"{row['recall']:.3f}",
+            f"{row['f1']:.3f}",
+            f"{row['images']:,}",
+            interval,
+        )
+        rows.append(
+            f"<tr><td>{for_html(str(row['class']))}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table>"
     return [
         f'<div class="scroll">{table}</div>',
-        '<p class="faint">The interval is Wilson\'s (1927), of the recall; 0.000 also stands where a figure is undefined.</p>',
+        '<p class="faint">The interval is Wilson\'s (1927), of the recall; 0.000 also stands '
+        "where a figure is undefined.</p>",
     ]
 
 
@@ -176,11 +190,15 @@ def _calibration(report: Report) -> list[str]:
     gap = bins.mean_confidence - accuracy
     tendency = "over-confident" if gap > 0 else "under-confident"
     return [
-        f"<p>Expected calibration error {bins.error:.3f}, from {bins.counts.sum():,} images in {len(bins.counts)} bins of equal "
-        f"width. The mean confidence is {bins.mean_confidence:.3f} and the accuracy {accuracy:.3f}: on the whole {tendency} by "
+        f"<p>Expected calibration error {bins.error:.3f}, from {bins.counts.sum():,} images in "
+        f"{len(bins.counts)} bins of equal "
+        f"width. The mean confidence is {bins.mean_confidence:.3f} and the accuracy "
+        f"{accuracy:.3f}: on the whole {tendency} by "
         f"{abs(gap):.3f}.</p>",
-        '<p class="faint">Bins of few images scatter, and that alone makes the error larger than 0. Guo et al. 2017, “On Calibration '
-        "of Modern Neural Networks”; Naeini et al. 2015, “Obtaining Well Calibrated Probabilities Using Bayesian Binning”.</p>",
+        '<p class="faint">Bins of few images scatter, and that alone makes the error larger than '
+        "0. Guo et al. 2017, “On Calibration "
+        "of Modern Neural Networks”; Naeini et al. 2015, “Obtaining Well Calibrated Probabilities "
+        "Using Bayesian Binning”.</p>",
         _figures(report, "reliability"),
     ]
 
@@ -189,18 +207,26 @@ def _explained(report: Report) -> list[str]:
     if report.not_explained:
         return [f"<p>{for_html(report.not_explained)}</p>"]
     return [
-        "<p>The images of each class with the largest and the smallest probability of that class. Bright is evidence for the class; "
-        "a wrong prediction has a second map, of what spoke for it. Each map is scaled to its own maximum, and is as coarse as "
+        "<p>The images of each class with the largest and the smallest probability of that class. "
+        "Bright is evidence for the class; "
+        "a wrong prediction has a second map, of what spoke for it. Each map is scaled to its own "
+        "maximum, and is as coarse as "
         "the network's last feature maps.</p>",
-        '<p class="faint">Grad-CAM: Selvaraju et al. 2017, “Grad-CAM: Visual Explanations from Deep Networks via Gradient-based '
+        '<p class="faint">Grad-CAM: Selvaraju et al. 2017, “Grad-CAM: Visual Explanations from '
+        "Deep Networks via Gradient-based "
         "Localization”.</p>",
         _tiles(report.explained, "tiles pairs", width=6.7),
     ]
 
 
 def _origin(report: Report) -> list[str]:
-    parts = [f"<p>{for_html(what)}:</p><pre>{for_html(command)}</pre>" for what, command in report.commands]
-    parts.append(f"<p>{for_html(', '.join(f'{name} {version}' for name, version in report.versions.items()))}</p>")
+    parts = [
+        f"<p>{for_html(what)}:</p><pre>{for_html(command)}</pre>"
+        for what, command in report.commands
+    ]
+    parts.append(
+        f"<p>{for_html(', '.join(f'{name} {version}' for name, version in report.versions.items()))}</p>"
+    )
     if report.configuration:
         lines = "\n".join(map(for_html, report.configuration))
         parts.append(f"<p>Configuration, without options that were not set:</p><pre>{lines}</pre>")
@@ -231,7 +257,8 @@ def _tiles(tiles: Sequence[Tile], kind: str, width: float) -> str:
         data = base64.b64encode(file.getvalue()).decode()
         text = "<br>".join(map(for_html, tile.lines))
         figures.append(
-            f'<figure><img alt="" style="width: {width * len(tile.pictures):.1f}rem" src="data:image/jpeg;base64,{data}">'
+            f'<figure><img alt="" style="width: {width * len(tile.pictures):.1f}rem" '
+            f'src="data:image/jpeg;base64,{data}">'
             f"<figcaption>{text}</figcaption></figure>"
         )
     return f'<div class="{kind}">{"".join(figures)}</div>'

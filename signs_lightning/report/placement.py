@@ -12,7 +12,11 @@ from signs_lightning.report.graph import LayerGraph, Path
 from signs_lightning.report.layout import Layout, break_into_columns, lay_out
 
 BOX, GAP = 0.4, 0.27  # height of a box, and from a box to the one below it
-LANES, TRACK, PORT = 0.26, 0.15, 0.2  # between lanes, of an arrow that runs beside them, between two arrow heads
+LANES, TRACK, PORT = (
+    0.26,
+    0.15,
+    0.2,
+)  # between lanes, of an arrow that runs beside them, between two arrow heads
 FRAME, EDGE = 0.2, 0.06  # what a frame adds left of its boxes, for its name, and on its other sides
 COLUMNS, MARGIN = 0.45, 0.15
 TALLEST = 7.5  # a taller picture is broken into columns …
@@ -40,16 +44,21 @@ class Placement:
 
     Attributes:
         layout: the graph's ranks, lanes and columns.
-        frames: the layers of every open block that gets a frame; it does where nothing else lies between them.
+        frames: the layers of every open block that gets a frame; it does where nothing else lies
+            between them.
         box: width of a box.
     """
 
     box = 0.0
 
     def __init__(self, graph: LayerGraph, text_width: Callable[[str], float]) -> None:
-        called = dict.fromkeys(target for _, target in graph.edges)  # in the order of their first call
+        called = dict.fromkeys(
+            target for _, target in graph.edges
+        )  # in the order of their first call
         self.graph = graph
-        self.layout: Layout[Path] = lay_out([*(p for p in graph.nodes if p not in called), *called], graph.edges)
+        self.layout: Layout[Path] = lay_out(
+            [*(p for p in graph.nodes if p not in called), *called], graph.edges
+        )
         self.frames = self._framed(text_width)
 
     def fit(self, box: float) -> None:
@@ -75,10 +84,14 @@ class Placement:
                     members[path[:depth]].append(path)
         framed: dict[Path, list[Path]] = {}
         for block, paths in sorted(members.items()):
-            ranks, lanes = {layout.rank[path] for path in paths}, {layout.lane[path] for path in paths}
+            ranks, lanes = (
+                {layout.rank[path] for path in paths},
+                {layout.lane[path] for path in paths},
+            )
             strangers = layout.rank.keys() - set(paths)
             alone = not any(
-                min(ranks) <= layout.rank[path] <= max(ranks) and min(lanes) <= layout.lane[path] <= max(lanes)
+                min(ranks) <= layout.rank[path] <= max(ranks)
+                and min(lanes) <= layout.lane[path] <= max(lanes)
                 for path in strangers
             )
             height = (max(ranks) - min(ranks) + 1) * (BOX + GAP) - GAP
@@ -111,14 +124,18 @@ class Placement:
             used |= {layout.lane[path] for path, rank in layout.rank.items() if rank == first - 1}
         lanes: dict[int, float] = {}
         tracks: dict[tuple[int, int], float] = {}
-        deepest = max((len(path) - 1 for path, rank in layout.rank.items() if first <= rank < end), default=0)
+        deepest = max(
+            (len(path) - 1 for path, rank in layout.rank.items() if first <= rank < end), default=0
+        )
         x = 0.0
         for lane in range(min(used), max(used) + 1):
             x += FRAME * deepest if lane in boxed else 0
             half = self.box / 2 if lane in boxed else 0.05
             lanes[lane] = x + half
             x += 2 * half
-            numbers = {place.track for place in places if place.lane == lane and place.track is not None}
+            numbers = {
+                place.track for place in places if place.lane == lane and place.track is not None
+            }
             for k, track in enumerate(sorted(numbers)):
                 tracks[lane, track] = x + TRACK * (k + 1)
             x += TRACK * len(numbers) + LANES
@@ -142,16 +159,20 @@ class Placement:
                 here = {path for path in paths if layout.column(layout.rank[path]) == number}
                 if not here:
                     continue
-                ranks, lanes = {layout.rank[path] for path in here}, {layout.lane[path] for path in here}
+                ranks, lanes = (
+                    {layout.rank[path] for path in here},
+                    {layout.lane[path] for path in here},
+                )
                 right = column.lanes[max(lanes)] + self.box / 2
                 for (_, target), place in layout.passing.items():
                     if target in here and place.track is not None:
                         right = max(right, column.tracks[place.lane, place.track])
                 left = column.lanes[min(lanes)] - self.box / 2 - FRAME * depth
-                top, bottom = self.y(min(ranks)) - EDGE * depth, self.y(max(ranks)) + BOX + EDGE * depth
+                top, bottom = (
+                    self.y(min(ranks)) - EDGE * depth,
+                    self.y(max(ranks)) + BOX + EDGE * depth,
+                )
                 yield block, (column.left + left, top), (right + EDGE * depth - left, bottom - top)
-
-    # ------------------------------------------------------------------ arrows
 
     def bends(self, edge: Edge) -> list[Point]:
         """Where an arrow enters and leaves the lane or track in which it passes ranks; nothing for one that passes none."""
@@ -159,7 +180,11 @@ class Placement:
         if place is None:
             return []
         column = self.columns[self.layout.column(place.first)]
-        x = column.left + (column.lanes[place.lane] if place.track is None else column.tracks[place.lane, place.track])
+        x = column.left + (
+            column.lanes[place.lane]
+            if place.track is None
+            else column.tracks[place.lane, place.track]
+        )
         return [(x, self.y(place.first)), (x, self.y(place.last) + BOX)]
 
     def way_up(self, edge: Edge, port: float) -> list[Point]:
@@ -177,18 +202,29 @@ class Placement:
         column = self.columns[self.layout.column(rank)]
         x, y = self.x(source), self.y(rank) + BOX
         gutter, top = column.left + column.width + COLUMNS / 2, self.top - GAP
-        return [(x, y), (x, y + GAP / 2), (gutter, y + GAP / 2), (gutter, top), (self.x(source, rank + 1), top)]
+        return [
+            (x, y),
+            (x, y + GAP / 2),
+            (gutter, y + GAP / 2),
+            (gutter, top),
+            (self.x(source, rank + 1), top),
+        ]
 
     def ports(self, path: Path, arriving: list[Edge]) -> list[float]:
         """Where on its upper side a box is entered: an arrow from straight above in the middle, others on their own side."""
         middle, rank = self.x(path), self.layout.rank[path]
         bends = [self.bends(edge) for edge in arriving]
-        origins = [b[-1][0] if b else self.x(edge[0], rank) for b, edge in zip(bends, arriving, strict=True)]
+        origins = [
+            b[-1][0] if b else self.x(edge[0], rank)
+            for b, edge in zip(bends, arriving, strict=True)
+        ]
         ports = [middle] * len(arriving)
         step = min(PORT, 0.8 * self.box / len(arriving))
         for side in (1, -1):
             there = [k for k, x in enumerate(origins) if side * (x - middle) > 1e-6]
-            there.sort(key=lambda k: -abs(origins[k] - middle))  # from afar to the inside: so they do not cross
+            there.sort(
+                key=lambda k: -abs(origins[k] - middle)
+            )  # from afar to the inside: so they do not cross
             for number, k in enumerate(there, start=1):
                 ports[k] = middle + side * number * step * (len(arriving) > 1)
         return ports

@@ -8,7 +8,14 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 REFRESH_SECONDS = 0.1
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -17,7 +24,8 @@ FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 class EpochProgress(ProgressBar):
     """A bar over the batches of the running epoch, beside it loss and accuracy; one plain line an epoch where there is no terminal.
 
-    The bar is redrawn at most ten times a second and reads no figure from the device while an epoch runs.
+    The bar is redrawn at most ten times a second and reads no figure from the device while an epoch
+    runs.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -38,7 +46,9 @@ class EpochProgress(ProgressBar):
 
     def _figures(self, pl_module: L.LightningModule) -> str:
         history = getattr(pl_module, "history", [])
-        return "  ".join(f"{name} {history[-1][name]:.4f}" for name in FIGURES if history and name in history[-1])
+        return "  ".join(
+            f"{name} {history[-1][name]:.4f}" for name in FIGURES if history and name in history[-1]
+        )
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._print_line(trainer, pl_module)
@@ -47,19 +57,31 @@ class EpochProgress(ProgressBar):
             return
         if self._progress is None:
             columns = (
-                TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
                 TextColumn("{task.fields[figures]}"),
-            )  # fmt: skip
-            self._progress = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
+            )
+            self._progress = Progress(
+                *columns, console=self.console, auto_refresh=False, transient=True
+            )
             self._task = self._progress.add_task("", figures="")
             self._progress.start()
         batches = int(trainer.num_training_batches)
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "…"
-        self._progress.reset(self._task, total=batches, description=f"epoch {trainer.current_epoch + 1}/{epochs}")
+        self._progress.reset(
+            self._task, total=batches, description=f"epoch {trainer.current_epoch + 1}/{epochs}"
+        )
         self._progress.update(self._task, figures=self._figures(pl_module))
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         if self._progress is not None and time.monotonic() - self._drawn > REFRESH_SECONDS:
             self._progress.update(self._task, completed=batch_idx + 1, refresh=True)
@@ -69,7 +91,9 @@ class EpochProgress(ProgressBar):
         self._print_line(trainer, pl_module)
         self._stop()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         self._stop()
 
     def _stop(self) -> None:

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signs_lightning.checkpoints import checkpoint_config, find_checkpoint, load_checkpoint, run_folder
+from signs_lightning.checkpoints import (
+    checkpoint_config,
+    find_checkpoint,
+    load_checkpoint,
+    run_folder,
+)
 from signs_lightning.model_files import KERAS_SUFFIXES, Scale, load_model
 from signs_lightning.models.classifier import ImageClassifier
 
@@ -47,7 +52,8 @@ def open_run(given: str, verb: str, scale: Scale | None = None) -> Run:
     Args:
         given: run folder, checkpoint or Keras file.
         verb: on whose behalf; it decides which checkpoint of a run folder is meant.
-        scale: what a Keras file's images were scaled to; None for a checkpoint, and where the file tells it.
+        scale: what a Keras file's images were scaled to; None for a checkpoint, and where the file
+            tells it.
 
     Raises:
         InputError: there is no trained model, or its scale is as `load_model` says.
@@ -60,7 +66,11 @@ def open_run(given: str, verb: str, scale: Scale | None = None) -> Run:
     model, settings = load_model(str(path), verb, scale)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)
-    settings |= {key: value for key, value in checkpoint.get("H5DataModule", {}).items() if key in {*settings, "seed"}}
+    settings |= {
+        key: value
+        for key, value in checkpoint.get("H5DataModule", {}).items()
+        if key in {*settings, "seed"}
+    }
     history = list(checkpoint["signs_lightning"].get("history", []))
     if folder is not None and (folder / "history.csv").is_file():
         history = _read_history(folder / "history.csv") or history
@@ -83,7 +93,10 @@ def _read_history(path: Path) -> list[dict[str, float | int]]:
     """The rows of history.csv, the best epoch being only a part of them; none where the file was edited beyond reading."""
     try:
         with path.open(newline="") as file:
-            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+            rows = [
+                {key: float(value) for key, value in row.items() if value}
+                for row in csv.DictReader(file)
+            ]
     except (ValueError, TypeError, AttributeError, OSError):
         return []
     return rows if all({"epoch", "loss", "accuracy"} <= row.keys() for row in rows) else []

@@ -12,7 +12,12 @@ from signs_lightning.escaping import printable
 
 
 def draw_samples(
-    images: np.ndarray, labels: np.ndarray, class_names: list[str], path: Path, per_class: int = 8, columns: int = 1
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    path: Path,
+    per_class: int = 8,
+    columns: int = 1,
 ) -> None:
     """Draws the first pictures of each class in a row of its own, as a PNG.
 
@@ -28,7 +33,9 @@ def draw_samples(
     from matplotlib.figure import Figure
 
     rows = -(-len(class_names) // columns)
-    width = 0.75 * per_class * min(max(images.shape[2] / images.shape[1], 0.4), 2.5)  # inches of a row
+    width = (
+        0.75 * per_class * min(max(images.shape[2] / images.shape[1], 0.4), 2.5)
+    )  # inches of a row
     longest = int(width / 0.075)  # characters above it
     figure = Figure(figsize=(columns * (width + 0.4), 0.95 * rows), dpi=96, layout="constrained")
     FigureCanvasAgg(figure)
@@ -47,5 +54,7 @@ def draw_samples(
         title = title if len(title) <= longest else f"{title[: longest - 1]}…"
         axes.set_title(title, fontsize=9, loc="left", pad=2, parse_math=False)  # names may have a $
     with written_whole(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of a script that the font lacks: a box is drawn
+        warnings.filterwarnings(
+            "ignore", message="Glyph"
+        )  # of a script that the font lacks: a box is drawn
         figure.savefig(temporary, format="png")

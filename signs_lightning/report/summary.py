@@ -17,7 +17,8 @@ def layer_table(model: ImageClassifier, expand: bool = False) -> list[LayerNode]
 
     Args:
         model: any classifier; it stays as it was.
-        expand: whether the layers of blocks, and of models inside a Keras model, follow the block's own row.
+        expand: whether the layers of blocks, and of models inside a Keras model, follow the block's
+            own row.
     """
     return _rows(layer_graph(model), expand)
 
@@ -43,7 +44,9 @@ def totals(model: ImageClassifier) -> tuple[int, int]:
     return trainable, every - trainable
 
 
-def print_summary(model: ImageClassifier, console: Console | None = None, expand: bool = False) -> None:
+def print_summary(
+    model: ImageClassifier, console: Console | None = None, expand: bool = False
+) -> None:
     """Prints the table and the totals, as Keras's `model.summary(expand_nested=expand)` does."""
     console = console or Console()
     height, width, channels = model.image_size
@@ -57,14 +60,18 @@ def print_summary(model: ImageClassifier, console: Console | None = None, expand
     table.add_column("parameters", justify="right")
     graph = layer_graph(model)
     for row in _rows(graph, expand):
-        # As Keras does: what lies inside a block that has a row above is moved in and has its own name only.
+        # As Keras does: what lies inside a block that has a row above is moved in and has its own
+        # name only.
         inside = sum(row.path[:depth] in graph.blocks for depth in range(1, len(row.path)))
         name = "   " * (inside - 1) + "└ " + row.path[-1] if inside else graph.name(row.path)
-        table.add_row(for_terminal(name), for_terminal(row.kind), row.keras_shape, f"{row.parameters:,}")
+        table.add_row(
+            for_terminal(name), for_terminal(row.kind), row.keras_shape, f"{row.parameters:,}"
+        )
     console.print(table)
     trainable, fixed = totals(model)
     console.print(
-        f"Parameters: {trainable + fixed:,} in all, {trainable:,} trainable, {fixed:,} not trainable",
+        f"Parameters: {trainable + fixed:,} in all, {trainable:,} trainable, "
+        f"{fixed:,} not trainable",
         highlight=False,
         soft_wrap=True,
     )

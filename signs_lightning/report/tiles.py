@@ -25,7 +25,9 @@ def mistakes(judged: Judged) -> list[Tile]:
     positions = judged.worst_mistakes(MOST_MISTAKES)
     names = [shortened(name) for name in judged.evaluation.class_names]
     tiles = []
-    for position, image in zip(positions, judged.pictures(positions) if len(positions) else [], strict=True):
+    for position, image in zip(
+        positions, judged.pictures(positions) if len(positions) else [], strict=True
+    ):
         true, said = int(judged.labels[position]), int(judged.predicted[position])
         lines = [
             f"true: {names[true]}, {probability(judged.of_label[position])}",
@@ -58,7 +60,9 @@ def explained(model: ImageClassifier, judged: Judged) -> list[Tile]:
     for k, (label, position, which) in enumerate(wanted):
         picture, said = pictures[k].numpy(), int(predicted[k])
         heats = [true_heats[k]] if said == label else [true_heats[k], said_heats[k]]
-        lines = [f"{which} of {names[label]}: {probability(judged.of_label[position])}, image {position}"]
+        lines = [
+            f"{which} of {names[label]}: {probability(judged.of_label[position])}, image {position}"
+        ]
         if said != label:
             lines += [
                 f"predicted {names[said]}, {probability(judged.confidence[position])}",

@@ -26,22 +26,38 @@ LONGEST_VALUE = 300  # letters of a setting on the page; a Keras model's own con
 
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb."""
-    parser = VerbParser(verb, "What a trained model does well and badly: figures, and one page that holds them all.")
+    parser = VerbParser(
+        verb, "What a trained model does well and badly: figures, and one page that holds them all."
+    )
     parser.add_argument("run", metavar="RUN", help="run folder, checkpoint or Keras file")
     parser.add_argument(
-        "--data.test_file", dest="test_file", metavar="H5", help="HDF5 file; the run's own test file by default"
+        "--data.test_file",
+        dest="test_file",
+        metavar="H5",
+        help="HDF5 file; the run's own test file by default",
     )
     parser.add_argument(
-        "--data.images_key", dest="images_key", metavar="KEY", help="its images, where the name does not tell"
+        "--data.images_key",
+        dest="images_key",
+        metavar="KEY",
+        help="its images, where the name does not tell",
     )
     parser.add_argument(
-        "--data.labels_key", dest="labels_key", metavar="KEY", help="its labels, where the name does not tell"
+        "--data.labels_key",
+        dest="labels_key",
+        metavar="KEY",
+        help="its labels, where the name does not tell",
     )
-    parser.add_argument("--output", metavar="DIR", help="folder to write to (default: report/ in the run folder)")
+    parser.add_argument(
+        "--output", metavar="DIR", help="folder to write to (default: report/ in the run folder)"
+    )
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     options = parser.parse_args(args)
     if Path(options.run).suffix == ".onnx":
-        raise InputError(f"{options.run} has no gradients to explain it by. Name the checkpoint that it was made from.")
+        raise InputError(
+            f"{options.run} has no gradients to explain it by. Name the "
+            "checkpoint that it was made from."
+        )
 
     import torch
     from rich.console import Console
@@ -53,9 +69,16 @@ def main(verb: str, args: list[str]) -> int:
     run = open_run(options.run, verb, options.scale)
     if not run.settings and options.test_file is None:
         raise InputError(f"{options.run} remembers no data. Name a file with --data.test_file.")
-    output = Path(options.output) if options.output else (run.folder or run.path.parent) / _folder_name(run)
+    output = (
+        Path(options.output)
+        if options.output
+        else (run.folder or run.path.parent) / _folder_name(run)
+    )
     if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file, expected a folder to write the report to. Choose another --output.")
+        raise InputError(
+            f"{output} is a file, expected a folder to write the report to. "
+            "Choose another --output."
+        )
     run.model.to("cuda" if torch.cuda.is_available() else "cpu")
     keys = {"images_key": options.images_key, "labels_key": options.labels_key}
     settings = run.settings | {key: value for key, value in keys.items() if value is not None}
@@ -64,7 +87,9 @@ def main(verb: str, args: list[str]) -> int:
     written = _write(run, judged, output, command)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     evaluation = judged.evaluation
-    console.print(f"{judged.role} accuracy {describe_accuracy(evaluation.correct, evaluation.count)}")
+    console.print(
+        f"{judged.role} accuracy {describe_accuracy(evaluation.correct, evaluation.count)}"
+    )
     console.print(f"written      {', '.join(name for name in written if name != PAGE)}")
     console.print(f"page         {output / PAGE}")
     return 0
@@ -72,9 +97,6 @@ def main(verb: str, args: list[str]) -> int:
 
 def _folder_name(run: Run) -> str:
     return "report" if run.folder else f"{run.path.stem}_report"
-
-
-# ---------------------------------------------------------------------- files
 
 
 def _write(run: Run, judged: Judged, output: Path, command: str) -> list[str]:
@@ -88,12 +110,17 @@ def _write(run: Run, judged: Judged, output: Path, command: str) -> list[str]:
             written = [*(path.name for path in figures.values()), events, PAGE]
             if (output / PAGE).is_file():  # an earlier report, which may have had more figures
                 for old in output.iterdir():
-                    if re.fullmatch(r"(loss|accuracy|confusion|reliability|mistakes|gradcam(_\d+)?)\.png", old.name):
+                    if re.fullmatch(
+                        r"(loss|accuracy|confusion|reliability|mistakes|gradcam(_\d+)?)\.png",
+                        old.name,
+                    ):
                         old.unlink()
             for file in written:
                 os.replace(temporary / file, output / file)
     except OSError as error:
-        raise InputError(f"{output} cannot be written to ({error}). Choose another --output.") from error
+        raise InputError(
+            f"{output} cannot be written to ({error}). Choose another --output."
+        ) from error
     return written
 
 
@@ -125,7 +152,10 @@ def _draw(run: Run, judged: Judged, folder: Path, command: str) -> dict[str, Pat
         maps = explained(run.model, judged)
     except InputError as error:  # a network without convolutions
         reason = str(error)
-    sheets = [maps[start : start + 2 * CLASSES_A_SHEET] for start in range(0, len(maps), 2 * CLASSES_A_SHEET)]
+    sheets = [
+        maps[start : start + 2 * CLASSES_A_SHEET]
+        for start in range(0, len(maps), 2 * CLASSES_A_SHEET)
+    ]
     for number, sheet in enumerate(sheets, start=1):
         draw_sheet(sheet, 2, to("gradcam" if len(sheets) == 1 else f"gradcam_{number}"))
     report = Report(
@@ -156,16 +186,18 @@ def _write_events(figures: dict[str, Path], folder: Path, step: int) -> str:
         for name in IN_TENSORBOARD & figures.keys():
             with Image.open(figures[name]) as picture:
                 width, height = picture.size
-            image = Summary.Image(height=height, width=width, encoded_image_string=figures[name].read_bytes())
+            image = Summary.Image(
+                height=height, width=width, encoded_image_string=figures[name].read_bytes()
+            )
             summary = Summary(value=[Summary.Value(tag=f"report/{name}", image=image)])
-            writer._get_file_writer().add_summary(summary, step)  # as it is, where `add_image` would encode it again
+            writer._get_file_writer().add_summary(
+                summary, step
+            )  # as it is, where `add_image` would encode it again
     (file,) = (folder / "events").iterdir()
-    name = "events.out.tfevents.report"  # always the same, so that a new report takes the old one's place
+    # always the same, so that a new report takes the old one's place
+    name = "events.out.tfevents.report"
     os.replace(file, folder / name)
     return name
-
-
-# ---------------------------------------------------------------------- words
 
 
 def _about_model(run: Run) -> str:
@@ -174,34 +206,60 @@ def _about_model(run: Run) -> str:
     height, width, channels = run.model.image_size
     kind, count = type(run.model).__name__, count_parameters(run.model.network)[0]
     after = f", after epoch {run.epoch}" if run.epoch else ""
-    return f"{kind}, {count:,} parameters, {height}×{width}×{channels} → {run.model.num_classes} classes; {run.path.name}{after}"
+    return (
+        f"{kind}, {count:,} parameters, {height}×{width}×{channels} → {run.model.num_classes} "
+        f"classes; {run.path.name}{after}"
+    )
 
 
 def _about_data(run: Run, judged: Judged) -> list[str]:
     sentences = [
-        f"The figures rest on {judged.evaluation.count:,} {judged.role} images: {', '.join(judged.files[:5])}"
+        f"The figures rest on {judged.evaluation.count:,} {judged.role} images: "
+        f"{', '.join(judged.files[:5])}"
         f"{' …' if len(judged.files) > 5 else ''}."
     ]
     trained_on = run.settings.get("train_file")
     trained_on = [trained_on] if isinstance(trained_on, str) else trained_on or []
     own = {os.path.realpath(file) for file in judged.files}
     if judged.role == "test" and own & {os.path.realpath(file) for file in trained_on}:
-        sentences.append("The network was trained on this file, so they say nothing about new images.")
+        sentences.append(
+            "The network was trained on this file, so they say nothing about new images."
+        )
     elif judged.role == "validation" and run.path.name == "best.ckpt":
-        sentences.append("The checkpoint was chosen by these very images, which makes them look better than new ones.")
-    elif judged.role == "test" and run.path.name == "last.ckpt" and run.history and "val_loss" in run.history[-1]:
+        sentences.append(
+            "The checkpoint was chosen by these very images, which makes them "
+            "look better than new ones."
+        )
+    elif (
+        judged.role == "test"
+        and run.path.name == "last.ckpt"
+        and run.history
+        and "val_loss" in run.history[-1]
+    ):
         sentences.append("This is the last epoch's checkpoint: none was chosen by validation.")
     height, width, _ = run.model.image_size
     stored = judged.images.readers[0].images.shape[1:3]
     if tuple(stored) != (height, width):
-        sentences.append(f"Their {stored[0]}×{stored[1]} pixels are resized to {height}×{width} for the network.")
+        sentences.append(
+            f"Their {stored[0]}×{stored[1]} pixels are resized to {height}×{width} for the network."
+        )
     return sentences
 
 
 def _commands(run: Run, command: str) -> list[tuple[str, str]]:
-    made = [("Trained by" if k == 0 else "and further by", typed) for k, typed in enumerate(run.commands)]
+    made = [
+        ("Trained by" if k == 0 else "and further by", typed)
+        for k, typed in enumerate(run.commands)
+    ]
     if not made and run.folder is not None:
-        again = ["python", "-m", "signs_lightning", "fit", "--config", str(run.folder / "config.yaml")]
+        again = [
+            "python",
+            "-m",
+            "signs_lightning",
+            "fit",
+            "--config",
+            str(run.folder / "config.yaml"),
+        ]
         made = [("What trains it again", shlex.join(again))]
     return [*made, ("This report was made by", command)]
 
@@ -234,4 +292,8 @@ def _configuration(config: dict[str, Any]) -> list[str]:
             return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
         return value
 
-    return yaml.safe_dump(pruned(config), sort_keys=False, allow_unicode=True).splitlines() if config else []
+    return (
+        yaml.safe_dump(pruned(config), sort_keys=False, allow_unicode=True).splitlines()
+        if config
+        else []
+    )

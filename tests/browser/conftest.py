@@ -1,4 +1,6 @@
-"""A headless Chromium that reaches this machine only, and notes what a page complains of and whom it wants to call."""
+"""A headless Chromium that reaches this machine only, and notes what a page complains of and whom
+it wants to call.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-HERE = ("http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "file://", "data:", "blob:", "about:")
+HERE = (
+    "http://127.0.0.1:",
+    "http://localhost:",
+    "ws://127.0.0.1:",
+    "file://",
+    "data:",
+    "blob:",
+    "about:",
+)
 
 
 @dataclass
@@ -42,7 +52,10 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"no browser: none of {', '.join(CHROMIUMS)} is installed")
     from playwright.sync_api import sync_playwright
 
-    options = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1", "--disable-dev-shm-usage"]
+    options = [
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+        "--disable-dev-shm-usage",
+    ]
     if os.geteuid() == 0:
         options.append("--no-sandbox")  # Chromium's own rule for root
     with sync_playwright() as playwright:
@@ -65,7 +78,10 @@ def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
         watched.page.on("websocket", lambda request: watched.asked.append(request.url))
         watched.page.on("pageerror", lambda error: watched.errors.append(str(error)))
         watched.page.on("dialog", lambda dialog: watched.errors.append(f"dialog: {dialog.message}"))
-        watched.page.on("console", lambda line: watched.errors.append(line.text) if line.type == "error" else None)
+        watched.page.on(
+            "console",
+            lambda line: watched.errors.append(line.text) if line.type == "error" else None,
+        )
         return watched
 
     yield open_page

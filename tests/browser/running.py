@@ -1,4 +1,6 @@
-"""A demo in a process of its own, with a record of every connection that it tries to open, and a visitor without a browser."""
+"""A demo in a process of its own, with a record of every connection that it tries to open, and a
+visitor without a browser.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,20 @@ from forks import Fork
 
 from signs_lightning.__main__ import main
 
-HOSTILE = ["<img src=x onerror=alert(1)>", "**bold**", "a\x1b[31mred", "=1+1", "{{value}}", "</script>"]  # class names
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "**bold**",
+    "a\x1b[31mred",
+    "=1+1",
+    "{{value}}",
+    "</script>",
+]  # class names
 
 
 def watched(args: list[str]) -> int:
-    """Runs the command line, with a hook that notes in a file whom the process looks up or connects to; stderr goes into another file."""
+    """Runs the command line, with a hook that notes in a file whom the process looks up or connects
+    to; stderr goes into another file.
+    """
     connections, errors, *rest = args
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     log = os.open(connections, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -67,7 +78,9 @@ class Demo:
     connections: Path  # whom it tried to reach, a line each
     cookie: str = ""
 
-    def get(self, path: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+    def get(
+        self, path: str, data: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Reply:
         """A GET, or a POST where there are data; the path goes out as it is, dots included."""
         cookie = {"Cookie": self.cookie} if self.cookie else {}
         request = urllib.request.Request(self.url + path, data, cookie | (headers or {}))
@@ -86,20 +99,28 @@ class Demo:
         """A picture, sent as the page sends it."""
         head = f'--seam\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
         body = head.encode() + b"Content-Type: image/png\r\n\r\n" + contents + b"\r\n--seam--\r\n"
-        return self.get("/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=seam"})
+        return self.get(
+            "/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=seam"}
+        )
 
     def ask(self, path: str, **more: Any) -> tuple[Reply, dict[str, Any]]:
-        """The answers to "which class is this file": to the request, and the last message of the queue."""
+        """The answers to "which class is this file": to the request, and the last message of the
+        queue.
+        """
         entries = json.loads(self.get("/config").body)["dependencies"]
         number = next(entry["id"] for entry in entries if entry["api_name"] == "classify")
         session = secrets.token_hex(6)
         data = [{"path": path, "meta": {"_type": "gradio.FileData"}, **more}]
-        joined = self.post("/gradio_api/queue/join", {"data": data, "fn_index": number, "session_hash": session})
+        joined = self.post(
+            "/gradio_api/queue/join", {"data": data, "fn_index": number, "session_hash": session}
+        )
         if joined.status != 200:
             return joined, {}
         lines = self.get(f"/gradio_api/queue/data?session_hash={session}").text.splitlines()
         messages = [json.loads(line.removeprefix("data: ")) for line in lines if line]
-        return joined, next(message for message in messages if message["msg"] == "process_completed")
+        return joined, next(
+            message for message in messages if message["msg"] == "process_completed"
+        )
 
     def classify(self, name: str, contents: bytes) -> tuple[dict[str, float] | None, str]:
         """Probabilities by class name (None where there are none) and the HTML beside them."""
@@ -129,7 +150,8 @@ def hostile_files(files: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
 @contextmanager
 def running_demo(folder: Path, *args: object, **environment: str) -> Iterator[Demo]:
     """A demo on a free port of the loopback, ended afterwards."""
-    # A proxy that does not exist: what ignores the rule to stay on the machine would fail, and show in the record.
+    # A proxy that does not exist: what ignores the rule to stay on the machine would fail, and show
+    # in the record.
     temporary = tempfile.mkdtemp(dir=folder)
     environment = {"TMPDIR": temporary, "http_proxy": "http://192.0.2.1:9", **environment}
     log, connections = folder / "stderr.txt", folder / "connections.txt"

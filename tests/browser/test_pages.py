@@ -1,4 +1,6 @@
-"""What people see in a browser: the demo, the report, TensorBoard. None of them complains, and none calls anybody."""
+"""What people see in a browser: the demo, the report, TensorBoard. None of them complains, and none
+calls anybody.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +73,12 @@ def drop(page, name: str, kind: str, contents: bytes) -> None:  # type: ignore[n
 
 @needs_gradio
 @pytest.mark.parametrize("reference", SIGNS, indirect=True)
-def test_demo_names_the_class_that_keras_names(reference: Reference, watch: Callable, tmp_path: Path) -> None:
-    """Two hands of the test file, with Keras's trained weights: the label of each, as Keras says, too."""
+def test_demo_names_the_class_that_keras_names(
+    reference: Reference, watch: Callable, tmp_path: Path
+) -> None:
+    """Two hands of the test file, with Keras's trained weights: the label of each, as Keras says,
+    too.
+    """
     images, labels = reference.test()
     right = np.flatnonzero(reference.probabilities.argmax(1) == labels)
     chosen = [next(k for k in right if labels[k] == label) for label in (5, 2)]
@@ -82,7 +88,8 @@ def test_demo_names_the_class_that_keras_names(reference: Reference, watch: Call
         for k in chosen:
             drop(opened.page, f"hand_{k}.png", "image/png", png(images[k]))
             opened.page.wait_for_function(
-                "([where, text]) => document.querySelector(where)?.innerText === text", arg=[LABEL, str(labels[k])]
+                "([where, text]) => document.querySelector(where)?.innerText === text",
+                arg=[LABEL, str(labels[k])],
             )
             opened.page.get_by_label("Remove Image").click()
             opened.page.wait_for_selector(LABEL, state="detached")
@@ -92,8 +99,12 @@ def test_demo_names_the_class_that_keras_names(reference: Reference, watch: Call
 
 @needs_gradio
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
-def test_demo_shows_class_crop_and_heat(width: int, scheme: str, demo: Demo, run_folder: Path, watch: Callable) -> None:
-    """An uploaded picture: the class that the model predicts, as plain text, and two pictures that fit the screen."""
+def test_demo_shows_class_crop_and_heat(
+    width: int, scheme: str, demo: Demo, run_folder: Path, watch: Callable
+) -> None:
+    """An uploaded picture: the class that the model predicts, as plain text, and two pictures that
+    fit the screen.
+    """
     from signs_lightning.model_files import load_model
 
     model, data = load_model(str(run_folder), "demo")
@@ -103,12 +114,18 @@ def test_demo_shows_class_crop_and_heat(width: int, scheme: str, demo: Demo, run
     opened = watch(width, scheme)
     opened.page.goto(demo.url)
     opened.page.wait_for_selector("input[type=file]", state="attached")
-    opened.page.set_input_files("input[type=file]", {"name": "hand.png", "mimeType": "image/png", "buffer": png(image)})
+    opened.page.set_input_files(
+        "input[type=file]", {"name": "hand.png", "mimeType": "image/png", "buffer": png(image)}
+    )
     opened.page.wait_for_selector(".seen img >> nth=1")
     assert opened.page.inner_text(LABEL) == printable(expected)
-    rows = opened.page.locator(".confidence-set .label").all_inner_texts()  # name, line feed, per cent
+    rows = opened.page.locator(
+        ".confidence-set .label"
+    ).all_inner_texts()  # name, line feed, per cent
     assert {row.rpartition("\n")[0] for row in rows} == {printable(name) for name in HOSTILE}
-    sizes = opened.page.eval_on_selector_all(".seen img", "images => images.map(i => [i.naturalWidth, i.width])")
+    sizes = opened.page.eval_on_selector_all(
+        ".seen img", "images => images.map(i => [i.naturalWidth, i.width])"
+    )
     assert [natural for natural, _ in sizes] == [64, 64]
     assert all(100 < shown <= 300 for _, shown in sizes)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -130,14 +147,18 @@ def test_demo_examples_can_be_clicked(demo: Demo, watch: Callable) -> None:
 
 @needs_gradio
 def test_demo_answers_other_files_with_a_sentence(demo: Demo, watch: Callable) -> None:
-    """A text file, a text file that calls itself a picture, and one that is too large; a picture goes through afterwards."""
+    """A text file, a text file that calls itself a picture, and one that is too large; a picture
+    goes through afterwards.
+    """
     opened = watch()
     opened.page.goto(demo.url)
     drop(opened.page, "notes.txt", "text/plain", b"buy milk")
     opened.page.wait_for_selector("text=Only image/* allowed")
     drop(opened.page, "notes.png", "image/png", b"buy milk")
     opened.page.wait_for_selector(".unreadable")
-    assert "This is not a picture of a kind that can be read here" in opened.page.inner_text(".unreadable")
+    assert "This is not a picture of a kind that can be read here" in opened.page.inner_text(
+        ".unreadable"
+    )
     assert opened.page.locator(LABEL).count() == 0
     opened.page.get_by_label("Remove Image").click()
     drop(opened.page, "hand.png", "image/png", png(np.zeros((64, 64, 3), np.uint8)))
@@ -148,25 +169,33 @@ def test_demo_answers_other_files_with_a_sentence(demo: Demo, watch: Callable) -
 
 
 def test_report_is_one_quiet_page(run_folder: Path, watch: Callable) -> None:
-    """Opened as a file: nothing on the console, no request but the page itself, and class names stay text."""
+    """Opened as a file: nothing on the console, no request but the page itself, and class names
+    stay text.
+    """
     assert main(["report", str(run_folder)]) == 0
     opened = watch()
     opened.page.goto((run_folder / "report" / "report.html").as_uri())
     opened.page.wait_for_load_state("networkidle")
     assert opened.page.locator("img").count() > 0
-    broken = opened.page.eval_on_selector_all("img", "images => images.filter(i => !i.naturalWidth).length")
+    broken = opened.page.eval_on_selector_all(
+        "img", "images => images.filter(i => !i.naturalWidth).length"
+    )
     assert broken == 0
     assert opened.page.locator("img[src=x]").count() == 0
     assert HOSTILE[1] in opened.page.inner_text("body")
     assert opened.errors == []
-    assert [address for address in opened.asked if not address.startswith(("file://", "data:"))] == []
+    assert [
+        address for address in opened.asked if not address.startswith(("file://", "data:"))
+    ] == []
     phone = watch(width=360, scheme="dark")
     phone.page.goto((run_folder / "report" / "report.html").as_uri())
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.slow
-def test_tensorboard_stays_on_the_machine(run_folder: Path, watch: Callable, tmp_path: Path) -> None:
+def test_tensorboard_stays_on_the_machine(
+    run_folder: Path, watch: Callable, tmp_path: Path
+) -> None:
     """The charts of a run appear, and every request goes to the loopback."""
     command = [
         sys.executable,
@@ -180,7 +209,9 @@ def test_tensorboard_stays_on_the_machine(run_folder: Path, watch: Callable, tmp
         "0",
     ]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
     try:
         assert process.stderr is not None
         url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))

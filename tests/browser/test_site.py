@@ -1,4 +1,6 @@
-"""The documentation in a browser, opened from the disk: it calls nobody, its search finds, and it fits a telephone."""
+"""The documentation in a browser, opened from the disk: it calls nobody, its search finds, and it
+fits a telephone.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(folder),
+    ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_pages(site: Path, watch: Callable, width: int, scheme: str) -> None:
-    """No error, no request that leaves the machine, nothing wider than the screen; dark where the reader's system is."""
+    """No error, no request that leaves the machine, nothing wider than the screen; dark where the
+    reader's system is.
+    """
     watched = watch(width, scheme)
     for path in sorted(site.rglob("*.html")):
         if path.name != "404.html":
@@ -42,7 +55,8 @@ def test_search(site: Path, watch: Callable) -> None:
     watched = watch()
     watched.page.goto((site / "index.html").as_uri())
     watched.page.focus("input[name=query]")
-    watched.page.wait_for_function(  # for the index: what is typed before may get lost on a busy machine
+    # for the index: what is typed before may get lost on a busy machine
+    watched.page.wait_for_function(
         "!document.querySelector('.md-search-result__meta').textContent.includes('Initializing')"
     )
     watched.page.type("input[name=query]", "sbatch")

@@ -1,4 +1,6 @@
-"""What is done with a file of each kind: what a verb would do. Importing this imports everything that the calls need."""
+"""What is done with a file of each kind: what a verb would do. Importing this imports everything
+that the calls need.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from signs_lightning.report import summary  # noqa: F401
 __all__ = ["CALLS", "VERBS", "run_guarded"]
 Image.init()
 signs_lightning.ImageClassifier, signs_lightning.FromKeras  # noqa: B018  # imported on first use
-READ = 64 * 2**20  # bytes of a file's images that are read: an epoch of a set that claims terabytes would take days
+READ = (
+    64 * 2**20
+)  # bytes of a file's images that are read: an epoch of a set that claims terabytes would take days
 PIXELS = 2**18  # of an image that a damaged model may ask for and is given
 
 
@@ -40,7 +44,9 @@ def data(path: Path, out: Path) -> None:
     most = max(1, min(count, READ // bytes_each))
     for low in range(0, most, step):
         images.read_sorted(np.arange(low, min(low + step, most)))
-    images.__getitems__(random.Random(0).sample(range(count), min(count, max(1, min(8, READ // bytes_each)))))
+    images.__getitems__(
+        random.Random(0).sample(range(count), min(count, max(1, min(8, READ // bytes_each))))
+    )
 
 
 def keras(path: Path, out: Path) -> None:
@@ -95,4 +101,7 @@ def _import(path: Path, out: Path) -> str:
 
 
 CALLS = {"data": data, "keras": keras, "checkpoint": checkpoint, "image": image, "onnx": onnx}
-VERBS = {"data": {"inspect": _inspect}, "keras": {"inspect": _inspect, "import-keras": _import}}  # guarded ones
+VERBS = {
+    "data": {"inspect": _inspect},
+    "keras": {"inspect": _inspect, "import-keras": _import},
+}  # guarded ones

@@ -1,4 +1,6 @@
-"""Runs calls on damaged files in forked workers that have imported everything, and says what each came to."""
+"""Runs calls on damaged files in forked workers that have imported everything, and says what each
+came to.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,16 @@ from pathlib import Path
 
 from fuzz.mutations import mutate
 
-OUTCOMES = ("worked", "refused", "crash", "hang", "memory", "other exception", "long sentence", "wrote")
+OUTCOMES = (
+    "worked",
+    "refused",
+    "crash",
+    "hang",
+    "memory",
+    "other exception",
+    "long sentence",
+    "wrote",
+)
 SECONDS = 10.0
 MEMORY = 2**30  # bytes beyond what the imports took
 BATCH = 100  # inputs of one worker
@@ -43,8 +54,12 @@ def damaged(kind: str, index: int, seed: int, seeds: Path) -> tuple[str, str, by
     return chosen.name, "".join(chosen.suffixes), mutate(kind, chosen, rng)
 
 
-def run_inputs(kind: str, indices: list[int], seed: int, seeds: Path, seconds: float = SECONDS) -> Iterator[Result]:
-    """Results in order. A worker that dies or hangs takes only its own input with it: the next one goes on behind."""
+def run_inputs(
+    kind: str, indices: list[int], seed: int, seeds: Path, seconds: float = SECONDS
+) -> Iterator[Result]:
+    """Results in order. A worker that dies or hangs takes only its own input with it: the next one
+    goes on behind.
+    """
     while indices:
         done = 0
         for result in _one_worker(kind, indices[:BATCH], seed, seeds, seconds):
@@ -53,7 +68,9 @@ def run_inputs(kind: str, indices: list[int], seed: int, seeds: Path, seconds: f
         indices = indices[done:]
 
 
-def _one_worker(kind: str, indices: list[int], seed: int, seeds: Path, seconds: float) -> Iterator[Result]:
+def _one_worker(
+    kind: str, indices: list[int], seed: int, seeds: Path, seconds: float
+) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         sys.stdout.flush()
         reader, writer = os.pipe()
@@ -143,11 +160,15 @@ def _outcome(call: object, path: Path, out: Path) -> tuple[str, str]:
         call(path, out)  # type: ignore[operator]
     except (InputError, UnreadableImageError) as error:
         sentence = str(error)
-        return ("refused" if is_a_sentence(sentence.replace(str(path.parent), "")) else "long sentence"), sentence
+        return (
+            "refused" if is_a_sentence(sentence.replace(str(path.parent), "")) else "long sentence"
+        ), sentence
     except MemoryError:
         return "memory", traceback.format_exc(limit=-3)
     except BaseException as error:
-        return "other exception", f"{type(error).__name__}: {error}"[:500] + traceback.format_exc(limit=-4)[-1500:]
+        return "other exception", f"{type(error).__name__}: {error}"[:500] + traceback.format_exc(
+            limit=-4
+        )[-1500:]
     return "worked", ""
 
 

@@ -1,4 +1,6 @@
-"""Ways to damage an HDF5 file that bytes alone would rarely hit: sizes in its headers, types, filters, links, attributes."""
+"""Ways to damage an HDF5 file that bytes alone would rarely hit: sizes in its headers, types,
+filters, links, attributes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,26 @@ from typing import Any
 import h5py
 import numpy as np
 
-SIZES = (0, 1, 2, 5, 7, 23, 25, 48, 255, 10**4, 10**6, 2**24, 2**31 - 1, 2**32 - 1, 2**40, 2**60, 2**63, 2**64 - 1)
+SIZES = (
+    0,
+    1,
+    2,
+    5,
+    7,
+    23,
+    25,
+    48,
+    255,
+    10**4,
+    10**6,
+    2**24,
+    2**31 - 1,
+    2**32 - 1,
+    2**40,
+    2**60,
+    2**63,
+    2**64 - 1,
+)
 FILTERS = (1, 2, 3, 4, 5, 6, 32000, 32001, 32004, 32015, 65000)
 
 
@@ -22,7 +43,9 @@ def mutate_hdf5(content: bytes, rng: random.Random) -> bytes:
     buffer = io.BytesIO(content)
     with h5py.File(buffer, "r+") as file:
         found: list[h5py.Dataset] = []
-        file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None
+        )
         if rng.random() < 0.25:
             _change_attribute(file, found, rng)
         else:
@@ -32,16 +55,22 @@ def mutate_hdf5(content: bytes, rng: random.Random) -> bytes:
 
 
 def _resize(content: bytes, rng: random.Random) -> bytes:
-    """Finds a dataset's shape, chunk shape or stored size among the bytes of its header, and writes other numbers there."""
+    """Finds a dataset's shape, chunk shape or stored size among the bytes of its header, and writes
+    other numbers there.
+    """
     with h5py.File(io.BytesIO(content)) as file:
         found: list[h5py.Dataset] = []
-        file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None
+        )
         dataset = rng.choice(found)
         shape, chunks, size = dataset.shape, dataset.chunks, dataset.id.get_storage_size()
     patterns = [(struct.pack(f"<{len(shape)}Q", *shape), "Q")]
     if chunks:
         patterns.append((struct.pack(f"<{len(chunks)}I", *chunks), "I"))
-        patterns.append((struct.pack(f"<{len(chunks)}B", *(min(255, size) for size in chunks)), "B"))
+        patterns.append(
+            (struct.pack(f"<{len(chunks)}B", *(min(255, size) for size in chunks)), "B")
+        )
     patterns.append((struct.pack("<Q", size), "Q"))
     pattern, code = rng.choice(patterns)
     step = struct.calcsize(f"<{code}")
@@ -55,8 +84,6 @@ def _resize(content: bytes, rng: random.Random) -> bytes:
     return bytes(damaged)
 
 
-# ---------------------------------------------------------------------- through h5py
-
 Way = Callable[[h5py.File, str, h5py.Dataset, random.Random], Any]
 
 
@@ -65,11 +92,23 @@ def _other_values(file: h5py.File, name: str, dataset: h5py.Dataset, rng: random
     values = dataset[()]
     count = len(values) if values.ndim else 1
     others: list[Any] = [
-        values.astype("S4"), values.astype(np.complex64), values.astype("f2"), values.astype(">f8"), values.astype(bool),
-        values.astype(np.int64) - 1000 if values.dtype.kind in "iufb" else values, np.full(values.shape, np.nan),
-        np.zeros((count,), [("a", "u1"), ("b", "f4", 3)]), np.zeros(values.shape, "V7"), np.array(["\x1b[2J\x00"] * count, dtype=object),
-        np.arange(2**16), np.uint8(3), h5py.Empty("u1"), np.zeros((0, *values.shape[1:])), values[..., None], values.T,
-    ]  # fmt: skip
+        values.astype("S4"),
+        values.astype(np.complex64),
+        values.astype("f2"),
+        values.astype(">f8"),
+        values.astype(bool),
+        values.astype(np.int64) - 1000 if values.dtype.kind in "iufb" else values,
+        np.full(values.shape, np.nan),
+        np.zeros((count,), [("a", "u1"), ("b", "f4", 3)]),
+        np.zeros(values.shape, "V7"),
+        np.array(["\x1b[2J\x00"] * count, dtype=object),
+        np.arange(2**16),
+        np.uint8(3),
+        h5py.Empty("u1"),
+        np.zeros((0, *values.shape[1:])),
+        values[..., None],
+        values.T,
+    ]
     del file[name]
     file[name] = rng.choice(others)
 
@@ -95,7 +134,9 @@ def _odd_type(file: h5py.File, name: str, dataset: h5py.Dataset, rng: random.Ran
 
 
 def _other_filters(file: h5py.File, name: str, dataset: h5py.Dataset, rng: random.Random) -> None:
-    """A filter that is not built in or has nonsense for options, and bytes in the chunks that no filter wrote."""
+    """A filter that is not built in or has nonsense for options, and bytes in the chunks that no
+    filter wrote.
+    """
     values = dataset[()]
     if values.ndim == 0 or values.dtype.kind not in "iuf":
         return
@@ -105,16 +146,24 @@ def _other_filters(file: h5py.File, name: str, dataset: h5py.Dataset, rng: rando
     for _ in range(rng.choice((1, 1, 2))):
         code = rng.choice(FILTERS)
         properties.set_filter(
-            code, h5py.h5z.FLAG_OPTIONAL, tuple(rng.choice(SIZES) % 2**32 for _ in range(rng.randrange(4)))
+            code,
+            h5py.h5z.FLAG_OPTIONAL,
+            tuple(rng.choice(SIZES) % 2**32 for _ in range(rng.randrange(4))),
         )
     made = h5py.h5d.create(
-        file.id, name.encode(), h5py.h5t.py_create(values.dtype), h5py.h5s.create_simple(values.shape), properties
+        file.id,
+        name.encode(),
+        h5py.h5t.py_create(values.dtype),
+        h5py.h5s.create_simple(values.shape),
+        properties,
     )
     for chunk in range(rng.randrange(1, 3)):
         corner = (chunk * properties.get_chunk()[0], *[0] * (values.ndim - 1))
         if corner[0] < values.shape[0]:
             made.write_direct_chunk(
-                corner, rng.choice((rng.randbytes(64), bytes(10**5), b"\x78\x9c" + rng.randbytes(99))), 0
+                corner,
+                rng.choice((rng.randbytes(64), bytes(10**5), b"\x78\x9c" + rng.randbytes(99))),
+                0,
             )
 
 
@@ -142,8 +191,12 @@ def _elsewhere(file: h5py.File, name: str, dataset: h5py.Dataset, rng: random.Ra
 def _exchange(file: h5py.File, name: str, dataset: h5py.Dataset, rng: random.Random) -> None:
     """Two datasets change places, or one gets another name."""
     names: list[str] = []
-    file.visititems(lambda key, item: names.append(f"/{key}") if isinstance(item, h5py.Dataset) else None)
-    other = rng.choice([*names, "/y", "/x", "/list_classes", "/a\x1b[31m\n", "/train_set_x2", "/layers/\udc80"])
+    file.visititems(
+        lambda key, item: names.append(f"/{key}") if isinstance(item, h5py.Dataset) else None
+    )
+    other = rng.choice(
+        [*names, "/y", "/x", "/list_classes", "/a\x1b[31m\n", "/train_set_x2", "/layers/\udc80"]
+    )
     if other in names and other != name:
         file.move(name, "/swap")
         file.move(other, name)
@@ -174,12 +227,26 @@ def _change_attribute(file: h5py.File, datasets: list[h5py.Dataset], rng: random
     file.visititems(lambda _, item: places.append(item) if isinstance(item, h5py.Group) else None)
     places = [place for place in places if len(place.attrs)] or [file]
     place = rng.choice(places)
-    name = rng.choice([*place.attrs, "layer_names", "weight_names", "model_config", "keras_version"])
+    name = rng.choice(
+        [*place.attrs, "layer_names", "weight_names", "model_config", "keras_version"]
+    )
     values: list[Any] = [
-        7, 2.5, "", "text\x1b\x00", b"bytes\xff", [b"a", b"b"], ["x" * 3000], np.zeros((3, 3)), h5py.Empty("f4"),
-        np.zeros(2, [("a", "u1")]), file.ref, np.zeros(0),
-        np.array(["dense", "dense"], dtype=object), np.array([[b"a"]]), [b"../x", b"/etc/passwd"],
-    ]  # fmt: skip
+        7,
+        2.5,
+        "",
+        "text\x1b\x00",
+        b"bytes\xff",
+        [b"a", b"b"],
+        ["x" * 3000],
+        np.zeros((3, 3)),
+        h5py.Empty("f4"),
+        np.zeros(2, [("a", "u1")]),
+        file.ref,
+        np.zeros(0),
+        np.array(["dense", "dense"], dtype=object),
+        np.array([[b"a"]]),
+        [b"../x", b"/etc/passwd"],
+    ]
     other = rng.choice(places)
     if len(other.attrs):
         values.append(other.attrs[rng.choice(list(other.attrs))])

@@ -1,4 +1,6 @@
-"""Ways to damage a file: its bytes, and what its format makes of them, where bytes alone would be caught by the first checksum."""
+"""Ways to damage a file: its bytes, and what its format makes of them, where bytes alone would be
+caught by the first checksum.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,26 @@ from fuzz.hdf5 import mutate_hdf5
 from fuzz.octets import NUMBERS, WAYS, blank, flip, insert, number, overwrite, repeat, truncate
 
 VALUES: tuple[Any, ...] = (  # that stand where something else should
-    *(None, True, False, -1, 0, 1, 2, 3, 1024, 2**16, 2**31, 2**63, 2**70, 0.5, -1.5, 1e308, math.nan, math.inf),
+    *(
+        None,
+        True,
+        False,
+        -1,
+        0,
+        1,
+        2,
+        3,
+        1024,
+        2**16,
+        2**31,
+        2**63,
+        2**70,
+        0.5,
+        -1.5,
+        1e308,
+        math.nan,
+        math.inf,
+    ),
     *(
         "",
         "same",
@@ -30,7 +51,16 @@ VALUES: tuple[Any, ...] = (  # that stand where something else should
         "x" * 5000,
         "\udc80",
     ),
-    *([], [0], [-1, 2], [None, 8, 8, 3], [1, 2, 3, 4, 5], {}, {"class_name": "Dense", "config": {}}, [[[[[]]]]]),
+    *(
+        [],
+        [0],
+        [-1, 2],
+        [None, 8, 8, 3],
+        [1, 2, 3, 4, 5],
+        {},
+        {"class_name": "Dense", "config": {}},
+        [[[[[]]]]],
+    ),
 )
 
 
@@ -41,7 +71,9 @@ def mutate(kind: str, seed: Path, rng: random.Random) -> bytes:
     if structured is not None and rng.random() < 0.6:
         try:
             content = structured(content, rng)
-        except Exception:  # the value that was chosen cannot be written: then the bytes are damaged instead
+        except (
+            Exception
+        ):  # the value that was chosen cannot be written: then the bytes are damaged instead
             content = rng.choice(WAYS)(content, rng)
         if rng.random() < 0.85:
             return content
@@ -50,11 +82,10 @@ def mutate(kind: str, seed: Path, rng: random.Random) -> bytes:
     return content
 
 
-# ---------------------------------------------------------------------- values in values
-
-
 def change_tree(tree: Any, rng: random.Random, values: tuple[Any, ...] = VALUES) -> Any:
-    """One place somewhere in nested dicts and lists gets another value, is dropped, doubled, or changes places."""
+    """One place somewhere in nested dicts and lists gets another value, is dropped, doubled, or
+    changes places.
+    """
     places: list[tuple[Any, Any]] = []
     waiting = [tree]
     while waiting:
@@ -82,7 +113,9 @@ def change_tree(tree: Any, rng: random.Random, values: tuple[Any, ...] = VALUES)
         elif way == 4:
             del parent[key]
         elif isinstance(parent[key], int) and not isinstance(parent[key], bool):
-            parent[key] = rng.choice((-parent[key], parent[key] + 1, parent[key] * 1000, 0, 2**31 - 1))
+            parent[key] = rng.choice(
+                (-parent[key], parent[key] + 1, parent[key] * 1000, 0, 2**31 - 1)
+            )
         elif isinstance(parent, list):
             parent.insert(0, parent[key])
         else:
@@ -94,13 +127,12 @@ def _has(parent: Any, key: Any) -> bool:
     return key in parent if isinstance(parent, dict) else key < len(parent)
 
 
-# ---------------------------------------------------------------------- archives
-
-
 def _change_archive(
     content: bytes, rng: random.Random, ways: dict[str, Callable[[bytes, random.Random], bytes]]
 ) -> bytes:
-    """Damages one entry and writes the archive anew, with checksums that fit; or drops, doubles or renames an entry."""
+    """Damages one entry and writes the archive anew, with checksums that fit; or drops, doubles or
+    renames an entry.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
     index = rng.randrange(len(entries))
@@ -108,14 +140,19 @@ def _change_archive(
     way = rng.random()
     if way < 0.75:
         change = next((ways[end] for end in ways if name.endswith(end)), None)
-        entries[index] = name, (change or rng.choice((flip, number, truncate, insert, blank)))(value, rng)
+        entries[index] = (
+            name,
+            (change or rng.choice((flip, number, truncate, insert, blank)))(value, rng),
+        )
     elif way < 0.83:
         del entries[index]
     elif way < 0.91:
         entries.append((name, rng.choice(entries)[1]))
     else:
         entries[index] = (
-            rng.choice(("../" + name, "/" + name, name.upper(), name + "\n", rng.choice(entries)[0])),
+            rng.choice(
+                ("../" + name, "/" + name, name.upper(), name + "\n", rng.choice(entries)[0])
+            ),
             value,
         )
     buffer = io.BytesIO()
@@ -142,7 +179,9 @@ def _keras_h5(content: bytes, rng: random.Random) -> bytes:
 
     buffer = io.BytesIO(content)
     with h5py.File(buffer, "r+") as file:
-        file.attrs["model_config"] = json.dumps(change_tree(json.loads(file.attrs["model_config"]), rng))
+        file.attrs["model_config"] = json.dumps(
+            change_tree(json.loads(file.attrs["model_config"]), rng)
+        )
     return buffer.getvalue()
 
 
@@ -175,14 +214,22 @@ def _checkpoint(content: bytes, rng: random.Random) -> bytes:
         )
     else:
         sections = [
-            key for key in ("hyper_parameters", "signs_lightning", "config", "H5DataModule") if key in checkpoint
+            key
+            for key in ("hyper_parameters", "signs_lightning", "config", "H5DataModule")
+            if key in checkpoint
         ]
         place = rng.choice(sections)
         tree = checkpoint[place]
-        if place == "hyper_parameters" and isinstance(tree.get("config"), str) and rng.random() < 0.5:
+        if (
+            place == "hyper_parameters"
+            and isinstance(tree.get("config"), str)
+            and rng.random() < 0.5
+        ):
             tree["config"] = json.dumps(change_tree(json.loads(tree["config"]), rng))
         else:
-            checkpoint[place] = change_tree(dict(tree), rng, (*VALUES, (1, 2, 3), torch.zeros(2), {1: 2}))
+            checkpoint[place] = change_tree(
+                dict(tree), rng, (*VALUES, (1, 2, 3), torch.zeros(2), {1: 2})
+            )
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     return buffer.getvalue()
@@ -192,7 +239,13 @@ def _pickle(content: bytes, rng: random.Random) -> bytes:
     """Names of classes exchanged for others, numbers for other numbers, or plain damage."""
     way = rng.random()
     if way < 0.3:
-        modules = (b"os\nsystem\n", b"builtins\neval\n", b"builtins\nbytearray\n", b"torch\nTensor\n", b"torch\nSize\n")
+        modules = (
+            b"os\nsystem\n",
+            b"builtins\neval\n",
+            b"builtins\nbytearray\n",
+            b"torch\nTensor\n",
+            b"torch\nSize\n",
+        )
         start = content.find(b"c", rng.randrange(len(content)))
         end = content.find(b"\n", content.find(b"\n", start) + 1) + 1
         if 0 <= start < end:
@@ -202,13 +255,12 @@ def _pickle(content: bytes, rng: random.Random) -> bytes:
         place = rng.choice(places)
         return (
             content[: place + 1]
-            + struct.pack("<I", rng.choice(NUMBERS) % 2**32)[: {75: 1, 77: 2, 74: 4}[content[place]]]
+            + struct.pack("<I", rng.choice(NUMBERS) % 2**32)[
+                : {75: 1, 77: 2, 74: 4}[content[place]]
+            ]
             + content[place + 1 + {75: 1, 77: 2, 74: 4}[content[place]] :]
         )
     return rng.choice((flip, overwrite, truncate, insert, repeat))(content, rng)
-
-
-# ---------------------------------------------------------------------- pictures and ONNX
 
 
 def _image(content: bytes, rng: random.Random) -> bytes:
@@ -230,7 +282,13 @@ def _image(content: bytes, rng: random.Random) -> bytes:
             bomb = zlib.compress(bytes(rng.choice((10**3, 10**7))))
             chunks.insert(
                 1,
-                rng.choice(((b"zTXt", b"x\0\0" + bomb), (b"iCCP", b"x\0\0" + bomb), (b"iTXt", b"x\0\1\0\0\0" + bomb))),
+                rng.choice(
+                    (
+                        (b"zTXt", b"x\0\0" + bomb),
+                        (b"iCCP", b"x\0\0" + bomb),
+                        (b"iTXt", b"x\0\1\0\0\0" + bomb),
+                    )
+                ),
             )
         parts = (
             struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -238,14 +296,24 @@ def _image(content: bytes, rng: random.Random) -> bytes:
         )
         return content[:8] + b"".join(parts)
     if content.startswith(b"\xff\xd8"):
-        places = [k for k in range(2, len(content) - 9) if content[k] == 0xFF and content[k + 1] in range(0xC0, 0xFF)]
+        places = [
+            k
+            for k in range(2, len(content) - 9)
+            if content[k] == 0xFF and content[k + 1] in range(0xC0, 0xFF)
+        ]
         place = rng.choice(places) + rng.randint(1, 9)
-        return content[:place] + rng.choice((b"\0", b"\xff", b"\x01", rng.randbytes(1))) + content[place + 1 :]
+        return (
+            content[:place]
+            + rng.choice((b"\0", b"\xff", b"\x01", rng.randbytes(1)))
+            + content[place + 1 :]
+        )
     return number(content, rng)
 
 
 def _onnx(content: bytes, rng: random.Random) -> bytes:
-    """One field of one message somewhere in the protobuf gets another value, or messages are dropped, doubled or exchanged."""
+    """One field of one message somewhere in the protobuf gets another value, or messages are
+    dropped, doubled or exchanged.
+    """
     import onnx
 
     model = onnx.load_model_from_string(content)

@@ -57,7 +57,9 @@ def overwrite(content: bytes, rng: random.Random) -> bytes:
 def number(content: bytes, rng: random.Random) -> bytes:
     """A telling number of 1 to 8 bytes, in either byte order."""
     place, code = _place(content, rng), rng.choice("BHIQ")
-    packed = struct.pack(rng.choice("<>") + code, rng.choice(NUMBERS) % 256 ** struct.calcsize(f"<{code}"))
+    packed = struct.pack(
+        rng.choice("<>") + code, rng.choice(NUMBERS) % 256 ** struct.calcsize(f"<{code}")
+    )
     return content[:place] + packed + content[place + len(packed) :]
 
 
@@ -70,7 +72,9 @@ def insert(content: bytes, rng: random.Random) -> bytes:
     """More bytes in between."""
     place = _place(content, rng)
     return (
-        content[:place] + rng.choice((rng.randbytes(rng.randint(1, 64)), bytes(rng.randint(1, 4096)))) + content[place:]
+        content[:place]
+        + rng.choice((rng.randbytes(rng.randint(1, 64)), bytes(rng.randint(1, 4096))))
+        + content[place:]
     )
 
 
@@ -82,7 +86,11 @@ def cut(content: bytes, rng: random.Random) -> bytes:
 
 def repeat(content: bytes, rng: random.Random) -> bytes:
     """A stretch stands where another was."""
-    source, target, length = _place(content, rng), _place(content, rng), rng.choice((4, 8, 16, 64, 512))
+    source, target, length = (
+        _place(content, rng),
+        _place(content, rng),
+        rng.choice((4, 8, 16, 64, 512)),
+    )
     part = content[source : source + length]
     return content[:target] + part + content[target + len(part) :]
 
@@ -91,7 +99,9 @@ def blank(content: bytes, rng: random.Random) -> bytes:
     """A stretch of zeros or ones."""
     place, length = _place(content, rng), rng.choice((4, 8, 64, 1024))
     return (
-        content[:place] + rng.choice((b"\0", b"\xff")) * min(length, len(content) - place) + content[place + length :]
+        content[:place]
+        + rng.choice((b"\0", b"\xff")) * min(length, len(content) - place)
+        + content[place + length :]
     )
 
 

@@ -1,4 +1,6 @@
-"""Sound files of every kind, to be damaged. `python tests/fuzz/seeds.py DIR` writes them, in a process of its own."""
+"""Sound files of every kind, to be damaged. `python tests/fuzz/seeds.py DIR` writes them, in a
+process of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ SIZE = (
     32,
     32,
     3,
-)  # of the images that the models take: the smallest that all three layers of SignsFunctional leave something of
+    # of the images that the models take: the smallest that all three layers of SignsFunctional
+    # leave something of
+)
 
 
 def write_all(folder: Path, kinds: tuple[str, ...] = KINDS) -> None:
-    """Writes `folder/KIND/NAME` for every kind; the same bytes up to dates and random weights, which are seeded."""
+    """Writes `folder/KIND/NAME` for every kind; the same bytes up to dates and random weights,
+    which are seeded.
+    """
     import torch
 
     torch.manual_seed(0)
@@ -38,17 +44,30 @@ def _data(folder: Path) -> None:
         "gzip": {"chunks": (4, 5, 8, 3), "compression": "gzip"},
         "shuffle": {"chunks": (6, 8, 8, 3), "compression": "gzip", "shuffle": True},
         "lzf": {"chunks": (24, 8, 8, 1), "compression": "lzf"},
-        "checksum": {"chunks": (8, 8, 8, 3), "fletcher32": True, "compression": "gzip", "shuffle": True},
+        "checksum": {
+            "chunks": (8, 8, 8, 3),
+            "fletcher32": True,
+            "compression": "gzip",
+            "shuffle": True,
+        },
         "offset": {"chunks": (8, 8, 8, 3), "scaleoffset": 0},
     }
     for name, options in layouts.items():
         for libver in ("earliest", "latest"):
             with h5py.File(folder / f"{name}_{libver}.h5", "w", libver=libver) as file:
-                values = images.astype(np.float32) / 255 if name in ("shuffle", "chunked") else images
+                values = (
+                    images.astype(np.float32) / 255 if name in ("shuffle", "chunked") else images
+                )
                 file.create_dataset("train_set_x", data=values, **options)
-                many = {"chunks": (1, 6), "compression": "gzip"} if name in ("gzip", "checksum") else {}
+                many = (
+                    {"chunks": (1, 6), "compression": "gzip"}
+                    if name in ("gzip", "checksum")
+                    else {}
+                )
                 file.create_dataset("train_set_y", data=labels, **many)
-                file["list_classes"] = names if libver == "earliest" else [name.decode() for name in names]
+                file["list_classes"] = (
+                    names if libver == "earliest" else [name.decode() for name in names]
+                )
                 file["train_set_x"].attrs["note"] = "made to be damaged"
     with h5py.File(folder / "groups.h5", "w", userblock_size=512) as file:
         group = file.create_group("signs/train", track_order=True)
@@ -71,7 +90,11 @@ def _keras(folder: Path) -> None:
     from signs_lightning.keras_io.writing import export_keras
 
     for name, model in _models().items():
-        for suffix, written_as in ((".h5", "keras-h5"), (".weights.h5", "keras-weights"), (".keras", "keras")):
+        for suffix, written_as in (
+            (".h5", "keras-h5"),
+            (".weights.h5", "keras-weights"),
+            (".keras", "keras"),
+        ):
             export_keras(model, folder / f"{name}{suffix}", written_as)  # type: ignore[arg-type]
 
 
@@ -107,7 +130,9 @@ def _image(folder: Path) -> None:
     from PIL import Image, PngImagePlugin, features
 
     rng = np.random.default_rng(0)
-    smooth = np.add.outer(np.arange(40), np.arange(48))[..., None] + rng.integers(0, 30, (40, 48, 3))
+    smooth = np.add.outer(np.arange(40), np.arange(48))[..., None] + rng.integers(
+        0, 30, (40, 48, 3)
+    )
     picture = Image.fromarray(smooth.astype(np.uint8))
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "made to be damaged", zip=True)
@@ -123,7 +148,10 @@ def _image(folder: Path) -> None:
         "alpha.png": (picture.convert("RGBA"), {}),
         "deep.png": (Image.fromarray((smooth[..., 0] * 300).astype(np.uint16)), {}),
         "moving.png": (picture, {"save_all": True, "append_images": [picture.rotate(90)]}),
-        "moving.gif": (picture, {"save_all": True, "append_images": [picture.rotate(90)], "transparency": 0}),
+        "moving.gif": (
+            picture,
+            {"save_all": True, "append_images": [picture.rotate(90)], "transparency": 0},
+        ),
         "plain.bmp": (picture, {}),
         "packed.tiff": (picture, {"compression": "tiff_lzw"}),
         "squeezed.tiff": (picture, {"compression": "tiff_adobe_deflate"}),
@@ -144,7 +172,9 @@ def _image(folder: Path) -> None:
             buffer = io.BytesIO()
             image.save(
                 buffer,
-                {".jp2": "JPEG2000"}.get(Path(name).suffix, Image.registered_extensions()[Path(name).suffix]),
+                {".jp2": "JPEG2000"}.get(
+                    Path(name).suffix, Image.registered_extensions()[Path(name).suffix]
+                ),
                 **options,
             )
             (folder / name).write_bytes(buffer.getvalue())
@@ -157,7 +187,13 @@ def _onnx(folder: Path) -> None:
         export_artefact(model, folder / f"{name}.onnx", "onnx", random_images(4, SIZE))  # type: ignore[arg-type]
 
 
-WRITERS = {"data": _data, "keras": _keras, "checkpoint": _checkpoint, "image": _image, "onnx": _onnx}
+WRITERS = {
+    "data": _data,
+    "keras": _keras,
+    "checkpoint": _checkpoint,
+    "image": _image,
+    "onnx": _onnx,
+}
 
 if __name__ == "__main__":
     write_all(Path(sys.argv[1]), tuple(sys.argv[2:]) or KINDS)

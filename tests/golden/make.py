@@ -1,8 +1,10 @@
-"""Keras (TensorFlow backend) trains the two small models on the pictures beside this file, not shuffled.
+"""Keras (TensorFlow backend) trains the two small models on the pictures beside this file, not
+shuffled.
 
     KERAS_BACKEND=tensorflow python make.py OUT
 
-writes weights, histories and probabilities into OUT/signs and OUT/smiles. It needs keras, tensorflow and h5py, nothing of this project.
+writes weights, histories and probabilities into OUT/signs and OUT/smiles. It needs keras,
+tensorflow and h5py, nothing of this project.
 """
 
 import csv
@@ -24,7 +26,9 @@ RUNS = {  # loss, epochs, learning rate
 def read(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """float32 (N, 64, 64, 3) in 0..1 and int64 (N,)"""
     with h5py.File(Path(__file__).with_name(f"{name}_{split}.h5")) as file:
-        return file[f"{split}_set_x"][:].astype("float32") / 255, file[f"{split}_set_y"][:].reshape(-1)
+        return file[f"{split}_set_x"][:].astype("float32") / 255, file[f"{split}_set_y"][:].reshape(
+            -1
+        )
 
 
 def functional() -> keras.Model:
@@ -39,10 +43,16 @@ def functional() -> keras.Model:
 def sequential() -> keras.Model:
     return keras.Sequential(
         [
-            keras.Input((64, 64, 3)), layers.ZeroPadding2D(3), layers.Conv2D(32, 7), layers.BatchNormalization(), layers.ReLU(),
-            layers.MaxPool2D(2), layers.Flatten(), layers.Dense(1, activation="sigmoid"),
+            keras.Input((64, 64, 3)),
+            layers.ZeroPadding2D(3),
+            layers.Conv2D(32, 7),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPool2D(2),
+            layers.Flatten(),
+            layers.Dense(1, activation="sigmoid"),
         ]
-    )  # fmt: skip
+    )
 
 
 def main(output: Path) -> None:
@@ -55,7 +65,13 @@ def main(output: Path) -> None:
         (images, labels), test = read(name, "train"), read(name, "test")
         model.save(folder / "initial.h5", include_optimizer=False)
         history = model.fit(
-            images, labels, batch_size=16, epochs=epochs, shuffle=False, validation_data=test, verbose=0
+            images,
+            labels,
+            batch_size=16,
+            epochs=epochs,
+            shuffle=False,
+            validation_data=test,
+            verbose=0,
         ).history
         model.save(folder / "trained.keras")
         model.save(folder / "trained.h5", include_optimizer=True)
@@ -64,7 +80,9 @@ def main(output: Path) -> None:
         with (folder / "history.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *COLUMNS])
-            writer.writerows([k, *(f"{history[column][k]:.9g}" for column in COLUMNS)] for k in range(epochs))
+            writer.writerows(
+                [k, *(f"{history[column][k]:.9g}" for column in COLUMNS)] for k in range(epochs)
+            )
         print(name, {key: round(values[-1], 4) for key, values in history.items()})
         print("Keras", keras.__version__, "on", keras.backend.backend())
 

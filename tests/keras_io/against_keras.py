@@ -1,4 +1,6 @@
-"""What every test here does: Keras builds a model and saves it, we read the file, both see the same images."""
+"""What every test here does: Keras builds a model and saves it, we read the file, both see the same
+images.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ FORMATS = ("h5", "keras")
 
 
 def examples(count: int) -> hypothesis.settings:
-    """How many examples hypothesis draws: few in a plain `pytest`, times KERAS_EXAMPLES where that is set."""
+    """How many examples hypothesis draws: few in a plain `pytest`, times KERAS_EXAMPLES where that
+    is set.
+    """
     return hypothesis.settings(max_examples=count * int(os.environ.get("KERAS_EXAMPLES", "1")))
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:
-    """Random weights everywhere, moving statistics included, so that no layer is the identity by chance."""
+    """Random weights everywhere, moving statistics included, so that no layer is the identity by
+    chance.
+    """
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         shape = weight.shape
@@ -63,9 +69,14 @@ def layer_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
 
 
 def assert_same(
-    model: keras.Model, folder: Path, channels_first: bool = False, formats: tuple[str, ...] = FORMATS
+    model: keras.Model,
+    folder: Path,
+    channels_first: bool = False,
+    formats: tuple[str, ...] = FORMATS,
 ) -> FromKeras:
-    """Saves a Keras model, reads it here, and compares every layer and the probabilities within 1e-5 of the largest value."""
+    """Saves a Keras model, reads it here, and compares every layer and the probabilities within
+    1e-5 of the largest value.
+    """
     images = images_for(model)
     inputs = to_torch(images, channels_first)
     theirs = layer_outputs(model, images)
@@ -78,7 +89,10 @@ def assert_same(
         assert difference is None, str(difference)
         predicted = ours.predict(inputs).numpy()
         np.testing.assert_allclose(
-            predicted[:, 1:] if ours.binary else predicted, list(theirs.values())[-1], atol=1e-5, rtol=0
+            predicted[:, 1:] if ours.binary else predicted,
+            list(theirs.values())[-1],
+            atol=1e-5,
+            rtol=0,
         )
         trainable, fixed = ours.network.totals()
         assert trainable == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

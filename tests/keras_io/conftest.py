@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"  # read when keras is first imported
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # every model runs once: compiling is what takes time
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0"  # every model runs once: compiling is what takes time
+)
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ import hypothesis
 import numpy as np
 import pytest
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Keras warns through it that .h5 is a legacy format
+logging.getLogger("absl").setLevel(
+    logging.ERROR
+)  # Keras warns through it that .h5 is a legacy format
 
 hypothesis.settings.register_profile("keras", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("keras")
@@ -25,20 +29,30 @@ hypothesis.settings.load_profile("keras")
 
 @pytest.fixture(scope="module", autouse=True)
 def weights_by_numpy() -> Iterator[None]:
-    """Weights of new layers, uniform as by default: XLA compiles a draw for every shape, which took most of the time of these tests."""
+    """Weights of new layers, uniform as by default: XLA compiles a draw for every shape, which took
+    most of the time of these tests.
+    """
     import keras
     from keras.src.initializers import random_initializers
 
     rng, others = np.random.default_rng(0), random_initializers.random
 
     def uniform(
-        shape: tuple[int, ...], minval: float = 0.0, maxval: float = 1.0, dtype: str | None = None, **seed: Any
+        shape: tuple[int, ...],
+        minval: float = 0.0,
+        maxval: float = 1.0,
+        dtype: str | None = None,
+        **seed: Any,
     ) -> Any:
-        return keras.ops.convert_to_tensor(rng.uniform(minval, maxval, shape), dtype or keras.config.floatx())
+        return keras.ops.convert_to_tensor(
+            rng.uniform(minval, maxval, shape), dtype or keras.config.floatx()
+        )
 
     names = {name: getattr(others, name) for name in dir(others) if not name.startswith("_")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(random_initializers, "random", SimpleNamespace(**names | {"uniform": uniform}))
+        patch.setattr(
+            random_initializers, "random", SimpleNamespace(**names | {"uniform": uniform})
+        )
         yield
 
 
@@ -46,4 +60,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Warnings of Keras and JAX themselves, which nobody here can put right."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy"))
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+            )

@@ -1,4 +1,6 @@
-"""Every layer of the bridge in exported files: ONNX and torch.export give what the model here gives."""
+"""Every layer of the bridge in exported files: ONNX and torch.export give what the model here
+gives.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from signs_lightning.keras_io.reading import from_keras
 from .against_keras import randomize
 
 BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6, 4)
-    "activations": [[layers.Rescaling(8.0, -4.0), layers.Activation(name)] for name in sorted({*ELEMENTWISE, *ALONG_AXIS})],
+    "activations": [
+        [layers.Rescaling(8.0, -4.0), layers.Activation(name)]
+        for name in sorted({*ELEMENTWISE, *ALONG_AXIS})
+    ],
     "convolutions": [
         [layers.Conv2D(4, 3, padding="same", strides=2)],
         [layers.Conv2D(4, 3, padding="same", dilation_rate=2)],
@@ -24,7 +29,11 @@ BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6,
         [layers.Conv2DTranspose(3, 3, 2, "same")],
         [layers.Conv2DTranspose(3, 2, 3, "valid")],
         [layers.Conv2DTranspose(3, 3, 2, "same", output_padding=1)],
-        [layers.Conv2D(3, 2), layers.MaxPooling2D(2, data_format="channels_first"), layers.Conv2D(4, 1)],
+        [
+            layers.Conv2D(3, 2),
+            layers.MaxPooling2D(2, data_format="channels_first"),
+            layers.Conv2D(4, 1),
+        ],
     ],
     "pooling and shapes": [
         [layers.MaxPooling2D(2, padding="same")],
@@ -41,7 +50,12 @@ BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6,
         [layers.Reshape((7, 3, 2, 4)), layers.Dense(2)],
         [layers.Reshape((1, 1, -1)), layers.Dense(2)],
         [layers.Permute((3, 1, 2)), layers.Dense(2)],
-        [layers.Reshape((7, 6, 2, 2)), layers.Permute((1, 2, 4, 3)), layers.Reshape((7, 6, 4)), layers.Conv2D(3, 2)],
+        [
+            layers.Reshape((7, 6, 2, 2)),
+            layers.Permute((1, 2, 4, 3)),
+            layers.Reshape((7, 6, 4)),
+            layers.Conv2D(3, 2),
+        ],
     ],
     "normalisations and rectifiers": [
         [layers.BatchNormalization()],
@@ -51,7 +65,13 @@ BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6,
         [layers.LayerNormalization(axis=[1, 2])],
         [layers.GroupNormalization(2)],
         [layers.GroupNormalization(-1)],
-        [layers.Flatten(), layers.Dense(8), layers.BatchNormalization(), layers.LayerNormalization(), layers.PReLU()],
+        [
+            layers.Flatten(),
+            layers.Dense(8),
+            layers.BatchNormalization(),
+            layers.LayerNormalization(),
+            layers.PReLU(),
+        ],
         [layers.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[1, 2, 3, 4])],
         [layers.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[1, 2, 3, 4], invert=True)],
         [layers.Rescaling(6.0, -2.0), layers.ReLU(2.0, 0.1, 0.5)],
@@ -60,9 +80,14 @@ BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6,
         [layers.PReLU(shared_axes=[1, 2])],
         [layers.Softmax(axis=1)],
         [layers.Rescaling([0.1, 0.2, 0.3, 0.4], offset=-0.5)],
-        [layers.Dropout(0.3), layers.SpatialDropout2D(0.3), layers.GaussianNoise(0.3), layers.RandomFlip()],
+        [
+            layers.Dropout(0.3),
+            layers.SpatialDropout2D(0.3),
+            layers.GaussianNoise(0.3),
+            layers.RandomFlip(),
+        ],
     ],
-}  # fmt: skip
+}
 
 
 def arithmetic(image: keras.KerasTensor) -> keras.KerasTensor:
@@ -71,13 +96,20 @@ def arithmetic(image: keras.KerasTensor) -> keras.KerasTensor:
     y = (1.0 - x * 2.0 + image) / (x * x + 3.0) - np.array([0.1, 0.2, 0.3, 0.4], np.float32)
     y = keras.ops.multiply(y, layers.GlobalAveragePooling2D(keepdims=True)(y))
     y = keras.ops.relu(keras.ops.maximum(y, 2.0 / (x + 5.0)))
-    merged = [kind()([x, y]) for kind in (layers.Add, layers.Subtract, layers.Multiply, layers.Average)]
-    merged += [layers.Maximum()([x, y]), layers.Minimum()([x, y]), layers.Concatenate(axis=1)([x, y])]
+    merged = [
+        kind()([x, y]) for kind in (layers.Add, layers.Subtract, layers.Multiply, layers.Average)
+    ]
+    merged += [
+        layers.Maximum()([x, y]),
+        layers.Minimum()([x, y]),
+        layers.Concatenate(axis=1)([x, y]),
+    ]
     return layers.Concatenate()([layers.Flatten()(value) for value in merged])
 
 
 @pytest.mark.parametrize(
-    "branches", [pytest.param("activations", marks=pytest.mark.slow), *list(BRANCHES)[1:], "arithmetic"]
+    "branches",
+    [pytest.param("activations", marks=pytest.mark.slow), *list(BRANCHES)[1:], "arithmetic"],
 )
 def test_every_layer(branches, tmp_path):
     """A warning of an exporter fails the test, too."""

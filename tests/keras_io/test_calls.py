@@ -1,4 +1,6 @@
-"""Layers that are called more than once, on values of other shapes, and layers whose names are also names of ours."""
+"""Layers that are called more than once, on values of other shapes, and layers whose names are also
+names of ours.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,11 @@ def test_a_layer_on_two_sizes(tmp_path):
 
 def test_a_layer_on_two_ranks(tmp_path):
     image = keras.Input((6, 8, 4))
-    values = [image, layers.Reshape((12, 4))(layers.Conv2D(4, (3, 6))(image)), layers.GlobalMaxPooling2D()(image)]
+    values = [
+        image,
+        layers.Reshape((12, 4))(layers.Conv2D(4, (3, 6))(image)),
+        layers.GlobalMaxPooling2D()(image),
+    ]
     merged = [kind() for kind in (layers.Concatenate, layers.Add, layers.Maximum)]
     shared = [make() for make in ON_ALL_RANKS.values()]
     outputs = [layer(value) for layer in shared for value in values]
@@ -77,10 +83,14 @@ def test_a_layer_on_two_ranks(tmp_path):
 
 
 def test_a_layer_with_weights_that_one_module_cannot_be(tmp_path):
-    """Keras itself refuses to build a BatchNormalization at two ranks; a file that says so all the same is refused by name."""
+    """Keras itself refuses to build a BatchNormalization at two ranks; a file that says so all the
+    same is refused by name.
+    """
     image = keras.Input((6, 8, 4))
     value = layers.BatchNormalization(name="norm")(image)
-    again = layers.Flatten()(layers.BatchNormalization(name="norm_again")(layers.Reshape((48, 4))(value)))
+    again = layers.Flatten()(
+        layers.BatchNormalization(name="norm_again")(layers.Reshape((48, 4))(value))
+    )
     model = keras.Model(image, layers.Dense(3, activation="softmax")(again))
     path = tmp_path / "two_ranks.h5"
     model.save(path)
@@ -89,24 +99,44 @@ def test_a_layer_with_weights_that_one_module_cannot_be(tmp_path):
         entries = {entry["name"]: entry for entry in config["config"]["layers"]}
         entries["norm"]["inbound_nodes"] += entries["norm_again"]["inbound_nodes"]
         config["config"]["layers"].remove(entries["norm_again"])
-        file.attrs["model_config"] = json.dumps(config).replace('["norm_again", 0, 0]', '["norm", 1, 0]')
+        file.attrs["model_config"] = json.dumps(config).replace(
+            '["norm_again", 0, 0]', '["norm", 1, 0]'
+        )
     with pytest.raises(
-        InputError, match=r"BatchNormalization 'norm' is called on values of shape \(6, 8, 4\) and of shape"
+        InputError,
+        match=r"BatchNormalization 'norm' is called on values of shape \(6, 8, 4\) and of shape",
     ):
         from_keras(path)
 
 
-# Keras's name of a layer → what its weights are called here, as in checkpoints that were written before.
+# Keras's name of a layer → what its weights are called here, as in checkpoints that were written
+# before.
 SPELLINGS = {
-    "conv.1": "conv_1", "forward": "forward_", "training": "training_", "plan": "plan_", "names": "names_", "totals": "totals_",
-    "network": "network", "weight": "weight", "calls": "calls", "steps": "steps", "sites": "sites", "modules_of_calls": "modules_of_calls",
-    "frozen": "frozen_", "penalties": "penalties_", "_inference": "_inference_", "_modules": "_modules_", "a b": "a b",
-}  # fmt: skip
+    "conv.1": "conv_1",
+    "forward": "forward_",
+    "training": "training_",
+    "plan": "plan_",
+    "names": "names_",
+    "totals": "totals_",
+    "network": "network",
+    "weight": "weight",
+    "calls": "calls",
+    "steps": "steps",
+    "sites": "sites",
+    "modules_of_calls": "modules_of_calls",
+    "frozen": "frozen_",
+    "penalties": "penalties_",
+    "_inference": "_inference_",
+    "_modules": "_modules_",
+    "a b": "a b",
+}
 
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_names_that_are_also_ours(tmp_path, nested):
-    """Convolutions of these names, one regularized; and a frozen model of such a name that holds them all."""
+    """Convolutions of these names, one regularized; and a frozen model of such a name that holds
+    them all.
+    """
     image = value = keras.Input((4, 4, 2))
     for name in SPELLINGS:
         regularizer = keras.regularizers.L2(0.1) if name == "penalties" else None
@@ -116,7 +146,9 @@ def test_names_that_are_also_ours(tmp_path, nested):
         inner.trainable = False
         image = keras.Input((4, 4, 2))
         value = layers.Dropout(0.5, name="penalties")(inner(image))
-    model = keras.Model(image, layers.Dense(2, activation="softmax", name="to")(layers.Flatten(name="train")(value)))
+    model = keras.Model(
+        image, layers.Dense(2, activation="softmax", name="to")(layers.Flatten(name="train")(value))
+    )
     randomize(model)
     ours = assert_same(model, tmp_path)
     keys = {key.removesuffix(".weight") for key in ours.state_dict() if key.endswith(".weight")}
@@ -129,7 +161,9 @@ def test_names_that_are_also_ours(tmp_path, nested):
     else:
         assert keys == {f"network.{name}" for name in SPELLINGS.values()} | {"network.to_"}
         kernel = np.asarray(model.get_layer("penalties").kernel)
-        assert ours.network.regularization_loss().item() == pytest.approx(0.1 * np.square(kernel).sum(), rel=1e-5)
+        assert ours.network.regularization_loss().item() == pytest.approx(
+            0.1 * np.square(kernel).sum(), rel=1e-5
+        )
     again = FromKeras(**ours.hparams)
     again.load_state_dict(ours.state_dict())
     images = to_torch(images_for(model))
@@ -138,7 +172,9 @@ def test_names_that_are_also_ours(tmp_path, nested):
 
 
 def test_a_call_that_keras_2_fixed_to_inference_sleeps_alone(tmp_path):
-    """`training=False` of one call, which tf.keras 2 keeps while it trains, leaves its other call awake."""
+    """`training=False` of one call, which tf.keras 2 keeps while it trains, leaves its other call
+    awake.
+    """
     image = keras.Input((4, 4, 2))
     dropout = layers.Dropout(0.5, name="dropout")
     joined = layers.Concatenate(name="joined")([dropout(image, training=False), dropout(image)])
@@ -146,7 +182,9 @@ def test_a_call_that_keras_2_fixed_to_inference_sleeps_alone(tmp_path):
     model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5") as file:
         config = json.loads(file.attrs["model_config"])
-    calls = next(entry for entry in config["config"]["layers"] if entry["name"] == "dropout")["inbound_nodes"]
+    calls = next(entry for entry in config["config"]["layers"] if entry["name"] == "dropout")[
+        "inbound_nodes"
+    ]
     calls[0]["kwargs"], calls[1]["kwargs"] = {"training": False}, {}
     images = torch.ones(8, 2, 4, 4)
     for version, asleep in (("2.15.0", [True, False]), ("3.15.1", [False, False])):

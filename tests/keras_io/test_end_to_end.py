@@ -1,4 +1,6 @@
-"""The whole walk on the command line: a Keras file in, tested, fine-tuned, a Keras file out, and real Keras at both ends."""
+"""The whole walk on the command line: a Keras file in, tested, fine-tuned, a Keras file out, and
+real Keras at both ends.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,12 @@ def our_probabilities(cli, checkpoint: Path, *arguments: object) -> np.ndarray:
     done = cli("predict", "--ckpt_path", checkpoint, *arguments, "--output", "predictions.csv")
     assert done.code == 0, done.err
     with open("predictions.csv") as file:
-        return np.array([[float(v) for k, v in row.items() if k.startswith("p(")] for row in csv.DictReader(file)])
+        return np.array(
+            [
+                [float(v) for k, v in row.items() if k.startswith("p(")]
+                for row in csv.DictReader(file)
+            ]
+        )
 
 
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -49,7 +56,9 @@ def last_checkpoint() -> Path:
 @pytest.mark.parametrize("way", ["the file", "an imported checkpoint"])
 @pytest.mark.parametrize("reference", SIGNS, indirect=True)
 def test_fine_tuned_here_predicts_the_same_in_keras(cli, reference, way):
-    """Two epochs on signs, then every format: real Keras gives each of the test images the class that we give it."""
+    """Two epochs on signs, then every format: real Keras gives each of the test images the class
+    that we give it.
+    """
     original = reference.folder / "trained.keras"
     data = ["--data.train_file", reference.train_file, "--data.test_file", reference.test_file]
     if way == "the file":
@@ -61,11 +70,16 @@ def test_fine_tuned_here_predicts_the_same_in_keras(cli, reference, way):
     assert done.code == 0, done.err
     run = last_checkpoint().parents[1]
     before = from_keras(original).state_dict()
-    assert all(not torch.equal(value, before[name]) for name, value in weights_of(last_checkpoint()).items())
+    assert all(
+        not torch.equal(value, before[name])
+        for name, value in weights_of(last_checkpoint()).items()
+    )
     with (run / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
-    assert float(rows[-1]["loss"]) < 0.6  # it went on where Keras stopped; a new network begins at 1.8
+    assert (
+        float(rows[-1]["loss"]) < 0.6
+    )  # it went on where Keras stopped; a new network begins at 1.8
 
     ours = our_probabilities(cli, run, "--data.test_file", data[-1])
     images, _ = reference.test()
@@ -74,7 +88,9 @@ def test_fine_tuned_here_predicts_the_same_in_keras(cli, reference, way):
         exported = Path(f"tuned{ending}")
         done = cli("export", "--ckpt_path", run, "--format", format, "--output", exported)
         assert done.code == 0, done.err
-        model = keras.models.load_model(original if format == "keras-weights" else exported, compile=False)
+        model = keras.models.load_model(
+            original if format == "keras-weights" else exported, compile=False
+        )
         if format == "keras-weights":
             model.load_weights(exported)
         theirs = keras_probabilities(model, images)
@@ -87,7 +103,10 @@ def test_golden_files_count_as_in_keras(cli, reference, tmp_path, extension):
     """import-keras, then test: the accuracy that Keras on TensorFlow had on these images."""
     with h5py.File("last.h5", "w") as last:
         last["test_set_x"], last["test_set_y"] = reference.test()
-    assert cli("import-keras", reference.trained(extension, tmp_path), "--output", "model.ckpt").code == 0
+    assert (
+        cli("import-keras", reference.trained(extension, tmp_path), "--output", "model.ckpt").code
+        == 0
+    )
     done = cli("test", "--ckpt_path", "model.ckpt", "--data.test_file", "last.h5")
     assert done.code == 0, done.err
     assert f"{reference.correct}/{len(reference.probabilities)} = " in done.out
@@ -95,7 +114,9 @@ def test_golden_files_count_as_in_keras(cli, reference, tmp_path, extension):
 
 @pytest.mark.slow
 def test_a_picture_through_resnet50(cli):
-    """A whole ResNet50 from Keras: `predict` on a picture gives Keras's probabilities, from the checkpoint and from the file."""
+    """A whole ResNet50 from Keras: `predict` on a picture gives Keras's probabilities, from the
+    checkpoint and from the file.
+    """
     model = resnet()
     randomize(model)
     model.save("model.h5")
@@ -103,7 +124,9 @@ def test_a_picture_through_resnet50(cli):
     Image.fromarray(image).save("hand.png")
     theirs = keras_probabilities(model, image[None])
     assert np.sort(theirs[0])[-2] > 1e-3  # not a softmax that is 1 whatever the network does
-    assert cli("import-keras", "model.h5", "--output", "model.ckpt", "--class_names", *NAMES).code == 0
+    assert (
+        cli("import-keras", "model.h5", "--output", "model.ckpt", "--class_names", *NAMES).code == 0
+    )
     for source in ("model.ckpt", "model.h5"):
         ours = our_probabilities(cli, source, "--images", "hand.png")
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0, err_msg=source)
@@ -121,10 +144,14 @@ def keras_file(tmp_path) -> Path:
 
 
 def test_a_checkpoint_needs_no_keras_file(cli, small_signs, keras_file):
-    """What FromKeras trained remembers the model, not the file's place: it is tested and goes on where the file is gone."""
+    """What FromKeras trained remembers the model, not the file's place: it is tested and goes on
+    where the file is gone.
+    """
     train, test = small_signs
     data = ["--data.train_file", train, "--data.test_file", test]
-    done = cli("fit", "--model", "FromKeras", "--model.path", keras_file, *data, "--trainer.max_epochs", 1)
+    done = cli(
+        "fit", "--model", "FromKeras", "--model.path", keras_file, *data, "--trainer.max_epochs", 1
+    )
     assert done.code == 0, done.err
     keras_file.unlink()
     run = last_checkpoint().parents[1]
@@ -172,13 +199,20 @@ def test_data_of_other_classes(cli, small_smiles, keras_file, way):
 
 @pytest.mark.parametrize("format", ["keras", "keras-h5"])
 def test_what_we_export_is_called_like_any_keras_model(cli, format):
-    """Weights from Keras in our architecture and back: the model takes a plain array, without a warning (which fails a test)."""
+    """Weights from Keras in our architecture and back: the model takes a plain array, without a
+    warning (which fails a test).
+    """
     model = signs()
     randomize(model)
     model.save_weights("signs.weights.h5")
     assert cli("import-keras", "signs.weights.h5", "--output", "model.ckpt").code == 0
     exported = f"signs{ENDINGS[format]}"
-    assert cli("export", "--ckpt_path", "model.ckpt", "--format", format, "--output", exported).code == 0
+    assert (
+        cli("export", "--ckpt_path", "model.ckpt", "--format", format, "--output", exported).code
+        == 0
+    )
     images = np.random.default_rng(0).random((2, 64, 64, 3), dtype=np.float32)
     again = keras.models.load_model(exported, compile=False)
-    np.testing.assert_allclose(np.asarray(again(images)), np.asarray(model(images)), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(
+        np.asarray(again(images)), np.asarray(model(images)), atol=1e-5, rtol=0
+    )

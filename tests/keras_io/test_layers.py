@@ -1,4 +1,6 @@
-"""Layer by layer: hypothesis draws the arguments, Keras builds and saves the layer, ours gives the same output."""
+"""Layer by layer: hypothesis draws the arguments, Keras builds and saves the layer, ours gives the
+same output.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def check(
     shape: tuple[int, ...] = (7, 6, 4),
     channels_first: bool = False,
 ) -> None:
-    """Keras layers, or several in a row, side by side between an image and a softmax; both file formats."""
+    """Keras layers, or several in a row, side by side between an image and a softmax; both file
+    formats.
+    """
     image = keras.Input((shape[2], *shape[:2]) if channels_first else shape)
     ends = []
     for stack in stacks:
@@ -49,7 +53,9 @@ def check(
 
 
 def several(*arguments: st.SearchStrategy, count: int = 5) -> st.SearchStrategy:
-    """Arguments of so many layers, no two the same: one model of many costs Keras hardly more than one of a single layer."""
+    """Arguments of so many layers, no two the same: one model of many costs Keras hardly more than
+    one of a single layer.
+    """
     return st.lists(st.tuples(*arguments), min_size=count, max_size=count, unique_by=repr)
 
 
@@ -65,25 +71,49 @@ def strides_or_dilation(draw: st.DrawFn) -> dict[str, object]:
 @given(
     formats,
     several(
-        st.integers(2, 3), pairs, strides_or_dilation(), padding, activation, st.booleans(), st.sampled_from([1, 2, 4])
+        st.integers(2, 3),
+        pairs,
+        strides_or_dilation(),
+        padding,
+        activation,
+        st.booleans(),
+        st.sampled_from([1, 2, 4]),
     ),
 )
 def test_conv2d(folder, data_format, drawn):
     stacks = [
         layers.Conv2D(
-            groups * multiple, kernel, padding=pad, data_format=data_format, activation=act, use_bias=bias, groups=groups, **steps,
+            groups * multiple,
+            kernel,
+            padding=pad,
+            data_format=data_format,
+            activation=act,
+            use_bias=bias,
+            groups=groups,
+            **steps,
         )
         for multiple, kernel, steps, pad, act, bias, groups in drawn
-    ]  # fmt: skip
+    ]
     check(*stacks, folder=folder, shape=(8, 9, 4), channels_first=data_format == "channels_first")
 
 
 @examples(2)
-@given(formats, several(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), padding, activation, st.booleans()))
+@given(
+    formats,
+    several(
+        st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), padding, activation, st.booleans()
+    ),
+)
 def test_depthwise_conv2d(folder, data_format, drawn):
     stacks = [
         layers.DepthwiseConv2D(
-            kernel, stride, pad, depth_multiplier=multiplier, data_format=data_format, activation=act, use_bias=bias
+            kernel,
+            stride,
+            pad,
+            depth_multiplier=multiplier,
+            data_format=data_format,
+            activation=act,
+            use_bias=bias,
         )
         for multiplier, kernel, stride, pad, act, bias in drawn
     ]
@@ -94,16 +124,29 @@ def test_depthwise_conv2d(folder, data_format, drawn):
 @given(
     formats,
     several(
-        st.integers(2, 5), st.integers(1, 3), st.integers(1, 2), padding, st.integers(1, 2), activation, st.booleans()
+        st.integers(2, 5),
+        st.integers(1, 3),
+        st.integers(1, 2),
+        padding,
+        st.integers(1, 2),
+        activation,
+        st.booleans(),
     ),
 )
 def test_separable_conv2d(folder, data_format, drawn):
     stacks = [
         layers.SeparableConv2D(
-            filters, kernel, stride, pad, depth_multiplier=multiplier, data_format=data_format, activation=act, use_bias=bias,
+            filters,
+            kernel,
+            stride,
+            pad,
+            depth_multiplier=multiplier,
+            data_format=data_format,
+            activation=act,
+            use_bias=bias,
         )
         for filters, kernel, stride, pad, multiplier, act, bias in drawn
-    ]  # fmt: skip
+    ]
     check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
@@ -112,18 +155,28 @@ def test_separable_conv2d(folder, data_format, drawn):
 def test_conv2d_transpose(folder, data_format, drawn):
     stacks = [
         layers.Conv2DTranspose(
-            filters, kernel, stride, pad, output_padding=tuple(s - 1 for s in stride) if explicit else None,
-            data_format=data_format, use_bias=bias,
+            filters,
+            kernel,
+            stride,
+            pad,
+            output_padding=tuple(s - 1 for s in stride) if explicit else None,
+            data_format=data_format,
+            use_bias=bias,
         )
         for filters, kernel, stride, pad, bias, explicit in drawn
-    ]  # fmt: skip
+    ]
     check(*stacks, folder=folder, shape=(4, 5, 3), channels_first=data_format == "channels_first")
 
 
 @examples(2)
 @given(
     formats,
-    several(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]), pairs, st.none() | pairs, padding),
+    several(
+        st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]),
+        pairs,
+        st.none() | pairs,
+        padding,
+    ),
 )
 def test_pooling(folder, data_format, drawn):
     stacks = [kind(size, stride, pad, data_format=data_format) for kind, size, stride, pad in drawn]
@@ -145,7 +198,9 @@ def test_global_pooling(folder, data_format):
     formats,
     several(
         st.sampled_from([layers.ZeroPadding2D, layers.Cropping2D]),
-        st.integers(0, 2) | pairs | st.tuples(st.tuples(small, small), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+        st.integers(0, 2)
+        | pairs
+        | st.tuples(st.tuples(small, small), st.tuples(st.integers(0, 2), st.integers(0, 2))),
     ),
 )
 def test_padding_and_cropping(folder, data_format, drawn):
@@ -156,12 +211,17 @@ def test_padding_and_cropping(folder, data_format, drawn):
 @examples(2)
 @given(formats, several(pairs, st.sampled_from(["nearest", "bilinear"])))
 def test_up_sampling2d(folder, data_format, drawn):
-    stacks = [layers.UpSampling2D(size, data_format, interpolation) for size, interpolation in drawn]
+    stacks = [
+        layers.UpSampling2D(size, data_format, interpolation) for size, interpolation in drawn
+    ]
     check(*stacks, folder=folder, shape=(3, 4, 2), channels_first=data_format == "channels_first")
 
 
 @examples(2)
-@given(formats, several(st.integers(2, 12), st.integers(2, 12), st.sampled_from(["nearest", "bilinear"])))
+@given(
+    formats,
+    several(st.integers(2, 12), st.integers(2, 12), st.sampled_from(["nearest", "bilinear"])),
+)
 def test_resizing(folder, data_format, drawn):
     stacks = [
         [
@@ -175,25 +235,42 @@ def test_resizing(folder, data_format, drawn):
 
 @examples(2)
 @given(
-    several(st.sampled_from([1, 2, 3, -1]), st.booleans(), st.booleans(), st.floats(0.5, 0.99), st.floats(1e-6, 1e-2))
+    several(
+        st.sampled_from([1, 2, 3, -1]),
+        st.booleans(),
+        st.booleans(),
+        st.floats(0.5, 0.99),
+        st.floats(1e-6, 1e-2),
+    )
 )
 def test_batch_normalization(folder, drawn):
     stacks = [
-        layers.BatchNormalization(axis=axis, scale=scale, center=center, momentum=momentum, epsilon=epsilon)
+        layers.BatchNormalization(
+            axis=axis, scale=scale, center=center, momentum=momentum, epsilon=epsilon
+        )
         for axis, scale, center, momentum, epsilon in drawn
     ]
     check(*stacks, folder=folder)
 
 
 @examples(2)
-@given(several(st.sampled_from([-1, 1, 2, [1, 2], [2, 3], [1, 2, 3], [3]]), st.booleans(), st.booleans()))
+@given(
+    several(
+        st.sampled_from([-1, 1, 2, [1, 2], [2, 3], [1, 2, 3], [3]]), st.booleans(), st.booleans()
+    )
+)
 def test_layer_normalization(folder, drawn):
-    stacks = [layers.LayerNormalization(axis=axis, scale=scale, center=center) for axis, scale, center in drawn]
+    stacks = [
+        layers.LayerNormalization(axis=axis, scale=scale, center=center)
+        for axis, scale, center in drawn
+    ]
     check(*stacks, folder=folder)
 
 
 @examples(2)
-@given(several(st.sampled_from([1, 2, 4, -1]), st.sampled_from([-1, 3]), st.booleans(), st.booleans()))
+@given(
+    several(st.sampled_from([1, 2, 4, -1]), st.sampled_from([-1, 3]), st.booleans(), st.booleans())
+)
 def test_group_normalization(folder, drawn):
     stacks = [
         layers.GroupNormalization(groups, axis=axis, scale=scale, center=center)
@@ -218,7 +295,10 @@ def test_normalization(folder):
             adapted = layers.Normalization(axis=axis, invert=invert)
             adapted.adapt(rng.random((5, 7, 6, 4)).astype("float32"))
             mean, variance = rng.random(shape), rng.random(shape) + 0.5
-            stacks += [adapted, layers.Normalization(axis=axis, mean=mean, variance=variance, invert=invert)]
+            stacks += [
+                adapted,
+                layers.Normalization(axis=axis, mean=mean, variance=variance, invert=invert),
+            ]
     check(*stacks, folder=folder)
 
 
@@ -239,23 +319,41 @@ def test_every_activation(folder):
 @examples(2)
 @given(several(st.none() | st.floats(0.5, 3), st.floats(0, 0.5), st.floats(0, 1)))
 def test_relu(folder, drawn):
-    check(*([layers.Rescaling(6.0, -2.0), layers.ReLU(*arguments)] for arguments in drawn), folder=folder)
+    check(
+        *([layers.Rescaling(6.0, -2.0), layers.ReLU(*arguments)] for arguments in drawn),
+        folder=folder,
+    )
 
 
 def test_rectifiers(folder):
     rectifiers = [
-        layers.LeakyReLU(0.2), layers.ELU(0.7), layers.PReLU(), layers.PReLU(shared_axes=[1, 2]), layers.Softmax(),
-        layers.Softmax(axis=1), layers.Conv2D(3, 2, activation=layers.LeakyReLU(0.1)), layers.Dense(5, activation="elu"),
-    ]  # fmt: skip
+        layers.LeakyReLU(0.2),
+        layers.ELU(0.7),
+        layers.PReLU(),
+        layers.PReLU(shared_axes=[1, 2]),
+        layers.Softmax(),
+        layers.Softmax(axis=1),
+        layers.Conv2D(3, 2, activation=layers.LeakyReLU(0.1)),
+        layers.Dense(5, activation="elu"),
+    ]
     check(*([layers.Rescaling(4.0, -2.0), layer] for layer in rectifiers), folder=folder)
 
 
 def test_identity_at_inference(folder):
     check(
-        layers.Dropout(0.3), layers.Dropout(0.3, noise_shape=(None, 1, 1, 4)), layers.SpatialDropout2D(0.3),
-        layers.AlphaDropout(0.3), layers.GaussianDropout(0.3), layers.GaussianNoise(0.3), layers.RandomFlip(),
-        layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomContrast(0.1), layers.Identity(), folder=folder,
-    )  # fmt: skip
+        layers.Dropout(0.3),
+        layers.Dropout(0.3, noise_shape=(None, 1, 1, 4)),
+        layers.SpatialDropout2D(0.3),
+        layers.AlphaDropout(0.3),
+        layers.GaussianDropout(0.3),
+        layers.GaussianNoise(0.3),
+        layers.RandomFlip(),
+        layers.RandomRotation(0.1),
+        layers.RandomZoom(0.1),
+        layers.RandomContrast(0.1),
+        layers.Identity(),
+        folder=folder,
+    )
 
 
 @pytest.mark.parametrize(
@@ -281,7 +379,9 @@ def test_dropout_trains_as_in_keras(folder, layer):
     drop = from_keras(folder / "drop.keras").network.get_submodule("drop").train()
     ours = drop(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     theirs = np.asarray(model.layers[0](images, training=True))
-    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.25)  # a SpatialDropout2D drops whole channels, 4,096 here
+    assert ours.mean() == pytest.approx(
+        theirs.mean(), abs=0.25
+    )  # a SpatialDropout2D drops whole channels, 4,096 here
     assert ours.std() == pytest.approx(theirs.std(), rel=0.15)
 
 
@@ -297,7 +397,12 @@ def test_permute(folder):
 
 def test_channel_shuffle(folder):
     """Reshape to five axes, permute, back: what ShuffleNet does."""
-    stack = [layers.Reshape((7, 6, 2, 2)), layers.Permute((1, 2, 4, 3)), layers.Reshape((7, 6, 4)), layers.Conv2D(3, 2)]
+    stack = [
+        layers.Reshape((7, 6, 2, 2)),
+        layers.Permute((1, 2, 4, 3)),
+        layers.Reshape((7, 6, 4)),
+        layers.Conv2D(3, 2),
+    ]
     check(stack, folder=folder)
 
 
@@ -312,13 +417,18 @@ def test_both_data_formats_in_one_model(folder, first):
 
 
 def test_rescaling(folder):
-    check(*(layers.Rescaling(scale, offset=-0.5) for scale in (1 / 255, [0.1, 0.2, 0.3, 0.4])), folder=folder)
+    check(
+        *(layers.Rescaling(scale, offset=-0.5) for scale in (1 / 255, [0.1, 0.2, 0.3, 0.4])),
+        folder=folder,
+    )
 
 
 @examples(2)
 @given(
     several(
-        st.sampled_from(["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]),
+        st.sampled_from(
+            ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]
+        ),
         st.integers(2, 3),
         small,
         count=8,

@@ -1,4 +1,6 @@
-"""Damaged and malicious files: one or two sentences each, exit code 2's exception, and nothing left behind."""
+"""Damaged and malicious files: one or two sentences each, exit code 2's exception, and nothing left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +35,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save(folder / "model.keras")
     model.save_weights(folder / "model.weights.h5")
     return folder
-
-
-# ------------------------------------------------------------------ ways to damage a file
 
 
 def config(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -75,7 +74,9 @@ def h5(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
     return damage
 
 
-def replace_weight(values: Any, name: str = "model_weights/conv/conv/kernel", **options: Any) -> Callable[[Path], None]:
+def replace_weight(
+    values: Any, name: str = "model_weights/conv/conv/kernel", **options: Any
+) -> Callable[[Path], None]:
     def change(file: h5py.File) -> None:
         path = weight_path(file, name)
         del file[path]
@@ -88,7 +89,9 @@ def weight_path(file: h5py.File, name: str) -> str:
     """The first convolution's name has a number that depends on how many there were before."""
     group = next(key for key in file["model_weights"] if key.startswith("conv2d"))
     return (
-        f"model_weights/{group}/{file['model_weights'][group].attrs['weight_names'][0]}" if "kernel" in name else group
+        f"model_weights/{group}/{file['model_weights'][group].attrs['weight_names'][0]}"
+        if "kernel" in name
+        else group
     )
 
 
@@ -145,7 +148,9 @@ def external_storage(file: h5py.File) -> None:
 def huge(file: h5py.File) -> None:
     path = weight_path(file, "kernel")
     del file[path]
-    file.create_dataset(path, (1 << 20, 1 << 20, 3, 8), "f4", chunks=(64, 64, 3, 8), compression="gzip")
+    file.create_dataset(
+        path, (1 << 20, 1 << 20, 3, 8), "f4", chunks=(64, 64, 3, 8), compression="gzip"
+    )
 
 
 def circle(model: dict[str, Any]) -> None:
@@ -154,7 +159,11 @@ def circle(model: dict[str, Any]) -> None:
 
 
 def dangling(model: dict[str, Any]) -> None:
-    model["config"]["layers"][1]["inbound_nodes"][0]["args"][0]["config"]["keras_history"] = ["nowhere", 0, 0]
+    model["config"]["layers"][1]["inbound_nodes"][0]["args"][0]["config"]["keras_history"] = [
+        "nowhere",
+        0,
+        0,
+    ]
 
 
 def second_output(model: dict[str, Any]) -> None:
@@ -177,7 +186,12 @@ def unknown_layers(model: dict[str, Any]) -> None:
 
 
 def idle(model: dict[str, Any]) -> None:
-    lonely = {"class_name": "ReLU", "config": {"name": "lonely"}, "name": "lonely", "inbound_nodes": []}
+    lonely = {
+        "class_name": "ReLU",
+        "config": {"name": "lonely"},
+        "name": "lonely",
+        "inbound_nodes": [],
+    }
     model["config"]["layers"].append(lonely)
 
 
@@ -202,14 +216,30 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "missing": (H5, lambda path: path.unlink(), "does not exist"),
     "empty": (H5, write(b""), "empty"),
     "a directory": (H5, lambda path: (path.unlink(), path.mkdir()), "directory"),
-    "git-lfs pointer": (H5, write(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), "git lfs pull"),
+    "git-lfs pointer": (
+        H5,
+        write(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        "git lfs pull",
+    ),
     "html": (H5, write(b"<!DOCTYPE html><html>sign in</html>"), "HTML"),
     "pickle": (H5, write(b"\x80\x04\x95" + b"x" * 100), "not a Keras file"),
     "truncated h5": (H5, truncate(0.5), "cannot be opened|cannot be read|damaged"),
     "truncated keras": (ZIP, truncate(0.5), "not a Keras file|damaged"),
-    "h5 of images": (H5, lambda path: h5py.File(path, "w").create_dataset("train_set_x", data=[1]).file.close(), "not a Keras model"),
-    "zip of something else": (ZIP, lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"), "not a .keras file"),
-    "zip with damaged entry": (ZIP, lambda path: path.write_bytes(path.read_bytes().replace(b'"layers"', b'"sreyal"', 1)), "damaged"),
+    "h5 of images": (
+        H5,
+        lambda path: h5py.File(path, "w").create_dataset("train_set_x", data=[1]).file.close(),
+        "not a Keras model",
+    ),
+    "zip of something else": (
+        ZIP,
+        lambda path: zipfile.ZipFile(path, "w").writestr("a.txt", "a"),
+        "not a .keras file",
+    ),
+    "zip with damaged entry": (
+        ZIP,
+        lambda path: path.write_bytes(path.read_bytes().replace(b'"layers"', b'"sreyal"', 1)),
+        "damaged",
+    ),
     # archives
     "zip without weights": (ZIP, archive(model__weights__h5=None), "without model.weights.h5"),
     "zip bomb": (ZIP, bomb, "zip bomb"),
@@ -229,10 +259,18 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "config is a number": (H5, attribute("model_config", 7), "expected text"),
     "config is an array": (H5, attribute("model_config", np.zeros(3)), "expected text"),
     # the graph
-    "no model": (H5, config(lambda model: {"class_name": "Dense", "config": {}}), "expected a Sequential or Functional"),
+    "no model": (
+        H5,
+        config(lambda model: {"class_name": "Dense", "config": {}}),
+        "expected a Sequential or Functional",
+    ),
     "no class": (H5, config(lambda model: {}), "expected a Sequential or Functional"),
     "no layers": (H5, config(lambda model: model["config"].update(layers=[])), "no list of layers"),
-    "layer is a number": (H5, config(lambda model: model["config"]["layers"].__setitem__(1, 5)), "expected class_name"),
+    "layer is a number": (
+        H5,
+        config(lambda model: model["config"]["layers"].__setitem__(1, 5)),
+        "expected class_name",
+    ),
     "layer without config": (H5, entry(1, config=None), "without config"),
     "name is a number": (H5, entry(1, name=5), "named 5"),
     "cyclic": (H5, config(circle), "in a circle"),
@@ -241,7 +279,11 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "second output of a layer": (H5, config(second_output), "first output"),
     "node is a number": (H5, entry(1, inbound_nodes=[5]), "inbound node"),
     "nodes are a dict": (H5, entry(1, inbound_nodes={"a": 1}), "inbound_nodes"),
-    "no output": (H5, config(lambda model: model["config"].update(output_layers=None)), "output_layers"),
+    "no output": (
+        H5,
+        config(lambda model: model["config"].update(output_layers=None)),
+        "output_layers",
+    ),
     "idle layer": (H5, config(idle), "'lonely' does not lead"),
     "one name twice": (H5, config(twice), "two layers named"),
     "two outputs": (H5, config(two_outputs), "2 outputs"),
@@ -250,40 +292,84 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "image of wrong type": (H5, layer(0, batch_shape=[None, "8", 8, 3]), "expected images"),
     "no channels": (H5, layer(0, batch_shape=[None, 32, 32, None]), "channels"),
     # arguments
-    "filters are text": (H5, layer(1, filters="8; import os"), "filters '8; import os', expected an integer"),
+    "filters are text": (
+        H5,
+        layer(1, filters="8; import os"),
+        "filters '8; import os', expected an integer",
+    ),
     "negative kernel": (H5, layer(1, kernel_size=[-1, 4]), "kernel_size"),
     "unknown padding": (H5, layer(1, padding="reflect"), "padding"),
     "stride of 0": (H5, layer(1, strides=0), "strides"),
     "use_bias is text": (H5, layer(1, use_bias="yes"), "use_bias"),
-    "code as activation": (H5, layer(1, activation={"class_name": "function", "config": "__import__('os')"}), "activation"),
+    "code as activation": (
+        H5,
+        layer(1, activation={"class_name": "function", "config": "__import__('os')"}),
+        "activation",
+    ),
     "class of a module": (H5, entry(1, module="os", registered_name="system"), "os.Conv2D"),
     "registered class": (H5, entry(1, module="mine", registered_name="mine>Conv2D"), "mine>Conv2D"),
     "no softmax": (H5, layer(-1, activation="linear"), "ends with Dense"),
     "ends in relu": (H5, layer(-1, activation="relu"), "'relu', expected a softmax"),
     "sigmoid over six": (H5, layer(-1, activation="sigmoid"), "one label each"),
     "groups that do not divide": (H5, layer(1, groups=5), "divisor"),
-    "regularizer of one's own": (H5, layer(1, kernel_regularizer={"class_name": "Mine", "config": {}}), "regularizer 'Mine'"),
-    "image too small": (H5, layer(1, padding="valid", kernel_size=[99, 99]), "cannot be applied|shape"),
+    "regularizer of one's own": (
+        H5,
+        layer(1, kernel_regularizer={"class_name": "Mine", "config": {}}),
+        "regularizer 'Mine'",
+    ),
+    "image too small": (
+        H5,
+        layer(1, padding="valid", kernel_size=[99, 99]),
+        "cannot be applied|shape",
+    ),
     # weights
     "huge layer, small file": (H5, layer(-1, units=2_000_000_000), "shape"),
     "huge array, small layer": (H5, h5(huge), "shape"),
     "kernel of another shape": (H5, replace_weight(np.zeros((4, 4, 8, 3), "f4")), "has shape"),
     "weights NaN": (H5, replace_weight(np.full((4, 4, 3, 8), np.nan, "f4")), "NaN"),
-    "weights infinite": (H5, replace_weight(np.full((4, 4, 3, 8), np.inf, "f4")), "NaN or infinite"),
+    "weights infinite": (
+        H5,
+        replace_weight(np.full((4, 4, 3, 8), np.inf, "f4")),
+        "NaN or infinite",
+    ),
     "weights are text": (H5, replace_weight([b"a", b"b"]), "dtype"),
     "weights are complex": (H5, replace_weight(np.zeros((4, 4, 3, 8), "c8")), "dtype"),
-    "weight is a group": (H5, h5(lambda f: (f.pop(p := weight_path(f, "kernel")), f.create_group(p))), "expected an array"),
+    "weight is a group": (
+        H5,
+        h5(lambda f: (f.pop(p := weight_path(f, "kernel")), f.create_group(p))),
+        "expected an array",
+    ),
     "weight missing": (H5, h5(lambda f: f.pop(weight_path(f, "kernel"))), "does not contain"),
     "external link": (H5, h5(external_link), "link to another place"),
-    "soft link": (H5, h5(lambda f: (f.pop(p := weight_path(f, "kernel")), f.__setitem__(p, h5py.SoftLink("/x")))), "link"),
+    "soft link": (
+        H5,
+        h5(lambda f: (f.pop(p := weight_path(f, "kernel")), f.__setitem__(p, h5py.SoftLink("/x")))),
+        "link",
+    ),
     "external storage": (H5, h5(external_storage), "in another file"),
-    "layer_names of numbers": (H5, attribute("layer_names", [1, 2], "model_weights"), "expected names"),
-    "layer_names missing": (H5, h5(lambda f: f["model_weights"].attrs.pop("layer_names")), "no attribute layer_names"),
-    "layer missing": (H5, h5(lambda f: f["model_weights"].pop(weight_path(f, "group"))), "does not contain"),
+    "layer_names of numbers": (
+        H5,
+        attribute("layer_names", [1, 2], "model_weights"),
+        "expected names",
+    ),
+    "layer_names missing": (
+        H5,
+        h5(lambda f: f["model_weights"].attrs.pop("layer_names")),
+        "no attribute layer_names",
+    ),
+    "layer missing": (
+        H5,
+        h5(lambda f: f["model_weights"].pop(weight_path(f, "group"))),
+        "does not contain",
+    ),
     "no weights": (H5, h5(lambda f: f.pop("model_weights")), "no weights"),
     "weights of another network": (WEIGHTS, h5(lambda f: f["layers"].pop("dense")), "do not fit"),
-    "weights misnumbered": (WEIGHTS, h5(lambda f: f.move("layers/conv2d/vars/0", "layers/conv2d/vars/9")), "expected 0, 1"),
-}  # fmt: skip
+    "weights misnumbered": (
+        WEIGHTS,
+        h5(lambda f: f.move("layers/conv2d/vars/0", "layers/conv2d/vars/9")),
+        "expected 0, 1",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -321,7 +407,9 @@ def test_half_a_checkpoint_is_never_there(good, tmp_path, monkeypatch):
 
 
 def test_lambda_is_never_run(tmp_path):
-    """A Lambda carries marshalled byte code; the file is refused by name before anybody looks at it."""
+    """A Lambda carries marshalled byte code; the file is refused by name before anybody looks at
+    it.
+    """
     model = keras.Sequential(
         [
             keras.Input((4, 4, 3)),
@@ -333,21 +421,29 @@ def test_lambda_is_never_run(tmp_path):
     for extension in ("h5", "keras"):
         model.save(tmp_path / f"lambda.{extension}")
         with pytest.raises(InputError, match="Lambda 'evil'"):
-            main("import-keras", [str(tmp_path / f"lambda.{extension}"), "--output", str(tmp_path / "model.ckpt")])
+            main(
+                "import-keras",
+                [str(tmp_path / f"lambda.{extension}"), "--output", str(tmp_path / "model.ckpt")],
+            )
 
 
 def test_a_file_that_crashes_the_library_is_a_sentence(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarded_forks: None
 ) -> None:
-    """The file is read in a child process; one that dies there leaves neither a traceback nor a half checkpoint."""
+    """The file is read in a child process; one that dies there leaves neither a traceback nor a
+    half checkpoint.
+    """
     here, opened = os.getpid(), h5py.File
     monkeypatch.setattr(
-        h5py, "File", lambda *args, **more: os.abort() if os.getpid() != here else opened(*args, **more)
+        h5py,
+        "File",
+        lambda *args, **more: os.abort() if os.getpid() != here else opened(*args, **more),
     )
     folder = tmp_path / "out"
     folder.mkdir()
     with pytest.raises(
-        InputError, match=r"crashed the library that reads it \(signal SIGABRT\)\. It is damaged or malicious"
+        InputError,
+        match=r"crashed the library that reads it \(signal SIGABRT\)\. It is damaged or malicious",
     ):
         guarded_main("import-keras", [str(good / H5), "--output", str(folder / "model.ckpt")])
     assert list(folder.iterdir()) == []

@@ -1,4 +1,6 @@
-"""Whole models: random graphs, nested models, the classics, keras.applications, in every file format; gradients."""
+"""Whole models: random graphs, nested models, the classics, keras.applications, in every file
+format; gradients.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,15 @@ BLOCKS = {
     "dropout": lambda n: layers.Dropout(0.5),
     "dense": lambda n: layers.Dense(n),
 }
-KEEPING = ["conv", "separable", "norm", "average", "relu", "activation", "prelu"]  # blocks that keep height and width
+KEEPING = [
+    "conv",
+    "separable",
+    "norm",
+    "average",
+    "relu",
+    "activation",
+    "prelu",
+]  # blocks that keep height and width
 block = st.tuples(st.sampled_from(sorted(BLOCKS)), st.sampled_from([2, 4, 6]))
 
 
@@ -53,7 +63,9 @@ block = st.tuples(st.sampled_from(sorted(BLOCKS)), st.sampled_from([2, 4, 6]))
 def test_sequential_graphs(folder, blocks, head):
     tail = layers.Flatten() if head == "flatten" else layers.GlobalAveragePooling2D()
     stack = [BLOCKS[kind](width) for kind, width in blocks]
-    model = keras.Sequential([keras.Input((9, 8, 4)), *stack, tail, layers.Dense(3, activation="softmax")])
+    model = keras.Sequential(
+        [keras.Input((9, 8, 4)), *stack, tail, layers.Dense(3, activation="softmax")]
+    )
     randomize(model)
     assert_same(model, folder)
 
@@ -61,7 +73,9 @@ def test_sequential_graphs(folder, blocks, head):
 @examples(8)
 @given(st.data())
 def test_functional_graphs(folder, data):
-    """Branches from any earlier value, shared layers, skip connections; every loose end joins at the last layer."""
+    """Branches from any earlier value, shared layers, skip connections; every loose end joins at
+    the last layer.
+    """
     image = keras.Input((8, 8, 4))
     values, shared = [image], layers.Conv2D(4, 3, padding="same", name="shared")
     for _ in range(data.draw(st.integers(2, 8))):
@@ -72,17 +86,25 @@ def test_functional_graphs(folder, data):
         elif kind in {"add", "concatenate"}:
             other = data.draw(st.sampled_from(values))
             fits = kind == "concatenate" or other.shape == value.shape
-            value = {"add": layers.Add, "concatenate": layers.Concatenate}[kind]()([value, other]) if fits else value
+            value = (
+                {"add": layers.Add, "concatenate": layers.Concatenate}[kind]()([value, other])
+                if fits
+                else value
+            )
         elif kind == "scaled":
             value = value * 0.5 - 0.1
         else:
             value = BLOCKS[kind](4)(value)
         values.append(value)
     ends = [
-        layers.GlobalAveragePooling2D()(value) for value in dict(zip(map(id, values), values, strict=True)).values()
+        layers.GlobalAveragePooling2D()(value)
+        for value in dict(zip(map(id, values), values, strict=True)).values()
     ]
     model = keras.Model(
-        image, layers.Dense(1, activation="sigmoid")(layers.Concatenate()(ends) if len(ends) > 1 else ends[0])
+        image,
+        layers.Dense(1, activation="sigmoid")(
+            layers.Concatenate()(ends) if len(ends) > 1 else ends[0]
+        ),
     )
     randomize(model)
     assert_same(model, folder)
@@ -90,9 +112,12 @@ def test_functional_graphs(folder, data):
 
 def backbone(functional: bool = True, name: str = "backbone") -> keras.Model:
     stack = [
-        layers.Conv2D(4, 3, padding="same", name="conv.1"), layers.BatchNormalization(name="norm"), layers.ReLU(),
-        layers.Conv2D(4, 3, strides=2, padding="same"), layers.BatchNormalization(),
-    ]  # fmt: skip
+        layers.Conv2D(4, 3, padding="same", name="conv.1"),
+        layers.BatchNormalization(name="norm"),
+        layers.ReLU(),
+        layers.Conv2D(4, 3, strides=2, padding="same"),
+        layers.BatchNormalization(),
+    ]
     if not functional:
         return keras.Sequential([keras.Input((8, 8, 3)), *stack], name=name)
     image = keras.Input((8, 8, 3))
@@ -106,7 +131,9 @@ def backbone(functional: bool = True, name: str = "backbone") -> keras.Model:
 @pytest.mark.parametrize("frozen", ["none", "all", "some"])
 @pytest.mark.parametrize("outer", ["sequential", "functional", "two levels"])
 def test_nested_models(folder, functional, frozen, outer):
-    """A backbone inside a model, as transfer learning makes it; a frozen one has its weights in another order in `.h5`."""
+    """A backbone inside a model, as transfer learning makes it; a frozen one has its weights in
+    another order in `.h5`.
+    """
     inner = backbone(functional)
     inner.trainable = frozen != "all"
     if frozen == "some":
@@ -142,20 +169,32 @@ def test_shared_model(folder):
 def happy(size: int = 64) -> keras.Model:
     return keras.Sequential(
         [
-            keras.Input((size, size, 3)), layers.ZeroPadding2D(3), layers.Conv2D(32, 7), layers.BatchNormalization(), layers.ReLU(),
-            layers.MaxPooling2D(), layers.Flatten(), layers.Dense(1, activation="sigmoid"),
+            keras.Input((size, size, 3)),
+            layers.ZeroPadding2D(3),
+            layers.Conv2D(32, 7),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(1, activation="sigmoid"),
         ]
-    )  # fmt: skip
+    )
 
 
 def signs(size: int = 64, classes: int = 6) -> keras.Model:
     return keras.Sequential(
         [
-            keras.Input((size, size, 3)), layers.Conv2D(8, 4, padding="same"), layers.ReLU(), layers.MaxPooling2D(8, padding="same"),
-            layers.Conv2D(16, 2, padding="same"), layers.ReLU(), layers.MaxPooling2D(4, padding="same"),
-            layers.Flatten(), layers.Dense(classes, activation="softmax"),
+            keras.Input((size, size, 3)),
+            layers.Conv2D(8, 4, padding="same"),
+            layers.ReLU(),
+            layers.MaxPooling2D(8, padding="same"),
+            layers.Conv2D(16, 2, padding="same"),
+            layers.ReLU(),
+            layers.MaxPooling2D(4, padding="same"),
+            layers.Flatten(),
+            layers.Dense(classes, activation="softmax"),
         ]
-    )  # fmt: skip
+    )
 
 
 def functional_of(model: keras.Model) -> keras.Model:
@@ -174,15 +213,23 @@ def resnet(
     for stage, count in enumerate(identities, start=2):
         filters = width * 2 ** (stage - 2)
         for block in range(count + 1):
-            name, stride, shortcut = f"{stage}{chr(97 + block)}_branch", 2 if stage > 2 and block == 0 else 1, x
+            name, stride, shortcut = (
+                f"{stage}{chr(97 + block)}_branch",
+                2 if stage > 2 and block == 0 else 1,
+                x,
+            )
             for part, (channels, kernel, step) in enumerate(
                 [(filters, 1, stride), (filters, 3, 1), (4 * filters, 1, 1)]
             ):
-                x = layers.Conv2D(channels, kernel, strides=step, padding="same", name=f"res{name}2{'abc'[part]}")(x)
+                x = layers.Conv2D(
+                    channels, kernel, strides=step, padding="same", name=f"res{name}2{'abc'[part]}"
+                )(x)
                 x = layers.BatchNormalization(name=f"bn{name}2{'abc'[part]}")(x)
                 x = layers.ReLU()(x) if part < 2 else x
             if block == 0:
-                shortcut = layers.Conv2D(4 * filters, 1, strides=stride, name=f"res{name}1")(shortcut)
+                shortcut = layers.Conv2D(4 * filters, 1, strides=stride, name=f"res{name}1")(
+                    shortcut
+                )
                 shortcut = layers.BatchNormalization(name=f"bn{name}1")(shortcut)
             x = layers.ReLU()(layers.Add()([x, shortcut]))
     x = layers.Flatten()(layers.AveragePooling2D(2)(x))
@@ -190,7 +237,9 @@ def resnet(
 
 
 @pytest.mark.parametrize(
-    "make", [happy, signs, lambda: resnet(width=8, identities=(1, 1, 0, 0))], ids=["happy", "signs", "resnet50"]
+    "make",
+    [happy, signs, lambda: resnet(width=8, identities=(1, 1, 0, 0))],
+    ids=["happy", "signs", "resnet50"],
 )
 def test_classics(folder, make):
     model = make()
@@ -221,13 +270,24 @@ def test_weights_only(folder, architecture, make):
     for path, name in itertools.product((new, legacy), (architecture, None)):
         ours = from_keras(path, architecture=name, image_size=size)
         predicted = ours.predict(to_torch(images)).numpy()
-        np.testing.assert_allclose(predicted[:, 1:] if ours.binary else predicted, theirs, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(
+            predicted[:, 1:] if ours.binary else predicted, theirs, atol=1e-5, rtol=0
+        )
 
 
 APPLICATIONS = {
-    "MobileNetV2": 64, "ResNet50": 64, "ResNet50V2": 64, "VGG16": 64, "MobileNet": 64, "DenseNet121": 64,
-    "InceptionV3": 75, "Xception": 71, "EfficientNetB0": 64, "NASNetMobile": 64, "EfficientNetV2B0": 64,
-}  # fmt: skip
+    "MobileNetV2": 64,
+    "ResNet50": 64,
+    "ResNet50V2": 64,
+    "VGG16": 64,
+    "MobileNet": 64,
+    "DenseNet121": 64,
+    "InceptionV3": 75,
+    "Xception": 71,
+    "EfficientNetB0": 64,
+    "NASNetMobile": 64,
+    "EfficientNetV2B0": 64,
+}
 
 
 @pytest.mark.slow
@@ -240,7 +300,9 @@ def test_applications(folder, name):
 
 
 def test_gradients(folder):
-    """Both sides in float64, BatchNorm in inference mode: each weight's gradient within 1e-6 of its largest."""
+    """Both sides in float64, BatchNorm in inference mode: each weight's gradient within 1e-6 of its
+    largest.
+    """
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     try:
@@ -254,9 +316,14 @@ def test_gradients(folder):
                 outputs, _ = model.stateless_call(trainable, fixed, images, training=False)
                 return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, outputs))
 
-            variables = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
+            variables = (
+                [v.value for v in model.trainable_variables],
+                [v.value for v in model.non_trainable_variables],
+            )
             paths = [variable.path for variable in model.trainable_variables]
-            gradients = dict(zip(paths, map(np.asarray, jax.jit(jax.grad(loss))(*variables)), strict=True))
+            gradients = dict(
+                zip(paths, map(np.asarray, jax.jit(jax.grad(loss))(*variables)), strict=True)
+            )
             model.save(folder / "gradients.h5")
     finally:
         keras.config.set_floatx("float32")
@@ -264,8 +331,12 @@ def test_gradients(folder):
     ours = from_keras(folder / "gradients.h5").double()
     with h5py.File(folder / "gradients.h5") as file:  # float64, too: from_keras made float32 of it
         for layer, weights in ours.network.plan.layers():
-            for weight, name in zip(weights, file["model_weights"][layer.path[0]].attrs["weight_names"], strict=True):
-                ours.network.load_keras(layer.path, weight, file["model_weights"][layer.path[0]][name][()])
+            for weight, name in zip(
+                weights, file["model_weights"][layer.path[0]].attrs["weight_names"], strict=True
+            ):
+                ours.network.load_keras(
+                    layer.path, weight, file["model_weights"][layer.path[0]][name][()]
+                )
     torch.nn.functional.cross_entropy(ours(to_torch(images)), torch.from_numpy(labels)).backward()
     compared = 0
     for layer, weights in ours.network.plan.layers():
@@ -273,7 +344,11 @@ def test_gradients(folder):
             if not weight.trainable:
                 continue
             grad = ours.network.parameter(layer.path, weight).grad
-            theirs = gradients[f"{layer.path[-1]}/{weight.keras}"].transpose(weight.permutation).reshape(grad.shape)
+            theirs = (
+                gradients[f"{layer.path[-1]}/{weight.keras}"]
+                .transpose(weight.permutation)
+                .reshape(grad.shape)
+            )
             assert theirs.dtype == np.float64
             largest = max(np.abs(theirs).max(), 1e-12)
             np.testing.assert_allclose(grad.numpy() / largest, theirs / largest, atol=1e-6, rtol=0)
@@ -327,6 +402,10 @@ def test_scale(folder, scale):
     model = signs(32)
     model.save(folder / "scale.keras")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    prepared = images.astype("float32") if scale == "raw" else preprocess_input(images.astype("float32"), mode=scale)
+    prepared = (
+        images.astype("float32")
+        if scale == "raw"
+        else preprocess_input(images.astype("float32"), mode=scale)
+    )
     ours = from_keras(folder / "scale.keras", scale=scale)
     np.testing.assert_allclose(ours.predict(images), np.asarray(model(prepared)), atol=1e-5)

@@ -1,4 +1,6 @@
-"""What a Keras file has and is not taken over: one line names all of it, and the predictions are Keras's all the same."""
+"""What a Keras file has and is not taken over: one line names all of it, and the predictions are
+Keras's all the same.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,24 @@ LINE = "not taken over: "
 
 
 def compiled(model: keras.Model, **options: object) -> keras.Model:
-    model.compile(**{"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]} | options)
+    model.compile(
+        **{"optimizer": "adam", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+        | options
+    )
     return model
 
 
 def everything() -> keras.Model:
     image = keras.Input((8, 8, 3))
-    value = keras.Sequential([layers.RandomFlip(name="flip"), layers.RandomZoom(0.1)], name="augment")(
-        image, training=True
+    value = keras.Sequential(
+        [layers.RandomFlip(name="flip"), layers.RandomZoom(0.1)], name="augment"
+    )(image, training=True)
+    value = layers.Conv2D(
+        4, 3, kernel_constraint="max_norm", bias_constraint="non_neg", name="conv"
+    )(value)
+    value = layers.ActivityRegularization(l2=0.1, name="activity")(
+        layers.BatchNormalization(name="norm")(value)
     )
-    value = layers.Conv2D(4, 3, kernel_constraint="max_norm", bias_constraint="non_neg", name="conv")(value)
-    value = layers.ActivityRegularization(l2=0.1, name="activity")(layers.BatchNormalization(name="norm")(value))
     value = layers.Dropout(0.2, seed=7, name="drop")(layers.Flatten()(value))
     value = layers.Dense(5, activity_regularizer="l2", dtype="mixed_float16", name="hidden")(value)
     model = keras.Model(image, layers.Dense(3, activation="softmax", name="end")(value))
@@ -43,15 +52,20 @@ def everything() -> keras.Model:
 
 
 NAMED = [
-    "the augmentation of RandomFlip 'augment/flip' and 1 more", "training=True of RandomFlip 'augment/flip' and 1 more",
-    "kernel_constraint MaxNorm of Conv2D 'conv'", "bias_constraint NonNeg of Conv2D 'conv'",
+    "the augmentation of RandomFlip 'augment/flip' and 1 more",
+    "training=True of RandomFlip 'augment/flip' and 1 more",
+    "kernel_constraint MaxNorm of Conv2D 'conv'",
+    "bias_constraint NonNeg of Conv2D 'conv'",
     "the penalty of ActivityRegularization 'activity'",
-    "the seed of Dropout 'drop'", "activity_regularizer L2 of Dense 'hidden'",
+    "the seed of Dropout 'drop'",
+    "activity_regularizer L2 of Dense 'hidden'",
     "dtype mixed_float16 (computed in float32) of Dense 'hidden'",
     "optimizer SGD(learning_rate=ExponentialDecay, clipnorm=1, momentum=0.9)",
-    "loss CategoricalCrossentropy(label_smoothing=0.1)", "metrics AUC, top_k_categorical_accuracy", "loss_weights",
+    "loss CategoricalCrossentropy(label_smoothing=0.1)",
+    "metrics AUC, top_k_categorical_accuracy",
+    "loss_weights",
     "the optimizer's state",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("extension", ["h5", "keras"])
@@ -61,12 +75,17 @@ def test_everything_is_named(extension, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
     model.fit(images[:4] / 255.0, np.eye(3)[[0, 1, 2, 0]], epochs=1, verbose=0)
     model.save(tmp_path / f"model.{extension}")
-    run("import-keras", [str(tmp_path / f"model.{extension}"), "--output", str(tmp_path / "model.ckpt")])
+    run(
+        "import-keras",
+        [str(tmp_path / f"model.{extension}"), "--output", str(tmp_path / "model.ckpt")],
+    )
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(LINE)]
     for item in NAMED:
         assert item in line
     assert line.count(";") == len(NAMED) - 1
-    plain = keras.Sequential([keras.Input((8, 8, 3)), *model.layers[2:]])  # Keras would flip, when it predicts, too
+    plain = keras.Sequential(
+        [keras.Input((8, 8, 3)), *model.layers[2:]]
+    )  # Keras would flip, when it predicts, too
     ours = from_keras(tmp_path / f"model.{extension}")
     expected = np.asarray(plain(images.astype("float32") / 255, training=False))
     np.testing.assert_allclose(ours.predict(images), expected, atol=3e-3)
@@ -74,18 +93,37 @@ def test_everything_is_named(extension, tmp_path, capsys):
 
 @pytest.mark.parametrize("extension", ["h5", "keras"])
 def test_nothing_is_said_of_nothing(extension, tmp_path, capsys):
-    """A model that was not compiled; one compiled as a fit here does it has its optimizer's state at most."""
+    """A model that was not compiled; one compiled as a fit here does it has its optimizer's state
+    at most.
+    """
     for model, said in (
-        (keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]), False),
+        (
+            keras.Sequential(
+                [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+            ),
+            False,
+        ),
         (
             compiled(
-                keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+                keras.Sequential(
+                    [
+                        keras.Input((8, 8, 3)),
+                        layers.Flatten(),
+                        layers.Dense(3, activation="softmax"),
+                    ]
+                )
             ),
             True,
         ),
         (
             compiled(
-                keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1, activation="sigmoid")]),
+                keras.Sequential(
+                    [
+                        keras.Input((8, 8, 3)),
+                        layers.Flatten(),
+                        layers.Dense(1, activation="sigmoid"),
+                    ]
+                ),
                 loss=keras.losses.BinaryCrossentropy(),
                 metrics=["acc", keras.metrics.BinaryAccuracy()],
             ),
@@ -103,13 +141,17 @@ def test_nothing_is_said_of_nothing(extension, tmp_path, capsys):
 
 def test_compile_configurations_of_keras_2(tmp_path):
     """Wrapped functions, old names of arguments; one that is damaged stops nobody."""
-    keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]).save(
-        tmp_path / "m.h5"
+    keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    ).save(tmp_path / "m.h5")
+    wrapped = (
+        '[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": '
+        '"sparse_categorical_accuracy"}}]]'
     )
-    wrapped = '[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": "sparse_categorical_accuracy"}}]]'
     for text, found in (
         (
-            f'{{"optimizer_config": {{"class_name": "Adam", "config": {{"lr": 0.01, "decay": 0.0}}}}, "metrics": {wrapped}, '
+            f'{{"optimizer_config": {{"class_name": "Adam", "config": {{"lr": 0.01, "decay": '
+            f'0.0}}}}, "metrics": {wrapped}, '
             '"loss": {"end": "sparse_categorical_crossentropy"}, "sample_weight_mode": "temporal"}',
             ["optimizer Adam(lr=0.01)", "sample_weight_mode"],
         ),

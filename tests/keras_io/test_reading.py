@@ -1,4 +1,6 @@
-"""What a user does with a Keras file: import, test, fine-tune, go on training; and the golden files of Keras on TensorFlow."""
+"""What a user does with a Keras file: import, test, fine-tune, go on training; and the golden files
+of Keras on TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,18 @@ from .test_models import backbone, happy, resnet, signs
 
 @pytest.mark.parametrize("extension", ["h5", "keras", "weights.h5"])
 def test_golden_files(reference, tmp_path, extension):
-    """Keras on TensorFlow predicted these images; the checkpoint that import-keras writes gives the same probabilities."""
+    """Keras on TensorFlow predicted these images; the checkpoint that import-keras writes gives the
+    same probabilities.
+    """
     output = tmp_path / "model.ckpt"
-    assert run("import-keras", [str(reference.trained(extension, tmp_path)), "--output", str(output)]) == 0
+    assert (
+        run("import-keras", [str(reference.trained(extension, tmp_path)), "--output", str(output)])
+        == 0
+    )
     ours = HappySequential if reference.binary else SignsFunctional
-    model = (ours if extension == "weights.h5" else FromKeras).load_from_checkpoint(output, weights_only=True)
+    model = (ours if extension == "weights.h5" else FromKeras).load_from_checkpoint(
+        output, weights_only=True
+    )
     images, labels = reference.test()
     probabilities = model.predict(images).numpy()
     found = probabilities[:, 1:] if reference.binary else probabilities
@@ -47,10 +56,24 @@ def test_checkpoint_is_like_any_other(tmp_path, capsys):
     model.save(tmp_path / "signs.keras")
     output = tmp_path / "signs.ckpt"
     names = ["zero", "one", "two", "three", "four", "five"]
-    arguments = [str(tmp_path / "signs.keras"), "--output", str(output), "--scale", "tf", "--class_names", *names]
+    arguments = [
+        str(tmp_path / "signs.keras"),
+        "--output",
+        str(output),
+        "--scale",
+        "tf",
+        "--class_names",
+        *names,
+    ]
     assert main("import-keras", arguments) == 0
     printed = capsys.readouterr().out
-    for row in ("(None, 32, 32, 8)", "392", "528", "Conv2D", f"Parameters: {model.count_params():,} in all"):
+    for row in (
+        "(None, 32, 32, 8)",
+        "392",
+        "528",
+        "Conv2D",
+        f"Parameters: {model.count_params():,} in all",
+    ):
         assert row in printed
     before = from_keras(tmp_path / "signs.keras", scale="tf")
     (tmp_path / "signs.keras").unlink()
@@ -75,7 +98,11 @@ def test_arguments_that_do_not_fit(tmp_path):
     """Each is a sentence, and nothing is written; from the verb's own process it comes as it is."""
     signs(32).save(tmp_path / "signs.keras")
     signs(32).save_weights(tmp_path / "signs.weights.h5")
-    file, weights, output = str(tmp_path / "signs.keras"), str(tmp_path / "signs.weights.h5"), str(tmp_path / "a.ckpt")
+    file, weights, output = (
+        str(tmp_path / "signs.keras"),
+        str(tmp_path / "signs.weights.h5"),
+        str(tmp_path / "a.ckpt"),
+    )
     for arguments, sentence in [
         ([file, "--output", output, "--architecture", "signs"], "brings its own model"),
         ([file, "--output", output, "--class_names", "a", "b"], "class_names has 2 names"),
@@ -89,7 +116,10 @@ def test_arguments_that_do_not_fit(tmp_path):
             run("import-keras", arguments)
     with pytest.raises(InputError, match="brings its own model"):
         main("import-keras", [file, "--output", output, "--architecture", "signs"])
-    for kept in ([file, "--output", str(tmp_path / "nowhere" / "a.ckpt")], [file, "--output", file]):
+    for kept in (
+        [file, "--output", str(tmp_path / "nowhere" / "a.ckpt")],
+        [file, "--output", file],
+    ):
         with pytest.raises(InputError, match=r"does not exist|the Keras file itself"):
             main("import-keras", kept)
     with pytest.raises(InputError, match="needs a Keras file"):
@@ -111,9 +141,14 @@ def batches(count: int = 24, size: int = 32, classes: int = 6) -> DataLoader:
 
 def trainer(folder: Path, epochs: int = 2) -> lightning.Trainer:
     return lightning.Trainer(
-        max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=folder, accelerator="cpu",
-    )  # fmt: skip
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        accelerator="cpu",
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -121,7 +156,9 @@ def trainer(folder: Path, epochs: int = 2) -> lightning.Trainer:
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec")
 @pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training")
 def test_fine_tuning_the_last_layers(tmp_path):
-    """Frozen layers do not move, nor do the averages of their BatchNorm; the last ones do, and so does the saved model."""
+    """Frozen layers do not move, nor do the averages of their BatchNorm; the last ones do, and so
+    does the saved model.
+    """
     model = resnet(40, 6, 2, (1, 1, 1, 1))
     randomize(model)
     model.save(tmp_path / "net.keras")
@@ -131,8 +168,14 @@ def test_fine_tuning_the_last_layers(tmp_path):
     run = trainer(tmp_path)
     run.fit(ours, batches(size=40), batches(size=40))
     run.save_checkpoint(tmp_path / "tuned.ckpt")
-    moved = {name.split(".")[1] for name, value in ours.state_dict().items() if not torch.equal(value, before[name])}
-    assert moved == {layer.name for layer in [layer for layer in model.layers if layer.weights][-3:]}
+    moved = {
+        name.split(".")[1]
+        for name, value in ours.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == {
+        layer.name for layer in [layer for layer in model.layers if layer.weights][-3:]
+    }
     again = FromKeras.load_from_checkpoint(tmp_path / "tuned.ckpt", weights_only=True)
     images = to_torch(images_for(model))
     assert torch.equal(again.predict(images), ours.predict(images))
@@ -151,7 +194,11 @@ def test_frozen_in_keras_stays_frozen(tmp_path):
     network = from_keras(tmp_path / "frozen.keras").train().network
     assert not network.get_submodule("backbone.norm").training
     assert network.get_submodule("own").training
-    trained = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
+    trained = {
+        name.split(".")[0]
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
     assert trained == {"own", network.names[network.plan.steps[-1].path]}
 
 
@@ -166,7 +213,9 @@ RANDOM_LAYERS = [
 
 
 def test_freezing_puts_only_batch_norm_to_sleep(tmp_path):
-    """In training, BatchNorm normalises with its moving averages, and random layers are as random as they are in Keras."""
+    """In training, BatchNorm normalises with its moving averages, and random layers are as random
+    as they are in Keras.
+    """
     image = keras.Input((6, 6, 16))
     norm = layers.BatchNormalization(name="norm")(image)
     noisy = [make() for make in RANDOM_LAYERS]
@@ -186,30 +235,46 @@ def test_freezing_puts_only_batch_norm_to_sleep(tmp_path):
     one_layer = save(tmp_path / "layer.keras")
     inner.trainable = False
     whole_model = save(tmp_path / "model.keras")
-    in_inference = save(tmp_path / "inference.keras", training=False)  # which Keras 3 overrides while it trains
+    in_inference = save(
+        tmp_path / "inference.keras", training=False
+    )  # which Keras 3 overrides while it trains
 
     images = np.ones((400, 6, 6, 16), np.float32)
     watched = keras.Model(inner.inputs[0], [norm, *outputs])
     normalised, *theirs = (np.asarray(value) for value in watched(images, training=True))
-    for path, trainable_layers in [(trained, 1), (one_layer, None), (whole_model, None), (in_inference, None)]:
+    for path, trainable_layers in [
+        (trained, 1),
+        (one_layer, None),
+        (whole_model, None),
+        (in_inference, None),
+    ]:
         ours = FromKeras(path=str(path), scale="/255", trainable_layers=trainable_layers).train()
         seen: dict[str, np.ndarray] = {}
         torch.manual_seed(0)
-        ours.network(to_torch(images), lambda name, value, seen=seen: seen.update({name: value.detach().numpy()}))
+        ours.network(
+            to_torch(images),
+            lambda name, value, seen=seen: seen.update({name: value.detach().numpy()}),
+        )
         np.testing.assert_allclose(seen["inner/norm"].transpose(0, 2, 3, 1), normalised, atol=1e-5)
         for layer, expected in zip(noisy, theirs, strict=True):
             found = seen[f"inner/{layer.name}"]
             assert found.std() == pytest.approx(expected.std(), rel=0.05), layer.name
-            assert found.mean() == pytest.approx(expected.mean(), abs=0.05 * float(expected.std())), layer.name
-            assert (found == 0).mean() == pytest.approx((expected == 0).mean(), abs=0.03), layer.name
+            assert found.mean() == pytest.approx(
+                expected.mean(), abs=0.05 * float(expected.std())
+            ), layer.name
+            assert (found == 0).mean() == pytest.approx((expected == 0).mean(), abs=0.03), (
+                layer.name
+            )
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
 @pytest.mark.parametrize("biased", [True, False])
 def test_batch_norm_of_a_step_is_keras_own(tmp_path, biased, axis):
-    """Two steps in training mode: outputs and moving averages as Keras 3 has them, the variance with `biased_variance` only.
+    """Two steps in training mode: outputs and moving averages as Keras 3 has them, the variance
+    with `biased_variance` only.
 
-    Without it the variance is the formula of tf.keras 2. There are few values a channel, so that the third decimal tells the two apart.
+    Without it the variance is the formula of tf.keras 2. There are few values a channel, so that
+    the third decimal tells the two apart.
     """
     model = keras.Sequential(
         [
@@ -221,16 +286,22 @@ def test_batch_norm_of_a_step_is_keras_own(tmp_path, biased, axis):
     )
     randomize(model)
     model.save(tmp_path / "norm.keras")
-    ours = FromKeras(path=str(tmp_path / "norm.keras"), biased_variance=biased, scale="/255").train()
+    ours = FromKeras(
+        path=str(tmp_path / "norm.keras"), biased_variance=biased, scale="/255"
+    ).train()
     theirs, norm = model.get_layer("norm"), ours.network.get_submodule("norm")
     others = tuple(k for k in range(4) if k != axis % 4)
     variance = np.asarray(theirs.moving_variance, np.float64)
     for seed in (1, 2):
         images = images_for(model, 2, seed)
         expected = np.asarray(model(images, training=True))
-        np.testing.assert_allclose(ours.probabilities(ours(to_torch(images))).detach(), expected, atol=1e-5)
+        np.testing.assert_allclose(
+            ours.probabilities(ours(to_torch(images))).detach(), expected, atol=1e-5
+        )
         np.testing.assert_allclose(norm.running_mean, theirs.moving_mean, atol=1e-6)
-        variance = 0.8 * variance + 0.2 * images.astype(np.float64).var(others, ddof=0 if biased else 1)
+        variance = 0.8 * variance + 0.2 * images.astype(np.float64).var(
+            others, ddof=0 if biased else 1
+        )
         np.testing.assert_allclose(norm.running_var, variance, atol=1e-6)
     difference = np.abs(norm.running_var.numpy() - np.asarray(theirs.moving_variance))
     assert difference.max() < 1e-6 if biased else difference.min() > 1e-4
@@ -242,7 +313,9 @@ def test_regularizers_count_in_the_loss(tmp_path, extension):
         [
             keras.Input((6, 6, 3)),
             layers.Conv2D(2, 3, kernel_regularizer=regularizers.L2(0.1), bias_regularizer="l1"),
-            layers.SeparableConv2D(4, 2, depthwise_regularizer=regularizers.L1(0.2), pointwise_regularizer="l2"),
+            layers.SeparableConv2D(
+                4, 2, depthwise_regularizer=regularizers.L1(0.2), pointwise_regularizer="l2"
+            ),
             layers.BatchNormalization(gamma_regularizer=regularizers.L1L2(0.1, 0.3)),
             layers.Flatten(),
             layers.Dense(2, activation="softmax", kernel_regularizer=regularizers.L1L2(0.01, 0.02)),
@@ -256,30 +329,45 @@ def test_regularizers_count_in_the_loss(tmp_path, extension):
     images, labels = images_for(model, 4), torch.tensor([0, 1, 1, 0])
     logits = ours(to_torch(images))
     loss = ours.compute_loss(logits, labels)
-    assert loss.item() == pytest.approx(ImageClassifier.compute_loss(ours, logits, labels).item() + expected, rel=1e-5)
+    assert loss.item() == pytest.approx(
+        ImageClassifier.compute_loss(ours, logits, labels).item() + expected, rel=1e-5
+    )
     frozen = FromKeras(path=str(tmp_path / f"penalty.{extension}"), trainable_layers=1)
-    dense = frozen.network.get_submodule(frozen.network.names[frozen.network.plan.steps[-1].path]).weight
+    dense = frozen.network.get_submodule(
+        frozen.network.names[frozen.network.plan.steps[-1].path]
+    ).weight
     only_dense = 0.01 * dense.abs().sum() + 0.02 * dense.square().sum()
     assert frozen.network.regularization_loss().item() == pytest.approx(only_dense.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal", "lecun_uniform", "random_normal", "zeros"])
+@pytest.mark.parametrize(
+    "initializer", ["glorot_uniform", "he_normal", "lecun_uniform", "random_normal", "zeros"]
+)
 def test_a_new_network_is_drawn_as_keras_draws(tmp_path, initializer):
-    """A checkpoint without weights is a network as Keras would begin with: same spread, zero biases."""
+    """A checkpoint without weights is a network as Keras would begin with: same spread, zero
+    biases.
+    """
     from signs_lightning.keras_io.network import KerasNetwork
 
     model = keras.Sequential(
         [
-            keras.Input((8, 8, 16)), layers.Conv2D(64, 3, kernel_initializer=initializer, name="conv"),
-            layers.DepthwiseConv2D(3, depth_multiplier=4, depthwise_initializer=initializer, name="depthwise"),
-            layers.Flatten(), layers.Dense(2, activation="softmax", kernel_initializer=initializer, name="dense"),
+            keras.Input((8, 8, 16)),
+            layers.Conv2D(64, 3, kernel_initializer=initializer, name="conv"),
+            layers.DepthwiseConv2D(
+                3, depth_multiplier=4, depthwise_initializer=initializer, name="depthwise"
+            ),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax", kernel_initializer=initializer, name="dense"),
         ]
-    )  # fmt: skip
+    )
     model.save(tmp_path / "new.keras")
     torch.manual_seed(0)
     network = KerasNetwork(from_keras(tmp_path / "new.keras").plan)
     for name in ("conv", "depthwise", "dense"):
-        theirs, ours = np.asarray(model.get_layer(name).weights[0]), network.get_submodule(name).weight.detach()
+        theirs, ours = (
+            np.asarray(model.get_layer(name).weights[0]),
+            network.get_submodule(name).weight.detach(),
+        )
         assert ours.std().item() == pytest.approx(theirs.std(), rel=0.08)
         assert ours.abs().max().item() == pytest.approx(np.abs(theirs).max(), rel=0.3)
         assert not network.get_submodule(name).bias.any()
@@ -313,7 +401,8 @@ def test_needs_no_keras(tmp_path):
         "import sys\n"
         "for name in ('keras', 'jax', 'tensorflow', 'tf_keras'): sys.modules[name] = None\n"
         "from signs_lightning.keras_io.importing import main\n"
-        f"sys.exit(main('import-keras', [{str(tmp_path / 'happy.keras')!r}, '--output', {str(tmp_path / 'a.ckpt')!r}]))"
+        f"sys.exit(main('import-keras', [{str(tmp_path / 'happy.keras')!r}, '--output', "
+        f"{str(tmp_path / 'a.ckpt')!r}]))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -1,4 +1,6 @@
-"""Training runs beside real Keras: the same weights, the same batches, both sides in float64, step by step the same loss."""
+"""Training runs beside real Keras: the same weights, the same batches, both sides in float64, step
+by step the same loss.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from signs_lightning.models.resnet50 import SignsResNet50
 STEPS = 5
 
 # JAX has float64 only where JAX_ENABLE_X64 is set before its import: hence a process of its own.
-# The softmax goes, because Keras on JAX clips probabilities in its cross-entropy, and logits it does not.
+# The softmax goes, because Keras on JAX clips probabilities in its cross-entropy, and logits it
+# does not.
 KERAS_RUN = """
 import sys
 import keras
@@ -62,10 +65,16 @@ class Losses(Callback):
 
 
 def new_model(width: int, identity_blocks: tuple[int, ...]) -> SignsResNet50:
-    """ResNet50 as it is drawn, but with moving statistics that are not 0 and 1: the run has to keep 0.99 of them."""
+    """ResNet50 as it is drawn, but with moving statistics that are not 0 and 1: the run has to keep
+    0.99 of them.
+    """
     torch.manual_seed(0)
     model = SignsResNet50(
-        num_classes=6, image_size=(64, 64, 3), width=width, identity_blocks=identity_blocks, biased_variance=True
+        num_classes=6,
+        image_size=(64, 64, 3),
+        width=width,
+        identity_blocks=identity_blocks,
+        biased_variance=True,
     )
     for layer in model.network.modules():
         if isinstance(layer, KerasBatchNorm2d):
@@ -100,10 +109,15 @@ def weights_file(path: Path) -> dict[str, np.ndarray]:
     ],
 )
 def test_five_steps_of_resnet50(tmp_path, monkeypatch, width, identity_blocks, batch_size):
-    """Unshuffled, Adam with Keras's defaults: the loss of each step, and the moving averages after the last, within 1e-6."""
-    # KerasAdam mirrors the rounding of a Keras in float32, whose bias correction is off by up to 1e-5 of itself: enough to part the
-    # losses by 7e-3 at the third step. A Keras in float64 does not round there; all else is the optimizer that `fit` uses.
-    monkeypatch.setattr(adam, "_float32_correction", lambda beta1, beta2, t: (1 - beta2**t) ** 0.5 / (1 - beta1**t))
+    """Unshuffled, Adam with Keras's defaults: the loss of each step, and the moving averages after
+    the last, within 1e-6.
+    """
+    # KerasAdam mirrors the rounding of a Keras in float32, whose bias correction is off by up to
+    # 1e-5 of itself: enough to part the losses by 7e-3 at the third step. A Keras in float64 does
+    # not round there; all else is the optimizer that `fit` uses.
+    monkeypatch.setattr(
+        adam, "_float32_correction", lambda beta1, beta2, t: (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+    )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (STEPS * batch_size, 64, 64, 3), dtype=np.uint8)
     labels = rng.integers(0, 6, STEPS * batch_size)
@@ -112,13 +126,27 @@ def test_five_steps_of_resnet50(tmp_path, monkeypatch, width, identity_blocks, b
     export_keras(model, tmp_path / "before.keras")
 
     trainer = lightning.Trainer(
-        max_epochs=1, precision="64-true", callbacks=[losses], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, accelerator="cpu",
-    )  # fmt: skip
-    trainer.fit(model, DataLoader(TensorDataset(torch.from_numpy(images), torch.from_numpy(labels)), batch_size))
+        max_epochs=1,
+        precision="64-true",
+        callbacks=[losses],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+    )
+    trainer.fit(
+        model,
+        DataLoader(TensorDataset(torch.from_numpy(images), torch.from_numpy(labels)), batch_size),
+    )
     export_keras(model, tmp_path / "ours.weights.h5", "keras-weights")
 
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "JAX_ENABLE_X64": "1",
+        "JAX_PLATFORMS": "cpu",
+    }
     run = subprocess.run(
         [sys.executable, "-c", KERAS_RUN, str(batch_size)],
         cwd=tmp_path,
@@ -128,12 +156,20 @@ def test_five_steps_of_resnet50(tmp_path, monkeypatch, width, identity_blocks, b
     )
     assert run.returncode == 0, run.stderr
 
-    ours, theirs = np.array([float(value) for value in losses.values]), np.load(tmp_path / "losses.npy")
+    ours, theirs = (
+        np.array([float(value) for value in losses.values]),
+        np.load(tmp_path / "losses.npy"),
+    )
     assert len(ours) == STEPS
     np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=0)
-    ours, theirs = weights_file(tmp_path / "ours.weights.h5"), weights_file(tmp_path / "theirs.weights.h5")
+    ours, theirs = (
+        weights_file(tmp_path / "ours.weights.h5"),
+        weights_file(tmp_path / "theirs.weights.h5"),
+    )
     assert ours.keys() == theirs.keys()
-    averages = [name for name in ours if "/batch_normalization" in name and name.endswith(("/2", "/3"))]
+    averages = [
+        name for name in ours if "/batch_normalization" in name and name.endswith(("/2", "/3"))
+    ]
     assert len(averages) == 2 * (17 + 3 * sum(identity_blocks))  # moving mean and moving variance
     for name in averages:
         assert ours[name].dtype == theirs[name].dtype == np.float64

@@ -1,4 +1,6 @@
-"""Which images a Keras file takes: told by its first layers, asked for where they do not; on bytes, all as Keras predicts."""
+"""Which images a Keras file takes: told by its first layers, asked for where they do not; on bytes,
+all as Keras predicts.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ from signs_lightning.model_files import load_model
 from .against_keras import randomize
 
 PREPROCESS = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "vgg16"}
-TAKES: dict[str, Callable] = {"raw": lambda x: x, "/255": lambda x: x / 255, "tf": lambda x: x / 127.5 - 1}
+TAKES: dict[str, Callable] = {
+    "raw": lambda x: x,
+    "/255": lambda x: x / 255,
+    "tf": lambda x: x / 127.5 - 1,
+}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "variance": [0.229**2, 0.224**2, 0.225**2]}
 
 pytestmark = pytest.mark.usefixtures("guarded_forks")  # for import-keras and inspect
@@ -63,15 +69,42 @@ def adapted(take: Callable) -> Callable:
 
 STEMS: dict[str, tuple[str, Callable[[], Callable]]] = {
     "Rescaling": ("raw", lambda: layers.Rescaling(1 / 255)),
-    "augmented": ("raw", lambda: chain(layers.RandomFlip(), layers.Resizing(10, 9), layers.Rescaling(1 / 127.5, -1))),
-    "padded": ("raw", lambda: chain(layers.ZeroPadding2D(4), layers.GaussianNoise(0.1), layers.Rescaling(1 / 255))),
-    "nested": ("raw", lambda: keras.Sequential([keras.Sequential([layers.RandomRotation(0.1)]), layers.Rescaling(1 / 255)])),
-    "efficientnet": ("raw", lambda: chain(layers.Rescaling(1 / 255), layers.Normalization(**IMAGENET), layers.Rescaling(0.9))),
-    "efficientnet of 0..1": ("/255", lambda: chain(layers.Rescaling(255.0), layers.Rescaling(1 / 255), layers.Normalization())),
-    "trained on images divided twice": ("raw", lambda: chain(layers.Rescaling(1 / 255), layers.Rescaling(1 / 255))),
+    "augmented": (
+        "raw",
+        lambda: chain(layers.RandomFlip(), layers.Resizing(10, 9), layers.Rescaling(1 / 127.5, -1)),
+    ),
+    "padded": (
+        "raw",
+        lambda: chain(
+            layers.ZeroPadding2D(4), layers.GaussianNoise(0.1), layers.Rescaling(1 / 255)
+        ),
+    ),
+    "nested": (
+        "raw",
+        lambda: keras.Sequential(
+            [keras.Sequential([layers.RandomRotation(0.1)]), layers.Rescaling(1 / 255)]
+        ),
+    ),
+    "efficientnet": (
+        "raw",
+        lambda: chain(
+            layers.Rescaling(1 / 255), layers.Normalization(**IMAGENET), layers.Rescaling(0.9)
+        ),
+    ),
+    "efficientnet of 0..1": (
+        "/255",
+        lambda: chain(layers.Rescaling(255.0), layers.Rescaling(1 / 255), layers.Normalization()),
+    ),
+    "trained on images divided twice": (
+        "raw",
+        lambda: chain(layers.Rescaling(1 / 255), layers.Rescaling(1 / 255)),
+    ),
     "adapted to bytes": ("raw", lambda: adapted(lambda x: x)),
     "adapted to 0..1": ("/255", lambda: adapted(lambda x: x / 255)),
-    "means of bytes": ("raw", lambda: layers.Normalization(mean=[123.7, 116.8, 103.9], variance=[1.0, 1.0, 1.0])),
+    "means of bytes": (
+        "raw",
+        lambda: layers.Normalization(mean=[123.7, 116.8, 103.9], variance=[1.0, 1.0, 1.0]),
+    ),
     "x / 255": ("raw", lambda: lambda x: ops.cast(x, "float32") / 255),
     "x / 127.5 - 1": ("raw", lambda: lambda x: x / 127.5 - 1.0),
     "255 - x": ("raw", lambda: lambda x: (255 - x) * (1 / 255)),
@@ -80,19 +113,24 @@ STEMS: dict[str, tuple[str, Callable[[], Callable]]] = {
     "1 - x": ("/255", lambda: lambda x: 1 - x),
     "x - 0.5": ("/255", lambda: lambda x: x - 0.5),
     "(x + 1) / 2": ("tf", lambda: lambda x: (x + 1) / 2),
-    "blue first": ("raw", lambda: lambda x: x[..., ::-1] - np.array([103.9, 116.8, 123.7], "float32")),
+    "blue first": (
+        "raw",
+        lambda: lambda x: x[..., ::-1] - np.array([103.9, 116.8, 123.7], "float32"),
+    ),
     "flipped": ("raw", lambda: lambda x: ops.flip(x[:, 1:-1, 2:], axis=[1, -1]) / 255),
     "batch norm of bytes": ("raw", lambda: layers.BatchNormalization(name="first")),
     **{
         mode: ("raw", lambda module=module: getattr(keras.applications, module).preprocess_input)
         for mode, module in PREPROCESS.items()
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_first_layers_tell(stem, tmp_path, capsys):
-    """Bytes in, Keras's probabilities out, and a line that says what was read; the formats take turns."""
+    """Bytes in, Keras's probabilities out, and a line that says what was read; the formats take
+    turns.
+    """
     scale, make = STEMS[stem]
     model = model_of(make())
     if stem == "batch norm of bytes":
@@ -113,7 +151,9 @@ def test_the_first_layers_tell(stem, tmp_path, capsys):
 
 def test_keras_2_wrote_division_otherwise(tmp_path):
     """`x / 127.5 - 1` of tf.keras 2 is a layer TFOpLambda."""
-    model = model_of(chain(layers.Rescaling(1 / 127.5, name="a"), layers.Rescaling(1.0, offset=-1.0, name="b")))
+    model = model_of(
+        chain(layers.Rescaling(1 / 127.5, name="a"), layers.Rescaling(1.0, offset=-1.0, name="b"))
+    )
     model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         config = json.loads(file.attrs["model_config"])
@@ -122,14 +162,19 @@ def test_keras_2_wrote_division_otherwise(tmp_path):
             config["config"]["layers"][1:3], ("truediv", "subtract"), (127.5, 1.0), strict=True
         ):
             name = entry["config"]["name"]
-            entry |= {"class_name": "TFOpLambda", "config": {"name": name, "function": f"math.{function}"}}
+            entry |= {
+                "class_name": "TFOpLambda",
+                "config": {"name": name, "function": f"math.{function}"},
+            }
             entry["inbound_nodes"] = [[before, 0, 0, {"y": number, "name": None}]]
             before = name
         file.attrs["model_config"] = json.dumps(config)
     images = pictures(6)[0]
     ours = from_keras(tmp_path / "model.h5")
     assert ours.hparams["scale"] == "raw"
-    np.testing.assert_allclose(ours.predict(images), np.asarray(model(images.astype("float32"))), atol=1e-5)
+    np.testing.assert_allclose(
+        ours.predict(images), np.asarray(model(images.astype("float32"))), atol=1e-5
+    )
 
 
 def teachable_machine() -> keras.Model:
@@ -141,7 +186,8 @@ def teachable_machine() -> keras.Model:
     value = layers.ReLU(6.0, name="Conv1_relu")(layers.BatchNormalization(name="bn_Conv1")(value))
     value = layers.DepthwiseConv2D(3, name="expanded_conv_depthwise")(value)
     inner = keras.Sequential(
-        [keras.Model(image, value, name="model1"), layers.GlobalAveragePooling2D()], name="sequential_1"
+        [keras.Model(image, value, name="model1"), layers.GlobalAveragePooling2D()],
+        name="sequential_1",
     )
     return keras.Sequential(
         [keras.Input((12, 12, 3)), inner, keras.Sequential([layers.Dense(3, activation="softmax")])]
@@ -163,7 +209,12 @@ def standardised() -> Callable:
 
 ASKED: dict[str, tuple[str, Callable[[], keras.Model]]] = {
     "teachable machine": ("tf", teachable_machine),
-    "nested": ("caffe", lambda: model_of(keras.Sequential([keras.Input((12, 12, 3)), layers.Conv2D(3, 1)], name="vgg16"))),
+    "nested": (
+        "caffe",
+        lambda: model_of(
+            keras.Sequential([keras.Input((12, 12, 3)), layers.Conv2D(3, 1)], name="vgg16")
+        ),
+    ),
     "by its own name": ("torch", lambda: model_of(layers.Activation("linear"), "densenet121")),
     "doubled": ("raw", lambda: model_of(layers.Rescaling(2.0))),
     "16 bits": ("raw", lambda: model_of(layers.Rescaling(1 / 65535))),
@@ -172,7 +223,7 @@ ASKED: dict[str, tuple[str, Callable[[], keras.Model]]] = {
     "two minds": ("/255", lambda: model_of(lambda x: layers.Concatenate()([x / 255, x * 2 - 1]))),
     "batch norm of blue first": ("caffe", lambda: first_batch_norm(-3.0, 4000.0)),
     "batch norm of -1..1": ("tf", lambda: first_batch_norm(-0.2, 0.3)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", ASKED)
@@ -191,7 +242,9 @@ def test_what_the_graph_leaves_open_is_asked(case, tmp_path, cli):
 
 
 def test_asking_in_every_verb(tmp_path, cli, small_smiles):
-    """A file that is asked about: each verb's own option answers; a summary needs none, and inspect names it."""
+    """A file that is asked about: each verb's own option answers; a summary needs none, and inspect
+    names it.
+    """
     teachable_machine().save(tmp_path / "model.h5")
     images, labels = pictures(6)
     with h5py.File(tmp_path / "test.h5", "w") as file:
@@ -205,11 +258,15 @@ def test_asking_in_every_verb(tmp_path, cli, small_smiles):
         assert (asked.code, "`--scale tf`" in asked.err) == (2, True)
         assert cli(*verb, "--scale", "tf").code == 0
     assert cli("summary", "--ckpt_path", "model.h5").code == 0
-    assert "import-keras model.h5 --output model.ckpt --scale tf" in " ".join(cli("inspect", "model.h5").out.split())
+    assert "import-keras model.h5 --output model.ckpt --scale tf" in " ".join(
+        cli("inspect", "model.h5").out.split()
+    )
 
 
 def test_nothing_speaks_against_255(tmp_path, capsys):
-    """A plain network, also the course's ResNet50 by name: 0..1 as ever, and the line says that it is an assumption."""
+    """A plain network, also the course's ResNet50 by name: 0..1 as ever, and the line says that it
+    is an assumption.
+    """
     for name in (None, "ResNet50"):
         model = model_of(layers.ZeroPadding2D(1), name)
         model.save(tmp_path / "model.keras")
@@ -220,12 +277,13 @@ def test_nothing_speaks_against_255(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-# ---------------------------------------------------------------------- the verbs
-
-
 def bright_or_dark(*first: layers.Layer) -> keras.Model:
     """Tells three grades of brightness apart, for images of bytes only."""
-    stack = [*first, layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax", name="grade")]
+    stack = [
+        *first,
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(3, activation="softmax", name="grade"),
+    ]
     model = keras.Sequential([keras.Input((12, 12, 3)), *stack])
     a, b, slope = 80 / 255, 160 / 255, 40.0
     model.get_layer("grade").set_weights(
@@ -239,7 +297,9 @@ def bright_or_dark(*first: layers.Layer) -> keras.Model:
 
 @pytest.fixture
 def graded(tmp_path: Path) -> keras.Model:
-    """model.h5, which divides by 255 itself, and the 60 images of test.h5, which Keras gets all right."""
+    """model.h5, which divides by 255 itself, and the 60 images of test.h5, which Keras gets all
+    right.
+    """
     model = bright_or_dark(layers.RandomFlip(), layers.Rescaling(1 / 255))
     model.save(tmp_path / "model.h5")
     images, labels = pictures()
@@ -254,7 +314,9 @@ def graded(tmp_path: Path) -> keras.Model:
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 @pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training.*")
 def test_every_verb_gives_keras_s_numbers(graded, tmp_path, cli):
-    """60 of 60 without an option, where 20 were right; the scale is said, kept in checkpoints and in config.yaml."""
+    """60 of 60 without an option, where 20 were right; the scale is said, kept in checkpoints and
+    in config.yaml.
+    """
     inferred = "scale: raw (0..255), because the model begins with Rescaling 'rescaling"
     data = ["--data.test_file", "test.h5"]
     for verb in (
@@ -265,11 +327,33 @@ def test_every_verb_gives_keras_s_numbers(graded, tmp_path, cli):
     ):
         done = cli(*verb)
         assert (done.code, inferred in done.out) == (0, True), done
-        assert verb[0] == "import-keras" or "60 of 60" in " ".join(done.out.split()) or "1.000" in done.out
+        assert (
+            verb[0] == "import-keras"
+            or "60 of 60" in " ".join(done.out.split())
+            or "1.000" in done.out
+        )
     done = cli("test", "--ckpt_path", "model.ckpt", *data)
     assert (done.code, "scale:" in done.out) == (0, False)
-    fit = ["fit", "--data.train_file", "train.h5", "--data.val_fraction", 0.5, "--trainer.accelerator", "cpu"]
-    done = cli(*fit, "--model", "FromKeras", "--model.path", "model.h5", "--model.lr", 1e-9, "--trainer.max_epochs", 1)
+    fit = [
+        "fit",
+        "--data.train_file",
+        "train.h5",
+        "--data.val_fraction",
+        0.5,
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    done = cli(
+        *fit,
+        "--model",
+        "FromKeras",
+        "--model.path",
+        "model.h5",
+        "--model.lr",
+        1e-9,
+        "--trainer.max_epochs",
+        1,
+    )
     assert (done.code, inferred in done.out) == (0, True), done
     assert "not taken over: the augmentation of RandomFlip" in done.out
     run = next((tmp_path / "lightning_logs").glob("*/version_0"))
@@ -286,13 +370,22 @@ def test_every_verb_gives_keras_s_numbers(graded, tmp_path, cli):
 def test_a_scale_beside_a_file_that_remembers_one(tmp_path, cli, graded):
     """An error in every verb, not ignored: checkpoints and ONNX files have their own."""
     assert cli("import-keras", "model.h5", "--output", "model.ckpt").code == 0
-    assert cli("export", "--ckpt_path", "model.ckpt", "--format", "onnx", "--output", "model.onnx").code == 0
+    assert (
+        cli(
+            "export", "--ckpt_path", "model.ckpt", "--format", "onnx", "--output", "model.onnx"
+        ).code
+        == 0
+    )
     for file in ("model.ckpt", "model.onnx"):
         for verb in (
             ["predict", "--ckpt_path", file, "--data.test_file", "test.h5"],
             ["demo", "--ckpt_path", file, "--port", "0"],
             *([] if "onnx" in file else [["report", file, "--data.test_file", "test.h5"]]),
-            *([] if "onnx" in file else [["export", "--ckpt_path", file, "--format", "torch", "--output", "out.pt2"]]),
+            *(
+                []
+                if "onnx" in file
+                else [["export", "--ckpt_path", file, "--format", "torch", "--output", "out.pt2"]]
+            ),
         ):
             refused = cli(*verb, "--scale", "/255")
             assert refused.code == 2
@@ -301,7 +394,9 @@ def test_a_scale_beside_a_file_that_remembers_one(tmp_path, cli, graded):
 
 
 def test_a_word_against_the_graph(graded, tmp_path, capsys):
-    """What the user says counts, with a line; so does what an earlier version wrote into a checkpoint."""
+    """What the user says counts, with a line; so does what an earlier version wrote into a
+    checkpoint.
+    """
     said = "though the model begins with Rescaling 'rescaling"
     ours = from_keras(tmp_path / "model.h5", scale="/255")
     assert f"scale: /255 (0..1), as given, {said}" in (line := capsys.readouterr().out)
@@ -330,7 +425,9 @@ def test_preprocessing_goes_back_to_keras(source, tmp_path):
     """Slices, stack and cast of Keras 3, which read from a file go into one that Keras loads."""
     from signs_lightning.keras_io.writing import export_keras
 
-    model = model_of(lambda x: keras.applications.vgg16.preprocess_input(ops.cast(x[:, ::2], "float32")))
+    model = model_of(
+        lambda x: keras.applications.vgg16.preprocess_input(ops.cast(x[:, ::2], "float32"))
+    )
     randomize(model)
     model.save(tmp_path / f"model.{source}")
     ours = from_keras(tmp_path / f"model.{source}")
@@ -345,7 +442,9 @@ def test_preprocessing_goes_back_to_keras(source, tmp_path):
 def test_a_new_axis_is_refused(tmp_path):
     """By the operation's name."""
     image = keras.Input((6, 6, 3))
-    model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(image[:, :, None])))
+    model = keras.Model(
+        image, layers.Dense(2, activation="softmax")(layers.Flatten()(image[:, :, None]))
+    )
     model.save(tmp_path / "model.keras")
     with pytest.raises(InputError, match=r"GetItem 'get_item.*' has key"):
         from_keras(tmp_path / "model.keras")

@@ -1,4 +1,6 @@
-"""Files of older Keras versions, made by rewriting what Keras 3 wrote: same weights, other spellings, same outputs."""
+"""Files of older Keras versions, made by rewriting what Keras 3 wrote: same weights, other
+spellings, same outputs.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from .test_models import backbone, functional_of, happy, resnet, signs
 
 
 def keras2(value: Any) -> Any:
-    """A Keras 3 config in Keras 2's words: no wrapped dtypes, initializers without module, batch_input_shape."""
+    """A Keras 3 config in Keras 2's words: no wrapped dtypes, initializers without module,
+    batch_input_shape.
+    """
     if isinstance(value, list):
         return [keras2(item) for item in value]
     if not isinstance(value, dict):
@@ -29,7 +33,9 @@ def keras2(value: Any) -> Any:
     if value.get("class_name") == "DTypePolicy":
         return "float32"
     value = {
-        key: keras2(item) for key, item in value.items() if key not in {"module", "registered_name", "build_config"}
+        key: keras2(item)
+        for key, item in value.items()
+        if key not in {"module", "registered_name", "build_config"}
     }
     if "batch_shape" in value:
         value["batch_input_shape"] = value.pop("batch_shape")
@@ -46,21 +52,30 @@ def keras2(value: Any) -> Any:
     if "inbound_nodes" in value:
         value["inbound_nodes"] = [_node(node) for node in value["inbound_nodes"]]
     if isinstance(value.get("input_layers"), list) and isinstance(value["input_layers"][0], str):
-        value["input_layers"], value["output_layers"] = [value["input_layers"]], [value["output_layers"]]
+        value["input_layers"], value["output_layers"] = (
+            [value["input_layers"]],
+            [value["output_layers"]],
+        )
     return value
 
 
 def _node(node: dict[str, Any]) -> list[Any]:
     arguments = node["args"]
     tensors = arguments[0] if isinstance(arguments[0], list) else arguments
-    flag = {key: value for key, value in node["kwargs"].items() if key == "training" and value is not None}
+    flag = {
+        key: value
+        for key, value in node["kwargs"].items()
+        if key == "training" and value is not None
+    }
     return [[*tensor["config"]["keras_history"], flag] for tensor in tensors]
 
 
 def no_input_layer(config: dict[str, Any]) -> None:
     """Before tf.keras 2.2 a Sequential kept its input's shape in its first layer."""
     first = config["config"]["layers"].pop(0)
-    config["config"]["layers"][0]["config"]["batch_input_shape"] = first["config"]["batch_input_shape"]
+    config["config"]["layers"][0]["config"]["batch_input_shape"] = first["config"][
+        "batch_input_shape"
+    ]
     config["config"].pop("build_input_shape", None)
 
 
@@ -73,12 +88,16 @@ def short_nodes(config: dict[str, Any]) -> None:
     """Keras 2.0: inbound nodes without kwargs, and the class called Model."""
     config["class_name"] = "Model"
     for layer in config["config"]["layers"]:
-        layer["inbound_nodes"] = [[tensor[:3] for tensor in node] for node in layer["inbound_nodes"]]
+        layer["inbound_nodes"] = [
+            [tensor[:3] for tensor in node] for node in layer["inbound_nodes"]
+        ]
 
 
 def old_arguments(config: dict[str, Any]) -> None:
     """Arguments that older versions spell otherwise or do not have."""
-    for layer in config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]:
+    for layer in (
+        config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]
+    ):
         own = layer["config"]
         if layer["class_name"] == "BatchNormalization":
             own["axis"] = {-1: 3, 3: [3]}.get(own["axis"], own["axis"])
@@ -86,7 +105,10 @@ def old_arguments(config: dict[str, Any]) -> None:
             own.pop("data_format")
         if layer["class_name"] == "Conv2D":
             own.pop("groups")
-            own["kernel_initializer"] = {"class_name": "VarianceScaling", "config": {"scale": 1.0, "mode": "fan_avg"}}
+            own["kernel_initializer"] = {
+                "class_name": "VarianceScaling",
+                "config": {"scale": 1.0, "mode": "fan_avg"},
+            }
         if layer["class_name"] == "ReLU":
             layer["class_name"] = "Activation"
             layer["config"] = {"name": own["name"], "trainable": True, "activation": "relu"}
@@ -94,7 +116,9 @@ def old_arguments(config: dict[str, Any]) -> None:
                 layer["config"]["name"] = layer["name"]
 
 
-def rewrite(path: Path, version: str, *changes: Callable[[dict[str, Any]], None], as_bytes: bool = True) -> None:
+def rewrite(
+    path: Path, version: str, *changes: Callable[[dict[str, Any]], None], as_bytes: bool = True
+) -> None:
     """Turns a legacy `.h5` of Keras 3 into one of an older version."""
     with h5py.File(path, "r+") as file:
         config = keras2(json.loads(file.attrs["model_config"]))
@@ -102,7 +126,11 @@ def rewrite(path: Path, version: str, *changes: Callable[[dict[str, Any]], None]
             change(config)
         kept = {
             layer["config"]["name"]
-            for layer in (config["config"] if isinstance(config["config"], list) else config["config"]["layers"])
+            for layer in (
+                config["config"]
+                if isinstance(config["config"], list)
+                else config["config"]["layers"]
+            )
         }
         text = json.dumps(config)
         file.attrs["model_config"] = text.encode() if as_bytes else text
@@ -128,7 +156,9 @@ def assert_unchanged(model: keras.Model, path: Path) -> None:
     images = images_for(model)
     predicted = from_keras(path, scale="/255").predict(to_torch(images)).numpy()
     theirs = np.asarray(jax.jit(lambda x: model(x, training=False))(images))
-    np.testing.assert_allclose(predicted[:, 1:] if theirs.shape[1] == 1 else predicted, theirs, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(
+        predicted[:, 1:] if theirs.shape[1] == 1 else predicted, theirs, atol=1e-5, rtol=0
+    )
 
 
 VERSIONS = {
@@ -138,7 +168,12 @@ VERSIONS = {
     "2.2.4 Model": (lambda: functional_of(signs(40)), "2.2.4", [short_nodes], True),
     "2.0.7 Model": (lambda: functional_of(happy(16)), "2.0.7", [short_nodes, old_arguments], True),
     "2.0.7 list": (lambda: happy(16), "2.0.7", [bare_list, old_arguments], True),
-    "2.0.7 ResNet": (lambda: resnet(40, 3, 2, (1, 1, 1, 1)), "2.0.7", [short_nodes, old_arguments], True),
+    "2.0.7 ResNet": (
+        lambda: resnet(40, 3, 2, (1, 1, 1, 1)),
+        "2.0.7",
+        [short_nodes, old_arguments],
+        True,
+    ),
 }
 
 
@@ -161,7 +196,9 @@ def test_model_in_a_model_of_keras2(tmp_path):
     model.save(tmp_path / "nested.h5")
 
     def count_from_one(config: dict[str, Any]) -> None:
-        flatten = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Flatten")
+        flatten = next(
+            layer for layer in config["config"]["layers"] if layer["class_name"] == "Flatten"
+        )
         flatten["inbound_nodes"][0][0][:3] = ["backbone", 1, 0]
 
     rewrite(tmp_path / "nested.h5", "2.11.0", count_from_one, as_bytes=False)
@@ -182,14 +219,25 @@ def test_arithmetic_of_keras2(tmp_path):
     def operations(config: dict[str, Any]) -> None:
         nodes = {
             "twice": ("math.multiply", ["x", 0, 0, {"y": 2.0, "name": None}]),
-            "rest": ("math.subtract", ["_CONSTANT_VALUE", -1, 1.0, {"y": ["twice", 0, 0], "name": None}]),
-            "total": ("__operators__.add", ["rest", 0, 0, {"y": [config["config"]["input_layers"][0][0], 0, 0]}]),
+            "rest": (
+                "math.subtract",
+                ["_CONSTANT_VALUE", -1, 1.0, {"y": ["twice", 0, 0], "name": None}],
+            ),
+            "total": (
+                "__operators__.add",
+                ["rest", 0, 0, {"y": [config["config"]["input_layers"][0][0], 0, 0]}],
+            ),
         }
         for layer in config["config"]["layers"]:
             if layer["name"] in nodes:
                 function, node = nodes[layer["name"]]
                 layer["class_name"], layer["inbound_nodes"] = "TFOpLambda", [node]
-                layer["config"] = {"name": layer["name"], "trainable": True, "dtype": "float32", "function": function}
+                layer["config"] = {
+                    "name": layer["name"],
+                    "trainable": True,
+                    "dtype": "float32",
+                    "function": function,
+                }
 
     rewrite(tmp_path / "arithmetic.h5", "2.11.0", operations, as_bytes=False)
     assert_unchanged(model, tmp_path / "arithmetic.h5")
@@ -198,9 +246,17 @@ def test_arithmetic_of_keras2(tmp_path):
 @pytest.mark.parametrize("version", ["2.15.0", "3.15.1"])
 def test_hard_sigmoid(tmp_path, version):
     """clip(0.2 x + 0.5) in Keras 2, relu6(x + 3) / 6 in Keras 3."""
-    stack = [layers.Conv2D(4, 3), layers.Rescaling(0.2, 0.5, name="line"), layers.ReLU(max_value=1.0, name="clip")]
+    stack = [
+        layers.Conv2D(4, 3),
+        layers.Rescaling(0.2, 0.5, name="line"),
+        layers.ReLU(max_value=1.0, name="clip"),
+    ]
     if version.startswith("3"):
-        stack = [layers.Conv2D(4, 3), layers.Identity(name="line"), layers.Activation("hard_sigmoid", name="clip")]
+        stack = [
+            layers.Conv2D(4, 3),
+            layers.Identity(name="line"),
+            layers.Activation("hard_sigmoid", name="clip"),
+        ]
     model = keras.Sequential(
         [
             keras.Input((6, 6, 3)),
@@ -217,7 +273,9 @@ def test_hard_sigmoid(tmp_path, version):
         config["config"]["layers"] = [
             layer for layer in config["config"]["layers"] if layer["config"]["name"] != "line"
         ]
-        clip = next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == "clip")
+        clip = next(
+            layer for layer in config["config"]["layers"] if layer["config"]["name"] == "clip"
+        )
         clip.update(class_name="Activation", config={"name": "clip", "activation": "hard_sigmoid"})
 
     rewrite(tmp_path / "hard.h5", version, one_activation)
@@ -243,7 +301,10 @@ def test_weights_of_keras_2_2(tmp_path):
     randomize(model)
     model.save(tmp_path / "model.h5")
     rewrite(tmp_path / "model.h5", "2.2.4")
-    with h5py.File(tmp_path / "model.h5") as file, h5py.File(tmp_path / "weights.h5", "w") as weights:
+    with (
+        h5py.File(tmp_path / "model.h5") as file,
+        h5py.File(tmp_path / "weights.h5", "w") as weights,
+    ):
         for name in file["model_weights"]:
             file.copy(f"model_weights/{name}", weights)
         for key, value in file["model_weights"].attrs.items():

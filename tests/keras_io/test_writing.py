@@ -1,4 +1,6 @@
-"""Models of ours in real Keras: it loads what we write, and gives the same outputs; round trips keep every bit."""
+"""Models of ours in real Keras: it loads what we write, and gives the same outputs; round trips
+keep every bit.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def shuffle_weights(model: ImageClassifier) -> None:
         for name, tensor in model.network.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(
-                    torch.rand_like(tensor) + 0.5 if "running_var" in name else tensor + torch.randn_like(tensor) / 20
+                    torch.rand_like(tensor) + 0.5
+                    if "running_var" in name
+                    else tensor + torch.randn_like(tensor) / 20
                 )
 
 
@@ -61,7 +65,10 @@ def test_our_architectures_in_keras(tmp_path, name, format):
     images = np.random.default_rng(0).random((2, *ours.image_size), dtype=np.float32)
     predicted = ours.predict(to_torch(images)).numpy()
     np.testing.assert_allclose(
-        predicted[:, 1:] if ours.binary else predicted, predictions(theirs, images), atol=1e-5, rtol=0
+        predicted[:, 1:] if ours.binary else predicted,
+        predictions(theirs, images),
+        atol=1e-5,
+        rtol=0,
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
@@ -71,14 +78,21 @@ def transfer(frozen: bool) -> keras.Model:
     inner.trainable = not frozen
     image = keras.Input((8, 8, 3))
     value = keras.layers.Dropout(0.2)(inner(keras.layers.Rescaling(1 / 255)(image)))
-    return keras.Model(image, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(value)))
+    return keras.Model(
+        image, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(value))
+    )
 
 
 @pytest.mark.parametrize("format", ["keras", "keras-h5"])
 @pytest.mark.parametrize("source", ["h5", "keras"])
 @pytest.mark.parametrize(
     "make",
-    [lambda: happy(16), lambda: functional_of(signs(36)), lambda: transfer(False), lambda: transfer(True)],
+    [
+        lambda: happy(16),
+        lambda: functional_of(signs(36)),
+        lambda: transfer(False),
+        lambda: transfer(True),
+    ],
     ids=["sequential", "functional", "nested", "frozen"],
 )
 def test_there_and_back(tmp_path, make, source, format):
@@ -94,7 +108,10 @@ def test_there_and_back(tmp_path, make, source, format):
     np.testing.assert_array_equal(predictions(again, images), predictions(model, images))
     again.save(tmp_path / f"third{ENDINGS[format]}")
     third = from_keras(tmp_path / f"third{ENDINGS[format]}")
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), third.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.state_dict().values(), third.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("format", ["keras", "keras-h5"])
@@ -107,7 +124,8 @@ def test_a_file_of_keras_2_comes_out_as_one_of_keras_3(tmp_path, format):
     export_keras(from_keras(tmp_path / "old.h5"), path, format)
     images = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
     np.testing.assert_array_equal(
-        predictions(keras.models.load_model(path, compile=False), images), predictions(model, images)
+        predictions(keras.models.load_model(path, compile=False), images),
+        predictions(model, images),
     )
 
 
@@ -116,7 +134,9 @@ def test_arithmetic_comes_back(tmp_path, source):
     """`1 - x * 2` in `.keras`; Keras cannot load it from `.h5`, so we do not write it there."""
     image = keras.Input((6, 6, 3))
     value = keras.ops.relu(1.0 - keras.layers.Conv2D(3, 2)(image) * 2.0)
-    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(value)))
+    model = keras.Model(
+        image, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(value))
+    )
     randomize(model)
     model.save(tmp_path / f"first.{source}")
     ours = from_keras(tmp_path / f"first.{source}")

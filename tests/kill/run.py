@@ -1,8 +1,10 @@
-"""Interrupts short runs at random moments, goes on with them, and compares their ends with that of a run which nobody stopped.
+"""Interrupts short runs at random moments, goes on with them, and compares their ends with that of
+a run which nobody stopped.
 
     python tests/kill/run.py --kills 100 --terms 20 --disks 20 --seed 0
 
-The exit code is 1 when a single one ends otherwise. Full disks are small tmpfs, which only root can mount; elsewhere they are left out.
+The exit code is 1 when a single one ends otherwise. Full disks are small tmpfs, which only root can
+mount; elsewhere they are left out.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ def trials(models: list[str], files: dict[str, Path], scratch: Path) -> list[Tri
     return found
 
 
-def interrupted(trial: Trial, folder: Path, rng: random.Random, number: int, table: Table, name: str) -> None:
+def interrupted(
+    trial: Trial, folder: Path, rng: random.Random, number: int, table: Table, name: str
+) -> None:
     """One run, interrupted until chance lets it go, and its comparison."""
     args, moments = trial.command, []
     while not moments or rng.random() < AGAIN:
@@ -106,13 +110,20 @@ def interrupted(trial: Trial, folder: Path, rng: random.Random, number: int, tab
             table.add("before there was a run folder: begun again")
     else:
         ended = run(args, folder)
-    unlike = [f"exit code {ended.code}: {ended.said}"] if ended.code else differences(run_folder(folder), trial.folder)
-    # Python's own empty folders vanish with the processes that read ahead, which notice their parent's end some seconds later.
+    unlike = (
+        [f"exit code {ended.code}: {ended.said}"]
+        if ended.code
+        else differences(run_folder(folder), trial.folder)
+    )
+    # Python's own empty folders vanish with the processes that read ahead, which notice their
+    # parent's end some seconds later.
     left = [path.name for path in (folder / "tmp").iterdir() if not path.name.startswith("pymp-")]
     unlike += [f"left {file} among the temporary files" for file in left]
     table.add("the same to the last bit" if not unlike else "different")
     for line in unlike:
-        table.fail(f"{name} ({trial.folder.parents[2].name}, {', '.join(map(str, moments))}): {line}")
+        table.fail(
+            f"{name} ({trial.folder.parents[2].name}, {', '.join(map(str, moments))}): {line}"
+        )
 
 
 def full_disk(trial: Trial, folder: Path, rng: random.Random, table: Table, name: str) -> None:
@@ -123,18 +134,27 @@ def full_disk(trial: Trial, folder: Path, rng: random.Random, table: Table, name
     folder.mkdir(parents=True)
     (folder / "lightning_logs").mkdir()
     disk = folder / "lightning_logs"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={pages * 4}k", "tmpfs", str(disk)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={pages * 4}k", "tmpfs", str(disk)], check=True
+    )
     try:
         ended = run(trial.command, folder)
         while ended.code == 0 and pages > 1:  # it had room enough
             subprocess.run(["umount", str(disk)], check=True)
             pages = rng.randrange(1, pages)
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={pages * 4}k", "tmpfs", str(disk)], check=True)
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={pages * 4}k", "tmpfs", str(disk)], check=True
+            )
             ended = run(trial.command, folder)
         if ended.code:
             table.add("stopped by the full disk")
             lines = [line for line in ended.said.splitlines() if "no room left" in line]
-            if ended.code != 2 or len(lines) != 1 or "Traceback" in ended.said or "Exception ignored" in ended.said:
+            if (
+                ended.code != 2
+                or len(lines) != 1
+                or "Traceback" in ended.said
+                or "Exception ignored" in ended.said
+            ):
                 table.fail(f"{name} ({pages} pages): exit code {ended.code} and\n{ended.said}")
             last = run_folder(folder)
             for half in halves(last) if last is not None else []:
@@ -145,7 +165,9 @@ def full_disk(trial: Trial, folder: Path, rng: random.Random, table: Table, name
             table.add("before there was a run folder: begun again")
         ended = run(args, folder)
         unlike = (
-            [f"exit code {ended.code}: {ended.said}"] if ended.code else differences(run_folder(folder), trial.folder)
+            [f"exit code {ended.code}: {ended.said}"]
+            if ended.code
+            else differences(run_folder(folder), trial.folder)
         )
         table.add("the same to the last bit" if not unlike else "different")
         for line in unlike:
@@ -159,14 +181,18 @@ def can_mount(scratch: Path) -> bool:
     point = scratch / "mount"
     point.mkdir()
     try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(point)], capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(point)], capture_output=True
+        )
     except OSError:
         return False
     return done.returncode == 0 and subprocess.run(["umount", str(point)]).returncode == 0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=100, help="runs ended by SIGKILL")
     parser.add_argument("--terms", type=int, default=0, help="runs ended by SIGTERM")
     parser.add_argument("--disks", type=int, default=0, help="runs on a disk that fills up")
@@ -176,10 +202,16 @@ def main() -> int:
     torch.set_num_threads(1)
     rng = random.Random(options.seed)
     bad = 0
-    scratch = Path(tempfile.mkdtemp(prefix="kill."))  # a TemporaryDirectory would vanish at the end of each fork
+    scratch = Path(
+        tempfile.mkdtemp(prefix="kill.")
+    )  # a TemporaryDirectory would vanish at the end of each fork
     try:
         kinds = trials(options.models.split(","), drawn_files(scratch / "data"), scratch)
-        for what, count in (("SIGKILL", options.kills), ("SIGTERM", options.terms), ("full disk", options.disks)):
+        for what, count in (
+            ("SIGKILL", options.kills),
+            ("SIGTERM", options.terms),
+            ("full disk", options.disks),
+        ):
             if count and what == "full disk" and not can_mount(scratch):
                 print("full disk: left out, because this process may not mount a tmpfs")
                 continue
@@ -189,10 +221,15 @@ def main() -> int:
                 if what == "full disk":
                     full_disk(trial, folder, rng, table, f"{what} {number}")
                 else:
-                    interrupted(trial, folder, rng, getattr(signal, what), table, f"{what} {number}")
+                    interrupted(
+                        trial, folder, rng, getattr(signal, what), table, f"{what} {number}"
+                    )
                 shutil.rmtree(folder, ignore_errors=True)
             if count:
-                print(f"{what}: {count} runs; " + ", ".join(f"{n} {word}" for word, n in sorted(table.counts.items())))
+                print(
+                    f"{what}: {count} runs; "
+                    + ", ".join(f"{n} {word}" for word, n in sorted(table.counts.items()))
+                )
             bad += len(table.failures)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,4 +1,6 @@
-"""Short runs in forked processes that have imported everything, their end at a chosen moment, and their comparison to the last bit."""
+"""Short runs in forked processes that have imported everything, their end at a chosen moment, and
+their comparison to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -75,8 +77,16 @@ COSINE = [
     "step",
 ]
 STEP = ["--model.lr_scheduler", "StepLR", "--model.lr_scheduler.step_size", "2"]
-STOP = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss", "--trainer.callbacks.patience=50"]
-STOPS = [*STOP[:2], "--trainer.callbacks.patience=1", "--trainer.callbacks.min_delta=10"]  # after the second epoch
+STOP = [
+    "--trainer.callbacks+=EarlyStopping",
+    "--trainer.callbacks.monitor=val_loss",
+    "--trainer.callbacks.patience=50",
+]
+STOPS = [
+    *STOP[:2],
+    "--trainer.callbacks.patience=1",
+    "--trainer.callbacks.min_delta=10",
+]  # after the second epoch
 AVERAGE = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
 RECIPE = [
     "--model.schedule",
@@ -84,14 +94,18 @@ RECIPE = [
     "--model.label_smoothing",
     "0.05",
     "--model.augmentation",
-    "[{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: 10, interpolation: BILINEAR}}, "
+    "[{class_path: torchvision.transforms.v2.RandomAffine, init_args: {degrees: 10, "
+    "interpolation: BILINEAR}}, "
     "{class_path: torchvision.transforms.v2.MixUp, init_args: {alpha: 0.2}}]",
 ]
 MODELS = {  # name: its kinds of run, each a model class and options
     "functional": [
         ("SignsFunctional", [*PLATEAU, *STOP]),
         ("DropoutFunctional", [*COSINE, *AVERAGE]),
-        ("DropoutFunctional", [*STEP, *STOPS, "--data.reading", "streamed", "--data.shuffle_buffer", "0.5"]),
+        (
+            "DropoutFunctional",
+            [*STEP, *STOPS, "--data.reading", "streamed", "--data.shuffle_buffer", "0.5"],
+        ),
         ("SignsFunctional", [*PLATEAU, "--data.num_workers", "2", "--data.reading", "mapped"]),
         ("SignsFunctional", [*RECIPE, *AVERAGE]),
     ],
@@ -104,7 +118,7 @@ MODELS = {  # name: its kinds of run, each a model class and options
         ("DropoutResNet50", ["--model.width", "4", *PLATEAU]),
         ("SignsResNet50", ["--model.width", "4", *RECIPE, *STOP]),
     ],
-}  # fmt: skip
+}
 
 
 def drawn_files(folder: Path) -> dict[str, Path]:
@@ -119,11 +133,15 @@ def fit_command(kind: tuple[str, list[str]], file: Path, epochs: int = 5) -> lis
     """The arguments of a run with five or six steps an epoch and a checkpoint every two."""
     model, options = kind
     data = ["--data.train_file", str(file), "--data.val_fraction", "0.2", "--data.batch_size", "8"]
-    rest = ["--trainer.max_epochs", str(epochs), "--checkpoint.every_n_steps", "2", "--trainer.accelerator", "cpu"]
+    rest = [
+        "--trainer.max_epochs",
+        str(epochs),
+        "--checkpoint.every_n_steps",
+        "2",
+        "--trainer.accelerator",
+        "cpu",
+    ]
     return ["fit", "--model", model, *options, *data, *rest, "--name", "run"]
-
-
-# ---------------------------------------------------------------------- one process
 
 
 @dataclass
@@ -132,7 +150,8 @@ class End:
 
     Attributes:
         after: seconds after its start, or after `operation` where that is given.
-        operation: number of the operation on its files before which it ends (`after` 0), or after which it waits for its end.
+        operation: number of the operation on its files before which it ends (`after` 0), or after
+            which it waits for its end.
         number: of the signal.
     """
 
@@ -147,7 +166,9 @@ class End:
 
 @dataclass
 class Ended:
-    """What a run came to: exit code (negative: the signal), output, seconds, and operations on its files."""
+    """What a run came to: exit code (negative: the signal), output, seconds, and operations on its
+    files.
+    """
 
     code: int
     said: str
@@ -156,7 +177,9 @@ class Ended:
 
 
 def run(args: list[str], folder: Path, end: End | None = None) -> Ended:
-    """Runs `python -m signs_lightning ARGS` in a fork of this process, in `folder`; temporary files go to `folder`/tmp."""
+    """Runs `python -m signs_lightning ARGS` in a fork of this process, in `folder`; temporary files
+    go to `folder`/tmp.
+    """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     said = folder / "said.txt"
     reader, writer = os.pipe()
@@ -169,7 +192,9 @@ def run(args: list[str], folder: Path, end: End | None = None) -> Ended:
     notes = b""
     deadline = started + end.after if end is not None and end.operation is None else None
     signalled = False
-    watch = os.pidfd_open(process)  # not the pipe's end, which processes that read ahead hold open for a while
+    watch = os.pidfd_open(
+        process
+    )  # not the pipe's end, which processes that read ahead hold open for a while
     over = False
     with open(reader, "rb", buffering=0) as pipe:
         while not over:
@@ -208,7 +233,11 @@ def _child(args: list[str], folder: Path, said: Path, writer: int, end: End | No
         if os.getpid() != mine:
             return  # a worker of the DataLoader
         if event == "open":
-            writes = values[2] & (os.O_WRONLY | os.O_RDWR) if isinstance(values[2], int) else "w" in (values[1] or "")
+            writes = (
+                values[2] & (os.O_WRONLY | os.O_RDWR)
+                if isinstance(values[2], int)
+                else "w" in (values[1] or "")
+            )
             if not writes or not isinstance(values[0], str):
                 return
         elif event not in WRITES:
@@ -229,7 +258,8 @@ def _child(args: list[str], folder: Path, said: Path, writer: int, end: End | No
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:
         traceback.print_exc()
-    # What the interpreter does at its end, so that what is said then is seen; unwinding further would run the parent's code.
+    # What the interpreter does at its end, so that what is said then is seen; unwinding further
+    # would run the parent's code.
     atexit._run_exitfuncs()
     gc.collect()
     for stream in (sys.stdout, sys.stderr):
@@ -237,38 +267,43 @@ def _child(args: list[str], folder: Path, said: Path, writer: int, end: End | No
     os._exit(code)
 
 
-# ---------------------------------------------------------------------- interrupted and resumed
-
-
 def run_folder(folder: Path) -> Path | None:
     """The newest run folder."""
-    found = sorted((folder / "lightning_logs/run").glob("version_*"), key=lambda path: int(path.name[8:]))
+    found = sorted(
+        (folder / "lightning_logs/run").glob("version_*"), key=lambda path: int(path.name[8:])
+    )
     return found[-1] if found else None
 
 
 def resume_command(folder: Path, command: list[str]) -> list[str]:
     """How to go on: with the run folder where it says how, else with the command itself."""
     last = run_folder(folder)
-    if last is None or not ((last / "config.yaml").exists() or (last / "checkpoints/last.ckpt").exists()):
+    if last is None or not (
+        (last / "config.yaml").exists() or (last / "checkpoints/last.ckpt").exists()
+    ):
         return command
     return ["fit", "--ckpt_path", str(last)]
 
 
 def random_end(whole: Ended, rng: random.Random, number: int = signal.SIGKILL) -> End:
-    """Half of them at any moment of the run, the others around an operation on its files: before it, or within two milliseconds."""
+    """Half of them at any moment of the run, the others around an operation on its files: before
+    it, or within two milliseconds.
+    """
     if rng.random() < 0.5:
         return End(rng.uniform(0, whole.seconds), number=number)
     after = 0.0 if rng.random() < 0.5 else rng.uniform(1e-5, 2e-3)
     return End(after, rng.randrange(len(whole.operations)), number)
 
 
-# ---------------------------------------------------------------------- comparison
-
-
 def differences(ours: Path, theirs: Path) -> list[str]:
-    """Where a run folder differs from that of the run which nobody stopped; nothing when they are the same to the last bit."""
+    """Where a run folder differs from that of the run which nobody stopped; nothing when they are
+    the same to the last bit.
+    """
     found = []
-    names = [{_shape(path, folder) for path in folder.rglob("*") if path.is_file()} for folder in (ours, theirs)]
+    names = [
+        {_shape(path, folder) for path in folder.rglob("*") if path.is_file()}
+        for folder in (ours, theirs)
+    ]
     found += [f"has {name}" for name in sorted(names[0] - names[1])]
     found += [f"lacks {name}" for name in sorted(names[1] - names[0])]
     if found:
@@ -276,8 +311,12 @@ def differences(ours: Path, theirs: Path) -> list[str]:
     if (ours / "history.csv").read_bytes() != (theirs / "history.csv").read_bytes():
         found.append("history.csv")
     for name in ("last.ckpt", "best.ckpt"):
-        one, two = (torch.load(path / "checkpoints" / name, weights_only=True) for path in (ours, theirs))
-        found += [f"{name}: {place}" for place in _unlike(_without_history(one), _without_history(two))]
+        one, two = (
+            torch.load(path / "checkpoints" / name, weights_only=True) for path in (ours, theirs)
+        )
+        found += [
+            f"{name}: {place}" for place in _unlike(_without_history(one), _without_history(two))
+        ]
     one, two = _scalars(ours), _scalars(theirs)
     found += [
         f"TensorBoard's {tag}: {sorted(one.get(tag, set()) ^ two.get(tag, set()))}"
@@ -295,7 +334,9 @@ def _shape(path: Path, folder: Path) -> str:
 
 
 def _without_history(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Without what tells of the resuming itself: commands, what the configuration knows, and Lightning's count of scheduler calls."""
+    """Without what tells of the resuming itself: commands, what the configuration knows, and
+    Lightning's count of scheduler calls.
+    """
     callbacks = {key: value for key, value in checkpoint["callbacks"].items() if key != "RunFiles"}
     loop = checkpoint["loops"]["fit_loop"]
     loops = {key: value for key, value in loop.items() if key != "epoch_loop.scheduler_progress"}
@@ -309,26 +350,42 @@ def _without_history(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def _unlike(one: Any, two: Any, place: str = "") -> list[str]:
     """Places where two nested values differ; tensors to the last bit."""
     if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
-        same = one.dtype == two.dtype and one.shape == two.shape and one.numpy().tobytes() == two.numpy().tobytes()
+        same = (
+            one.dtype == two.dtype
+            and one.shape == two.shape
+            and one.numpy().tobytes() == two.numpy().tobytes()
+        )
         return [] if same else [place]
     if isinstance(one, dict) and isinstance(two, dict):
         if one.keys() != two.keys():
             return [f"{place} keys {sorted(map(str, one.keys() ^ two.keys()))}"]
         return [line for key in one for line in _unlike(one[key], two[key], f"{place}/{key}")]
     if isinstance(one, list | tuple) and isinstance(two, list | tuple) and len(one) == len(two):
-        return [line for k, pair in enumerate(zip(one, two, strict=True)) for line in _unlike(*pair, f"{place}/{k}")]
-    return [] if one == two or (one != one and two != two) else [f"{place}: {one!r} instead of {two!r}"]
+        return [
+            line
+            for k, pair in enumerate(zip(one, two, strict=True))
+            for line in _unlike(*pair, f"{place}/{k}")
+        ]
+    return (
+        []
+        if one == two or (one != one and two != two)
+        else [f"{place}: {one!r} instead of {two!r}"]
+    )
 
 
 def _scalars(folder: Path) -> dict[str, set[tuple[int, float]]]:
-    """What TensorBoard's charts show: of each tag the points; a point that was written twice lies on itself."""
+    """What TensorBoard's charts show: of each tag the points; a point that was written twice lies
+    on itself.
+    """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     points: dict[str, set[tuple[int, float]]] = {}
     for path in folder.rglob(f"{EVENTS}*"):
         events = EventAccumulator(str(path), {"scalars": 0}).Reload()
         for tag in events.Tags()["scalars"]:
-            points.setdefault(f"{path.parent.name}/{tag}", set()).update((e.step, e.value) for e in events.Scalars(tag))
+            points.setdefault(f"{path.parent.name}/{tag}", set()).update(
+                (e.step, e.value) for e in events.Scalars(tag)
+            )
     return points
 
 
@@ -337,7 +394,9 @@ def halves(folder: Path) -> list[str]:
     checks: dict[str, Callable[[Path], Any]] = {
         "config.yaml": lambda path: yaml.safe_load(path.read_text())["model"]["class_path"],
         "run.yaml": lambda path: yaml.safe_load(path.read_text())["made_with"][0]["versions"],
-        "history.csv": lambda path: [float(line.split(",")[4]) for line in path.read_text().splitlines()[1:]],
+        "history.csv": lambda path: [
+            float(line.split(",")[4]) for line in path.read_text().splitlines()[1:]
+        ],
         "curves.png": lambda path: Image.open(path).load(),
         "checkpoints/last.ckpt": lambda path: torch.load(path, weights_only=True)["state_dict"],
         "checkpoints/best.ckpt": lambda path: torch.load(path, weights_only=True)["state_dict"],

@@ -1,1 +1,3 @@
-"""What signs_lightning is measured against: each a script of its own that trains one of the three models and marks its epochs."""
+"""What signs_lightning is measured against: each a script of its own that trains one of the three
+models and marks its epochs.
+"""

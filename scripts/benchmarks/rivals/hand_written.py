@@ -1,7 +1,9 @@
-"""A training loop in plain PyTorch with everything known switched on: the limit that the others are measured against.
+"""A training loop in plain PyTorch with everything known switched on: the limit that the others are
+measured against.
 
-Bytes in memory (or on the GPU), a batch is one index selection, channels_last, pooling before ReLU, fused Adam, freed memory kept in
-the process as signs_lightning keeps it, no figure is read from the device before the epoch is over.
+Bytes in memory (or on the GPU), a batch is one index selection, channels_last, pooling before ReLU,
+fused Adam, freed memory kept in the process as signs_lightning keeps it, no figure is read from the
+device before the epoch is over.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ class FlattenInPlace(nn.Module):
     """Flattens channels_last features in the order in which they lie in memory."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return features.permute(0, 2, 3, 1).flatten(1)  # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
+        return features.permute(0, 2, 3, 1).flatten(
+            1
+        )  # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
 
 
 def build(model: str, size: int = 64) -> nn.Module:
@@ -28,10 +32,17 @@ def build(model: str, size: int = 64) -> nn.Module:
     classes, pooled = CLASSES[model], -(-size // 8)
     if model == "functional":
         network = nn.Sequential(
-            nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(3, 8, 4), nn.MaxPool2d(8, ceil_mode=True), nn.ReLU(inplace=True),
-            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 16, 2), nn.MaxPool2d(4, ceil_mode=True), nn.ReLU(inplace=True),
-            FlattenInPlace(), nn.Linear(16 * (-(-pooled // 4)) ** 2, classes),
-        )  # fmt: skip
+            nn.ZeroPad2d((1, 2, 1, 2)),
+            nn.Conv2d(3, 8, 4),
+            nn.MaxPool2d(8, ceil_mode=True),
+            nn.ReLU(inplace=True),
+            nn.ZeroPad2d((0, 1, 0, 1)),
+            nn.Conv2d(8, 16, 2),
+            nn.MaxPool2d(4, ceil_mode=True),
+            nn.ReLU(inplace=True),
+            FlattenInPlace(),
+            nn.Linear(16 * (-(-pooled // 4)) ** 2, classes),
+        )
     elif model == "sequential":
         network = nn.Sequential(
             nn.Conv2d(3, 32, 7, padding=3), norm(32), nn.MaxPool2d(2), nn.ReLU(inplace=True),
@@ -45,7 +56,9 @@ def build(model: str, size: int = 64) -> nn.Module:
 def main() -> None:
     parser = arguments("Trains with a hand-written loop.")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, with CUDA graphs on a GPU")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile, with CUDA graphs on a GPU"
+    )
     options = parser.parse_args()
     keep_freed_memory()
     torch.manual_seed(1)
@@ -64,7 +77,9 @@ def main() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7, fused=True)
 
     def logits_and_loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = images.permute(0, 3, 1, 2).float().div_(255)  # (N, H, W, C) -> (N, C, H, W), channels_last in memory
+        pixels = (
+            images.permute(0, 3, 1, 2).float().div_(255)
+        )  # (N, H, W, C) -> (N, C, H, W), channels_last in memory
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
             logits = forward(pixels).float()
         if logits.shape[1] == 1:
@@ -81,7 +96,11 @@ def main() -> None:
         for part, (images, labels) in enumerate(parts):
             training = part == 0
             network.train(training)
-            order = torch.randperm(len(labels), device=device) if training else torch.arange(len(labels), device=device)
+            order = (
+                torch.randperm(len(labels), device=device)
+                if training
+                else torch.arange(len(labels), device=device)
+            )
             totals = torch.zeros(2, device=device)  # sum of the losses, number of correct answers
             with torch.set_grad_enabled(training):
                 for batch in order.split(batch_size):
@@ -92,7 +111,9 @@ def main() -> None:
                         loss.backward()
                         optimizer.step()
                         marks.step()
-                    totals += torch.stack([loss.detach() * len(wanted), correct(logits.detach(), wanted)])
+                    totals += torch.stack(
+                        [loss.detach() * len(wanted), correct(logits.detach(), wanted)]
+                    )
             loss_sum, _ = totals.tolist()
             if training:
                 losses.append(loss_sum / len(labels))

@@ -1,4 +1,6 @@
-"""What every rival is given: its arguments and its images. Needs h5py and NumPy only, so that any interpreter can import it."""
+"""What every rival is given: its arguments and its images. Needs h5py and NumPy only, so that any
+interpreter can import it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=list(BATCH_SIZES), required=True)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--train_file", required=True)
-    parser.add_argument("--test_file", help="validated on after each epoch; no validation when omitted")
+    parser.add_argument(
+        "--test_file", help="validated on after each epoch; no validation when omitted"
+    )
     parser.add_argument("--batch_size", type=int, help="the course's when omitted")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 where it is safe")
     return parser

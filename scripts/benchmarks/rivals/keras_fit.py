@@ -1,4 +1,5 @@
-"""The course's Keras models, trained with `model.fit` as its notebooks do; KERAS_BACKEND says on which backend.
+"""The course's Keras models, trained with `model.fit` as its notebooks do; KERAS_BACKEND says on
+which backend.
 
 Imports Keras, h5py and NumPy only: it runs in whatever interpreter has them.
 """
@@ -33,7 +34,9 @@ def build(model: str, shape: tuple[int, int, int] = (64, 64, 3)) -> keras.Model:
         x = _resnet50(inputs)
     if CLASSES[model] == 2:
         return keras.Model(inputs, layers.Dense(1, activation="sigmoid", dtype="float32")(x))
-    return keras.Model(inputs, layers.Dense(CLASSES[model], activation="softmax", dtype="float32")(x))
+    return keras.Model(
+        inputs, layers.Dense(CLASSES[model], activation="softmax", dtype="float32")(x)
+    )
 
 
 def _resnet50(inputs: Any) -> Any:
@@ -77,7 +80,9 @@ class Clock(keras.callbacks.Callback):
 
 def main() -> None:
     parser = arguments("Trains with Keras.")
-    parser.add_argument("--callbacks", action="store_true", help="TensorBoard, the best checkpoint and a CSV file")
+    parser.add_argument(
+        "--callbacks", action="store_true", help="TensorBoard, the best checkpoint and a CSV file"
+    )
     options = parser.parse_args()
     keras.utils.set_random_seed(1)
     if options.bf16:
@@ -89,7 +94,9 @@ def main() -> None:
         test_images, test_labels = read(options.test_file)
         validation = ((test_images / 255).astype(np.float32), test_labels)
     model = build(options.model, images.shape[1:])
-    loss = "binary_crossentropy" if CLASSES[options.model] == 2 else "sparse_categorical_crossentropy"
+    loss = (
+        "binary_crossentropy" if CLASSES[options.model] == 2 else "sparse_categorical_crossentropy"
+    )
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
     clock = Clock()
     callbacks: list[Any] = [clock]  # first: what it marks comes before what the others do
@@ -101,7 +108,9 @@ def main() -> None:
             keras.callbacks.CSVLogger("history.csv"),
         ]
         said = ["ModelCheckpoint", "CSVLogger"]
-        if importlib.util.find_spec("tensorflow"):  # it writes Keras's TensorBoard files whatever the backend is
+        if importlib.util.find_spec(
+            "tensorflow"
+        ):  # it writes Keras's TensorBoard files whatever the backend is
             callbacks.append(keras.callbacks.TensorBoard("logs"))
             said.append("TensorBoard")
     history = model.fit(
@@ -113,7 +122,9 @@ def main() -> None:
         callbacks=callbacks,
         verbose=2 if options.callbacks else 0,  # a line an epoch; a bar over the steps costs more
     )
-    clock.marks.write(losses=history.history["loss"], parameters=model.count_params(), callbacks=said)
+    clock.marks.write(
+        losses=history.history["loss"], parameters=model.count_params(), callbacks=said
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The straightforward port of the Keras models to Lightning, as one writes it after the tutorials.
 
-One sample at a time out of arrays in memory, a plain DataLoader, torchmetrics and `self.log` in every step, padding as modules and
-layers in Keras's order; logger, checkpoints and progress bar are the Trainer's own.
+One sample at a time out of arrays in memory, a plain DataLoader, torchmetrics and `self.log` in
+every step, padding as modules and layers in Keras's order; logger, checkpoints and progress bar are
+the Trainer's own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class ImageDataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255  # (H, W, C) -> (C, H, W)
+        image = (
+            torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
+        )  # (H, W, C) -> (C, H, W)
         return image, int(self.labels[index])
 
 
@@ -57,7 +60,9 @@ class Classifier(L.LightningModule):
         self.network = build(model)
         binary = CLASSES[model] == 2
         self.binary = binary
-        task = {"task": "binary"} if binary else {"task": "multiclass", "num_classes": CLASSES[model]}
+        task = (
+            {"task": "binary"} if binary else {"task": "multiclass", "num_classes": CLASSES[model]}
+        )
         self.train_accuracy, self.val_accuracy = Accuracy(**task), Accuracy(**task)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -93,9 +98,15 @@ def main() -> None:
     L.seed_everything(1)
     batch_size = options.batch_size or BATCH_SIZES[options.model]
     train = DataLoader(ImageDataset(options.train_file), batch_size=batch_size, shuffle=True)
-    test = DataLoader(ImageDataset(options.test_file), batch_size=batch_size) if options.test_file else None
+    test = (
+        DataLoader(ImageDataset(options.test_file), batch_size=batch_size)
+        if options.test_file
+        else None
+    )
     trainer = L.Trainer(
-        max_epochs=options.epochs, precision="bf16-mixed" if options.bf16 else "32-true", callbacks=[EpochClock()]
+        max_epochs=options.epochs,
+        precision="bf16-mixed" if options.bf16 else "32-true",
+        callbacks=[EpochClock()],
     )
     trainer.fit(Classifier(options.model), train, test)
 

@@ -11,7 +11,9 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """Bottleneck of version 1: the stride on the first 1×1 convolution, every convolution with a bias."""
+    """Bottleneck of version 1: the stride on the first 1×1 convolution, every convolution with a
+    bias.
+    """
 
     def __init__(self, channels: int, filters: int, stride: int, projection: bool) -> None:
         super().__init__()
@@ -30,11 +32,18 @@ class Block(nn.Module):
 
 def resnet50(classes: int, size: int = 64) -> nn.Sequential:
     """float (N, 3, size, size) → logits (N, classes); 23,600,006 parameters for six classes at 64."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, padding=3), norm(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 7, 2, padding=3),
+        norm(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2),
+    ]
     channels, rows = 64, ((size - 1) // 2 + 1 - 3) // 2 + 1
     for stage, blocks in enumerate((3, 4, 6, 3)):
         for block in range(blocks):
             stride = 2 if stage and not block else 1
             layers.append(Block(channels, 64 * 2**stage, stride, projection=not block))
             channels, rows = 256 * 2**stage, (rows - 1) // stride + 1
-    return nn.Sequential(*layers, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(channels * (rows // 2) ** 2, classes))
+    return nn.Sequential(
+        *layers, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(channels * (rows // 2) ** 2, classes)
+    )
