@@ -27,10 +27,10 @@ from lightning import Trainer
 
 import signs_lightning
 from signs_lightning.__main__ import VERBS, main
+from signs_lightning.callbacks.checkpointing import RunCheckpoint
+from signs_lightning.callbacks.model_summary import layer_table
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.report.checkpoint import RunCheckpoint
-from signs_lightning.report.graph import count_parameters
-from signs_lightning.report.summary import layer_table
+from signs_lightning.models.layer_graph import count_parameters
 
 SCRIPTS = Path(__file__).parent
 MARKER = re.compile(r"^<!-- from the code: (\w+)((?: [\w-]+)+) -->$", re.MULTILINE)

@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from signs_lightning.data.impostors import what_it_is
+from signs_lightning.commands.inspect import examine_guarded
 from signs_lightning.errors import InputError, VerbParser
-from signs_lightning.escaping import printable
-from signs_lightning.inspect.kinds import VERB, quoted
-from signs_lightning.inspect.verb import examine_guarded
+from signs_lightning.inspect.file_kinds import VERB, quoted
+from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.file_type import what_it_is
 
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # for each mirror and file, as long as each brings the file further

@@ -22,8 +22,8 @@ import numpy as np
 from recipes import runs, table
 from recipes.scores import ensemble, folds, paired_difference, score
 
-from signs_lightning.data.duplicates import near_copies
 from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.inspect.duplicates import near_copies
 
 
 def options(args: list[str]) -> argparse.Namespace:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from signs_lightning.data.folders import Advance, folder_to_h5, h5_to_folder
+from signs_lightning.data.image_folders import Advance, folder_to_h5, h5_to_folder
 from signs_lightning.errors import InputError, VerbParser
-from signs_lightning.escaping import printable
-from signs_lightning.inspect.kinds import VERB, quoted
+from signs_lightning.inspect.file_kinds import VERB, quoted
+from signs_lightning.runtime.escaping import printable
 
 MOST_LISTED = 20  # unreadable pictures that are named on the screen
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from PIL import Image
 
 from signs_lightning import DrawnSigns, DrawnSmiles, HappySequential, SignsFunctional, SignsResNet50
-from signs_lightning.data.batches import H5Images
-from signs_lightning.data.h5 import check_file
-from signs_lightning.report.drawing import draw_model
-from signs_lightning.report.history import draw_curves
-from signs_lightning.report.samples import draw_samples
+from signs_lightning.callbacks.history import draw_curves
+from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.image_set import check_file
+from signs_lightning.inspect.samples import draw_samples
+from signs_lightning.report.model_drawing import draw_model
 
 MODELS = {"functional": SignsFunctional, "sequential": HappySequential, "resnet50": SignsResNet50}
 CURVES = {  # configuration, which is the run's name → picture, title

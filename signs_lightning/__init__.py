@@ -10,17 +10,17 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from signs_lightning.data.drawn import DrawnSigns, DrawnSmiles
-    from signs_lightning.data.module import H5DataModule
+    from signs_lightning.data.datamodule import H5DataModule
+    from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles
     from signs_lightning.errors import InputError
-    from signs_lightning.keras_io.compare import first_difference
-    from signs_lightning.keras_io.reading import FromKeras, from_keras
-    from signs_lightning.keras_io.writing import export_keras
+    from signs_lightning.keras_io.first_difference import first_difference
+    from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+    from signs_lightning.keras_io.to_keras import export_keras
     from signs_lightning.models.classifier import ImageClassifier
-    from signs_lightning.models.happy import HappySequential
+    from signs_lightning.models.happy_sequential import HappySequential
     from signs_lightning.models.pretrained import PretrainedResNet50
-    from signs_lightning.models.resnet50 import SignsResNet50
-    from signs_lightning.models.signs import SignsFunctional
+    from signs_lightning.models.signs_functional import SignsFunctional
+    from signs_lightning.models.signs_resnet50 import SignsResNet50
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,19 +40,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DrawnSigns": "data.drawn",
-    "DrawnSmiles": "data.drawn",
-    "FromKeras": "keras_io.reading",
-    "H5DataModule": "data.module",
-    "HappySequential": "models.happy",
+    "DrawnSigns": "data.synthetic",
+    "DrawnSmiles": "data.synthetic",
+    "FromKeras": "keras_io.from_keras",
+    "H5DataModule": "data.datamodule",
+    "HappySequential": "models.happy_sequential",
     "ImageClassifier": "models.classifier",
     "InputError": "errors",
     "PretrainedResNet50": "models.pretrained",
-    "SignsFunctional": "models.signs",
-    "SignsResNet50": "models.resnet50",
-    "export_keras": "keras_io.writing",
-    "first_difference": "keras_io.compare",
-    "from_keras": "keras_io.reading",
+    "SignsFunctional": "models.signs_functional",
+    "SignsResNet50": "models.signs_resnet50",
+    "export_keras": "keras_io.to_keras",
+    "first_difference": "keras_io.first_difference",
+    "from_keras": "keras_io.from_keras",
 }
 _RENAMED: dict[str, str] = {}  # old name → new name, for one release
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import importlib
 import sys
 
+from signs_lightning.commands.argv import with_new_names
 from signs_lightning.errors import InputError, nearest
-from signs_lightning.flags import with_new_names
 
 VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
-    "fit": ("cli", "train a model, or go on with a run"),
-    "validate": ("cli", "loss and accuracy on the validation data"),
-    "test": ("cli", "accuracy on a test file, in all and for each class"),
-    "inspect": ("inspect.verb", "what a file is, what is in it, and what is wrong with it"),
-    "summary": ("summary", "the layers of a model as a table, or as a drawing"),
-    "predict": ("predict", "classes and probabilities for pictures or a file"),
-    "import-keras": ("keras_io.importing", "a checkpoint from a Keras file"),
-    "report": ("report.verb", "curves, confusions, mistakes and heat maps of a run, as one page"),
-    "export": ("export", "a file for ONNX, PyTorch or Keras"),
-    "demo": ("demo.verb", "a web page that classifies pictures"),
+    "fit": ("commands.fit", "train a model, or go on with a run"),
+    "validate": ("commands.fit", "loss and accuracy on the validation data"),
+    "test": ("commands.fit", "accuracy on a test file, in all and for each class"),
+    "inspect": ("commands.inspect", "what a file is, what is in it, and what is wrong with it"),
+    "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
+    "predict": ("commands.predict", "classes and probabilities for pictures or a file"),
+    "import-keras": ("commands.import_keras", "a checkpoint from a Keras file"),
+    "report": (
+        "commands.report",
+        "curves, confusions, mistakes and heat maps of a run, as one page",
+    ),
+    "export": ("commands.export", "a file for ONNX, PyTorch or Keras"),
+    "demo": ("commands.demo", "a web page that classifies pictures"),
 }
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it

@@ -29,7 +29,7 @@ import torch
 from references import SHARED, SIGNS, SMILES, Reference, reference_of
 from torch.torch_version import TorchVersion
 
-from signs_lightning.artefacts import WRITES_ONNX
+from signs_lightning.export.artefacts import WRITES_ONNX
 
 if TYPE_CHECKING:
     from forks import Finished, Fork
@@ -137,7 +137,7 @@ def guarded_forks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     known = {name: getattr(subprocess, name) for name in ("PIPE", "DEVNULL", "TimeoutExpired")}
     monkeypatch.setattr(
-        "signs_lightning.guarded.subprocess", SimpleNamespace(Popen=GuardedFork, **known)
+        "signs_lightning.runtime.sandbox.subprocess", SimpleNamespace(Popen=GuardedFork, **known)
     )
 
 

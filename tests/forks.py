@@ -22,9 +22,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
-import signs_lightning.cli  # noqa: F401  what is imported before the fork need not be imported after it
-from signs_lightning import __main__, guarded
+import signs_lightning.commands.fit  # noqa: F401  what is imported before the fork need not be imported after it
+from signs_lightning import __main__
 from signs_lightning.__main__ import main
+from signs_lightning.runtime import sandbox
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _fork() -> int:
 
 
 class GuardedFork:
-    """In place of `subprocess.Popen` in `signs_lightning.guarded`: a child that need not import
+    """In place of `subprocess.Popen` in `signs_lightning.runtime.sandbox`: a child that need not import
     PyTorch to read a file.
     """
 
@@ -125,7 +126,7 @@ class GuardedFork:
     def communicate(self, request: bytes, timeout: float) -> None:
         def serve(args: list[str]) -> int:
             sys.stdin = SimpleNamespace(buffer=io.BytesIO(request))  # type: ignore[assignment]
-            guarded._serve()
+            sandbox._serve()
             return 0
 
         self.returncode = Fork([], Path.cwd(), serve).wait(timeout).code

@@ -28,7 +28,7 @@ def drawn(size: int, count: int = 512) -> np.ndarray:
     """uint8 (count, size, size, 3): drawn hands, values in 8..247 so that noise can be added to
     them.
     """
-    from signs_lightning.data.drawn import draw_hand
+    from signs_lightning.data.synthetic import draw_hand
 
     hands = [draw_hand(k % 6, np.random.default_rng([0, k])) for k in range(count)]
     if size != 64:

@@ -15,10 +15,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from signs_lightning.data.batches import H5Images
-from signs_lightning.data.h5 import check_file
+from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.image_set import check_file
 from signs_lightning.errors import InputError
-from signs_lightning.model_files import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 

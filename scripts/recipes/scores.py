@@ -9,7 +9,7 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from signs_lightning.models.evaluation import wilson_interval
+from signs_lightning.models.metrics import wilson_interval
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from signs_lightning.data.roles import ARRAYS
-from signs_lightning.data.storage import ImageReader
+from signs_lightning.data.file_roles import ARRAYS
+from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
-from signs_lightning.escaping import shortened
+from signs_lightning.runtime.escaping import shortened
 
 GROUPS, GROUP = 8, 8  # of images that lie beside each other, spread evenly over the file: 64 in all
 MOST_BYTES = 2**23  # to read for it; of a file of large images or chunks fewer images are looked at

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from signs_lightning.data.images import UnreadableImageError, read_image
+from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.errors import InputError
-from signs_lightning.escaping import for_html, printable
-from signs_lightning.os_errors import os_reason
+from signs_lightning.runtime.escaping import for_html, printable
+from signs_lightning.runtime.os_errors import os_reason
 
 if TYPE_CHECKING:
+    from signs_lightning.export.onnx_classifier import OnnxClassifier
     from signs_lightning.models.classifier import ImageClassifier
-    from signs_lightning.onnx_io.file import OnnxClassifier
 
 KINDS = (
     "PNG",
@@ -171,7 +171,7 @@ def _examples(
     data: dict[str, Any], model: ImageClassifier | OnnxClassifier, folder: Path
 ) -> list[str]:
     """Pictures of the data that the model was tested or validated on, class by class; none where the files are not at hand."""
-    from signs_lightning.data.module import H5DataModule
+    from signs_lightning.data.datamodule import H5DataModule
 
     if not data:
         return []

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.files import KerasFile, StoredWeight
+from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.happy import HappySequential
-from signs_lightning.models.resnet50 import Bottleneck, SignsResNet50, rows_after_stages
-from signs_lightning.models.signs import SignsFunctional
+from signs_lightning.models.happy_sequential import HappySequential
+from signs_lightning.models.signs_functional import SignsFunctional
+from signs_lightning.models.signs_resnet50 import Bottleneck, SignsResNet50, rows_after_stages
 
 ARCHITECTURES: dict[str, type[ImageClassifier]] = {
     "happy": HappySequential,

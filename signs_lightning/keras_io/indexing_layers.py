@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.keras_io import modules
-from signs_lightning.keras_io.site import Built, Site
+from signs_lightning.keras_io.layer_context import Built, Site
 
 KEY = "whole numbers, slices and one ellipsis, the batch as it is"
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.activations import number
-from signs_lightning.keras_io.config import Layer
-from signs_lightning.keras_io.site import Weight
+from signs_lightning.keras_io.graph_parser import Layer
+from signs_lightning.keras_io.layer_context import Weight
 
 # Variance scaling: scale, which fan, distribution.
 SCALING = {

@@ -7,9 +7,9 @@ from typing import Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations
-from signs_lightning.keras_io.config import MODELS
-from signs_lightning.keras_io.layers import OPERATIONS, WITH_ACTIVATION
-from signs_lightning.keras_io.nodes import endpoints, inbound_nodes, name_of, references
+from signs_lightning.keras_io.graph_parser import MODELS
+from signs_lightning.keras_io.inbound_nodes import endpoints, inbound_nodes, name_of, references
+from signs_lightning.keras_io.layer_table import OPERATIONS, WITH_ACTIVATION
 
 RENAMED = {
     "Model": "Functional",

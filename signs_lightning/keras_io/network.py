@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import layers
+from signs_lightning.keras_io import layer_table
 from signs_lightning.keras_io.initializers import initialize, penalty
-from signs_lightning.keras_io.plan import Path, Plan, Step, run
-from signs_lightning.keras_io.site import Weight
+from signs_lightning.keras_io.layer_context import Weight
+from signs_lightning.keras_io.shape_inference import Path, Plan, Step, run
 from signs_lightning.models.layers import KerasBatchNorm2d
 
 
@@ -44,7 +44,7 @@ class KerasNetwork(nn.Module):
         self.frozen: set[Path] = set()
         self._inference: set[str] = set()
         for layer, weights in plan.layers():
-            calls = [layers.build(site)[0] for site in plan.sites[layer.path]]
+            calls = [layer_table.build(site)[0] for site in plan.sites[layer.path]]
             self.names[layer.path] = self._place(
                 layer.path, calls[0] if len(calls) == 1 else nn.ModuleList(calls)
             )
@@ -204,7 +204,7 @@ def _tensor(module: nn.Module, weight: Weight) -> Tensor:
 
 
 class _Model(nn.Module):
-    """A model inside the model: it only holds that model's layers."""
+    """A model inside the model: it only holds that model's layer_table."""
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from signs_lightning.escaping import shortened
-from signs_lightning.keras_io.config import Graph, Layer
-from signs_lightning.keras_io.files import KerasFile
-from signs_lightning.keras_io.layers import AUGMENTATION
+from signs_lightning.keras_io.graph_parser import Graph, Layer
+from signs_lightning.keras_io.keras_file import KerasFile
+from signs_lightning.keras_io.layer_table import AUGMENTATION
+from signs_lightning.runtime.escaping import shortened
 
 # Of an optimizer: what has no effect of its own, and what Keras's Adam, which a fit here uses, has.
 WITHOUT_EFFECT = {

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from signs_lightning.checkpoints.model_files import SCALES, Scale
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import layers, modules
-from signs_lightning.keras_io.config import Call, Layer, Value
-from signs_lightning.keras_io.files import StoredWeight
-from signs_lightning.keras_io.plan import Path, Plan, keras_shape, run
-from signs_lightning.keras_io.site import Site, Weight
-from signs_lightning.model_files import SCALES, Scale
+from signs_lightning.keras_io import layer_table, modules
+from signs_lightning.keras_io.graph_parser import Call, Layer, Value
+from signs_lightning.keras_io.keras_file import StoredWeight
+from signs_lightning.keras_io.layer_context import Site, Weight
+from signs_lightning.keras_io.shape_inference import Path, Plan, keras_shape, run
 
 RANGES: dict[Scale, str] = {
     "/255": "0..1",
@@ -32,7 +32,7 @@ RANGES: dict[Scale, str] = {
     "torch": "0..1, standardised with ImageNet's means",
 }
 MOST_VALUES = 2**24  # that one layer may give for an image, while the graph is looked at
-BATCH_NORM = {name for name in layers.BUILDERS if "BatchNorm" in name}
+BATCH_NORM = {name for name in layer_table.BUILDERS if "BatchNorm" in name}
 # The models of keras.applications: the name of the model, that of a layer which no other has, and
 # what they are usually fed. The course's ResNet50, whose layers are called res2a_branch2a and so
 # on, is none of them.
@@ -210,7 +210,7 @@ def _module(plan: Plan, call: Call, inputs: list[Tensor], weights: Weights) -> n
     constants = {
         place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)
     }
-    module, needed = layers.build(Site(call.layer, given, channels_last, constants))
+    module, needed = layer_table.build(Site(call.layer, given, channels_last, constants))
     stored = weights(call.layer.path) if needed else {}
     for weight in needed:
         if weight.keras not in stored:

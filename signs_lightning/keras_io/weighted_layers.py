@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.keras_io import modules
-from signs_lightning.keras_io.site import Built, Shape, Site, Weight
+from signs_lightning.keras_io.layer_context import Built, Shape, Site, Weight
 
 KERNEL = (3, 2, 0, 1)  # (H, W, in, out) -> (out, in, H, W)
 DEPTHWISE = (2, 3, 0, 1)  # (H, W, C, M) -> (C, M, H, W), then (C · M, 1, H, W)

@@ -15,9 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from signs_lightning.format_version import FORMAT_VERSION, migrate_checkpoint
-from signs_lightning.models.adam import KerasAdam
-from signs_lightning.models.agreement import (
+from signs_lightning.models.compatibility import (
     keep_given,
     keep_given_schedule,
     keep_learning_rate,
@@ -28,14 +26,21 @@ from signs_lightning.models.agreement import (
     refuse_other_training,
     scheduler_settings,
 )
-from signs_lightning.models.evaluation import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.image_model import ImageModel
+from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.losses import cross_entropy, given_loss
 from signs_lightning.models.lr_finder import is_of_a_finder, leave_out_finders, without_finders
+from signs_lightning.models.lr_schedules import (
+    Schedule,
+    make_annealing,
+    make_schedule,
+    rising_again,
+)
+from signs_lightning.models.metrics import TOTALS, EpochTotals, Evaluation
 from signs_lightning.models.plateau import check_watched, step_plateau, watched
-from signs_lightning.models.schedules import Schedule, make_annealing, make_schedule, rising_again
-from signs_lightning.models.views import View
-from signs_lightning.provenance import with_now
+from signs_lightning.models.tta import View
+from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_checkpoint
+from signs_lightning.runtime.provenance import with_now
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]

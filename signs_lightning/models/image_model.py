@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.agreement import refuse_other_counts, refuse_other_data
+from signs_lightning.models.compatibility import refuse_other_counts, refuse_other_data
 from signs_lightning.models.layers import KerasBatchNorm2d
-from signs_lightning.models.views import mean_logits, views
+from signs_lightning.models.tta import mean_logits, views
 
 
 class ImageModel(L.LightningModule):

@@ -16,8 +16,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from signs_lightning.escaping import printable
-from signs_lightning.models.evaluation import wilson_interval
+from signs_lightning.models.metrics import wilson_interval
+from signs_lightning.runtime.escaping import printable
 
 if TYPE_CHECKING:
     from torch import Tensor

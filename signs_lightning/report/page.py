@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from signs_lightning.escaping import for_html
-from signs_lightning.models.evaluation import Evaluation, describe_accuracy, wilson_interval
+from signs_lightning.models.metrics import Evaluation, describe_accuracy, wilson_interval
 from signs_lightning.report.calibration import Calibration
 from signs_lightning.report.figures import MOST_NUMBERED, Tile, small_picture
+from signs_lightning.runtime.escaping import for_html
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1c1e21; --faint: #5d6673; --line: #d9dde3; --code: #f4f5f7; }

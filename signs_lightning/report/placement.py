@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from signs_lightning.report.graph import LayerGraph, Path
+from signs_lightning.models.layer_graph import LayerGraph, Path
 from signs_lightning.report.layout import Layout, break_into_columns, lay_out
 
 BOX, GAP = 0.4, 0.27  # height of a box, and from a box to the one below it

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.report.evaluate import Judged
 from signs_lightning.report.figures import Tile, shortened
 from signs_lightning.report.gradcam import grad_cam, overlay
+from signs_lightning.report.predictions import Judged
 
 MOST_MISTAKES = 24
 MOST_EXPLAINED = 100  # classes; of more, those with the lowest recall

@@ -16,16 +16,16 @@ from onnx import shape_inference  # noqa: F401
 from PIL import Image
 
 import signs_lightning
-from signs_lightning.checkpoints import checkpoint_config, load_checkpoint, load_classifier
-from signs_lightning.data.batches import H5Images
-from signs_lightning.data.h5 import check_file
-from signs_lightning.data.images import read_image
-from signs_lightning.guarded import run_guarded
-from signs_lightning.inspect.verb import examine_guarded
-from signs_lightning.keras_io.importing import main as import_keras
-from signs_lightning.keras_io.importing import run as import_keras_here
-from signs_lightning.onnx_io.file import OnnxClassifier
-from signs_lightning.report import summary  # noqa: F401
+from signs_lightning.callbacks import model_summary  # noqa: F401
+from signs_lightning.checkpoints.files import checkpoint_config, load_checkpoint, load_classifier
+from signs_lightning.commands.import_keras import main as import_keras
+from signs_lightning.commands.import_keras import run as import_keras_here
+from signs_lightning.commands.inspect import examine_guarded
+from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.image_files import read_image
+from signs_lightning.data.image_set import check_file
+from signs_lightning.export.onnx_classifier import OnnxClassifier
+from signs_lightning.runtime.sandbox import run_guarded
 
 __all__ = ["CALLS", "VERBS", "run_guarded"]
 Image.init()

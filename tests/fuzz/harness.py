@@ -153,7 +153,7 @@ def _tell(writer: int, message: dict) -> None:
 
 
 def _outcome(call: object, path: Path, out: Path) -> tuple[str, str]:
-    from signs_lightning.data.images import UnreadableImageError
+    from signs_lightning.data.image_files import UnreadableImageError
     from signs_lightning.errors import InputError
 
     try:

@@ -87,7 +87,7 @@ def _models() -> dict[str, object]:
 
 
 def _keras(folder: Path) -> None:
-    from signs_lightning.keras_io.writing import export_keras
+    from signs_lightning.keras_io.to_keras import export_keras
 
     for name, model in _models().items():
         for suffix, written_as in (
@@ -103,9 +103,9 @@ def _checkpoint(folder: Path) -> None:
 
     import torch
 
-    from signs_lightning.keras_io.importing import as_checkpoint
-    from signs_lightning.keras_io.reading import from_keras
-    from signs_lightning.keras_io.writing import export_keras
+    from signs_lightning.commands.import_keras import as_checkpoint
+    from signs_lightning.keras_io.from_keras import from_keras
+    from signs_lightning.keras_io.to_keras import export_keras
 
     models = _models()
     with tempfile.TemporaryDirectory() as temporary:
@@ -181,7 +181,7 @@ def _image(folder: Path) -> None:
 
 
 def _onnx(folder: Path) -> None:
-    from signs_lightning.artefacts import export_artefact, random_images
+    from signs_lightning.export.artefacts import export_artefact, random_images
 
     for name, model in _models().items():
         export_artefact(model, folder / f"{name}.onnx", "onnx", random_images(4, SIZE))  # type: ignore[arg-type]

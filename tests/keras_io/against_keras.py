@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import torch
 
-from signs_lightning.keras_io.compare import first_difference
-from signs_lightning.keras_io.reading import FromKeras, from_keras
+from signs_lightning.keras_io.first_difference import first_difference
+from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 
 FORMATS = ("h5", "keras")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from signs_lightning.artefacts import ENDINGS, export_artefact, random_images
+from signs_lightning.export.artefacts import ENDINGS, export_artefact, random_images
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
-from signs_lightning.keras_io.reading import from_keras
+from signs_lightning.keras_io.from_keras import from_keras
 
 from .against_keras import randomize
 

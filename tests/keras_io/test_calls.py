@@ -16,7 +16,7 @@ import torch
 from keras import layers
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.reading import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 
 from .against_keras import assert_same, images_for, randomize, to_torch
 

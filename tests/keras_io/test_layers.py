@@ -361,7 +361,7 @@ def test_identity_at_inference(folder):
 )
 def test_dropout_trains_as_in_keras(folder, layer):
     """Mean and spread of what is left, over many values."""
-    from signs_lightning.keras_io.reading import from_keras
+    from signs_lightning.keras_io.from_keras import from_keras
 
     model = keras.Sequential(
         [

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from keras import layers
 
+from signs_lightning.commands.import_keras import main as guarded_main
+from signs_lightning.commands.import_keras import run as main
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.importing import main as guarded_main
-from signs_lightning.keras_io.importing import run as main
 
 from .test_models import signs
 

@@ -19,7 +19,7 @@ from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.reading import from_keras
+from signs_lightning.keras_io.from_keras import from_keras
 
 from .against_keras import assert_same, examples, images_for, layer_outputs, randomize, to_torch
 
@@ -357,7 +357,7 @@ def test_gradients(folder):
 
 
 def test_first_difference_names_the_layer(folder):
-    from signs_lightning.keras_io.compare import first_difference
+    from signs_lightning.keras_io.first_difference import first_difference
 
     model = signs(32)
     randomize(model)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from signs_lightning.keras_io.importing import run
-from signs_lightning.keras_io.reading import from_keras
+from signs_lightning.commands.import_keras import run
+from signs_lightning.keras_io.from_keras import from_keras
 
 from .against_keras import randomize
 

@@ -16,12 +16,12 @@ import torch
 from keras import layers, regularizers
 from torch.utils.data import DataLoader, TensorDataset
 
+from signs_lightning.commands.import_keras import main, run
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.importing import main, run
-from signs_lightning.keras_io.reading import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.happy import HappySequential
-from signs_lightning.models.signs import SignsFunctional
+from signs_lightning.models.happy_sequential import HappySequential
+from signs_lightning.models.signs_functional import SignsFunctional
 
 from .against_keras import images_for, randomize, to_torch
 from .test_models import backbone, happy, resnet, signs
@@ -400,7 +400,7 @@ def test_needs_no_keras(tmp_path):
     script = (
         "import sys\n"
         "for name in ('keras', 'jax', 'tensorflow', 'tf_keras'): sys.modules[name] = None\n"
-        "from signs_lightning.keras_io.importing import main\n"
+        "from signs_lightning.commands.import_keras import main\n"
         f"sys.exit(main('import-keras', [{str(tmp_path / 'happy.keras')!r}, '--output', "
         f"{str(tmp_path / 'a.ckpt')!r}]))"
     )

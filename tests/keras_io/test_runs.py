@@ -17,10 +17,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
-from signs_lightning.keras_io.writing import export_keras
-from signs_lightning.models import adam
+from signs_lightning.keras_io.to_keras import export_keras
+from signs_lightning.models import keras_adam
 from signs_lightning.models.layers import KerasBatchNorm2d
-from signs_lightning.models.resnet50 import SignsResNet50
+from signs_lightning.models.signs_resnet50 import SignsResNet50
 
 STEPS = 5
 
@@ -116,7 +116,9 @@ def test_five_steps_of_resnet50(tmp_path, monkeypatch, width, identity_blocks, b
     # 1e-5 of itself: enough to part the losses by 7e-3 at the third step. A Keras in float64 does
     # not round there; all else is the optimizer that `fit` uses.
     monkeypatch.setattr(
-        adam, "_float32_correction", lambda beta1, beta2, t: (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+        keras_adam,
+        "_float32_correction",
+        lambda beta1, beta2, t: (1 - beta2**t) ** 0.5 / (1 - beta1**t),
     )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (STEPS * batch_size, 64, 64, 3), dtype=np.uint8)

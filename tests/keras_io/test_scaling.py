@@ -15,10 +15,10 @@ import pytest
 import torch
 from keras import layers, ops
 
+from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.commands.import_keras import save_checkpoint
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.importing import save_checkpoint
-from signs_lightning.keras_io.reading import FromKeras, from_keras
-from signs_lightning.model_files import load_model
+from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 
 from .against_keras import randomize
 
@@ -423,7 +423,7 @@ def test_an_adapted_normalization_of_a_checkpoint(tmp_path, capsys):
 @pytest.mark.parametrize("source", ["h5", "keras"])
 def test_preprocessing_goes_back_to_keras(source, tmp_path):
     """Slices, stack and cast of Keras 3, which read from a file go into one that Keras loads."""
-    from signs_lightning.keras_io.writing import export_keras
+    from signs_lightning.keras_io.to_keras import export_keras
 
     model = model_of(
         lambda x: keras.applications.vgg16.preprocess_input(ops.cast(x[:, ::2], "float32"))

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.reading import from_keras
-from signs_lightning.keras_io.writing import export_keras
+from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.happy import HappySequential
-from signs_lightning.models.resnet50 import SignsResNet50
-from signs_lightning.models.signs import SignsFunctional
+from signs_lightning.models.happy_sequential import HappySequential
+from signs_lightning.models.signs_functional import SignsFunctional
+from signs_lightning.models.signs_resnet50 import SignsResNet50
 
 from .against_keras import randomize, to_torch
 from .test_models import backbone, functional_of, happy, resnet, signs

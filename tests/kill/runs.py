@@ -26,7 +26,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
-import signs_lightning.cli  # noqa: F401
+import signs_lightning.commands.fit  # noqa: F401
 from signs_lightning import DrawnSigns, DrawnSmiles, HappySequential, SignsFunctional, SignsResNet50
 from signs_lightning.__main__ import main
 

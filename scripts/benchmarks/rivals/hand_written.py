@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.marks import Marks, count
 from benchmarks.rivals.inputs import BATCH_SIZES, CLASSES, arguments, read
 from benchmarks.rivals.resnet import norm, resnet50
-from signs_lightning.allocator import keep_freed_memory
+from signs_lightning.runtime.malloc import keep_freed_memory
 
 
 class FlattenInPlace(nn.Module):

@@ -1,0 +1,85 @@
+"""Keras's model summary: layers, output shapes, parameters."""
+
+from __future__ import annotations
+
+import lightning as L
+from rich.console import Console
+from rich.table import Table
+
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.layer_graph import LayerGraph, LayerNode, count_parameters, layer_graph
+from signs_lightning.runtime.escaping import for_terminal
+
+
+def layer_table(model: ImageClassifier, expand: bool = False) -> list[LayerNode]:
+    """One row for every layer of the network in the order of Keras's `summary`.
+
+    Args:
+        model: any classifier; it stays as it was.
+        expand: whether the layers of blocks, and of models inside a Keras model, follow the block's
+            own row.
+    """
+    return _rows(layer_graph(model), expand)
+
+
+def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
+    if not expand:
+        graph = graph.folded()
+    rows: dict[tuple[str, ...], LayerNode] = {}
+    for path, node in graph.nodes.items():
+        for depth in range(1, len(path)):
+            if path[:depth] in graph.blocks:
+                rows.setdefault(path[:depth], graph.blocks[path[:depth]])
+        if path != graph.image:  # `summary` of a Sequential has none, and the title says it
+            rows[path] = node
+    return list(rows.values())
+
+
+def totals(model: ImageClassifier) -> tuple[int, int]:
+    """The numbers of trainable and of non-trainable parameters as Keras counts them; moving averages are among the latter."""
+    if isinstance(model.network, KerasNetwork):
+        return model.network.totals()
+    every, trainable = count_parameters(model.network)
+    return trainable, every - trainable
+
+
+def print_summary(
+    model: ImageClassifier, console: Console | None = None, expand: bool = False
+) -> None:
+    """Prints the table and the totals, as Keras's `model.summary(expand_nested=expand)` does."""
+    console = console or Console()
+    height, width, channels = model.image_size
+    table = Table(
+        title=f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes",
+        title_justify="left",
+    )
+    table.add_column("layer", overflow="fold")
+    table.add_column("type", overflow="fold")
+    table.add_column("output shape")
+    table.add_column("parameters", justify="right")
+    graph = layer_graph(model)
+    for row in _rows(graph, expand):
+        # As Keras does: what lies inside a block that has a row above is moved in and has its own
+        # name only.
+        inside = sum(row.path[:depth] in graph.blocks for depth in range(1, len(row.path)))
+        name = "   " * (inside - 1) + "└ " + row.path[-1] if inside else graph.name(row.path)
+        table.add_row(
+            for_terminal(name), for_terminal(row.kind), row.keras_shape, f"{row.parameters:,}"
+        )
+    console.print(table)
+    trainable, fixed = totals(model)
+    console.print(
+        f"Parameters: {trainable + fixed:,} in all, {trainable:,} trainable, "
+        f"{fixed:,} not trainable",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+class Summary(L.Callback):
+    """Prints the model summary when a fit starts."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero and isinstance(pl_module, ImageClassifier):
+            print_summary(pl_module)

@@ -1,0 +1,72 @@
+"""Any file that holds a trained model → the model: a checkpoint, a run folder, a Keras file, an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from signs_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from signs_lightning.export.onnx_classifier import OnnxClassifier
+    from signs_lightning.models.classifier import ImageClassifier
+
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
+Scale = Literal[
+    "/255", "raw", "tf", "caffe", "torch"
+]  # what a Keras file's images were divided by or shifted to
+SCALES = get_args(Scale)
+
+
+def load_model(
+    path: str, verb: str, scale: Scale | None = None
+) -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
+    """A trained model and the data settings that it remembers.
+
+    Args:
+        path: checkpoint, run folder, Keras file or ONNX file.
+        verb: on whose behalf; it decides which checkpoint of a run folder is meant, and `summary`
+            needs no scale.
+        scale: what a Keras file's images were scaled to, see `from_keras`; None for all other
+            files, which remember it.
+
+    Returns:
+        The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on
+        (empty for files that remember none).
+
+    Raises:
+        InputError: the file holds no model that can be used, or needs a package that is not
+            installed; or a scale is given beside a file that remembers its own, or none beside a
+            Keras file that does not tell.
+    """
+    if path.endswith(KERAS_SUFFIXES):
+        from signs_lightning.keras_io.from_keras import from_keras
+        from signs_lightning.keras_io.scaling import UnknownScaleError
+
+        try:
+            return from_keras(path, scale=scale), {}
+        except UnknownScaleError as error:
+            if verb != "summary":
+                raise
+            return from_keras(path, scale=error.finding.likely[0]), {}
+    if scale is not None:
+        raise InputError(
+            f"--scale is {scale}, but only a Keras file needs it: {path} "
+            "remembers its own. Leave it out."
+        )
+    if path.endswith(".onnx"):
+        from signs_lightning.export.onnx_classifier import OnnxClassifier
+
+        return OnnxClassifier(path), {}
+    if path.endswith(".pt2"):
+        raise InputError(
+            f"{path} was exported for other programs and is not read back, because opening such a "
+            "file can run code. "
+            "Name the checkpoint that it was made from."
+        )
+    from signs_lightning.checkpoints.files import find_checkpoint, load_classifier
+
+    found = find_checkpoint(Path(path), verb)
+    if found is None:
+        raise InputError(f"{path} holds no checkpoint yet. Name a .ckpt file or a run folder.")
+    return load_classifier(found)

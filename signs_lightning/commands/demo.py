@@ -1,0 +1,130 @@
+"""The demo verb: a web page that classifies pictures with a trained model."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import importlib.util
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import tempfile
+from typing import NoReturn
+
+from signs_lightning.checkpoints.model_files import SCALES
+from signs_lightning.errors import InputError, VerbParser
+
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Runs the verb until Ctrl-C or SIGTERM; returns the exit code."""
+    parser = VerbParser(
+        verb, "A web page on this machine: drop a picture, see what the model makes of it."
+    )
+    parser.add_argument(
+        "--ckpt_path",
+        required=True,
+        metavar="F",
+        help="checkpoint, run folder, Keras file or exported .onnx",
+    )
+    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="H",
+        help="address to listen at; 0.0.0.0 for every network (127.0.0.1)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=7860,
+        metavar="P",
+        help="port to listen at, 0 for any free one (7860)",
+    )
+    parser.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD",
+        help="ask visitors for these; the password is prompted for when left out",
+    )
+    options = parser.parse_args(args)
+    if importlib.util.find_spec("gradio") is None:
+        raise InputError(
+            "The web page needs Gradio, which is missing. Run `pip install "
+            "'signs-lightning[demo]'`."
+        )
+    auth = None if options.auth is None else _credentials(options.auth)
+    with (
+        _listen(options.host, options.port) as listener,
+        tempfile.TemporaryDirectory(prefix="signs_lightning_") as own,
+    ):
+        signal.signal(signal.SIGTERM, _stop)  # like Ctrl-C, so that the temporary folder goes away
+        try:
+            from signs_lightning.demo.server import keep_private, serve
+
+            keep_private(own)  # before Gradio is imported
+            from signs_lightning.checkpoints.model_files import load_model
+            from signs_lightning.demo.page import build_page
+
+            model, data = load_model(options.ckpt_path, verb, options.scale)
+            page = build_page(model, data, own)
+            address = listener.getsockname()[0]
+            hosts = ["localhost", address, f"[{address}]", options.host]
+            if not ipaddress.ip_address(address).is_loopback:
+                hosts = ["*"]
+                print(_warning(options.host, auth is not None), file=sys.stderr)
+            print(f"{_url(listener, options.host)} (Ctrl-C ends it)", flush=True)
+            serve(page, listener, auth, hosts)
+        except KeyboardInterrupt:
+            print(file=sys.stderr)  # the terminal's own ^C stays on a line of its own
+    return INTERRUPTED
+
+
+def _credentials(text: str) -> tuple[str, str]:
+    user, colon, password = text.partition(":")
+    if user and not colon and sys.stdin.isatty():
+        password = getpass.getpass(f"Password for {user}: ")
+    if not user or not password:
+        raise InputError(
+            "--auth is incomplete, expected USER:PASSWORD such as --auth guest:swordfish."
+        )
+    return user, password
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port is {port}, expected a number from 0 to 65535.")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except (socket.gaierror, UnicodeError) as error:
+        raise InputError(
+            f"--host {host} is no address of a machine. Use 127.0.0.1 or 0.0.0.0."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(
+                f"Port {port} is taken by another program. Name another one with --port."
+            ) from error
+        raise InputError(
+            f"The page cannot listen at {host}, port {port}: {os.strerror(error.errno or 0)}. "
+            "Name others with --host and --port."
+        ) from error
+
+
+def _url(listener: socket.socket, host: str) -> str:
+    name = "localhost" if ipaddress.ip_address(listener.getsockname()[0]).is_unspecified else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
+
+
+def _warning(host: str, protected: bool) -> str:
+    who = f"Every machine that reaches this one can open the page (--host {host})"
+    if protected:
+        return f"{who} with the password, which travels unencrypted."
+    return f"{who}. Add --auth USER:PASSWORD, or drop --host to keep it to this machine."
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt

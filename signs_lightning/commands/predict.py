@@ -1,0 +1,243 @@
+"""The predict verb: pictures, or the images of an HDF5 file, through a trained model."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from signs_lightning.checkpoints.model_files import SCALES, load_model
+from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.runtime.atomic_write import check_output, written_whole
+from signs_lightning.runtime.escaping import for_csv, for_terminal, printable
+
+if TYPE_CHECKING:
+    from signs_lightning.export.onnx_classifier import OnnxClassifier
+    from signs_lightning.models.classifier import ImageClassifier
+
+ROWS_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities float32 (K,) of one image, what it is called, and its label where the file has one."""
+
+    name: str
+    probabilities: np.ndarray
+    label: int | None = None
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Runs the verb; returns 1 when a picture could not be read."""
+    options = _parser(verb).parse_args(args)
+    if options.images and options.test_file:
+        raise InputError("--images and --data.test_file are both given. Drop one of them.")
+    if options.batch_size < 1:
+        raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
+    output = Path(options.output)
+    check_output(output)
+
+    import torch
+
+    model, data = load_model(options.ckpt_path, verb, options.scale)
+    if not (data or options.images or options.test_file):
+        raise InputError(
+            f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with "
+            "--data.test_file."
+        )
+    if isinstance(model, torch.nn.Module) and torch.cuda.is_available():
+        model.to("cuda")
+    unreadable: list[str] = []
+    if options.images:
+        predictions = _of_pictures(model, options.images, options.batch_size, unreadable)
+    else:
+        given = {key: getattr(options, key) for key in ("image_size", "images_key", "labels_key")}
+        data = data | {key: value for key, value in given.items() if value is not None}
+        predictions = _of_file(model, data, options.test_file, options.batch_size)
+    first = next(predictions, None)
+    if first is not None:
+        _write_and_print(
+            chain([first], predictions), first.label is not None, model.class_names, output
+        )
+    for line in unreadable:
+        print(line, file=sys.stderr)
+    if first is None:
+        print("None of the pictures could be read: there is nothing to predict.", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _parser(verb: str) -> VerbParser:
+    parser = VerbParser(
+        verb, "Classes and probabilities of pictures, or of the images of an HDF5 file."
+    )
+    parser.add_argument(
+        "--ckpt_path",
+        required=True,
+        metavar="F",
+        help="checkpoint, run folder, Keras file or exported .onnx",
+    )
+    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="pictures, folders, patterns, or - for standard input",
+    )
+    parser.add_argument(
+        "--data.test_file",
+        dest="test_file",
+        metavar="H5",
+        help="HDF5 file; the run's own test file by default",
+    )
+    parser.add_argument(
+        "--data.image_size",
+        dest="image_size",
+        type=image_size,
+        metavar="PIXELS",
+        help="resize its images to the model's size, a number or [height,width]",
+    )
+    parser.add_argument(
+        "--data.images_key",
+        dest="images_key",
+        metavar="KEY",
+        help="its images, where the name does not tell",
+    )
+    parser.add_argument(
+        "--data.labels_key",
+        dest="labels_key",
+        metavar="KEY",
+        help="its labels, where the name does not tell",
+    )
+    parser.add_argument(
+        "--output", default="predictions.csv", metavar="CSV", help="where every probability goes"
+    )
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="images that go through the network at a time",
+    )
+    return parser
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """`64`, `64,48` or `[64,48]` → height and width in pixels."""
+    height, *width = (int(part) for part in text.strip("[]").split(","))
+    if len(width) > 1:
+        raise ValueError(text)
+    return height, (width or [height])[0]
+
+
+def _of_pictures(
+    model: ImageClassifier | OnnxClassifier,
+    arguments: list[str],
+    batch_size: int,
+    unreadable: list[str],
+) -> Iterator[Prediction]:
+    from signs_lightning.data.image_files import (
+        STANDARD_INPUT,
+        UnreadableImageError,
+        find_images,
+        read_image,
+    )
+
+    paths = find_images(arguments)
+    for start in range(0, len(paths), batch_size):
+        names, images = [], []
+        for path in paths[start : start + batch_size]:
+            name = "standard input" if path == STANDARD_INPUT else path
+            try:
+                images.append(read_image(path, model.image_size))
+                names.append(name)
+            except UnreadableImageError as error:
+                unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
+        if images:
+            rows = model.predict(np.stack(images), batch_size).numpy()
+            yield from (Prediction(name, row) for name, row in zip(names, rows, strict=True))
+
+
+def _of_file(
+    model: ImageClassifier | OnnxClassifier,
+    data: dict[str, Any],
+    test_file: str | None,
+    batch_size: int,
+) -> Iterator[Prediction]:
+    from signs_lightning.data.datamodule import H5DataModule
+
+    if test_file is not None:
+        data = {
+            **data,
+            "train_file": None,
+            "val_file": None,
+            "val_fraction": None,
+            "test_file": test_file,
+        }
+    module = H5DataModule(**{**data, "batch_size": batch_size})
+    module.prepare_data()
+    module.setup("test")
+    model.adopt(module.num_classes, module.image_shape, module.class_names)
+    position = 0
+    for images, labels in module.test_dataloader():
+        rows = model.predict(images, batch_size).numpy()
+        for row, label in zip(rows, labels.tolist(), strict=True):
+            yield Prediction(str(position), row, label)
+            position += 1
+
+
+def _write_and_print(
+    predictions: Iterable[Prediction], labelled: bool, class_names: list[str], output: Path
+) -> None:
+    """Writes one line an image as they come: name, label where known, class, its probability, then that of every class.
+
+    The screen gets the first ones, the number of the others, and the accuracy where labels are
+    known.
+    """
+    table = Table("image", *(["label"] if labelled else []), "class")
+    table.columns[0].overflow = "fold"
+    table.add_column("probability", justify="right")
+    table.add_column("runner-up")
+    shown, cells = (
+        [for_terminal(name) for name in class_names],
+        [for_csv(name) for name in class_names],
+    )
+    correct = count = 0
+    with (
+        written_whole(output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        columns = ["image", *(["label"] if labelled else []), "class", "probability"]
+        writer.writerow([*columns, *(f"p({printable(name)})" for name in class_names)])
+        for prediction in predictions:
+            likely = prediction.probabilities
+            first, *others = (int(k) for k in np.argsort(-likely, kind="stable")[:2])
+            known = [] if prediction.label is None else [prediction.label]
+            figures = (f"{value:.9g}" for value in (likely[first], *likely))
+            writer.writerow(
+                [for_csv(prediction.name), *(cells[k] for k in known), cells[first], *figures]
+            )
+            count, correct = count + 1, correct + (first == prediction.label)
+            if count <= ROWS_SHOWN:
+                runner_up = [f"{shown[k]} ({likely[k]:.3f})" for k in others]
+                name, labels = for_terminal(prediction.name), (shown[k] for k in known)
+                table.add_row(name, *labels, shown[first], f"{likely[first]:.3f}", *runner_up)
+    console = Console()
+    console.print(table)
+    if count > ROWS_SHOWN:
+        console.print(f"… and {count - ROWS_SHOWN:,} more", highlight=False)
+    if labelled:
+        from signs_lightning.models.metrics import describe_accuracy
+
+        console.print(
+            f"accuracy {describe_accuracy(correct, count)}", soft_wrap=True, highlight=False
+        )
+    print(f"Every probability: {output}")

@@ -1,0 +1,117 @@
+"""Opening HDF5 files for reading, also where their disk has no locks; and why one cannot be opened, in a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.file_type import no_such_file, what_it_is
+from signs_lightning.runtime.os_errors import explaining_os_errors, os_refusal
+
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    MemoryError,
+    OverflowError,
+)  # how h5py shows it
+HELD = {
+    errno.EAGAIN,
+    errno.EWOULDBLOCK,
+    errno.EACCES,
+}  # what POSIX allows where another process has the lock
+
+
+def open_for_reading(path: Path) -> h5py.File:
+    """`h5py.File(path, "r")`, without a lock where the file's disk has none (NFS, Lustre and the like).
+
+    Raises:
+        InputError: the system, or another program, keeps it from being opened.
+        OSError: h5py's own, where its bytes are not those of a sound file.
+    """
+    for locking in (None, False, True):  # None is HDF5's default: a lock that readers share
+        try:
+            return h5py.File(path, "r", locking=locking)
+        except OSError as error:  # kept nowhere: with its frames it would keep the file open
+            if locking is not True and _is_worth_another_lock(error):
+                continue
+            if refusal := _refusal(error, path):
+                raise refusal from error
+            raise
+    raise AssertionError("unreachable")
+
+
+def _is_worth_another_lock(error: OSError) -> bool:
+    """Whether the file could be opened with another kind of lock, or with none."""
+    if "unable to lock file" in str(error):
+        return error.errno not in HELD
+    return "values don't match" in str(
+        error
+    )  # this process, a notebook, has it open with another kind of lock
+
+
+def _refusal(error: OSError, path: Path) -> InputError | None:
+    if "unable to lock file" in str(error):
+        if error.errno in HELD:
+            return InputError(
+                f"{path} is open for writing in another program, such as a notebook. Close it "
+                "there (`file.close()`), then try again."
+            )
+        return InputError(  # the variable is stronger than `locking`
+            f"{path} lies on a disk without locks ({os.strerror(error.errno or errno.ENOLCK)}), "
+            "and HDF5_USE_FILE_LOCKING asks for one. "
+            "Unset this variable, or set it to FALSE."
+        )
+    if "already open for write" in str(error):
+        return InputError(
+            f"{path} is marked as open for writing. Close it in the program that writes it; where "
+            "none does, because one ended early, "
+            f"clear the mark with `h5clear -s {path}`."
+        )
+    return os_refusal(error, path)
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Opens an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
+    with explaining_os_errors(path):
+        if not path.exists():
+            raise InputError(no_such_file(path))
+        found, size = what_it_is(path), path.stat().st_size
+    if found is not None:
+        raise InputError(f"{path} is not an HDF5 file but {found}")
+    try:
+        file = open_for_reading(path)
+    except OSError as error:
+        if "truncated" in str(error):
+            raise InputError(
+                f"{path} is a truncated HDF5 file ({size:,} bytes): a download that broke off. "
+                "Fetch it again."
+            ) from error
+        raise InputError(
+            f"{path} is a damaged HDF5 file, or one that is still being written ({size:,} bytes). "
+            "Fetch or write it again."
+        ) from error
+    with file:
+        try:
+            yield file
+        except InputError:
+            raise
+        except (
+            DAMAGE
+        ) as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
+            if refusal := os_refusal(error, path):
+                raise refusal from error
+            reason = str(error).strip("'\"").partition("\n")[0][:200].rstrip(".")
+            raise InputError(
+                f"{path} is an HDF5 file that cannot be read: {reason}. Fetch or write it again."
+            ) from error

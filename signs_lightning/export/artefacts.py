@@ -1,0 +1,235 @@
+"""A trained model as one file for elsewhere, ONNX or torch.export: bytes of images in, probabilities out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.torch_version import TorchVersion
+
+from signs_lightning.data.datamodule import H5DataModule
+from signs_lightning.errors import InputError
+from signs_lightning.export.onnx_classifier import OnnxClassifier, resized
+from signs_lightning.export.onnx_metadata import FORMAT_VERSION, LARGEST_FILE, import_onnx
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.runtime.atomic_write import written_whole
+
+WRITES_ONNX = "2.7"  # the first PyTorch whose exporter takes our networks
+# of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime
+# reads
+OPSET = 18
+TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
+CHECKED = 128  # images that the two are compared on, at most
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
+
+
+class Served(nn.Module):
+    """A classifier with everything around its network: scaling, the network, softmax or sigmoid.
+
+    Shape:
+        images uint8 (N, H, W, C) in 0..255 → float32 probabilities (N, K)
+    """
+
+    def __init__(self, model: ImageClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.probabilities(self.model.averaged_logits(self.model.preprocess(images)))
+
+
+def export_artefact(
+    model: ImageClassifier, path: Path, format: Literal["onnx", "torch"], images: Tensor
+) -> float:
+    """Writes a model as an ONNX file, or as what `torch.export.load` reads; it appears whole, and only if it does what the model does.
+
+    The file takes uint8 (N, H, W, C) images in 0..255 of the model's size, N from 1 on, as
+    `images`, and gives float32 (N, K) `probabilities`. It carries format_version, model,
+    image_size, binary and, where the model has some, class_names: as JSON in ONNX's metadata_props,
+    or in `metadata.json` among the extra files of torch.export. Nothing of this package is needed
+    to run it.
+
+    Args:
+        model: any classifier; it is not changed.
+        path: the file; one that is there is replaced.
+        format: which kind.
+        images: uint8 (n, H, W, C) of the model's size, at least 2, that the file is compared with
+            the model on.
+
+    Returns:
+        The largest difference between a probability of the model and of the file, over a batch of
+        one image and larger ones.
+
+    Raises:
+        InputError: the network has what the format does not know, is too large for it, gives other
+            probabilities there, or the file cannot be written.
+    """
+    expected = model.predict(images)
+    if format == "onnx":
+        import_onnx("onnx", "onnxscript", "onnxruntime")
+        if TorchVersion(torch.__version__) < WRITES_ONNX:
+            raise InputError(
+                f"ONNX files are written with PyTorch {WRITES_ONNX} or newer, and "
+                f"{torch.__version__} is installed. Install it with "
+                "`pip install 'signs-lightning[onnx]'`, or use --format torch."
+            )
+        if (
+            sum(tensor.nbytes for tensor in model.network.state_dict().values())
+            > 0.95 * LARGEST_FILE
+        ):
+            raise InputError(
+                "The model has more than 2 GB of weights, which no single ONNX file holds. Use "
+                "--format torch."
+            )
+    program = _program(model)
+    if format == "torch":
+        module = program.module()
+        with torch.inference_mode():
+            difference = _agreement(path, lambda part: module(part), images, expected)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            torch.export.save(
+                program, file, extra_files={"metadata.json": json.dumps(_metadata(model), indent=2)}
+            )
+        return difference
+    with written_whole(path) as temporary:
+        temporary.write_bytes(_onnx(program, model))
+        return _agreement(path, OnnxClassifier(temporary).predict, images, expected)
+
+
+def _program(model: ImageClassifier) -> ExportedProgram:
+    """The graph of `Served` for any number of images, without the places in our code that it comes from."""
+    served = Served(copy.deepcopy(model).cpu().eval().requires_grad_(False))
+    served.to(
+        memory_format=torch.contiguous_format
+    )  # channels_last weights are copied whole for each file
+    example = torch.zeros(2, *model.image_size, dtype=torch.uint8)
+    program = torch.export.export(
+        served, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False
+    )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _metadata(model: ImageClassifier) -> dict[str, Any]:
+    names = model.hparams.get("class_names")
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": type(model).__name__,
+        "image_size": list(model.image_size),
+        "binary": model.binary,
+        **({"class_names": list(names)} if names else {}),
+    }
+
+
+def _onnx(program: ExportedProgram, model: ImageClassifier) -> bytes:
+    import signs_lightning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own code
+        try:
+            exported = torch.onnx.export(
+                program,
+                input_names=["images"],
+                output_names=["probabilities"],
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            unknown = (
+                ", ".join(sorted(set(re.findall(r"aten\.\w+", str(error)))))
+                or str(error).partition("\n")[0]
+            )
+            raise InputError(
+                f"The network has what ONNX has no counterpart for ({unknown}). Use --format torch."
+            ) from error
+    assert exported is not None  # for the type checker: None is what it returns without dynamo
+    file = exported.model_proto
+    height, width, channels = model.image_size
+    file.producer_name, file.producer_version = "signs_lightning", signs_lightning.__version__
+    file.doc_string = (
+        f"{type(model).__name__}: images uint8 (N, {height}, {width}, {channels}) in 0..255 → "
+        f"probabilities float32 (N, {model.num_classes})"
+    )
+    for key, value in _metadata(model).items():
+        entry = file.metadata_props.add()
+        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
+    graph = file.graph
+    for part in (
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+        graph,
+    ):
+        del part.metadata_props[:]  # places in our code
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_param:
+            value.type.tensor_type.shape.dim[
+                0
+            ].dim_param = "N"  # the exporter calls it s34 or the like
+    return file.SerializeToString()
+
+
+def _agreement(
+    path: Path, predict: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
+) -> float:
+    """Largest difference from the expected probabilities, for a batch of 1, of a few, and of the rest."""
+    parts = [part for part in (images[:1], images[1:4], images[4:]) if len(part)]
+    difference = (torch.cat([predict(part) for part in parts]) - expected).abs().max().item()
+    if not difference <= TOLERANCE:  # a NaN, too
+        raise InputError(
+            f"{path} would give probabilities that differ by up to {difference:.2g} from the "
+            f"model's, expected at most {TOLERANCE:g}: "
+            "nothing was written. Does the model give finite numbers?"
+        )
+    return difference
+
+
+def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple[Tensor, str]:
+    """Images of the run's own data where these are at hand, else random ones.
+
+    Args:
+        model: decides their size.
+        settings: of the `H5DataModule` that the model was trained on; empty when unknown.
+
+    Returns:
+        uint8 (n, H, W, C) of the model's size, at most 128, and what to call them: "120 test
+        images".
+    """
+    for stage, role in (("test", "test"), ("validate", "val")) if settings else ():
+        try:
+            data = H5DataModule(**settings)
+            data.prepare_data()
+            data.setup(stage)
+            images, _ = data.images(role, CHECKED)  # type: ignore[arg-type]
+        except InputError:  # the files have moved, or there never were any
+            continue
+        if len(images) > 1 and images.shape[3] == model.image_size[2]:
+            size = model.image_size[:2]
+            return torch.from_numpy(
+                resized(images, size)
+            ), f"{len(images)} {'test' if role == 'test' else 'validation'} images"
+    return random_images(64, model.image_size), "64 random images"
+
+
+def random_images(count: int, image_size: tuple[int, int, int]) -> Tensor:
+    """uint8 (count, H, W, C) in 0..255: noise that is smooth in half of the images; always the same."""
+    height, width, channels = image_size
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, channels, -(-height // 8), -(-width // 8), generator=generator)
+    images = F.interpolate(coarse, (height, width), mode="bilinear")
+    images[::2] = torch.rand(images[::2].shape, generator=generator)
+    return (images * 255).byte().permute(0, 2, 3, 1).contiguous()  # (N, C, H, W) -> (N, H, W, C)

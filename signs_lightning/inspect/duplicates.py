@@ -1,0 +1,102 @@
+"""One pass over the images of a file: the range of their values, and a fingerprint of each to find copies by."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from signs_lightning.data.readers import ImageReader
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass found.
+
+    Attributes:
+        fingerprints: uint64 (n,), BLAKE2 of each image, so that equal ones mean equal images: among
+            a million different images two would agree once in 37 million tries.
+        low: smallest value, in 0..255.
+        high: largest value.
+        complete: whether n is all images, or time ran out.
+    """
+
+    fingerprints: np.ndarray
+    low: int
+    high: int
+    complete: bool
+
+
+def scan(reader: ImageReader, seconds: float) -> Scan:
+    """Reads the images of a file once, some at a time.
+
+    Args:
+        reader: of the images, which it gives as the model sees them.
+        seconds: after which no further images are read.
+
+    Raises:
+        InputError: images cannot be read.
+    """
+    end = time.monotonic() + seconds
+    count, done, low, high = reader.images.shape[0], 0, 255, 0
+    fingerprints = np.empty(count, np.uint64)
+    while done < count and (done == 0 or time.monotonic() < end):
+        block = reader.read(done, min(done + reader.layout.block, count))
+        low, high = min(low, int(block.min())), max(high, int(block.max()))
+        for image in block:
+            digest = hashlib.blake2b(image, digest_size=8).digest()
+            fingerprints[done] = int.from_bytes(digest, "little")
+            done += 1
+    return Scan(fingerprints[:done], low, high, done == count)
+
+
+def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
+    """How many images are copies of an earlier one, and how many of these have another label than it.
+
+    Args:
+        fingerprints: uint64 (n,).
+        labels: int64 (n,).
+    """
+    _, first, place = np.unique(fingerprints, return_index=True, return_inverse=True)
+    return len(fingerprints) - len(first), int((labels != labels[first[place]]).sum())
+
+
+def copies_between(fingerprints: np.ndarray, others: np.ndarray) -> int:
+    """How many images of the first set, uint64 (n,), also are in the second, uint64 (m,)."""
+    return int(np.isin(fingerprints, others).sum())
+
+
+def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) -> np.ndarray:
+    """Which images look like one of the others: the same shot, or the frame before it.
+
+    Both are averaged down to at most 16×16 pixels and compared by their mean absolute difference.
+
+    Args:
+        images: uint8 (n, H, W, C).
+        others: uint8 (m, H, W, C), of the same size.
+        tolerance: largest difference of a near copy, in grey levels of 0..255.
+
+    Returns:
+        bool (n,).
+    """
+    small, small_others = _thumbnails(images), _thumbnails(others)
+    found = np.zeros(len(images), dtype=bool)
+    for k, image in enumerate(small):
+        found[k] = (
+            bool(len(small_others)) and np.abs(small_others - image).mean(axis=1).min() <= tolerance
+        )
+    return found
+
+
+def _thumbnails(images: np.ndarray, size: int = 16) -> np.ndarray:
+    """uint8 (n, H, W, C) → float32 (n, h·w·C): means over equal parts of at most `size` rows and columns."""
+    for axis in (1, 2):
+        edges = np.unique(np.linspace(0, images.shape[axis], size + 1).astype(int))[:-1]
+        lengths = np.diff([*edges, images.shape[axis]]).reshape(
+            [-1 if k == axis else 1 for k in range(4)]
+        )
+        images = np.add.reduceat(images.astype(np.float32), edges, axis=axis) / lengths
+    return images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32)

@@ -1,0 +1,238 @@
+"""What a file is, told from its bytes; each kind is then described by its own function. Runs in a guarded child process."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.file_type import is_zip, no_such_file, what_it_is
+from signs_lightning.runtime.os_errors import os_refusal
+
+VERB = "python -m signs_lightning"
+MOST_ROWS = 60  # of a table that is shown
+PROTOBUF_OF_ONNX = (
+    b"\x12\x1a\x22\x28\x32\x3a\x42"  # the fields that may follow ir_version in an ONNX model
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table: column headings (those that end in ">" are numbers), rows of text, and how many rows there are besides."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    title: str = ""
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What two files of images are compared by.
+
+    Attributes:
+        split: "train", "val", "test", or "" where neither key nor name tells.
+        keys: options that name the keys, as they were given.
+        shape: (N, H, W, C).
+        class_names: the K names, or None.
+        fingerprints: uint64 (n,) of the images that were read.
+    """
+
+    split: str
+    keys: dict[str, str]
+    shape: tuple[int, int, int, int]
+    class_names: list[str] | None
+    fingerprints: np.ndarray
+
+
+@dataclass
+class Report:
+    """What is known of one file; all of it is text that still has to be escaped.
+
+    Attributes:
+        path: as it was given.
+        what: the kind of file, in a few words.
+        facts: (what, value) pairs.
+        listings: tables.
+        problem: why the project cannot use it, in a sentence or two; empty when it can.
+        commands: what to type next.
+        data: for a file of images that can be used.
+    """
+
+    path: str
+    what: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    listings: list[Listing] = field(default_factory=list)
+    problem: str = ""
+    commands: list[str] = field(default_factory=list)
+    data: Data | None = None
+
+
+def examine(path: str, keys: dict[str, str], seconds: float) -> Report:
+    """Describes one file.
+
+    Args:
+        path: anything, also what does not exist.
+        keys: images_key, labels_key, classes_key, as far as they were named.
+        seconds: for which its images may be read.
+    """
+    report = Report(path)
+    try:
+        _examine(Path(path), report, keys, seconds)
+    except InputError as error:
+        report.problem = str(error)
+    except MemoryError:
+        raise
+    except Exception as error:  # what a library says of bytes that nobody foresaw
+        if refusal := os_refusal(error, path):
+            report.problem = str(refusal)
+            return report
+        text = (
+            error.args[0] if isinstance(error, KeyError) and error.args else error
+        )  # str() of a KeyError is in quotes
+        reason = str(text).partition("\n")[0][:200].rstrip(".") or type(error).__name__
+        report.problem = f"{path} is damaged ({reason}). Fetch or write it again."
+    return report
+
+
+def _examine(path: Path, report: Report, keys: dict[str, str], seconds: float) -> None:
+    if not path.exists():
+        raise InputError(no_such_file(path))
+    if path.is_dir():
+        _folder(path, report)
+        return
+    if not path.is_file():
+        raise InputError(f"{path} is a device, a pipe or a socket. Name a file.")
+    size = path.stat().st_size
+    report.facts.append(("size", f"{size:,} bytes"))
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        _archive(path, report)
+    elif path.suffix == ".onnx" or (
+        len(head) > 2 and head[0] == 8 and 2 < head[1] < 32 and head[2] in PROTOBUF_OF_ONNX
+    ):
+        _refuse_impostor(path, head)
+        from signs_lightning.inspect.model_files import onnx_model
+
+        onnx_model(path, report)
+    elif (found := what_it_is(path)) is None:
+        from signs_lightning.inspect.hdf5 import hdf5
+
+        hdf5(path, report, keys, seconds)
+    else:
+        from signs_lightning.inspect.model_files import picture
+
+        if not picture(path, report):
+            report.problem = f"{path} is {found}"
+
+
+def _refuse_impostor(path: Path, head: bytes) -> None:
+    """An HTML page, a pointer and the like under an .onnx name; what_it_is knows no ONNX, so "something else" may be one."""
+    found = what_it_is(path)
+    if found is None:
+        raise InputError(f"{path} is an HDF5 file, not an ONNX model_files. Give it an .h5 name.")
+    if not found.startswith("something else") or head[0] != 8:
+        raise InputError(f"{path} is {found}")
+
+
+def _archive(path: Path, report: Report) -> None:
+    """The things that are zip archives: `.keras`, checkpoints of PyTorch, exported programs, `.npz`, and plain ones."""
+    from signs_lightning.inspect import model_files
+
+    if not is_zip(path):
+        raise InputError(
+            f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes): a download that "
+            "broke off. Fetch it again."
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise InputError(f"{path} is a damaged zip archive ({error}). Fetch it again.") from error
+    leaves = {name.rpartition("/")[2] for name in names}
+    if {"config.json", "model.weights.h5"} <= set(names):
+        model_files.keras_file(path, report)
+    elif "data.pkl" in leaves:
+        model_files.checkpoint(path, report)
+    elif leaves & {"archive_format", "serialized_exported_program.json"} or any(
+        name.endswith("models/model.json") for name in names
+    ):
+        report.what = "exported PyTorch program (.pt2)"
+        report.problem = (
+            f"{path} is a program of torch.export, and opening one can run code. "
+            "Name the checkpoint that it was made from."
+        )
+    elif names and all(name.endswith(".npy") for name in names):
+        report.what = "NumPy archive (.npz)"
+        report.listings.append(
+            Listing(
+                ("array",),
+                [(name,) for name in names[:MOST_ROWS]],
+                more=max(0, len(names) - MOST_ROWS),
+            )
+        )
+        report.problem = (
+            f"{path} is a NumPy archive. Load it with `numpy.load` and pass the "
+            "arrays, or write them with h5py."
+        )
+    else:
+        report.what = "zip archive"
+        report.listings.append(
+            Listing(
+                ("entry",),
+                [(name,) for name in names[:MOST_ROWS]],
+                more=max(0, len(names) - MOST_ROWS),
+            )
+        )
+        report.problem = (
+            f"{path} is {what_it_is(path)}"
+            if names
+            else f"{path} is an empty zip archive. Fetch it again."
+        )
+        report.commands.append(f"unzip {quoted(path)}")
+
+
+def _folder(path: Path, report: Report) -> None:
+    """A run folder stands for its checkpoint; a folder of pictures is told how to become HDF5."""
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            from signs_lightning.inspect.model_files import checkpoint
+
+            report.facts.append(("checkpoint", f"checkpoints/{name}"))
+            checkpoint(path / "checkpoints" / name, report)
+            report.what = "run folder"
+            report.commands = [
+                f"{VERB} test --ckpt_path {quoted(path)}",
+                f"{VERB} predict --ckpt_path {quoted(path)} --images PICTURE",
+            ]
+            return
+    from signs_lightning.data.image_files import find_images
+
+    try:
+        pictures = find_images([str(path)])
+    except InputError:
+        raise InputError(f"{path} is {what_it_is(path)}") from None
+    report.what = "folder of pictures"
+    report.facts.append(("pictures", f"{len(pictures):,}"))
+    report.commands.append(f"python scripts/images_to_h5.py {quoted(path)} --output DIR")
+
+
+def quoted(path: Path | str) -> str:
+    """A file's name as a shell takes it, also one that begins with a dash or has characters that cannot be printed."""
+    name = str(path)
+    if name.startswith("-"):
+        name = f"./{name}"
+    if name.isprintable():
+        return shlex.quote(name)
+    octets = (
+        chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}"
+        for b in os.fsencode(name)
+    )
+    return f"$'{''.join(octets)}'"

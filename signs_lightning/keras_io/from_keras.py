@@ -1,0 +1,279 @@
+"""A Keras file as an `ImageClassifier`: rebuilt from its config, or its weights in one of our architectures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from signs_lightning.checkpoints.model_files import SCALES, Scale
+from signs_lightning.data.datamodule import say
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
+from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file, parse_config
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.keras_io.omissions import not_taken_over
+from signs_lightning.keras_io.scaling import clash, find_scale, of_file, settle_scale
+from signs_lightning.keras_io.shape_inference import Path as LayerPath
+from signs_lightning.keras_io.shape_inference import make_plan
+from signs_lightning.keras_io.weight_mapping import match
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.compatibility import refuse_other_counts
+from signs_lightning.runtime.escaping import printable
+
+CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, 0..255
+TORCH_MEANS, TORCH_DEVIATIONS = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # red, green, blue of ImageNet, 0..1
+
+
+def from_keras(
+    path: str | Path,
+    scale: Scale | None = None,
+    class_names: list[str] | None = None,
+    architecture: Literal["happy", "signs", "resnet50"] | None = None,
+    image_size: tuple[int, int, int] | None = None,
+) -> ImageClassifier:
+    """Reads a file that Keras 2.0 to 3.x wrote, without Keras: `.h5`, `.weights.h5` or `.keras`.
+
+    Args:
+        path: the file. One with a config is rebuilt from it; one of weights only is loaded into one
+            of our architectures.
+        scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf",
+            "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
+            it from the model's first layers, and prints it.
+        class_names: names of the K classes, in label order.
+        architecture: for a file of weights only, what to load them into; the only one that fits
+            when omitted.
+        image_size: height, width and channels, for a model that takes images of any size.
+
+    Returns:
+        The classifier in eval mode. It takes float (N, C, H, W) in 0..1 whatever the scale, and
+        gives logits (N, K), or (N, 1) where a sigmoid ended the model.
+
+    Raises:
+        InputError: the file is damaged, malicious, or has what the bridge does not know; or it does
+            not tell the scale.
+    """
+    with open_keras_file(path) as file:
+        if file.config is None:
+            if scale not in (None, "/255"):
+                raise InputError(
+                    f"scale is '{scale}', but {file.path.name} has weights only, and our "
+                    "architectures take '/255'."
+                )
+            model = load_into_architecture(file, architecture, class_names, image_size)
+            if scale is None:
+                say(
+                    "scale: /255 (0..1), because the file has weights only, and our "
+                    "architectures take that."
+                )
+            return model.eval()
+    if architecture is not None:
+        raise InputError(
+            f"architecture is '{architecture}', but {Path(path).name} brings its own model. Leave "
+            "--architecture out."
+        )
+    return FromKeras(
+        path=str(path), scale=scale, class_names=class_names, image_size=image_size
+    ).eval()
+
+
+class FromKeras(ImageClassifier):
+    """Any Keras image classifier, from its file.
+
+    Its network carries Keras's layer names. A layer that was frozen in Keras stays frozen; L1 and
+    L2 regularizers count in the loss, in training and in validation, as in Keras. Random
+    augmentation layers do nothing.
+
+    Args:
+        path: a Keras file with a config: `.keras`, or `.h5` of a whole model.
+        scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf",
+            "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
+            it from the model's first layers, and prints it.
+        trainable_layers: train only the last n layers that have weights; the others stay as they
+            are, their BatchNorm in inference mode.
+        config: the model as JSON, as `to_json` of Keras gives it; what a checkpoint keeps of the
+            file.
+        num_classes: number of classes K; the file's.
+        image_size: height, width and channels; needed only where the file's model takes images of
+            any size.
+        kwargs: those of ImageClassifier.
+
+    Shape:
+        images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a model that ended in a sigmoid
+        gives (N, 1)
+
+    Raises:
+        InputError: the file cannot be used, is of other classes or another image size than asked
+            for, or does not tell the scale.
+    """
+
+    network: KerasNetwork
+
+    def __init__(
+        self,
+        path: str | None = None,
+        scale: Scale | None = None,
+        trainable_layers: int | None = None,
+        config: str | None = None,
+        num_classes: int | None = None,
+        image_size: tuple[int, int, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if scale not in (None, *SCALES):
+            raise InputError(f"scale is '{scale}', expected one of {', '.join(SCALES)}.")
+        if path is None and config is None:
+            raise InputError("FromKeras needs a Keras file. Name it: --model.path FILE.")
+        self.trainable_layers = trainable_layers
+        with nullcontext() if path is None else open_keras_file(path) as file:
+            config = config if file is None else _config_json(file)
+            self.plan = make_plan(
+                parse_config(config or "", "the checkpoint"), image_size=image_size
+            )
+            found = (
+                [] if file is None else match(self.plan, file)
+            )  # compared before memory is taken
+            if num_classes not in (None, self.num_classes):
+                raise InputError(
+                    f"The model in the file has {self.num_classes} classes, num_classes is "
+                    f"{num_classes}."
+                )
+            line = None
+            if file is not None or scale is None:
+                scale, line = settle_scale(find_scale(self.plan, of_file(found)), scale)
+            if scale in {"caffe", "torch"} and self.image_size[2] != 3:
+                raise InputError(
+                    f"scale is '{scale}', which is for three channels, and the model takes "
+                    f"{self.image_size[2]}."
+                )
+            self.binary = self.plan.binary
+            self.not_taken_over = (
+                [] if file is None else not_taken_over(file, self.plan.graph, self.binary)
+            )
+            self._scale_checked = file is not None
+            super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
+            for layer, weight, stored in found:
+                self.network.load_keras(layer, weight, stored.read())
+        self.hparams.pop(
+            "path", None
+        )  # a checkpoint keeps the model itself, not where its file once lay
+        self.hparams.update(
+            config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size
+        )
+        refuse_other_counts(self.hparams, self.num_classes)
+        if line is not None:
+            say(printable(line))
+
+    @property
+    def num_classes(self) -> int:
+        return self.plan.num_classes
+
+    @property
+    def image_size(self) -> tuple[int, int, int]:
+        return self.plan.image_size
+
+    def build(self) -> KerasNetwork:
+        network = KerasNetwork(self.plan)
+        if self.trainable_layers is not None:
+            network.train_last(self.trainable_layers)
+        return network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(scaled(images, self.hparams["scale"]))
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        result = super().load_state_dict(state_dict, strict, assign)
+        if (
+            not self._scale_checked
+        ):  # the scale of a checkpoint stays, but earlier versions took "/255" for every file
+            self._scale_checked = True
+            line = clash(
+                find_scale(self.plan, self._arrays),
+                self.hparams["scale"],
+                "as the checkpoint has it",
+            )
+            if line is not None:
+                say(printable(line))
+        return result
+
+    def _arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
+        return {
+            weight.keras: self.network.parameter(path, weight).detach().cpu().numpy()
+            for weight in self.plan.weights[path]
+        }
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.say_what_is_not_taken_over()
+
+    def say_what_is_not_taken_over(self) -> None:
+        """Prints, in one line, what the file has and training here does without; nothing for what comes from a checkpoint."""
+        if self.not_taken_over:
+            say(printable(f"not taken over: {'; '.join(self.not_taken_over)}."))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if "model" in (
+            config := checkpoint.get("config", {})
+        ):  # what the command line was, less the file's place
+            arguments = {
+                key: value
+                for key, value in (config["model"].get("init_args") or {}).items()
+                if key != "path"
+            }
+            checkpoint["config"] = config | {"model": config["model"] | {"init_args": arguments}}
+
+    def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
+        """As ImageClassifier's, plus the L1 and L2 penalties of the file's regularizers."""
+        return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
+
+
+def scaled(images: Tensor, scale: Scale) -> Tensor:
+    """Images in 0..1 → what a Keras model was trained on.
+
+    Args:
+        images: float (N, C, H, W) in 0..1, red, green, blue.
+        scale: see `from_keras`.
+
+    Returns:
+        float (N, C, H, W); for "caffe" blue, green, red.
+    """
+    if scale == "raw":
+        return images * 255
+    if scale == "tf":
+        return images * 2 - 1
+    if scale == "caffe":
+        return images.flip(1) * 255 - images.new_tensor(CAFFE_MEANS)[:, None, None]
+    if scale == "torch":
+        return (images - images.new_tensor(TORCH_MEANS)[:, None, None]) / images.new_tensor(
+            TORCH_DEVIATIONS
+        )[:, None, None]
+    return images
+
+
+def _config_json(file: KerasFile) -> str:
+    if file.config is None:
+        raise InputError(
+            f"{file.path.name} has weights only. Load it with `import-keras {file.path.name} "
+            "--output model.ckpt`, "
+            f"into one of {', '.join(ARCHITECTURES)}."
+        )
+    keep = {
+        key: value
+        for key, value in file.config.items()
+        if key not in {"compile_config", "build_config"}
+    }
+    if "build_input_shape" not in keep and isinstance(
+        build := file.config.get("build_config"), dict
+    ):
+        keep["build_config"] = {"input_shape": build.get("input_shape")}
+    return json.dumps(keep | ({"keras_version": file.keras_version} if file.keras_version else {}))

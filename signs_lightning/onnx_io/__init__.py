@@ -1,1 +1,0 @@
-"""ONNX files: described, refused or run."""

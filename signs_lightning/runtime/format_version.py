@@ -1,0 +1,173 @@
+"""The format of checkpoints and of config.yaml: its number, and how files of earlier numbers are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from signs_lightning.errors import InputError
+
+
+@dataclass(frozen=True)
+class Renames:
+    """What a number of the format calls otherwise than the number before it; old name → new name.
+
+    Attributes:
+        classes: dotted names of modules and of classes, such as `signs_lightning.callbacks.progress_bar`,
+            and classes' bare names.
+        states: under which a checkpoint keeps the state of a callback or of the data module, such
+            as `RunFiles`.
+        options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`;
+            sections and all they hold as well.
+    """
+
+    classes: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+
+
+# From each number to the next. A change of names is a new entry; released ones stay as they are.
+# Files without a number are 0.
+MIGRATIONS = (
+    Renames(),  # 0 → 1: nothing but the number itself
+    Renames(  # 1 → 2: modules moved
+        classes={
+            "signs_lightning.data.drawn": "signs_lightning.data.synthetic",
+            "signs_lightning.data.module": "signs_lightning.data.datamodule",
+            "signs_lightning.keras_io.reading": "signs_lightning.keras_io.from_keras",
+            "signs_lightning.models.adam": "signs_lightning.models.keras_adam",
+            "signs_lightning.models.happy": "signs_lightning.models.happy_sequential",
+            "signs_lightning.models.signs": "signs_lightning.models.signs_functional",
+            "signs_lightning.models.resnet50": "signs_lightning.models.signs_resnet50",
+            "signs_lightning.models.schedules": "signs_lightning.models.lr_schedules",
+            "signs_lightning.report.checkpoint": "signs_lightning.callbacks.checkpointing",
+            "signs_lightning.report.configuration": "signs_lightning.callbacks.run_config",
+            "signs_lightning.report.history": "signs_lightning.callbacks.history",
+            "signs_lightning.report.logger": "signs_lightning.callbacks.tensorboard_logger",
+            "signs_lightning.report.progress": "signs_lightning.callbacks.progress_bar",
+            "signs_lightning.report.summary": "signs_lightning.callbacks.model_summary",
+        }
+    ),
+)
+FORMAT_VERSION = len(MIGRATIONS)
+
+
+def check_format_version(version: Any, what: str) -> int:
+    """The number of a file's format.
+
+    Args:
+        version: what the file says; None where it says nothing.
+        what: the file, for the message.
+
+    Raises:
+        InputError: it is no number, or one of a later release.
+    """
+    if version is None:
+        return 0
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 2**31:
+        raise InputError(
+            f"{what} has a format_version that is none, expected a number up to {FORMAT_VERSION}."
+        )
+    if version > FORMAT_VERSION:
+        raise InputError(
+            f"{what} has format_version {version}, this signs_lightning reads up to "
+            f"{FORMAT_VERSION}: install a newer release."
+        )
+    return version
+
+
+def migrate_config(config: dict[str, Any], what: str, version: int | None = None) -> dict[str, Any]:
+    """A configuration under today's names.
+
+    Args:
+        config: the content of a config.yaml, or of one that a user wrote; it is not changed.
+        what: the file, for messages.
+        version: the number of its format; what it says itself when omitted.
+
+    Raises:
+        InputError: it is of a later release.
+    """
+    if version is None:
+        version = check_format_version(config.get("format_version"), what)
+    for renames in MIGRATIONS[version:]:
+        try:
+            config = _with_new_classes(config, renames.classes)
+        except RecursionError as error:
+            raise InputError(
+                f"{what} nests more deeply than a configuration does. Do not trust this file."
+            ) from error
+        for old, new in renames.options.items():
+            _move(config, old.split("."), new.split("."))
+    return {**config, "format_version": FORMAT_VERSION} if "format_version" in config else config
+
+
+def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
+    """Changes a checkpoint of an earlier number into what a fit writes today.
+
+    Args:
+        checkpoint: as `torch.load` gives it.
+        what: the file, for messages.
+
+    Raises:
+        InputError: it is of a later release.
+    """
+    ours = checkpoint.get("signs_lightning")
+    if not isinstance(ours, dict):
+        return
+    version = check_format_version(ours.get("format_version"), what)
+    for renames in MIGRATIONS[version:]:
+        if isinstance(ours.get("model"), str):
+            ours["model"] = _new_name(ours["model"], renames.classes)
+        for part in (checkpoint, checkpoint.get("callbacks")):
+            if isinstance(part, dict):
+                for old in renames.states.keys() & part.keys():
+                    part[renames.states[old]] = part.pop(old)
+        for old, new in renames.options.items():
+            for section, place in (
+                ("model.init_args.", "hyper_parameters"),
+                ("data.", "H5DataModule"),
+            ):
+                values = checkpoint.get(place)
+                if old.startswith(section) and new.startswith(section) and isinstance(values, dict):
+                    _move(values, [old.removeprefix(section)], [new.removeprefix(section)])
+    if isinstance(checkpoint.get("config"), dict):
+        checkpoint["config"] = migrate_config(checkpoint["config"], what, version)
+    ours["format_version"] = FORMAT_VERSION
+
+
+def _new_name(name: str, classes: dict[str, str]) -> str:
+    """`old.module.Class` → `new.module.Class`, whichever of module and class has another name."""
+    for old, new in classes.items():
+        if name == old or name.startswith(f"{old}."):
+            return new + name.removeprefix(old)
+    return name
+
+
+def _with_new_classes(value: Any, classes: dict[str, str]) -> Any:
+    """A copy in which every `class_path` has its new name."""
+    if isinstance(value, list):
+        return [_with_new_classes(part, classes) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _new_name(part, classes)
+        if key == "class_path" and isinstance(part, str)
+        else _with_new_classes(part, classes)
+        for key, part in value.items()
+    }
+
+
+def _move(values: dict[str, Any], old: list[str], new: list[str]) -> None:
+    """Moves a value in nested dicts; one that stands under the new name already stays."""
+    *sections, last = old
+    source: Any = values
+    for section in sections:
+        source = source.get(section) if isinstance(source, dict) else None
+    if not isinstance(source, dict) or last not in source:
+        return
+    value = source.pop(last)
+    target: Any = values
+    for section in new[:-1]:
+        target = target.setdefault(section, {}) if isinstance(target, dict) else None
+    if isinstance(target, dict):
+        target.setdefault(new[-1], value)

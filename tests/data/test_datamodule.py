@@ -1,0 +1,428 @@
+"""H5DataModule: which files serve for what, and what the model learns from them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from signs_lightning import H5DataModule, InputError
+from signs_lightning.data import synthetic
+
+SAID = "Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result."
+
+
+def contents(path: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels (N,) as h5py reads them."""
+    with h5py.File(path) as file:
+        return file[f"{prefix}_set_x"][()], file[f"{prefix}_set_y"][()].ravel()
+
+
+def everything(loader: object) -> tuple[np.ndarray, np.ndarray]:
+    """All batches of a loader, one after the other."""
+    found = list(loader)
+    return np.concatenate([images for images, _ in found]), np.concatenate(
+        [labels for _, labels in found]
+    )
+
+
+def same(loader: object, images: np.ndarray, labels: np.ndarray) -> None:
+    """A loader gives exactly these, in this order."""
+    ours = everything(loader)
+    np.testing.assert_array_equal(ours[0], images)
+    np.testing.assert_array_equal(ours[1], labels)
+
+
+def sorted_rows(images: np.ndarray) -> list[bytes]:
+    return sorted(image.tobytes() for image in images)
+
+
+def test_drawn_data_when_no_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """They are written once into the cache, in the course's schema, and read like any file; the
+    first line says that it is they.
+    """
+    monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        synthetic.DrawnSigns, "__init__", lambda self: None
+    )  # the class's sizes, which are next, then hold
+    monkeypatch.setattr(synthetic.DrawnSigns, "train_size", 12)
+    monkeypatch.setattr(synthetic.DrawnSigns, "test_size", 6)
+    module = H5DataModule(shuffle=False, drawn="DrawnSigns")
+    assert not list(tmp_path.rglob("*.h5")), "nothing is drawn before it is needed"
+    module.prepare_data()
+    (train,), (test,) = list(tmp_path.rglob("*train*.h5")), list(tmp_path.rglob("*test*.h5"))
+    written = train.stat().st_mtime_ns
+    module.setup("fit")
+    same(module.train_dataloader(), *contents(train, "train"))
+    same(module.val_dataloader(), *contents(test, "test"))
+    assert train.stat().st_mtime_ns == written
+    assert capsys.readouterr().out.splitlines() == [
+        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.",
+        SAID,
+    ]
+    assert (module.num_classes, module.image_shape) == (6, (64, 64, 3))
+
+
+FORGOTTEN = {
+    "fit": "There is nothing to train on. Name a file with --data.train_file, or take drawn "
+    "pictures with --data.drawn DrawnSigns.",
+    "validate": "There is nothing to validate on. Name a file with --data.val_file or "
+    "--data.test_file, or take drawn pictures with "
+    "--data.drawn DrawnSigns.",
+    "test": "There is nothing to test on. Name a file with --data.test_file, or take drawn "
+    "pictures with --data.drawn DrawnSigns.",
+}
+
+
+@pytest.mark.parametrize("stage", FORGOTTEN)
+def test_nothing_is_drawn_unasked(
+    stage: str, monkeypatch: pytest.MonkeyPatch, cli, tmp_path: Path
+) -> None:
+    """A file that was forgotten is asked for, in Python and on the command line, and nothing is
+    written.
+    """
+    monkeypatch.setattr(synthetic.DrawnSigns, "files", lambda *args: pytest.fail("drawn"))
+    module = H5DataModule()
+    module.prepare_data()
+    with pytest.raises(InputError) as error:
+        module.setup(stage)
+    assert str(error.value) == FORGOTTEN[stage]
+    result = cli(stage, "--trainer.max_epochs", 1)
+    assert (result.code, result.err) == (2, f"{FORGOTTEN[stage]}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_drawn_data_that_are_asked_for(
+    cli, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the refusal proposes. The run's first line says it, and so does that of a test, which
+    remembers it.
+    """
+    monkeypatch.setattr(synthetic.DrawnSigns, "files", lambda *args: small_signs)
+    done = cli(
+        "fit",
+        "--data.drawn",
+        "DrawnSigns",
+        "--trainer.max_epochs",
+        1,
+        "--trainer.accelerator",
+        "cpu",
+    )
+    assert done.code == 0, done.err
+    assert done.out.startswith(
+        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+    )
+    done = cli(
+        "test",
+        "--ckpt_path",
+        "lightning_logs/signs_functional/version_0",
+        "--trainer.accelerator",
+        "cpu",
+    )
+    assert done.code == 0, done.err
+    assert done.out.startswith(
+        "Testing on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+    )
+
+
+def test_drawn_data_split_as_a_checkpoint_says() -> None:
+    """A run with another seed is resumed, or validated again: its split is taken, of drawn data,
+    too.
+    """
+    first, second = (
+        H5DataModule(val_fraction=0.25, seed=seed, drawn="DrawnSigns") for seed in (1, 2)
+    )
+    for module in (first, second):
+        module.setup("fit")
+    before = everything(second.val_dataloader())[0]
+    second.load_state_dict(first.state_dict())
+    after = everything(second.val_dataloader())[0]
+    np.testing.assert_array_equal(after, everything(first.val_dataloader())[0])
+    assert (before != after).any()
+
+
+@pytest.mark.parametrize("role", ["train_file", "val_file", "test_file"])
+def test_drawn_data_are_never_mixed_with_a_file(
+    role: str, small_signs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file named, whichever: nothing is synthetic, and what is missing is an error."""
+    monkeypatch.setattr(synthetic.DrawnSigns, "files", lambda *args: pytest.fail("drawn"))
+    module = H5DataModule(**{role: str(small_signs[0])}, drawn="DrawnSigns")
+    module.prepare_data()
+    for stage in ("fit", "test"):
+        if stage[:2] == role[:2] or (stage, role) == ("fit", "train_file"):
+            module.setup(stage)
+            continue
+        with pytest.raises(InputError, match="There is nothing to"):
+            module.setup(stage)
+
+
+def test_a_test_file_is_enough_to_test(small_signs: tuple[Path, Path]) -> None:
+    """And what the model must know comes from it."""
+    module = H5DataModule(test_file=str(small_signs[1]), batch_size=5)
+    module.setup("test")
+    same(module.test_dataloader(), *contents(small_signs[1], "test"))
+    same(module.predict_dataloader(), *contents(small_signs[1], "test"))
+    assert (module.num_classes, module.class_names) == (6, ["0", "1", "2", "3", "4", "5"])
+    assert module.image_shape == (64, 64, 3)
+
+
+def test_a_training_file_is_enough_to_train(
+    small_signs: tuple[Path, Path], recwarn: pytest.WarningsRecorder
+) -> None:
+    """Without any validation, and without a word about that."""
+    module = H5DataModule(train_file=str(small_signs[0]), shuffle=False)
+    module.setup("fit")
+    same(module.train_dataloader(), *contents(small_signs[0], "train"))
+    assert list(module.val_dataloader()) == []
+    assert not recwarn.list
+
+
+def test_fit_without_validation_is_quiet(small_signs: tuple[Path, Path], cli) -> None:
+    """A training file alone trains, and nothing warns about the validation that there is not."""
+    result = cli(
+        "fit",
+        "--data.train_file",
+        small_signs[0],
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
+    )
+    assert (result.code, result.err) == (0, "")
+
+
+def test_validation_on_the_test_file_is_said_once(
+    small_signs: tuple[Path, Path], capsys: pytest.CaptureFixture
+) -> None:
+    """Once, however often a loader is asked for or `setup` is called again."""
+    module = H5DataModule(train_file=str(small_signs[0]), test_file=str(small_signs[1]))
+    for _ in range(2):
+        module.setup("fit")
+        module.val_dataloader()
+    assert capsys.readouterr().out.splitlines() == [SAID]
+    assert module.validates_on_test_file
+    same(module.val_dataloader(), *contents(small_signs[1], "test"))
+
+
+def test_a_validation_file(small_signs: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
+    """A file of its own: nothing is said, and the test file is not touched."""
+    module = H5DataModule(
+        train_file=str(small_signs[0]), val_file=str(small_signs[1]), test_file="/nowhere.h5"
+    )
+    module.setup("fit")
+    same(module.val_dataloader(), *contents(small_signs[1], "test"))
+    assert capsys.readouterr().out == ""
+    assert not module.validates_on_test_file
+
+
+def test_a_fraction_of_the_training_file(small_signs: tuple[Path, Path]) -> None:
+    """Training and validation together are the file, apart they share nothing, and each class has
+    its share.
+    """
+    module = H5DataModule(
+        train_file=str(small_signs[0]), test_file="/nowhere.h5", val_fraction=0.2, seed=3
+    )
+    module.setup("fit")
+    images, labels = contents(small_signs[0], "train")
+    train, val = everything(module.train_dataloader()), everything(module.val_dataloader())
+    assert sorted_rows(np.concatenate([train[0], val[0]])) == sorted_rows(images)
+    np.testing.assert_array_equal(np.bincount(val[1]), np.bincount(labels) * 0.2)
+    again = H5DataModule(train_file=str(small_signs[0]), val_fraction=0.2, seed=3)
+    again.setup("validate")
+    same(again.val_dataloader(), *val)
+
+
+@pytest.mark.parametrize("twin", ["val_file", "test_file"])
+def test_the_same_file_twice_warns_once(twin: str, small_signs: tuple[Path, Path]) -> None:
+    """One warning, not one for each call."""
+    module = H5DataModule(**{"train_file": str(small_signs[0]), twin: str(small_signs[0])})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module.setup("fit")
+        module.setup("fit")
+        list(module.val_dataloader())
+    assert [str(w.message) for w in caught] == [
+        f"{small_signs[0]} serves for training and for validation: the "
+        "validation figures mean nothing."
+    ]
+
+
+ALIASES = {
+    "symbolic link": lambda path: path.with_name("link.h5").symlink_to(path) or "link.h5",
+    "hard link": lambda path: os.link(path, "hard.h5") or "hard.h5",
+    "relative path": lambda path: f"../{path.parent.name}/./{path.name}",
+    "pattern": lambda path: "*ne.h5",
+    "list": lambda path: [str(path.with_name("two.h5")), "./one.h5"],
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_one_file_under_two_names(
+    alias: str, small_signs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two roles that share a file are warned of, however it is written, when the figures come
+    about.
+    """
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.h5", "two.h5"):
+        shutil.copy(small_signs[0], name)
+    one = tmp_path / "one.h5"
+    other = ALIASES[alias](one)
+    said = {
+        "other": "./one.h5" if alias == "list" else "one.h5" if alias == "pattern" else other,
+        "one": one,
+    }
+
+    def warned(stage: str, **files: object) -> list[str]:
+        module = H5DataModule(**files)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            module.setup(stage)
+        return [str(w.message) for w in caught]
+
+    name = f"{said['other']}, which is {one} under another name, serves for"
+    validation = f"{name} training and for validation: the validation figures mean nothing."
+    test = f"{name} training and for the test: the test figures mean nothing."
+    chosen = (
+        f"{name} validation and for the test: the test figures are of images "
+        "that chose the checkpoint."
+    )
+    train, two = str(one), str(small_signs[1])
+    assert warned("fit", train_file=train, val_file=other) == [validation]
+    assert warned("fit", train_file=train, test_file=other) == [validation]  # which is validated on
+    assert warned("validate", train_file=train, val_file=other) == [validation]
+    assert warned("fit", train_file=train, val_file=two, test_file=other) == [test]
+    assert warned("fit", train_file=train, val_fraction=0.2, test_file=other) == [test]
+    assert warned("test", train_file=train, val_fraction=0.2, test_file=other) == [test]
+    assert warned("test", train_file=two, val_file=train, test_file=other) == [chosen]
+    assert warned("fit", train_file=train, val_fraction=0.2, test_file=two) == []
+    assert warned("test", train_file="moved.h5", test_file=other) == []
+
+
+def test_a_file_that_is_named_twice_for_one_role(
+    small_signs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """By a pattern besides its name: its images count twice, and it is said."""
+    shutil.copy(small_signs[0], tmp_path / "a.h5")
+    module = H5DataModule([str(tmp_path / "a.h5"), str(tmp_path / "*.h5")])
+    with pytest.warns(
+        UserWarning, match=r"a\.h5 is named twice by --data\.train_file: its images count twice\.$"
+    ):
+        module.setup("fit")
+
+
+def test_a_file_with_test_keys_trains(small_smiles: tuple[Path, Path]) -> None:
+    """The prefix of the keys says nothing about the role."""
+    module = H5DataModule(train_file=str(small_smiles[1]), val_fraction=0.5, shuffle=False)
+    module.setup("fit")
+    images, _ = contents(small_smiles[1], "test")
+    ours = np.concatenate(
+        [everything(module.train_dataloader())[0], everything(module.val_dataloader())[0]]
+    )
+    assert sorted_rows(ours) == sorted_rows(images)
+    assert module.class_names == ["not smiling", "smiling"]
+
+
+def test_arrays_instead_of_files() -> None:
+    """Pairs of NumPy arrays; the number of classes is that of the labels."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (10, 8, 6, 1), dtype=np.uint8), np.arange(10) % 3
+    module = H5DataModule(train_file=(x, y), val_file=(x[:4], y[:4]), shuffle=False, batch_size=3)
+    module.setup("fit")
+    same(module.train_dataloader(), x, y)
+    same(module.val_dataloader(), x[:4], y[:4])
+    assert (module.num_classes, module.class_names, module.image_shape) == (3, None, (8, 6, 1))
+
+
+@pytest.mark.parametrize(
+    ("image_size", "shape"), [(None, (64, 64, 3)), (32, (32, 32, 3)), ((48, 20), (48, 20, 3))]
+)
+def test_image_size(image_size: object, shape: tuple, small_signs: tuple[Path, Path]) -> None:
+    """What the model sees; the batches keep the file's size, because resizing happens on the
+    device.
+    """
+    module = H5DataModule(test_file=str(small_signs[1]), image_size=image_size)
+    module.setup("test")
+    assert module.image_shape == shape
+    assert next(iter(module.test_dataloader()))[0].shape == (12, 64, 64, 3)
+
+
+def test_orders(small_signs: tuple[Path, Path]) -> None:
+    """Training is shuffled by the seed unless told otherwise; validation is in file order."""
+    files = {"train_file": str(small_signs[0]), "val_file": str(small_signs[1])}
+    images, _ = contents(small_signs[0], "train")
+    found = {}
+    for name, options in {
+        "a": {"seed": 1},
+        "b": {"seed": 1},
+        "c": {"seed": 2},
+        "d": {"shuffle": False},
+    }.items():
+        module = H5DataModule(**files, **options)
+        module.setup("fit")
+        found[name] = everything(module.train_dataloader())[0]
+        same(module.val_dataloader(), *contents(small_signs[1], "test"))
+    np.testing.assert_array_equal(found["a"], found["b"])
+    np.testing.assert_array_equal(found["d"], images)
+    for name in "ac":
+        assert not np.array_equal(found[name], images)
+        assert sorted_rows(found[name]) == sorted_rows(images)
+    assert not np.array_equal(found["a"], found["c"])
+
+
+def primitive(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and primitive(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(primitive(item) for item in value)
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def test_what_a_checkpoint_keeps(small_signs: tuple[Path, Path], tmp_path: Path) -> None:
+    """Plain values, also of paths, tuples and arrays, which torch loads with `weights_only=True`."""
+    for options in (
+        {"train_file": small_signs[0], "image_size": (32, 48), "val_fraction": 0.25},
+        {"train_file": [small_signs[0]], "test_file": [str(small_signs[1])]},
+        {"train_file": (np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]))},
+    ):
+        state = H5DataModule(**options).state_dict()
+        assert primitive(state), state
+        torch.save(state, tmp_path / "state.pt")
+        assert torch.load(tmp_path / "state.pt", weights_only=True) == state
+
+
+@pytest.mark.parametrize("when", ["before setup", "after setup"])
+def test_the_split_comes_back_from_a_checkpoint(when: str, small_signs: tuple[Path, Path]) -> None:
+    """A module with another seed takes the checkpoint's: the same validation images, and the same
+    order.
+    """
+    options = {"train_file": str(small_signs[0]), "val_fraction": 0.25}
+    first, second = H5DataModule(**options, seed=11), H5DataModule(**options, seed=12)
+    first.setup("fit")
+    if when == "after setup":
+        second.setup("fit")
+        assert not np.array_equal(
+            everything(second.val_dataloader())[0], everything(first.val_dataloader())[0]
+        )
+    second.load_state_dict(first.state_dict())
+    second.setup("fit")
+    same(second.val_dataloader(), *everything(first.val_dataloader()))
+    same(second.train_dataloader(), *everything(first.train_dataloader()))
+
+
+def test_images_for_pictures(small_signs: tuple[Path, Path]) -> None:
+    """The first images of a role, and no more than there are."""
+    module = H5DataModule(test_file=str(small_signs[1]))
+    module.setup("test")
+    images, labels = contents(small_signs[1], "test")
+    for count in (3, 99):
+        ours = module.images("test", count)
+        np.testing.assert_array_equal(ours[0], images[:count])
+        np.testing.assert_array_equal(ours[1], labels[:count])

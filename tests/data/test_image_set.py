@@ -1,0 +1,361 @@
+"""HDF5 files as people write them, read by us and by h5py: the same images, labels and class names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from references import GOLDEN, read_images
+
+from signs_lightning import H5DataModule, InputError
+from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.image_set import check_arrays, check_file
+
+
+def pictures(count: int = 7, height: int = 5, width: int = 9, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(
+        0, 256, (count, height, width, channels), dtype=np.uint8
+    )
+
+
+LABELS = np.array([2, 0, 1, 1, 2, 0, 0])
+
+
+def write(path: Path, **datasets: Any) -> Path:
+    """Datasets by name; `__` in a name stands for `/`."""
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            file[name.replace("__", "/")] = values
+    return path
+
+
+def read(path: Path, **keys: str) -> tuple[np.ndarray, np.ndarray]:
+    """Everything in a file, through our reader."""
+    dataset = H5Images([check_file(path, **keys)])
+    images, labels = dataset.__getitems__(range(len(dataset)))
+    assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+    return images.numpy(), labels.numpy()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ("train_set_x", "train_set_y"),
+        ("test_set_x", "test_set_y"),
+        ("x", "y"),
+        ("X", "Y"),
+        ("X_train", "y_train"),
+        ("x_val", "y_val"),
+        ("images", "labels"),
+        ("image", "label"),
+        ("data", "targets"),
+        ("features", "target"),
+        ("group__images", "group__labels"),
+        ("deep__er__train_set_x", "deep__er__train_set_y"),
+        ("inputs__x", "outputs__y"),
+    ],
+)
+def test_keys_are_found(tmp_path: Path, x: str, y: str) -> None:
+    """The usual names of images and labels, also in groups."""
+    images, labels = read(write(tmp_path / "f.h5", **{x: pictures(), y: LABELS}))
+    np.testing.assert_array_equal(images, pictures())
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_named_keys_win(tmp_path: Path) -> None:
+    """Keys that are named are used, also where others look likelier."""
+    path = write(
+        tmp_path / "f.h5",
+        x=pictures(3),
+        y=np.zeros(3, int),
+        photos=pictures(),
+        kinds=LABELS,
+        words=[7, 8, 9],
+    )
+    images, labels = read(path, images_key="photos", labels_key="kinds")
+    np.testing.assert_array_equal(images, pictures())
+    np.testing.assert_array_equal(labels, LABELS)
+    assert check_file(path, "photos", "kinds", "words").class_names == ["7", "8", "9"]
+
+
+def test_naming_the_images_finds_their_labels(tmp_path: Path) -> None:
+    """Of two pairs in one file, the labels go with the images that are named."""
+    path = write(
+        tmp_path / "f.h5",
+        train_set_x=pictures(),
+        train_set_y=LABELS,
+        test_set_x=pictures(3),
+        test_set_y=[1, 0, 2],
+    )
+    assert read(path, images_key="test_set_x")[1].tolist() == [1, 0, 2]
+    assert read(path, images_key="train_set_x")[1].tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("datasets", "message"),
+    [
+        (
+            {
+                "train_set_x": pictures(),
+                "train_set_y": LABELS,
+                "test_set_x": pictures(),
+                "test_set_y": LABELS,
+            },
+            "the images: 'test_set_x', 'train_set_x'. Name one with `--data.images_key`.",
+        ),
+        (
+            {"images": pictures(), "y": LABELS, "target": LABELS},
+            "the labels: 'target', 'y'. Name one with `--data.labels_key`.",
+        ),
+        (
+            {"a__x": pictures(), "b__y": LABELS, "c__y": LABELS},
+            "the labels: 'b/y', 'c/y'. Name one with `--data.labels_key`.",
+        ),
+        (
+            {"x": pictures(), "y": LABELS, "classes": [1, 2, 3], "list_classes": [1, 2, 3]},
+            "the classes: 'classes', 'list_classes'. Name one with `--data.classes_key`.",
+        ),
+    ],
+    ids=["images", "labels", "labels in groups", "classes"],
+)
+def test_what_is_ambiguous_is_an_error(tmp_path: Path, datasets: dict, message: str) -> None:
+    """The message lists the candidates and names the option."""
+    with pytest.raises(InputError) as error:
+        check_file(write(tmp_path / "f.h5", **datasets))
+    assert str(error.value).endswith(message)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (17, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sizes_and_channels(tmp_path: Path, size: tuple[int, int], channels: int) -> None:
+    """Any height and width, grey or RGB."""
+    x = pictures(7, *size, channels)
+    path = write(tmp_path / "f.h5", x=x, y=LABELS)
+    assert check_file(path).shape == (7, *size, channels)
+    np.testing.assert_array_equal(read(path)[0], x)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i2", "u2", "<u4", "i4", "i8", ">i2", "f2", "f4", ">f4", "f8"]
+)
+def test_bytes_in_other_types(tmp_path: Path, dtype: str) -> None:
+    """0..255 in any number type is the same bytes."""
+    x = pictures()
+    x[0, 0, 0] = 255, 0, 1
+    np.testing.assert_array_equal(read(write(tmp_path / "f.h5", x=x.astype(dtype), y=LABELS))[0], x)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8"])
+def test_floats_from_0_to_1(tmp_path: Path, dtype: str) -> None:
+    """Bytes divided by 255 come back as those bytes, for each of the 256."""
+    x = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
+    path = write(tmp_path / "f.h5", x=(x / 255).astype(dtype), y=[0, 1, 0, 1])
+    np.testing.assert_array_equal(read(path)[0], x)
+    assert "0..1 (largest value 1)" in check_file(path).note
+
+
+def test_floats_are_rounded_to_the_nearest_byte(tmp_path: Path) -> None:
+    """As `numpy.rint` does it, of the value times 255 where the values are 0..1."""
+    rng = np.random.default_rng(1)
+    unit, wide = rng.random((5, 4, 4, 3)), rng.random((5, 4, 4, 3)) * 255
+    labels = np.zeros(5, int)
+    np.testing.assert_array_equal(
+        read(write(tmp_path / "a.h5", x=unit, y=labels))[0], np.rint(unit * 255)
+    )
+    np.testing.assert_array_equal(
+        read(write(tmp_path / "b.h5", x=wide, y=labels))[0], np.rint(wide)
+    )
+
+
+def test_a_black_float_file_is_black(tmp_path: Path) -> None:
+    """All zero, or at most 1: taken as 0..1, and said."""
+    x = np.zeros((2, 4, 4, 3), np.float32)
+    path = write(tmp_path / "f.h5", x=x, y=[0, 1])
+    assert (
+        check_file(path).note
+        == f"'x' in {path}: float32 images in 0..1 (largest value 0), rounded to 8 bits."
+    )
+    assert not read(path)[0].any()
+
+
+def test_the_range_is_that_of_all_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the images are looked at in several goes, the last counts as much as the first."""
+    monkeypatch.setattr("signs_lightning.data.image_set.SCAN_BYTES", 1)  # one image at a time
+    x = np.zeros((4, 2, 2, 1), np.float32)
+    x[3] = 200
+    images, _ = read(write(tmp_path / "f.h5", x=x, y=[0, 1, 0, 1]))
+    np.testing.assert_array_equal(images, x)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        LABELS,
+        LABELS[None],
+        LABELS[:, None],
+        np.eye(3)[LABELS],
+        np.eye(3, dtype=np.uint8)[LABELS],
+        np.eye(3, dtype=bool)[LABELS],
+        LABELS.astype(np.float32),
+        LABELS[None].astype(np.float64),
+        LABELS.astype(np.uint8),
+        LABELS.astype(">i4"),
+    ],
+    ids=[
+        "(N,)",
+        "(1, N)",
+        "(N, 1)",
+        "one-hot float",
+        "one-hot byte",
+        "one-hot bool",
+        "float",
+        "(1, N) float",
+        "u1",
+        ">i4",
+    ],
+)
+def test_labels(tmp_path: Path, labels: np.ndarray) -> None:
+    """Every form that labels come in is the same int64 (N,)."""
+    checked = check_file(write(tmp_path / "f.h5", x=pictures(), y=labels))
+    np.testing.assert_array_equal(checked.labels, LABELS, strict=True)
+    assert (checked.num_classes, checked.class_names) == (3, None)
+
+
+def test_one_image(tmp_path: Path) -> None:
+    """A file of one image, whose label may have shape (1,) or (1, 1)."""
+    for labels in ([2], [[2]]):
+        checked = check_file(write(tmp_path / "f.h5", x=pictures(1), y=np.array(labels)))
+        assert (checked.labels.tolist(), checked.num_classes) == ([2], 3)
+
+
+def test_a_one_hot_column_without_images_is_a_class(tmp_path: Path) -> None:
+    """One-hot labels tell the number of classes, also of one that no image has."""
+    assert check_file(write(tmp_path / "f.h5", x=pictures(), y=np.eye(5)[LABELS])).num_classes == 5
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [
+        (np.arange(4), ["0", "1", "2", "3"]),
+        (np.array([b"non-cat", b"cat", b"dog"]), ["non-cat", "cat", "dog"]),
+        (np.array(["Katze", "Hündin", "猫"], h5py.string_dtype()), ["Katze", "Hündin", "猫"]),
+        (np.array([["a", "b", "c"]], h5py.string_dtype()), ["a", "b", "c"]),
+        (np.array([b"caf\xe9", b"tea", b"milk"]), ["caf\\xe9", "tea", "milk"]),
+    ],
+    ids=["integers", "bytes", "text", "a row", "Latin-1"],
+)
+@pytest.mark.parametrize("key", ["list_classes", "classes", "class_names", "group__list_classes"])
+def test_class_names(tmp_path: Path, key: str, classes: np.ndarray, names: list[str]) -> None:
+    """Class names come out as text, and their number is the number of classes."""
+    checked = check_file(write(tmp_path / "f.h5", x=pictures(), y=LABELS, **{key: classes}))
+    assert (checked.class_names, checked.num_classes) == (names, len(names))
+
+
+def test_arrays_are_checked_like_files() -> None:
+    """NumPy arrays go through the same checks."""
+    checked = check_arrays(pictures() / 255, np.eye(3)[LABELS])
+    assert (checked.shape, checked.unit, checked.num_classes) == ((7, 5, 9, 3), True, 3)
+    with pytest.raises(
+        InputError, match=r"labels has 3 labels for 7 images, expected one for each\."
+    ):
+        check_arrays(pictures(), [0, 1, 0])
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A sound file that others point to."""
+    return write(tmp_path / "secret.h5", x=pictures(), y=LABELS)
+
+
+@pytest.mark.parametrize("link", [h5py.ExternalLink("secret.h5", "x"), h5py.SoftLink("/nowhere")])
+def test_links_are_not_followed(tmp_path: Path, secret: Path, link: Any) -> None:
+    """What lies behind a link is no dataset of the file, named or not."""
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["x"] = link
+        file["y"] = LABELS
+    with pytest.raises(InputError, match="has no dataset that looks like the images"):
+        check_file(tmp_path / "f.h5")
+    with pytest.raises(InputError, match=r"has no dataset 'x' \(images_key\); it has 'y'"):
+        check_file(tmp_path / "f.h5", images_key="x")
+
+
+def test_a_group_behind_an_external_link_is_not_followed(tmp_path: Path, secret: Path) -> None:
+    """Nor are keys that pass through one."""
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["far"] = h5py.ExternalLink("secret.h5", "/")
+    with pytest.raises(InputError, match="holds no dataset at all"):
+        check_file(tmp_path / "f.h5")
+    with pytest.raises(InputError, match="has no dataset 'far/x'"):
+        check_file(tmp_path / "f.h5", images_key="far/x", labels_key="far/y")
+
+
+def virtual(file: h5py.File, key: str, values: np.ndarray) -> None:
+    layout = h5py.VirtualLayout(values.shape, values.dtype)
+    layout[:] = h5py.VirtualSource("secret.h5", key, values.shape)
+    file.create_virtual_dataset(key, layout)
+
+
+def external(file: h5py.File, key: str, values: np.ndarray) -> None:
+    raw = Path(file.filename).with_name(f"{key}.raw")
+    raw.write_bytes(values.tobytes())
+    file.create_dataset(key, values.shape, values.dtype, external=[(str(raw), 0, values.nbytes)])
+
+
+@pytest.mark.parametrize("elsewhere", [virtual, external])
+@pytest.mark.parametrize("key", ["x", "y", "list_classes"])
+def test_data_elsewhere_are_refused(tmp_path: Path, secret: Path, elsewhere: Any, key: str) -> None:
+    """Virtual datasets and external storage, for images, labels and class names, although h5py
+    itself would read them.
+    """
+    path = tmp_path / "f.h5"
+    values = {"x": pictures(), "y": LABELS, "list_classes": np.arange(3)}
+    with h5py.File(tmp_path / "secret.h5", "a") as file:
+        file["list_classes"] = values["list_classes"]
+    with h5py.File(path, "w") as file:
+        for name in values:
+            if name == key:
+                elsewhere(file, name, values[name])
+            else:
+                file[name] = values[name]
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file[key][()], values[key])
+    with pytest.raises(InputError) as error:
+        check_file(path)
+    assert str(error.value).startswith(
+        f"'{key}' in {path} keeps its data in other files, which are not followed."
+    )
+
+
+def read_as_h5py_does(path: Path) -> None:
+    module = H5DataModule(test_file=str(path), batch_size=10_000, image_size=None)
+    module.setup("test")
+    images, labels = next(iter(module.test_dataloader()))
+    expected_images, expected_labels = read_images(path)
+    np.testing.assert_array_equal(images, expected_images)
+    np.testing.assert_array_equal(labels, expected_labels)
+    with h5py.File(path) as file:
+        assert module.num_classes == len(file["list_classes"])
+
+
+def test_golden_data() -> None:
+    """Files in the course's schema, as h5py reads them."""
+    paths = sorted(GOLDEN.glob("*.h5"))
+    assert len(paths) == 4
+    for path in paths:
+        read_as_h5py_does(path)
+
+
+@pytest.mark.slow
+def test_real_data(shared: Path) -> None:
+    """The course's own files, unchanged, as h5py reads them."""
+    for name, split in (
+        ("signs", "train"),
+        ("signs", "test"),
+        ("happy", "test"),
+        ("cats", "train"),
+    ):
+        read_as_h5py_does(next((shared / "datasets" / name).glob(f"{split}_*.h5")))
