@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from signs_lightning.commands.inspect import examine_guarded
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.commands.inspect import examine_in_sandbox
+from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.inspect.file_kinds import VERB, quoted
 from signs_lightning.runtime.escaping import printable
-from signs_lightning.runtime.file_type import what_it_is
+from signs_lightning.runtime.file_type import describe_non_hdf5
 
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # for each mirror and file, as long as each brings the file further
@@ -90,7 +90,7 @@ class BrokenOffError(DownloadError):
 
 def main(args: list[str]) -> int:
     """Downloads; returns 1 when a file can be had nowhere."""
-    parser = VerbParser("download_data", (__doc__ or "").partition("\n")[0])
+    parser = CommandParser("download_data", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/download_data.py"
     parser.add_argument(
         "data_set",
@@ -187,7 +187,7 @@ def _fetch(url: str, part: Path, original: Original) -> None:
         _transfer(url, part, original)
     if _matches(part, original):
         return
-    if (found := what_it_is(part)) is not None:
+    if (found := describe_non_hdf5(part)) is not None:
         part.unlink()
         raise DownloadError(f"this is not the HDF5 file but {found}")
     if not _is_sound(part, original):
@@ -296,7 +296,7 @@ def _is_sound(path: Path, original: Original) -> bool:
     """Warns about a file that is not the course's own, byte by byte, and asks the doctor whether it
     holds such data all the same.
     """
-    report = examine_guarded(str(path), {})
+    report = examine_in_sandbox(str(path), {})
     verdict = (
         printable(report.problem)
         or f"it is a sound {report.what}: {dict(report.facts).get('images', '')}."

@@ -22,14 +22,14 @@ import numpy as np
 from recipes import runs, table
 from recipes.scores import ensemble, folds, paired_difference, score
 
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.inspect.duplicates import near_copies
 
 
 def options(args: list[str]) -> argparse.Namespace:
     """The command line."""
     own, more = runs.split_arguments(args)
-    parser = VerbParser("evaluate_recipe", (__doc__ or "").partition(":")[0])
+    parser = CommandParser("evaluate_recipe", (__doc__ or "").partition(":")[0])
     parser.prog = "python scripts/evaluate_recipe.py"
     parser.add_argument(
         "configs", nargs="+", type=Path, help="the recipe, and what it is compared with"

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from signs_lightning.data.image_folders import Advance, folder_to_h5, h5_to_folder
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.data.image_folders import OnProgress, folder_to_h5, h5_to_folder
+from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.inspect.file_kinds import VERB, quoted
 from signs_lightning.runtime.escaping import printable
 
-MOST_LISTED = 20  # unreadable pictures that are named on the screen
+MAX_LISTED = 20  # unreadable pictures that are named on the screen
 
 
 def main(args: list[str]) -> int:
     """Converts; returns the exit code, 0 also when single pictures were skipped."""
-    parser = VerbParser("images_to_h5", (__doc__ or "").partition("\n")[0])
+    parser = CommandParser("images_to_h5", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/images_to_h5.py"
     parser.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="holds a folder of pictures for each class"
@@ -87,10 +87,10 @@ def main(args: list[str]) -> int:
             options.name,
             advance,
         )
-    for path, reason in written.unreadable[:MOST_LISTED]:
+    for path, reason in written.unreadable[:MAX_LISTED]:
         print(f"skipped {printable(path)}: {printable(reason)}", file=sys.stderr)
-    if len(written.unreadable) > MOST_LISTED:
-        print(f"… and {len(written.unreadable) - MOST_LISTED} more", file=sys.stderr)
+    if len(written.unreadable) > MAX_LISTED:
+        print(f"… and {len(written.unreadable) - MAX_LISTED} more", file=sys.stderr)
     shape = "×".join(map(str, size))
     for split, path in written.files.items():
         print(f"{path}: {written.counts[split]}×{shape}, {len(written.class_names)} classes")
@@ -114,7 +114,7 @@ def _back(files: list[Path], output: Path) -> int:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Advance]:
+def _progress(what: str) -> Iterator[OnProgress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from recipes import runs
 
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.errors import CommandParser, InputError
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -43,7 +43,7 @@ JUST_BEGUN = timedelta(minutes=1)  # a trial says which process it is a moment a
 def options(args: list[str]) -> argparse.Namespace:
     """The command line."""
     own, more = runs.split_arguments(args)
-    parser = VerbParser("sweep", (__doc__ or "").partition(":")[0])
+    parser = CommandParser("sweep", (__doc__ or "").partition(":")[0])
     parser.prog = "python scripts/sweep.py"
     parser.add_argument("config", type=Path)
     parser.add_argument("space", type=Path, help="YAML file of the settings to vary")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-from signs_lightning.commands.argv import with_new_names
-from signs_lightning.errors import InputError, nearest
+from signs_lightning.commands.argv import rename_deprecated_options
+from signs_lightning.errors import InputError, did_you_mean
 
 VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
     "fit": ("commands.fit", "train a model, or go on with a run"),
@@ -51,10 +51,10 @@ def main(args: list[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise InputError(
-                f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{nearest(verb, VERBS)}"
+                f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}"
             )
         return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(
-            verb, with_new_names(rest)
+            verb, rename_deprecated_options(rest)
         )
     except InputError as error:
         print(f"{error}", file=sys.stderr)

@@ -23,13 +23,13 @@ class InputError(ValueError):
         )
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'train_set_x'?"` when a known word is near, else an empty string; ready to end a message with."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
-class VerbParser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """An argument parser for one verb, whose complaints are an `InputError` instead of a page of usage."""
 
     def __init__(self, verb: str, description: str) -> None:
@@ -43,6 +43,6 @@ class VerbParser(argparse.ArgumentParser):
             option = unknown.split()[0]
             raise InputError(
                 f"Unknown option '{option}'; see "
-                f"--help.{nearest(option, self._option_string_actions)}"
+                f"--help.{did_you_mean(option, self._option_string_actions)}"
             )
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

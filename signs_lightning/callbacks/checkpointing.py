@@ -24,7 +24,7 @@ except ImportError:  # Windows
 
 
 PARTS = ("last.writing", "best.writing")  # temporary names
-CLAIMS: set[int] = set()  # descriptors that lock this process's run folders
+RUN_LOCKS: set[int] = set()  # descriptors that lock this process's run folders
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
@@ -100,7 +100,7 @@ class RunCheckpoint(Checkpoint):
             and not getattr(trainer, "fast_dev_run", False)
         )
         if writes and not self._ours:
-            self._claim = _claimed(self.directory.parent)
+            self._claim = _lock_run_folder(self.directory.parent)
             self._ours = True
             self._clear()  # what a killed run left
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
@@ -110,8 +110,8 @@ class RunCheckpoint(Checkpoint):
         self._release()
 
     def _release(self) -> None:
-        if self._claim is not None and self._claim in CLAIMS:
-            CLAIMS.remove(self._claim)
+        if self._claim is not None and self._claim in RUN_LOCKS:
+            RUN_LOCKS.remove(self._claim)
             os.close(self._claim)
         self._claim, self._ours = None, False
 
@@ -249,7 +249,7 @@ class RunCheckpoint(Checkpoint):
             self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
 
 
-def _claimed(folder: Path) -> int | None:
+def _lock_run_folder(folder: Path) -> int | None:
     """Locks a run folder for this process; the lock goes with the process, however it ends. None where there are no locks."""
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
@@ -265,19 +265,19 @@ def _claimed(folder: Path) -> int | None:
         ) from error
     except OSError:  # a file system without locks
         pass
-    CLAIMS.add(handle)
+    RUN_LOCKS.add(handle)
     return handle
 
 
-def _drop_claims() -> None:
+def _close_locks_after_fork() -> None:
     """A forked process that reads ahead must not keep the folder locked after this one: it notices its parent's end seconds later."""
-    for handle in CLAIMS:
+    for handle in RUN_LOCKS:
         os.close(handle)
-    CLAIMS.clear()
+    RUN_LOCKS.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_claims)
+    os.register_at_fork(after_in_child=_close_locks_after_fork)
 
 
 def _sync(path: Path) -> None:

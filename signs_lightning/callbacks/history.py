@@ -95,7 +95,7 @@ def write_provenance(made_with: list[dict[str, Any]], data: Mapping[str, Any], p
     os.replace(temporary, path)
 
 
-class RunFiles(L.Callback):
+class HistoryWriter(L.Callback):
     """Writes run.yaml at first, history.csv every epoch, and at the end curves.png and TensorBoard's hyperparameters with final metrics.
 
     Checkpoints remember the commands that trained the model, those of resumed runs after the first.

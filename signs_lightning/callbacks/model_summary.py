@@ -36,7 +36,7 @@ def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
     return list(rows.values())
 
 
-def totals(model: ImageClassifier) -> tuple[int, int]:
+def format_totals(model: ImageClassifier) -> tuple[int, int]:
     """The numbers of trainable and of non-trainable parameters as Keras counts them; moving averages are among the latter."""
     if isinstance(model.network, KerasNetwork):
         return model.network.totals()
@@ -68,7 +68,7 @@ def print_summary(
             for_terminal(name), for_terminal(row.kind), row.keras_shape, f"{row.parameters:,}"
         )
     console.print(table)
-    trainable, fixed = totals(model)
+    trainable, fixed = format_totals(model)
     console.print(
         f"Parameters: {trainable + fixed:,} in all, {trainable:,} trainable, "
         f"{fixed:,} not trainable",
@@ -77,7 +77,7 @@ def print_summary(
     )
 
 
-class Summary(L.Callback):
+class KerasModelSummary(L.Callback):
     """Prints the model summary when a fit starts."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -21,7 +21,7 @@ REFRESH_SECONDS = 0.1
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-class EpochProgress(ProgressBar):
+class EpochProgressBar(ProgressBar):
     """A bar over the batches of the running epoch, beside it loss and accuracy; one plain line an epoch where there is no terminal.
 
     The bar is redrawn at most ten times a second and reads no figure from the device while an epoch

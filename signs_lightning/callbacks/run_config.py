@@ -14,18 +14,22 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
 from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_config
-from signs_lightning.runtime.torchrun import keep_for_restarts
+from signs_lightning.runtime.torchrun import save_for_restart
 
 # what the parser writes for a default that is no plain value, such as a torch.device
 UNKNOWN = "Unable to serialize instance"
 
 
-def without_unknown(value: Any) -> Any:
+def remove_unknown_defaults(value: Any) -> Any:
     """A configuration without such defaults: who reads it fills them in."""
     if isinstance(value, dict):
-        return {key: without_unknown(part) for key, part in value.items() if not _is_unknown(part)}
+        return {
+            key: remove_unknown_defaults(part)
+            for key, part in value.items()
+            if not _is_unknown(part)
+        }
     return (
-        [without_unknown(part) for part in value if not _is_unknown(part)]
+        [remove_unknown_defaults(part) for part in value if not _is_unknown(part)]
         if isinstance(value, list)
         else value
     )
@@ -67,7 +71,7 @@ def _up_to_date(content: str, path: str) -> str:
     )  # as it was typed, if possible
 
 
-class KeepConfig(SaveConfigCallback):
+class SaveRunConfig(SaveConfigCallback):
     """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
 
     plain_config: dict[str, Any] | None = None  # until the run is set up
@@ -92,14 +96,14 @@ class KeepConfig(SaveConfigCallback):
             )
         self.plain_config = yaml.safe_load(self.text)
         if UNKNOWN in self.text:
-            self.plain_config = without_unknown(self.plain_config)
+            self.plain_config = remove_unknown_defaults(self.plain_config)
             self.text = yaml.safe_dump(self.plain_config, sort_keys=False, allow_unicode=True)
         if self.folder is not None and trainer.is_global_zero:
             # Where there is one already, only when whatever refuses to go on there has had its say.
             self.written_late = (self.folder / "config.yaml").exists()
             if not self.written_late:
                 self._write(self.folder)
-            keep_for_restarts(self.folder)
+            save_for_restart(self.folder)
 
     def _is_own(self, path: str | None) -> bool:
         """Whether a checkpoint is of this very run, and not one that it began from."""

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
 
-def go_on_in(logger: Logger, folder: Path) -> None:
+def resume_logger(logger: Logger, folder: Path) -> None:
     """Lets a logger with a folder of its own go on in that of the run that is resumed, if it is one of its versions."""
     if not isinstance(logger, TensorBoardLogger | CSVLogger):
         return

@@ -11,13 +11,13 @@ import torch
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_type import is_hdf5
 from signs_lightning.runtime.format_version import migrate_checkpoint
-from signs_lightning.runtime.os_errors import os_refusal
+from signs_lightning.runtime.os_errors import os_error_message
 
 SETTINGS = ("settings", "scheduler_settings")  # what optimizer and scheduler were made with
-MOST_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
+MAX_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
 IMPORT = (
     "Make a checkpoint of it with `python -m signs_lightning import-keras FILE --output "
     "model.ckpt`."
@@ -86,7 +86,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        if refusal := os_refusal(error, path):
+        if refusal := os_error_message(error, path):
             raise refusal from error
         if path.is_file() and is_hdf5(path):
             raise InputError(
@@ -111,7 +111,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "code when loaded: refused."
         ) from error
     except Exception as error:  # whatever damaged bytes lead PyTorch to
-        if refusal := os_refusal(error, path):
+        if refusal := os_error_message(error, path):
             raise refusal from error
         raise InputError(
             f"{path} is not a checkpoint that can be read. Name a .ckpt file that a fit wrote."
@@ -126,11 +126,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         )
     if "signs_lightning" in checkpoint:
         migrate_checkpoint(checkpoint, str(path))
-        _refuse_other_contents(checkpoint, path, size)
+        _check_contents(checkpoint, path, size)
     return checkpoint
 
 
-def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
+def _check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
     """Compares what a checkpoint holds with what a fit writes: weights that its bytes can hold, and plain values, of the right kinds."""
     state, ours = checkpoint["state_dict"], checkpoint["signs_lightning"]
     hyper_parameters, config = checkpoint["hyper_parameters"], checkpoint.get("config", {})
@@ -155,7 +155,7 @@ def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) ->
             for tensor in state.values()
         )
         and sum(tensor.numel() * tensor.element_size() for tensor in state.values()) <= size
-        and is_plain(
+        and is_plain_data(
             [
                 hyper_parameters,
                 config,
@@ -164,7 +164,7 @@ def _refuse_other_contents(checkpoint: dict[str, Any], path: Path, size: int) ->
             ]
         )
         and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
-        and is_plain(callbacks.get("RunFiles"))
+        and is_plain_data(callbacks.get("RunFiles"))
         and isinstance(ours.get("model", ""), str)
         and isinstance(ours.get("validated_images", 0), int)
         and _is_history(ours.get("history") or [])
@@ -193,13 +193,13 @@ def _is_training(value: Any) -> bool:
     return (steps is None) == (value["schedule"] is None) and isinstance(steps, int | float | None)
 
 
-def is_plain(value: Any) -> bool:
+def is_plain_data(value: Any) -> bool:
     """Whether it is made of text, numbers, lists and dicts by text alone, and not of millions of them.
 
     A value that stands in two places counts twice: a few lists that hold each other could unfold to
         more than any memory.
     """
-    waiting, left = [value], MOST_VALUES
+    waiting, left = [value], MAX_VALUES
     while waiting:
         value, left = waiting.pop(), left - 1
         if isinstance(value, dict) and all(isinstance(key, str) for key in value):
@@ -257,7 +257,7 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
         config["trainer"] = {
             key: value for key, value in config["trainer"].items() if key != "default_root_dir"
         }
-    _refuse_misfit(checkpoint, path)
+    _check_state_dict(checkpoint, path)
     return {
         key: config[key]
         for key in ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
@@ -286,7 +286,7 @@ def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
         isinstance(model_class, type) and issubclass(model_class, signs_lightning.ImageClassifier)
     ):
         raise InputError(
-            f"{path} holds a model of the unknown class '{shortened(name)}'. Load it in Python "
+            f"{path} holds a model of the unknown class '{shorten(name)}'. Load it in Python "
             "with your own class."
         )
     try:
@@ -300,7 +300,7 @@ def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
     return model.eval(), dict(config.get("data") or {})
 
 
-def _refuse_misfit(checkpoint: dict[str, Any], path: Path) -> None:
+def _check_state_dict(checkpoint: dict[str, Any], path: Path) -> None:
     """Builds a checkpoint's model, if it is one of ours, without memory for its weights, and compares these with what is stored."""
     import signs_lightning
 

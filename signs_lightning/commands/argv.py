@@ -12,18 +12,17 @@ import yaml
 from signs_lightning.errors import InputError
 
 GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
-LARGEST_FILE = 2**20  # bytes of a configuration
+MAX_FILE = 2**20  # bytes of a configuration
 
 
-def packaged(before: str, arg: str) -> str:
+def resolve_packaged_config(before: str, arg: str) -> str:
     """`--config configs/NAME.yaml` where there is no such file means the one that comes with the package."""
     flag, equals, value = arg.partition("=")
     value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
     if not value.startswith("configs/") or Path(value).exists():
         return arg
-    package = Path(
-        __file__
-    ).parent  # installed, the configs lie inside the package; in a clone, beside it
+    # Installed, the configs lie inside the package; in a clone, beside it.
+    package = Path(__file__).parents[1]
     found = next(
         (folder / value for folder in (package, package.parent) if (folder / value).is_file()), None
     )
@@ -33,7 +32,7 @@ def packaged(before: str, arg: str) -> str:
 RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
 
 
-def with_new_names(args: list[str]) -> list[str]:
+def rename_deprecated_options(args: list[str]) -> list[str]:
     """The arguments with every option under its new name; each old one is said on standard error."""
     current = []
     for arg in args:
@@ -46,7 +45,7 @@ def with_new_names(args: list[str]) -> list[str]:
     return current
 
 
-def value_of(flag: str, args: list[str]) -> str | None:
+def flag_value(flag: str, args: list[str]) -> str | None:
     """The last value of a flag, given as `--flag value` or `--flag=value`.
 
     Raises:
@@ -63,7 +62,7 @@ def value_of(flag: str, args: list[str]) -> str | None:
     return value
 
 
-def without(flag: str, args: list[str]) -> list[str]:
+def remove_flag(flag: str, args: list[str]) -> list[str]:
     """The arguments less a flag and its value, wherever they stand."""
     kept, skip = [], False
     for arg in args:
@@ -122,7 +121,7 @@ def _document(text: str) -> Any:
     """What a value stands for: the YAML file that it names, or the list or mapping that it is, else the text itself."""
     try:
         file = Path(text)
-        if file.is_file() and file.stat().st_size <= LARGEST_FILE:
+        if file.is_file() and file.stat().st_size <= MAX_FILE:
             text = file.read_text(encoding="utf-8")
         value = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError):

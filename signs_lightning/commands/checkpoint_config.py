@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 from lightning.pytorch import Trainer
 
-from signs_lightning.callbacks.run_config import without_unknown
+from signs_lightning.callbacks.run_config import remove_unknown_defaults
 from signs_lightning.commands.argv import GivenOptions
 from signs_lightning.commands.trusted_types import (
     PLAIN_WORD,
@@ -26,10 +26,10 @@ from signs_lightning.commands.trusted_types import (
     trusted_class,
     type_hints,
 )
-from signs_lightning.data.datamodule import say
+from signs_lightning.data.datamodule import rank_zero_print
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 
 OBJECTS = {
     "optimizer",
@@ -42,11 +42,13 @@ OF_TRAINING = {  # what evaluating a model has no use for
     "trainer": {"callbacks", "logger", "profiler"},
     "model": {"optimizer", "lr_scheduler", "augmentation"},
 }
-LONGEST_OPTION = 500  # letters of an option that is suggested
-MOST_NAMED = 10  # things that are refused in one sentence
+MAX_OPTION_LENGTH = 500  # letters of an option that is suggested
+MAX_NAMED = 10  # things that are refused in one sentence
 
 
-def followed(config: dict[str, Any], verb: str, args: list[str], path: Path) -> dict[str, Any]:
+def trusted_options(
+    config: dict[str, Any], verb: str, args: list[str], path: Path
+) -> dict[str, Any]:
     """The part of a remembered configuration that a verb follows.
 
     Args:
@@ -59,7 +61,11 @@ def followed(config: dict[str, Any], verb: str, args: list[str], path: Path) -> 
         InputError: there is something in it that would import, call or write what neither this
             package nor the user names; the message says which option allows it.
     """
-    given, refused, config = GivenOptions(args), Refused(path), without_unknown(config)
+    given, refused, config = (
+        GivenOptions(args),
+        RejectedOptions(path),
+        remove_unknown_defaults(config),
+    )
     model = config["model"]
     kind = _model_class(str(model["class_path"]))
     result: dict[str, Any] = {"model": {**model, "init_args": {}}}
@@ -131,7 +137,7 @@ def read_config(path: Path) -> dict[str, Any]:
     }
 
 
-class Refused:
+class RejectedOptions:
     """What is refused of a checkpoint's configuration, all of it in one sentence."""
 
     def __init__(self, path: Path) -> None:
@@ -141,16 +147,16 @@ class Refused:
 
     def add(self, option: str, found: Any, way_on: str) -> None:
         """Notes what is found in an option, and the option that the user can add."""
-        self.found.append(f"{shortened(option)} '{shortened(str(found))}'")
+        self.found.append(f"{shorten(option)} '{shorten(str(found))}'")
         self.ways_on.append(way_on)
 
     def end(self) -> None:
         """Raises an `InputError` if there is anything."""
         if self.found:
             raise InputError(
-                f"{self.path} remembers {', '.join(self.found[:MOST_NAMED])}, which could run "
+                f"{self.path} remembers {', '.join(self.found[:MAX_NAMED])}, which could run "
                 "code or write elsewhere: refused. "
-                f"If you trust it, add {' '.join(self.ways_on[:MOST_NAMED])}."
+                f"If you trust it, add {' '.join(self.ways_on[:MAX_NAMED])}."
             )
 
 
@@ -169,7 +175,9 @@ class _Check:
             "plain" words, or also what is no place but one "below" the working directory.
     """
 
-    def __init__(self, option: str, given: GivenOptions, refused: Refused, texts: Texts) -> None:
+    def __init__(
+        self, option: str, given: GivenOptions, refused: RejectedOptions, texts: Texts
+    ) -> None:
         self.option, self.given, self.refused, self.texts = option, given, refused, texts
 
     def followed(self, value: Any, hint: Any, may_be_left_out: bool) -> Any:
@@ -198,7 +206,9 @@ class _Check:
                 kept.append(part)
             elif may_be_left_out:
                 way_on = self._way_on(part, found, "+=")
-                say(f"{self.option} leaves out '{shortened(found)}'; to have it, add {way_on}.")
+                rank_zero_print(
+                    f"{self.option} leaves out '{shorten(found)}'; to have it, add {way_on}."
+                )
             else:
                 self.refused.add(self.option, found, self._way_on(part, found, "+="))
         return kept
@@ -207,9 +217,9 @@ class _Check:
         """What is given here takes a value's place; where it lacks the arguments of the remembered one, that is said."""
         given = self.given.replaced.get(self.option, []) + self.given.appended.get(self.option, [])
         if isinstance(value, dict) and value.get("init_args") and value not in given:
-            say(
+            rank_zero_print(
                 f"{self.option} is what is given here, not the remembered "
-                f"{shortened(json.dumps(value), 300)}."
+                f"{shorten(json.dumps(value), 300)}."
             )
 
     def foreign(self, value: Any, hint: Any) -> str | None:
@@ -257,13 +267,13 @@ class _Check:
         option = f"--{self.option}{sign}{shlex.quote(text)}"
         return (
             option
-            if len(option) <= LONGEST_OPTION
+            if len(option) <= MAX_OPTION_LENGTH
             else f"--config with a file that says what {self.option} is"
         )
 
 
 def _plain_settings(
-    config: dict[str, Any], group: str, given: GivenOptions, refused: Refused
+    config: dict[str, Any], group: str, given: GivenOptions, refused: RejectedOptions
 ) -> dict[str, Any]:
     """Settings that are texts, numbers and lists of these.
 

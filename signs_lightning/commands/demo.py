@@ -14,14 +14,14 @@ import tempfile
 from typing import NoReturn
 
 from signs_lightning.checkpoints.model_files import SCALES
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.errors import CommandParser, InputError
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb until Ctrl-C or SIGTERM; returns the exit code."""
-    parser = VerbParser(
+    parser = CommandParser(
         verb, "A web page on this machine: drop a picture, see what the model makes of it."
     )
     parser.add_argument(
@@ -62,9 +62,9 @@ def main(verb: str, args: list[str]) -> int:
     ):
         signal.signal(signal.SIGTERM, _stop)  # like Ctrl-C, so that the temporary folder goes away
         try:
-            from signs_lightning.demo.server import keep_private, serve
+            from signs_lightning.demo.server import configure_gradio, serve
 
-            keep_private(own)  # before Gradio is imported
+            configure_gradio(own)  # before Gradio is imported
             from signs_lightning.checkpoints.model_files import load_model
             from signs_lightning.demo.page import build_page
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.predict import image_size
 from signs_lightning.data.datamodule import H5DataModule
-from signs_lightning.errors import VerbParser
+from signs_lightning.errors import CommandParser
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
 
@@ -28,7 +28,7 @@ def test_onnx(path: str, args: list[str]) -> int:
     Raises:
         InputError: the file or the data cannot be used, or do not go together.
     """
-    parser = VerbParser(
+    parser = CommandParser(
         "test", "Accuracy of an exported model on a test file, in all and for each class."
     )
     parser.add_argument(

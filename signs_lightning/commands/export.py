@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from signs_lightning.checkpoints.model_files import SCALES
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.errors import CommandParser, InputError
 
 ENDINGS = {
     "onnx": ".onnx",
@@ -29,7 +29,7 @@ def main(verb: str, args: list[str]) -> int:
         InputError: the model cannot be used, or has no counterpart in that format; nothing is
             written then.
     """
-    parser = VerbParser(
+    parser = CommandParser(
         verb,
         "Writes a trained model as a file for elsewhere; ONNX and PyTorch files only after "
         "comparing them with the model.",

@@ -23,33 +23,38 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.callbacks.history import RunFiles
-from signs_lightning.callbacks.model_summary import Summary
-from signs_lightning.callbacks.progress_bar import EpochProgress
-from signs_lightning.callbacks.run_config import ConfigParser, KeepConfig
-from signs_lightning.callbacks.tensorboard_logger import RunLogger, go_on_in
+from signs_lightning.callbacks.history import HistoryWriter
+from signs_lightning.callbacks.model_summary import KerasModelSummary
+from signs_lightning.callbacks.progress_bar import EpochProgressBar
+from signs_lightning.callbacks.run_config import ConfigParser, SaveRunConfig
+from signs_lightning.callbacks.tensorboard_logger import RunLogger, resume_logger
 from signs_lightning.checkpoints.files import (
     checkpoint_config,
     find_checkpoint,
     load_checkpoint,
     run_folder,
 )
-from signs_lightning.commands.argv import GivenOptions, packaged, value_of, without
-from signs_lightning.commands.checkpoint_config import followed, read_config
+from signs_lightning.commands.argv import (
+    GivenOptions,
+    flag_value,
+    remove_flag,
+    resolve_packaged_config,
+)
+from signs_lightning.commands.checkpoint_config import read_config, trusted_options
 from signs_lightning.commands.evaluation_table import print_evaluation
-from signs_lightning.commands.parser_errors import known_models, one_sentence
-from signs_lightning.data.datamodule import H5DataModule, say
+from signs_lightning.commands.parser_errors import explain_parser_error, known_models
+from signs_lightning.data.datamodule import H5DataModule, rank_zero_print
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.lr_finder import without_finders
+from signs_lightning.models.lr_finder import remove_finders
 from signs_lightning.models.metrics import describe_accuracy
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.format_version import FORMAT_VERSION
 from signs_lightning.runtime.malloc import keep_freed_memory
-from signs_lightning.runtime.run_errors import explained
-from signs_lightning.runtime.torchrun import folder_before_restart
-from signs_lightning.runtime.warning_filters import be_quiet
+from signs_lightning.runtime.run_errors import explain_run_error
+from signs_lightning.runtime.torchrun import restarted_run_folder
+from signs_lightning.runtime.warning_filters import filter_warnings
 
 
 def _number(value: Any) -> int | float:
@@ -79,12 +84,12 @@ class CLI(LightningCLI):
         self.verb = verb
         self.checkpoint_path: Path | None = None
         self.folder: Path | None = None  # to go on in
-        self.new_root = value_of("--trainer.default_root_dir", args) is not None
+        self.new_root = flag_value("--trainer.default_root_dir", args) is not None
         super().__init__(
             ImageClassifier,
             H5DataModule,
             parser_class=ConfigParser,
-            save_config_callback=KeepConfig,
+            save_config_callback=SaveRunConfig,
             seed_everything_default=1,
             trainer_defaults={"max_epochs": 100, "num_sanity_val_steps": 0, "log_every_n_steps": 1},
             subclass_mode_model=True,
@@ -101,10 +106,13 @@ class CLI(LightningCLI):
 
     def _remembered(self, args: list[str]) -> list[str]:
         """The arguments, after the configuration that a checkpoint among them remembers: explicit flags come later and win."""
-        args = [packaged(before, arg) for before, arg in zip(["", *args], args, strict=False)]
-        begun = folder_before_restart() if self.verb == "fit" else None
-        given = value_of("--ckpt_path", args)
-        args = without("--ckpt_path", args)
+        args = [
+            resolve_packaged_config(before, arg)
+            for before, arg in zip(["", *args], args, strict=False)
+        ]
+        begun = restarted_run_folder() if self.verb == "fit" else None
+        given = flag_value("--ckpt_path", args)
+        args = remove_flag("--ckpt_path", args)
         path = None
         if given is not None:
             path = find_checkpoint(Path(given), self.verb)
@@ -118,16 +126,16 @@ class CLI(LightningCLI):
                 else checkpoint_config(load_checkpoint(path), path)
             )
             self._name_own_model(remembered["model"], args, source)
-            config = followed(remembered, self.verb, args, source)
+            config = trusted_options(remembered, self.verb, args, source)
             if path is None:
-                say(f"{given} has no checkpoint yet: the run starts anew.")
+                rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
                 config["ckpt_path"] = remembered.get("ckpt_path")
             args = [f"--config={yaml.safe_dump(config)}", *args]
         if self.new_root:
             self.folder = None
         if begun is not None:  # its configuration is that of this very command
             self.folder, path = begun, find_checkpoint(begun, self.verb) or path
-            say(f"Started again by torchrun: the run goes on in {begun}.")
+            rank_zero_print(f"Started again by torchrun: the run goes on in {begun}.")
         self.checkpoint_path = path
         return args if path is None else [*args, f"--ckpt_path={path}"]
 
@@ -140,9 +148,9 @@ class CLI(LightningCLI):
         place = re.compile(re.escape(name) if "." in name else rf"(\w+\.)+{re.escape(name)}")
         given = next(filter(place.fullmatch, GivenOptions(args).names), None)
         if given is None:
-            option = shortened(name) if "." in name else f"MODULE.{shortened(name)}"
+            option = shorten(name) if "." in name else f"MODULE.{shorten(name)}"
             raise InputError(
-                f"{path} holds a model of the class '{shortened(name)}', which is none of this "
+                f"{path} holds a model of the class '{shorten(name)}', which is none of this "
                 "package's. Name it with "
                 f"--model {option}."
             )
@@ -180,7 +188,7 @@ class CLI(LightningCLI):
             ) from error
         except ArgumentError as error:
             raise InputError(
-                one_sentence(str(error), self._subcommand_parsers[self.verb])
+                explain_parser_error(str(error), self._subcommand_parsers[self.verb])
             ) from error
 
     def _parse_ckpt_path(self) -> None:
@@ -219,7 +227,7 @@ class CLI(LightningCLI):
         self.datamodule.setup(self.verb)
         if self.verb != "fit" and self.datamodule.draws:
             doing = "Testing" if self.verb == "test" else "Validating"
-            say(
+            rank_zero_print(
                 f"{doing} on {self.datamodule.draws} (data.drawn is {self.datamodule.drawn}), "
                 "because no file is named."
             )
@@ -243,10 +251,10 @@ class CLI(LightningCLI):
         given = given if isinstance(given, list) else [given]
         own: list[Callback] = []
         if trainer.get("enable_progress_bar") is not False and not _has(given, ProgressBar):
-            own.append(EpochProgress())
+            own.append(EpochProgressBar())
         if self.verb == "fit":
             if self.checkpoint_path is not None:
-                given = without_finders(given)
+                given = remove_finders(given)
             trainer["callbacks"] = given
             trainer["logger"] = self._loggers(trainer)
             if (
@@ -258,9 +266,9 @@ class CLI(LightningCLI):
                     False  # Lightning's own would write into the working directory
                 )
             if trainer.get("enable_model_summary") is not False and not _has(given, ModelSummary):
-                own.append(Summary())
+                own.append(KerasModelSummary())
             if trainer["logger"]:
-                own.append(RunFiles())
+                own.append(HistoryWriter())
             if trainer.get("enable_checkpointing") is not False and trainer["logger"]:
                 own.append(
                     RunCheckpoint(
@@ -278,7 +286,7 @@ class CLI(LightningCLI):
         try:
             made = self._instantiate_trainer(trainer, own)
             if emulates_bfloat16(made):
-                say(
+                rank_zero_print(
                     "This processor has no bfloat16 instructions: training takes many times as "
                     "long as in float32."
                 )
@@ -302,7 +310,7 @@ class CLI(LightningCLI):
         others = [logger for logger in loggers if logger not in with_folder]
         if self.folder is not None:
             for logger in with_folder:
-                go_on_in(logger, self.folder)
+                resume_logger(logger, self.folder)
         return [*(with_folder or [self._run_logger(trainer)]), *others]
 
     def _run_logger(self, trainer: dict[str, Any]) -> RunLogger:
@@ -371,13 +379,13 @@ class CLI(LightningCLI):
 
 def main(verb: str, args: list[str]) -> int:
     """Runs a verb; what the user can put right becomes an `InputError`."""
-    be_quiet()
+    filter_warnings()
     keep_freed_memory()
-    path = value_of("--ckpt_path", args)
+    path = flag_value("--ckpt_path", args)
     if verb == "test" and path is not None and path.endswith(".onnx"):
         from signs_lightning.commands.evaluate_onnx import test_onnx
 
-        return test_onnx(path, without("--ckpt_path", args))
+        return test_onnx(path, remove_flag("--ckpt_path", args))
     try:
         CLI(verb, args)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -396,7 +404,7 @@ def main(verb: str, args: list[str]) -> int:
     except InputError:
         raise
     except Exception as error:
-        sentence = explained(error, verb)
+        sentence = explain_run_error(error, verb)
         if sentence is None:
             raise
         raise InputError(sentence) from error

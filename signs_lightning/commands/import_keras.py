@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.checkpoints.model_files import SCALES
-from signs_lightning.errors import InputError, VerbParser
-from signs_lightning.runtime.atomic_write import check_output, written_whole
-from signs_lightning.runtime.sandbox import run_guarded
+from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.runtime.atomic_write import atomic_write, check_output
+from signs_lightning.runtime.sandbox import run_sandboxed
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
@@ -42,8 +42,8 @@ def main(verb: str, args: list[str]) -> int:
     output = Path(options.output)
     _check(output, options.file)
     screen = shutil.get_terminal_size(), sys.stdout.isatty()
-    with written_whole(output) as temporary:
-        printed = run_guarded(
+    with atomic_write(output) as temporary:
+        printed = run_sandboxed(
             f"{__name__}:captured",
             verb,
             args,
@@ -56,7 +56,9 @@ def main(verb: str, args: list[str]) -> int:
     return 0
 
 
-def captured(verb: str, args: list[str], place: str, size: tuple[int, int], colors: bool) -> str:
+def run_captured(
+    verb: str, args: list[str], place: str, size: tuple[int, int], colors: bool
+) -> str:
     """`run` in the child process: what it prints, for a terminal of that size (columns, lines) that shows colours or not."""
     os.environ["COLUMNS"] = str(size[0])
     if colors:
@@ -101,7 +103,7 @@ def run(verb: str, args: list[str], place: Path | None = None) -> int:
     else:
         torch.save(as_checkpoint(model), place)
     if isinstance(model, FromKeras):
-        model.say_what_is_not_taken_over()
+        model.print_omissions()
     print_summary(model)
     print(
         f"Wrote {output}. Next: python -m signs_lightning test --ckpt_path {output} "
@@ -116,8 +118,8 @@ def _check(output: Path, file: str) -> None:
         raise InputError(f"--output {output} is the Keras file itself. Name another file.")
 
 
-def _parser(verb: str) -> VerbParser:
-    parser = VerbParser(
+def _parser(verb: str) -> CommandParser:
+    parser = CommandParser(
         verb,
         "Turns a Keras file (.h5, .weights.h5, .keras; Keras 2.0 to 3.x) into a "
         "checkpoint. Needs no Keras.",
@@ -170,7 +172,7 @@ def save_checkpoint(model: ImageClassifier, path: Path) -> None:
     """
     import torch
 
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(as_checkpoint(model), temporary)
 
 

@@ -10,12 +10,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.errors import CommandParser, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from signs_lightning.inspect.file_kinds import Listing, Report
+    from signs_lightning.inspect.file_kinds import FileReport, TextTable
 
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
@@ -42,7 +42,9 @@ def main(verb: str, args: list[str]) -> int:
     with ThreadPoolExecutor(
         min(AT_A_TIME, os.cpu_count() or 1)
     ) as pool:  # each waits for a process of its own
-        reports = list(pool.map(lambda path: examine_guarded(path, keys, options.seconds), paths))
+        reports = list(
+            pool.map(lambda path: examine_in_sandbox(path, keys, options.seconds), paths)
+        )
 
     from rich.console import Console
 
@@ -57,8 +59,8 @@ def main(verb: str, args: list[str]) -> int:
     return 1 if any(report.problem for report in reports) else 0
 
 
-def _parser(verb: str) -> VerbParser:
-    parser = VerbParser(
+def _parser(verb: str) -> CommandParser:
+    parser = CommandParser(
         verb,
         "Says what files are, whatever their names: HDF5 data, Keras models and weights, "
         "checkpoints, ONNX models, "
@@ -95,7 +97,7 @@ def _expand(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]
 
 
-def examine_guarded(path: str, keys: dict[str, str], seconds: float = SECONDS) -> Report:
+def examine_in_sandbox(path: str, keys: dict[str, str], seconds: float = SECONDS) -> FileReport:
     """Describes one file from a process of its own, so that no file can crash or hang this one.
 
     Args:
@@ -103,11 +105,11 @@ def examine_guarded(path: str, keys: dict[str, str], seconds: float = SECONDS) -
         keys: images_key, labels_key, classes_key, as far as they were named.
         seconds: time limit; images are read for at most half of it.
     """
-    from signs_lightning.inspect.file_kinds import Report
-    from signs_lightning.runtime.sandbox import run_guarded
+    from signs_lightning.inspect.file_kinds import FileReport
+    from signs_lightning.runtime.sandbox import run_sandboxed
 
     try:
-        return run_guarded(
+        return run_sandboxed(
             "signs_lightning.inspect.file_kinds:examine",
             path,
             keys,
@@ -117,10 +119,10 @@ def examine_guarded(path: str, keys: dict[str, str], seconds: float = SECONDS) -
             more_time=MORE_TIME,
         )
     except InputError as error:
-        return Report(path, problem=str(error))
+        return FileReport(path, problem=str(error))
 
 
-def _print(report: Report, console: Console) -> None:
+def _print(report: FileReport, console: Console) -> None:
     from rich.padding import Padding
     from rich.table import Table
 
@@ -147,7 +149,7 @@ def _print(report: Report, console: Console) -> None:
     console.print()
 
 
-def _print_listing(listing: Listing, console: Console) -> None:
+def _print_listing(listing: TextTable, console: Console) -> None:
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
@@ -175,7 +177,7 @@ def _print_commands(commands: list[str], console: Console) -> None:
         console.print(f"  [dim]next:[/dim] {for_terminal(command)}", soft_wrap=True)
 
 
-def _print_comparison(reports: list[Report], console: Console) -> None:
+def _print_comparison(reports: list[FileReport], console: Console) -> None:
     """What several data files have to do with each other: shared images, and whether they fit together."""
     from signs_lightning.runtime.escaping import for_terminal
 
@@ -188,7 +190,7 @@ def _print_comparison(reports: list[Report], console: Console) -> None:
     console.print()
 
 
-def _shared_images(first: Report, second: Report) -> list[str]:
+def _shared_images(first: FileReport, second: FileReport) -> list[str]:
     """A sentence on the images that are in two files; the one to test on is measured against the other."""
     from signs_lightning.inspect.duplicates import copies_between
 
@@ -212,7 +214,7 @@ def _shared_images(first: Report, second: Report) -> list[str]:
     return [line]
 
 
-def _disagreement(first: Report, second: Report) -> list[str]:
+def _disagreement(first: FileReport, second: FileReport) -> list[str]:
     """What keeps two files out of one run."""
     assert first.data is not None
     assert second.data is not None
@@ -226,7 +228,7 @@ def _disagreement(first: Report, second: Report) -> list[str]:
     return lines
 
 
-def _joint_command(reports: list[Report]) -> list[str]:
+def _joint_command(reports: list[FileReport]) -> list[str]:
     """The fit for one file of each split."""
     from signs_lightning.inspect.file_kinds import VERB, quoted
     from signs_lightning.inspect.hdf5 import options_for
@@ -244,9 +246,9 @@ def _joint_command(reports: list[Report]) -> list[str]:
     return [f"{VERB} fit{files}{options_for(keys)}"]
 
 
-def _draw_samples(data: list[Report], output: str, seconds: float) -> None:
+def _draw_samples(data: list[FileReport], output: str, seconds: float) -> None:
     from signs_lightning.runtime.escaping import printable
-    from signs_lightning.runtime.sandbox import run_guarded
+    from signs_lightning.runtime.sandbox import run_sandboxed
 
     if not data:
         raise InputError(
@@ -254,8 +256,8 @@ def _draw_samples(data: list[Report], output: str, seconds: float) -> None:
         )
     assert data[0].data is not None
     path, keys = data[0].path, data[0].data.keys
-    drawn = run_guarded(
-        "signs_lightning.inspect.hdf5:draw",
+    drawn = run_sandboxed(
+        "signs_lightning.inspect.hdf5:draw_data_samples",
         path,
         keys,
         output,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from signs_lightning.errors import nearest
+from signs_lightning.errors import did_you_mean
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.runtime.file_type import no_such_file
+from signs_lightning.runtime.file_type import missing_file_message
 
 UNKNOWN = (  # how the parser says that it does not know an option; the option is the group
     r"unrecognized arguments: -{0,2}([^\s=]+)",
@@ -27,7 +27,7 @@ MISSING = r"the following arguments are required: ([^\n]+)"
 NOT_YAML = (
     r"Problems parsing config:.*?([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$"
 )
-LONGEST = 300  # characters of a complaint of the parser that is passed on as it is
+MAX_LENGTH = 300  # characters of a complaint of the parser that is passed on as it is
 
 
 def known_models() -> dict[str, type[ImageClassifier]]:
@@ -40,7 +40,7 @@ def known_models() -> dict[str, type[ImageClassifier]]:
     return dict(sorted(found.items()))
 
 
-def one_sentence(message: str, parser: ArgumentParser) -> str:
+def explain_parser_error(message: str, parser: ArgumentParser) -> str:
     """What is wrong with the arguments or the configuration, and the nearest word where one is unknown."""
     in_model = 'key "model"' in message
     innermost = message[
@@ -51,7 +51,7 @@ def one_sentence(message: str, parser: ArgumentParser) -> str:
             name = f"model.{match[1]}" if in_model else match[1]
             return (
                 "Unknown option "
-                f"'{name}'.{nearest(name, _options(parser)) or ' See --help for all of them.'}"
+                f"'{name}'.{did_you_mean(name, _options(parser)) or ' See --help for all of them.'}"
             )
     if match := re.search(NO_VALUE, message):
         return f"{match[1]} has no value. Write one after it."
@@ -71,14 +71,14 @@ def one_sentence(message: str, parser: ArgumentParser) -> str:
                 name = match[1].rpartition(".")[2]
                 return (
                     f"Unknown model '{match[1]}'; there are "
-                    f"{', '.join(known_models())}.{nearest(name, known_models())}"
+                    f"{', '.join(known_models())}.{did_you_mean(name, known_models())}"
                 )
     for pattern in WRONG_VALUE:
         if match := re.search(pattern, innermost, re.DOTALL):
             name = f"model.{match[1]}" if in_model and match[1] != "model" else match[1]
             return f"{name} is {match[3].strip() or 'empty'}, expected {_type_name(match[2])}."
     if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
-        return no_such_file(_short(match[1]))
+        return missing_file_message(_short(match[1]))
     if match := re.search(r"Path is not a file: '?([^'\n]+)'?", message):
         return (
             f"{_short(match[1])} is not a file, expected a configuration in "
@@ -140,4 +140,4 @@ def _short(path: str) -> Path:
 
 def _flat(message: str) -> str:
     text = " ".join(message.split())
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} …"

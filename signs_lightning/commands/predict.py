@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from signs_lightning.checkpoints.model_files import SCALES, load_model
-from signs_lightning.errors import InputError, VerbParser
-from signs_lightning.runtime.atomic_write import check_output, written_whole
+from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def main(verb: str, args: list[str]) -> int:
     return 1 if unreadable else 0
 
 
-def _parser(verb: str) -> VerbParser:
-    parser = VerbParser(
+def _parser(verb: str) -> CommandParser:
+    parser = CommandParser(
         verb, "Classes and probabilities of pictures, or of the images of an HDF5 file."
     )
     parser.add_argument(
@@ -211,7 +211,7 @@ def _write_and_print(
     )
     correct = count = 0
     with (
-        written_whole(output) as temporary,
+        atomic_write(output) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.checkpoints.model_files import SCALES
-from signs_lightning.errors import InputError, VerbParser
+from signs_lightning.errors import CommandParser, InputError
 
 if TYPE_CHECKING:
     from signs_lightning.report.figures import Tile
-    from signs_lightning.report.predictions import Judged
-    from signs_lightning.report.trained_run import Run
+    from signs_lightning.report.predictions import Predictions
+    from signs_lightning.report.trained_run import TrainedRun
 
 PAGE = "report.html"
 CLASSES_A_SHEET = 10
 IN_TENSORBOARD = {"confusion", "reliability", "mistakes", "gradcam"}  # it has the curves already
-LONGEST_VALUE = 300  # letters of a setting on the page; a Keras model's own config has thousands
+MAX_VALUE_LENGTH = 300  # letters of a setting on the page; a Keras model's own config has thousands
 
 
 def main(verb: str, args: list[str]) -> int:
     """Runs the verb."""
-    parser = VerbParser(
+    parser = CommandParser(
         verb, "What a trained model does well and badly: figures, and one page that holds them all."
     )
     parser.add_argument("run", metavar="RUN", help="run folder, checkpoint or Keras file")
@@ -63,10 +63,10 @@ def main(verb: str, args: list[str]) -> int:
     from rich.console import Console
 
     from signs_lightning.models.metrics import describe_accuracy
-    from signs_lightning.report.predictions import judge
-    from signs_lightning.report.trained_run import open_run
+    from signs_lightning.report.predictions import predict_dataset
+    from signs_lightning.report.trained_run import load_run
 
-    run = open_run(options.run, verb, options.scale)
+    run = load_run(options.run, verb, options.scale)
     if not run.settings and options.test_file is None:
         raise InputError(f"{options.run} remembers no data. Name a file with --data.test_file.")
     output = (
@@ -82,7 +82,7 @@ def main(verb: str, args: list[str]) -> int:
     run.model.to("cuda" if torch.cuda.is_available() else "cpu")
     keys = {"images_key": options.images_key, "labels_key": options.labels_key}
     settings = run.settings | {key: value for key, value in keys.items() if value is not None}
-    judged = judge(run.model, settings, options.test_file)
+    judged = predict_dataset(run.model, settings, options.test_file)
     command = shlex.join(["python", "-m", "signs_lightning", verb, *args])
     written = _write(run, judged, output, command)
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -95,11 +95,11 @@ def main(verb: str, args: list[str]) -> int:
     return 0
 
 
-def _folder_name(run: Run) -> str:
+def _folder_name(run: TrainedRun) -> str:
     return "report" if run.folder else f"{run.path.stem}_report"
 
 
-def _write(run: Run, judged: Judged, output: Path, command: str) -> list[str]:
+def _write(run: TrainedRun, judged: Predictions, output: Path, command: str) -> list[str]:
     """Makes everything in a temporary folder beside the output, then moves it there, the page last; returns the files' names."""
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -124,13 +124,13 @@ def _write(run: Run, judged: Judged, output: Path, command: str) -> list[str]:
     return written
 
 
-def _draw(run: Run, judged: Judged, folder: Path, command: str) -> dict[str, Path]:
+def _draw(run: TrainedRun, judged: Predictions, folder: Path, command: str) -> dict[str, Path]:
     """Every figure and the page, in a folder; returns the figures by name."""
     from signs_lightning.callbacks.history import draw_curves
     from signs_lightning.report.calibration import calibration
     from signs_lightning.report.figures import draw_confusion, draw_reliability, draw_sheet
-    from signs_lightning.report.page import Report, render
-    from signs_lightning.report.tiles import explained, mistakes
+    from signs_lightning.report.page import ReportPage, render_page
+    from signs_lightning.report.tiles import gradcam_tiles, mistake_tiles
 
     figures: dict[str, Path] = {}
 
@@ -143,13 +143,13 @@ def _draw(run: Run, judged: Judged, folder: Path, command: str) -> dict[str, Pat
     draw_confusion(judged.evaluation.confusion, judged.evaluation.class_names, to("confusion"))
     bins = calibration(judged.confidence, judged.predicted == judged.labels)
     draw_reliability(bins, to("reliability"))
-    wrong = mistakes(judged)
+    wrong = mistake_tiles(judged)
     if wrong:
         draw_sheet(wrong, min(6, len(wrong)), to("mistakes"))
     maps: list[Tile] = []
     reason = ""
     try:
-        maps = explained(run.model, judged)
+        maps = gradcam_tiles(run.model, judged)
     except InputError as error:  # a network without convolutions
         reason = str(error)
     sheets = [
@@ -158,7 +158,7 @@ def _draw(run: Run, judged: Judged, folder: Path, command: str) -> dict[str, Pat
     ]
     for number, sheet in enumerate(sheets, start=1):
         draw_sheet(sheet, 2, to("gradcam" if len(sheets) == 1 else f"gradcam_{number}"))
-    report = Report(
+    report = ReportPage(
         title=run.name,
         model=_about_model(run),
         data=_about_data(run, judged),
@@ -172,7 +172,7 @@ def _draw(run: Run, judged: Judged, folder: Path, command: str) -> dict[str, Pat
         versions=_versions(run),
         commands=_commands(run, command),
     )
-    (folder / PAGE).write_text(render(report), encoding="utf-8", newline="\n")
+    (folder / PAGE).write_text(render_page(report), encoding="utf-8", newline="\n")
     return figures
 
 
@@ -200,7 +200,7 @@ def _write_events(figures: dict[str, Path], folder: Path, step: int) -> str:
     return name
 
 
-def _about_model(run: Run) -> str:
+def _about_model(run: TrainedRun) -> str:
     from signs_lightning.callbacks.model_summary import count_parameters
 
     height, width, channels = run.model.image_size
@@ -212,7 +212,7 @@ def _about_model(run: Run) -> str:
     )
 
 
-def _about_data(run: Run, judged: Judged) -> list[str]:
+def _about_data(run: TrainedRun, judged: Predictions) -> list[str]:
     sentences = [
         f"The figures rest on {judged.evaluation.count:,} {judged.role} images: "
         f"{', '.join(judged.files[:5])}"
@@ -246,7 +246,7 @@ def _about_data(run: Run, judged: Judged) -> list[str]:
     return sentences
 
 
-def _commands(run: Run, command: str) -> list[tuple[str, str]]:
+def _commands(run: TrainedRun, command: str) -> list[tuple[str, str]]:
     made = [
         ("Trained by" if k == 0 else "and further by", typed)
         for k, typed in enumerate(run.commands)
@@ -264,7 +264,7 @@ def _commands(run: Run, command: str) -> list[tuple[str, str]]:
     return [*made, ("This report was made by", command)]
 
 
-def _versions(run: Run) -> dict[str, str]:
+def _versions(run: TrainedRun) -> dict[str, str]:
     import lightning
     import torch
 
@@ -288,8 +288,8 @@ def _configuration(config: dict[str, Any]) -> list[str]:
     def pruned(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: pruned(part) for key, part in value.items() if part is not None}
-        if isinstance(value, str) and len(value) > LONGEST_VALUE:
-            return f"{value[:LONGEST_VALUE]}… ({len(value):,} characters)"
+        if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
+            return f"{value[:MAX_VALUE_LENGTH]}… ({len(value):,} characters)"
         return value
 
     return (

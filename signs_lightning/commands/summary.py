@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signs_lightning.errors import InputError, VerbParser, nearest
+from signs_lightning.errors import CommandParser, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
@@ -29,7 +29,7 @@ def main(verb: str, args: list[str]) -> int:
     Raises:
         InputError: there is no model, or the picture cannot be written.
     """
-    parser = VerbParser(
+    parser = CommandParser(
         verb, "Shows a model as Keras does: a table of its layers, and a drawing of its graph."
     )
     parser.add_argument("--ckpt_path", metavar="F", help="checkpoint, run folder or Keras file")
@@ -48,7 +48,7 @@ def main(verb: str, args: list[str]) -> int:
     )
     options, rest = parser.parse_known_args(args)
     picture = None if options.plot is None else _picture(options.plot)
-    _refuse_unknown(rest, parser._option_string_actions)
+    _check_options(rest, parser._option_string_actions)
     if options.ckpt_path is not None and rest:
         raise InputError(
             f"--ckpt_path brings its own model, so {rest[0].partition('=')[0]} has no meaning. "
@@ -88,13 +88,13 @@ def _picture(name: str) -> Path:
     return path
 
 
-def _refuse_unknown(rest: list[str], own: Iterable[str]) -> None:
+def _check_options(rest: list[str], own: Iterable[str]) -> None:
     """What begins like an option neither of this verb nor of `fit` is refused here; the rest of it `fit`'s parser knows."""
     for argument in rest:
         option = argument.partition("=")[0]
         if argument.startswith("-") and option.partition(".")[0] not in FIT_OPTIONS:
             raise InputError(
-                f"Unknown option '{option}'; see --help.{nearest(option, [*own, *FIT_OPTIONS])}"
+                f"Unknown option '{option}'; see --help.{did_you_mean(option, [*own, *FIT_OPTIONS])}"
             )
 
 
@@ -112,7 +112,7 @@ def _from_file(path: str, verb: str) -> ImageClassifier:
 
 def _from_options(args: list[str]) -> ImageClassifier:
     from signs_lightning.commands.fit import CLI
-    from signs_lightning.runtime.warning_filters import be_quiet
+    from signs_lightning.runtime.warning_filters import filter_warnings
 
     class ModelOnly(CLI):
         """Takes what `fit` takes, and stops as soon as there is a model."""
@@ -123,7 +123,7 @@ def _from_options(args: list[str]) -> ImageClassifier:
         def _run_subcommand(self, subcommand: str) -> None:
             pass
 
-    be_quiet()
+    filter_warnings()
     try:
         cli = ModelOnly("fit", args)
     except ValueError as error:

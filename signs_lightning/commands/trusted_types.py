@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-TRUSTED = re.compile(  # classes that a remembered configuration may make
+TRUSTED_CLASSES = re.compile(  # classes that a remembered configuration may make
     r"(torch\.optim|torch\.nn|torchvision\.transforms\.v2|torchmetrics|lightning\.pytorch|lightning\.fabric|pytorch_lightning"
     r"|signs_lightning)(\.\w+)+",
     re.ASCII,
@@ -65,7 +65,7 @@ CONTAINERS += (collections.abc.Sequence, collections.abc.Iterable, collections.a
 
 def trusted_class(path: str) -> type | None:
     """A class by its place, if it is one of those that may be made; its module must be its own, not one that it merely imports."""
-    if not TRUSTED.fullmatch(path) or "Lambda" in path:
+    if not TRUSTED_CLASSES.fullmatch(path) or "Lambda" in path:
         return None
     module, _, name = path.rpartition(".")
     try:
@@ -74,7 +74,7 @@ def trusted_class(path: str) -> type | None:
         return None
     if not isinstance(found, type) or not issubclass(found, KINDS):
         return None
-    return found if TRUSTED.fullmatch(f"{found.__module__}.{found.__qualname__}") else None
+    return found if TRUSTED_CLASSES.fullmatch(f"{found.__module__}.{found.__qualname__}") else None
 
 
 def class_to_make(path: Any, names: set[str]) -> Any:

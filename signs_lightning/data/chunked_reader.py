@@ -13,15 +13,15 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.hdf5_checks import DEFLATE, SHUFFLE, filters_of
-from signs_lightning.data.image_set import ImageSet, damaged, readable
+from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 
 # bytes; where fewer of an image lie beside each other in a chunk, they are put together otherwise
-SPLINTER = 8
+SMALL_CHUNK_BYTES = 8
 CACHED = 2**20  # bytes of images that are put together at a time
-MOST_CHUNKS = 2**22  # whose places in the file are kept in memory
+MAX_CHUNKS = 2**22  # whose places in the file are kept in memory
 
 
-class Chunks:
+class ChunkedReader:
     """Slices of a dataset in chunks, past HDF5, which unpacks on one thread and is slow where chunks cut images into pieces.
 
     What is read is `pread` and zlib alone, and both let other threads run.
@@ -43,7 +43,7 @@ class Chunks:
         plain = codes in ([], [DEFLATE]) or (
             codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1
         )
-        return plain and chunks <= MOST_CHUNKS
+        return plain and chunks <= MAX_CHUNKS
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
         assert images.path is not None
@@ -58,7 +58,9 @@ class Chunks:
             piece[2] if piece[2] < image[2] else piece[1] * piece[2]
         )  # an image's values that lie beside each other
         cut = piece != image and all(step <= size for step, size in zip(piece, image, strict=True))
-        self.order = _order(image, piece) if cut and run * self.dtype.itemsize < SPLINTER else None
+        self.order = (
+            _order(image, piece) if cut and run * self.dtype.itemsize < SMALL_CHUNK_BYTES else None
+        )
         self.places = np.full(
             (*grid, 3), -1, np.int64
         )  # of each chunk: byte offset, size, mask of filters left out
@@ -69,7 +71,7 @@ class Chunks:
             )
             self.places[corner] = chunk.byte_offset, chunk.size, chunk.filter_mask
 
-        with readable(images):
+        with translate_read_errors(images):
             dataset.id.chunk_iter(note)
         self.file = os.open(images.path, os.O_RDONLY)
         weakref.finalize(self, os.close, self.file)
@@ -141,9 +143,9 @@ class Chunks:
             try:
                 content = zlib.decompressobj().decompress(content, self.bytes)
             except zlib.error as error:
-                raise damaged(self.images, error) from error
+                raise damaged_data_error(self.images, error) from error
         if len(content) != self.bytes:
-            raise damaged(
+            raise damaged_data_error(
                 self.images, f"a chunk has {len(content):,} bytes instead of {self.bytes:,}"
             )
         return np.frombuffer(content, self.dtype).reshape(self.chunk)

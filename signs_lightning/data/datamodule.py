@@ -18,18 +18,18 @@ from signs_lightning.data.dataset import (
     BatchLoader,
     EpochSampler,
     H5Images,
-    as_it_is,
+    identity_collate,
     stratified_split,
 )
 from signs_lightning.data.file_roles import (
     ARRAYS,
     Role,
-    expand,
-    plain,
-    repeated,
+    expand_paths,
+    plain_paths,
+    repeated_file,
     warn_of_shared_files,
 )
-from signs_lightning.data.fingerprints import Fingerprints, fingerprint, what_changed
+from signs_lightning.data.fingerprints import Fingerprints, changed_files_message, fingerprint
 from signs_lightning.data.image_set import ImageSet, check_arrays, check_file
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.errors import InputError
@@ -111,9 +111,9 @@ class H5DataModule(L.LightningDataModule):
         if val_fraction is not None and val_file is not None:
             raise InputError("val_file and val_fraction are both given. Drop one of them.")
         self._settings: dict[str, Any] = {  # plain values, for checkpoints; arrays stay out
-            "train_file": plain(train_file),
-            "val_file": plain(val_file),
-            "test_file": plain(test_file),
+            "train_file": plain_paths(train_file),
+            "val_file": plain_paths(val_file),
+            "test_file": plain_paths(test_file),
             "val_fraction": val_fraction,
             "batch_size": batch_size,
             "shuffle": shuffle,
@@ -201,7 +201,9 @@ class H5DataModule(L.LightningDataModule):
         if stage == self._stage:
             return
         if stage == "fit" and self.draws:
-            say(f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named.")
+            rank_zero_print(
+                f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named."
+            )
         files = self._drawn_files() if self.draws else self.files
         self._files = files
         self._sets, self._datasets = {}, {}
@@ -219,7 +221,7 @@ class H5DataModule(L.LightningDataModule):
         for shards in self._sets.values():
             for shard in shards:
                 if shard.note:
-                    say(shard.note)
+                    rank_zero_print(shard.note)
         if stage == "fit":
             self.fingerprints = self._fingerprints()
         self._stage = stage
@@ -255,7 +257,7 @@ class H5DataModule(L.LightningDataModule):
         self._sets[role] = self._check(files, role)
         self._datasets["val"] = H5Images(self._sets[role])
         if role == "test" and train is not None:
-            say(
+            rank_zero_print(
                 "Validation is the test file, so no checkpoint is chosen by it: "
                 "last.ckpt is the result."
             )
@@ -284,9 +286,9 @@ class H5DataModule(L.LightningDataModule):
             and all(hasattr(part, "shape") for part in value)
         ):
             return [check_arrays(*value)]
-        paths = expand(value)
+        paths = expand_paths(value)
         found = [check_file(path, **self.keys) for path in paths]
-        if twice := repeated(paths):
+        if twice := repeated_file(paths):
             warnings.warn(
                 f"{twice} is named twice by --data.{role}_file: its images count twice.",
                 stacklevel=2,
@@ -333,9 +335,9 @@ class H5DataModule(L.LightningDataModule):
         Says so where one of the files is no longer what the model was trained on.
         """
         if before := state_dict.get("fingerprints"):
-            changed = what_changed(before, self.fingerprints or self._fingerprints())
+            changed = changed_files_message(before, self.fingerprints or self._fingerprints())
             if changed is not None:
-                say(changed)
+                rank_zero_print(changed)
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
@@ -360,7 +362,7 @@ class H5DataModule(L.LightningDataModule):
         buffer = int(self.shuffle_buffer * 2**20)
         how = choose_reading(dataset, self.reading, device, buffer)
         if role == "train" and trainer is not None and how != self._said:
-            say(f"Training images: {how}.")
+            rank_zero_print(f"Training images: {how}.")
             self._said = how
         streamed = dataset.reading == "streamed"
         sampler = EpochSampler(
@@ -385,7 +387,7 @@ class H5DataModule(L.LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=as_it_is,
+            collate_fn=identity_collate,
             pin_memory=device.type == "cuda" and dataset.reading != "resident",
             persistent_workers=workers > 0,
             generator=torch.Generator().manual_seed(
@@ -417,7 +419,7 @@ class H5DataModule(L.LightningDataModule):
 
 
 @rank_zero_only
-def say(message: str) -> None:
+def rank_zero_print(message: str) -> None:
     """Prints a line, once for all processes of a run."""
     print(message, flush=True)
 

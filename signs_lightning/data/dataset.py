@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.readers import ImageReader
-from signs_lightning.data.shuffle_buffer import block_order, stream
+from signs_lightning.data.shuffle_buffer import block_order, stream_batches
 from signs_lightning.errors import InputError
 
-FILLER = -1  # index, and label, of an image that only fills a share up and that nobody counts
-Reading = Literal["mapped", "streamed", "resident"]
+PAD_INDEX = -1  # index, and label, of an image that only fills a share up and that nobody counts
+ReadingMode = Literal["mapped", "streamed", "resident"]
 
 
 class H5Images(Dataset):
@@ -35,7 +35,7 @@ class H5Images(Dataset):
         labels: int64 (N,).
         reading: "mapped": every batch comes out of the file (or array), which the operating system
             keeps in memory as far as there is room; "resident": all images lie in memory or on a
-            device, after `load`; "streamed": in blocks, by `stream`.
+            device, after `load`; "streamed": in blocks, by `stream_batches`.
     """
 
     def __init__(self, shards: Sequence[ImageSet], subset: np.ndarray | None = None) -> None:
@@ -46,7 +46,7 @@ class H5Images(Dataset):
             np.arange(len(labels)) if subset is None else np.asarray(subset, dtype=np.int64)
         )
         self.labels = labels[self.subset]
-        self.reading: Reading = "mapped"
+        self.reading: ReadingMode = "mapped"
         self._resident: Tensor | None = None
 
     def __len__(self) -> int:
@@ -76,9 +76,9 @@ class H5Images(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """A batch: images uint8 (N, H, W, C), labels int64 (N,); a filler is the first image with label -1."""
         wanted = np.asarray(indices, dtype=np.int64)
-        filler = wanted == FILLER
+        filler = wanted == PAD_INDEX
         wanted = np.where(filler, 0, wanted)
-        labels = torch.from_numpy(np.where(filler, FILLER, self.labels[wanted]))
+        labels = torch.from_numpy(np.where(filler, PAD_INDEX, self.labels[wanted]))
         if self._resident is not None:
             device = self._resident.device
             return self._resident.index_select(0, torch.from_numpy(wanted).to(device)), labels.to(
@@ -155,7 +155,7 @@ class H5Images(Dataset):
         self.reading = "resident"
 
 
-def as_it_is(batch: Any) -> Any:
+def identity_collate(batch: Any) -> Any:
     """Collation for data sets that give whole batches."""
     return batch
 
@@ -172,7 +172,7 @@ class EpochSampler(DistributedSampler):
         seed: of the order.
         rank: this process, 0..world_size-1.
         world_size: number of processes.
-        exact: fill shares up with `FILLER` instead of repeated images, for validation and test.
+        exact: fill shares up with `PAD_INDEX` instead of repeated images, for validation and test.
         blocks: for streams: int64 (B + 1,) first image of each block, and `size`. Shares are then
             in one piece, and what is shuffled are blocks, and images within groups of them.
         group_size: for streams: number of images that a group of blocks may have.
@@ -218,7 +218,7 @@ class EpochSampler(DistributedSampler):
         )  # shares are equal, so that every process takes the same number of steps
         if missing:
             extra = (
-                torch.full((missing,), FILLER)
+                torch.full((missing,), PAD_INDEX)
                 if self.exact
                 else order.repeat(-(-missing // size))[:missing]
             )
@@ -264,12 +264,12 @@ class BatchLoader(DataLoader):
         else:  # Lightning's own for --trainer.overfit_batches
             order = np.fromiter(sampler, np.int64)
             group_ends = [*range(16 * size, len(order), 16 * size), len(order)]
-        filler = order == FILLER
+        filler = order == PAD_INDEX
         order = np.where(filler, max(order.max(), 0), order)  # an image that is read anyway
         position = start
-        for indices, images in stream(dataset.read_sorted, order, group_ends, size, start):
+        for indices, images in stream_batches(dataset.read_sorted, order, group_ends, size, start):
             labels = np.where(
-                filler[position : position + len(indices)], FILLER, dataset.labels[indices]
+                filler[position : position + len(indices)], PAD_INDEX, dataset.labels[indices]
             )
             position += len(indices)
             yield torch.from_numpy(images), torch.from_numpy(labels)

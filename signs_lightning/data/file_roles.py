@@ -15,14 +15,14 @@ Role = Literal["train", "val", "test"]
 ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
 
 
-def expand(value: str | Path | Iterable[str | Path]) -> list[str]:
+def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:
     """A path, every path that a pattern matches (sorted), or those of a list of them.
 
     Raises:
         InputError: a pattern matches nothing.
     """
     if not isinstance(value, str | Path):
-        return [path for one in value for path in expand(one)]
+        return [path for one in value for path in expand_paths(one)]
     pattern = str(value)
     if os.path.exists(pattern) or not glob.has_magic(pattern):
         return [pattern]
@@ -39,7 +39,7 @@ def is_named(value: Any) -> bool:
     )
 
 
-def plain(value: Any) -> Any:
+def plain_paths(value: Any) -> Any:
     """An argument as a checkpoint keeps it: paths as strings, arrays as `ARRAYS`."""
     if value is None:
         return None
@@ -48,13 +48,13 @@ def plain(value: Any) -> Any:
     return [str(path) for path in value] if isinstance(value, list | tuple) else str(value)
 
 
-def identities(value: Any) -> dict[tuple[int, int], str]:
+def file_identities(value: Any) -> dict[tuple[int, int], str]:
     """Device and inode of each file that is there → its first name. Links and other ways of writing a path lead to the same."""
     found: dict[tuple[int, int], str] = {}
     if not is_named(value):
         return found
     try:
-        paths = expand(value)
+        paths = expand_paths(value)
     except InputError:
         return found
     for path in paths:
@@ -66,9 +66,9 @@ def identities(value: Any) -> dict[tuple[int, int], str]:
     return found
 
 
-def shared(first: Any, second: Any) -> str | None:
+def shared_file(first: Any, second: Any) -> str | None:
     """What to call the first file that two arguments share, None where there is none."""
-    one, two = identities(first), identities(second)
+    one, two = file_identities(first), file_identities(second)
     for identity, name in two.items():
         if identity in one:
             other = one[identity]
@@ -76,11 +76,11 @@ def shared(first: Any, second: Any) -> str | None:
     return None
 
 
-def repeated(paths: list[str]) -> str | None:
+def repeated_file(paths: list[str]) -> str | None:
     """The first path that leads to a file which an earlier one has named already."""
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        new = set(identities(path))
+        new = set(file_identities(path))
         if new & seen:
             return path
         seen |= new
@@ -98,13 +98,13 @@ def warn_of_shared_files(files: dict[Role, Any], stage: str, splits: bool) -> No
     train, val, test = files["train"], files["val"], files["test"]
     found: list[tuple[str | None, str, str]] = []
     if stage in ("fit", "validate") and not splits:
-        name = shared(train, test if val is None else val)
+        name = shared_file(train, test if val is None else val)
         found.append((name, "training and for validation", "the validation figures mean nothing"))
     if stage in ("test", "predict") or (stage == "fit" and (splits or val is not None)):
         found.append(
-            (shared(train, test), "training and for the test", "the test figures mean nothing")
+            (shared_file(train, test), "training and for the test", "the test figures mean nothing")
         )
-        name = shared(val, test)
+        name = shared_file(val, test)
         found.append(
             (
                 name,

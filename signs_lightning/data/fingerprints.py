@@ -12,11 +12,11 @@ import numpy as np
 from signs_lightning.data.file_roles import ARRAYS
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 
 GROUPS, GROUP = 8, 8  # of images that lie beside each other, spread evenly over the file: 64 in all
-MOST_BYTES = 2**23  # to read for it; of a file of large images or chunks fewer images are looked at
-MOST_SAID = 4  # files in one line
+MAX_BYTES = 2**23  # to read for it; of a file of large images or chunks fewer images are looked at
+MAX_SAID = 4  # files in one line
 Fingerprints = Mapping[str, list[dict[str, Any]]]  # train, val, test → each file's
 
 
@@ -57,13 +57,13 @@ def fingerprint(reader: ImageReader) -> dict[str, Any]:
 def _sample(reader: ImageReader) -> np.ndarray:
     """uint8 (n, H, W, C): the images that are hashed."""
     count, image_bytes = reader.images.shape[0], math.prod(reader.images.shape[1:])
-    group, block = max(1, min(GROUP, count, MOST_BYTES // image_bytes)), reader.layout.block
+    group, block = max(1, min(GROUP, count, MAX_BYTES // image_bytes)), reader.layout.block
     in_chunks = (
         not reader.layout.mapped
     )  # which are unpacked whole: once is enough where a few of them are the file
-    at_once = in_chunks and (count <= block or count * image_bytes <= MOST_BYTES)
+    at_once = in_chunks and (count <= block or count * image_bytes <= MAX_BYTES)
     costs = image_bytes * (block if in_chunks and not at_once else group)
-    groups = max(1, min(GROUPS, MOST_BYTES // costs))
+    groups = max(1, min(GROUPS, MAX_BYTES // costs))
     starts = np.unique(np.linspace(0, count - group, groups).astype(int)).tolist()
     if at_once:
         everything = reader.read(0, count)
@@ -71,7 +71,7 @@ def _sample(reader: ImageReader) -> np.ndarray:
     return np.concatenate([reader.read(start, start + group) for start in starts])
 
 
-def what_changed(before: Any, now: Fingerprints) -> str | None:
+def changed_files_message(before: Any, now: Fingerprints) -> str | None:
     """A line about the files that are no longer what they were; None where all of them are, or were not seen before.
 
     A file that was only touched or copied is the same. Of one that is packed in another way only
@@ -92,15 +92,15 @@ def what_changed(before: Any, now: Fingerprints) -> str | None:
             difference = _difference(known.get(_key(role, file), {}), file)
             if difference:
                 name = (
-                    f"the {role} arrays" if file["path"] == ARRAYS else shortened(file["path"], 200)
+                    f"the {role} arrays" if file["path"] == ARRAYS else shorten(file["path"], 200)
                 )
                 changes[name] = f"{name} ({difference})"
     if not changes:
         return None
-    more = f" and {len(changes) - MOST_SAID} more" if len(changes) > MOST_SAID else ""
+    more = f" and {len(changes) - MAX_SAID} more" if len(changes) > MAX_SAID else ""
     return (
         "Changed since the model was trained on it: "
-        f"{', '.join(list(changes.values())[:MOST_SAID])}{more}."
+        f"{', '.join(list(changes.values())[:MAX_SAID])}{more}."
     )
 
 

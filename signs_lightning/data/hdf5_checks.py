@@ -11,7 +11,7 @@ import h5py
 from signs_lightning.errors import InputError
 
 DEFLATE, SHUFFLE, CHECKSUM, SZIP = 1, 2, 3, 4  # numbers of HDF5's own filters
-LARGEST_CHUNK = 2**29  # bytes of a chunk when it is unpacked
+MAX_CHUNK_BYTES = 2**29  # bytes of a chunk when it is unpacked
 DEFLATED = (
     1032  # times that a deflated byte can unpack to at most (https://zlib.net/zlib_tech.html)
 )
@@ -23,7 +23,7 @@ def filters_of(dataset: h5py.Dataset) -> list[int]:
     return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
 
 
-def refuse_false_claims(
+def check_dataset_header(
     where: str, dataset: h5py.Dataset, most: int | None = None, bombs: bool = True
 ) -> None:
     """Looks at the filters and chunks of a dataset that is to be read through HDF5.
@@ -56,10 +56,10 @@ def refuse_false_claims(
     if dataset.chunks is None:
         return
     size = math.prod(dataset.chunks) * dataset.dtype.itemsize
-    if size > LARGEST_CHUNK:
+    if size > MAX_CHUNK_BYTES:
         raise InputError(
             f"{where} is in chunks of {size:,} bytes, expected at most "
-            f"{LARGEST_CHUNK:,}. Write it again."
+            f"{MAX_CHUNK_BYTES:,}. Write it again."
         )
     filters = filters_of(dataset)
     if sum(code not in (SHUFFLE, CHECKSUM) for code in filters) > 1:
@@ -86,13 +86,17 @@ def refuse_false_claims(
         )
     if bombs and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):
         dataset.id.chunk_iter(
-            lambda chunk: _refuse_bomb(where, dataset, chunk, size, filters.index(DEFLATE))
+            lambda chunk: _check_decompression_bomb(
+                where, dataset, chunk, size, filters.index(DEFLATE)
+            )
         )
 
 
-def _refuse_bomb(where: str, dataset: h5py.Dataset, chunk: Any, size: int, place: int) -> None:
+def _check_decompression_bomb(
+    where: str, dataset: h5py.Dataset, chunk: Any, size: int, place: int
+) -> None:
     """Unpacks a chunk as far as it claims to reach, where it could reach far; HDF5 would go on as long as something comes."""
-    if chunk.size * DEFLATED <= 2 * LARGEST_CHUNK or chunk.filter_mask & 1 << place:
+    if chunk.size * DEFLATED <= 2 * MAX_CHUNK_BYTES or chunk.filter_mask & 1 << place:
         return
     packed = zlib.decompressobj()
     if chunk.size <= size + size // 100 + 1024:  # what deflate can add at worst

@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.file_type import no_such_file, what_it_is
-from signs_lightning.runtime.os_errors import explaining_os_errors, os_refusal
+from signs_lightning.runtime.file_type import describe_non_hdf5, missing_file_message
+from signs_lightning.runtime.os_errors import os_error_message, translate_os_errors
 
 DAMAGE = (
     OSError,
@@ -31,7 +31,7 @@ HELD = {
 }  # what POSIX allows where another process has the lock
 
 
-def open_for_reading(path: Path) -> h5py.File:
+def open_read_only(path: Path) -> h5py.File:
     """`h5py.File(path, "r")`, without a lock where the file's disk has none (NFS, Lustre and the like).
 
     Raises:
@@ -77,20 +77,20 @@ def _refusal(error: OSError, path: Path) -> InputError | None:
             "none does, because one ended early, "
             f"clear the mark with `h5clear -s {path}`."
         )
-    return os_refusal(error, path)
+    return os_error_message(error, path)
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Opens an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
-    with explaining_os_errors(path):
+    with translate_os_errors(path):
         if not path.exists():
-            raise InputError(no_such_file(path))
-        found, size = what_it_is(path), path.stat().st_size
+            raise InputError(missing_file_message(path))
+        found, size = describe_non_hdf5(path), path.stat().st_size
     if found is not None:
         raise InputError(f"{path} is not an HDF5 file but {found}")
     try:
-        file = open_for_reading(path)
+        file = open_read_only(path)
     except OSError as error:
         if "truncated" in str(error):
             raise InputError(
@@ -109,7 +109,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         except (
             DAMAGE
         ) as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
-            if refusal := os_refusal(error, path):
+            if refusal := os_error_message(error, path):
                 raise refusal from error
             reason = str(error).strip("'\"").partition("\n")[0][:200].rstrip(".")
             raise InputError(

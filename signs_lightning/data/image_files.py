@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_type import is_hdf5
 from signs_lightning.runtime.os_errors import os_reason
 
@@ -123,7 +123,7 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
             ) from error
         # A format's reader raises whatever damaged bytes lead it to.
         raise UnreadableImageError(
-            f"damaged ({shortened(str(error), 200) or type(error).__name__})"
+            f"damaged ({shorten(str(error), 200) or type(error).__name__})"
         ) from error
     return np.asarray(picture).reshape(height, width, channels)
 

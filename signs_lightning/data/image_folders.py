@@ -19,7 +19,7 @@ from signs_lightning.data.image_files import UnreadableImageError, find_images, 
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.atomic_write import written_whole
+from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import printable
 
 SPLITS = {
@@ -34,12 +34,12 @@ NO_CLASS = {"__MACOSX", "__pycache__"}
 RESERVED = re.compile(
     r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE
 )  # no file of Windows can be called so
-LONGEST_NAME = 100  # characters of a class's folder
-Advance = Callable[[int, int], None]  # is told how many of how many pictures are done
+MAX_NAME_LENGTH = 100  # characters of a class's folder
+OnProgress = Callable[[int, int], None]  # is told how many of how many pictures are done
 
 
 @dataclass(frozen=True)
-class Written:
+class ConversionResult:
     """What became of a folder of pictures.
 
     Attributes:
@@ -55,7 +55,7 @@ class Written:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> list[tuple[int, int, str]]:
     """A sorting key by which `2` comes before `10`, and `Cat` beside `cat`."""
     parts = (part for part in re.split(r"(\d+)", name) if part)
     key = [(1, int(part), "") if part.isdecimal() else (2, 0, part.casefold()) for part in parts]
@@ -69,8 +69,8 @@ def folder_to_h5(
     test_fraction: float = 0.1,
     seed: int = 0,
     name: str | None = None,
-    advance: Advance | None = None,
-) -> Written:
+    advance: OnProgress | None = None,
+) -> ConversionResult:
     """Pictures in a folder for each class → `train_NAME.h5` and `test_NAME.h5`, both in an order of their own.
 
     Each becomes square (or what `image_size` says) as `predict` does it, see `read_image`. Where
@@ -123,11 +123,11 @@ def folder_to_h5(
         _require_every_class(labels, class_names, pictures, unreadable)
         parts = _parts(labels, test_fraction, seed)
         files = {split: output / f"{split}_{name}.h5" for split in parts}
-        places = {split: stack.enter_context(written_whole(path)) for split, path in files.items()}
+        places = {split: stack.enter_context(atomic_write(path)) for split, path in files.items()}
         for split, (source, order) in parts.items():
             rows = np.memmap(spools[source], np.uint8, "r", shape=(len(labels[source]), row_bytes))
             _write(places[split], split, rows, image_size, order, labels[source], class_names)
-    return Written(
+    return ConversionResult(
         files, {split: len(order) for split, (_, order) in parts.items()}, class_names, unreadable
     )
 
@@ -179,7 +179,7 @@ def _subfolders(folder: Path) -> list[Path]:
         for p in folder.iterdir()
         if p.is_dir() and not p.name.startswith(".") and p.name not in NO_CLASS
     ]
-    return sorted(children, key=lambda child: natural(child.name))
+    return sorted(children, key=lambda child: natural_key(child.name))
 
 
 def _require_every_class(
@@ -250,7 +250,7 @@ def _write(
 
 
 def h5_to_folder(
-    files: list[Path], output: Path, advance: Advance | None = None
+    files: list[Path], output: Path, advance: OnProgress | None = None
 ) -> tuple[dict[str, int], dict[str, str]]:
     """HDF5 files → a folder of PNGs for each class, below `train`, `test` or `val` where there is more than one split.
 
@@ -326,7 +326,7 @@ def _pictures(images) -> Iterator[Image.Image]:  # type: ignore[no-untyped-def]
 def safe_name(name: str) -> str:
     """A class name as one folder's name on any system: no separators, no control characters, nothing that leads elsewhere."""
     name = re.sub(r'[<>:"/\\|?*]', "_", "".join(c if c.isprintable() else "_" for c in name))
-    name = name[:LONGEST_NAME].strip(" .")
+    name = name[:MAX_NAME_LENGTH].strip(" .")
     return f"_{name}" if not name or RESERVED.match(name) or name in NO_CLASS else name
 
 

@@ -16,19 +16,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import refuse_false_claims
+from signs_lightning.data.hdf5_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
 from signs_lightning.data.layouts import datasets_of, find_keys
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shortened
-from signs_lightning.runtime.os_errors import os_refusal
-from signs_lightning.runtime.sandbox import run_guarded
+from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.sandbox import run_sandboxed
 
 SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
-LARGEST_IMAGE = 2**27  # values of one image, such as 6,600×6,600 RGB
-MOST_LABELS = 2**29  # bytes that they may take, which are read at once
+MAX_IMAGE = 2**27  # values of one image, such as 6,600×6,600 RGB
+MAX_LABELS = 2**29  # bytes that they may take, which are read at once
 HEAP_SECONDS = 8  # of computing that reading class names may take which lie in HDF5's heap
-MOST_CLASSES, MOST_NAMES = 2**16, 2**24  # names in a class list, bytes that they may take
+MAX_CLASSES, MAX_NAMES = 2**16, 2**24  # names in a class list, bytes that they may take
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def check_file(
         images_key, labels_key, classes_key = find_keys(
             path, file, datasets, images_key, labels_key, classes_key
         )
-        for key, most in ((images_key, None), (labels_key, MOST_LABELS), (classes_key, MOST_NAMES)):
+        for key, most in ((images_key, None), (labels_key, MAX_LABELS), (classes_key, MAX_NAMES)):
             if key is not None:
                 through_hdf5 = key != images_key or datasets[key].dtype != np.uint8
-                refuse_false_claims(
-                    f"'{shortened(key)}' in {path}", datasets[key], most, bombs=through_hdf5
+                check_dataset_header(
+                    f"'{shorten(key)}' in {path}", datasets[key], most, bombs=through_hdf5
                 )
         classes = (
             None if classes_key is None else _class_list(path, classes_key, datasets[classes_key])
@@ -123,10 +123,10 @@ def _check(
     path: Path | None = None,
     array: np.ndarray | None = None,
 ) -> ImageSet:
-    where = f"'{shortened(images_key)}' in {name}" if path else f"{images_key}"
+    where = f"'{shorten(images_key)}' in {name}" if path else f"{images_key}"
     shape = _image_shape(where, images.shape)
     class_names = None if classes is None else _class_names(name, classes)
-    where_labels = f"'{shortened(labels_key)}' in {name}" if path else labels_key
+    where_labels = f"'{shorten(labels_key)}' in {name}" if path else labels_key
     classes_in_labels, label_array = _labels(where_labels, labels, shape[0], class_names)
     if class_names is None and classes_in_labels > max(shape[0], 1000):
         raise InputError(
@@ -168,7 +168,7 @@ def _image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, int, i
         )
     if 0 in shape:
         raise InputError(f"{where} holds zero images (shape {text}), expected at least one.")
-    if math.prod(shape[1:]) > LARGEST_IMAGE:
+    if math.prod(shape[1:]) > MAX_IMAGE:
         raise InputError(
             f"{where} claims to hold images of {shape[1]:,}×{shape[2]:,} pixels, which cannot be "
             "read. Scale them down."
@@ -185,25 +185,25 @@ def _described(shape: tuple[int, ...] | None) -> str:
 
 def _class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
     """The values, flat. Texts of any length lie in a heap, and HDF5 may never come back from one that is damaged: a child reads it."""
-    where = f"'{shortened(key)}' in {path}"
+    where = f"'{shorten(key)}' in {path}"
     count = 0 if classes.shape is None else math.prod(classes.shape)
-    if count > MOST_CLASSES or classes.dtype.kind not in "SUOiub":
-        kind = shortened(str(classes.dtype))
+    if count > MAX_CLASSES or classes.dtype.kind not in "SUOiub":
+        kind = shorten(str(classes.dtype))
         raise InputError(
             f"{where} holds {count:,} values of type {kind}, expected the names of the classes."
         )
     if classes.dtype.kind != "O":
         return [] if count == 0 else np.ravel(classes[()]).tolist()
-    return run_guarded(
+    return run_sandboxed(
         f"{__name__}:texts", str(path), key, about=where, processor_seconds=HEAP_SECONDS
     )
 
 
-def texts(path: str, key: str) -> list[Any]:
+def read_texts(path: str, key: str) -> list[Any]:
     """The texts of a dataset, flat; read one by one, because all may lead to one that is huge.
 
     Raises:
-        InputError: they are no texts, or take more than `MOST_NAMES` bytes.
+        InputError: they are no texts, or take more than `MAX_NAMES` bytes.
     """
     values, size = [], 0
     with open_hdf5(Path(path)) as file:
@@ -211,10 +211,10 @@ def texts(path: str, key: str) -> list[Any]:
             values.append(file[key][index])
             if (
                 not isinstance(values[-1], str | bytes)
-                or (size := size + len(values[-1])) > MOST_NAMES
+                or (size := size + len(values[-1])) > MAX_NAMES
             ):
                 raise InputError(
-                    f"'{shortened(key)}' in {path} holds no text, or too much of it, expected the "
+                    f"'{shorten(key)}' in {path} holds no text, or too much of it, expected the "
                     "names of the classes."
                 )
     return values
@@ -225,7 +225,7 @@ def _class_names(name: str, values: list[Any]) -> list[str]:
         v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values
     ]
     if not names or len(set(names)) != len(names):
-        listed = shortened(str(names), 150)
+        listed = shorten(str(names), 150)
         raise InputError(
             f"The class list in {name} is {listed}, expected different names, one for each class."
         )
@@ -250,7 +250,7 @@ def _labels(
         )
     expected = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
     if labels.dtype.kind not in "iufb":
-        raise InputError(f"{where} holds values of type {shortened(str(labels.dtype))}, {expected}")
+        raise InputError(f"{where} holds values of type {shorten(str(labels.dtype))}, {expected}")
     values = np.asarray(labels[()])
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{where} holds NaN or infinite labels, {expected}")
@@ -287,7 +287,7 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
         return False, ""
     if kind not in "iuf":
         raise InputError(
-            f"{where} holds values of type {shortened(str(images.dtype))}, expected uint8, or "
+            f"{where} holds values of type {shorten(str(images.dtype))}, expected uint8, or "
             "numbers in 0..255 or 0..1."
         )
     low, high = np.inf, -np.inf
@@ -323,17 +323,17 @@ def _value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[bool, s
 
 
 @contextmanager
-def readable(images: ImageSet) -> Iterator[None]:
+def translate_read_errors(images: ImageSet) -> Iterator[None]:
     """Bytes that cannot be read or unpacked become a sentence."""
     try:
         yield
     except InputError:
         raise
     except DAMAGE as error:
-        raise os_refusal(error, images.name) or damaged(images, error) from error
+        raise os_error_message(error, images.name) or damaged_data_error(images, error) from error
 
 
-def damaged(images: ImageSet, why: object) -> InputError:
+def damaged_data_error(images: ImageSet, why: object) -> InputError:
     """The sentence for images whose bytes cannot be read."""
     return InputError(
         f"'{images.images_key}' in {images.name} is damaged: {why}. Fetch or write it again."

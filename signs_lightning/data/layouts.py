@@ -8,13 +8,13 @@ from pathlib import Path
 
 import h5py
 
-from signs_lightning.errors import InputError, nearest
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.runtime.escaping import shorten
 
 IMAGE_KEYS = ("x", "images", "image", "data", "features")
 LABEL_KEYS = ("y", "labels", "label", "targets", "target")
 CLASS_KEYS = ("list_classes", "classes", "class_names", "label_names")
-MOST_LISTED = 12  # keys named in a message
+MAX_LISTED = 12  # keys named in a message
 
 
 def datasets_of(file: h5py.File) -> dict[str, h5py.Dataset]:
@@ -47,10 +47,10 @@ def find_keys(
         if key is not None and key not in datasets:
             raise InputError(
                 f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
-                + nearest(key, _could_be(option.removesuffix("_key"), datasets))
+                + did_you_mean(key, _could_be(option.removesuffix("_key"), datasets))
             )
     if images_key is None:
-        candidates = [key for key in datasets if means(key, IMAGE_KEYS, "x")]
+        candidates = [key for key in datasets if guess_role(key, IMAGE_KEYS, "x")]
         if not candidates and (
             "model_weights" in file or "layers" in file or "layer_names" in file.attrs
         ):
@@ -60,7 +60,7 @@ def find_keys(
             )
         images_key = _one(path, datasets, candidates, "images")
     if labels_key is None:
-        partners = [key for key in datasets if means(key, LABEL_KEYS, "y")]
+        partners = [key for key in datasets if guess_role(key, LABEL_KEYS, "y")]
         same = [key for key in partners if _stem(key) == _stem(images_key)]
         labels_key = _one(path, datasets, same or partners, "labels")
     if classes_key is None:
@@ -69,7 +69,7 @@ def find_keys(
     return images_key, labels_key, classes_key
 
 
-def means(key: str, names: tuple[str, ...], letter: str) -> bool:
+def guess_role(key: str, names: tuple[str, ...], letter: str) -> bool:
     """Whether a dataset's name says images (letter x) or labels (letter y): `train_set_x`, `X_train`, `images`, …"""
     name = key.rpartition("/")[2].lower()
     return name in names or name.endswith(f"_{letter}") or name.startswith(f"{letter}_")
@@ -109,11 +109,11 @@ def _one(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], w
 def _could_be(what: str, datasets: Iterable[str]) -> list[str]:
     """Keys that are near enough to suggest as images (labels): those whose name does not say labels (images)."""
     names, letter = {"images": (LABEL_KEYS, "y"), "labels": (IMAGE_KEYS, "x")}.get(what, ((), ""))
-    return [key for key in datasets if not letter or not means(key, names, letter)]
+    return [key for key in datasets if not letter or not guess_role(key, names, letter)]
 
 
 def _list(keys: Iterable[str]) -> str:
-    names = [f"'{shortened(key)}'" for key in keys]
-    return ", ".join(names[:MOST_LISTED]) + (
-        f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else ""
+    names = [f"'{shorten(key)}'" for key in keys]
+    return ", ".join(names[:MAX_LISTED]) + (
+        f" and {len(names) - MAX_LISTED} more" if names[MAX_LISTED:] else ""
     )

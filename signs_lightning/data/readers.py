@@ -12,19 +12,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.chunked_reader import Chunks
-from signs_lightning.data.hdf5_checks import refuse_false_claims
-from signs_lightning.data.hdf5_opening import open_for_reading
-from signs_lightning.data.image_set import ImageSet, damaged, readable
+from signs_lightning.data.chunked_reader import ChunkedReader
+from signs_lightning.data.hdf5_checks import check_dataset_header
+from signs_lightning.data.hdf5_opening import open_read_only
+from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.os_errors import explaining_os_errors
+from signs_lightning.runtime.os_errors import translate_os_errors
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
-LARGEST_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
+MAX_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
 
 
 @dataclass(frozen=True)
-class Layout:
+class StorageLayout:
     """Where the images of a set are.
 
     Attributes:
@@ -43,13 +43,13 @@ class Layout:
         return self.offset is not None
 
 
-def layout(images: ImageSet) -> Layout:
+def storage_layout(images: ImageSet) -> StorageLayout:
     """How a set is stored; looks at its header only."""
     image_bytes = math.prod(images.shape[1:])
     few = max(1, BLOCK_BYTES // image_bytes)
     if images.path is None:
-        return Layout("an array", 0, few)
-    with readable(images), open_for_reading(images.path) as file:
+        return StorageLayout("an array", 0, few)
+    with translate_read_errors(images), open_read_only(images.path) as file:
         dataset = file[images.images_key]
         filters = [
             name
@@ -62,13 +62,13 @@ def layout(images: ImageSet) -> Layout:
         if dataset.chunks is not None:
             chunks = "×".join(map(str, dataset.chunks))
             rows = dataset.chunks[0]
-            block = min(rows * max(1, few // rows), max(1, LARGEST_BLOCK // image_bytes))
-            return Layout(", ".join([f"in chunks of {chunks}", *filters]), None, block)
+            block = min(rows * max(1, few // rows), max(1, MAX_BLOCK // image_bytes))
+            return StorageLayout(", ".join([f"in chunks of {chunks}", *filters]), None, block)
         offset = dataset.id.get_offset()
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
-            return Layout("not written, or inside the file's header", None, few)
-        return Layout("contiguous", offset, few)
+            return StorageLayout("not written, or inside the file's header", None, few)
+        return StorageLayout("contiguous", offset, few)
 
 
 class ImageReader:
@@ -76,8 +76,8 @@ class ImageReader:
 
     def __init__(self, images: ImageSet) -> None:
         self.images = images
-        self.layout = layout(images)
-        with explaining_os_errors(images.name):
+        self.layout = storage_layout(images)
+        with translate_os_errors(images.name):
             self._stamp = None if images.path is None else _stamp(os.stat(images.path))
         self._file: int | None = None
         self._source: Any = None
@@ -89,14 +89,14 @@ class ImageReader:
     def take(self, indices: np.ndarray) -> np.ndarray:
         """int64 (n,) indices in any order → uint8 (n, H, W, C); quick where the set is mapped."""
         if self.layout.mapped:
-            with explaining_os_errors(self.images.name):
+            with translate_os_errors(self.images.name):
                 return self._as_bytes(self._open()[indices])
         wanted, place = np.unique(indices, return_inverse=True)
         return np.concatenate([self.read(row, row + 1) for row in wanted.tolist()])[place]
 
     def read(self, low: int, high: int) -> np.ndarray:
         """Images low to high (exclusive), uint8 (high - low, H, W, C); quickest for whole blocks. Safe in several threads."""
-        with explaining_os_errors(self.images.name):
+        with translate_os_errors(self.images.name):
             return self._as_bytes(self._open()[low:high])
 
     def _open(self) -> Any:
@@ -114,10 +114,10 @@ class ImageReader:
         images = self.images
         if images.path is None:
             return images.array
-        with readable(images):
+        with translate_read_errors(images):
             self._file = os.open(images.path, os.O_RDONLY)
             weakref.finalize(self, os.close, self._file)
-            dataset = open_for_reading(images.path)[images.images_key]
+            dataset = open_read_only(images.path)[images.images_key]
             if self.layout.offset is not None:
                 if not hasattr(
                     os, "preadv"
@@ -125,8 +125,12 @@ class ImageReader:
                     return np.memmap(
                         images.path, dataset.dtype, "r", self.layout.offset, dataset.shape
                     )
-                return Rows(images, dataset, self.layout.offset, self._file)
-            return Chunks(images, dataset) if Chunks.suit(dataset) else Dataset(images, dataset)
+                return ContiguousReader(images, dataset, self.layout.offset, self._file)
+            return (
+                ChunkedReader(images, dataset)
+                if ChunkedReader.suit(dataset)
+                else HDF5Reader(images, dataset)
+            )
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
         if self.images.unit:
@@ -136,7 +140,7 @@ class ImageReader:
         )
 
 
-class Rows:
+class ContiguousReader:
     """Any images of a contiguous dataset, by `preadv`.
 
     Nearly as quick as a memory map, and what is missing in a file that is cut meanwhile can be
@@ -163,19 +167,19 @@ class Rows:
         while len(part):  # a single call reads up to 2 GiB
             done = os.preadv(self.file, [part], position)
             if not done:
-                raise damaged(self.images, "the file has become shorter")
+                raise damaged_data_error(self.images, "the file has become shorter")
             part, position = part[done:], position + done
 
 
-class Dataset:
+class HDF5Reader:
     """Slices of a dataset through HDF5 itself, for whatever filters it was built with."""
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
         self.images, self.dataset = images, dataset
-        refuse_false_claims(f"'{images.images_key}' in {images.name}", dataset)
+        check_dataset_header(f"'{images.images_key}' in {images.name}", dataset)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        with readable(self.images):
+        with translate_read_errors(self.images):
             return self.dataset[rows]
 
 

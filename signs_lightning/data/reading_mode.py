@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from signs_lightning.data.dataset import H5Images, Reading
+from signs_lightning.data.dataset import H5Images, ReadingMode
 from signs_lightning.data.readers import free_memory
 from signs_lightning.errors import InputError
 
@@ -46,7 +46,7 @@ def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: i
             f"{size} do not fit into the {room / 1e6:,.0f} MB that are free on {where}. Drop "
             "--data.reading resident."
         )
-    reading: Reading
+    reading: ReadingMode
     if wish != "auto":
         reading = wish  # type: ignore[assignment]  # one of the three: the parser and this module's callers see to it
     elif held or (where.type == "cuda" and dataset.nbytes <= room // 2):

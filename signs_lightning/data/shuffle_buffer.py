@@ -42,7 +42,7 @@ def block_order(
     return order, group_ends
 
 
-def stream(
+def stream_batches(
     read: Callable[[np.ndarray], np.ndarray],
     order: np.ndarray,
     group_ends: list[int],

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from signs_lightning.data.hdf5_opening import open_for_reading
+from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.synthetic_shapes import (
     CLOTH,
     Picture,
@@ -27,11 +27,11 @@ from signs_lightning.data.synthetic_shapes import (
     background,
     colours,
     ellipse,
-    finished,
+    finish_image,
     limb,
-    lit,
-    mix,
+    mix_colors,
     paint,
+    shade,
 )
 
 FORMAT_VERSION = 1  # part of the file names: raise it whenever the same seed gives other pictures
@@ -135,7 +135,7 @@ def draw_hand(label: int, rng: np.random.Generator) -> Picture:
         rng.uniform(23, 26.5),
         rng.normal(0, 5),
     )
-    skin, spread = mix(_SKIN, rng), rng.uniform(0.9, 1.8)
+    skin, spread = mix_colors(_SKIN, rng), rng.uniform(0.9, 1.8)
 
     # The palm: a bone towards each knuckle, the balls of the thumb and of the little finger; and
     # the arm.
@@ -183,15 +183,17 @@ def draw_hand(label: int, rng: np.random.Generator) -> Picture:
         add((-0.3 - 0.3j, -0.42, -0.21 + 0.05j + 0.5 * tip, tip), (0.2, 0.15, 0.13, 0.105), 0.3)
         nails.append(ellipse(p, tip - 0.01, 0.075, 0.06))
 
-    canvas, light = background(edge, rng), lit(height, rng)
+    canvas, light = background(edge, rng), shade(height, rng)
     paint(canvas, edge, skin * light)
     paint(canvas, np.min(creases, 0), 0.55 * skin, 0.2)
     paint(canvas, np.min(nails, 0), (0.7 * skin + 0.3 * _WHITE) * light, 0.7)
     if rng.random() < 0.4:
         cuff = wrist + rng.uniform(-0.3, 0.05) * 1j
         sleeve = limb(p, (cuff - 0.12j, elbow), (0.39, 0.52))[0]
-        paint(canvas, np.maximum(sleeve, (p.y - cuff.imag) * p.unit), mix(CLOTH, rng) * light)
-    return finished(canvas, rng)
+        paint(
+            canvas, np.maximum(sleeve, (p.y - cuff.imag) * p.unit), mix_colors(CLOTH, rng) * light
+        )
+    return finish_image(canvas, rng)
 
 
 def draw_face(label: int, rng: np.random.Generator) -> Picture:
@@ -203,9 +205,12 @@ def draw_face(label: int, rng: np.random.Generator) -> Picture:
     f = Plane(
         p.pixels(complex(rng.normal(0, 0.04), rng.normal(0, 0.02))), unit, tilt
     )  # where the face looks
-    skin = mix(_SKIN, rng)
+    skin = mix_colors(_SKIN, rng)
     fair = skin.mean() > 150
-    hair, iris = mix(_HAIR if fair else _HAIR[:3], rng), mix(_IRIS if fair else _IRIS[:2], rng)
+    hair, iris = (
+        mix_colors(_HAIR if fair else _HAIR[:3], rng),
+        mix_colors(_IRIS if fair else _IRIS[:2], rng),
+    )
     style = rng.choice(["short", "short", "long", "long", "curly", "bald"])
 
     # The head is an egg; the hair a larger egg with a window for the face, and perhaps a mane
@@ -221,14 +226,14 @@ def draw_face(label: int, rng: np.random.Generator) -> Picture:
     elif style == "curly":
         back, back_height = limb(p, (0.3j, 0.15j), (1.0, 0.98))
     light, hair_light = (
-        lit(0.5 * height, rng),
-        lit(0.45 * np.maximum(hair_height, back_height), rng),
+        shade(0.5 * height, rng),
+        shade(0.45 * np.maximum(hair_height, back_height), rng),
     )
     shirt = ellipse(Plane(p.origin, unit, tilt / 3), -2j, 1.3, 0.85)
     canvas = background(np.min([head, shirt, back], 0), rng)
     paint(canvas, back, hair * hair_light * 0.85)
     paint(canvas, limb(p, (-0.6j, -1.5j), (0.3, 0.34))[0], skin * 0.7)
-    paint(canvas, shirt, mix(CLOTH, rng))
+    paint(canvas, shirt, mix_colors(CLOTH, rng))
     for side in (-1, 1):
         paint(
             canvas,
@@ -307,7 +312,7 @@ def draw_face(label: int, rng: np.random.Generator) -> Picture:
         hole = ellipse(f, (centre - 0.03) * 1j, half * rng.uniform(0.4, 0.8), opening)
         paint(canvas, hole - 0.035 * unit, lips)
         paint(canvas, hole, _MOUTH)
-    return finished(canvas, rng)
+    return finish_image(canvas, rng)
 
 
 def _files(
@@ -377,7 +382,7 @@ def _file(
 
 def _is_whole(path: Path, kind: str) -> bool:
     try:
-        with open_for_reading(path) as h5:
+        with open_read_only(path) as h5:
             images, labels = h5[f"{kind}_set_x"][:], h5[f"{kind}_set_y"][:]
             return bool(
                 zlib.crc32(labels.tobytes(), zlib.crc32(images.tobytes())) == h5.attrs["crc32"]

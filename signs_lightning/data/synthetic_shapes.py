@@ -81,7 +81,7 @@ def paint(canvas: Floats, distance: Floats, colour: Floats, strength: float = 1.
         canvas[box] += ((colour[box] if colour.ndim == 3 else colour) - canvas[box]) * alpha
 
 
-def lit(z: Floats, rng: np.random.Generator) -> Floats:
+def shade(z: Floats, rng: np.random.Generator) -> Floats:
     """Shading (128, 128, 3) of a relief in pixels: light from above, darker and warmer in hollows and at the edges."""
     for axis in (0, 1):  # a fine smoothing: the ridges where two limbs meet are soft
         z = 0.25 * np.roll(z, 1, axis) + 0.5 * z + 0.25 * np.roll(z, -1, axis)
@@ -101,7 +101,7 @@ def blur(values: Floats, cells: int) -> Floats:
     return np.asarray(small.resize((FINE, FINE), Image.Resampling.BICUBIC))
 
 
-def mix(palette: Floats, rng: np.random.Generator) -> Floats:
+def mix_colors(palette: Floats, rng: np.random.Generator) -> Floats:
     """A colour (3,) between two neighbours of a palette."""
     low, part = int(rng.integers(len(palette) - 1)), rng.random()
     return np.asarray(
@@ -115,7 +115,7 @@ def background(subject: Floats, rng: np.random.Generator) -> Floats:
         rng.choice(3, p=(0.42, 0.42, 0.16))
     ]
     colours = (
-        mix(CLOTH[:8], rng)
+        mix_colors(CLOTH[:8], rng)
         + rng.normal(0, light, (cells, cells, 1))
         + rng.normal(0, tint, (cells, cells, 3))
     )
@@ -128,7 +128,7 @@ def background(subject: Floats, rng: np.random.Generator) -> Floats:
     )
 
 
-def finished(canvas: Floats, rng: np.random.Generator) -> Picture:
+def finish_image(canvas: Floats, rng: np.random.Generator) -> Picture:
     """Averaged down, perhaps mirrored, with uneven light, other brightness, contrast and noise: uint8 (64, 64, 3)."""
     image = canvas.reshape(IMAGE_SIZE, SCALE, IMAGE_SIZE, SCALE, 3).mean((1, 3))
     image = image[:, ::-1] if rng.random() < 0.25 else image

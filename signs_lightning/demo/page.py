@@ -34,7 +34,7 @@ FORMATS = {
     *(kind.upper() for kind in KINDS),
     "MPO",
 }  # the same for Pillow, to which many a telephone's JPEG is an MPO
-MOST_PIXELS = 50_000_000  # a telephone's largest pictures; 200 MB when unpacked
+MAX_PIXELS = 50_000_000  # a telephone's largest pictures; 200 MB when unpacked
 BARS = 10  # classes shown, the most probable ones
 EXAMPLES = 12
 LOOKED_AT = 256  # images of the data among which the examples are found
@@ -64,7 +64,7 @@ def build_page(
 
     Pictures are read as `read_image` reads them, so that the page and the predict verb agree. From
     here on the process reads the formats in `FORMATS` only, none of which starts another program,
-    and no picture of more than `MOST_PIXELS`.
+    and no picture of more than `MAX_PIXELS`.
 
     Args:
         model: in eval mode; moved to the GPU where there is one.
@@ -73,7 +73,7 @@ def build_page(
     """
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     if isinstance(model, torch.nn.Module):
         model.to("cuda" if torch.cuda.is_available() else "cpu")
     height, width, channels = model.image_size
@@ -131,7 +131,7 @@ def _why(error: UnreadableImageError) -> str:
     if isinstance(error.__cause__, UnidentifiedImageError):
         return f"This is not a picture of a kind that can be read here ({', '.join(KINDS)})."
     if isinstance(error.__cause__, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"This picture has more than {MOST_PIXELS // 10**6} million pixels. Make it smaller."
+        return f"This picture has more than {MAX_PIXELS // 10**6} million pixels. Make it smaller."
     if isinstance(error.__cause__, FileNotFoundError):  # older than the server keeps them
         return "This picture is no longer here. Drop it again."
     if os_reason(error.__cause__ or error) is not None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import gradio as gr
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 20 * 2**20  # of one picture
-MOST_STORED = 2**30  # bytes of pictures kept at a time
-MOST_TEXT = 2**20  # bytes of any other request
+MAX_UPLOAD_BYTES = 20 * 2**20  # of one picture
+MAX_STORED_BYTES = 2**30  # bytes of pictures kept at a time
+MAX_TEXT_LENGTH = 2**20  # bytes of any other request
 KEEP_SECONDS = 600  # that a picture stays on the disk
 SWEEP_SECONDS = 60  # between looks for old ones
 
@@ -46,7 +46,7 @@ HEADERS = {
 }
 
 
-def keep_private(folder: str) -> None:
+def configure_gradio(folder: str) -> None:
     """Keeps Gradio's files in one folder, and libraries from calling home; to be called before they are imported."""
     os.environ.update(
         GRADIO_TEMP_DIR=str(Path(folder, "uploads").resolve()),
@@ -95,7 +95,7 @@ def serve(
         500  # visitors whose fields the server remembers; 10,000 by default
     )
     app = FastAPI(openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, uploads=uploads)
+    app.add_middleware(RequestFilter, uploads=uploads)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     mount_gradio_app(
         app,
@@ -104,7 +104,7 @@ def serve(
         auth=auth,
         allowed_paths=[],
         show_error=False,  # only what is raised as gr.Error is shown
-        max_file_size=MOST_BYTES,
+        max_file_size=MAX_UPLOAD_BYTES,
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,
@@ -150,7 +150,7 @@ def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
             continue  # a folder with pictures in it, or gone by now
 
 
-class Guard:
+class RequestFilter:
     """ASGI middleware: the page's own requests and no others, none too large, and no pictures once the disk's share is used up.
 
     Gradio serves many addresses that this page has no use for (fetching from the internet,
@@ -204,8 +204,11 @@ class Guard:
         if length is None or not length.isdecimal():
             return 411, "The request does not say how long it is."
         upload = scope["path"] == UPLOAD
-        if int(length) > (MOST_BYTES + MOST_TEXT if upload else MOST_TEXT):
-            return 413, f"The request is too large, expected at most {MOST_BYTES // 2**20} MB."
+        if int(length) > (MAX_UPLOAD_BYTES + MAX_TEXT_LENGTH if upload else MAX_TEXT_LENGTH):
+            return (
+                413,
+                f"The request is too large, expected at most {MAX_UPLOAD_BYTES // 2**20} MB.",
+            )
         if upload and not self._book(int(length)):
             return 503, "Too many pictures came in the last minutes. Try again in ten minutes."
         return None
@@ -216,7 +219,7 @@ class Guard:
         self.stored = {
             then: stored for then, stored in self.stored.items() if then >= minute - kept
         }
-        if sum(self.stored.values()) + size > MOST_STORED:
+        if sum(self.stored.values()) + size > MAX_STORED_BYTES:
             return False
         self.stored[minute] = self.stored.get(minute, 0) + size
         return True

@@ -18,10 +18,10 @@ from torch.torch_version import TorchVersion
 
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
-from signs_lightning.export.onnx_classifier import OnnxClassifier, resized
-from signs_lightning.export.onnx_metadata import FORMAT_VERSION, LARGEST_FILE, import_onnx
+from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_images
+from signs_lightning.export.onnx_metadata import FORMAT_VERSION, MAX_FILE, import_onnx
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.runtime.atomic_write import written_whole
+from signs_lightning.runtime.atomic_write import atomic_write
 
 WRITES_ONNX = "2.7"  # the first PyTorch whose exporter takes our networks
 # of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime
@@ -32,7 +32,7 @@ CHECKED = 128  # images that the two are compared on, at most
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 
 
-class Served(nn.Module):
+class ServingModule(nn.Module):
     """A classifier with everything around its network: scaling, the network, softmax or sigmoid.
 
     Shape:
@@ -82,10 +82,7 @@ def export_artefact(
                 f"{torch.__version__} is installed. Install it with "
                 "`pip install 'signs-lightning[onnx]'`, or use --format torch."
             )
-        if (
-            sum(tensor.nbytes for tensor in model.network.state_dict().values())
-            > 0.95 * LARGEST_FILE
-        ):
+        if sum(tensor.nbytes for tensor in model.network.state_dict().values()) > 0.95 * MAX_FILE:
             raise InputError(
                 "The model has more than 2 GB of weights, which no single ONNX file holds. Use "
                 "--format torch."
@@ -95,19 +92,19 @@ def export_artefact(
         module = program.module()
         with torch.inference_mode():
             difference = _agreement(path, lambda part: module(part), images, expected)
-        with written_whole(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             torch.export.save(
                 program, file, extra_files={"metadata.json": json.dumps(_metadata(model), indent=2)}
             )
         return difference
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(_onnx(program, model))
         return _agreement(path, OnnxClassifier(temporary).predict, images, expected)
 
 
 def _program(model: ImageClassifier) -> ExportedProgram:
-    """The graph of `Served` for any number of images, without the places in our code that it comes from."""
-    served = Served(copy.deepcopy(model).cpu().eval().requires_grad_(False))
+    """The graph of `ServingModule` for any number of images, without the places in our code that it comes from."""
+    served = ServingModule(copy.deepcopy(model).cpu().eval().requires_grad_(False))
     served.to(
         memory_format=torch.contiguous_format
     )  # channels_last weights are copied whole for each file
@@ -220,7 +217,7 @@ def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple
         if len(images) > 1 and images.shape[3] == model.image_size[2]:
             size = model.image_size[:2]
             return torch.from_numpy(
-                resized(images, size)
+                resize_images(images, size)
             ), f"{len(images)} {'test' if role == 'test' else 'validation'} images"
     return random_images(64, model.image_size), "64 random images"
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.export.onnx_metadata import describe_onnx, import_onnx, refusal
-from signs_lightning.models.compatibility import refuse_other_data
+from signs_lightning.export.onnx_metadata import import_onnx, onnx_error, read_onnx_metadata
+from signs_lightning.models.compatibility import check_data_compatibility
 from signs_lightning.runtime.escaping import printable
 
 
@@ -37,7 +37,7 @@ class OnnxClassifier:
     def __init__(self, path: str | Path) -> None:
         (onnxruntime,) = import_onnx("onnxruntime")
         self.path = Path(path)
-        contents, description = describe_onnx(self.path)
+        contents, description = read_onnx_metadata(self.path)
         self.image_size, self.num_classes = description.image_size, description.num_classes
         self.binary, self.model_name = description.binary, description.model_name
         self._names, self._input = description.class_names, description.input_name
@@ -51,7 +51,7 @@ class OnnxClassifier:
                 contents, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )  # a second attempt, which it would announce on the screen, is no use
         except Exception as error:  # onnxruntime's exceptions have no base of their own
-            raise refusal(
+            raise onnx_error(
                 self.path, f"holds what onnxruntime cannot run ({_reason(error)})"
             ) from error
 
@@ -78,14 +78,14 @@ class OnnxClassifier:
             "class_names": self._names,
             "image_size": self.image_size,
         }
-        refuse_other_data(given, num_classes, image_size, class_names)
+        check_data_compatibility(given, num_classes, image_size, class_names)
         self._names = list(class_names) if class_names else self._names
 
     def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
         """Class probabilities, as the checkpoint gives them.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255; of another height or width, they are `resized`.
+            images: uint8 (N, H, W, C) in 0..255; of another height or width, they are `resize_images`.
             batch_size: images that go through the network at a time.
 
         Returns:
@@ -102,17 +102,17 @@ class OnnxClassifier:
             )
         probabilities = np.empty((len(pixels), self.num_classes), np.float32)
         for start in range(0, len(pixels), batch_size):
-            part = resized(pixels[start : start + batch_size], self.image_size[:2])
+            part = resize_images(pixels[start : start + batch_size], self.image_size[:2])
             try:
                 probabilities[start : start + batch_size] = self._session.run(
                     None, {self._input: part}
                 )[0]
             except Exception as error:  # as above
-                raise refusal(self.path, f"fails while it runs ({_reason(error)})") from error
+                raise onnx_error(self.path, f"fails while it runs ({_reason(error)})") from error
         return torch.from_numpy(probabilities)
 
 
-def resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Images at a model's size, as bytes: what an exported file takes.
 
     Args:

@@ -13,19 +13,19 @@ from typing import Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
-from signs_lightning.runtime.file_type import no_such_file, what_it_is
-from signs_lightning.runtime.os_errors import os_refusal
+from signs_lightning.runtime.file_type import describe_non_hdf5, missing_file_message
+from signs_lightning.runtime.os_errors import os_error_message
 
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
-LARGEST_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
-LARGEST_VALUE = (
+MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
+MAX_VALUE = (
     2**28
 )  # elements that a value inside the network may have for one image: 1 GiB of float32
 DTYPES = {"FLOAT": "float32", "DOUBLE": "float64"}  # ONNX's names that are not NumPy's in capitals
 
 
 @dataclass(frozen=True)
-class Description:
+class OnnxMetadata:
     """What `export --format onnx` writes into the file beside the network.
 
     Attributes:
@@ -63,14 +63,14 @@ def import_onnx(*packages: str) -> list[Any]:
         ) from error
 
 
-def refusal(
+def onnx_error(
     path: Path, found: str, advice: str = "Name a file that `export --format onnx` wrote."
 ) -> InputError:
     """The sentence about a file that cannot be used."""
     return InputError(f"{path} {found}. {advice}")
 
 
-def describe_onnx(path: Path) -> tuple[bytes, Description]:
+def read_onnx_metadata(path: Path) -> tuple[bytes, OnnxMetadata]:
     """Reads an ONNX file and vets it.
 
     Nothing outside the file is looked at: one that keeps weights elsewhere is refused, and so is
@@ -89,21 +89,21 @@ def describe_onnx(path: Path) -> tuple[bytes, Description]:
     try:
         model = onnx.load_model_from_string(contents)
     except Exception as error:  # protobuf's own DecodeError, whichever implementation is installed
-        raise refusal(
+        raise onnx_error(
             path, f"is not an ONNX file, or a truncated one ({len(contents):,} bytes)"
         ) from error
     if any(
         tensor.external_data or tensor.data_location == tensor.EXTERNAL
         for tensor in _tensors(model)
     ):
-        raise refusal(path, "keeps its weights in other files, which are not followed")
+        raise onnx_error(path, "keeps its weights in other files, which are not followed")
     weights = {
         tensor.name for tensor in model.graph.initializer
     }  # old files list them among the inputs
     inputs = [_interface(value) for value in model.graph.input if value.name not in weights]
     outputs = [_interface(value) for value in model.graph.output]
     if (len(inputs), len(outputs)) != (1, 1):
-        raise refusal(
+        raise onnx_error(
             path, f"has {len(inputs)} inputs and {len(outputs)} outputs, expected one of each"
         )
     (input_name, *takes), (_, *gives) = inputs[0], outputs[0]
@@ -112,7 +112,7 @@ def describe_onnx(path: Path) -> tuple[bytes, Description]:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     description = _description(path, texts, input_name, (height, width, channels), num_classes)
     if not _is_bounded(model):
-        raise refusal(
+        raise onnx_error(
             path,
             "holds an operator that is unknown, or values that are huge or "
             "of unknown size: refused",
@@ -123,19 +123,21 @@ def describe_onnx(path: Path) -> tuple[bytes, Description]:
 def _read(path: Path) -> bytes:
     try:
         if not path.exists():
-            raise InputError(no_such_file(path))
-        found = what_it_is(path)
+            raise InputError(missing_file_message(path))
+        found = describe_non_hdf5(path)
         if found is None:
-            raise refusal(path, "is not an ONNX file but an HDF5 file")
+            raise onnx_error(path, "is not an ONNX file but an HDF5 file")
         if not found.startswith(
             "something else"
         ):  # than what is known not to be what its name says
             raise InputError(f"{path} is not an ONNX file but {found}")
-        if (size := path.stat().st_size) >= LARGEST_FILE:
-            raise refusal(path, f"has {size:,} bytes, more than an ONNX file can have")
+        if (size := path.stat().st_size) >= MAX_FILE:
+            raise onnx_error(path, f"has {size:,} bytes, more than an ONNX file can have")
         return path.read_bytes()
     except OSError as error:
-        raise os_refusal(error, path) or InputError(f"{path} cannot be read ({error}).") from error
+        raise os_error_message(error, path) or InputError(
+            f"{path} cannot be read ({error})."
+        ) from error
 
 
 def _tensors(message: Any) -> Iterator[Any]:
@@ -170,7 +172,7 @@ def _sizes(path: Path, verb: str, found: Sequence[Any], dtype: str, layout: str)
     )
     if kind != dtype or not fixed or isinstance(batch, int):
         shape = printable(", ".join(map(str, found[1])))
-        raise refusal(path, f"{verb} {kind} ({shape}), expected {dtype} {layout}")
+        raise onnx_error(path, f"{verb} {kind} ({shape}), expected {dtype} {layout}")
     return sizes
 
 
@@ -180,12 +182,12 @@ def _description(
     input_name: str,
     image_size: tuple[int, int, int],
     num_classes: int,
-) -> Description:
+) -> OnnxMetadata:
     """The metadata, compared with the network's own input and output."""
     if "format_version" not in texts:
-        raise refusal(path, "was not written by this project (it carries no format_version)")
+        raise onnx_error(path, "was not written by this project (it carries no format_version)")
     if texts["format_version"] != str(FORMAT_VERSION):
-        raise refusal(
+        raise onnx_error(
             path,
             f"has the format {printable(texts['format_version'][:20])}, expected {FORMAT_VERSION}",
             "Update signs_lightning, or export the model again.",
@@ -195,7 +197,7 @@ def _description(
             json.loads(texts.get(key, "null")) for key in ("class_names", "image_size", "binary")
         )
     except (ValueError, RecursionError) as error:
-        raise refusal(
+        raise onnx_error(
             path, "carries metadata that are not JSON: it was damaged or edited"
         ) from error
     listed = (
@@ -205,13 +207,13 @@ def _description(
     )
     sound = isinstance(binary, bool) and (num_classes == 2 or not binary)
     if not sound or not (listed or names is None) or size != list(image_size):
-        raise refusal(
+        raise onnx_error(
             path,
             f"carries metadata that do not fit its own {'×'.join(map(str, image_size))} images "
             f"and {num_classes} classes: "
             "it was damaged or edited",
         )
-    return Description(input_name, image_size, num_classes, binary, names, texts.get("model", ""))
+    return OnnxMetadata(input_name, image_size, num_classes, binary, names, texts.get("model", ""))
 
 
 def _is_bounded(model: Any) -> bool:
@@ -251,6 +253,6 @@ def _is_bounded(model: Any) -> bool:
     }
     computed = [name for node in graph.node for name in node.output if name]
     return all(
-        math.prod(sizes.get(name, [math.inf])) <= LARGEST_VALUE
+        math.prod(sizes.get(name, [math.inf])) <= MAX_VALUE
         for name in [*computed, graph.input[0].name]
     )

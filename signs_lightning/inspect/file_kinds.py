@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.file_type import is_zip, no_such_file, what_it_is
-from signs_lightning.runtime.os_errors import os_refusal
+from signs_lightning.runtime.file_type import describe_non_hdf5, is_zip, missing_file_message
+from signs_lightning.runtime.os_errors import os_error_message
 
 VERB = "python -m signs_lightning"
-MOST_ROWS = 60  # of a table that is shown
+MAX_ROWS = 60  # of a table that is shown
 PROTOBUF_OF_ONNX = (
     b"\x12\x1a\x22\x28\x32\x3a\x42"  # the fields that may follow ir_version in an ONNX model
 )
 
 
 @dataclass(frozen=True)
-class Listing:
+class TextTable:
     """A table: column headings (those that end in ">" are numbers), rows of text, and how many rows there are besides."""
 
     columns: tuple[str, ...]
@@ -33,7 +33,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSummary:
     """What two files of images are compared by.
 
     Attributes:
@@ -52,7 +52,7 @@ class Data:
 
 
 @dataclass
-class Report:
+class FileReport:
     """What is known of one file; all of it is text that still has to be escaped.
 
     Attributes:
@@ -68,13 +68,13 @@ class Report:
     path: str
     what: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
-    listings: list[Listing] = field(default_factory=list)
+    listings: list[TextTable] = field(default_factory=list)
     problem: str = ""
     commands: list[str] = field(default_factory=list)
-    data: Data | None = None
+    data: DataSummary | None = None
 
 
-def examine(path: str, keys: dict[str, str], seconds: float) -> Report:
+def examine(path: str, keys: dict[str, str], seconds: float) -> FileReport:
     """Describes one file.
 
     Args:
@@ -82,7 +82,7 @@ def examine(path: str, keys: dict[str, str], seconds: float) -> Report:
         keys: images_key, labels_key, classes_key, as far as they were named.
         seconds: for which its images may be read.
     """
-    report = Report(path)
+    report = FileReport(path)
     try:
         _examine(Path(path), report, keys, seconds)
     except InputError as error:
@@ -90,7 +90,7 @@ def examine(path: str, keys: dict[str, str], seconds: float) -> Report:
     except MemoryError:
         raise
     except Exception as error:  # what a library says of bytes that nobody foresaw
-        if refusal := os_refusal(error, path):
+        if refusal := os_error_message(error, path):
             report.problem = str(refusal)
             return report
         text = (
@@ -101,9 +101,9 @@ def examine(path: str, keys: dict[str, str], seconds: float) -> Report:
     return report
 
 
-def _examine(path: Path, report: Report, keys: dict[str, str], seconds: float) -> None:
+def _examine(path: Path, report: FileReport, keys: dict[str, str], seconds: float) -> None:
     if not path.exists():
-        raise InputError(no_such_file(path))
+        raise InputError(missing_file_message(path))
     if path.is_dir():
         _folder(path, report)
         return
@@ -118,31 +118,31 @@ def _examine(path: Path, report: Report, keys: dict[str, str], seconds: float) -
     elif path.suffix == ".onnx" or (
         len(head) > 2 and head[0] == 8 and 2 < head[1] < 32 and head[2] in PROTOBUF_OF_ONNX
     ):
-        _refuse_impostor(path, head)
-        from signs_lightning.inspect.model_files import onnx_model
+        _check_file_type(path, head)
+        from signs_lightning.inspect.model_files import describe_onnx
 
-        onnx_model(path, report)
-    elif (found := what_it_is(path)) is None:
-        from signs_lightning.inspect.hdf5 import hdf5
+        describe_onnx(path, report)
+    elif (found := describe_non_hdf5(path)) is None:
+        from signs_lightning.inspect.hdf5 import describe_hdf5
 
-        hdf5(path, report, keys, seconds)
+        describe_hdf5(path, report, keys, seconds)
     else:
-        from signs_lightning.inspect.model_files import picture
+        from signs_lightning.inspect.model_files import describe_picture
 
-        if not picture(path, report):
+        if not describe_picture(path, report):
             report.problem = f"{path} is {found}"
 
 
-def _refuse_impostor(path: Path, head: bytes) -> None:
+def _check_file_type(path: Path, head: bytes) -> None:
     """An HTML page, a pointer and the like under an .onnx name; what_it_is knows no ONNX, so "something else" may be one."""
-    found = what_it_is(path)
+    found = describe_non_hdf5(path)
     if found is None:
         raise InputError(f"{path} is an HDF5 file, not an ONNX model_files. Give it an .h5 name.")
     if not found.startswith("something else") or head[0] != 8:
         raise InputError(f"{path} is {found}")
 
 
-def _archive(path: Path, report: Report) -> None:
+def _archive(path: Path, report: FileReport) -> None:
     """The things that are zip archives: `.keras`, checkpoints of PyTorch, exported programs, `.npz`, and plain ones."""
     from signs_lightning.inspect import model_files
 
@@ -158,9 +158,9 @@ def _archive(path: Path, report: Report) -> None:
         raise InputError(f"{path} is a damaged zip archive ({error}). Fetch it again.") from error
     leaves = {name.rpartition("/")[2] for name in names}
     if {"config.json", "model.weights.h5"} <= set(names):
-        model_files.keras_file(path, report)
+        model_files.describe_keras_file(path, report)
     elif "data.pkl" in leaves:
-        model_files.checkpoint(path, report)
+        model_files.describe_checkpoint(path, report)
     elif leaves & {"archive_format", "serialized_exported_program.json"} or any(
         name.endswith("models/model.json") for name in names
     ):
@@ -172,10 +172,10 @@ def _archive(path: Path, report: Report) -> None:
     elif names and all(name.endswith(".npy") for name in names):
         report.what = "NumPy archive (.npz)"
         report.listings.append(
-            Listing(
+            TextTable(
                 ("array",),
-                [(name,) for name in names[:MOST_ROWS]],
-                more=max(0, len(names) - MOST_ROWS),
+                [(name,) for name in names[:MAX_ROWS]],
+                more=max(0, len(names) - MAX_ROWS),
             )
         )
         report.problem = (
@@ -185,28 +185,28 @@ def _archive(path: Path, report: Report) -> None:
     else:
         report.what = "zip archive"
         report.listings.append(
-            Listing(
+            TextTable(
                 ("entry",),
-                [(name,) for name in names[:MOST_ROWS]],
-                more=max(0, len(names) - MOST_ROWS),
+                [(name,) for name in names[:MAX_ROWS]],
+                more=max(0, len(names) - MAX_ROWS),
             )
         )
         report.problem = (
-            f"{path} is {what_it_is(path)}"
+            f"{path} is {describe_non_hdf5(path)}"
             if names
             else f"{path} is an empty zip archive. Fetch it again."
         )
         report.commands.append(f"unzip {quoted(path)}")
 
 
-def _folder(path: Path, report: Report) -> None:
+def _folder(path: Path, report: FileReport) -> None:
     """A run folder stands for its checkpoint; a folder of pictures is told how to become HDF5."""
     for name in ("best.ckpt", "last.ckpt"):
         if (path / "checkpoints" / name).is_file():
-            from signs_lightning.inspect.model_files import checkpoint
+            from signs_lightning.inspect.model_files import describe_checkpoint
 
             report.facts.append(("checkpoint", f"checkpoints/{name}"))
-            checkpoint(path / "checkpoints" / name, report)
+            describe_checkpoint(path / "checkpoints" / name, report)
             report.what = "run folder"
             report.commands = [
                 f"{VERB} test --ckpt_path {quoted(path)}",
@@ -218,7 +218,7 @@ def _folder(path: Path, report: Report) -> None:
     try:
         pictures = find_images([str(path)])
     except InputError:
-        raise InputError(f"{path} is {what_it_is(path)}") from None
+        raise InputError(f"{path} is {describe_non_hdf5(path)}") from None
     report.what = "folder of pictures"
     report.facts.append(("pictures", f"{len(pictures):,}"))
     report.commands.append(f"python scripts/images_to_h5.py {quoted(path)} --output DIR")

@@ -14,7 +14,14 @@ from signs_lightning.data.image_set import ImageSet, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.duplicates import Scan, copies_within, scan
-from signs_lightning.inspect.file_kinds import MOST_ROWS, VERB, Data, Listing, Report, quoted
+from signs_lightning.inspect.file_kinds import (
+    MAX_ROWS,
+    VERB,
+    DataSummary,
+    FileReport,
+    TextTable,
+    quoted,
+)
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
@@ -24,12 +31,12 @@ SPLITS = {
     "val": {"val", "valid", "validation", "dev"},
     "test": {"test", "testing"},
 }
-MOST_CLASSES = 48  # in one picture of samples
+MAX_CLASSES = 48  # in one picture of samples
 LARGEST = 160  # pixels of a picture in it
 BAR = 24  # characters of the largest class's bar
 
 
-def hdf5(path: Path, report: Report, keys: dict[str, str], seconds: float) -> None:
+def describe_hdf5(path: Path, report: FileReport, keys: dict[str, str], seconds: float) -> None:
     """Describes an HDF5 file: a Keras file by its layers, any other by its datasets."""
     report.what = "HDF5 file"
     with open_hdf5(path) as file:
@@ -39,9 +46,9 @@ def hdf5(path: Path, report: Report, keys: dict[str, str], seconds: float) -> No
         if not keras:
             _list_datasets(file, report, keys)
     if keras:
-        from signs_lightning.inspect.model_files import keras_file
+        from signs_lightning.inspect.model_files import describe_keras_file
 
-        keras_file(path, report)
+        describe_keras_file(path, report)
         return
     images = check_file(path, **keys)
     report.what = "HDF5 data set"
@@ -50,7 +57,7 @@ def hdf5(path: Path, report: Report, keys: dict[str, str], seconds: float) -> No
     _facts(reader, found, report)
     report.listings.append(_balance(images))
     split = split_of(images.images_key, path)
-    report.data = Data(split, keys, images.shape, images.class_names, found.fingerprints)
+    report.data = DataSummary(split, keys, images.shape, images.class_names, found.fingerprints)
     options = options_for(keys)
     if split in ("test", "val"):
         report.commands.append(
@@ -83,12 +90,12 @@ def options_for(keys: dict[str, str]) -> str:
     return "".join(f" --data.{name} {quoted(key)}" for name, key in keys.items())
 
 
-def _list_datasets(file: h5py.File, report: Report, keys: dict[str, str]) -> None:
+def _list_datasets(file: h5py.File, report: FileReport, keys: dict[str, str]) -> None:
     """Lists every dataset with what it serves as, and links, which are not followed."""
     rows: list[tuple[str, ...]] = []
     roles = _roles(file, keys)
     listed = layouts.datasets_of(file)
-    for name, dataset in list(listed.items())[:MOST_ROWS]:
+    for name, dataset in list(listed.items())[:MAX_ROWS]:
         try:
             rows.append(
                 (
@@ -107,10 +114,10 @@ def _list_datasets(file: h5py.File, report: Report, keys: dict[str, str]) -> Non
         ) as error:  # a type that NumPy lacks, a damaged header
             rows.append((name, "?", "?", f"cannot be read ({error})", ""))
     report.listings.append(
-        Listing(
+        TextTable(
             ("dataset", "shape", "type", "stored", "serves as"),
             rows,
-            more=max(0, len(listed) - MOST_ROWS),
+            more=max(0, len(listed) - MAX_ROWS),
         )
     )
     links = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
@@ -138,7 +145,7 @@ def _roles(file: h5py.File, keys: dict[str, str]) -> dict[str, str]:
             key: role
             for key in datasets
             for role, names, letter in likely
-            if layouts.means(key, names, letter)
+            if layouts.guess_role(key, names, letter)
         }
 
 
@@ -175,7 +182,7 @@ def _storage(dataset: h5py.Dataset) -> str:
     return f"chunks {shape_text(dataset.chunks)}" + "".join(f", {word}" for word in words)
 
 
-def _facts(reader: ImageReader, found: Scan, report: Report) -> None:
+def _facts(reader: ImageReader, found: Scan, report: FileReport) -> None:
     images = reader.images
     count, height, width, channels = images.shape
     report.facts.append(
@@ -215,7 +222,7 @@ def _facts(reader: ImageReader, found: Scan, report: Report) -> None:
     report.facts.append(("reading", how))
 
 
-def _balance(images: ImageSet) -> Listing:
+def _balance(images: ImageSet) -> TextTable:
     counts = np.bincount(images.labels, minlength=images.num_classes)
     names = images.class_names or [str(k) for k in range(images.num_classes)]
     rows = [
@@ -226,13 +233,13 @@ def _balance(images: ImageSet) -> Listing:
             f"{counts[k] / counts.sum():.1%}",
             "█" * round(BAR * counts[k] / counts.max()),
         )
-        for k in range(min(images.num_classes, MOST_ROWS))
+        for k in range(min(images.num_classes, MAX_ROWS))
     ]
     columns = ("label>", "class", "images>", "share>", "")
-    return Listing(columns, rows, more=max(0, images.num_classes - MOST_ROWS))
+    return TextTable(columns, rows, more=max(0, images.num_classes - MAX_ROWS))
 
 
-def draw(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> int:
+def draw_data_samples(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> int:
     """Draws the first pictures of every class of a data file, as a PNG; nothing but these pictures is read.
 
     Args:
@@ -242,7 +249,7 @@ def draw(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> in
         per_class: pictures of each class.
 
     Returns:
-        The number of classes that are drawn: all, or the first `MOST_CLASSES`.
+        The number of classes that are drawn: all, or the first `MAX_CLASSES`.
 
     Raises:
         InputError: the file cannot be used, or the PNG cannot be written.
@@ -250,7 +257,7 @@ def draw(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> in
     from signs_lightning.inspect.samples import draw_samples
 
     images = check_file(path, **keys)
-    classes = min(images.num_classes, MOST_CLASSES)
+    classes = min(images.num_classes, MAX_CLASSES)
     chosen = np.concatenate(
         [np.flatnonzero(images.labels == k)[:per_class] for k in range(classes)]
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_kinds import MOST_ROWS, VERB, Listing, Report, quoted
-from signs_lightning.runtime.os_errors import os_refusal
+from signs_lightning.inspect.file_kinds import MAX_ROWS, VERB, FileReport, TextTable, quoted
+from signs_lightning.runtime.os_errors import os_error_message
 
 if TYPE_CHECKING:
     from signs_lightning.keras_io.keras_file import KerasFile
@@ -18,7 +18,7 @@ COLUMNS = ("layer", "type", "output shape>", "parameters>")
 ANY_SIZE = 224  # pixels for which a model of images of any size is listed
 
 
-def keras_file(path: Path, report: Report) -> None:
+def describe_keras_file(path: Path, report: FileReport) -> None:
     """A Keras file: its layers where it has a config, else its arrays, and whether `import-keras` takes it."""
     from signs_lightning.keras_io.keras_file import open_keras_file
 
@@ -43,12 +43,12 @@ def keras_file(path: Path, report: Report) -> None:
         report.commands.clear()
 
 
-def _layers(file: KerasFile, report: Report) -> str:
+def _layers(file: KerasFile, report: FileReport) -> str:
     """Lists the layers of the file's config; returns what `import-keras` needs besides the file."""
     from signs_lightning.keras_io.graph_parser import read_graph
-    from signs_lightning.keras_io.scaling import find_scale, of_file, settle_scale
+    from signs_lightning.keras_io.scaling import file_weights, find_scale, resolve_scale
     from signs_lightning.keras_io.shape_inference import make_plan
-    from signs_lightning.keras_io.weight_mapping import match
+    from signs_lightning.keras_io.weight_mapping import match_weights
 
     assert file.config is not None  # for the type checker
     graph = read_graph(file.config, file.keras_version)
@@ -61,7 +61,7 @@ def _layers(file: KerasFile, report: Report) -> str:
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
     try:
         plan = make_plan(file.config, file.keras_version, size)
-        finding = find_scale(plan, of_file(match(plan, file)))
+        finding = find_scale(plan, file_weights(match_weights(plan, file)))
     except InputError as error:  # the layers are worth seeing all the same
         report.problem = f"{file.path}: {error}"
         rows = [("/".join(layer.path), layer.class_name, "", "") for layer in graph.layers.values()]
@@ -95,14 +95,14 @@ def _layers(file: KerasFile, report: Report) -> str:
     ]
     report.listings.append(_shown(COLUMNS, rows))
     ask = finding.scale is None and bool(finding.likely)
-    line = f"not told, because {finding.because}" if ask else settle_scale(finding, None)[1]
+    line = f"not told, because {finding.because}" if ask else resolve_scale(finding, None)[1]
     report.facts.append(("scale", str(line).removeprefix("scale: ").rstrip(".")))
     return (f" --image_size {ANY_SIZE}" if any_size else "") + (
         f" --scale {finding.likely[0]}" if ask else ""
     )
 
 
-def _arrays(file: KerasFile, report: Report) -> str:
+def _arrays(file: KerasFile, report: FileReport) -> str:
     """Lists the arrays of a file without a config, and which architecture here they fit; returns the option that says so."""
     from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
 
@@ -128,11 +128,11 @@ def _arrays(file: KerasFile, report: Report) -> str:
     return f" --architecture {name}"
 
 
-def _shown(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Listing:
-    return Listing(columns, rows[:MOST_ROWS], more=max(0, len(rows) - MOST_ROWS))
+def _shown(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> TextTable:
+    return TextTable(columns, rows[:MAX_ROWS], more=max(0, len(rows) - MAX_ROWS))
 
 
-def checkpoint(path: Path, report: Report) -> None:
+def describe_checkpoint(path: Path, report: FileReport) -> None:
     """A checkpoint of ours by what it remembers, any other PyTorch file by its tensors; nothing in it is run."""
     from signs_lightning.checkpoints.files import checkpoint_config, load_checkpoint
 
@@ -185,7 +185,7 @@ def _figure(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _tensors(path: Path, report: Report) -> None:
+def _tensors(path: Path, report: FileReport) -> None:
     """The tensors of a PyTorch file that is none of ours, where it loads without running code."""
     import torch
 
@@ -206,9 +206,9 @@ def _tensors(path: Path, report: Report) -> None:
         report.listings.append(_shown(("tensor", "shape>", "type"), rows))
 
 
-def onnx_model(path: Path, report: Report) -> None:
+def describe_onnx(path: Path, report: FileReport) -> None:
     """An ONNX model: what wrote it, what goes in and out, and the metadata that our export writes."""
-    from signs_lightning.export.onnx_metadata import describe_onnx, import_onnx
+    from signs_lightning.export.onnx_metadata import import_onnx, read_onnx_metadata
 
     report.what = "ONNX model"
     (onnx,) = import_onnx("onnx")
@@ -217,7 +217,7 @@ def onnx_model(path: Path, report: Report) -> None:
             str(path), load_external_data=False
         )  # names in the file may lead anywhere
     except Exception as error:  # protobuf's own DecodeError, whichever implementation is installed
-        if refusal := os_refusal(error, path):
+        if refusal := os_error_message(error, path):
             raise refusal from error
         raise InputError(
             f"{path} is a damaged ONNX model, or something else ({error}). Export it again."
@@ -232,7 +232,7 @@ def onnx_model(path: Path, report: Report) -> None:
         )
     )
     report.facts.append(("operators", f"{len(model.graph.node)} nodes, opset {opsets or 'none'}"))
-    for entry in model.metadata_props[:MOST_ROWS]:
+    for entry in model.metadata_props[:MAX_ROWS]:
         report.facts.append(
             (entry.key, entry.value if len(entry.value) < 400 else f"{entry.value[:400]} …")
         )
@@ -242,7 +242,7 @@ def onnx_model(path: Path, report: Report) -> None:
     ]
     rows += [("output", *_port(value, onnx)) for value in model.graph.output]
     report.listings.append(_shown(("", "name", "type", "shape"), rows))
-    describe_onnx(path)  # refuses what is not of this project, or not sound
+    read_onnx_metadata(path)  # refuses what is not of this project, or not sound
     report.commands.append(f"{VERB} predict --ckpt_path {quoted(path)} --images PICTURE")
 
 
@@ -256,7 +256,7 @@ def _port(value: Any, onnx: Any) -> tuple[str, str, str]:
     return value.name, onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), "×".join(axes)
 
 
-def picture(path: Path, report: Report) -> bool:
+def describe_picture(path: Path, report: FileReport) -> bool:
     """Whether the file is a picture; describes it then."""
     import warnings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from signs_lightning.runtime.atomic_write import written_whole
+from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import printable
 
 
@@ -53,7 +53,7 @@ def draw_samples(
         title = printable(class_names[k])
         title = title if len(title) <= longest else f"{title[: longest - 1]}…"
         axes.set_title(title, fontsize=9, loc="left", pad=2, parse_math=False)  # names may have a $
-    with written_whole(path) as temporary, warnings.catch_warnings():
+    with atomic_write(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Glyph"
         )  # of a script that the font lacks: a box is drawn

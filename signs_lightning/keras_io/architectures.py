@@ -65,7 +65,7 @@ def load_into_architecture(
             kind: [[array.shape for array in layer] for layer in stored[kind]] for kind in stored
         }:
             continue
-        file.refuse_inflated(
+        file.check_inflation(
             array.shape for layers in stored.values() for layer in layers for array in layer
         )
         model = ARCHITECTURES[name](class_names=class_names, **arguments)

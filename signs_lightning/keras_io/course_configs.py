@@ -15,7 +15,7 @@ Layer = tuple[
 ]  # class, name, arguments; what is left out is Keras's default
 
 
-def blueprint(model: ImageClassifier) -> dict[str, Any]:
+def course_config(model: ImageClassifier) -> dict[str, Any]:
     """The Keras config of one of our architectures, for its number of classes and image size.
 
     Raises:

@@ -12,18 +12,23 @@ import numpy as np
 from torch import Tensor
 
 from signs_lightning.checkpoints.model_files import SCALES, Scale
-from signs_lightning.data.datamodule import say
+from signs_lightning.data.datamodule import rank_zero_print
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file, parse_config
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.omissions import not_taken_over
-from signs_lightning.keras_io.scaling import clash, find_scale, of_file, settle_scale
+from signs_lightning.keras_io.scaling import (
+    file_weights,
+    find_scale,
+    resolve_scale,
+    scale_conflict_message,
+)
 from signs_lightning.keras_io.shape_inference import Path as LayerPath
 from signs_lightning.keras_io.shape_inference import make_plan
-from signs_lightning.keras_io.weight_mapping import match
+from signs_lightning.keras_io.weight_mapping import match_weights
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.compatibility import refuse_other_counts
+from signs_lightning.models.compatibility import check_class_counts
 from signs_lightning.runtime.escaping import printable
 
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, 0..255
@@ -70,7 +75,7 @@ def from_keras(
                 )
             model = load_into_architecture(file, architecture, class_names, image_size)
             if scale is None:
-                say(
+                rank_zero_print(
                     "scale: /255 (0..1), because the file has weights only, and our "
                     "architectures take that."
                 )
@@ -138,7 +143,7 @@ class FromKeras(ImageClassifier):
                 parse_config(config or "", "the checkpoint"), image_size=image_size
             )
             found = (
-                [] if file is None else match(self.plan, file)
+                [] if file is None else match_weights(self.plan, file)
             )  # compared before memory is taken
             if num_classes not in (None, self.num_classes):
                 raise InputError(
@@ -147,7 +152,7 @@ class FromKeras(ImageClassifier):
                 )
             line = None
             if file is not None or scale is None:
-                scale, line = settle_scale(find_scale(self.plan, of_file(found)), scale)
+                scale, line = resolve_scale(find_scale(self.plan, file_weights(found)), scale)
             if scale in {"caffe", "torch"} and self.image_size[2] != 3:
                 raise InputError(
                     f"scale is '{scale}', which is for three channels, and the model takes "
@@ -167,9 +172,9 @@ class FromKeras(ImageClassifier):
         self.hparams.update(
             config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size
         )
-        refuse_other_counts(self.hparams, self.num_classes)
+        check_class_counts(self.hparams, self.num_classes)
         if line is not None:
-            say(printable(line))
+            rank_zero_print(printable(line))
 
     @property
     def num_classes(self) -> int:
@@ -186,7 +191,7 @@ class FromKeras(ImageClassifier):
         return network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(scaled(images, self.hparams["scale"]))
+        return self.network(rescale_inputs(images, self.hparams["scale"]))
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -196,13 +201,13 @@ class FromKeras(ImageClassifier):
             not self._scale_checked
         ):  # the scale of a checkpoint stays, but earlier versions took "/255" for every file
             self._scale_checked = True
-            line = clash(
+            line = scale_conflict_message(
                 find_scale(self.plan, self._arrays),
                 self.hparams["scale"],
                 "as the checkpoint has it",
             )
             if line is not None:
-                say(printable(line))
+                rank_zero_print(printable(line))
         return result
 
     def _arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
@@ -213,12 +218,12 @@ class FromKeras(ImageClassifier):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        self.say_what_is_not_taken_over()
+        self.print_omissions()
 
-    def say_what_is_not_taken_over(self) -> None:
+    def print_omissions(self) -> None:
         """Prints, in one line, what the file has and training here does without; nothing for what comes from a checkpoint."""
         if self.not_taken_over:
-            say(printable(f"not taken over: {'; '.join(self.not_taken_over)}."))
+            rank_zero_print(printable(f"not taken over: {'; '.join(self.not_taken_over)}."))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -237,7 +242,7 @@ class FromKeras(ImageClassifier):
         return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
 
 
-def scaled(images: Tensor, scale: Scale) -> Tensor:
+def rescale_inputs(images: Tensor, scale: Scale) -> Tensor:
     """Images in 0..1 → what a Keras model was trained on.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.inbound_nodes import (
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     Reference,
     endpoints,
     inbound_nodes,
@@ -22,7 +22,7 @@ from signs_lightning.keras_io.inbound_nodes import (
     name_of,
     references,
 )
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 
 MODELS = ("Sequential", "Functional", "Model")
 MAX_LAYERS = 20_000  # NASNetLarge, the largest of keras.applications, has 1,039
@@ -119,7 +119,7 @@ class _Reader:
         self.graph = Graph()
         if config.get("class_name") not in MODELS:
             raise InputError(
-                f"The file holds a {shortened(repr(config.get('class_name')))}, expected a "
+                f"The file holds a {shorten(repr(config.get('class_name')))}, expected a "
                 "Sequential or Functional model. "
                 "Rebuild it with one of these in Keras and save that."
             )
@@ -198,7 +198,7 @@ class _Reader:
         )
         if len(shape) != 3 or not valid:
             raise InputError(
-                f"The model takes inputs of shape {shortened(str(shape))}, expected images of "
+                f"The model takes inputs of shape {shorten(str(shape))}, expected images of "
                 "height, width and channels."
             )
         formats = [
@@ -360,7 +360,7 @@ def _entries(model: dict[str, Any], path: tuple[str, ...]) -> list[dict[str, Any
     entries = _layers_of(model, "/".join(path) or "the model")["layers"]
     for entry in entries:
         class_name = entry.get("class_name") if isinstance(entry, dict) else None
-        if not isinstance(class_name, str) or len(class_name) > LONGEST_NAME:
+        if not isinstance(class_name, str) or len(class_name) > MAX_NAME_LENGTH:
             malformed(f"has a layer {str(entry)[:40]}, expected class_name and config", path)
         if not isinstance(entry.get("config"), dict) and entry["class_name"] != "Sequential":
             malformed(f"has a layer {entry['class_name']} without config", path)

@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shortened
-from signs_lightning.runtime.os_errors import os_refusal
+from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.os_errors import os_error_message
 
 
 @contextmanager
-def explaining_damage() -> Iterator[None]:
+def translate_damage() -> Iterator[None]:
     """What h5py raises over a damaged file, in one sentence; for code, or as a decorator of a function, that only reads."""
     try:
         yield
@@ -31,13 +31,13 @@ def explaining_damage() -> Iterator[None]:
         OverflowError,
         MemoryError,
     ) as error:
-        if refusal := os_refusal(error, "The file"):
+        if refusal := os_error_message(error, "The file"):
             raise refusal from error
         reason = str(error).strip("'\"").partition("\n")[0][:200]
         raise InputError(f"The file is damaged ({reason}). Fetch or write it again.") from error
 
 
-def find(group: h5py.Group, path: str) -> h5py.Group | None:
+def find_group(group: h5py.Group, path: str) -> h5py.Group | None:
     """The group that holds the last part of `path`, or None. No link that leads out of the file is followed."""
     parts = [part for part in path.split("/") if part]
     for k, part in enumerate(parts):
@@ -46,7 +46,7 @@ def find(group: h5py.Group, path: str) -> h5py.Group | None:
             return None
         if not isinstance(link, h5py.HardLink):
             raise InputError(
-                f"'{shortened(path, 150)}' is a link to another place, expected data in the file "
+                f"'{shorten(path, 150)}' is a link to another place, expected data in the file "
                 "itself. Do not trust this file."
             )
         if k == len(parts) - 1:
@@ -55,49 +55,49 @@ def find(group: h5py.Group, path: str) -> h5py.Group | None:
     return None
 
 
-def member(group: h5py.Group, path: str, kind: type) -> Any:
+def get_member(group: h5py.Group, path: str, kind: type) -> Any:
     """The group or array at `path`; `kind` is h5py.Group or h5py.Dataset.
 
     Raises:
         InputError: there is none, or it is something else.
     """
-    parent = find(group, path)
+    parent = find_group(group, path)
     if parent is None:
         raise InputError(
-            f"The file lists '{shortened(path, 150)}' but does not contain it. Fetch "
+            f"The file lists '{shorten(path, 150)}' but does not contain it. Fetch "
             "or write the file again."
         )
     found = parent[path.rstrip("/").split("/")[-1]]
     if not isinstance(found, kind):
         expected = "a group" if kind is h5py.Group else "an array"
         raise InputError(
-            f"'{shortened(path, 150)}' in the file is a {type(found).__name__}, expected "
+            f"'{shorten(path, 150)}' in the file is a {type(found).__name__}, expected "
             f"{expected}. Save the model again."
         )
     return found
 
 
-def array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...], h5py.Dataset]:
+def get_array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...], h5py.Dataset]:
     """Shape and data set of the numbers at `path`; nothing of them is read yet.
 
     Raises:
         InputError: there are none, they are no numbers, or they lie in another file.
     """
-    dataset = member(group, path, h5py.Dataset)
+    dataset = get_member(group, path, h5py.Dataset)
     if dataset.external or dataset.is_virtual:
         raise InputError(
-            f"The weight '{shortened(name)}' lies in another file, expected it in this one. Do "
+            f"The weight '{shorten(name)}' lies in another file, expected it in this one. Do "
             "not trust this file."
         )
     if dataset.shape is None or dataset.dtype.kind not in "fiu":
         raise InputError(
-            f"The weight '{shortened(name)}' has dtype {shortened(str(dataset.dtype))}, expected "
+            f"The weight '{shorten(name)}' has dtype {shorten(str(dataset.dtype))}, expected "
             "float32. Save it again."
         )
     return dataset.shape, dataset
 
 
-def text(group: h5py.Group, attribute: str) -> str:
+def get_text(group: h5py.Group, attribute: str) -> str:
     """An attribute that is text; some versions write bytes."""
     value = group.attrs[attribute]
     if isinstance(value, np.ndarray) and value.size == 1:
@@ -112,7 +112,7 @@ def text(group: h5py.Group, attribute: str) -> str:
     return value
 
 
-def names_in(group: h5py.Group, attribute: str) -> list[str]:
+def get_names(group: h5py.Group, attribute: str) -> list[str]:
     """A list of names; Keras splits one that is too long for an HDF5 attribute into layer_names0, layer_names1, …"""
     if attribute in group.attrs:
         parts = [group.attrs[attribute]]
@@ -122,14 +122,14 @@ def names_in(group: h5py.Group, attribute: str) -> list[str]:
             parts.append(group.attrs[f"{attribute}{len(parts)}"])
         if not parts:
             raise InputError(
-                f"'{shortened(group.name)}' has no attribute {attribute}. Save the model again."
+                f"'{shorten(group.name)}' has no attribute {attribute}. Save the model again."
             )
     names = []
     for part in parts:
         for name in part if isinstance(part, np.ndarray) and part.ndim == 1 else [part]:
             if not isinstance(name, str | bytes):
                 raise InputError(
-                    f"{attribute} of '{shortened(group.name)}' holds {shortened(repr(name))}, "
+                    f"{attribute} of '{shorten(group.name)}' holds {shorten(repr(name))}, "
                     "expected names. Save it again."
                 )
             names.append(

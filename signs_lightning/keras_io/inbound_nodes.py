@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 
-LONGEST_NAME = 256  # characters of a layer's name
+MAX_NAME_LENGTH = 256  # characters of a layer's name
 INDICES = ("__ellipsis__", "__slice__")  # of `x[..., ::-1]`: parts of one constant argument
 
 
@@ -119,17 +119,17 @@ def name_of(entry: dict[str, Any]) -> str:
     name = entry.get("name") or (config.get("name") if isinstance(config, dict) else "sequential")
     if not isinstance(name, str):
         raise InputError(
-            f"A {entry['class_name']} is named {shortened(repr(name))}, expected text. Save the "
+            f"A {entry['class_name']} is named {shorten(repr(name))}, expected text. Save the "
             "model again with Keras."
         )
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_NAME_LENGTH:
         raise InputError(
-            f"A layer's name has {len(name):,} characters ('{shortened(name)}'). "
+            f"A layer's name has {len(name):,} characters ('{shorten(name)}'). "
             "Do not trust this file."
         )
     return name
 
 
 def malformed(what: str, path: tuple[str, ...]) -> NoReturn:
-    where = f"The model '{shortened('/'.join(path))}'" if path else "The model"
-    raise InputError(f"{where} {shortened(what, 200)}. Save the model again with Keras.")
+    where = f"The model '{shorten('/'.join(path))}'" if path else "The model"
+    raise InputError(f"{where} {shorten(what, 200)}. Save the model again with Keras.")

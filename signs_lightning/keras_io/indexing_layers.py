@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.keras_io import modules
-from signs_lightning.keras_io.layer_context import Built, Site
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 
 KEY = "whole numbers, slices and one ellipsis, the batch as it is"
 
 
-def get_item(site: Site) -> Built:
+def get_item(site: LayerContext) -> BuiltLayer:
     """`x[key]`; the key is the second argument of the call, a list where Python has a tuple."""
     shape = next((shape for shape in site.shapes if shape is not None), ())
     key = site.constants.get(1)
@@ -28,7 +28,7 @@ def get_item(site: Site) -> Built:
 
 
 def _picks(
-    site: Site, entries: list[Any], shape: tuple[int | None, ...]
+    site: LayerContext, entries: list[Any], shape: tuple[int | None, ...]
 ) -> list[int | list[int] | None]:
     """For each axis of the input, the batch first: the one index that is kept, several, or None for all."""
     place = next((k for k, entry in enumerate(entries) if _is(entry, "__ellipsis__")), len(entries))
@@ -76,7 +76,7 @@ def _pick(x: Tensor, picks: list[int | list[int] | None]) -> Tensor:
     return x
 
 
-def stack(site: Site) -> Built:
+def stack(site: LayerContext) -> BuiltLayer:
     """`ops.stack`: tensors of one shape side by side along a new axis."""
     axis, shapes = site.integer("axis", 0, least=-(2**31)), set(site.shapes)
     rank = len(site.shapes[0] or ()) + 2
@@ -93,7 +93,7 @@ def _stack(*inputs: Tensor, axis: int, channels_last: bool) -> Tensor:
     )
 
 
-def flip(site: Site) -> Built:
+def flip(site: LayerContext) -> BuiltLayer:
     """`ops.flip` along one axis or several; None is all of them, the batch among them, which is refused."""
     axes = site.layer.config.get("axis")
     axes = axes if isinstance(axes, list) else [axes]
@@ -102,7 +102,7 @@ def flip(site: Site) -> Built:
     return modules.Apply(partial(torch.flip, dims=[site.axis(axis) for axis in axes])), []
 
 
-def cast(site: Site) -> Built:
+def cast(site: LayerContext) -> BuiltLayer:
     """`ops.cast(x, "float32")`, which is what everything here is."""
     site.only("dtype", "float32")
     return nn.Identity(), []

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.activations import number
 from signs_lightning.keras_io.graph_parser import Layer
-from signs_lightning.keras_io.layer_context import Weight
+from signs_lightning.keras_io.layer_context import WeightSpec
 
 # Variance scaling: scale, which fan, distribution.
 SCALING = {
@@ -35,7 +35,7 @@ ALWAYS = {
 
 
 @torch.no_grad()
-def initialize(tensor: Tensor, weight: Weight, layer: Layer) -> None:
+def initialize(tensor: Tensor, weight: WeightSpec, layer: Layer) -> None:
     """Draws a new layer's weight as Keras would; an initializer that is not known counts as Keras's default.
 
     Args:
@@ -94,7 +94,7 @@ def _scale_variance(
         nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
 
 
-def penalty(layer: Layer, weight: Weight) -> tuple[float, float]:
+def penalty(layer: Layer, weight: WeightSpec) -> tuple[float, float]:
     """A weight's L1 and L2 factor, (0, 0) where it has no regularizer.
 
     Raises:
@@ -129,7 +129,7 @@ def penalty(layer: Layer, weight: Weight) -> tuple[float, float]:
         ) from error
 
 
-def _prefix(weight: Weight) -> str:
+def _prefix(weight: WeightSpec) -> str:
     """The beginning of the argument's name: "depthwise" of `depthwise_initializer` for the weight `depthwise_kernel`."""
     return weight.keras.removesuffix("_kernel")
 

@@ -105,7 +105,7 @@ SHORT_NAMES = {
 }  # besides those of the classes, as he_normal
 
 
-def refuse_what_keras3_cannot_read(config: dict[str, Any], keras: int, wrapped: bool) -> None:
+def check_keras3_config(config: dict[str, Any], keras: int, wrapped: bool) -> None:
     """Looks at a whole model.
 
     Args:
@@ -120,12 +120,12 @@ def refuse_what_keras3_cannot_read(config: dict[str, Any], keras: int, wrapped: 
     shapeless = (
         ["a Sequential without an input shape"] if keras < 3 and not _says_its_input(config) else []
     )
-    found = list(dict.fromkeys([*_refused(config, keras, wrapped), *shapeless]))
+    found = list(dict.fromkeys([*_unsupported(config, keras, wrapped), *shapeless]))
     if not found:
         return
     here, other = ("keras", "keras-h5") if wrapped else ("keras-h5", "keras")
     way = f"Choose the format {other}."
-    if any(_refused(config, keras, not wrapped)) or shapeless:
+    if any(_unsupported(config, keras, not wrapped)) or shapeless:
         way = (
             "Write its weights alone (format keras-weights) for a model that you build in Keras "
             "3, or an ONNX file (format onnx)."
@@ -136,18 +136,18 @@ def refuse_what_keras3_cannot_read(config: dict[str, Any], keras: int, wrapped: 
     )
 
 
-def _refused(model: dict[str, Any], keras: int, wrapped: bool) -> Iterator[str]:
+def _unsupported(model: dict[str, Any], keras: int, wrapped: bool) -> Iterator[str]:
     config = model["config"]
     entries = config if isinstance(config, list) else config["layers"]
     if keras < 3 and model["class_name"] != "Sequential":
-        yield from _refused_calls(config)
+        yield from _unsupported_calls(config)
     for entry in entries:
         if "/" in name_of(entry):
             yield f"the / in the name of {_shown(entry)}"
         if entry["class_name"] in MODELS:
-            yield from _refused(entry, keras, wrapped)
+            yield from _unsupported(entry, keras, wrapped)
         elif entry["class_name"] != "InputLayer":
-            for what in _refused_of_layer(entry, keras, wrapped):
+            for what in _unsupported_of_layer(entry, keras, wrapped):
                 yield f"{what} of {_shown(entry)}" if what else _shown(entry)
 
 
@@ -168,7 +168,7 @@ def _shown(entry: dict[str, Any]) -> str:
     return f"{entry['class_name']} '{name_of(entry)}'"
 
 
-def _refused_calls(config: dict[str, Any]) -> Iterator[str]:
+def _unsupported_calls(config: dict[str, Any]) -> Iterator[str]:
     """tf.keras counts the calls of a model inside the model from 1; Keras 3 from 0, but from 1 at a Functional's output."""
     entries = {name_of(entry): entry for entry in config["layers"]}
     calls = {name: inbound_nodes(entry, ()) for name, entry in entries.items()}
@@ -188,7 +188,7 @@ def _refused_calls(config: dict[str, Any]) -> Iterator[str]:
         yield f"the last call of {_shown(entries[name])}"
 
 
-def _refused_of_layer(entry: dict[str, Any], keras: int, wrapped: bool) -> Iterator[str]:
+def _unsupported_of_layer(entry: dict[str, Any], keras: int, wrapped: bool) -> Iterator[str]:
     class_name, config = RENAMED.get(entry["class_name"], entry["class_name"]), entry["config"]
     axis = config.get("axis", -1)
     if not wrapped and (axis is None or (isinstance(axis, list) and len(axis) > 1)):
@@ -273,11 +273,11 @@ def _depth(value: Any) -> int:
     return 1 + _depth(value[0]) if isinstance(value, list) and value else 0
 
 
-def renamed(model: dict[str, Any]) -> dict[str, Any]:
+def rename_classes(model: dict[str, Any]) -> dict[str, Any]:
     """The config with the classes' names of Keras 3, from which a `.weights.h5` numbers its groups."""
     config = model["config"]
     entries = [
-        renamed(e) if e["class_name"] in MODELS else e
+        rename_classes(e) if e["class_name"] in MODELS else e
         for e in (config if isinstance(config, list) else config["layers"])
     ]
     entries = [
@@ -296,7 +296,7 @@ def renamed(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def keras3_config(model: dict[str, Any], keras: int, wrapped: bool) -> dict[str, Any]:
-    """A `renamed` config as Keras 3 reads it.
+    """A `rename_classes` config as Keras 3 reads it.
 
     Args:
         model: the config.

@@ -21,20 +21,20 @@ from typing import Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import refuse_false_claims
-from signs_lightning.data.hdf5_opening import open_for_reading
+from signs_lightning.data.hdf5_checks import check_dataset_header
+from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.hdf5_access import (
-    array,
-    explaining_damage,
-    find,
-    member,
-    names_in,
-    text,
+    find_group,
+    get_array,
+    get_member,
+    get_names,
+    get_text,
+    translate_damage,
 )
-from signs_lightning.runtime.escaping import shortened
-from signs_lightning.runtime.file_type import is_zip, what_it_is
-from signs_lightning.runtime.os_errors import explaining_os_errors, os_refusal
+from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.file_type import describe_non_hdf5, is_zip
+from signs_lightning.runtime.os_errors import os_error_message, translate_os_errors
 
 MAX_CONFIG_BYTES = (
     64 << 20
@@ -70,13 +70,13 @@ class StoredWeight:
         Raises:
             InputError: a value is NaN or infinite, or the bytes cannot be read.
         """
-        name = shortened(self.name)
-        refuse_false_claims(f"The weight '{name}'", self.dataset)
+        name = shorten(self.name)
+        check_dataset_header(f"The weight '{name}'", self.dataset)
         try:
             values = self.dataset[()]
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             raise InputError(
-                f"The weight '{name}' cannot be read ({shortened(str(error), 200)}). Fetch or "
+                f"The weight '{name}' cannot be read ({shorten(str(error), 200)}). Fetch or "
                 "write the file again."
             ) from error
         values = values.astype(
@@ -109,7 +109,7 @@ class KerasFile:
     keras_version: str | None
     _weights: h5py.Group | None
 
-    @explaining_damage()
+    @translate_damage()
     def legacy_layers(self) -> dict[str, list[StoredWeight]]:
         """Of kind "h5": the weights of every layer, in the file's order.
 
@@ -118,20 +118,20 @@ class KerasFile:
                 should be.
         """
         group, layers = self._group(), {}
-        for name in names_in(group, "layer_names"):
+        for name in get_names(group, "layer_names"):
             if name in layers:
                 raise InputError(
-                    f"The layer name '{shortened(name)}' stands twice in {self.path.name}. Save "
+                    f"The layer name '{shorten(name)}' stands twice in {self.path.name}. Save "
                     "the model again."
                 )
-            layer = member(group, name, h5py.Group)
+            layer = get_member(group, name, h5py.Group)
             layers[name] = [
-                StoredWeight(weight, *array(layer, weight, f"{name}/{weight}"))
-                for weight in names_in(layer, "weight_names")
+                StoredWeight(weight, *get_array(layer, weight, f"{name}/{weight}"))
+                for weight in get_names(layer, "weight_names")
             ]
         return layers
 
-    @explaining_damage()
+    @translate_damage()
     def variables(self, path: str) -> tuple[str | None, list[StoredWeight]]:
         """Of kinds "weights.h5" and "keras": a layer's own name, where the file has it, and its weights in order.
 
@@ -140,29 +140,29 @@ class KerasFile:
                 weights.
         """
         group = self._group()
-        if find(group, f"{path}/vars") is None:
+        if find_group(group, f"{path}/vars") is None:
             return None, []
-        variables = member(group, f"{path}/vars", h5py.Group)
+        variables = get_member(group, f"{path}/vars", h5py.Group)
         name = variables.attrs.get("name")
         names = sorted(variables, key=lambda key: (len(key), key))  # "0", "1", …, "10"
         if names != [str(k) for k in range(len(names))]:
             raise InputError(
-                f"'{path}/vars' in {self.path.name} has {shortened(', '.join(names))}, expected "
+                f"'{path}/vars' in {self.path.name} has {shorten(', '.join(names))}, expected "
                 "0, 1, …. Save it again."
             )
         weights = [
-            StoredWeight(f"{path}/vars/{key}", *array(variables, key, f"{path}/vars/{key}"))
+            StoredWeight(f"{path}/vars/{key}", *get_array(variables, key, f"{path}/vars/{key}"))
             for key in names
         ]
         return name if isinstance(name, str) else None, weights
 
-    @explaining_damage()
+    @translate_damage()
     def children(self, path: str) -> list[str]:
         """Of kinds "weights.h5" and "keras": the names of the groups in a group, in no particular order."""
         group = self._group()
-        return [] if find(group, path) is None else list(member(group, path, h5py.Group))
+        return [] if find_group(group, path) is None else list(get_member(group, path, h5py.Group))
 
-    @explaining_damage()
+    @translate_damage()
     def compiled(self) -> tuple[dict[str, Any], bool]:
         """What the model was compiled with (optimizer or optimizer_config, loss, metrics, …), and whether the optimizer's state is there.
 
@@ -172,13 +172,13 @@ class KerasFile:
             return {}, False
         if self.kind == "keras":
             config = self.config.get("compile_config")
-            return config if isinstance(config, dict) else {}, find(
+            return config if isinstance(config, dict) else {}, find_group(
                 self._weights, "optimizer/vars"
             ) is not None
         root = self._weights.file
         try:
             config = (
-                parse_config(text(root, "training_config"), self.path.name)
+                parse_config(get_text(root, "training_config"), self.path.name)
                 if "training_config" in root.attrs
                 else {}
             )
@@ -186,7 +186,7 @@ class KerasFile:
             config = {}
         return config, "optimizer_weights" in root
 
-    def refuse_inflated(self, shapes: Iterable[tuple[int, ...]]) -> None:
+    def check_inflation(self, shapes: Iterable[tuple[int, ...]]) -> None:
         """Refuses weights, of Keras's shapes, that claim far more memory than the file could hold; before any is taken."""
         claimed, size = 4 * sum(map(math.prod, shapes)), self.path.stat().st_size
         if claimed > FREE_BYTES + 100 * size:  # weights shrink by a few per cent
@@ -215,13 +215,13 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
         InputError: it is no such file, or a damaged or a malicious one.
     """
     path = Path(path)
-    with explaining_os_errors(path):
+    with translate_os_errors(path):
         if not path.exists():
             raise InputError(
                 f"{path} does not exist. Name a Keras file: .h5, .weights.h5 or .keras."
             )
         is_archive = path.is_file() and is_zip(path)
-        impostor = None if is_archive else what_it_is(path)
+        impostor = None if is_archive else describe_non_hdf5(path)
     if is_archive:
         with _open_archive(path) as file:
             yield file
@@ -232,27 +232,31 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
         yield _describe_h5(path, root)
 
 
-@explaining_damage()
+@translate_damage()
 def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
     if "model_config" in root.attrs:
-        if find(root, "model_weights") is None:
+        if find_group(root, "model_weights") is None:
             weights = root if "layer_names" in root.attrs else None
         else:
-            weights = member(root, "model_weights", h5py.Group)
-        config = parse_config(text(root, "model_config"), path.name)
+            weights = get_member(root, "model_weights", h5py.Group)
+        config = parse_config(get_text(root, "model_config"), path.name)
         version = next(
-            (text(g, "keras_version") for g in (root, weights) if g and "keras_version" in g.attrs),
+            (
+                get_text(g, "keras_version")
+                for g in (root, weights)
+                if g and "keras_version" in g.attrs
+            ),
             None,
         )
         return KerasFile(path, "h5", config, version, weights)
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        version = text(root, "keras_version") if "keras_version" in root.attrs else None
+        version = get_text(root, "keras_version") if "keras_version" in root.attrs else None
         return KerasFile(path, "h5", None, version, root)
     if "layers" in root or "_layer_checkpoint_dependencies" in root:
         return KerasFile(path, "weights.h5", None, "3", root)
     raise InputError(
         f"{path.name} is an HDF5 file with "
-        f"{shortened(', '.join(map(repr, list(root)[:5])), 100) or 'nothing'} "
+        f"{shorten(', '.join(map(repr, list(root)[:5])), 100) or 'nothing'} "
         "in it, not a Keras model: "
         "no model_config and no layer_names. Name a file that Keras's save or save_weights wrote."
     )
@@ -268,7 +272,7 @@ def _open_archive(path: Path) -> Iterator[KerasFile]:
             version = metadata.get("keras_version")
             if version is not None and not isinstance(version, str):
                 raise InputError(
-                    f"keras_version in {path.name} is {shortened(repr(version))}, expected text "
+                    f"keras_version in {path.name} is {shorten(repr(version))}, expected text "
                     "such as '3.15.1'."
                 )
             with (
@@ -277,9 +281,9 @@ def _open_archive(path: Path) -> Iterator[KerasFile]:
             ):
                 yield KerasFile(path, "keras", config, version, root)
     except DAMAGED_ZIP as error:
-        if refusal := os_refusal(error, path):
+        if refusal := os_error_message(error, path):
             raise refusal from error
-        reason = shortened(str(error) or type(error).__name__, 100)
+        reason = shorten(str(error) or type(error).__name__, 100)
         raise InputError(
             f"{path.name} is a damaged zip archive ({reason}). Fetch or write the file again."
         ) from error
@@ -292,24 +296,24 @@ def _check_entries(archive: zipfile.ZipFile, name: str) -> None:
         parts = entry.filename.replace("\\", "/").split("/")
         if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
             raise InputError(
-                f"{name} has an entry {shortened(repr(entry.filename))} that points outside the "
+                f"{name} has an entry {shorten(repr(entry.filename))} that points outside the "
                 "archive. Do not trust this file."
             )
         if entry.flag_bits & 1:
             raise InputError(
-                f"{name} is encrypted ({shortened(entry.filename)}). Save it without a password."
+                f"{name} is encrypted ({shorten(entry.filename)}). Save it without a password."
             )
         if entry.file_size > max(
             MAX_CONFIG_BYTES, 100 * entry.compress_size
         ):  # weights shrink by a few per cent
             raise InputError(
-                f"{name} has an entry {shortened(repr(entry.filename))} of "
+                f"{name} has an entry {shorten(repr(entry.filename))} of "
                 f"{entry.compress_size:,} bytes that claims to unpack to "
                 f"{entry.file_size:,}: a zip bomb. Do not trust this file."
             )
     if len(set(names)) < len(names):
         raise InputError(
-            f"{name} has two entries of one name ({shortened(max(names, key=names.count))}). Save "
+            f"{name} has two entries of one name ({shorten(max(names, key=names.count))}). Save "
             "the model again."
         )
     if missing := {"config.json", "metadata.json", "model.weights.h5"} - set(names):
@@ -341,12 +345,12 @@ def _weights_stream(archive: zipfile.ZipFile, name: str) -> BinaryIO:
 @contextmanager
 def _open_h5(file: Path | BinaryIO, name: str) -> Iterator[h5py.File]:
     try:
-        root = open_for_reading(file) if isinstance(file, Path) else h5py.File(file, "r")
+        root = open_read_only(file) if isinstance(file, Path) else h5py.File(file, "r")
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{name} cannot be opened as HDF5 ({shortened(str(error), 150)}). Fetch "
+            f"{name} cannot be opened as HDF5 ({shorten(str(error), 150)}). Fetch "
             "or write the file again."
         ) from error
     with root:

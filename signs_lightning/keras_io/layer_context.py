@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Weight:
+class WeightSpec:
     """How one array of Keras becomes one parameter or buffer: transpose(permutation), then reshape. Both can be undone.
 
     Attributes:
@@ -35,11 +35,11 @@ class Weight:
     trainable: bool = True
 
 
-Built = tuple[nn.Module, list[Weight]]
+BuiltLayer = tuple[nn.Module, list[WeightSpec]]
 
 
 @dataclass(frozen=True)
-class Site:
+class LayerContext:
     """A layer and what it is applied to.
 
     Attributes:

@@ -13,7 +13,7 @@ from signs_lightning.keras_io import indexing_layers as indexing
 from signs_lightning.keras_io import stateless_layers as plain
 from signs_lightning.keras_io import weighted_layers as weighted
 from signs_lightning.keras_io.graph_parser import Graph, Layer
-from signs_lightning.keras_io.layer_context import Built, Site
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 
 AUGMENTATION = {  # layers that do nothing when a model predicts
     *(
@@ -43,7 +43,7 @@ AUGMENTATION = {  # layers that do nothing when a model predicts
 }
 OPERATIONS = {"GetItem", "Stack", "Flip", "Cast"}  # of Keras 3, which are no layers
 
-BUILDERS: dict[str, Callable[[Site], Built]] = {
+BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     "Conv2D": weighted.conv2d,
     "DepthwiseConv2D": weighted.depthwise_conv2d,
     "SeparableConv2D": weighted.separable_conv2d,
@@ -108,7 +108,7 @@ DIFFERENT_IN_TRAINING = {
 }
 
 
-def refusals(graph: Graph) -> list[str]:
+def unsupported_parts(graph: Graph) -> list[str]:
     """What a graph has and the bridge does not know, each by name: "Lambda 'lambda_1'", "activation 'snake' of Dense 'dense'"."""
     found = list(graph.refused)
     for layer in graph.layers.values():
@@ -149,7 +149,7 @@ def operation_activation(layer: Layer) -> str | None:
     )
 
 
-def build(site: Site) -> Built:
+def build(site: LayerContext) -> BuiltLayer:
     """Makes the module of a layer (without its `activation=`) and says how its weights map.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import layer_table
 from signs_lightning.keras_io.initializers import initialize, penalty
-from signs_lightning.keras_io.layer_context import Weight
+from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.shape_inference import Path, Plan, Step, run
 from signs_lightning.models.layers import KerasBatchNorm2d
 
@@ -70,14 +70,14 @@ class KerasNetwork(nn.Module):
         for part in path[:-1]:
             name = next(
                 n
-                for n in _spellings(part)
+                for n in _module_names(part)
                 if isinstance(parent._modules.get(n), _Model) or not hasattr(parent, n)
             )
             if not hasattr(parent, name):
                 parent.add_module(name, _Model())
             parent = parent.get_submodule(name)
             parts.append(name)
-        name = next(n for n in _spellings(path[-1]) if not hasattr(parent, n))
+        name = next(n for n in _module_names(path[-1]) if not hasattr(parent, n))
         parent.add_module(name, module)
         return ".".join([*parts, name])
 
@@ -155,12 +155,12 @@ class KerasNetwork(nn.Module):
                 total = total + l1 * weight.abs().sum() + l2 * weight.square().sum()
         return total
 
-    def parameter(self, path: Path, weight: Weight) -> Tensor:
+    def parameter(self, path: Path, weight: WeightSpec) -> Tensor:
         """The parameter or buffer that holds a layer's weight."""
         return _tensor(self.get_submodule(self.names[path]), weight)
 
     @torch.no_grad()
-    def load_keras(self, path: Path, weight: Weight, values: np.ndarray) -> None:
+    def load_keras(self, path: Path, weight: WeightSpec, values: np.ndarray) -> None:
         """Copies an array of Keras's shape into a layer's weight."""
         target = self.parameter(path, weight)
         target.copy_(
@@ -176,7 +176,7 @@ class KerasNetwork(nn.Module):
             for layer, weights in self.plan.layers()
         }
 
-    def _to_keras(self, path: Path, weight: Weight) -> np.ndarray:
+    def _to_keras(self, path: Path, weight: WeightSpec) -> np.ndarray:
         values = self.parameter(path, weight).detach().cpu().numpy()
         permuted = values.reshape([weight.shape[axis] for axis in weight.permutation])
         return permuted.transpose(np.argsort(weight.permutation))
@@ -198,7 +198,7 @@ def _name(network: KerasNetwork, step: Step) -> str:
     return name if step.call is None else f"{name}.{step.call}"
 
 
-def _tensor(module: nn.Module, weight: Weight) -> Tensor:
+def _tensor(module: nn.Module, weight: WeightSpec) -> Tensor:
     owner, _, name = weight.torch.rpartition(".")
     return getattr(module.get_submodule(owner), name)
 
@@ -207,7 +207,7 @@ class _Model(nn.Module):
     """A model inside the model: it only holds that model's layer_table."""
 
 
-def _spellings(name: str) -> Iterator[str]:
+def _module_names(name: str) -> Iterator[str]:
     """Module names for a layer's name, best first."""
     name = name.replace(".", "_") or "_"
     while True:

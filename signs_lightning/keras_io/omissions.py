@@ -8,7 +8,7 @@ from typing import Any
 from signs_lightning.keras_io.graph_parser import Graph, Layer
 from signs_lightning.keras_io.keras_file import KerasFile
 from signs_lightning.keras_io.layer_table import AUGMENTATION
-from signs_lightning.runtime.escaping import shortened
+from signs_lightning.runtime.escaping import shorten
 
 # Of an optimizer: what has no effect of its own, and what Keras's Adam, which a fit here uses, has.
 WITHOUT_EFFECT = {
@@ -47,7 +47,7 @@ def not_taken_over(file: KerasFile, graph: Graph, binary: bool) -> list[str]:
         if call.training is True and call.layer.class_name in AUGMENTATION:
             kinds.setdefault("training=True", []).append(call.layer)
     items = [
-        f"{kind} of {shortened(str(of[0]))}" + (f" and {len(of) - 1} more" if len(of) > 1 else "")
+        f"{kind} of {shorten(str(of[0]))}" + (f" and {len(of) - 1} more" if len(of) > 1 else "")
         for kind, of in kinds.items()
     ]
     compiled, has_state = file.compiled()
@@ -62,7 +62,7 @@ def _of_layer(layer: Layer) -> Iterator[str]:
     config = layer.config
     for key, value in config.items():
         if key.endswith("_constraint") and value is not None:
-            yield f"{shortened(key)} {_name(value)}"
+            yield f"{shorten(key)} {_name(value)}"
     if config.get("activity_regularizer") is not None:
         yield f"activity_regularizer {_name(config['activity_regularizer'])}"
     if layer.class_name == "ActivityRegularization":
@@ -82,7 +82,7 @@ def _of_layer(layer: Layer) -> Iterator[str]:
         else dtype
     )
     if isinstance(dtype, str) and dtype != "float32" and layer.class_name not in AUGMENTATION:
-        yield f"dtype {shortened(dtype)} (computed in float32)"
+        yield f"dtype {shorten(dtype)} (computed in float32)"
 
 
 def _of_training(compiled: dict[str, Any], binary: bool) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _of_training(compiled: dict[str, Any], binary: bool) -> Iterator[str]:
     if optimizer is not None:
         name, arguments = _name(optimizer), _arguments(optimizer)
         shown = [
-            f"{shortened(key)}={_value(value)}"
+            f"{shorten(key)}={_value(value)}"
             for key, value in arguments.items()
             if key not in WITHOUT_EFFECT
             and value not in (None, False, 0)
@@ -102,7 +102,7 @@ def _of_training(compiled: dict[str, Any], binary: bool) -> Iterator[str]:
     loss = compiled.get("loss")
     for part in _flat(loss):
         shown = [
-            f"{shortened(key)}={_value(value)}"
+            f"{shorten(key)}={_value(value)}"
             for key, value in _arguments(part).items()
             if key not in {"name", "fn"}
             and value not in (None, False, 0, *LOSS_DEFAULTS.get(key, ()))
@@ -137,8 +137,8 @@ def _name(spec: Any) -> str:
             name = arguments.get("name", name)
         if name is None and isinstance(spec.get("config"), str):
             name = spec["config"]
-        return shortened(str(name))
-    return shortened(str(spec))
+        return shorten(str(name))
+    return shorten(str(spec))
 
 
 def _arguments(spec: Any) -> dict[str, Any]:
@@ -159,4 +159,4 @@ def _is_default(value: Any, default: float | None) -> bool:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return _name(value) if isinstance(value, dict) else shortened(str(value), 30)
+    return _name(value) if isinstance(value, dict) else shorten(str(value), 30)

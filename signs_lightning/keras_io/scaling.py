@@ -21,7 +21,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io import layer_table, modules
 from signs_lightning.keras_io.graph_parser import Call, Layer, Value
 from signs_lightning.keras_io.keras_file import StoredWeight
-from signs_lightning.keras_io.layer_context import Site, Weight
+from signs_lightning.keras_io.layer_context import LayerContext, WeightSpec
 from signs_lightning.keras_io.shape_inference import Path, Plan, keras_shape, run
 
 RANGES: dict[Scale, str] = {
@@ -31,7 +31,7 @@ RANGES: dict[Scale, str] = {
     "caffe": "0..255 less ImageNet's means, blue first",
     "torch": "0..1, standardised with ImageNet's means",
 }
-MOST_VALUES = 2**24  # that one layer may give for an image, while the graph is looked at
+MAX_VALUES = 2**24  # that one layer may give for an image, while the graph is looked at
 BATCH_NORM = {name for name in layer_table.BUILDERS if "BatchNorm" in name}
 # The models of keras.applications: the name of the model, that of a layer which no other has, and
 # what they are usually fed. The course's ResNet50, whose layers are called res2a_branch2a and so
@@ -53,7 +53,7 @@ Weights = Callable[
 
 
 @dataclass(frozen=True)
-class Finding:
+class ScaleEvidence:
     """What a graph tells of the images that its model takes.
 
     Attributes:
@@ -72,7 +72,7 @@ class Finding:
 class UnknownScaleError(InputError):
     """A file does not tell what its images were scaled to, and a guess would often be wrong."""
 
-    def __init__(self, finding: Finding) -> None:
+    def __init__(self, finding: ScaleEvidence) -> None:
         self.finding = finding
         likely = " or ".join(f"`--scale {scale}` ({RANGES[scale]})" for scale in finding.likely)
         super().__init__(
@@ -82,7 +82,7 @@ class UnknownScaleError(InputError):
         )
 
 
-def settle_scale(finding: Finding, given: Scale | None) -> tuple[Scale, str | None]:
+def resolve_scale(finding: ScaleEvidence, given: Scale | None) -> tuple[Scale, str | None]:
     """The scale of a model, and a line about it where there is something to say.
 
     What is given counts, also against the graph: many a model was trained on images that were
@@ -96,7 +96,7 @@ def settle_scale(finding: Finding, given: Scale | None) -> tuple[Scale, str | No
         UnknownScaleError: neither says it, and "/255" would be a guess.
     """
     if given is not None:
-        return given, clash(finding, given, "as given")
+        return given, scale_conflict_message(finding, given, "as given")
     if finding.scale is not None:
         return (
             finding.scale,
@@ -111,7 +111,7 @@ def settle_scale(finding: Finding, given: Scale | None) -> tuple[Scale, str | No
     )
 
 
-def clash(finding: Finding, given: Scale, source: str) -> str | None:
+def scale_conflict_message(finding: ScaleEvidence, given: Scale, source: str) -> str | None:
     """The line about a scale that is not the one that the graph tells; None where they agree, or the graph tells none."""
     if finding.scale is None or finding.scale == given:
         return None
@@ -122,14 +122,14 @@ def clash(finding: Finding, given: Scale, source: str) -> str | None:
     )
 
 
-def of_file(found: list[tuple[Path, Weight, StoredWeight]]) -> Weights:
+def file_weights(found: list[tuple[Path, WeightSpec, StoredWeight]]) -> Weights:
     """The arrays that `match` found in a file, read when they are asked for."""
     return lambda path: {
         weight.keras: stored.read() for layer, weight, stored in found if layer == path
     }
 
 
-def find_scale(plan: Plan, weights: Weights) -> Finding:
+def find_scale(plan: Plan, weights: Weights) -> ScaleEvidence:
     """What a graph tells of the images that its model takes.
 
     Args:
@@ -141,14 +141,14 @@ def find_scale(plan: Plan, weights: Weights) -> Finding:
         return _joined(_findings(plan, weights)) or _by_name(plan)
 
 
-def _findings(plan: Plan, weights: Weights) -> list[Finding]:
-    found: list[Finding] = []
+def _findings(plan: Plan, weights: Weights) -> list[ScaleEvidence]:
+    found: list[ScaleEvidence] = []
     height, width, channels = plan.image_size
     image = torch.tensor([0.0, 1.0, 255.0]).reshape(3, 1, 1, 1).expand(3, channels, height, width)
     values: dict[int, Tensor] = {
         0: image
     }  # what the images become, before any layer with weights has seen them
-    unclear: dict[int, Finding] = {}  # by what, where they are not what they were
+    unclear: dict[int, ScaleEvidence] = {}  # by what, where they are not what they were
     for k, (call, step) in enumerate(zip(plan.graph.calls, plan.steps, strict=True), start=1):
         inputs = [value.index for value in call.inputs if isinstance(value, Value)]
         seen = [index for index in inputs if index in values]
@@ -162,7 +162,7 @@ def _findings(plan: Plan, weights: Weights) -> list[Finding]:
             elif call.layer.class_name in BATCH_NORM:
                 found += _by_moving_averages(call.layer, weights(step.path))
             continue
-        small = math.prod(step.shape) <= MOST_VALUES
+        small = math.prod(step.shape) <= MAX_VALUES
         module = (
             _module(plan, call, [values[index] for index in inputs], weights) if small else None
         )
@@ -187,17 +187,17 @@ def _findings(plan: Plan, weights: Weights) -> list[Finding]:
     return found
 
 
-def _joined(found: list[Finding]) -> Finding | None:
+def _joined(found: list[ScaleEvidence]) -> ScaleEvidence | None:
     """What several branches tell; one that tells outweighs those that do not."""
     told = {finding.scale: finding for finding in found if finding.scale is not None}
     if len(told) > 1:
         because = " and ".join(f"{finding.because} ({scale})" for scale, finding in told.items())
-        return Finding(None, because, tuple(scale for scale in SCALES if scale in told))
+        return ScaleEvidence(None, because, tuple(scale for scale in SCALES if scale in told))
     return next(iter(told.values()), found[0] if found else None)
 
 
-def _unclear(layer: Layer) -> Finding:
-    return Finding(
+def _unclear(layer: Layer) -> ScaleEvidence:
+    return ScaleEvidence(
         None, f"the model begins with {layer}, which suits more than one range", ("raw", "/255")
     )
 
@@ -210,7 +210,7 @@ def _module(plan: Plan, call: Call, inputs: list[Tensor], weights: Weights) -> n
     constants = {
         place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)
     }
-    module, needed = layer_table.build(Site(call.layer, given, channels_last, constants))
+    module, needed = layer_table.build(LayerContext(call.layer, given, channels_last, constants))
     stored = weights(call.layer.path) if needed else {}
     for weight in needed:
         if weight.keras not in stored:
@@ -236,7 +236,7 @@ def _line(value: Tensor) -> tuple[Tensor, Tensor]:
 
 def _told(
     layer: Layer, module: nn.Module, before: Tensor, slope: Tensor, zero: Tensor
-) -> Finding | None:
+) -> ScaleEvidence | None:
     """What a layer tells by the factors that come out of it, and by the pixels that become 0."""
     size = slope.abs()
     fits: dict[Scale, Tensor] = {
@@ -255,12 +255,12 @@ def _told(
     if isinstance(module, modules.Standardize) and not module.invert:
         because += f" of mean {module.mean.mean().item():.3g}"
         if told == ["/255"] and not _possible(module, before):
-            return Finding(
+            return ScaleEvidence(
                 None,
                 f"{because} and variance {module.variance.mean().item():.3g}, too wide for 0..1",
                 ("tf", "raw", "torch"),
             )
-    return Finding(told[0], because)
+    return ScaleEvidence(told[0], because)
 
 
 def _possible(module: modules.Standardize, before: Tensor) -> bool:
@@ -272,7 +272,7 @@ def _possible(module: modules.Standardize, before: Tensor) -> bool:
     return bool((variance <= 1.001 * (mean - low) * (high - mean) + 1e-6).all())
 
 
-def _by_moving_averages(layer: Layer, stored: Mapping[str, np.ndarray]) -> list[Finding]:
+def _by_moving_averages(layer: Layer, stored: Mapping[str, np.ndarray]) -> list[ScaleEvidence]:
     """What a BatchNormalization that sees the pixels first remembers of them.
 
     Its averages began with a mean of 0 and a variance of 1, so those of 0..1, of -1..1 and of
@@ -287,11 +287,15 @@ def _by_moving_averages(layer: Layer, stored: Mapping[str, np.ndarray]) -> list[
     because = f"the model begins with {layer}, whose moving average is {mean.mean():.3g}"
     if mean.max() > 3 or variance.max() > 10:
         bytes_fit = mean.min() >= 0 and bool((variance <= mean * (255 - mean) + 2).all())
-        return [Finding("raw", because) if bytes_fit else Finding(None, because, ("caffe", "raw"))]
-    return [Finding(None, because, ("tf", "torch", "/255"))] if mean.min() < -1e-3 else []
+        return [
+            ScaleEvidence("raw", because)
+            if bytes_fit
+            else ScaleEvidence(None, because, ("caffe", "raw"))
+        ]
+    return [ScaleEvidence(None, because, ("tf", "torch", "/255"))] if mean.min() < -1e-3 else []
 
 
-def _by_name(plan: Plan) -> Finding:
+def _by_name(plan: Plan) -> ScaleEvidence:
     """What to ask for where no layer scales: a network of keras.applications is rarely fed 0..1."""
     graph = plan.graph
     models = [graph.name, *(path[-1] for path in graph.models)]
@@ -305,5 +309,5 @@ def _by_name(plan: Plan) -> Finding:
             because = (
                 f"no layer scales them, and a {title} (here '{found[0]}') is usually not fed 0..1"
             )
-            return Finding(None, because, (likely, "/255"))
-    return Finding()
+            return ScaleEvidence(None, because, (likely, "/255"))
+    return ScaleEvidence()

@@ -15,7 +15,7 @@ from signs_lightning.keras_io import activations, modules
 from signs_lightning.keras_io import layer_table as layers
 from signs_lightning.keras_io.activations import Function
 from signs_lightning.keras_io.graph_parser import Graph, Layer, Value, read_graph
-from signs_lightning.keras_io.layer_context import Shape, Site, Weight
+from signs_lightning.keras_io.layer_context import LayerContext, Shape, WeightSpec
 
 Path = tuple[str, ...]
 HAS_DATA_FORMAT = {
@@ -89,11 +89,11 @@ class Plan:
     image_size: tuple[int, int, int]
     num_classes: int = 0
     binary: bool = False
-    sites: dict[Path, list[Site]] = field(default_factory=dict)
-    weights: dict[Path, list[Weight]] = field(default_factory=dict)
+    sites: dict[Path, list[LayerContext]] = field(default_factory=dict)
+    weights: dict[Path, list[WeightSpec]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
-    def layers(self) -> Iterator[tuple[Layer, list[Weight]]]:
+    def layers(self) -> Iterator[tuple[Layer, list[WeightSpec]]]:
         """Every layer and its weights, in the file's order."""
         for path, layer in self.graph.layers.items():
             yield layer, self.weights[path]
@@ -116,7 +116,7 @@ def make_plan(
             neither softmax nor sigmoid, or contradicts itself.
     """
     graph = read_graph(config, keras_version)
-    if found := layers.refusals(graph):
+    if found := layers.unsupported_parts(graph):
         raise InputError(
             "The model has what the bridge does not know: "
             f"{', '.join(found[:20])}{' …' if len(found) > 20 else ''}. "
@@ -211,7 +211,7 @@ def _work_out(plan: Plan) -> None:
     for index, k in last_use.items():
         free[k].append(index)
     calls = Counter(call.layer.path for call in graph.calls)
-    shared: dict[Path, tuple[list[Weight], list[dict[str, Any]]]] = {}
+    shared: dict[Path, tuple[list[WeightSpec], list[dict[str, Any]]]] = {}
     for k, call in enumerate(graph.calls):
         layer = call.layer
         inputs = tuple(value.index for value in call.inputs if isinstance(value, Value))
@@ -222,7 +222,7 @@ def _work_out(plan: Plan) -> None:
         constants = {
             place: value for place, value in enumerate(call.inputs) if not isinstance(value, Value)
         }
-        site = Site(layer, shapes, channels_last, constants)
+        site = LayerContext(layer, shapes, channels_last, constants)
         data_format = layer.config.get("data_format") or "channels_last"
         other_format = (
             layer.class_name in HAS_DATA_FORMAT

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations, modules
-from signs_lightning.keras_io.layer_context import Built, Site
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 from signs_lightning.keras_io.modules import Apply
 from signs_lightning.models.layers import AvgPool2dSame, FlattenNHWC, MaxPool2dSame, Pair
 
 
-def identity(site: Site) -> Built:
+def identity(site: LayerContext) -> BuiltLayer:
     return nn.Identity(), []
 
 
-def activation(site: Site) -> Built:
+def activation(site: LayerContext) -> BuiltLayer:
     return Apply(
         activations.function_of(
             site.layer.config.get("activation"), site.axis(-1), site.layer.keras
@@ -30,7 +30,7 @@ def activation(site: Site) -> Built:
     ), []
 
 
-def rectifier(site: Site) -> Built:
+def rectifier(site: LayerContext) -> BuiltLayer:
     axes = site.axes() if site.layer.class_name == "Softmax" else [-1]
     if len(axes) != 1:
         site.refuse("axis", axes, "one axis")
@@ -42,7 +42,7 @@ def rectifier(site: Site) -> Built:
         raise InputError(f"{site.layer} has an argument that cannot be used: {error}.") from error
 
 
-def dropout(site: Site) -> Built:
+def dropout(site: LayerContext) -> BuiltLayer:
     rate = site.number("rate", site.layer.config.get("p"))
     if not 0 <= rate < 1:
         site.refuse("rate", rate, "a share from 0 to below 1")
@@ -64,11 +64,11 @@ def dropout(site: Site) -> Built:
     return kinds[site.layer.class_name](rate), []
 
 
-def gaussian_noise(site: Site) -> Built:
+def gaussian_noise(site: LayerContext) -> BuiltLayer:
     return modules.GaussianNoise(site.number("stddev")), []
 
 
-def rescaling(site: Site) -> Built:
+def rescaling(site: LayerContext) -> BuiltLayer:
     values = []
     for key, default in (("scale", 1.0), ("offset", 0.0)):
         value = site.layer.config.get(key, default)
@@ -80,7 +80,7 @@ def rescaling(site: Site) -> Built:
     return modules.ScaleAndShift(*values), []
 
 
-def constant(site: Site, value: Any, key: str) -> Tensor:
+def constant(site: LayerContext, value: Any, key: str) -> Tensor:
     """A number or nested list that broadcasts with the input, in the order of axes of the graph."""
     try:
         tensor = torch.tensor(value, dtype=torch.float32)
@@ -92,7 +92,7 @@ def constant(site: Site, value: Any, key: str) -> Tensor:
     return modules.from_keras_order(tensor.reshape((1,) * (rank - tensor.dim()) + tensor.shape))
 
 
-def pooling(site: Site) -> Built:
+def pooling(site: LayerContext) -> BuiltLayer:
     _ = site.image
     size = site.pair("pool_size", 2)
     stride = size if site.layer.config.get("strides") is None else site.pair("strides")
@@ -105,13 +105,13 @@ def pooling(site: Site) -> Built:
     return kinds[site.layer.class_name, site.same()](size, stride), []
 
 
-def global_pooling(site: Site) -> Built:
+def global_pooling(site: LayerContext) -> BuiltLayer:
     _ = site.image
     function = torch.amax if site.layer.class_name == "GlobalMaxPooling2D" else torch.mean
     return Apply(partial(function, dim=(2, 3), keepdim=site.flag("keepdims", False))), []
 
 
-def _borders(site: Site, key: str) -> tuple[int, int, int, int]:
+def _borders(site: LayerContext, key: str) -> tuple[int, int, int, int]:
     """`3`, `[2, 3]` or `[[1, 2], [3, 4]]` → left, right, top, bottom, as F.pad orders them."""
     value = site.layer.config.get(key, 1)
     if isinstance(value, list) and all(isinstance(v, list) for v in value):
@@ -124,12 +124,12 @@ def _borders(site: Site, key: str) -> tuple[int, int, int, int]:
     return left, right, top, bottom
 
 
-def zero_padding2d(site: Site) -> Built:
+def zero_padding2d(site: LayerContext) -> BuiltLayer:
     _ = site.image
     return Apply(partial(F.pad, pad=_borders(site, "padding"))), []
 
 
-def cropping2d(site: Site) -> Built:
+def cropping2d(site: LayerContext) -> BuiltLayer:
     height, width, _ = site.image
     left, right, top, bottom = _borders(site, "cropping")
     if left + right >= width or top + bottom >= height:
@@ -139,7 +139,7 @@ def cropping2d(site: Site) -> Built:
     return Apply(partial(F.pad, pad=(-left, -right, -top, -bottom))), []
 
 
-def _resize(site: Site, size: Pair, default: str) -> Built:
+def _resize(site: LayerContext, size: Pair, default: str) -> BuiltLayer:
     modes = {
         "bilinear": {"mode": "bilinear", "align_corners": False},
         "nearest": {"mode": "nearest-exact"},
@@ -149,23 +149,23 @@ def _resize(site: Site, size: Pair, default: str) -> Built:
     return Apply(partial(F.interpolate, size=size, **modes[site.layer.config["interpolation"]])), []  # type: ignore[arg-type]
 
 
-def up_sampling2d(site: Site) -> Built:
+def up_sampling2d(site: LayerContext) -> BuiltLayer:
     (height, width, _), (rows, columns) = site.image, site.pair("size", 2)
     return _resize(site, (height * rows, width * columns), "nearest")
 
 
-def resizing(site: Site) -> Built:
+def resizing(site: LayerContext) -> BuiltLayer:
     for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
         site.only(option, False)
     _ = site.image
     return _resize(site, (site.integer("height"), site.integer("width")), "bilinear")
 
 
-def flatten(site: Site) -> Built:
+def flatten(site: LayerContext) -> BuiltLayer:
     return (FlattenNHWC() if len(site.shape) == 3 else nn.Flatten()), []
 
 
-def reshape(site: Site) -> Built:
+def reshape(site: LayerContext) -> BuiltLayer:
     target = site.layer.config.get("target_shape")
     if (
         not isinstance(target, list)
@@ -186,7 +186,7 @@ def _reshape(x: Tensor, shape: list[int]) -> Tensor:
     return x.reshape(x.shape[0], *shape)
 
 
-def permute(site: Site) -> Built:
+def permute(site: LayerContext) -> BuiltLayer:
     dims = site.layer.config.get("dims")
     if not isinstance(dims, list) or sorted(map(str, dims)) != [
         str(k + 1) for k in range(len(site.shape))
@@ -233,7 +233,7 @@ TF_OPERATIONS = {
 }
 
 
-def arithmetic(site: Site, name: str | None = None) -> Built:
+def arithmetic(site: LayerContext, name: str | None = None) -> BuiltLayer:
     name = name or site.layer.class_name
     shapes = [shape for shape in site.shapes if shape is not None]
     if len(site.shapes) < 2 or not shapes or len({len(shape) for shape in shapes}) > 1:
@@ -247,14 +247,14 @@ def arithmetic(site: Site, name: str | None = None) -> Built:
     ), []
 
 
-def tf_op_lambda(site: Site) -> Built:
+def tf_op_lambda(site: LayerContext) -> BuiltLayer:
     name = TF_OPERATIONS[site.layer.config["function"]]
     return (
         arithmetic(site, name) if name in ARITHMETIC else (Apply(activations.ELEMENTWISE[name]), [])
     )
 
 
-def concatenate(site: Site) -> Built:
+def concatenate(site: LayerContext) -> BuiltLayer:
     if None in site.shapes or len({len(shape) for shape in site.shapes if shape is not None}) != 1:
         raise InputError(
             f"{site.layer} joins values of different rank, expected the same. Save the model "

@@ -15,19 +15,19 @@ import numpy as np
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architectures import PERMUTATIONS, RANKS, keras_order, keras_tensors
-from signs_lightning.keras_io.course_configs import blueprint
+from signs_lightning.keras_io.course_configs import course_config
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.keras3_config import (
+    check_keras3_config,
     keras3_config,
-    refuse_what_keras3_cannot_read,
-    renamed,
+    rename_classes,
 )
 from signs_lightning.keras_io.shape_inference import Path as LayerPath
 from signs_lightning.keras_io.shape_inference import Plan, make_plan
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.runtime.atomic_write import written_whole
+from signs_lightning.runtime.atomic_write import atomic_write
 
 Format = Literal["keras", "keras-weights", "keras-h5"]
 KERAS_VERSION = "3.6.0"  # the oldest that reads what is written here
@@ -59,19 +59,21 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
             "not. Rename it."
         )
     config = (
-        json.loads(model.hparams["config"]) if isinstance(model, FromKeras) else blueprint(model)
+        json.loads(model.hparams["config"])
+        if isinstance(model, FromKeras)
+        else course_config(model)
     )
     keras = next(iter(read_graph(config).layers.values())).keras
     if format != "keras-weights":
-        refuse_what_keras3_cannot_read(config, keras, wrapped=format == "keras")
-    config = renamed(config)
+        check_keras3_config(config, keras, wrapped=format == "keras")
+    config = rename_classes(config)
     plan = make_plan(config, image_size=model.image_size)
     arrays = (
         dict(model.network.keras_weights())
         if isinstance(model, FromKeras)
         else _architecture_weights(model, plan)
     )
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         if format == "keras":
             _write_archive(temporary, keras3_config(config, keras, wrapped=True), plan, arrays)
             return

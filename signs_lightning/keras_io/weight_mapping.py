@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.graph_parser import Layer
 from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
-from signs_lightning.keras_io.layer_context import Weight
+from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.shape_inference import Path, Plan
 
-Wanted = list[tuple[Layer, Weight]]
+Wanted = list[tuple[Layer, WeightSpec]]
 RANDOM_STATE = (
     "seed_generator",
     "StateVar",
@@ -20,7 +20,7 @@ RANDOM_STATE = (
 )  # of dropout and augmentation: not weights
 
 
-def match(plan: Plan, file: KerasFile) -> list[tuple[Path, Weight, StoredWeight]]:
+def match_weights(plan: Plan, file: KerasFile) -> list[tuple[Path, WeightSpec, StoredWeight]]:
     """Finds every weight of the model in the file.
 
     Raises:
@@ -34,11 +34,11 @@ def match(plan: Plan, file: KerasFile) -> list[tuple[Path, Weight, StoredWeight]
                 f"{weight.shape} from its config. "
                 "The weights belong to another model, or the file is damaged."
             )
-    file.refuse_inflated(weight.shape for _, weight, _ in found)
+    file.check_inflation(weight.shape for _, weight, _ in found)
     return [(layer.path, weight, stored) for layer, weight, stored in found]
 
 
-def _match_keras3(plan: Plan, file: KerasFile) -> list[tuple[Layer, Weight, StoredWeight]]:
+def _match_keras3(plan: Plan, file: KerasFile) -> list[tuple[Layer, WeightSpec, StoredWeight]]:
     found = []
     # tf.keras 2.12 called the first group otherwise.
     root = (
@@ -60,7 +60,7 @@ def _match_keras3(plan: Plan, file: KerasFile) -> list[tuple[Layer, Weight, Stor
     return found
 
 
-def _match_legacy(plan: Plan, file: KerasFile) -> list[tuple[Layer, Weight, StoredWeight]]:
+def _match_legacy(plan: Plan, file: KerasFile) -> list[tuple[Layer, WeightSpec, StoredWeight]]:
     """A group for each layer at the top; a model inside the model has all its weights in one group."""
     groups = file.legacy_layers()
     found = []
@@ -130,7 +130,7 @@ def _same_shapes(order: Wanted, stored: list[StoredWeight]) -> bool:
 
 def _pair(
     wanted: Wanted, stored: list[StoredWeight], owner: str
-) -> list[tuple[Layer, Weight, StoredWeight]]:
+) -> list[tuple[Layer, WeightSpec, StoredWeight]]:
     if len(wanted) != len(stored):
         raise InputError(
             f"{owner} has {len(stored)} arrays in the file, expected "

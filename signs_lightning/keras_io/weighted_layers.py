@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.keras_io import modules
-from signs_lightning.keras_io.layer_context import Built, Shape, Site, Weight
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, Shape, WeightSpec
 
 KERNEL = (3, 2, 0, 1)  # (H, W, in, out) -> (out, in, H, W)
 DEPTHWISE = (2, 3, 0, 1)  # (H, W, C, M) -> (C, M, H, W), then (C · M, 1, H, W)
 
 
-def _bias(site: Site, channels: int, name: str = "bias") -> list[Weight]:
-    return [Weight("bias", name, (channels,), (0,))] if site.flag("use_bias", True) else []
+def _bias(site: LayerContext, channels: int, name: str = "bias") -> list[WeightSpec]:
+    return [WeightSpec("bias", name, (channels,), (0,))] if site.flag("use_bias", True) else []
 
 
-def conv2d(site: Site) -> Built:
+def conv2d(site: LayerContext) -> BuiltLayer:
     (_, _, channels), filters, groups = (
         site.image,
         site.integer("filters"),
@@ -37,12 +37,12 @@ def conv2d(site: Site) -> Built:
         stride=stride, dilation=dilation, groups=groups, bias=site.flag("use_bias", True),
     )  # fmt: skip
     return module, [
-        Weight("kernel", "weight", (*kernel, channels // groups, filters), KERNEL),
+        WeightSpec("kernel", "weight", (*kernel, channels // groups, filters), KERNEL),
         *_bias(site, filters),
     ]
 
 
-def depthwise_conv2d(site: Site, bias: bool | None = None) -> Built:
+def depthwise_conv2d(site: LayerContext, bias: bool | None = None) -> BuiltLayer:
     (_, _, channels), multiplier = site.image, site.integer("depth_multiplier", 1)
     kernel, stride, dilation = (
         site.pair("kernel_size"),
@@ -54,22 +54,22 @@ def depthwise_conv2d(site: Site, bias: bool | None = None) -> Built:
         site.same(), channels, channels * multiplier, kernel,
         stride=stride, dilation=dilation, groups=channels, bias=bias,
     )  # fmt: skip
-    weights = [Weight("depthwise_kernel", "weight", (*kernel, channels, multiplier), DEPTHWISE)]
+    weights = [WeightSpec("depthwise_kernel", "weight", (*kernel, channels, multiplier), DEPTHWISE)]
     return module, weights + (_bias(site, channels * multiplier) if bias else [])
 
 
-def separable_conv2d(site: Site) -> Built:
+def separable_conv2d(site: LayerContext) -> BuiltLayer:
     depthwise, (kernel,) = depthwise_conv2d(site, bias=False)
     inner, filters = kernel.shape[2] * kernel.shape[3], site.integer("filters")
     pointwise = nn.Conv2d(inner, filters, 1, bias=site.flag("use_bias", True))
     return modules.SeparableConv2d(depthwise, pointwise), [
-        Weight("depthwise_kernel", "depthwise.weight", kernel.shape, DEPTHWISE),
-        Weight("pointwise_kernel", "pointwise.weight", (1, 1, inner, filters), KERNEL),
+        WeightSpec("depthwise_kernel", "depthwise.weight", kernel.shape, DEPTHWISE),
+        WeightSpec("pointwise_kernel", "pointwise.weight", (1, 1, inner, filters), KERNEL),
         *_bias(site, filters, "pointwise.bias"),
     ]
 
 
-def conv2d_transpose(site: Site) -> Built:
+def conv2d_transpose(site: LayerContext) -> BuiltLayer:
     (_, _, channels), filters = site.image, site.integer("filters")
     kernel, stride, dilation = (
         site.pair("kernel_size"),
@@ -93,26 +93,26 @@ def conv2d_transpose(site: Site) -> Built:
     )
     # (H, W, out, in) -> (in, out, H, W)
     return module, [
-        Weight("kernel", "weight", (*kernel, filters, channels), KERNEL),
+        WeightSpec("kernel", "weight", (*kernel, filters, channels), KERNEL),
         *_bias(site, filters),
     ]
 
 
-def dense(site: Site) -> Built:
+def dense(site: LayerContext) -> BuiltLayer:
     if "quantization_config" in site.layer.config:
         site.only("quantization_config", None)
     features, units, bias = site.shape[-1], site.integer("units"), site.flag("use_bias", True)
     module = modules.AxisLinear(features, units, bias, site.channels_last)
-    return module, [Weight("kernel", "weight", (features, units), (1, 0)), *_bias(site, units)]
+    return module, [WeightSpec("kernel", "weight", (features, units), (1, 0)), *_bias(site, units)]
 
 
-def _gamma_beta(site: Site, shape: Shape) -> list[Weight]:
+def _gamma_beta(site: LayerContext, shape: Shape) -> list[WeightSpec]:
     axes = tuple(range(len(shape)))
-    gamma = [Weight("gamma", "weight", shape, axes)] if site.flag("scale", True) else []
-    return gamma + ([Weight("beta", "bias", shape, axes)] if site.flag("center", True) else [])
+    gamma = [WeightSpec("gamma", "weight", shape, axes)] if site.flag("scale", True) else []
+    return gamma + ([WeightSpec("beta", "bias", shape, axes)] if site.flag("center", True) else [])
 
 
-def batch_normalization(site: Site) -> Built:
+def batch_normalization(site: LayerContext) -> BuiltLayer:
     site.only("renorm", False)
     site.only("virtual_batch_size", None)
     axes = site.axes()
@@ -126,11 +126,11 @@ def batch_normalization(site: Site) -> Built:
     )  # fmt: skip
     moving = [("moving_mean", "running_mean"), ("moving_variance", "running_var")]
     return module, _gamma_beta(site, (channels,)) + [
-        Weight(k, t, (channels,), (0,), False) for k, t in moving
+        WeightSpec(k, t, (channels,), (0,), False) for k, t in moving
     ]
 
 
-def layer_normalization(site: Site) -> Built:
+def layer_normalization(site: LayerContext) -> BuiltLayer:
     site.only("rms_scaling", False)
     rank = len(site.shape) + 1
     axes = site.axes()
@@ -148,7 +148,7 @@ def layer_normalization(site: Site) -> Built:
     return module, _gamma_beta(site, shape)
 
 
-def group_normalization(site: Site) -> Built:
+def group_normalization(site: LayerContext) -> BuiltLayer:
     axes = site.axes()
     if len(axes) != 1:
         site.refuse("axis", axes, "one axis")
@@ -165,7 +165,7 @@ def group_normalization(site: Site) -> Built:
     return module, _gamma_beta(site, (channels,))
 
 
-def normalization(site: Site) -> Built:
+def normalization(site: LayerContext) -> BuiltLayer:
     rank = len(site.shape) + 1
     axes = [] if site.layer.config.get("axis", -1) in (None, []) else site.axes()
     kept = sorted(axis % rank for axis in axes)
@@ -181,8 +181,13 @@ def normalization(site: Site) -> Built:
         means, variances, view, site.channels_last, site.flag("invert", False), adapted
     )
     axes_of = tuple(range(len(shape)))
-    weights = [Weight(name, name, shape, axes_of, trainable=False) for name in ("mean", "variance")]
-    return module, [*weights, Weight("count", "count", (), (), trainable=False)] if adapted else []
+    weights = [
+        WeightSpec(name, name, shape, axes_of, trainable=False) for name in ("mean", "variance")
+    ]
+    return module, [
+        *weights,
+        WeightSpec("count", "count", (), (), trainable=False),
+    ] if adapted else []
 
 
 def _expanded(value: Any, shape: Shape) -> Tensor:
@@ -194,7 +199,7 @@ def _expanded(value: Any, shape: Shape) -> Tensor:
     )
 
 
-def prelu(site: Site) -> Built:
+def prelu(site: LayerContext) -> BuiltLayer:
     shared = site.layer.config.get("shared_axes") or []
     shared = shared if isinstance(shared, list) else [shared]
     rank = len(site.shape) + 1
@@ -206,4 +211,6 @@ def prelu(site: Site) -> Built:
     )
     # (H, W, C) -> (C, H, W)
     order = (2, 0, 1) if len(shape) == 3 and site.channels_last else tuple(range(len(shape)))
-    return modules.KerasPReLU([shape[k] for k in order]), [Weight("alpha", "weight", shape, order)]
+    return modules.KerasPReLU([shape[k] for k in order]), [
+        WeightSpec("alpha", "weight", shape, order)
+    ]

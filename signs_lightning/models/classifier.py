@@ -16,31 +16,35 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from signs_lightning.models.compatibility import (
-    keep_given,
-    keep_given_schedule,
-    keep_learning_rate,
+    apply_learning_rate,
+    apply_optimizer_settings,
+    apply_scheduler_settings,
+    check_arguments,
+    check_class_counts,
+    check_finite_loss,
+    check_resume_compatibility,
     optimizer_settings,
-    refuse_contradictions,
-    refuse_lost_loss,
-    refuse_other_counts,
-    refuse_other_training,
     scheduler_settings,
 )
 from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.keras_adam import KerasAdam
-from signs_lightning.models.losses import cross_entropy, given_loss
-from signs_lightning.models.lr_finder import is_of_a_finder, leave_out_finders, without_finders
+from signs_lightning.models.losses import cross_entropy, custom_loss
+from signs_lightning.models.lr_finder import (
+    is_finder_checkpoint,
+    remove_finders,
+    remove_trainer_finders,
+)
 from signs_lightning.models.lr_schedules import (
     Schedule,
     make_annealing,
     make_schedule,
-    rising_again,
+    rising_rate_message,
 )
 from signs_lightning.models.metrics import TOTALS, EpochTotals, Evaluation
-from signs_lightning.models.plateau import check_watched, step_plateau, watched
+from signs_lightning.models.plateau import check_monitored_metric, monitored_metric, step_plateau
 from signs_lightning.models.tta import View
 from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_checkpoint
-from signs_lightning.runtime.provenance import with_now
+from signs_lightning.runtime.provenance import append_made_with
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]
@@ -123,7 +127,7 @@ class ImageClassifier(ImageModel):
         self.save_hyperparameters(
             ignore=["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"]
         )
-        refuse_contradictions(loss, class_weights, label_smoothing, schedule, lr_scheduler, warmup)
+        check_arguments(loss, class_weights, label_smoothing, schedule, lr_scheduler, warmup)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.loss = loss
@@ -179,7 +183,7 @@ class ImageClassifier(ImageModel):
                     if isinstance(callback, WeightAveraging):
                         callback.setup(self.trainer, self, stage)
         else:  # plain DataLoaders tell nothing
-            refuse_other_counts(self.hparams, self.num_classes)
+            check_class_counts(self.hparams, self.num_classes)
         if self.augmentation and stage == "fit":
             from signs_lightning.models.augmentation import (
                 Augmentation,
@@ -199,7 +203,7 @@ class ImageClassifier(ImageModel):
         while training only, as Keras's `class_weight` does.
         """
         if self.loss is not None:
-            return given_loss(self.loss, logits, labels, self.binary)
+            return custom_loss(self.loss, logits, labels, self.binary)
         weights, smoothing = (
             (self._class_weights, self.hparams.get("label_smoothing", 0.0))
             if training
@@ -263,7 +267,7 @@ class ImageClassifier(ImageModel):
     def on_fit_start(self) -> None:
         trainer: Any = self.trainer
         if (
-            without_finders(trainer.callbacks) != trainer.callbacks
+            remove_finders(trainer.callbacks) != trainer.callbacks
         ):  # a schedule was made before they changed rate or batch size
             trainer.strategy.setup_optimizers(trainer)
         # Now, before the states of optimizer and schedule are loaded, which only their own kind can
@@ -271,9 +275,9 @@ class ImageClassifier(ImageModel):
         checkpoint, self._resumed = self._resumed, {}
         before, now = checkpoint.get("signs_lightning", {}).get("training"), self._training()
         if before:
-            refuse_other_training(before, now)
-            keep_given(before.get("settings", {}), now["settings"], checkpoint)
-            keep_given_schedule(
+            check_resume_compatibility(before, now)
+            apply_optimizer_settings(before.get("settings", {}), now["settings"], checkpoint)
+            apply_scheduler_settings(
                 before.get("scheduler_settings", {}), now["scheduler_settings"], checkpoint
             )
 
@@ -285,10 +289,10 @@ class ImageClassifier(ImageModel):
             else ["val_loss", "val_accuracy", *map(str, self.val_metrics)]
         )
         for scheduler in self._plateau_schedulers():
-            check_watched(scheduler, names)
+            check_monitored_metric(scheduler, names)
         for config in self.trainer.lr_scheduler_configs:
             sentence = (
-                rising_again(config.scheduler, self.trainer.max_epochs)
+                rising_rate_message(config.scheduler, self.trainer.max_epochs)
                 if config.interval == "epoch"
                 else None
             )
@@ -313,7 +317,7 @@ class ImageClassifier(ImageModel):
     def on_train_epoch_end(self) -> None:
         totals = self.train_totals.compute()
         self.train_totals.reset()
-        refuse_lost_loss(totals, self.trainer)
+        check_finite_loss(totals, self.trainer)
         values = {"loss": totals["loss"].item(), "accuracy": totals["accuracy"].item()}
         self.log_dict(values, prog_bar=True)
         self.log("learning_rate", self.learning_rate)
@@ -406,7 +410,8 @@ class ImageClassifier(ImageModel):
         scheduler = self.lr_scheduler(optimizer)
         self._scheduler = {
             "lr_scheduler": type(scheduler).__name__,
-            "scheduler_settings": scheduler_settings(scheduler) | {"watched": watched(scheduler)},
+            "scheduler_settings": scheduler_settings(scheduler)
+            | {"watched": monitored_metric(scheduler)},
         }
         schedule = {"scheduler": scheduler, "interval": self.hparams["lr_interval"]}
         return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}
@@ -445,7 +450,7 @@ class ImageClassifier(ImageModel):
     def made_with(self) -> list[dict[str, Any]]:
         """Versions and commits as of `provenance.made_with`: of the runs before this one, and its own where these differ."""
         if not self._made_with:
-            self._made_with = with_now(self._made_with_before)
+            self._made_with = append_made_with(self._made_with_before)
         return self._made_with
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -460,16 +465,16 @@ class ImageClassifier(ImageModel):
             value = value.reshape(-1)
             rank = self.global_rank if self.global_rank < len(value) else 0
             setattr(self.train_totals, name, value[rank].to(self.device))
-        keep_learning_rate(self.hparams["lr"], checkpoint)
+        apply_learning_rate(self.hparams["lr"], checkpoint)
         trainer: Any = self._trainer
         if (
             trainer is not None
             and trainer.training
             and trainer.ckpt_path
-            and not is_of_a_finder(trainer.ckpt_path)
+            and not is_finder_checkpoint(trainer.ckpt_path)
         ):
             self._resumed = checkpoint
-            leave_out_finders(trainer, checkpoint)
+            remove_trainer_finders(trainer, checkpoint)
 
 
 def _of_all_processes(value: Tensor) -> Tensor:

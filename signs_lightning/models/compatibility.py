@@ -19,7 +19,7 @@ WITH_STATE = (
 )  # settings of optimizers that keep another tensor for each parameter
 
 
-def refuse_other_data(
+def check_data_compatibility(
     given: Mapping[str, Any],
     num_classes: int,
     image_size: tuple[int, int, int],
@@ -60,7 +60,7 @@ def refuse_other_data(
         )
 
 
-def refuse_other_counts(given: Mapping[str, Any], num_classes: int) -> None:
+def check_class_counts(given: Mapping[str, Any], num_classes: int) -> None:
     """Compares lists that have an entry for each class with the number of classes, as soon as that is known.
 
     Args:
@@ -79,7 +79,7 @@ def refuse_other_counts(given: Mapping[str, Any], num_classes: int) -> None:
             )
 
 
-def refuse_contradictions(
+def check_arguments(
     loss: Any,
     class_weights: Any,
     label_smoothing: float,
@@ -110,7 +110,7 @@ def refuse_contradictions(
         )
 
 
-def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
+def check_finite_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
     """Ends a run whose loss is no number any more, before the epoch's checkpoint is written.
 
     Args:
@@ -137,7 +137,7 @@ def refuse_lost_loss(totals: Mapping[str, Tensor], trainer: Any) -> None:
     )
 
 
-def refuse_other_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """A run goes on with the state of its optimizer and of its schedule, which others cannot take; and a learning rate that falls until
     the run ends cannot go on after that end.
 
@@ -196,7 +196,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def keep_given_schedule(
+def apply_scheduler_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]
 ) -> None:
     """The same for a scheduler: what ReduceLROnPlateau waits for may change, a rate that follows the number of steps has its course.
@@ -227,7 +227,7 @@ def keep_given_schedule(
         state.update({name: value for name, value in changed.items() if name != "watched"})
 
 
-def keep_given(
+def apply_optimizer_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], checkpoint: dict[str, Any]
 ) -> None:
     """Settings that are given anew for a run that goes on beat those that the optimizer's saved state would bring back.
@@ -250,7 +250,7 @@ def keep_given(
                 "it as it was, or begin a new run."
             )
         if name == "lr":
-            keep_learning_rate(value, checkpoint)
+            apply_learning_rate(value, checkpoint)
             continue
         for state in checkpoint.get("optimizer_states", []):
             for group in state["param_groups"]:
@@ -259,7 +259,7 @@ def keep_given(
                     group[key] = tuple(value) if isinstance(value, list) else value
 
 
-def keep_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
+def apply_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
     """A learning rate given for this run beats the one that the optimizer's saved state would bring back; changes the checkpoint."""
     if lr is None or lr == checkpoint.get("hyper_parameters", {}).get("lr"):
         return

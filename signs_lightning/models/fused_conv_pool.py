@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from signs_lightning.models.layers import Conv2dSame, MaxPool2dSame, pad_same, pair
 
 
-class ConvMaxPool(torch.autograd.Function):
+class ConvMaxPoolFunction(torch.autograd.Function):
     """Convolution with stride 1, then pooling of windows that do not overlap; no gradient of the images.
 
     Behind a max pooling all gradients but one a window are zero. The usual backward pass writes
@@ -59,7 +59,7 @@ class ConvMaxPool(torch.autograd.Function):
         return None, kernel, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None
 
 
-class PooledStem(nn.Sequential):
+class FusedConvPool(nn.Sequential):
     """A Sequential that begins with `Conv2dSame` and `MaxPool2dSame`; in training on a CPU the two run as one.
 
     Its layers, their names and its numbers are those of the plain Sequential (gradients up to the
@@ -76,7 +76,7 @@ class PooledStem(nn.Sequential):
         ):
             return super().forward(input)
         padded = pad_same(input, pair(conv.kernel_size), (1, 1), (1, 1))
-        output = ConvMaxPool.apply(padded, conv.weight, conv.bias, pool.kernel_size)
+        output = ConvMaxPoolFunction.apply(padded, conv.weight, conv.bias, pool.kernel_size)
         for layer in rest:
             output = layer(output)
         return output

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.compatibility import refuse_other_counts, refuse_other_data
+from signs_lightning.models.compatibility import check_class_counts, check_data_compatibility
 from signs_lightning.models.layers import KerasBatchNorm2d
-from signs_lightning.models.tta import mean_logits, views
+from signs_lightning.models.tta import augmented_views, mean_logits
 
 
 class ImageModel(L.LightningModule):
@@ -59,7 +59,7 @@ class ImageModel(L.LightningModule):
         if (
             self.binary or self.hparams.get("num_classes") is not None
         ):  # else the data will tell how many there are
-            refuse_other_counts(self.hparams, self.num_classes)
+            check_class_counts(self.hparams, self.num_classes)
         # Images come channels_last (they are NHWC in the file): kernels and gradients in the same
         # order need no copies.
         self.network = self.build().to(memory_format=torch.channels_last)
@@ -84,14 +84,14 @@ class ImageModel(L.LightningModule):
             num_classes = given[
                 "num_classes"
             ]  # data without a class list need not show every class
-        refuse_other_data(given, num_classes, image_size, class_names)
+        check_data_compatibility(given, num_classes, image_size, class_names)
         before = dict(given)
         shape = (self.num_classes, self.image_size)
         given.update(num_classes=num_classes, image_size=tuple(image_size))
         if class_names:
             given["class_names"] = list(class_names)
         try:
-            refuse_other_counts(given, num_classes)
+            check_class_counts(given, num_classes)
             if shape != (num_classes, tuple(image_size)):
                 self._build()
         except InputError:
@@ -141,7 +141,7 @@ class ImageModel(L.LightningModule):
         if not kinds:
             return self(images)
         return mean_logits(
-            [self.probabilities(self(view)) for view in views(images, kinds)], self.binary
+            [self.probabilities(self(view)) for view in augmented_views(images, kinds)], self.binary
         )
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def cross_entropy(
     return (loss * (labels @ class_weights if soft else class_weights[labels])).mean()
 
 
-def given_loss(loss: nn.Module, logits: Tensor, labels: Tensor, binary: bool) -> Tensor:
+def custom_loss(loss: nn.Module, logits: Tensor, labels: Tensor, binary: bool) -> Tensor:
     """The user's own loss of logits (N, K) and labels; a binary model's sees logits (N,) and float labels (N,)."""
     return loss(logits.squeeze(1), _of_class_1(labels, logits)) if binary else loss(logits, labels)
 

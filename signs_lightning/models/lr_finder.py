@@ -12,15 +12,15 @@ from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateF
 from signs_lightning.errors import InputError
 
 FINDERS = (LearningRateFinder, BatchSizeFinder)
-THEIR_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # in which they keep a run while they try
+FINDER_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # in which they keep a run while they try
 
 
-def without_finders(callbacks: list[Callback]) -> list[Callback]:
+def remove_finders(callbacks: list[Callback]) -> list[Callback]:
     """The callbacks of a run that goes on: what was found stays, and trying anew would begin its epochs anew, too."""
     return [callback for callback in callbacks if not isinstance(callback, FINDERS)]
 
 
-def leave_out_finders(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
+def remove_trainer_finders(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
     """Takes the finders from the Trainer of a run that goes on.
 
     Raises:
@@ -36,12 +36,12 @@ def leave_out_finders(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None
             f"come in batches of {given}. Make the "
             f"data module with batch_size={found}, or leave the finder out."
         )
-    trainer.callbacks = without_finders(trainer.callbacks)  # type: ignore[attr-defined]
+    trainer.callbacks = remove_finders(trainer.callbacks)  # type: ignore[attr-defined]
 
 
-def is_of_a_finder(path: Any) -> bool:
+def is_finder_checkpoint(path: Any) -> bool:
     """Whether a checkpoint is one that a finder wrote before it tried."""
-    return Path(str(path)).name.startswith(THEIR_CHECKPOINTS)
+    return Path(str(path)).name.startswith(FINDER_CHECKPOINTS)
 
 
 class FindLearningRate(LearningRateFinder):

@@ -87,7 +87,7 @@ def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingL
     return CosineAnnealingLR(optimizer, T_max=epochs)
 
 
-def rising_again(scheduler: LRScheduler, epochs: int | None) -> str | None:
+def rising_rate_message(scheduler: LRScheduler, epochs: int | None) -> str | None:
     """The sentence for torch's own CosineAnnealingLR, stepped after every epoch, in a run that is longer than its way down; else None."""
     if not isinstance(scheduler, CosineAnnealingLR) or epochs is None or epochs <= scheduler.T_max:
         return None

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from signs_lightning.errors import InputError
 
 
-def watched(scheduler: LRScheduler) -> str | None:
+def monitored_metric(scheduler: LRScheduler) -> str | None:
     """The column of the history that a scheduler watches: its `monitor`, which Lightning's own ReduceLROnPlateau has, else val_loss."""
     return (
         getattr(scheduler, "monitor", "val_loss")
@@ -18,7 +18,7 @@ def watched(scheduler: LRScheduler) -> str | None:
     )
 
 
-def check_watched(scheduler: LRScheduler, names: Iterable[str]) -> None:
+def check_monitored_metric(scheduler: LRScheduler, names: Iterable[str]) -> None:
     """Compares what a scheduler watches with the figures that a run has.
 
     Args:
@@ -49,7 +49,7 @@ def step_plateau(
         figures: of the epoch; those of validation only where the epoch was validated.
         validates: whether any epoch of the run is.
     """
-    monitor = watched(scheduler)
+    monitor = monitored_metric(scheduler)
     if monitor == "val_loss" and not validates:
         monitor = "loss"
     if monitor is not None and monitor in figures:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from torch import nn
 
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.fused_conv_pool import PooledStem
+from signs_lightning.models.fused_conv_pool import FusedConvPool
 from signs_lightning.models.layers import (
     Conv2dSame,
     FlattenNHWC,
@@ -26,7 +26,7 @@ class SignsFunctional(ImageClassifier):
 
     Pooling comes before ReLU: the two commute, and ReLU then touches 64 times fewer values. The
         first convolution and its pooling train
-    as one step, see `PooledStem`.
+    as one step, see `FusedConvPool`.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K)
@@ -46,6 +46,6 @@ class SignsFunctional(ImageClassifier):
             flatten=FlattenNHWC(),
             fc=nn.Linear(features, self.num_classes),  # (N, K) logits
         )
-        network = PooledStem(layers)
+        network = FusedConvPool(layers)
         initialize_like_keras(network)
         return network

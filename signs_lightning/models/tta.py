@@ -12,7 +12,7 @@ from torch import Tensor
 View = Literal["hflip", "vflip", "shifts"]
 
 
-def views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
+def augmented_views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
     """The images themselves, then each of them in other ways.
 
     Args:
@@ -34,7 +34,7 @@ def views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
                 for other in kinds
                 if other == "shifts" or (other == "hflip" and kind == "vflip")
             ]
-            for view in views(images, rest):
+            for view in augmented_views(images, rest):
                 yield view.flip(axis)
 
 

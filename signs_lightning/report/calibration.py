@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_BINS = 15  # as Guo et al. 2017 take on thousands of images
+MAX_BINS = 15  # as Guo et al. 2017 take on thousands of images
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,4 @@ def calibration(
 
 def bins_for(images: int) -> int:
     """Number of bins M for N images: √N, at least 5 and at most 15, so that few images are not spread over mostly empty bins."""
-    return min(MOST_BINS, max(5, math.ceil(math.sqrt(images))))
+    return min(MAX_BINS, max(5, math.ceil(math.sqrt(images))))

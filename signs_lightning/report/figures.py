@@ -28,8 +28,8 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # of Okabe and Ito 2008
 WIDTH = (
     4.6  # inches, so that 9 point letters can be read where the figure fills a telephone's screen
 )
-MOST_NUMBERED = 20  # classes up to which the cells of a confusion matrix have room for numbers
-MOST_NAMED = 120
+MAX_NUMBERED = 20  # classes up to which the cells of a confusion matrix have room for numbers
+MAX_NAMED = 120
 NAME_LENGTH = 18
 FALLBACK_FONTS = (
     "Noto Sans CJK SC",
@@ -55,14 +55,14 @@ class Tile:
         return np.concatenate([part for picture in parts for part in (gap, picture)][1:], axis=1)
 
 
-def shortened(name: str, length: int = NAME_LENGTH) -> str:
+def shorten_name(name: str, length: int = NAME_LENGTH) -> str:
     """A name out of a file, printable and cut to a length."""
     name = printable(name)
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 @contextmanager
-def drawing(
+def new_figure(
     path: Path, width: float, height: float, layout: Any = "constrained"
 ) -> Iterator[Figure]:
     """A figure of so many inches, which is a PNG of 200 dpi at the end. A `$` in a text is a dollar and starts no formula."""
@@ -93,11 +93,11 @@ def draw_confusion(confusion: Tensor, class_names: list[str], path: Path) -> Non
     counts = confusion.numpy()
     classes = len(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = min(max(WIDTH, 0.32 * classes if classes <= MOST_NUMBERED else 0.115 * classes), 14)
-    names = [shortened(name) for name in class_names]
+    side = min(max(WIDTH, 0.32 * classes if classes <= MAX_NUMBERED else 0.115 * classes), 14)
+    names = [shorten_name(name) for name in class_names]
     cell = 0.75 * 72 * side / classes  # points; a letter is some 0.6 of its size wide
-    named, numbered = classes <= MOST_NAMED, classes <= MOST_NUMBERED
-    with drawing(path, side, side * 0.95) as figure:
+    named, numbered = classes <= MAX_NAMED, classes <= MAX_NUMBERED
+    with new_figure(path, side, side * 0.95) as figure:
         axes = figure.subplots()
         colors = LinearSegmentedColormap.from_list("share", ["#eaf4fb", BLUE, "#002b45"])
         shown = axes.imshow(
@@ -133,7 +133,7 @@ def draw_reliability(bins: Calibration, path: Path) -> None:
     bounds = [wilson_interval(int(bins.correct[k]), int(bins.counts[k])) for k in filled]
     whiskers = np.abs(np.array(bounds).T - accuracy)  # (2, n): down and up
     centers = (np.arange(number) + 0.5) / number
-    with drawing(path, WIDTH, 4.4) as figure:
+    with new_figure(path, WIDTH, 4.4) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         top.plot(
             [0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated"
@@ -200,7 +200,7 @@ def draw_sheet(tiles: Sequence[Tile], columns: int, path: Path) -> None:
     cell_width, cell_height = max(wide, 1.15) + 0.15, high + text + 0.1
     rows = -(-len(tiles) // columns)
     width, height = columns * cell_width + 0.1, rows * cell_height + 0.1
-    with drawing(path, width, height, layout="none") as figure:
+    with new_figure(path, width, height, layout="none") as figure:
         axes = figure.add_axes(
             (0, 0, 1, 1)
         )  # one for all, in inches; each of its own would take seconds

@@ -15,12 +15,12 @@ from matplotlib.path import Path as Line
 
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode, Path, layer_graph
-from signs_lightning.report.figures import drawing, shortened
+from signs_lightning.report.figures import new_figure, shorten_name
 from signs_lightning.report.placement import BOX, FRAME, MARGIN, Edge, Placement, Point
-from signs_lightning.runtime.atomic_write import written_whole
+from signs_lightning.runtime.atomic_write import atomic_write
 
 CORNER = 0.06  # radius, inches
-DPI, MOST_PIXELS = 200, 40e6
+DPI, MAX_PIXELS = 200, 40e6
 NAME_LENGTH = 44
 INK = "#444444"
 KINDS = (  # of layers, what a class of theirs has in its name, and their colour: Okabe and Ito 2008
@@ -55,7 +55,7 @@ def draw_model(model: ImageClassifier, path: FilePath, expand: bool = False) -> 
         InputError: the file cannot be written.
     """
     opened = layer_graph(model)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         draw_graph(opened if expand else opened.folded(), temporary)
 
 
@@ -71,7 +71,7 @@ def kind_of(node: LayerNode, graph: LayerGraph) -> str:
 
 def draw_graph(graph: LayerGraph, path: FilePath) -> None:
     """Draws a graph as a PNG of at most 200 dpi."""
-    with drawing(path, 1, 1, layout="none") as figure:
+    with new_figure(path, 1, 1, layout="none") as figure:
         _Drawing(graph, figure)
 
 
@@ -93,7 +93,7 @@ class _Drawing:
         width, height = self.at.width, self.at.bottom + 0.2 * (legend[-1][1] + 1) + MARGIN
         figure.set_size_inches(width, height)
         figure.set_dpi(
-            min(DPI, math.sqrt(MOST_PIXELS / (width * height)), 60_000 / max(width, height))
+            min(DPI, math.sqrt(MAX_PIXELS / (width * height)), 60_000 / max(width, height))
         )
         self.axes: Axes = figure.add_axes((0, 0, 1, 1))
         self.axes.set_xlim(0, width)
@@ -117,10 +117,10 @@ class _Drawing:
 
     def _text(self, node: LayerNode) -> tuple[str, str]:
         depth = next(k for k in range(len(node.path)) if node.path[: k + 1] not in self.at.frames)
-        name = shortened(
+        name = shorten_name(
             self.graph.name(node.path[depth:]), NAME_LENGTH
         )  # its frame names the rest
-        return name, f"{shortened(node.kind, NAME_LENGTH)}  {node.keras_shape}"
+        return name, f"{shorten_name(node.kind, NAME_LENGTH)}  {node.keras_shape}"
 
     def _width(self, text: str, font: FontProperties) -> float:
         renderer = self.figure.canvas.get_renderer()  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ class _Drawing:
         whole = f"{self.graph.name(block)}  {self.graph.blocks[block].kind}"
         texts = (
             whole,
-            *(shortened(self.graph.name(block), length) for length in range(NAME_LENGTH, 0, -1)),
+            *(shorten_name(self.graph.name(block), length) for length in range(NAME_LENGTH, 0, -1)),
         )
         label = next((text for text in texts if self._width(text, self.plain) < size[1]), "")
         self.axes.text(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from signs_lightning.models.metrics import Evaluation, describe_accuracy, wilson_interval
 from signs_lightning.report.calibration import Calibration
-from signs_lightning.report.figures import MOST_NUMBERED, Tile, small_picture
+from signs_lightning.report.figures import MAX_NUMBERED, Tile, small_picture
 from signs_lightning.runtime.escaping import for_html
 
 STYLE = """
@@ -54,7 +54,7 @@ pre { background: var(--code); padding: .75rem; border-radius: .5rem; font-size:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportPage:
     """What stands on the page.
 
     Attributes:
@@ -87,7 +87,7 @@ class Report:
     commands: Sequence[tuple[str, str]] = ()
 
 
-def render(report: Report) -> str:
+def render_page(report: ReportPage) -> str:
     """The page as HTML. Every name in it is escaped, and it may load nothing: its images are data URIs."""
     evaluation = report.evaluation
     result = describe_accuracy(evaluation.correct, evaluation.count).partition(" = ")[2]
@@ -105,7 +105,7 @@ def render(report: Report) -> str:
         *_classes(evaluation),
         "<h2>Confusion matrix</h2>",
         "<p>Colour is the share of the true class; a cell without an image is white.</p>",
-        _figures(report, "confusion", wide=len(evaluation.class_names) > MOST_NUMBERED),
+        _figures(report, "confusion", wide=len(evaluation.class_names) > MAX_NUMBERED),
         "<h2>Worst mistakes</h2>",
         *_mistakes(report),
         "<h2>Calibration</h2>",
@@ -138,7 +138,7 @@ def render(report: Report) -> str:
     )
 
 
-def _curves(report: Report) -> list[str]:
+def _curves(report: ReportPage) -> list[str]:
     if "loss" not in report.figures:
         return []
     return ["<h2>Training</h2>", _figures(report, "loss", "accuracy")]
@@ -173,7 +173,7 @@ def _classes(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _mistakes(report: Report) -> list[str]:
+def _mistakes(report: ReportPage) -> list[str]:
     wrong = report.evaluation.count - report.evaluation.correct
     if not wrong:
         return ["<p>There is none: every image is classified correctly.</p>"]
@@ -185,7 +185,7 @@ def _mistakes(report: Report) -> list[str]:
     ]
 
 
-def _calibration(report: Report) -> list[str]:
+def _calibration(report: ReportPage) -> list[str]:
     bins, accuracy = report.bins, report.evaluation.correct / report.evaluation.count
     gap = bins.mean_confidence - accuracy
     tendency = "over-confident" if gap > 0 else "under-confident"
@@ -203,7 +203,7 @@ def _calibration(report: Report) -> list[str]:
     ]
 
 
-def _explained(report: Report) -> list[str]:
+def _explained(report: ReportPage) -> list[str]:
     if report.not_explained:
         return [f"<p>{for_html(report.not_explained)}</p>"]
     return [
@@ -219,7 +219,7 @@ def _explained(report: Report) -> list[str]:
     ]
 
 
-def _origin(report: Report) -> list[str]:
+def _origin(report: ReportPage) -> list[str]:
     parts = [
         f"<p>{for_html(what)}:</p><pre>{for_html(command)}</pre>"
         for what, command in report.commands
@@ -241,7 +241,7 @@ ALTERNATIVES = {
 }
 
 
-def _figures(report: Report, *names: str, wide: bool = False) -> str:
+def _figures(report: ReportPage, *names: str, wide: bool = False) -> str:
     images = []
     for name in names:
         data = base64.b64encode(report.figures[name].read_bytes()).decode()

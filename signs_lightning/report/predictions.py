@@ -19,7 +19,7 @@ BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Judged:
+class Predictions:
     """What a model said about N images.
 
     Attributes:
@@ -66,7 +66,9 @@ class Judged:
         return self.images.__getitems__(np.asarray(positions, np.int64).tolist())[0]
 
 
-def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | None) -> Judged:
+def predict_dataset(
+    model: ImageClassifier, settings: dict[str, Any], test_file: str | None
+) -> Predictions:
     """Runs the model on a test file, or else on the validation data of its run.
 
     Args:
@@ -123,7 +125,7 @@ def judge(model: ImageClassifier, settings: dict[str, Any], test_file: str | Non
         classes, classes
     )
     correct = int(confusion.diagonal().sum())
-    return Judged(
+    return Predictions(
         images=loader.dataset,
         labels=truth.numpy(),
         predicted=chosen.numpy(),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.report.figures import Tile, shortened
+from signs_lightning.report.figures import Tile, shorten_name
 from signs_lightning.report.gradcam import grad_cam, overlay
-from signs_lightning.report.predictions import Judged
+from signs_lightning.report.predictions import Predictions
 
-MOST_MISTAKES = 24
-MOST_EXPLAINED = 100  # classes; of more, those with the lowest recall
+MAX_MISTAKES = 24
+MAX_EXPLAINED = 100  # classes; of more, those with the lowest recall
 
 
 def probability(value: float) -> str:
@@ -20,10 +20,10 @@ def probability(value: float) -> str:
     return "p<0.001" if value < 0.5 else "p>0.999"
 
 
-def mistakes(judged: Judged) -> list[Tile]:
+def mistake_tiles(judged: Predictions) -> list[Tile]:
     """The images with the largest loss among those classified wrongly, worst first."""
-    positions = judged.worst_mistakes(MOST_MISTAKES)
-    names = [shortened(name) for name in judged.evaluation.class_names]
+    positions = judged.worst_mistakes(MAX_MISTAKES)
+    names = [shorten_name(name) for name in judged.evaluation.class_names]
     tiles = []
     for position, image in zip(
         positions, judged.pictures(positions) if len(positions) else [], strict=True
@@ -38,15 +38,15 @@ def mistakes(judged: Judged) -> list[Tile]:
     return tiles
 
 
-def explained(model: ImageClassifier, judged: Judged) -> list[Tile]:
+def gradcam_tiles(model: ImageClassifier, judged: Predictions) -> list[Tile]:
     """Grad-CAM of the image of each class with the largest and with the smallest probability of that class.
 
     Raises:
         InputError: the network has no convolution.
     """
-    names = [shortened(name) for name in judged.evaluation.class_names]
+    names = [shorten_name(name) for name in judged.evaluation.class_names]
     recall = [float(row["recall"]) for row in judged.evaluation.per_class()]
-    classes = sorted(sorted(range(len(names)), key=recall.__getitem__)[:MOST_EXPLAINED])
+    classes = sorted(sorted(range(len(names)), key=recall.__getitem__)[:MAX_EXPLAINED])
     wanted: list[tuple[int, int, str]] = [  # class, position, which
         (label, position, which)
         for label in classes

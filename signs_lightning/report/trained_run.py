@@ -18,7 +18,7 @@ from signs_lightning.models.classifier import ImageClassifier
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """A trained model and what is known about how it came to be.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
     lightning: str | None = None
 
 
-def open_run(given: str, verb: str, scale: Scale | None = None) -> Run:
+def load_run(given: str, verb: str, scale: Scale | None = None) -> TrainedRun:
     """A run from its folder or from a file.
 
     Args:
@@ -60,7 +60,7 @@ def open_run(given: str, verb: str, scale: Scale | None = None) -> Run:
     """
     if given.endswith(KERAS_SUFFIXES):
         model, _ = load_model(given, verb, scale)
-        return Run(model, Path(given).name, Path(given))  # type: ignore[arg-type]  # ONNX files were refused
+        return TrainedRun(model, Path(given).name, Path(given))  # type: ignore[arg-type]  # ONNX files were refused
     path = find_checkpoint(Path(given), verb)
     assert path is not None  # only `fit` may find none
     model, settings = load_model(str(path), verb, scale)
@@ -75,7 +75,7 @@ def open_run(given: str, verb: str, scale: Scale | None = None) -> Run:
     if folder is not None and (folder / "history.csv").is_file():
         history = _read_history(folder / "history.csv") or history
     epochs = len(checkpoint["signs_lightning"].get("history", []))
-    return Run(
+    return TrainedRun(
         model=model,  # type: ignore[arg-type]
         name=f"{folder.parent.name}/{folder.name}" if folder else path.name,
         path=path,

@@ -30,7 +30,7 @@ def check_output(path: Path, option: str = "--output") -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary file beside `path` to write; it takes its place at the end, or vanishes when something goes wrong.
 
     Raises:

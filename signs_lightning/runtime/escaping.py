@@ -24,7 +24,7 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(text: str, most: int = 60) -> str:
+def shorten(text: str, most: int = 60) -> str:
     """Printable, and at most so many characters: a name in a sentence."""
     text = printable(text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

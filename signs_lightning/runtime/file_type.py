@@ -43,14 +43,14 @@ def is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(file)
 
 
-def no_such_file(path: Path) -> str:
+def missing_file_message(path: Path) -> str:
     """The whole message, with the name in the same folder that is nearest."""
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
     hint = f"Did you mean {path.parent / near[0]}?" if near else "Check the path."
     return f"No such file: {path}. {hint}"
 
 
-def what_it_is(path: Path) -> str | None:
+def describe_non_hdf5(path: Path) -> str | None:
     """The end of the sentence "FILE is not an HDF5 file but …", with the way out; None for an HDF5 file.
 
     Args:

@@ -16,7 +16,7 @@ class Renames:
         classes: dotted names of modules and of classes, such as `signs_lightning.callbacks.progress_bar`,
             and classes' bare names.
         states: under which a checkpoint keeps the state of a callback or of the data module, such
-            as `RunFiles`.
+            as `HistoryWriter`.
         options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`;
             sections and all they hold as well.
     """
@@ -30,8 +30,13 @@ class Renames:
 # Files without a number are 0.
 MIGRATIONS = (
     Renames(),  # 0 → 1: nothing but the number itself
-    Renames(  # 1 → 2: modules moved
+    Renames(  # 1 → 2: modules moved into rooms
+        states={"RunFiles": "HistoryWriter"},
         classes={
+            "signs_lightning.report.history.RunFiles": "signs_lightning.callbacks.history.HistoryWriter",
+            "signs_lightning.report.configuration.KeepConfig": "signs_lightning.callbacks.run_config.SaveRunConfig",
+            "signs_lightning.report.progress.EpochProgress": "signs_lightning.callbacks.progress_bar.EpochProgressBar",
+            "signs_lightning.report.summary.Summary": "signs_lightning.callbacks.model_summary.KerasModelSummary",
             "signs_lightning.data.drawn": "signs_lightning.data.synthetic",
             "signs_lightning.data.module": "signs_lightning.data.datamodule",
             "signs_lightning.keras_io.reading": "signs_lightning.keras_io.from_keras",
@@ -46,7 +51,7 @@ MIGRATIONS = (
             "signs_lightning.report.logger": "signs_lightning.callbacks.tensorboard_logger",
             "signs_lightning.report.progress": "signs_lightning.callbacks.progress_bar",
             "signs_lightning.report.summary": "signs_lightning.callbacks.model_summary",
-        }
+        },
     ),
 )
 FORMAT_VERSION = len(MIGRATIONS)

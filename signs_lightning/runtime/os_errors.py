@@ -82,19 +82,19 @@ def _open_files() -> str:
     )
 
 
-def os_refusal(error: BaseException, name: str | Path) -> InputError | None:
+def os_error_message(error: BaseException, name: str | Path) -> InputError | None:
     """The sentences about a file that the system does not let us read; None for any other error."""
     found = os_reason(error)
     return None if found is None else InputError(f"{name} {found[0]}. {found[1]}.")
 
 
 @contextmanager
-def explaining_os_errors(name: str | Path) -> Iterator[None]:
+def translate_os_errors(name: str | Path) -> Iterator[None]:
     """An `InputError` for what the operating system has against reading a file; other errors pass."""
     try:
         yield
     except (OSError, MemoryError) as error:
-        refusal = os_refusal(error, name)
+        refusal = os_error_message(error, name)
         if refusal is None:
             raise
         raise refusal from error

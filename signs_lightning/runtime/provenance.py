@@ -12,7 +12,7 @@ import signs_lightning
 
 PACKAGES = ("torch", "torchvision", "lightning", "h5py", "numpy")
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-MOST_BYTES = 2**24  # of one of git's files
+MAX_BYTES = 2**24  # of one of git's files
 
 
 def made_with() -> dict[str, dict[str, str]]:
@@ -40,7 +40,7 @@ def made_with() -> dict[str, dict[str, str]]:
     }
 
 
-def with_now(earlier: Any) -> list[dict[str, Any]]:
+def append_made_with(earlier: Any) -> list[dict[str, Any]]:
     """What a checkpoint remembers of the runs before, and what this one is made with where that differs from the last of them."""
     before = (
         [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
@@ -77,7 +77,7 @@ def _commit(root: Path) -> str | None:
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise ValueError(path)
     return path.read_text(encoding="utf-8").strip()
 

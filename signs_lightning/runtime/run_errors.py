@@ -8,12 +8,12 @@ import re
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from signs_lightning.runtime.os_errors import error_number, os_refusal
+from signs_lightning.runtime.os_errors import error_number, os_error_message
 
-GO_ON = "`fit --ckpt_path` and the run folder"
+RESUME_HINT = "`fit --ckpt_path` and the run folder"
 
 
-def explained(error: Exception, verb: str) -> str | None:
+def explain_run_error(error: Exception, verb: str) -> str | None:
     """The sentence for an error that the user can do something about; None for any other.
 
     Args:
@@ -35,7 +35,7 @@ def explained(error: Exception, verb: str) -> str | None:
         errno.EMFILE,
         errno.ENFILE,
     ):  # also of torch, which shares tensors of workers through files
-        return f"{os_refusal(error, getattr(error, 'filename', None) or 'A file')}"
+        return f"{os_error_message(error, getattr(error, 'filename', None) or 'A file')}"
     if isinstance(error, OSError):
         return _of_the_system(error, verb)
     if (
@@ -54,7 +54,7 @@ def explained(error: Exception, verb: str) -> str | None:
         return (
             "The connection to another process of this run is lost: that one has ended, for a "
             "reason of its own. "
-            f"Go on with {GO_ON}."
+            f"Go on with {RESUME_HINT}."
         )
     if (
         isinstance(error, torch.OutOfMemoryError)
@@ -88,7 +88,7 @@ def _of_the_system(error: OSError, verb: str) -> str | None:
         return (
             f"There is no room left on the disk ({error.strerror}). Files under their final names "
             "are whole: free some space, "
-            f"then go on with {GO_ON}."
+            f"then go on with {RESUME_HINT}."
         )
     if verb == "fit" and (
         isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.os_errors import os_refusal
+from signs_lightning.runtime.os_errors import os_error_message
 
-SECONDS = 60.0  # a child may take
-MEMORY = 16 * 2**30  # bytes of address space that it may take, the mapped libraries included
+MAX_SECONDS = 60.0  # a child may take
+MAX_MEMORY = 16 * 2**30  # bytes of address space that it may take, the mapped libraries included
 
 
 ENDED_FROM_OUTSIDE = {
@@ -34,11 +34,11 @@ ENDED_FROM_OUTSIDE = {
 }  # none of them comes from a library that crashes
 
 
-def run_guarded(
+def run_sandboxed(
     function: str,
     *args: Any,
     about: str = "the file",
-    seconds: float = SECONDS,
+    seconds: float = MAX_SECONDS,
     processor_seconds: int | None = None,
     more_time: str = "Try again when the machine is less busy.",
     **kwargs: Any,
@@ -71,7 +71,7 @@ def run_guarded(
             about, seconds, processor_seconds, more_time, (function, args, kwargs)
         )
     except OSError as error:  # of ours, before the child had begun
-        raise os_refusal(error, about) or InputError(
+        raise os_error_message(error, about) or InputError(
             f"{about} was not read, because no process could be started for it ({error}). The "
             "file may be fine: try again."
         ) from error
@@ -150,13 +150,13 @@ def _limit(processor_seconds: int | None) -> int:
     Returns:
         The bytes of memory that it may have.
     """
-    most = MEMORY
+    most = MAX_MEMORY
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        most = min(limit for limit in (MEMORY, soft, hard) if limit != resource.RLIM_INFINITY)
+        most = min(limit for limit in (MAX_MEMORY, soft, hard) if limit != resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         if processor_seconds is not None:
             resource.setrlimit(
@@ -180,7 +180,7 @@ def _serve() -> None:
     except MemoryError:
         answer = pickle.dumps(("memory", most))
     except Exception as error:
-        if refusal := os_refusal(error, getattr(error, "filename", None) or about):
+        if refusal := os_error_message(error, getattr(error, "filename", None) or about):
             answer = pickle.dumps(("refused", str(refusal)))
         else:
             answer = pickle.dumps(

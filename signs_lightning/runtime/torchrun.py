@@ -19,14 +19,14 @@ from torch.distributed import Store, TCPStore
 KEY = "signs_lightning"
 
 
-def keep_for_restarts(folder: Path) -> None:
+def save_for_restart(folder: Path) -> None:
     """Tells a later attempt where this one's configuration and checkpoints are; does nothing without torchrun."""
     store = _store()
     if store is not None:
         store.set(f"{KEY}/folder", str(folder.absolute()))
 
 
-def folder_before_restart() -> Path | None:
+def restarted_run_folder() -> Path | None:
     """The run folder of an earlier attempt, or None in the first attempt and for one that failed before it had a folder.
 
     In a later attempt it also gives the processes another place to meet: the addresses that the

@@ -7,7 +7,7 @@ import threading
 import warnings
 from typing import Any
 
-NOISE = (  # said by libraries, about what the user neither caused nor can change
+IGNORED_WARNINGS = (  # said by libraries, about what the user neither caused nor can change
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*does not have many workers.*",
     r".*smaller than the logging interval.*",
@@ -25,11 +25,11 @@ NOISE = (  # said by libraries, about what the user neither caused nor can chang
 )
 
 
-def be_quiet() -> None:
+def filter_warnings() -> None:
     """Silences what libraries say about things that the user can do nothing about."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for pattern in NOISE:
+    for pattern in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", pattern)
     warnings.formatwarning = _one_line
     threading.excepthook = _except_tensorboard

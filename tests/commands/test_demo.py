@@ -31,7 +31,7 @@ from PIL import Image
 
 from signs_lightning.commands.demo import _credentials, main
 from signs_lightning.demo import server as demo_server
-from signs_lightning.demo.server import Guard
+from signs_lightning.demo.server import RequestFilter
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 
@@ -516,7 +516,7 @@ def test_pictures_have_a_share_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
     """
     now = 0.0
     monkeypatch.setattr(demo_server.time, "monotonic", lambda: now)
-    guard = Guard(None, tmp_path)  # type: ignore[arg-type]
+    guard = RequestFilter(None, tmp_path)  # type: ignore[arg-type]
 
     def upload(size: int, answer: int = 200) -> int:
         """Status of an upload that the page behind the guard would answer so."""
@@ -534,16 +534,16 @@ def test_pictures_have_a_share_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
         asyncio.run(guard(scope, None, note))  # type: ignore[arg-type]
         return statuses[0]
 
-    full = demo_server.MOST_STORED // demo_server.MOST_BYTES
-    assert {upload(demo_server.MOST_BYTES, answer=401) for _ in range(full + 1)} == {
+    full = demo_server.MAX_STORED_BYTES // demo_server.MAX_UPLOAD_BYTES
+    assert {upload(demo_server.MAX_UPLOAD_BYTES, answer=401) for _ in range(full + 1)} == {
         401
     }  # strangers take no place
-    assert [upload(demo_server.MOST_BYTES) for _ in range(full)] == [200] * full
-    assert upload(demo_server.MOST_BYTES) == 503
+    assert [upload(demo_server.MAX_UPLOAD_BYTES) for _ in range(full)] == [200] * full
+    assert upload(demo_server.MAX_UPLOAD_BYTES) == 503
     now = 600.0
-    assert upload(demo_server.MOST_BYTES) == 503  # the sweep may not have come by yet
+    assert upload(demo_server.MAX_UPLOAD_BYTES) == 503  # the sweep may not have come by yet
     now = 780.0
-    assert upload(demo_server.MOST_BYTES) == 200
+    assert upload(demo_server.MAX_UPLOAD_BYTES) == 200
 
 
 def test_sweep_removes_what_is_old(tmp_path: Path) -> None:

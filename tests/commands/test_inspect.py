@@ -22,9 +22,9 @@ import pytest
 from PIL import Image
 
 from signs_lightning import InputError, SignsFunctional, export_keras
-from signs_lightning.commands.inspect import examine_guarded
+from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.inspect.file_kinds import examine, quoted
-from signs_lightning.runtime.sandbox import run_guarded
+from signs_lightning.runtime.sandbox import run_sandboxed
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
 
@@ -140,7 +140,7 @@ def test_duplicates_of_real_data(cli: Callable, shared: Path) -> None:
                     file[key][()].reshape(len(file[key]), -1) for key in file if key.endswith("_x")
                 )
             )
-    reports = [examine_guarded(str(path), {}) for path in paths]
+    reports = [examine_in_sandbox(str(path), {}) for path in paths]
     for images, report in zip(found, reports, strict=True):
         assert report.data is not None
         assert len(np.unique(report.data.fingerprints)) == len(np.unique(images, axis=0))
@@ -473,7 +473,7 @@ def test_mutated_files(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{number}.h5")
         paths[-1].write_bytes(content)
     with ThreadPoolExecutor(2) as pool:
-        reports = list(pool.map(lambda path: examine_guarded(str(path), {}, 20), paths))
+        reports = list(pool.map(lambda path: examine_in_sandbox(str(path), {}, 20), paths))
     assert all(report.data is not None or report.problem.endswith((".", "?")) for report in reports)
     assert any(report.problem for report in reports)
     assert not any("given up" in report.problem for report in reports)
@@ -537,15 +537,15 @@ def test_a_child_that_dies(function: str, args: tuple, seconds: float, message: 
     reads it has crashed.
     """
     with pytest.raises(InputError) as error:
-        run_guarded(function, *args, about="x.h5", seconds=seconds, processor_seconds=3)
+        run_sandboxed(function, *args, about="x.h5", seconds=seconds, processor_seconds=3)
     assert str(error.value).startswith(message)
     assert ("damaged" in str(error.value)) == ("crashed" in message)
 
 
 def test_a_child_that_answers(capfd: pytest.CaptureFixture) -> None:
     """Values of any kind come back, and nothing that the child prints is seen."""
-    np.testing.assert_array_equal(run_guarded("numpy:arange", 5), np.arange(5))
-    assert run_guarded("builtins:print", "noise") is None
+    np.testing.assert_array_equal(run_sandboxed("numpy:arange", 5), np.arange(5))
+    assert run_sandboxed("builtins:print", "noise") is None
     assert capfd.readouterr() == ("", "")
 
 
@@ -580,7 +580,7 @@ def test_data_need_no_torch(tmp_path: Path) -> None:
     path = hdf5(tmp_path / "a.h5", course())
     code = (
         "import sys; from signs_lightning.inspect.file_kinds import examine; from "
-        "signs_lightning.inspect import verb;"
+        "signs_lightning.commands import inspect;"
         f"assert examine({str(path)!r}, {{}}, 5).data is not None; assert not {{'torch', "
         f"'matplotlib'}} & set(sys.modules)"
     )

@@ -34,7 +34,7 @@ from signs_lightning import (
     export_keras,
     from_keras,
 )
-from signs_lightning.callbacks.model_summary import layer_table, print_summary, totals
+from signs_lightning.callbacks.model_summary import format_totals, layer_table, print_summary
 from signs_lightning.commands.summary import main
 from signs_lightning.models.layer_graph import layer_graph
 from signs_lightning.report import model_drawing
@@ -205,7 +205,7 @@ def test_rows_and_totals_are_those_of_keras(pair, expand):
     ]
     assert rows == list(keras_rows(model, expand))
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    assert totals(ours) == (trainable, model.count_params() - trainable)
+    assert format_totals(ours) == (trainable, model.count_params() - trainable)
     assert f"Parameters: {model.count_params():,} in all, {trainable:,} trainable, " in printed(
         ours
     )

@@ -14,31 +14,31 @@ import torch
 from torch.utils.data import DataLoader
 
 from signs_lightning import H5DataModule
-from signs_lightning.data.chunked_reader import Chunks
+from signs_lightning.data.chunked_reader import ChunkedReader
 from signs_lightning.data.dataset import (
-    FILLER,
+    PAD_INDEX,
     BatchLoader,
     EpochSampler,
     H5Images,
-    as_it_is,
+    identity_collate,
     stratified_split,
 )
 from signs_lightning.data.image_set import check_arrays, check_file
-from signs_lightning.data.readers import Dataset, ImageReader, Rows
+from signs_lightning.data.readers import ContiguousReader, HDF5Reader, ImageReader
 
 COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(COUNT) % 4
 STORED = {  # how HDF5 keeps the images, and what then reads them
-    "contiguous": ({}, Rows),
-    "chunked": ({"chunks": (4, 6, 5, 3)}, Chunks),
-    "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, Chunks),
-    "chunks that cut images": ({"chunks": (7, 4, 5, 3), "compression": "gzip"}, Chunks),
-    "splinters": ({"chunks": (7, 4, 2, 2), "compression": "gzip"}, Chunks),
-    "single values": ({"chunks": (30, 1, 1, 1), "maxshape": (None, 6, 5, 3)}, Chunks),
-    "one chunk an image": ({"chunks": (1, 6, 5, 3), "fletcher32": True}, Dataset),
-    "lzf": ({"chunks": (5, 6, 5, 1), "compression": "lzf"}, Dataset),
-    "resizable": ({"maxshape": (None, 6, 5, 3)}, Chunks),
+    "contiguous": ({}, ContiguousReader),
+    "chunked": ({"chunks": (4, 6, 5, 3)}, ChunkedReader),
+    "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, ChunkedReader),
+    "chunks that cut images": ({"chunks": (7, 4, 5, 3), "compression": "gzip"}, ChunkedReader),
+    "splinters": ({"chunks": (7, 4, 2, 2), "compression": "gzip"}, ChunkedReader),
+    "single values": ({"chunks": (30, 1, 1, 1), "maxshape": (None, 6, 5, 3)}, ChunkedReader),
+    "one chunk an image": ({"chunks": (1, 6, 5, 3), "fletcher32": True}, HDF5Reader),
+    "lzf": ({"chunks": (5, 6, 5, 1), "compression": "lzf"}, HDF5Reader),
+    "resizable": ({"maxshape": (None, 6, 5, 3)}, ChunkedReader),
 }
 WANTED = [5, 0, 22, 5, 7, 6, 1, 22]  # unsorted, with repetitions
 
@@ -115,7 +115,7 @@ def test_chunks_that_were_never_written(chunks: tuple[int, ...], tmp_path: Path)
         file["y"] = LABELS
     dataset = H5Images([check_file(tmp_path / "f.h5")])
     np.testing.assert_array_equal(dataset.read_sorted(np.arange(COUNT)), expected)
-    assert isinstance(dataset.readers[0]._source, Chunks)
+    assert isinstance(dataset.readers[0]._source, ChunkedReader)
 
 
 def test_a_file_with_a_user_block(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_file_with_a_user_block(tmp_path: Path) -> None:
         file["x"], file["y"] = IMAGES, LABELS
     dataset = H5Images([check_file(tmp_path / "f.h5")])
     np.testing.assert_array_equal(dataset.__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
-    assert isinstance(dataset.readers[0]._source, Rows)
+    assert isinstance(dataset.readers[0]._source, ContiguousReader)
 
 
 def test_a_subset_and_single_images(path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_subset_and_single_images(path: Path) -> None:
 
 def test_a_filler_is_no_image(path: Path) -> None:
     """It has an image, so that batches are equal in size, and the label -1."""
-    images, labels = H5Images([check_file(path)]).__getitems__([4, FILLER])
+    images, labels = H5Images([check_file(path)]).__getitems__([4, PAD_INDEX])
     assert labels.tolist() == [LABELS[4], -1]
     assert images.shape == (2, 6, 5, 3)
 
@@ -223,8 +223,8 @@ def test_exact_shares(size: int, processes: int) -> None:
     ]
     assert {len(share) for share in shares} == {-(-size // processes)}
     everything = [index for share in shares for index in share]
-    assert sorted(index for index in everything if index != FILLER) == list(range(size))
-    assert everything.count(FILLER) == -size % processes
+    assert sorted(index for index in everything if index != PAD_INDEX) == list(range(size))
+    assert everything.count(PAD_INDEX) == -size % processes
 
 
 def loader(path: Path, workers: int = 0, seed: int = 1, context: str | None = None) -> BatchLoader:
@@ -234,7 +234,7 @@ def loader(path: Path, workers: int = 0, seed: int = 1, context: str | None = No
         batch_size=5,
         sampler=EpochSampler(len(dataset), True, seed),
         num_workers=workers,
-        collate_fn=as_it_is,
+        collate_fn=identity_collate,
         multiprocessing_context=context,
     )
 
@@ -312,7 +312,7 @@ def test_workers(context: str, stored: str, tmp_path: Path) -> None:
             dataset,
             batch_size=10,
             num_workers=1,
-            collate_fn=as_it_is,
+            collate_fn=identity_collate,
             multiprocessing_context=context,
         )
     )
@@ -380,7 +380,7 @@ def test_a_contiguous_file_is_read_in_place(path: Path) -> None:
     reader.take(np.array([0]))
     with h5py.File(path) as file:
         offset = file["x"].id.get_offset()
-    assert isinstance(reader._source, Rows)
+    assert isinstance(reader._source, ContiguousReader)
     assert reader._source.offset == offset
     assert path.read_bytes()[offset : offset + 90] == IMAGES[0].tobytes()
 

@@ -31,8 +31,8 @@ from signs_lightning.data.readers import ImageReader
 from signs_lightning.inspect.file_kinds import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.to_keras import export_keras
-from signs_lightning.runtime.run_errors import explained
-from signs_lightning.runtime.sandbox import run_guarded
+from signs_lightning.runtime.run_errors import explain_run_error
+from signs_lightning.runtime.sandbox import run_sandboxed
 
 HOLDS = (
     "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('held', flush=True); "
@@ -274,7 +274,7 @@ def test_too_many_open_files_for_another_process(files: Path) -> None:
         descriptors(1),
         pytest.raises(InputError, match=r"^x\.h5 cannot be opened: 256 files are open"),
     ):
-        run_guarded("builtins:int", "3", about="x.h5")
+        run_sandboxed("builtins:int", "3", about="x.h5")
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_too_many_open_files_for_another_process(files: Path) -> None:
 )
 def test_too_many_open_files_while_a_run_goes_on(error: Exception) -> None:
     """A logger's file, or the tensors that workers hand over."""
-    said = explained(error, "fit")
+    said = explain_run_error(error, "fit")
     assert said is not None
     assert re.match(
         r"(events\.out|A file) cannot be opened: [\d,]+ files are open, the most that this "

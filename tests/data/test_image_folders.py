@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from signs_lightning import InputError
 from signs_lightning.data.image_files import UnreadableImageError, read_image
-from signs_lightning.data.image_folders import folder_to_h5, h5_to_folder, natural, safe_name
+from signs_lightning.data.image_folders import folder_to_h5, h5_to_folder, natural_key, safe_name
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader
 
@@ -278,7 +278,18 @@ def test_safe_name(name: str, safe: str) -> None:
 def test_natural_order() -> None:
     """Numbers count as numbers, case does not matter, and no two names are equal."""
     names = ["b", "a10", "A2", "a2", "10", "9", "a", "1a", "a²", ""]
-    assert sorted(names, key=natural) == ["", "1a", "9", "10", "a", "A2", "a2", "a10", "a²", "b"]
+    assert sorted(names, key=natural_key) == [
+        "",
+        "1a",
+        "9",
+        "10",
+        "a",
+        "A2",
+        "a2",
+        "a10",
+        "a²",
+        "b",
+    ]
 
 
 def test_ghostscript_is_not_started(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 
 from signs_lightning import H5DataModule
 from signs_lightning.data import reading_mode
-from signs_lightning.data.chunked_reader import Chunks
-from signs_lightning.data.dataset import FILLER, BatchLoader, EpochSampler, H5Images
+from signs_lightning.data.chunked_reader import ChunkedReader
+from signs_lightning.data.dataset import PAD_INDEX, BatchLoader, EpochSampler, H5Images
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.shuffle_buffer import block_order
@@ -114,10 +114,12 @@ def test_shares(processes: int, exact: bool, size: int, path: Path) -> None:
         order = np.array(list(sampler))
         assert len(order) == -(-size // processes)
         _, labels = everything(BatchLoader(dataset, batch_size=8, sampler=sampler))
-        np.testing.assert_array_equal(labels, np.where(order == FILLER, FILLER, LABELS[order]))
+        np.testing.assert_array_equal(
+            labels, np.where(order == PAD_INDEX, PAD_INDEX, LABELS[order])
+        )
         found += order.tolist()
-        fetched.append(len({index // CHUNK for index in order.tolist() if index != FILLER}))
-    real = [index for index in found if index != FILLER]
+        fetched.append(len({index // CHUNK for index in order.tolist() if index != PAD_INDEX}))
+    real = [index for index in found if index != PAD_INDEX]
     assert set(real) == set(range(size))
     if exact:
         assert len(real) == size
@@ -128,10 +130,12 @@ def test_shares(processes: int, exact: bool, size: int, path: Path) -> None:
 def test_every_block_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch unpacks each chunk a single time, although the order is shuffled."""
     unpacked = []
-    original = Chunks._unpacked
+    original = ChunkedReader._unpacked
     loader = streamed(str(path)).train_dataloader()  # whose setup has looked at some images
     monkeypatch.setattr(
-        Chunks, "_unpacked", lambda self, *place: unpacked.append(place) or original(self, *place)
+        ChunkedReader,
+        "_unpacked",
+        lambda self, *place: unpacked.append(place) or original(self, *place),
     )
     everything(loader)
     assert len(unpacked) == len(set(unpacked)) == -(-COUNT // CHUNK)

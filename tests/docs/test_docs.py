@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from signs_lightning.__main__ import VERBS, main
-from signs_lightning.errors import VerbParser
+from signs_lightning.errors import CommandParser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -236,12 +236,12 @@ def parse(
     from signs_lightning.commands import fit as cli
 
     of_verb, of_fit, remembered = (
-        VerbParser.parse_args,
+        CommandParser.parse_args,
         cli.CLI.parse_arguments,
         cli.CLI._remembered,
     )
 
-    def parse_args(self: VerbParser, args: list[str]) -> Any:  # type: ignore[override]
+    def parse_args(self: CommandParser, args: list[str]) -> Any:  # type: ignore[override]
         of_verb(self, args)
         raise ParsedError
 
@@ -249,13 +249,13 @@ def parse(
         of_fit(self, parser, args)
         raise ParsedError
 
-    monkeypatch.setattr(VerbParser, "parse_args", parse_args)
+    monkeypatch.setattr(CommandParser, "parse_args", parse_args)
     monkeypatch.setattr(cli.CLI, "parse_arguments", parse_arguments)
     # There is no checkpoint whose configuration could come first.
     monkeypatch.setattr(
         cli.CLI,
         "_remembered",
-        lambda self, args: remembered(self, argv.without("--ckpt_path", args)),
+        lambda self, args: remembered(self, argv.remove_flag("--ckpt_path", args)),
     )
 
     def call(program: Callable[[list[str]], int], words: list[str]) -> None:

@@ -18,7 +18,7 @@ from references import GOLDEN, SIGNS
 from torch import nn
 
 from signs_lightning import HappySequential, InputError, SignsFunctional, SignsResNet50
-from signs_lightning.commands.export import artefacts
+from signs_lightning.export import artefacts
 from signs_lightning.commands.import_keras import save_checkpoint
 from signs_lightning.export.artefacts import export_artefact, images_to_compare, random_images
 from signs_lightning.keras_io.from_keras import from_keras
@@ -161,9 +161,9 @@ def test_nothing_is_written_when_it_does_not_agree(format, fault, tmp_path, monk
     )
     path.write_text("what was there")
     if fault == "other probabilities":
-        right = artefacts.Served.forward
+        right = artefacts.ServingModule.forward
         monkeypatch.setattr(
-            artefacts.Served, "forward", lambda self, images: right(self, images) + 2e-4
+            artefacts.ServingModule, "forward", lambda self, images: right(self, images) + 2e-4
         )
     elif fault == "NaN":
         nn.init.constant_(model.network.fc.bias, float("nan"))

@@ -20,14 +20,14 @@ from signs_lightning.callbacks import model_summary  # noqa: F401
 from signs_lightning.checkpoints.files import checkpoint_config, load_checkpoint, load_classifier
 from signs_lightning.commands.import_keras import main as import_keras
 from signs_lightning.commands.import_keras import run as import_keras_here
-from signs_lightning.commands.inspect import examine_guarded
+from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.image_files import read_image
 from signs_lightning.data.image_set import check_file
 from signs_lightning.export.onnx_classifier import OnnxClassifier
-from signs_lightning.runtime.sandbox import run_guarded
+from signs_lightning.runtime.sandbox import run_sandboxed
 
-__all__ = ["CALLS", "VERBS", "run_guarded"]
+__all__ = ["CALLS", "VERBS", "run_sandboxed"]
 Image.init()
 signs_lightning.ImageClassifier, signs_lightning.FromKeras  # noqa: B018  # imported on first use
 READ = (
@@ -86,7 +86,7 @@ def _predict(model: Any) -> None:
 
 
 def _inspect(path: Path, out: Path) -> str:
-    return examine_guarded(str(path), {}, 20).problem
+    return examine_in_sandbox(str(path), {}, 20).problem
 
 
 def _import(path: Path, out: Path) -> str:

@@ -135,7 +135,7 @@ def test_nothing_is_said_of_nothing(extension, tmp_path, capsys):
         ours = from_keras(path)
         assert set(ours.not_taken_over) <= ({"the optimizer's state"} if said else set())
         capsys.readouterr()
-        ours.say_what_is_not_taken_over()
+        ours.print_omissions()
         assert capsys.readouterr().out.startswith(LINE) == bool(ours.not_taken_over)
 
 

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from signs_lightning import H5DataModule, HappySequential, SignsFunctional
 from signs_lightning.errors import InputError
 from signs_lightning.models.augmentation import Augmentation, blend, flip, inverse_affine, warp
-from signs_lightning.models.tta import views
+from signs_lightning.models.tta import augmented_views
 
 BILINEAR = v2.InterpolationMode.BILINEAR
 
@@ -285,12 +285,12 @@ def test_settings_that_cannot_be(settings, message):
 
 def test_views():
     images = pictures(2, 32, 32)
-    found = list(views(images, ["hflip", "vflip", "shifts"]))
+    found = list(augmented_views(images, ["hflip", "vflip", "shifts"]))
     assert len(found) == 20  # 5 shifts, mirrored in no, one or two ways
     assert len({tuple(view.flatten().tolist()) for view in found}) == 20
     assert torch.equal(found[0], images)
     assert torch.equal(found[1][:, :, 2:], images[:, :, :-2])  # two pixels down: a sixteenth of 32
-    assert torch.equal(list(views(images, ["hflip"]))[1], v2.functional.hflip(images))
+    assert torch.equal(list(augmented_views(images, ["hflip"]))[1], v2.functional.hflip(images))
 
 
 @pytest.mark.parametrize("kind", [SignsFunctional, HappySequential])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.models import fused_conv_pool
-from signs_lightning.models.fused_conv_pool import ConvMaxPool, PooledStem
+from signs_lightning.models.fused_conv_pool import ConvMaxPoolFunction, FusedConvPool
 from signs_lightning.models.layers import Conv2dSame, MaxPool2dSame
 
 
@@ -22,7 +22,7 @@ def network(
     channels: int = 3,
     bias: bool = True,
     **options: object,
-) -> PooledStem:
+) -> FusedConvPool:
     torch.manual_seed(0)
     layers = OrderedDict[str, nn.Module](
         conv=Conv2dSame(channels, 5, kernel_size, bias=bias, **options),  # type: ignore[arg-type]
@@ -30,16 +30,18 @@ def network(
         relu=nn.ReLU(),
         last=nn.Conv2d(5, 2, 1),
     )
-    return PooledStem(layers).double()
+    return FusedConvPool(layers).double()
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each use of the short way."""
     found: list[int] = []
-    original = ConvMaxPool.apply
+    original = ConvMaxPoolFunction.apply
     monkeypatch.setattr(
-        fused_conv_pool.ConvMaxPool, "apply", lambda *args: found.append(1) or original(*args)
+        fused_conv_pool.ConvMaxPoolFunction,
+        "apply",
+        lambda *args: found.append(1) or original(*args),
     )
     return found
 
@@ -105,7 +107,7 @@ def test_where_the_short_way_does_not_hold(calls: list) -> None:
     """The plain way is taken, and right, in every case that the short one does not cover."""
     images = torch.rand(2, 3, 16, 16, dtype=torch.float64)
 
-    def plain(layers: PooledStem, images: Tensor = images) -> None:
+    def plain(layers: FusedConvPool, images: Tensor = images) -> None:
         torch.testing.assert_close(layers(images), nn.Sequential.forward(layers, images))
         assert not calls
 

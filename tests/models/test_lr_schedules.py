@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.errors import InputError
-from signs_lightning.models.compatibility import keep_learning_rate
+from signs_lightning.models.compatibility import apply_learning_rate
 from signs_lightning.models.lr_schedules import make_schedule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -102,7 +102,7 @@ def test_a_new_learning_rate_scales_what_is_left(kind):
         "optimizer_states": [optimizer.state_dict()],
         "lr_schedulers": [schedule.state_dict()],
     }
-    keep_learning_rate(0.8, checkpoint)
+    apply_learning_rate(0.8, checkpoint)
     other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.8, momentum=0.9)
     resumed = make_schedule(kind, other, 40)
     other.load_state_dict(checkpoint["optimizer_states"][0])

@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from signs_lightning import H5DataModule, InputError, SignsFunctional
 from signs_lightning.callbacks import history
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.callbacks.history import RunFiles, draw_curves, write_history
-from signs_lightning.callbacks.progress_bar import EpochProgress
+from signs_lightning.callbacks.history import HistoryWriter, draw_curves, write_history
+from signs_lightning.callbacks.progress_bar import EpochProgressBar
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.models.metrics import Evaluation
@@ -161,7 +161,7 @@ def test_progress_prints_about_twenty_lines_without_a_terminal(
         tmp_path,
         max_epochs=epochs,
         enable_progress_bar=True,
-        callbacks=[EpochProgress(screen)],
+        callbacks=[EpochProgressBar(screen)],
         limit_val_batches=1,
     )
     runner.fit(model, data)
@@ -183,7 +183,7 @@ def logged(tmp_path_factory, small_signs):
         lr_scheduler=lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
         lr_interval="step",
     )
-    callbacks = [LearningRateMonitor("step"), RunFiles()]
+    callbacks = [LearningRateMonitor("step"), HistoryWriter()]
     trainer(folder, logger=logger, callbacks=callbacks).fit(
         model, H5DataModule(*map(str, small_signs), batch_size=15)
     )

@@ -28,8 +28,8 @@ from signs_lightning.models.metrics import Evaluation
 from signs_lightning.report import page
 from signs_lightning.report.calibration import bins_for, calibration
 from signs_lightning.report.figures import Tile, draw_confusion, draw_reliability, draw_sheet
-from signs_lightning.report.predictions import Judged, judge
-from signs_lightning.report.tiles import explained, mistakes, probability
+from signs_lightning.report.predictions import Predictions, predict_dataset
+from signs_lightning.report.tiles import gradcam_tiles, mistake_tiles, probability
 
 FIGURES = ["accuracy", "confusion", "gradcam", "loss", "mistakes", "reliability"]
 HOSTILE = [
@@ -147,7 +147,7 @@ def data_file(path, names, height, width, channels, count=24, part="test"):
 
 
 def judged_by_hand(probabilities, labels, names, images=None):
-    """A `Judged` without a model."""
+    """A `Predictions` without a model."""
     predicted = probabilities.argmax(1)
     confusion = torch.zeros(len(names), len(names), dtype=torch.int64)
     for label, prediction in zip(labels, predicted, strict=True):
@@ -158,7 +158,7 @@ def judged_by_hand(probabilities, labels, names, images=None):
         def __getitems__(self, positions):
             return torch.from_numpy(images[positions]), None
 
-    return Judged(
+    return Predictions(
         Pictures(),
         labels,
         predicted,
@@ -234,11 +234,11 @@ def test_class_with_one_image_or_none_is_shown_once_or_not():
 def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
     torch.manual_seed(0)
     model = SignsFunctional(num_classes=6, image_size=(32, 32, 3)).eval()
-    judged = judge(model, {"test_file": str(small_signs[1]), "image_size": 32}, None)
+    judged = predict_dataset(model, {"test_file": str(small_signs[1]), "image_size": 32}, None)
     with h5py.File(small_signs[1]) as file:
         images, labels = file["test_set_x"][:], file["test_set_y"][:].ravel()
     probabilities = model.predict(images).numpy()
-    for tile, position in zip(mistakes(judged), judged.worst_mistakes(24), strict=True):
+    for tile, position in zip(mistake_tiles(judged), judged.worst_mistakes(24), strict=True):
         np.testing.assert_array_equal(tile.pictures[0], images[position])
         said = probabilities[position].argmax()
         assert said != labels[position]
@@ -247,7 +247,7 @@ def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
             f"predicted: {said}, p={probabilities[position, said]:.3f}",
             f"image {position}",
         ]
-    tiles = explained(model, judged)
+    tiles = gradcam_tiles(model, judged)
     assert len(tiles) == 12  # two of each class
     for tile in tiles:
         position = int(re.search(r"image (\d+)", tile.lines[0])[1])
@@ -274,7 +274,7 @@ def test_figures_are_drawn_for_any_number_of_classes_and_any_name(tmp_path, name
     draw_reliability(
         calibration(judged.confidence, judged.predicted == labels), tmp_path / "reliability.png"
     )
-    draw_sheet(mistakes(judged)[:3], 2, tmp_path / "mistakes.png")
+    draw_sheet(mistake_tiles(judged)[:3], 2, tmp_path / "mistakes.png")
     for name in ("confusion", "reliability", "mistakes"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert round(picture.info["dpi"][0]) == 200
@@ -408,7 +408,7 @@ def test_old_report_is_replaced_and_nothing_else_is_touched(run, monkeypatch):
     (folder / "notes.txt").write_text("mine")
     before = (folder / "report.html").read_bytes()
     with monkeypatch.context() as broken:
-        broken.setattr(page, "render", lambda report: 1 / 0)
+        broken.setattr(page, "render_page", lambda report: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             report(run)
     assert (folder / "report.html").read_bytes() == before
@@ -520,7 +520,7 @@ def test_network_without_convolution_has_a_report_without_maps(run, monkeypatch)
 
 def test_perfect_model_has_no_mistakes_to_show():
     judged = judged_by_hand(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]), ["a", "b"])
-    assert mistakes(judged) == []
+    assert mistake_tiles(judged) == []
 
 
 def test_what_cannot_be_reported_is_one_sentence(run, small_signs, tmp_path, monkeypatch):

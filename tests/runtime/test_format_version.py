@@ -57,11 +57,9 @@ def test_both_files_carry_the_number(run):
         torch.load(run / "checkpoints/last.ckpt", weights_only=True)["signs_lightning"][
             "format_version"
         ]
-        == 1
+        == FORMAT_VERSION
     )
-    assert (
-        yaml.safe_load((run / "config.yaml").read_text())["format_version"] == FORMAT_VERSION == 1
-    )
+    assert yaml.safe_load((run / "config.yaml").read_text())["format_version"] == FORMAT_VERSION
 
 
 def test_files_without_a_number(cli, run, small_signs):
@@ -90,12 +88,13 @@ def test_files_without_a_number(cli, run, small_signs):
 def test_later_numbers_are_refused(cli, run):
     """By number, before anything is written; also in Python. A number that is none is no later one."""
     path, config = run / "checkpoints/last.ckpt", run / "config.yaml"
-    sentence = "has format_version 3, this signs_lightning reads up to 1: install a newer release."
+    sentence = f"has format_version 99, this signs_lightning reads up to {FORMAT_VERSION}: "
+    sentence += "install a newer release."
     change(
         path,
-        lambda content: content["signs_lightning"].update(format_version=3, later=torch.zeros(1)),
+        lambda content: content["signs_lightning"].update(format_version=99, later=torch.zeros(1)),
     )
-    change(config, lambda content: content.update(format_version=3, later={"name": 1}))
+    change(config, lambda content: content.update(format_version=99, later={"name": 1}))
     before = sorted(Path().rglob("*"))
     for args, name in (
         (["predict", "--ckpt_path", path], path),
@@ -113,7 +112,8 @@ def test_later_numbers_are_refused(cli, run):
         10**5000,
     ):  # the last one has more digits than Python writes out
         with pytest.raises(
-            InputError, match=r"^f has a format_version that is none, expected a number up to 1.$"
+            InputError,
+            match=rf"^f has a format_version that is none, expected a number up to {FORMAT_VERSION}.$",
         ):
             migrate_config({"format_version": number}, "f")
     assert sorted(Path().rglob("*")) == before
