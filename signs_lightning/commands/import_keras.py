@@ -44,7 +44,7 @@ def main(verb: str, args: list[str]) -> int:
     screen = shutil.get_terminal_size(), sys.stdout.isatty()
     with atomic_write(output) as temporary:
         printed = run_sandboxed(
-            f"{__name__}:captured",
+            f"{__name__}:run_captured",
             verb,
             args,
             str(temporary),

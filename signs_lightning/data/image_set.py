@@ -195,7 +195,7 @@ def _class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
     if classes.dtype.kind != "O":
         return [] if count == 0 else np.ravel(classes[()]).tolist()
     return run_sandboxed(
-        f"{__name__}:texts", str(path), key, about=where, processor_seconds=HEAP_SECONDS
+        f"{__name__}:read_texts", str(path), key, about=where, processor_seconds=HEAP_SECONDS
     )
 
 

@@ -478,8 +478,8 @@ def drawn(monkeypatch):
                 figures.append(figure)
 
         figures = []
-        original = model_drawing.drawing
-        monkeypatch.setattr(model_drawing, "drawing", keep)
+        original = model_drawing.new_figure
+        monkeypatch.setattr(model_drawing, "new_figure", keep)
         model_drawing.draw_model(model, tmp_path / "model.png", expand)
         monkeypatch.undo()
         (figure,) = figures

@@ -403,7 +403,7 @@ def test_what_keras_3_refuses_is_refused_with_a_way_on(tmp_path, monkeypatch, th
     export_keras(ours, tmp_path / "model.weights.h5", "keras-weights")
     theirs.load_weights(tmp_path / "model.weights.h5")
     assert difference(theirs, ours) < 1e-5
-    monkeypatch.setattr(to_keras, "refuse_what_keras3_cannot_read", lambda *args, **kwargs: None)
+    monkeypatch.setattr(to_keras, "check_keras3_config", lambda *args, **kwargs: None)
     for format in formats:  # and it is true that Keras does
         with pytest.raises((TypeError, ValueError, AttributeError)):
             loaded(ours, tmp_path, format)
@@ -446,7 +446,7 @@ def test_models_in_models_that_keras_3_refuses(tmp_path, monkeypatch, name):
         again = nested_twin()
         again.load_weights(tmp_path / "model.weights.h5")
         assert difference(again, ours) < 1e-5
-    monkeypatch.setattr(to_keras, "refuse_what_keras3_cannot_read", lambda *args, **kwargs: None)
+    monkeypatch.setattr(to_keras, "check_keras3_config", lambda *args, **kwargs: None)
     for format in ("keras", "keras-h5"):
         with pytest.raises(ValueError, match=r"."):
             loaded(ours, tmp_path, format)
