@@ -106,6 +106,11 @@ class HistoryWriter(L.Callback):
     def __init__(self) -> None:
         self.commands = [command for command in [typed_command()] if command is not None]
 
+    @property
+    def state_key(self) -> str:
+        """Key of the state in a checkpoint: the first name of this class, which all releases read."""
+        return "RunFiles"
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint remembers."""
         return {"commands": list(self.commands)}

@@ -31,7 +31,6 @@ class Renames:
 MIGRATIONS = (
     Renames(),  # 0 → 1: nothing but the number itself
     Renames(  # 1 → 2: modules moved into rooms
-        states={"RunFiles": "HistoryWriter"},
         classes={
             "signs_lightning.report.history.RunFiles": "signs_lightning.callbacks.history.HistoryWriter",
             "signs_lightning.report.configuration.KeepConfig": "signs_lightning.callbacks.run_config.SaveRunConfig",
