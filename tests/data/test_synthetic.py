@@ -11,6 +11,7 @@ import tempfile
 import h5py
 import numpy as np
 import pytest
+from references import GOLDEN
 
 from signs_lightning.data import synthetic
 from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles, draw_face, draw_hand
@@ -107,6 +108,19 @@ def test_another_seed_size_or_version_is_another_file(tmp_path, monkeypatch):
     assert not names & {path.name for path in SMALL.files(tmp_path)}
     images = [read(DrawnSigns(12, 6, seed).files(tmp_path)[0], "train")[0] for seed in (0, 1)]
     assert not np.array_equal(*images)
+
+
+@pytest.mark.skipif(drawn.FORMAT_VERSION > 1, reason="golden files keep those of version 1")
+@pytest.mark.parametrize("drawing", [DrawnSigns(96, 24, seed=7), DrawnSmiles(48, 24, seed=7)])
+def test_a_version_keeps_its_pictures(tmp_path, drawing):
+    """Those of the golden files, up to a level where another processor rounds otherwise."""
+    for path, kind in zip(drawing.files(tmp_path), ("train", "test"), strict=True):
+        images, labels, names = read(path, kind)
+        golden = read(GOLDEN / f"{path.name.split('_')[1]}_{kind}.h5", kind)
+        others = np.abs(images.astype(int) - golden[0]) > 1
+        assert not others.any(), "other pictures: raise FORMAT_VERSION"
+        np.testing.assert_array_equal(labels, golden[1])
+        np.testing.assert_array_equal(names, golden[2])
 
 
 def test_files_are_reused(tmp_path, monkeypatch):
