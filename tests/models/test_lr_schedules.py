@@ -16,7 +16,7 @@ from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.errors import InputError
 from signs_lightning.models.compatibility import apply_learning_rate
-from signs_lightning.models.lr_schedules import make_schedule
+from signs_lightning.models.lr_schedules import make_annealing, make_schedule
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -182,6 +182,19 @@ def test_the_cosine_of_resnet50_ends_with_the_run(tmp_path, small_signs):
         rates_of_epochs(tmp_path / "x", small_signs, -1, **options)
     with pytest.raises(InputError, match="warmup is given, and schedule cosine_annealing has none"):
         SignsFunctional(**options, warmup=0.1)
+
+
+def test_the_shortest_annealing():
+    """A run of one epoch has the rate that is set, and ends at 0."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = make_annealing(optimizer, 1)
+    assert optimizer.param_groups[0]["lr"] == 0.4
+    optimizer.step()
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    for epochs in (None, 0, -1):
+        with pytest.raises(InputError, match="needs a run whose end is known"):
+            make_annealing(optimizer, epochs)
 
 
 def test_a_cosine_that_rises_again_says_so(tmp_path, small_signs, capsys):
