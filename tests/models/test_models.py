@@ -420,6 +420,20 @@ def test_data_of_the_same_shape_keep_the_weights():
     assert model.class_names == list("abcdef")
 
 
+def test_weights_that_are_loaded_are_copied():
+    """Two models do not train each other; and numbers of another width become the model's own."""
+    first, second = SignsFunctional(), SignsFunctional()
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    second.load_state_dict(first.state_dict())
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(1)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, before[name])
+    second.load_state_dict({name: value.double() for name, value in before.items()})
+    assert {parameter.dtype for parameter in second.parameters()} == {torch.float32}
+
+
 def loaded():
     model = SignsFunctional()
     model.load_state_dict(SignsFunctional().state_dict())
