@@ -133,9 +133,19 @@ class AxisGroupNorm(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if center else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(
-            x.movedim(self.axis, 1), self.groups, self.weight, self.bias, self.eps
-        ).movedim(1, self.axis)
+        # In float32 and in two passes, as Keras computes it. F.group_norm subtracts squares where
+        # x is channels_last in memory, which loses the digits of a variance beside a large mean.
+        values = x.movedim(self.axis, 1).to(torch.promote_types(x.dtype, torch.float32))
+        groups = values.reshape(x.shape[0], self.groups, -1)  # (N, C, …) -> (N, groups, values)
+        deviations = groups - groups.mean(2, keepdim=True)
+        variance = deviations.square().mean(2, keepdim=True)
+        output = (deviations * torch.rsqrt(variance + self.eps)).reshape(values.shape)
+        shape = (-1, *(1,) * (x.dim() - 2))  # of weight and bias: (C, 1, …)
+        if self.weight is not None:
+            output = output * self.weight.reshape(shape)
+        if self.bias is not None:
+            output = output + self.bias.reshape(shape)
+        return output.to(x.dtype).movedim(1, self.axis)
 
 
 class AxisLinear(nn.Linear):

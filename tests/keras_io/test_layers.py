@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from keras import layers
 
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
+from signs_lightning.keras_io.from_keras import from_keras
 
-from .against_keras import assert_same, examples, randomize
+from .against_keras import assert_same, examples, randomize, to_torch
 
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)
@@ -279,6 +280,30 @@ def test_group_normalization(folder, drawn):
     check(*stacks, folder=folder)
 
 
+def test_group_normalization_of_large_values(folder):
+    """Around 240 the variance keeps its digits: as Keras, and float64, have it."""
+    model = keras.Sequential(
+        [
+            keras.Input((18, 16, 4)),
+            layers.GroupNormalization(2, name="group"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    randomize(model)
+    model.save(folder / "group.keras")
+    images = 240 + np.random.default_rng(0).random((2, 18, 16, 4), dtype=np.float32)
+    group = from_keras(folder / "group.keras", scale="/255").network.get_submodule("group")
+    ours = group(to_torch(images)).detach().permute(0, 2, 3, 1).numpy()
+    values = images.astype(np.float64).reshape(2, 18, 16, 2, 2)  # (N, H, W, groups, C / groups)
+    mean, variance = (f(values, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
+    gamma, beta = (np.asarray(weight) for weight in model.get_layer("group").weights)
+    exact = ((values - mean) / np.sqrt(variance + 1e-3)).reshape(images.shape) * gamma + beta
+    np.testing.assert_allclose(ours, exact, atol=2e-4)
+    theirs = np.asarray(model.get_layer("group")(images))
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)  # Keras itself is off by 4e-4
+
+
 def test_normalisations_of_vectors(folder):
     stack = [
         layers.Flatten(), layers.Dense(8), layers.BatchNormalization(), layers.LayerNormalization(),
@@ -361,8 +386,6 @@ def test_identity_at_inference(folder):
 )
 def test_dropout_trains_as_in_keras(folder, layer):
     """Mean and spread of what is left, over many values."""
-    from signs_lightning.keras_io.from_keras import from_keras
-
     model = keras.Sequential(
         [
             keras.Input((8, 8, 64)),
