@@ -6,7 +6,6 @@ import lightning as L
 from rich.console import Console
 from rich.table import Table
 
-from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode, count_parameters, layer_graph
 from signs_lightning.runtime.escaping import for_terminal
@@ -38,8 +37,9 @@ def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
 
 def format_totals(model: ImageClassifier) -> tuple[int, int]:
     """The numbers of trainable and of non-trainable parameters as Keras counts them; moving averages are among the latter."""
-    if isinstance(model.network, KerasNetwork):
-        return model.network.totals()
+    own = getattr(model.network, "parameter_counts", None)
+    if own is not None:
+        return own()
     every, trainable = count_parameters(model.network)
     return trainable, every - trainable
 

@@ -14,6 +14,7 @@ from signs_lightning.keras_io import layer_table
 from signs_lightning.keras_io.initializers import initialize, penalty
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.shape_inference import Path, Plan, Step, run
+from signs_lightning.models.layer_graph import LayerGraph, LayerNode
 from signs_lightning.models.layers import KerasBatchNorm2d
 
 
@@ -181,8 +182,11 @@ class KerasNetwork(nn.Module):
         permuted = values.reshape([weight.shape[axis] for axis in weight.permutation])
         return permuted.transpose(np.argsort(weight.permutation))
 
-    def totals(self) -> tuple[int, int]:
-        """Keras's numbers of trainable and of non-trainable parameters; moving averages are among the latter."""
+    def parameter_counts(self) -> tuple[int, int]:
+        """Return Keras's numbers of trainable and of other parameters.
+
+        Moving averages are among the latter.
+        """
         sizes = [
             (math.prod(weight.shape), weight.trainable and layer.path not in self.frozen)
             for layer, weights in self.plan.layers()
@@ -190,6 +194,35 @@ class KerasNetwork(nn.Module):
         ]
         trainable = sum(size for size, trained in sizes if trained)
         return trainable, sum(size for size, _ in sizes) - trainable
+
+    def layer_graph(self) -> LayerGraph:
+        """Return the layers and the calls between them, all models inside the model open."""
+        plan, graph = self.plan, self.plan.graph
+        image: Path = (graph.image,)
+        while image in plan.weights or image in graph.models:
+            image = (f"{image[0]}_",)
+        height, width, channels = plan.image_size
+        image_shape = (channels, height, width) if graph.channels_first else plan.image_size
+        nodes = {image: LayerNode(image, "InputLayer", image_shape, 0)}
+        shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
+        for layer, weights in plan.layers():
+            size = sum(math.prod(weight.shape) for weight in weights)
+            nodes[layer.path] = LayerNode(layer.path, layer.class_name, shapes[layer.path], size)
+        sources = [image, *(step.path for step in plan.steps)]  # of every value
+        calls = [(sources[index], step.path) for step in plan.steps for index in step.inputs]
+        edges = list(dict.fromkeys(calls))
+        blocks = {}
+        for path, kind in graph.models.items():
+            inside = [inner for inner in plan.weights if inner[: len(path)] == path]
+            # The last layer inside with an edge out of it gives the model's output. The output of
+            # the whole model has no edge, so it gets one here.
+            outputs = [
+                a for a, b in [*edges, (sources[-1], image)] if a in inside and b not in inside
+            ]
+            if outputs:  # a model inside may have no layers
+                size = sum(nodes[inner].parameters for inner in inside)
+                blocks[path] = LayerNode(path, kind, shapes[outputs[-1]], size)
+        return LayerGraph(image, nodes, blocks, edges)
 
 
 def _name(network: KerasNetwork, step: Step) -> str:

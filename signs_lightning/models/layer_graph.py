@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 
 Path = tuple[str, ...]
@@ -94,11 +92,12 @@ class LayerGraph:
 def layer_graph(model: ImageClassifier) -> LayerGraph:
     """The graph of a model's network with all blocks open.
 
-    A network that came from Keras knows its own. Of any other one, a black image is sent through it
-    in eval mode, and the calls of its layers and the operations between them are noted; the model
-    stays as it was.
+    A network with a method `layer_graph`, such as one from a Keras file, knows its own. Of any
+    other one, a black image is sent through it in eval mode, and the calls of its layers and the
+    operations between them are noted; the model stays as it was.
     """
-    return _of_keras(model.network) if isinstance(model.network, KerasNetwork) else _of_calls(model)
+    own = getattr(model.network, "layer_graph", None)
+    return _of_calls(model) if own is None else own()
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
@@ -113,39 +112,6 @@ def count_parameters(module: nn.Module) -> tuple[int, int]:
         if buffer.is_floating_point()
     )
     return trainable + frozen + averages, trainable
-
-
-def _of_keras(network: KerasNetwork) -> LayerGraph:
-    plan = network.plan
-    image = (plan.graph.image,)
-    while image in plan.weights or image in plan.graph.models:
-        image = (f"{image[0]}_",)
-    height, width, channels = plan.image_size
-    shape = (channels, height, width) if plan.graph.channels_first else plan.image_size
-    graph = LayerGraph(image, {image: LayerNode(image, "InputLayer", shape, 0)})
-    shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
-    sizes = {
-        layer.path: sum(math.prod(weight.shape) for weight in weights)
-        for layer, weights in plan.layers()
-    }
-    for layer, _ in plan.layers():
-        graph.nodes[layer.path] = LayerNode(
-            layer.path, layer.class_name, shapes[layer.path], sizes[layer.path]
-        )
-    makers = [image, *(step.path for step in plan.steps)]  # of every value
-    calls = [(makers[index], step.path) for step in plan.steps for index in step.inputs]
-    graph.edges = list(dict.fromkeys(calls))
-    for path, kind in plan.graph.models.items():
-        inside = [inner for inner in sizes if inner[: len(path)] == path]
-        # What leaves a model is its output; the last layer of all leaves it unseen.
-        ends = [
-            a for a, b in [*graph.edges, (makers[-1], image)] if a in inside and b not in inside
-        ]
-        if ends:  # a model inside may hold no layer
-            graph.blocks[path] = LayerNode(
-                path, kind, shapes[ends[-1]], sum(sizes[inner] for inner in inside)
-            )
-    return graph
 
 
 def _of_calls(model: ImageClassifier) -> LayerGraph:

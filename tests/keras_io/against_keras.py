@@ -94,7 +94,7 @@ def assert_same(
             atol=1e-5,
             rtol=0,
         )
-        trainable, fixed = ours.network.totals()
+        trainable, fixed = ours.network.parameter_counts()
         assert trainable == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         assert trainable + fixed == model.count_params()
     return ours
