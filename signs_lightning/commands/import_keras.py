@@ -8,16 +8,11 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from signs_lightning.checkpoints.model_files import SCALES
 from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.sandbox import run_sandboxed
-
-if TYPE_CHECKING:
-    from signs_lightning.models.classifier import ImageClassifier
-
 
 SECONDS = 600.0  # that a file may take to import
 
@@ -86,6 +81,7 @@ def run(verb: str, args: list[str], place: Path | None = None) -> int:
     import torch
 
     from signs_lightning.callbacks.model_summary import print_summary
+    from signs_lightning.checkpoints.writing import build_checkpoint, save_checkpoint
     from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 
     output = Path(options.output)
@@ -101,7 +97,7 @@ def run(verb: str, args: list[str], place: Path | None = None) -> int:
     if place is None:
         save_checkpoint(model, output)
     else:
-        torch.save(as_checkpoint(model), place)
+        torch.save(build_checkpoint(model), place)
     if isinstance(model, FromKeras):
         model.print_omissions()
     print_summary(model)
@@ -158,38 +154,3 @@ def _parser(verb: str) -> CommandParser:
         "--channels", type=int, default=3, help="channels of such a model (default 3)"
     )
     return parser
-
-
-def save_checkpoint(model: ImageClassifier, path: Path) -> None:
-    """Writes a Lightning checkpoint of a model that has not been trained here; the file appears whole or not at all.
-
-    Args:
-        model: any classifier.
-        path: the file; one that is there is replaced.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    import torch
-
-    with atomic_write(path) as temporary:
-        torch.save(as_checkpoint(model), temporary)
-
-
-def as_checkpoint(model: ImageClassifier) -> dict[str, Any]:
-    """What a Lightning checkpoint of that model holds before any training."""
-    import lightning
-
-    checkpoint: dict[str, Any] = {
-        "epoch": 0,
-        "global_step": 0,
-        "pytorch-lightning_version": lightning.__version__,
-        "state_dict": model.state_dict(),
-        "callbacks": {},
-        "optimizer_states": [],
-        "lr_schedulers": [],
-        "hparams_name": "kwargs",
-        "hyper_parameters": dict(model.hparams),
-    }
-    model.on_save_checkpoint(checkpoint)
-    return checkpoint

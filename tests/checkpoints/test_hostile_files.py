@@ -39,7 +39,7 @@ from PIL import Image, PngImagePlugin
 
 from signs_lightning import SignsFunctional
 from signs_lightning.checkpoints.files import load_classifier
-from signs_lightning.commands.import_keras import as_checkpoint
+from signs_lightning.checkpoints.writing import build_checkpoint
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.data.image_set import check_file
@@ -92,7 +92,7 @@ class Payload:
 
 def sound() -> dict[str, Any]:
     torch.manual_seed(0)
-    return as_checkpoint(SignsFunctional(num_classes=6, image_size=(32, 32, 3)).eval())
+    return build_checkpoint(SignsFunctional(num_classes=6, image_size=(32, 32, 3)).eval())
 
 
 def poisoned(place: str, payload: object) -> dict[str, Any]:
@@ -376,7 +376,7 @@ def test_evaluation_makes_nothing_of_a_run_s_training(
         "model": {"init_args": objects | {"augmentation": [{"class_path": "evil.Transform"}]}},
     }
     config["model"]["init_args"]["metrics"] = [{"class_path": "evil.Metric"}]
-    checkpoint = as_checkpoint(SignsFunctional(num_classes=6, image_size=(64, 64, 3)).eval())
+    checkpoint = build_checkpoint(SignsFunctional(num_classes=6, image_size=(64, 64, 3)).eval())
     torch.save(checkpoint | {"config": config}, "evil.ckpt")
     given = ("--ckpt_path", "evil.ckpt", "--data.test_file", small_signs[1])
     for verb in ("test", "validate"):
@@ -425,7 +425,7 @@ def test_no_file_that_a_checkpoint_names_is_opened(
     said to lie.
     """
     export_keras(SignsFunctional(num_classes=6, image_size=(32, 32, 3)), tmp_path / "secret.keras")
-    checkpoint = as_checkpoint(from_keras(tmp_path / "secret.keras"))
+    checkpoint = build_checkpoint(from_keras(tmp_path / "secret.keras"))
     checkpoint["hyper_parameters"]["path"] = str(tmp_path / "secret.keras")
     checkpoint["config"] = {"trainer": {"default_root_dir": str(tmp_path / "elsewhere")}}
     torch.save(checkpoint, tmp_path / "evil.ckpt")

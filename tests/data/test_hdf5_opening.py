@@ -24,7 +24,7 @@ from PIL import Image
 
 from signs_lightning import HappySequential, InputError
 from signs_lightning.checkpoints.files import load_checkpoint
-from signs_lightning.commands.import_keras import save_checkpoint
+from signs_lightning.checkpoints.writing import save_checkpoint
 from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader

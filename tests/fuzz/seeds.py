@@ -103,7 +103,7 @@ def _checkpoint(folder: Path) -> None:
 
     import torch
 
-    from signs_lightning.commands.import_keras import as_checkpoint
+    from signs_lightning.checkpoints.writing import build_checkpoint
     from signs_lightning.keras_io.from_keras import from_keras
     from signs_lightning.keras_io.to_keras import export_keras
 
@@ -112,7 +112,7 @@ def _checkpoint(folder: Path) -> None:
         export_keras(models["signs"], Path(temporary) / "model.keras")  # type: ignore[arg-type]
         models["from_keras"] = from_keras(Path(temporary) / "model.keras")
     for name, model in models.items():
-        checkpoint = as_checkpoint(model)  # type: ignore[arg-type]
+        checkpoint = build_checkpoint(model)  # type: ignore[arg-type]
         checkpoint["config"] = {
             "seed_everything": 1,
             "name": name,

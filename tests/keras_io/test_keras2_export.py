@@ -17,7 +17,7 @@ import torch
 from keras import layers
 
 from signs_lightning.__main__ import main
-from signs_lightning.commands.import_keras import save_checkpoint
+from signs_lightning.checkpoints.writing import save_checkpoint
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import keras3_config, to_keras
 from signs_lightning.keras_io.from_keras import FromKeras

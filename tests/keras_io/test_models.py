@@ -163,7 +163,9 @@ def test_shared_model(folder):
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(joined)))
     randomize(model)
     ours = assert_same(model, folder)
-    assert ours.network.parameter_counts()[0] == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert ours.network.parameter_counts()[0] == sum(
+        int(np.prod(w.shape)) for w in model.trainable_weights
+    )
 
 
 def happy(size: int = 64) -> keras.Model:
