@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.scales import Scale
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
     from signs_lightning.models.classifier import ImageClassifier
 
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
-Scale = Literal[
-    "/255", "raw", "tf", "caffe", "torch"
-]  # what a Keras file's images were divided by or shifted to
-SCALES = get_args(Scale)
 
 
 def load_model(

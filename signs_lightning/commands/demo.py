@@ -13,8 +13,8 @@ import sys
 import tempfile
 from typing import NoReturn
 
-from signs_lightning.checkpoints.model_files import SCALES
 from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.keras_io.scales import SCALES
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from signs_lightning.checkpoints.model_files import SCALES
 from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.keras_io.scales import SCALES
 
 ENDINGS = {
     "onnx": ".onnx",

@@ -9,8 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from signs_lightning.checkpoints.model_files import SCALES
 from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.keras_io.scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.sandbox import run_sandboxed
 

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signs_lightning.checkpoints.model_files import SCALES
 from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.keras_io.scales import SCALES
 
 if TYPE_CHECKING:
     from signs_lightning.report.figures import Tile

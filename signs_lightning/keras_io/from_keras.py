@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from signs_lightning.checkpoints.model_files import SCALES, Scale
 from signs_lightning.data.datamodule import rank_zero_print
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file, parse_config
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.omissions import not_taken_over
+from signs_lightning.keras_io.scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.scaling import (
     file_weights,
     find_scale,
@@ -30,12 +30,6 @@ from signs_lightning.keras_io.weight_mapping import match_weights
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.compatibility import check_class_counts
 from signs_lightning.runtime.escaping import printable
-
-CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, 0..255
-TORCH_MEANS, TORCH_DEVIATIONS = (
-    (0.485, 0.456, 0.406),
-    (0.229, 0.224, 0.225),
-)  # red, green, blue of ImageNet, 0..1
 
 
 def from_keras(
@@ -240,29 +234,6 @@ class FromKeras(ImageClassifier):
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
         """As ImageClassifier's, plus the L1 and L2 penalties of the file's regularizers."""
         return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
-
-
-def rescale_inputs(images: Tensor, scale: Scale) -> Tensor:
-    """Images in 0..1 → what a Keras model was trained on.
-
-    Args:
-        images: float (N, C, H, W) in 0..1, red, green, blue.
-        scale: see `from_keras`.
-
-    Returns:
-        float (N, C, H, W); for "caffe" blue, green, red.
-    """
-    if scale == "raw":
-        return images * 255
-    if scale == "tf":
-        return images * 2 - 1
-    if scale == "caffe":
-        return images.flip(1) * 255 - images.new_tensor(CAFFE_MEANS)[:, None, None]
-    if scale == "torch":
-        return (images - images.new_tensor(TORCH_MEANS)[:, None, None]) / images.new_tensor(
-            TORCH_DEVIATIONS
-        )[:, None, None]
-    return images
 
 
 def _config_json(file: KerasFile) -> str:

@@ -16,21 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signs_lightning.checkpoints.model_files import SCALES, Scale
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import layer_table, modules
 from signs_lightning.keras_io.graph_parser import Call, Layer, Value
 from signs_lightning.keras_io.keras_file import StoredWeight
 from signs_lightning.keras_io.layer_context import LayerContext, WeightSpec
+from signs_lightning.keras_io.scales import RANGES, SCALES, Scale
 from signs_lightning.keras_io.shape_inference import Path, Plan, keras_shape, run
 
-RANGES: dict[Scale, str] = {
-    "/255": "0..1",
-    "raw": "0..255",
-    "tf": "-1..1",
-    "caffe": "0..255 less ImageNet's means, blue first",
-    "torch": "0..1, standardised with ImageNet's means",
-}
 MAX_VALUES = 2**24  # that one layer may give for an image, while the graph is looked at
 BATCH_NORM = {name for name in layer_table.BUILDERS if "BatchNorm" in name}
 # The models of keras.applications: the name of the model, that of a layer which no other has, and
