@@ -3,8 +3,8 @@ PYTEST = python -m pytest -n 2 --dist loadfile
 
 .PHONY: check test slow long docs
 
-check: # lint and types
-	ruff check . && ruff format --check . && mypy
+check: # lint, types, and which module may import which
+	ruff check . && ruff format --check . && mypy && lint-imports
 
 test: # before every commit
 	$(PYTEST)
