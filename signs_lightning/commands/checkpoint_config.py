@@ -18,6 +18,7 @@ from lightning.pytorch import Trainer
 
 from signs_lightning.callbacks.run_config import remove_unknown_defaults
 from signs_lightning.commands.argv import GivenOptions
+from signs_lightning.commands.known_models import find_model
 from signs_lightning.commands.trusted_types import (
     PLAIN_WORD,
     class_to_make,
@@ -309,6 +310,4 @@ def _class_path(value: Any) -> str | None:
 
 def _model_class(path: str) -> Any:
     """A model's class: one of the known ones by its bare name, or the user's own as he names it."""
-    from signs_lightning.commands.parser_errors import known_models
-
-    return class_to_make(path, {path}) if "." in path else known_models().get(path, ImageClassifier)
+    return class_to_make(path, {path}) if "." in path else find_model(path) or ImageClassifier

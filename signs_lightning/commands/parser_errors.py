@@ -1,4 +1,4 @@
-"""The argument parser's complaints, in one sentence."""
+"""What the argument parser complains about, in one sentence."""
 
 from __future__ import annotations
 
@@ -8,136 +8,107 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from signs_lightning.commands.known_models import known_models, model_names
 from signs_lightning.errors import did_you_mean
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_type import missing_file_message
 
-UNKNOWN = (  # how the parser says that it does not know an option; the option is the group
-    r"unrecognized arguments: -{0,2}([^\s=]+)",
-    r"does not accept option '([^']+)'",
-    r"Option '([^']+)' is not accepted",
-)
-UNKNOWN_MODEL = (r"Expected a dot import path string: (\S+)", r"Expected a path but (\S+) either")
-NO_VALUE = r"argument (?:-\w/)?(--\S+): expected one argument"
-WRONG_VALUE = (
-    r"Parser key \"([^\"]+)\":\s+Expected a (.+?)\. Got value: ?(.*)",
-    r"Parser key \"([^\"]+)\":.*?Subtypes: \[(.+?)\]\n.*?Given value: ([^\n]*)",
-)
-MISSING = r"the following arguments are required: ([^\n]+)"
-NOT_YAML = (
-    r"Problems parsing config:.*?([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$"
-)
-MAX_LENGTH = 300  # characters of a complaint of the parser that is passed on as it is
+MAX_LENGTH = 300  # characters of a message of the parser that is passed on
 
-
-def known_models() -> dict[str, type[ImageClassifier]]:
-    """Every model that has been imported, by its bare name."""
-    found, queue = {}, list(ImageClassifier.__subclasses__())
-    while queue:
-        model = queue.pop()
-        found[model.__name__] = model
-        queue += model.__subclasses__()
-    return dict(sorted(found.items()))
+# What jsonargparse 4.53 writes. A message that none of these matches is passed on in its own words.
+KEY = re.compile(r'Parser key "([^"]+)"')  # one a level, the outermost first
+VALUE = re.compile(r"(?:Got value|Given value): ?(.*?)(?:\. Got value.*)?$", re.MULTILINE)
+UNKNOWN_OPTION = re.compile(
+    r"(?:unrecognized arguments: -*|accept option '|Option '(?=[^']+' is not accepted))([^\s=']+)"
+)
+NO_VALUE = re.compile(r"argument (?:-\w/)?(--\S+): expected one argument")
+REQUIRED = re.compile(r"the following arguments are required: ((\w+)[^\n]*)")
+CLASS = re.compile(r"class_path[ =]'(?:[\w.]+\.)?(\w+)'")
+UNUSABLE_CLASS = re.compile(r"given class_path '([^']+)':\s+([^\n]+)")
+TYPE = re.compile(r"Subtypes: \[(.+)\]\n|Expected a (.+)\. $")
+FILE = re.compile(r"(?:File does not exist:|Path is not a file:|Unable to load config) '([^'\n]+)'")
+NOT_YAML = re.compile(r"([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$")
+NOT_A_MAPPING = re.compile(r"Unexpected config: (.*)", re.DOTALL)
 
 
 def explain_parser_error(message: str, parser: ArgumentParser) -> str:
-    """What is wrong with the arguments or the configuration, and the nearest word where one is unknown."""
-    in_model = 'key "model"' in message
-    innermost = message[
-        max(message.rfind('Parser key "'), 0) :
-    ]  # of a model's option: what is inside the model's own message
-    for pattern in UNKNOWN:
-        if match := re.search(pattern, message):
-            name = f"model.{match[1]}" if in_model else match[1]
-            return (
-                "Unknown option "
-                f"'{name}'.{did_you_mean(name, _options(parser)) or ' See --help for all of them.'}"
-            )
-    if match := re.search(NO_VALUE, message):
+    """Return one sentence for a complaint of the parser, and the nearest word for an unknown one.
+
+    Args:
+        message: what the parser says, over many lines where options are nested.
+        parser: the parser of the verb.
+    """
+    value = VALUE.search(message)  # the first one is the innermost option's
+    complaint = message[: value.start()] if value else message
+    keys = KEY.findall(complaint)
+    option = ".".join(keys)
+    complaint = complaint[max(complaint.rfind("Parser key"), 0) :]
+    if match := UNKNOWN_OPTION.search(complaint):
+        return _unknown_option(".".join([*keys, match[1]]), parser)
+    if match := NO_VALUE.search(complaint):
         return f"{match[1]} has no value. Write one after it."
-    if match := re.search(MISSING, innermost):
-        missing, kind = match[1].strip(), re.search(r"class_path[ =]'([^']+)'", innermost)
-        key = re.match(r"Parser key \"([^\"]+)\"", innermost)
-        if kind and key:
-            name = f"model.{key[1]}" if in_model and key[1] != "model" else key[1]
-            first = missing.partition(",")[0]
-            return (
-                f"{kind[1].rpartition('.')[2]} needs {missing}. Give it with "
-                f"--{name}.{first} VALUE."
-            )
-    if innermost.startswith('Parser key "model"'):
-        for pattern in (*UNKNOWN_MODEL, r"class_path '([^']+)'"):
-            if match := re.search(pattern, message):
-                name = match[1].rpartition(".")[2]
-                return (
-                    f"Unknown model '{match[1]}'; there are "
-                    f"{', '.join(known_models())}.{did_you_mean(name, known_models())}"
-                )
-    for pattern in WRONG_VALUE:
-        if match := re.search(pattern, innermost, re.DOTALL):
-            name = f"model.{match[1]}" if in_model and match[1] != "model" else match[1]
-            return f"{name} is {match[3].strip() or 'empty'}, expected {_type_name(match[2])}."
-    if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
-        return missing_file_message(_short(match[1]))
-    if match := re.search(r"Path is not a file: '?([^'\n]+)'?", message):
-        return (
-            f"{_short(match[1])} is not a file, expected a configuration in "
-            "YAML. Name a file in it."
-        )
-    if match := re.search(r"key \"([^\"]+)\":\s+Unable to load config '([^']+)'", message):
-        return (
-            f"{match[1]} is '{match[2]}', which is no YAML file. Give its options one by one: "
-            f"--{match[1]}.OPTION VALUE."
-        )
-    if match := re.search(NOT_YAML, message, re.DOTALL):
-        return (
-            f"The configuration is not valid YAML: {match[1].strip()}, line "
-            f"{match[2]}, column {match[3]}."
-        )
-    if match := re.search(r"Unexpected config: (.*)", message, re.DOTALL):
-        found = _flat(match[1])
-        return (
-            f"The configuration is '{found}', expected sections with options in them, such as "
-            f"`data: {{batch_size: 32}}`."
-        )
-    text = _flat(message)
+    if match := REQUIRED.search(complaint):
+        classes = CLASS.findall(complaint) or CLASS.findall(message, match.start()) or [option]
+        return f"{classes[0]} needs {match[1]}. Give it with --{option}.{match[2]} VALUE."
+    if match := UNUSABLE_CLASS.search(complaint):
+        if match[1].endswith((".yaml", ".yml")):
+            return missing_file_message(Path(match[1]))
+        return f"{option} cannot be {match[1]}: {match[2].rstrip('.')}."
+    if value and (match := TYPE.search(complaint)):
+        if option == "model" and (name := value[1]).isidentifier():
+            models, hint = ", ".join(model_names()), did_you_mean(name, model_names())
+            return f"Unknown model '{name}'; there are {models}.{hint}"
+        return f"{option} is {value[1] or 'empty'}, expected {_type_name(match[1] or match[2])}."
+    if match := FILE.search("" if value else message):
+        path = _as_typed(match[1])
+        if path.is_dir():
+            return f"{path} is a folder, expected a configuration in YAML. Name a file in it."
+        if not path.exists():
+            return missing_file_message(path)
+    if match := NOT_YAML.search(complaint):
+        place = f"line {match[2]}, column {match[3]}"
+        return f"The configuration is not valid YAML: {match[1].strip()}, {place}."
+    if match := NOT_A_MAPPING.fullmatch(complaint):
+        text = f"The configuration is '{_one_line(match[1])}'"
+        return f"{text}, expected options such as `data: {{batch_size: 32}}`."
+    text = _one_line(message)
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _options(parser: ArgumentParser) -> list[str]:
-    """All options: those of the parser, and what the models take."""
-    names = [option.lstrip("-") for option in parser._option_string_actions]
+def option_names(parser: ArgumentParser) -> list[str]:
+    """Return the names of all options: those in the parser's help, and what the models take."""
+    names = re.findall(r"--([\w.+]+)", parser.format_help())
     models: list[type[ImageClassifier]] = [ImageClassifier, *known_models().values()]
     for model in models:
-        names += [
-            f"model.{name}" for name in inspect.signature(model).parameters if name != "kwargs"
-        ]
-    return names
+        parameters = inspect.signature(model).parameters
+        names += [f"model.{name}" for name in parameters if name != "kwargs"]
+    return list(dict.fromkeys(names))
+
+
+def _unknown_option(name: str, parser: ArgumentParser) -> str:
+    """Suggest only options of the same depth: no other can be meant."""
+    depth = name.count(".")
+    options = [x for x in option_names(parser) if x.count(".") == depth and not x.endswith(".help")]
+    hint = did_you_mean(name, options) or " See --help for all of them."
+    return f"Unknown option '{name}'.{hint}"
 
 
 def _type_name(text: str) -> str:
-    """`<class 'int'>, <class 'NoneType'>` → `an int`; `typing.Literal['a', 'b']` → `a or b`"""
-    values = "Literal[" in text
-    text = re.sub(r"<class '([^']+)'>", r"\1", text)
-    text = re.sub(r"typing\.Literal\[([^\]]+)\]", lambda match: match[1].replace("'", ""), text)
-    text = re.sub(
-        r"[\w.]+\.Callable\[.*\], ([\w.]+)\]", r"\1", text
-    )  # what makes an optimizer is named as one
-    text = re.sub(r"(?:[a-z_]+\.)+(\w+)", r"\1", text)
-    names = [
-        name for name in dict.fromkeys(re.split(r", (?![^\[]*\])", text)) if name != "NoneType"
-    ]
-    listing = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    article = "an " if names[0][0] in "aeiouAEIOU" else "a "
-    return listing if values or not names[0].isalpha() else article + listing
+    """`<class 'int'>, <class 'NoneType'>` → `int`; `typing.Literal['a', 'b']` → `a or b`"""
+    text = re.sub(r"<class '|'|>|(?:[a-z_]+\.)+(?=\w)", "", text)
+    text = re.sub(r"Callable\[.*\], (\w+)\]", r"\1", text)  # what it returns
+    text = re.sub(r"Literal\[(.*?)\]", r"\1", text)
+    names = [name for name in re.split(r", (?![^\[]*\])", text) if name != "NoneType"]
+    names = names or ["null"]
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _short(path: str) -> Path:
-    """As it was typed: the parser makes paths absolute."""
+def _as_typed(path: str) -> Path:
+    """The parser makes paths absolute."""
     here = Path.cwd()
     return Path(path).relative_to(here) if Path(path).is_relative_to(here) else Path(path)
 
 
-def _flat(message: str) -> str:
-    text = " ".join(message.split())
-    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} …"
+def _one_line(message: str) -> str:
+    return shorten(" ".join(message.split()), MAX_LENGTH)

@@ -20,7 +20,7 @@ import torch
 from references import Reference
 
 from signs_lightning.__main__ import VERBS, main
-from signs_lightning.commands.parser_errors import known_models
+from signs_lightning.commands.known_models import model_names
 
 Content = (
     bytes | dict[str, Any] | None
@@ -476,14 +476,14 @@ OPTIONS: dict[
     ),
     "text for a number": (
         "fit --data.batch_size many",
-        "data.batch_size is many, expected an int.",
+        "data.batch_size is many, expected int.",
     ),
     "fractional whole number": (
         "fit --trainer.max_epochs 1.5",
-        "trainer.max_epochs is 1.5, expected an int.",
+        "trainer.max_epochs is 1.5, expected int.",
     ),
-    "text for the model's number": ("fit --model.lr fast", "model.lr is fast, expected a float."),
-    "wrong type in YAML": ("fit --config typed.yaml", "data.batch_size is many, expected an int."),
+    "text for the model's number": ("fit --model.lr fast", "model.lr is fast, expected float."),
+    "wrong type in YAML": ("fit --config typed.yaml", "data.batch_size is many, expected int."),
     "no such configuration": ("fit --config absent.yaml", "No such file: absent.yaml."),
     "broken YAML": (
         "fit --config broken.yaml",
@@ -491,19 +491,18 @@ OPTIONS: dict[
     ),
     "unknown verb": ("fitt", "Unknown verb 'fitt'; there are {verbs}."),
     "option without a value": ("fit --data.batch_size", "--data.batch_size has no value."),
-    "no value after =": ("fit --data.batch_size=", "data.batch_size is empty, expected an int."),
+    "no value after =": ("fit --data.batch_size=", "data.batch_size is empty, expected int."),
     "none of the values": (
         "fit --data.drawn Cats",
         "data.drawn is Cats, expected DrawnSigns or DrawnSmiles.",
     ),
     "number for a list": (
         "fit --data.image_size=[1,2,3]",
-        "data.image_size is [1, 2, 3], expected an int or tuple[int, int].",
+        "data.image_size is [1, 2, 3], expected int or tuple[int, int].",
     ),
     "YAML without sections": (
         "fit --config list.yaml",
-        "The configuration is '- 16 - 32', expected sections with options in them, such as `data: "
-        "{batch_size: 32}`.",
+        "The configuration is '- 16 - 32', expected options such as `data: {batch_size: 32}`.",
     ),
     "two classes wanted": (
         "fit --model HappySequential --data.train_file data.h5",
@@ -536,7 +535,7 @@ def test_options(case: str, cli: Callable, tmp_path: Path) -> None:
     agree(
         case,
         found,
-        sentence.replace("{models}", ", ".join(known_models())).replace(
+        sentence.replace("{models}", ", ".join(model_names())).replace(
             "{verbs}", ", ".join(VERBS)
         ),
     )
@@ -546,7 +545,7 @@ def test_what_there_is_is_listed() -> None:
     """The lists in the messages above hold the three architectures and the four verbs, whatever is
     added to them.
     """
-    assert {"HappySequential", "SignsFunctional", "SignsResNet50"} <= set(known_models())
+    assert {"HappySequential", "SignsFunctional", "SignsResNet50"} <= set(model_names())
     assert {"fit", "validate", "test", "predict"} <= set(VERBS)
 
 

@@ -358,11 +358,11 @@ def options_of(program: str) -> set[str]:
     """Every option of a verb or a script, by its own parser."""
     if program in ("fit", "validate", "test"):
         from signs_lightning.commands.fit import CLI
-        from signs_lightning.commands.parser_errors import _options
+        from signs_lightning.commands.parser_errors import option_names
 
         class Options(CLI):
             def parse_arguments(self, parser: Any, args: Any) -> None:
-                self.names = {f"--{name}" for name in _options(self._subcommand_parsers[program])}
+                self.names = {f"--{name}" for name in option_names(self.verb_parser)}
                 raise ParsedError
 
         built = Options.__new__(Options)

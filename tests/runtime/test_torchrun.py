@@ -114,7 +114,7 @@ def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
     code, said = finish(killed)
     assert code == 0, said
     assert "exitcode: -9" in said
-    assert "Started again by torchrun: the run goes on in" in said
+    assert "Restarted by torchrun: the run is resumed in" in said
     assert "The connection to another process of this run is lost" in said
     assert "gloo/transport" not in said
     runs = tmp_path / "lightning_logs"

@@ -1,0 +1,113 @@
+"""What `--ckpt_path` stands for: the checkpoint, its run folder and the configuration it remembers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from signs_lightning.checkpoints.files import (
+    checkpoint_config,
+    find_checkpoint,
+    load_checkpoint,
+    run_folder,
+)
+from signs_lightning.commands.argv import (
+    GivenOptions,
+    flag_value,
+    remove_flag,
+    resolve_packaged_config,
+)
+from signs_lightning.commands.checkpoint_config import read_config, trusted_options
+from signs_lightning.commands.known_models import model_names
+from signs_lightning.data.datamodule import rank_zero_print
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.torchrun import restarted_run_folder
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """Where a verb begins.
+
+    Attributes:
+        args: the command line, with the remembered configuration before the user's own options,
+            which come later and win.
+        checkpoint: the file that weights and state come from, or None.
+        folder: the run folder to resume in, or None for a new one.
+    """
+
+    args: list[str]
+    checkpoint: Path | None
+    folder: Path | None
+
+
+def find_start(verb: str, args: list[str]) -> RunStart:
+    """Find the checkpoint that the arguments name, or that a restart by torchrun resumes from.
+
+    Raises:
+        InputError: there is no such checkpoint, or its configuration names what is not trusted.
+    """
+    args = [resolve_packaged_config(*pair) for pair in zip(["", *args], args, strict=False)]
+    restarted = restarted_run_folder() if verb == "fit" else None
+    given = flag_value("--ckpt_path", args)
+    args = remove_flag("--ckpt_path", args)
+    checkpoint = folder = None
+    if given is not None:
+        checkpoint = find_checkpoint(Path(given), verb)
+        folder = Path(given) if checkpoint is None else run_folder(checkpoint)
+        if folder is not None and not Path(given).is_absolute():
+            folder = _below_working_directory(folder)
+        args = [_remembered_config(verb, args, Path(given), checkpoint), *args]
+    if flag_value("--trainer.default_root_dir", args) is not None:
+        folder = None
+    if restarted is not None:  # its configuration is that of this very command
+        folder, checkpoint = restarted, find_checkpoint(restarted, verb) or checkpoint
+        rank_zero_print(f"Restarted by torchrun: the run is resumed in {restarted}.")
+    if checkpoint is not None:
+        args = [*args, f"--ckpt_path={checkpoint}"]
+    return RunStart(args, checkpoint, folder)
+
+
+def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path | None) -> str:
+    """Return the `--config` option for what a checkpoint or a run folder's config.yaml remembers."""
+    if checkpoint is None:
+        source = given / "config.yaml"
+        remembered = read_config(source)
+    else:
+        source = checkpoint
+        remembered = checkpoint_config(load_checkpoint(source), source)
+    _name_own_model(remembered["model"], args, source)
+    config = trusted_options(remembered, verb, args, source)
+    if checkpoint is None:
+        rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
+        config["ckpt_path"] = remembered.get("ckpt_path")
+    return f"--config={yaml.safe_dump(config)}"
+
+
+def _name_own_model(model: dict[str, Any], args: list[str], path: Path) -> None:
+    """Take the module of a user's own model from the arguments, since importing it runs code."""
+    name = model["class_path"]
+    if name in model_names():
+        return
+    pattern = re.compile(re.escape(name) if "." in name else rf"(\w+\.)+{re.escape(name)}")
+    given = next(filter(pattern.fullmatch, GivenOptions(args).names), None)
+    if given is None:
+        option = shorten(name) if "." in name else f"MODULE.{shorten(name)}"
+        raise InputError(
+            f"{path} holds a model of the class '{shorten(name)}', which is none of this "
+            f"package's. Name it with --model {option}."
+        )
+    model["class_path"] = given
+
+
+def _below_working_directory(folder: Path) -> Path:
+    """Return a folder under the name that it had when its run began.
+
+    Lightning's ModelCheckpoint forgets the best it has seen where its folder has another name.
+    """
+    folder, here = folder.resolve(), Path.cwd()
+    return folder.relative_to(here) if here in folder.parents else folder
