@@ -60,12 +60,9 @@ _RENAMED: dict[str, str] = {}  # old name → new name, for one release
 def __getattr__(name: str) -> Any:
     if name in _RENAMED:
         new = _RENAMED[name]
-        warnings.warn(
-            f"signs_lightning.{name} is now signs_lightning.{new}; the old name goes with the "
-            "next release.",
-            FutureWarning,
-            stacklevel=2,
-        )
+        message = f"signs_lightning.{name} is now signs_lightning.{new}"
+        message += "; the old name goes with the next release."
+        warnings.warn(message, FutureWarning, stacklevel=2)
         name = new
     if name not in _HOMES:
         raise AttributeError(f"module 'signs_lightning' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""`python -m signs_lightning VERB`: a table of verbs, nothing else."""
+"""Run `python -m signs_lightning VERB`, or `signs-lightning VERB`: a table of verbs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import sys
 from signs_lightning.commands.argv import rename_deprecated_options
 from signs_lightning.errors import InputError, did_you_mean
 
-VERBS = {  # verb: (module whose `main(verb, args)` runs it, what it does)
-    "fit": ("commands.fit", "train a model, or go on with a run"),
+VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
+    "fit": ("commands.fit", "train a model, or resume a run"),
     "validate": ("commands.fit", "loss and accuracy on the validation data"),
-    "test": ("commands.fit", "accuracy on a test file, in all and for each class"),
+    "test": ("commands.fit", "accuracy on a test file, over all and for each class"),
     "inspect": ("commands.inspect", "what a file is, what is in it, and what is wrong with it"),
     "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("commands.predict", "classes and probabilities for pictures or a file"),
     "import-keras": ("commands.import_keras", "a checkpoint from a Keras file"),
-    "report": (
-        "commands.report",
-        "curves, confusions, mistakes and heat maps of a run, as one page",
-    ),
+    "report": ("commands.report", "curves, confusions, mistakes and heat maps of a run, as a page"),
     "export": ("commands.export", "a file for ONNX, PyTorch or Keras"),
     "demo": ("commands.demo", "a web page that classifies pictures"),
 }
@@ -28,21 +25,17 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
 def usage() -> str:
-    """The help text: what verbs there are."""
-    lines = [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
-    return "\n".join(
-        [
-            "usage: python -m signs_lightning VERB [options]",
-            "",
-            *lines,
-            "",
-            "Each verb explains its options with --help.",
-        ]
+    """Return the help text with all verbs."""
+    verbs = "\n".join(f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items())
+    first, last = (
+        "usage: python -m signs_lightning VERB [options]",
+        "Each verb explains its options",
     )
+    return f"{first}\n\n{verbs}\n\n{last} with --help."
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the verb that the arguments begin with; returns the exit code."""
+    """Run the verb that the arguments begin with and return the exit code."""
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in {"-h", "--help"}:
         print(usage())
@@ -50,17 +43,15 @@ def main(args: list[str] | None = None) -> int:
     verb, rest = args[0], args[1:]
     try:
         if verb not in VERBS:
-            raise InputError(
-                f"Unknown verb '{verb}'; there are {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}"
-            )
-        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(
-            verb, rename_deprecated_options(rest)
-        )
+            verbs, hint = ", ".join(VERBS), did_you_mean(verb, VERBS)
+            raise InputError(f"Unknown verb '{verb}'; there are {verbs}.{hint}")
+        module = importlib.import_module(f"signs_lightning.{VERBS[verb][0]}")
+        return module.main(verb, rename_deprecated_options(rest))
     except InputError as error:
-        print(f"{error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(file=sys.stderr)  # the terminal's own ^C stays on a line of its own
+        print(file=sys.stderr)  # the terminal's ^C keeps a line of its own
         return INTERRUPTED
 
 

@@ -1,9 +1,10 @@
-"""The one exception for what a user can put right."""
+"""The exception for what the user can put right, and a parser that raises it."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -12,9 +13,8 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     Its message is one or two sentences: what was found, what was expected, what to do next. The
-        command line prints it
-    without a traceback and exits with code 2. What cannot be printed, such as a control character
-    in a name out of a file, is escaped.
+    command line prints it without a traceback and exits with code 2. What cannot be printed, such
+    as a control character in a name from a file, is escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -24,25 +24,22 @@ class InputError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`" Did you mean 'train_set_x'?"` when a known word is near, else an empty string; ready to end a message with."""
+    """Return `" Did you mean 'train_set_x'?"` if a known word is similar, else an empty string."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser for one verb, whose complaints are an `InputError` instead of a page of usage."""
+    """An argument parser for one verb that raises `InputError` instead of printing its usage."""
 
     def __init__(self, verb: str, description: str) -> None:
-        super().__init__(
-            prog=f"python -m signs_lightning {verb}", description=description, allow_abbrev=False
-        )
+        prog = f"python -m signs_lightning {verb}"
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             option = unknown.split()[0]
-            raise InputError(
-                f"Unknown option '{option}'; see "
-                f"--help.{did_you_mean(option, self._option_string_actions)}"
-            )
+            hint = did_you_mean(option, re.findall(r"--[\w.-]+", self.format_usage()))
+            raise InputError(f"Unknown option '{option}'; see --help.{hint}")
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

@@ -12,18 +12,19 @@ from signs_lightning.errors import InputError
 
 
 def check_output(path: Path, option: str = "--output") -> None:
-    """Looks at where a file shall go before any work is done for it.
+    """Check that a file can be written, before any work is done for it.
 
     Args:
-        path: the file to be.
-        option: by which the user named it.
+        path: the file to be written.
+        option: the option that names it, for the message.
 
     Raises:
         InputError: its folder does not exist, or it is a folder itself.
     """
-    if not path.parent.is_dir():
+    folder = path.parent
+    if not folder.is_dir():
         raise InputError(
-            f"The folder {path.parent} does not exist. Make it, or choose another {option}."
+            f"The folder {folder} does not exist. Make it, or choose another {option}."
         )
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder. Name a file in it.")
@@ -31,10 +32,10 @@ def check_output(path: Path, option: str = "--output") -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a temporary file beside `path` to write; it takes its place at the end, or vanishes when something goes wrong.
+    """Yield a temporary file beside `path`, which replaces it unless an exception is raised.
 
     Raises:
-        InputError: the system does not let it be written.
+        InputError: the file cannot be written.
     """
     temporary: Path | None = None
     try:
@@ -47,9 +48,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~mask)  # mkstemp makes it private
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error}). Choose another place for it."
-        ) from error
+        raise InputError(f"{path} cannot be written ({error}). Choose another place.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The format of checkpoints and of config.yaml: its number, and how files of earlier numbers are read."""
+"""The number of the format of checkpoints and of config.yaml, and how earlier ones are read."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from signs_lightning.errors import InputError
 
 @dataclass(frozen=True)
 class Renames:
-    """What a number of the format calls otherwise than the number before it; old name → new name.
+    """What a format renames; old name → new name.
 
     Attributes:
-        classes: dotted names of modules and of classes, such as `signs_lightning.callbacks.progress_bar`,
-            and classes' bare names.
-        states: under which a checkpoint keeps the state of a callback or of the data module, such
-            as `HistoryWriter`.
-        options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`;
-            sections and all they hold as well.
+        classes: dotted names of modules and classes, such as
+            `signs_lightning.callbacks.progress_bar`, and bare names of classes.
+        states: keys of the states that a checkpoint holds, such as `HistoryWriter`.
+        options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`, and
+            of sections.
     """
 
     classes: dict[str, str] = field(default_factory=dict)
@@ -26,16 +25,24 @@ class Renames:
     options: dict[str, str] = field(default_factory=dict)
 
 
-# From each number to the next. A change of names is a new entry; released ones stay as they are.
+# From each number to the next. A change of names is a new entry; released entries do not change.
 # Files without a number are 0.
 MIGRATIONS = (
     Renames(),  # 0 → 1: nothing but the number itself
     Renames(  # 1 → 2: modules moved into rooms
         classes={
-            "signs_lightning.report.history.RunFiles": "signs_lightning.callbacks.history.HistoryWriter",
-            "signs_lightning.report.configuration.KeepConfig": "signs_lightning.callbacks.run_config.SaveRunConfig",
-            "signs_lightning.report.progress.EpochProgress": "signs_lightning.callbacks.progress_bar.EpochProgressBar",
-            "signs_lightning.report.summary.Summary": "signs_lightning.callbacks.model_summary.KerasModelSummary",
+            "signs_lightning.report.history.RunFiles": (
+                "signs_lightning.callbacks.history.HistoryWriter"
+            ),
+            "signs_lightning.report.configuration.KeepConfig": (
+                "signs_lightning.callbacks.run_config.SaveRunConfig"
+            ),
+            "signs_lightning.report.progress.EpochProgress": (
+                "signs_lightning.callbacks.progress_bar.EpochProgressBar"
+            ),
+            "signs_lightning.report.summary.Summary": (
+                "signs_lightning.callbacks.model_summary.KerasModelSummary"
+            ),
             "signs_lightning.data.drawn": "signs_lightning.data.synthetic",
             "signs_lightning.data.module": "signs_lightning.data.datamodule",
             "signs_lightning.keras_io.reading": "signs_lightning.keras_io.from_keras",
@@ -54,17 +61,19 @@ MIGRATIONS = (
     ),
 )
 FORMAT_VERSION = len(MIGRATIONS)
+# where a checkpoint keeps options besides its configuration
+SECTIONS = {"model.init_args.": "hyper_parameters", "data.": "H5DataModule"}
 
 
 def check_format_version(version: Any, what: str) -> int:
-    """The number of a file's format.
+    """Return the number of a file's format.
 
     Args:
-        version: what the file says; None where it says nothing.
+        version: the file's `format_version`, or None.
         what: the file, for the message.
 
     Raises:
-        InputError: it is no number, or one of a later release.
+        InputError: it is no number, or that of a later release.
     """
     if version is None:
         return 0
@@ -81,15 +90,15 @@ def check_format_version(version: Any, what: str) -> int:
 
 
 def migrate_config(config: dict[str, Any], what: str, version: int | None = None) -> dict[str, Any]:
-    """A configuration under today's names.
+    """Return a configuration with the current names.
 
     Args:
-        config: the content of a config.yaml, or of one that a user wrote; it is not changed.
+        config: the content of a configuration file; it is not changed.
         what: the file, for messages.
-        version: the number of its format; what it says itself when omitted.
+        version: the number of its format; by default its own `format_version`.
 
     Raises:
-        InputError: it is of a later release.
+        InputError: it comes from a later release.
     """
     if version is None:
         version = check_format_version(config.get("format_version"), what)
@@ -97,23 +106,22 @@ def migrate_config(config: dict[str, Any], what: str, version: int | None = None
         try:
             config = _with_new_classes(config, renames.classes)
         except RecursionError as error:
-            raise InputError(
-                f"{what} nests more deeply than a configuration does. Do not trust this file."
-            ) from error
+            message = f"{what} nests more deeply than a configuration does"
+            raise InputError(f"{message}. Do not trust this file.") from error
         for old, new in renames.options.items():
             _move(config, old.split("."), new.split("."))
     return {**config, "format_version": FORMAT_VERSION} if "format_version" in config else config
 
 
 def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
-    """Changes a checkpoint of an earlier number into what a fit writes today.
+    """Change a checkpoint of an earlier format into the current one, in place.
 
     Args:
-        checkpoint: as `torch.load` gives it.
+        checkpoint: what `torch.load` returns.
         what: the file, for messages.
 
     Raises:
-        InputError: it is of a later release.
+        InputError: it comes from a later release.
     """
     ours = checkpoint.get("signs_lightning")
     if not isinstance(ours, dict):
@@ -127,10 +135,7 @@ def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
                 for old in renames.states.keys() & part.keys():
                     part[renames.states[old]] = part.pop(old)
         for old, new in renames.options.items():
-            for section, place in (
-                ("model.init_args.", "hyper_parameters"),
-                ("data.", "H5DataModule"),
-            ):
+            for section, place in SECTIONS.items():
                 values = checkpoint.get(place)
                 if old.startswith(section) and new.startswith(section) and isinstance(values, dict):
                     _move(values, [old.removeprefix(section)], [new.removeprefix(section)])
@@ -140,7 +145,7 @@ def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
 
 
 def _new_name(name: str, classes: dict[str, str]) -> str:
-    """`old.module.Class` → `new.module.Class`, whichever of module and class has another name."""
+    """Rename a module, or a class in it: `old.module.Class` → `new.module.Class`."""
     for old, new in classes.items():
         if name == old or name.startswith(f"{old}."):
             return new + name.removeprefix(old)
@@ -148,7 +153,7 @@ def _new_name(name: str, classes: dict[str, str]) -> str:
 
 
 def _with_new_classes(value: Any, classes: dict[str, str]) -> Any:
-    """A copy in which every `class_path` has its new name."""
+    """Return a copy in which every `class_path` has its new name."""
     if isinstance(value, list):
         return [_with_new_classes(part, classes) for part in value]
     if not isinstance(value, dict):
@@ -162,7 +167,7 @@ def _with_new_classes(value: Any, classes: dict[str, str]) -> Any:
 
 
 def _move(values: dict[str, Any], old: list[str], new: list[str]) -> None:
-    """Moves a value in nested dicts; one that stands under the new name already stays."""
+    """Move a value in nested dicts, unless there is one under the new name already."""
     *sections, last = old
     source: Any = values
     for section in sections:

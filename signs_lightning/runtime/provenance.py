@@ -1,4 +1,4 @@
-"""What a run was made with: the versions of its packages, and the git commits that can be told."""
+"""What a run was made with: the versions of its packages, and the git commits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_BYTES = 2**24  # of one of git's files
 
 
 def made_with() -> dict[str, dict[str, str]]:
-    """Plain values for a checkpoint.
+    """Return versions and commits as plain values for a checkpoint.
 
     Returns:
         versions of python, signs_lightning and the packages that figures depend on, as far as they
@@ -30,34 +30,26 @@ def made_with() -> dict[str, dict[str, str]]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    clone = Path(signs_lightning.__file__).parents[
-        1
-    ]  # nothing above it, which would be whoever installed the package
+    clone = Path(signs_lightning.__file__).parents[1]  # a repository above it is somebody else's
     commits = {"signs_lightning": _commit(clone), "working_directory": _commit_around(Path.cwd())}
-    return {
-        "versions": versions,
-        "commits": {name: commit for name, commit in commits.items() if commit is not None},
-    }
+    return {"versions": versions, "commits": {name: c for name, c in commits.items() if c}}
 
 
 def append_made_with(earlier: Any) -> list[dict[str, Any]]:
-    """What a checkpoint remembers of the runs before, and what this one is made with where that differs from the last of them."""
-    before = (
-        [entry for entry in earlier if isinstance(entry, dict)] if isinstance(earlier, list) else []
-    )
+    """Return what earlier runs were made with, and this one if it differs from the last of them."""
+    before = [x for x in earlier if isinstance(x, dict)] if isinstance(earlier, list) else []
     now = made_with()
     return before if before and before[-1] == now else [*before, now]
 
 
 def _commit_around(folder: Path) -> str | None:
-    """The commit that is checked out in the repository which a folder lies in."""
-    return next(
-        (_commit(place) for place in (folder, *folder.parents) if (place / ".git").exists()), None
-    )
+    """Return the commit of the repository that a folder lies in."""
+    parents = (folder, *folder.parents)
+    return next((_commit(parent) for parent in parents if (parent / ".git").exists()), None)
 
 
 def _commit(root: Path) -> str | None:
-    """The commit that is checked out at the root of a repository, read from git's own files; None where that cannot be told."""
+    """Return the commit at the root of a repository from git's own files, or None."""
     try:
         git = root / ".git"
         if git.is_file():  # of a worktree or a submodule

@@ -1,4 +1,4 @@
-"""What ends a run from outside, in a sentence: a full disk, a folder that is gone, a lost connection, no compiler."""
+"""Sentences for what ends a run: a full disk, a lost connection, too little memory, no compiler."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from signs_lightning.runtime.os_errors import error_number, os_error_message
 
-RESUME_HINT = "`fit --ckpt_path` and the run folder"
+PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)")
 
 
 def explain_run_error(error: Exception, verb: str) -> str | None:
-    """The sentence for an error that the user can do something about; None for any other.
+    """Return the sentence for an error that the user can do something about, else None.
 
     Args:
         error: what ended a run.
@@ -22,87 +22,68 @@ def explain_run_error(error: Exception, verb: str) -> str | None:
     """
     message = str(error).strip()
     if isinstance(error, MisconfigurationException):
-        over = re.search(
-            r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)", message
-        )
-        if over:
-            return (
-                f"The run is in epoch {int(over[1]) + 1} already, past --trainer.max_epochs "
-                f"{over[2]}. Give more to go on."
-            )
+        if match := PAST_MAX_EPOCHS.search(message):
+            epoch = int(match[1]) + 1
+            past = f"The run is in epoch {epoch} already, past --trainer.max_epochs {match[2]}"
+            return f"{past}. Give more to resume it."
         return message
-    if error_number(error) in (
-        errno.EMFILE,
-        errno.ENFILE,
-    ):  # also of torch, which shares tensors of workers through files
-        return f"{os_error_message(error, getattr(error, 'filename', None) or 'A file')}"
+    if error_number(error) in (errno.EMFILE, errno.ENFILE):
+        # also from torch, which shares the tensors of workers through files
+        return str(os_error_message(error, getattr(error, "filename", None) or "A file"))
     if isinstance(error, OSError):
-        return _of_the_system(error, verb)
-    if (
-        isinstance(error, ModuleNotFoundError) and "is not installed" in message
-    ):  # Lightning names the package and who needs it
-        return (
-            f"{message.partition(' Requirement')[0].rstrip('. ')}. Install it, or leave out "
-            "what needs it."
-        )
-    if not isinstance(error, RuntimeError):
-        return None
-    if (
-        isinstance(error, getattr(torch.distributed, "DistError", ()))
-        or "gloo/transport" in message
-    ):
+        return _explain_os_error(error, verb)
+    if isinstance(error, ModuleNotFoundError) and "is not installed" in message:
+        # Lightning names the package and who needs it
+        reason = message.partition(" Requirement")[0].rstrip(". ")
+        return f"{reason}. Install it, or leave out what needs it."
+    return _explain_runtime_error(error, message) if isinstance(error, RuntimeError) else None
+
+
+def _explain_runtime_error(error: RuntimeError, message: str) -> str | None:
+    lost = isinstance(error, getattr(torch.distributed, "DistError", ()))
+    if lost or "gloo/transport" in message:
         return (
             "The connection to another process of this run is lost: that one has ended, for a "
-            "reason of its own. "
-            f"Go on with {RESUME_HINT}."
+            "reason of its own. Resume with `fit --ckpt_path` and the run folder."
         )
-    if (
-        isinstance(error, torch.OutOfMemoryError)
-        or "DefaultCPUAllocator: can't allocate memory" in message
-    ):
+    no_memory = "DefaultCPUAllocator: can't allocate memory" in message
+    if no_memory or isinstance(error, torch.OutOfMemoryError):
         return (
-            "The memory is not enough for a step of this size. Lower --data.batch_size, or "
-            "take a smaller image or model."
+            "The memory is not enough for a step of this size. Lower --data.batch_size, or take a "
+            "smaller image or model."
         )
     if message.startswith("Early stopping conditioned on metric"):
         return (
             f"{message.partition(' Pass in')[0].rstrip('. ')}. Give EarlyStopping another "
-            "`monitor`, or data to validate on, such as "
-            "--data.val_fraction 0.2."
+            "`monitor`, or data to validate on, such as --data.val_fraction 0.2."
         )
     if "Error(s) in loading state_dict" in message:
         return (
             "The checkpoint's weights do not fit this model. Leave --model out to use the "
             "checkpoint's own."
         )
-    if type(error).__module__.startswith(
-        ("torch._dynamo", "torch._inductor")
-    ):  # no compiler on this machine, mostly
-        reason = message.splitlines()[0].rstrip(".")
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = message.splitlines()[0].rstrip(".")  # mostly: no compiler on this machine
         return f"torch.compile cannot be used here: {reason}. Drop --model.compile."
     return None
 
 
-def _of_the_system(error: OSError, verb: str) -> str | None:
+def _explain_os_error(error: OSError, verb: str) -> str | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"There is no room left on the disk ({error.strerror}). Files under their final names "
-            "are whole: free some space, "
-            f"then go on with {RESUME_HINT}."
+            "are whole: free some space, then resume with `fit --ckpt_path` and the run folder."
         )
-    if verb == "fit" and (
-        isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS
-    ):
+    if verb != "fit":
+        return None
+    if isinstance(error, PermissionError | NotADirectoryError) or error.errno == errno.EROFS:
         return (
             f"{error.filename} cannot be written: {error.strerror}. Name another place for the "
-            "run's folder with "
-            "--trainer.default_root_dir."
+            "run's folder with --trainer.default_root_dir."
         )
-    if verb == "fit" and isinstance(
-        error, FileNotFoundError
-    ):  # data files are found missing before a run begins
+    if isinstance(error, FileNotFoundError):  # missing data files are found before a run begins
         return (
-            f"{error.filename} is gone: the run's folder was moved or deleted while it "
-            "trained. Begin a new run."
+            f"{error.filename} is gone: the run's folder was moved or deleted while it trained. "
+            "Begin a new run."
         )
     return None
