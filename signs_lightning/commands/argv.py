@@ -1,4 +1,4 @@
-"""Flags that are looked at before the parser of a verb is made."""
+"""Options that are read before the parser of a verb is made."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from signs_lightning.errors import InputError
 
 GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
 MAX_FILE = 2**20  # bytes of a configuration
+RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
 
 
 def resolve_packaged_config(before: str, arg: str) -> str:
-    """`--config configs/NAME.yaml` where there is no such file means the one that comes with the package."""
+    """Return an argument with `configs/NAME.yaml` replaced by the package's file of that name.
+
+    Args:
+        before: the argument before it, which may be `--config`.
+        arg: the argument; it stays where the file exists, or the package has none.
+    """
     flag, equals, value = arg.partition("=")
     value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
     if not value.startswith("configs/") or Path(value).exists():
         return arg
-    # Installed, the configs lie inside the package; in a clone, beside it.
-    package = Path(__file__).parents[1]
-    found = next(
-        (folder / value for folder in (package, package.parent) if (folder / value).is_file()), None
-    )
-    return arg if found is None else arg.removesuffix(value) + str(found)
-
-
-RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
+    package = Path(__file__).parents[1]  # the configs are inside it if installed, else beside it
+    files = (folder / value for folder in (package, package.parent))
+    file = next((file for file in files if file.is_file()), None)
+    return arg if file is None else arg.removesuffix(value) + str(file)
 
 
 def rename_deprecated_options(args: list[str]) -> list[str]:
-    """The arguments with every option under its new name; each old one is said on standard error."""
+    """Return the arguments with the new names of options, and warn about each old one."""
     current = []
     for arg in args:
         flag, equals, value = arg.partition("=")
@@ -46,7 +47,7 @@ def rename_deprecated_options(args: list[str]) -> list[str]:
 
 
 def flag_value(flag: str, args: list[str]) -> str | None:
-    """The last value of a flag, given as `--flag value` or `--flag=value`.
+    """Return the last value of a flag, given as `--flag value` or `--flag=value`.
 
     Raises:
         InputError: the flag is the last word.
@@ -63,7 +64,7 @@ def flag_value(flag: str, args: list[str]) -> str | None:
 
 
 def remove_flag(flag: str, args: list[str]) -> list[str]:
-    """The arguments less a flag and its value, wherever they stand."""
+    """Return the arguments without a flag and its value."""
     kept, skip = [], False
     for arg in args:
         if not skip and arg != flag and not arg.startswith(f"{flag}="):
@@ -73,27 +74,25 @@ def remove_flag(flag: str, args: list[str]) -> list[str]:
 
 
 def given_options(args: list[str]) -> list[tuple[str, str]]:
-    """Every option with its value, in order; its name without dashes, with a `+` at its end where it adds to a list."""
-    found, rest = [], list(args)
+    """Return every option, without dashes, and its value; `+` ends one that adds to a list."""
+    options, rest = [], list(args)
     while rest:
         option, equals, value = rest.pop(0).partition("=")
         if option.startswith("-"):
-            value = (
-                value if equals else rest.pop(0) if rest and not rest[0].startswith("--") else ""
-            )
-            found.append((option.lstrip("-"), value))
-    return found
+            if not equals and rest and not rest[0].startswith("--"):
+                value = rest.pop(0)
+            options.append((option.lstrip("-"), value))
+    return options
 
 
 class GivenOptions:
-    """What the user says on this command line, and in the configurations given there.
+    """The options on this command line, and in the configurations that it names.
 
     Attributes:
         replaced: options that are given as a whole, such as trainer.callbacks or model.loss, and
-            what is given for them.
-        appended: lists that something is added to, as `--trainer.callbacks+=…` does, and what is
-            added.
-        names: every text in their values; the user answers for what these name.
+            their values.
+        appended: lists that are added to, as by `--trainer.callbacks+=…`, and what is added.
+        names: every text in the values; the user answers for what these name.
     """
 
     def __init__(self, args: list[str]) -> None:
@@ -101,24 +100,23 @@ class GivenOptions:
         self.appended: dict[str, list[Any]] = {}
         self.names: set[str] = set()
         for option, value in given_options(args):
-            self._take(option, _document(value) if option.partition(".")[0] in GROUPS else value)
+            self._add(option, _parse(value) if option.partition(".")[0] in GROUPS else value)
 
-    def _take(self, option: str, value: Any) -> None:
+    def _add(self, option: str, value: Any) -> None:
         self.names |= set(_texts(value))
         name = option.removesuffix("+").replace(".init_args", "").removesuffix(".class_path")
         if name in GROUPS and isinstance(value, dict):
-            before = "" if name in {"config", "c"} else f"{name}."
+            prefix = "" if name in {"config", "c"} else f"{name}."
             for key, part in value.items():
-                self._take(f"{before}{key}", part)
-        elif (
-            not isinstance(value, dict) or "class_path" in value
-        ):  # a mapping without one changes the remembered one
+                self._add(f"{prefix}{key}", part)
+        elif not isinstance(value, dict) or "class_path" in value:
+            # a mapping without a class changes the remembered one
             options = self.appended if option.endswith("+") else self.replaced
             options.setdefault(name, []).extend(value if isinstance(value, list) else [value])
 
 
-def _document(text: str) -> Any:
-    """What a value stands for: the YAML file that it names, or the list or mapping that it is, else the text itself."""
+def _parse(text: str) -> Any:
+    """Return the list or mapping that a text or the YAML file it names is, else the text."""
     try:
         file = Path(text)
         if file.is_file() and file.stat().st_size <= MAX_FILE:

@@ -1,4 +1,4 @@
-"""What `fit`, `validate` and `test` make of the configuration that a checkpoint remembers: nothing that a stranger chose alone.
+"""Which part of a checkpoint's configuration `fit`, `validate` and `test` follow.
 
 A remembered class is made if it is one of PyTorch, torchvision's transforms, torchmetrics,
 Lightning or this package, or if the user names it on the command line or in a configuration given
@@ -32,271 +32,233 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
 
-OBJECTS = {
-    "optimizer",
-    "lr_scheduler",
-    "loss",
-    "metrics",
-    "augmentation",
-}  # a model's arguments that are no plain values
-OF_TRAINING = {  # what evaluating a model has no use for
+# a model's arguments that are no plain values
+OBJECTS = {"optimizer", "lr_scheduler", "loss", "metrics", "augmentation"}
+TRAINING_ONLY = {  # what evaluating a model does not use
     "trainer": {"callbacks", "logger", "profiler"},
     "model": {"optimizer", "lr_scheduler", "augmentation"},
 }
-MAX_OPTION_LENGTH = 500  # letters of an option that is suggested
-MAX_NAMED = 10  # things that are refused in one sentence
+MAX_OPTION_LENGTH = 500  # characters of an option that is suggested
+MAX_NAMED = 10  # rejected values in one sentence
+DROPPED = object()
+Texts = Literal["plain", "below", "any"]
 
 
 def trusted_options(
     config: dict[str, Any], verb: str, args: list[str], path: Path
 ) -> dict[str, Any]:
-    """The part of a remembered configuration that a verb follows.
+    """Return the part of a remembered configuration that a verb follows.
 
     Args:
-        config: as `checkpoint_config` gives it.
+        config: what `checkpoint_config` returns.
         verb: fit, validate or test.
-        args: what the user says, which comes after it and wins.
+        args: the user's own options, which come after it and win.
         path: the checkpoint, for messages.
 
     Raises:
-        InputError: there is something in it that would import, call or write what neither this
-            package nor the user names; the message says which option allows it.
+        InputError: it would import, call or write what neither this package nor the user names; the
+            message says which option allows it.
     """
-    given, refused, config = (
-        GivenOptions(args),
-        RejectedOptions(path),
-        remove_unknown_defaults(config),
-    )
-    model = config["model"]
-    kind = _model_class(str(model["class_path"]))
-    result: dict[str, Any] = {"model": {**model, "init_args": {}}}
-    groups = {
-        "trainer": (config.get("trainer") or {}, type_hints(Trainer), {}),
-        "model": (model["init_args"], type_hints(kind), result["model"]["init_args"]),
+    given, rejected = GivenOptions(args), RejectedOptions(path)
+    config = remove_unknown_defaults(config)
+    model: dict[str, Any] = config["model"]
+    sections = {
+        "trainer": (config.get("trainer") or {}, type_hints(Trainer)),
+        "model": (model["init_args"], type_hints(_model_class(str(model["class_path"])))),
     }
-    for group, (values, hints, kept) in groups.items():
+    result: dict[str, Any] = {"model": model, "trainer": {}}
+    for section, (values, hints) in sections.items():
+        kept = {}
         for key, value in values.items():
-            if verb != "fit" and key in OF_TRAINING[group]:
+            if verb != "fit" and key in TRAINING_ONLY[section]:
                 continue
-            texts: Texts = "plain" if key in OBJECTS else "any" if group == "model" else "below"
-            check = _Check(f"{group}.{key}", given, refused, texts)
-            part = check.followed(
-                value, hints.get(key, object), may_be_left_out=verb != "fit" and key == "metrics"
-            )
-            if part is not LEFT_OUT:
-                kept[key] = part
-    result["trainer"] = groups["trainer"][2]
-    for group in ("data", "checkpoint") if verb == "fit" else ("data",):
-        result[group] = _plain_settings(config, group, given, refused)
-    if verb == "fit":
-        name = config.get("name")
-        if name is not None and "name" not in given.replaced:
-            if not is_below(name):
-                refused.add("name", name, "--name NAME")
-            result["name"] = name
+            texts: Texts = "plain" if key in OBJECTS else "any" if section == "model" else "below"
+            check = OptionCheck(f"{section}.{key}", given, rejected, texts)
+            optional = verb != "fit" and key == "metrics"
+            kept[key] = check.keep(value, hints.get(key, object), optional)
+        kept = {key: value for key, value in kept.items() if value is not DROPPED}
+        result[section] = {**model, "init_args": kept} if section == "model" else kept
+    for section in ("data", "checkpoint") if verb == "fit" else ("data",):
+        result[section] = _plain_settings(config, section, given, rejected)
+    name = config.get("name") if verb == "fit" and "name" not in given.replaced else None
+    if name is not None and not is_below(name):
+        rejected.add("name", name, "--name NAME")
     seed = config.get("seed_everything")
     if not isinstance(seed, bool | int | None):
-        refused.add("seed_everything", seed, "--seed_everything NUMBER")
-    refused.end()
-    result["seed_everything"] = seed
+        rejected.add("seed_everything", seed, "--seed_everything NUMBER")
+    rejected.raise_if_any()
+    result |= {"name": name, "seed_everything": seed}
     return {key: value for key, value in result.items() if value not in (None, {})}
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run folder's config.yaml, as it is; plain values under model, trainer, data and so on."""
+    """Return a run folder's config.yaml: plain values under model, trainer, data and so on.
+
+    Raises:
+        InputError: the file cannot be read, or is not what a fit writes.
+    """
+    begin_anew = "Begin a new run, with the configuration that this one had."
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path} is not valid YAML. Begin a new run, with the configuration that this one had."
-        ) from error
-    model = config.get("model") if isinstance(config, dict) else None
-    groups = (
-        [config.get(key) or {} for key in ("trainer", "data", "checkpoint")]
-        if isinstance(config, dict)
-        else []
-    )
-    if not (
-        isinstance(model, dict)
-        and "class_path" in model
-        and all(isinstance(group, dict) for group in groups)
-    ):
-        raise InputError(
-            f"{path} is not what a fit writes. Begin a new run, with the "
-            "configuration that this one had."
-        )
-    name, trainer = str(model["class_path"]), config.get("trainer") or {}
+        raise InputError(f"{path} is not valid YAML. {begin_anew}") from error
+    sections = config if isinstance(config, dict) else {}
+    model: Any = sections.get("model")
+    trainer = sections.get("trainer") or {}
+    others = [trainer, *(sections.get(key) or {} for key in ("data", "checkpoint"))]
+    has_model = isinstance(model, dict) and "class_path" in model
+    if not has_model or not all(isinstance(section, dict) for section in others):
+        raise InputError(f"{path} is not what a fit writes. {begin_anew}")
+    name = str(model["class_path"])
     if trusted_class(name) is not None:
         name = name.rpartition(".")[2]
-    trainer = {
-        key: value for key, value in trainer.items() if key != "default_root_dir"
-    }  # its folder tells
-    return {
-        **config,
-        "model": {"class_path": name, "init_args": model.get("init_args") or {}},
-        "trainer": trainer,
-    }
+    trainer = {key: value for key, value in trainer.items() if key != "default_root_dir"}
+    model = {"class_path": name, "init_args": model.get("init_args") or {}}
+    return {**config, "model": model, "trainer": trainer}
 
 
 class RejectedOptions:
-    """What is refused of a checkpoint's configuration, all of it in one sentence."""
+    """The options of a checkpoint's configuration that are not trusted, for one sentence."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.found: list[str] = []
-        self.ways_on: list[str] = []
+        self.values: list[str] = []
+        self.remedies: list[str] = []
 
-    def add(self, option: str, found: Any, way_on: str) -> None:
-        """Notes what is found in an option, and the option that the user can add."""
-        self.found.append(f"{shorten(option)} '{shorten(str(found))}'")
-        self.ways_on.append(way_on)
+    def add(self, option: str, value: Any, remedy: str) -> None:
+        """Note an option's value, and the option that the user can add instead."""
+        self.values.append(f"{shorten(option)} '{shorten(str(value))}'")
+        self.remedies.append(remedy)
 
-    def end(self) -> None:
-        """Raises an `InputError` if there is anything."""
-        if self.found:
+    def raise_if_any(self) -> None:
+        """Raise an `InputError` if there is any."""
+        if self.values:
             raise InputError(
-                f"{self.path} remembers {', '.join(self.found[:MAX_NAMED])}, which could run "
-                "code or write elsewhere: refused. "
-                f"If you trust it, add {' '.join(self.ways_on[:MAX_NAMED])}."
+                f"{self.path} remembers {', '.join(self.values[:MAX_NAMED])}, which could run code "
+                "or write elsewhere: refused. "
+                f"If you trust it, add {' '.join(self.remedies[:MAX_NAMED])}."
             )
 
 
-LEFT_OUT = object()
-Texts = Literal["plain", "below", "any"]
-
-
-class _Check:
+class OptionCheck:
     """Whether a remembered option may be followed.
 
     Args:
         option: such as trainer.callbacks.
-        given: what the user says.
-        refused: where to note what is not.
-        texts: which texts are taken for what the parser does not import: "any", those that are
-            "plain" words, or also what is no place but one "below" the working directory.
+        given: the user's own options.
+        rejected: where values that may not are noted.
+        texts: which texts are taken where the parser does not import them: "any", only "plain"
+            words, or also paths "below" the working directory.
     """
 
     def __init__(
-        self, option: str, given: GivenOptions, refused: RejectedOptions, texts: Texts
+        self, option: str, given: GivenOptions, rejected: RejectedOptions, texts: Texts
     ) -> None:
-        self.option, self.given, self.refused, self.texts = option, given, refused, texts
+        self.option, self.given, self.rejected, self.texts = option, given, rejected, texts
 
-    def followed(self, value: Any, hint: Any, may_be_left_out: bool) -> Any:
-        """The value, without what the user gives instead; `LEFT_OUT` where nothing of it is left."""
+    def keep(self, value: Any, hint: Any, optional: bool) -> Any:
+        """Return the value without what the user replaces; `DROPPED` if nothing is left.
+
+        Args:
+            value: of the option.
+            hint: its type.
+            optional: whether parts that are not trusted are left out with a line on the screen.
+        """
+        is_replaced = self.option in self.given.replaced
         if not isinstance(value, list):
-            found = self.foreign(value, hint)
-            if found is None:
+            untrusted = self.find_untrusted(value, hint)
+            if untrusted is None:
                 return value
-            if self.option in self.given.replaced:
-                self._say_instead(value)
+            if is_replaced:
+                self._print_replaced(value)
             else:
-                self.refused.add(self.option, found, self._way_on(value, found))
-            return LEFT_OUT
+                self.rejected.add(self.option, untrusted, self._remedy(value, untrusted))
+            return DROPPED
         kept = []
         for part in value:
-            found, own = self.foreign(part, hint), _class_path(part)
-            if found is not None and self.option in self.given.replaced:
-                return LEFT_OUT
-            if (
-                self.option in self.given.appended
-                and own in self.given.names
-                and (found or not trusted_class(str(own)))
-            ):
-                self._say_instead(part)
-            elif found is None:
+            untrusted, own = self.find_untrusted(part, hint), _class_path(part)
+            if untrusted is not None and is_replaced:
+                return DROPPED
+            is_own = own in self.given.names and (untrusted or not trusted_class(str(own)))
+            if is_own and self.option in self.given.appended:
+                self._print_replaced(part)
+            elif untrusted is None:
                 kept.append(part)
-            elif may_be_left_out:
-                way_on = self._way_on(part, found, "+=")
-                rank_zero_print(
-                    f"{self.option} leaves out '{shorten(found)}'; to have it, add {way_on}."
-                )
+            elif optional:
+                remedy = f"to have it, add {self._remedy(part, untrusted, '+=')}"
+                rank_zero_print(f"{self.option} leaves out '{shorten(untrusted)}'; {remedy}.")
             else:
-                self.refused.add(self.option, found, self._way_on(part, found, "+="))
+                self.rejected.add(self.option, untrusted, self._remedy(part, untrusted, "+="))
         return kept
 
-    def _say_instead(self, value: Any) -> None:
-        """What is given here takes a value's place; where it lacks the arguments of the remembered one, that is said."""
+    def _print_replaced(self, value: Any) -> None:
+        """Print that the user's value, without the remembered arguments, takes a value's place."""
         given = self.given.replaced.get(self.option, []) + self.given.appended.get(self.option, [])
         if isinstance(value, dict) and value.get("init_args") and value not in given:
+            remembered = shorten(json.dumps(value), 300)
             rank_zero_print(
-                f"{self.option} is what is given here, not the remembered "
-                f"{shorten(json.dumps(value), 300)}."
+                f"{self.option} is what is given here, not the remembered {remembered}."
             )
 
-    def foreign(self, value: Any, hint: Any) -> str | None:
-        """The first thing in a value of such a type that may not be followed, or None."""
+    def find_untrusted(self, value: Any, hint: Any) -> str | None:
+        """Return the first part of a value of some type that may not be followed, or None."""
         if isinstance(value, dict) and "class_path" in value:
-            name = value["class_path"]
-            kind = class_to_make(name, self.given.names)
+            kind = class_to_make(value["class_path"], self.given.names)
             if kind is None:
-                return str(name)
-            parts = [
-                (part, object)
-                for key, part in value.items()
-                if key not in {"class_path", "init_args"}
-            ]
+                return str(value["class_path"])
             arguments = value.get("init_args") or {}
             if not isinstance(arguments, dict):
                 return str(arguments)
             hints = type_hints(kind)
+            others = {k: part for k, part in value.items() if k not in {"class_path", "init_args"}}
+            parts = [(part, object) for part in others.values()]
             parts += [(part, hints.get(key, object)) for key, part in arguments.items()]
         elif isinstance(value, dict):
             fields = type_hints(hint) if is_dataclass(hint) else {}
-            parts = [
-                (part, hint if is_data(hint) else fields.get(key, object))
-                for key, part in value.items()
-            ]
+            types = {key: hint if is_data(hint) else fields.get(key, object) for key in value}
+            parts = [(part, types[key]) for key, part in value.items()]
         elif isinstance(value, list | tuple):
             parts = [(part, hint if is_data(hint) else object) for part in value]
         elif isinstance(value, str) and not PLAIN_WORD.fullmatch(value):
-            harmless = self.texts == "any" or (self.texts == "below" and is_below(value))
-            return None if harmless and is_data(hint) else value
+            is_harmless = self.texts == "any" or (self.texts == "below" and is_below(value))
+            return None if is_harmless and is_data(hint) else value
         else:
             return None
-        return next(
-            (found for part, of in parts if (found := self.foreign(part, of)) is not None), None
-        )
+        untrusted = (self.find_untrusted(part, kind) for part, kind in parts)
+        return next((text for text in untrusted if text is not None), None)
 
-    def _way_on(self, value: Any, found: Any, sign: str = " ") -> str:
-        """The option with which the user takes the value upon himself."""
-        bare = (
-            isinstance(value, dict)
-            and value.get("class_path") == found
-            and (sign == " " or not value.get("init_args"))
+    def _remedy(self, value: Any, untrusted: Any, sign: str = " ") -> str:
+        """Return the option with which the user takes responsibility for a value."""
+        is_class = isinstance(value, dict) and value.get("class_path") == untrusted
+        has_arguments = isinstance(value, dict) and value.get("init_args")
+        is_bare = is_class and (sign == " " or not has_arguments)
+        whole = isinstance(value, dict | list) and not is_bare
+        option = (
+            f"--{self.option}{sign}{shlex.quote(json.dumps(value) if whole else str(untrusted))}"
         )
-        text = str(found) if bare or not isinstance(value, dict | list) else json.dumps(value)
-        option = f"--{self.option}{sign}{shlex.quote(text)}"
-        return (
-            option
-            if len(option) <= MAX_OPTION_LENGTH
-            else f"--config with a file that says what {self.option} is"
-        )
+        if len(option) <= MAX_OPTION_LENGTH:
+            return option
+        return f"--config with a file that says what {self.option} is"
 
 
 def _plain_settings(
-    config: dict[str, Any], group: str, given: GivenOptions, refused: RejectedOptions
+    config: dict[str, Any], section: str, given: GivenOptions, rejected: RejectedOptions
 ) -> dict[str, Any]:
-    """Settings that are texts, numbers and lists of these.
+    """Return settings that are texts, numbers and lists of these, and note the others.
 
     The parser would take a mapping for a class to make, also one that is written as a text.
     """
-    settings = {
-        key: value
-        for key, value in (config.get(group) or {}).items()
-        if f"{group}.{key}" not in given.replaced
-    }
+    values = config.get(section) or {}
+    settings = {k: v for k, v in values.items() if f"{section}.{k}" not in given.replaced}
     for key, value in settings.items():
         for part in value if isinstance(value, list) and key.isidentifier() else [value]:
-            if (
-                not key.isidentifier()
-                or isinstance(part, dict | list)
-                or (isinstance(part, str) and isinstance(_yaml(part), dict | list))
-            ):
-                refused.add(f"{group}.{key}", part, f"--{group}.{key} VALUE")
+            parsed = _parse_yaml(part) if isinstance(part, str) else part
+            if not key.isidentifier() or isinstance(parsed, dict | list):
+                rejected.add(f"{section}.{key}", part, f"--{section}.{key} VALUE")
     return settings
 
 
-def _yaml(text: str) -> Any:
+def _parse_yaml(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (ValueError, yaml.YAMLError):
@@ -309,5 +271,5 @@ def _class_path(value: Any) -> str | None:
 
 
 def _model_class(path: str) -> Any:
-    """A model's class: one of the known ones by its bare name, or the user's own as he names it."""
+    """Return a model's class: a known one by its bare name, or the user's own by its path."""
     return class_to_make(path, {path}) if "." in path else find_model(path) or ImageClassifier

@@ -1,4 +1,4 @@
-"""The predict verb: pictures, or the images of an HDF5 file, through a trained model."""
+"""The predict verb: images, or those of an HDF5 file, through a trained model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.data.image_files import (
+    STANDARD_INPUT,
+    UnreadableImageError,
+    find_images,
+    read_image,
+)
 from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.keras_io.scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
@@ -25,11 +31,20 @@ if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
 
 ROWS_SHOWN = 40
+DATA_OPTIONS = {  # option of the data module → placeholder, help
+    "test_file": ("H5", "HDF5 file; the run's own test file by default"),
+    "image_size": (
+        "PIXELS",
+        "resize its images to the model's size, a number or [height,width]",
+    ),
+    "images_key": ("KEY", "its images, where the name does not tell"),
+    "labels_key": ("KEY", "its labels, where the name does not tell"),
+}
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities float32 (K,) of one image, what it is called, and its label where the file has one."""
+    """Probabilities float32 (K,) of an image, its name, and its label where the file has one."""
 
     name: str
     probabilities: np.ndarray
@@ -37,7 +52,7 @@ class Prediction:
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Runs the verb; returns 1 when a picture could not be read."""
+    """Run the verb and return its exit code: 1 when an image could not be read."""
     options = _parser(verb).parse_args(args)
     if options.images and options.test_file:
         raise InputError("--images and --data.test_file are both given. Drop one of them.")
@@ -46,7 +61,7 @@ def main(verb: str, args: list[str]) -> int:
     output = Path(options.output)
     check_output(output)
 
-    import torch
+    import torch  # start-up: the help and the checks above need none of it
 
     model, data = load_model(options.ckpt_path, verb, options.scale)
     if not (data or options.images or options.test_file):
@@ -58,16 +73,15 @@ def main(verb: str, args: list[str]) -> int:
         model.to("cuda")
     unreadable: list[str] = []
     if options.images:
-        predictions = _of_pictures(model, options.images, options.batch_size, unreadable)
+        predictions = _predict_images(model, options.images, options.batch_size, unreadable)
     else:
         given = {key: getattr(options, key) for key in ("image_size", "images_key", "labels_key")}
         data = data | {key: value for key, value in given.items() if value is not None}
-        predictions = _of_file(model, data, options.test_file, options.batch_size)
+        predictions = _predict_file(model, data, options.test_file, options.batch_size)
     first = next(predictions, None)
     if first is not None:
-        _write_and_print(
-            chain([first], predictions), first.label is not None, model.class_names, output
-        )
+        has_labels = first.label is not None
+        _write_and_print(chain([first], predictions), has_labels, model.class_names, output)
     for line in unreadable:
         print(line, file=sys.stderr)
     if first is None:
@@ -92,41 +106,14 @@ def _parser(verb: str) -> CommandParser:
         metavar="PATH",
         help="pictures, folders, patterns, or - for standard input",
     )
-    parser.add_argument(
-        "--data.test_file",
-        dest="test_file",
-        metavar="H5",
-        help="HDF5 file; the run's own test file by default",
-    )
-    parser.add_argument(
-        "--data.image_size",
-        dest="image_size",
-        type=image_size,
-        metavar="PIXELS",
-        help="resize its images to the model's size, a number or [height,width]",
-    )
-    parser.add_argument(
-        "--data.images_key",
-        dest="images_key",
-        metavar="KEY",
-        help="its images, where the name does not tell",
-    )
-    parser.add_argument(
-        "--data.labels_key",
-        dest="labels_key",
-        metavar="KEY",
-        help="its labels, where the name does not tell",
-    )
+    for name, (metavar, text) in DATA_OPTIONS.items():
+        kind = image_size if name == "image_size" else str
+        parser.add_argument(f"--data.{name}", dest=name, type=kind, metavar=metavar, help=text)
     parser.add_argument(
         "--output", default="predictions.csv", metavar="CSV", help="where every probability goes"
     )
-    parser.add_argument(
-        "--batch_size",
-        type=int,
-        default=64,
-        metavar="N",
-        help="images that go through the network at a time",
-    )
+    text = "images that go through the network at a time"
+    parser.add_argument("--batch_size", type=int, default=64, metavar="N", help=text)
     return parser
 
 
@@ -138,19 +125,12 @@ def image_size(text: str) -> tuple[int, int]:
     return height, (width or [height])[0]
 
 
-def _of_pictures(
+def _predict_images(
     model: ImageClassifier | OnnxClassifier,
     arguments: list[str],
     batch_size: int,
     unreadable: list[str],
 ) -> Iterator[Prediction]:
-    from signs_lightning.data.image_files import (
-        STANDARD_INPUT,
-        UnreadableImageError,
-        find_images,
-        read_image,
-    )
-
     paths = find_images(arguments)
     for start in range(0, len(paths), batch_size):
         names, images = [], []
@@ -166,22 +146,17 @@ def _of_pictures(
             yield from (Prediction(name, row) for name, row in zip(names, rows, strict=True))
 
 
-def _of_file(
+def _predict_file(
     model: ImageClassifier | OnnxClassifier,
     data: dict[str, Any],
     test_file: str | None,
     batch_size: int,
 ) -> Iterator[Prediction]:
-    from signs_lightning.data.datamodule import H5DataModule
+    from signs_lightning.data.datamodule import H5DataModule  # start-up: it imports Lightning
 
     if test_file is not None:
-        data = {
-            **data,
-            "train_file": None,
-            "val_file": None,
-            "val_fraction": None,
-            "test_file": test_file,
-        }
+        others = dict.fromkeys(("train_file", "val_file", "val_fraction"))
+        data = {**data, **others, "test_file": test_file}
     module = H5DataModule(**{**data, "batch_size": batch_size})
     module.prepare_data()
     module.setup("test")
@@ -195,50 +170,43 @@ def _of_file(
 
 
 def _write_and_print(
-    predictions: Iterable[Prediction], labelled: bool, class_names: list[str], output: Path
+    predictions: Iterable[Prediction], has_labels: bool, class_names: list[str], output: Path
 ) -> None:
-    """Writes one line an image as they come: name, label where known, class, its probability, then that of every class.
-
-    The screen gets the first ones, the number of the others, and the accuracy where labels are
-    known.
-    """
-    table = Table("image", *(["label"] if labelled else []), "class")
+    """Write every prediction as a line of CSV, and print the first ones and the accuracy."""
+    label_column = ["label"] if has_labels else []
+    table = Table("image", *label_column, "class")
     table.columns[0].overflow = "fold"
     table.add_column("probability", justify="right")
     table.add_column("runner-up")
-    shown, cells = (
-        [for_terminal(name) for name in class_names],
-        [for_csv(name) for name in class_names],
-    )
+    shown = [for_terminal(name) for name in class_names]
+    cells = [for_csv(name) for name in class_names]
     correct = count = 0
     with (
         atomic_write(output) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        columns = ["image", *(["label"] if labelled else []), "class", "probability"]
-        writer.writerow([*columns, *(f"p({printable(name)})" for name in class_names)])
+        probabilities = (f"p({printable(name)})" for name in class_names)
+        writer.writerow(["image", *label_column, "class", "probability", *probabilities])
         for prediction in predictions:
-            likely = prediction.probabilities
-            first, *others = (int(k) for k in np.argsort(-likely, kind="stable")[:2])
-            known = [] if prediction.label is None else [prediction.label]
-            figures = (f"{value:.9g}" for value in (likely[first], *likely))
-            writer.writerow(
-                [for_csv(prediction.name), *(cells[k] for k in known), cells[first], *figures]
-            )
+            values = prediction.probabilities
+            first, *others = (int(k) for k in np.argsort(-values, kind="stable")[:2])
+            label = [] if prediction.label is None else [prediction.label]
+            figures = (f"{value:.9g}" for value in (values[first], *values))
+            labels = (cells[k] for k in label)
+            writer.writerow([for_csv(prediction.name), *labels, cells[first], *figures])
             count, correct = count + 1, correct + (first == prediction.label)
             if count <= ROWS_SHOWN:
-                runner_up = [f"{shown[k]} ({likely[k]:.3f})" for k in others]
-                name, labels = for_terminal(prediction.name), (shown[k] for k in known)
-                table.add_row(name, *labels, shown[first], f"{likely[first]:.3f}", *runner_up)
+                runner_up = [f"{shown[k]} ({values[k]:.3f})" for k in others]
+                name, labels = for_terminal(prediction.name), (shown[k] for k in label)
+                table.add_row(name, *labels, shown[first], f"{values[first]:.3f}", *runner_up)
     console = Console()
     console.print(table)
     if count > ROWS_SHOWN:
         console.print(f"… and {count - ROWS_SHOWN:,} more", highlight=False)
-    if labelled:
-        from signs_lightning.models.metrics import describe_accuracy
+    if has_labels:
+        from signs_lightning.models.metrics import describe_accuracy  # start-up: it imports torch
 
-        console.print(
-            f"accuracy {describe_accuracy(correct, count)}", soft_wrap=True, highlight=False
-        )
+        accuracy = describe_accuracy(correct, count)
+        console.print(f"accuracy {accuracy}", soft_wrap=True, highlight=False)
     print(f"Every probability: {output}")

@@ -1,4 +1,7 @@
-"""Which classes and which texts of a stranger's configuration do no harm: nothing of his is imported, called or written elsewhere."""
+"""Which classes and texts of a stranger's configuration are safe to use.
+
+Safe means that nothing of the stranger's is imported or called, and nothing is written elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -22,63 +25,45 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-TRUSTED_CLASSES = re.compile(  # classes that a remembered configuration may make
-    r"(torch\.optim|torch\.nn|torchvision\.transforms\.v2|torchmetrics|lightning\.pytorch|lightning\.fabric|pytorch_lightning"
-    r"|signs_lightning)(\.\w+)+",
+TRUSTED_CLASSES = re.compile(  # where the classes are defined that a configuration may make
+    r"(torch\.optim|torch\.nn|torchvision\.transforms\.v2|torchmetrics|lightning\.pytorch"
+    r"|lightning\.fabric|pytorch_lightning|signs_lightning)(\.\w+)+",
     re.ASCII,
 )
-KINDS: tuple[type, ...] = (
-    Callback,
-    Logger,
-    Profiler,
-    Strategy,
-    Accelerator,
-    Precision,
-)  # and of these, such ones
-KINDS += (
-    RichProgressBarTheme,
-    ClusterEnvironment,
-    CheckpointIO,
-    LayerSync,
-    nn.Module,
-    Optimizer,
-    LRScheduler,
-)
-PLAIN_WORD = re.compile(
+BASES: tuple[type, ...] = (nn.Module, Optimizer, LRScheduler)  # of one of which they must be
+BASES += (Callback, Logger, Profiler, Strategy, Accelerator, Precision, RichProgressBarTheme)
+BASES += (ClusterEnvironment, CheckpointIO, LayerSync)
+PLAIN_WORD = re.compile(  # neither the name of a module nor a path
     r"[\w,:+ -]*|\d+(\.\d+)*|[+-]?\d+\.?\d*([eE][+-]?\d+)?|#[0-9a-fA-F]{6}", re.ASCII
-)  # never the name of a module, nor a path
-FIELD = re.compile(
-    r"\{([\w /-]*)(:[\d.]*[dfeg%]?)?\}", re.ASCII
-)  # of a file name such as {epoch}-{val_loss:.2f}
-TEXTS = (
-    str,
-    int,
-    float,
-    bool,
-    type(None),
-    Path,
-    timedelta,
-)  # types whose values the parser takes as they are
+)
+FIELD = re.compile(r"\{([\w /-]*)(:[\d.]*[dfeg%]?)?\}", re.ASCII)  # as in {epoch}-{val_loss:.2f}
+EXPANDED = re.compile(r"[{}$]|%\w+%|://|^~")  # by Lightning, the system or a file system library
+PLAIN_TYPES = (str, int, float, bool, type(None), Path, timedelta)  # which the parser never imports
 CONTAINERS: tuple[Any, ...] = (Union, types.UnionType, list, tuple, set, dict)
 CONTAINERS += (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Mapping)
 
 
 def trusted_class(path: str) -> type | None:
-    """A class by its place, if it is one of those that may be made; its module must be its own, not one that it merely imports."""
+    """Return a class that may be made, else None; its module must define it, not just import it."""
     if not TRUSTED_CLASSES.fullmatch(path) or "Lambda" in path:
         return None
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        kind = getattr(importlib.import_module(module), name, None)
     except ImportError:
         return None
-    if not isinstance(found, type) or not issubclass(found, KINDS):
+    if not isinstance(kind, type) or not issubclass(kind, BASES):
         return None
-    return found if TRUSTED_CLASSES.fullmatch(f"{found.__module__}.{found.__qualname__}") else None
+    return kind if TRUSTED_CLASSES.fullmatch(f"{kind.__module__}.{kind.__qualname__}") else None
 
 
 def class_to_make(path: Any, names: set[str]) -> Any:
-    """The class that may be made, or None; `object` for one of the user's own that does not show what it takes."""
+    """Return the class that may be made, or None.
+
+    Args:
+        path: the class path in a configuration.
+        names: what the user names; such a class is `object` if it cannot be imported.
+    """
     if not isinstance(path, str):
         return None
     if path not in names:
@@ -91,7 +76,7 @@ def class_to_make(path: Any, names: set[str]) -> Any:
 
 
 def type_hints(kind: Any) -> dict[str, Any]:
-    """The types of what a class is made with, its bases' included; without those that cannot be told."""
+    """Return the types of a class's arguments, with its bases', as far as they can be resolved."""
     hints: dict[str, Any] = {}
     for part in reversed(getattr(kind, "__mro__", ())):
         try:
@@ -103,25 +88,18 @@ def type_hints(kind: Any) -> dict[str, Any]:
 
 
 def is_data(hint: Any) -> bool:
-    """Whether values of a type are texts, numbers and collections of these, which the parser never imports."""
+    """Return whether a type holds only texts, numbers and collections of these."""
     origin = get_origin(hint)
     if origin in CONTAINERS:
         return all(is_data(part) for part in get_args(hint) if part is not Ellipsis)
-    return hint in TEXTS or origin is Literal
+    return hint in PLAIN_TYPES or origin is Literal
 
 
 def is_below(text: Any) -> bool:
-    """Whether it is no place but one below the working directory, after `{epoch}` and the like are filled in."""
+    """Return whether a path is below the working directory, whatever `{epoch}` and the like are."""
     if not isinstance(text, str):
         return False
     place = FIELD.sub(r"\1", text)
-    windows = PureWindowsPath(place)
-    ok = not (
-        PurePath(place).is_absolute()
-        or windows.anchor
-        or ".." in (*PurePath(place).parts, *windows.parts)
-    )
-    expanded = re.search(
-        r"[{}$]|%\w+%|://|^~", place
-    )  # by Lightning, the system or a library for file systems
-    return ok and place.isprintable() and expanded is None
+    path, windows = PurePath(place), PureWindowsPath(place)
+    leaves = path.is_absolute() or windows.anchor or ".." in (*path.parts, *windows.parts)
+    return not leaves and place.isprintable() and EXPANDED.search(place) is None
