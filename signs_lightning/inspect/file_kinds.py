@@ -137,7 +137,7 @@ def _check_file_type(path: Path, head: bytes) -> None:
     """An HTML page, a pointer and the like under an .onnx name; what_it_is knows no ONNX, so "something else" may be one."""
     found = describe_non_hdf5(path)
     if found is None:
-        raise InputError(f"{path} is an HDF5 file, not an ONNX model_files. Give it an .h5 name.")
+        raise InputError(f"{path} is an HDF5 file, not an ONNX model. Give it an .h5 name.")
     if not found.startswith("something else") or head[0] != 8:
         raise InputError(f"{path} is {found}")
 
