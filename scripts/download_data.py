@@ -22,7 +22,7 @@ from pathlib import Path
 
 from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.file_kinds import VERB, quoted
+from signs_lightning.inspect.file_report import VERB, quoted
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_type import describe_non_hdf5
 

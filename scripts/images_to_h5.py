@@ -13,7 +13,7 @@ from pathlib import Path
 
 from signs_lightning.data.image_folders import OnProgress, folder_to_h5, h5_to_folder
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.file_kinds import VERB, quoted
+from signs_lightning.inspect.file_report import VERB, quoted
 from signs_lightning.runtime.escaping import printable
 
 MAX_LISTED = 20  # unreadable pictures that are named on the screen

@@ -27,9 +27,9 @@ from signs_lightning.commands.trusted_types import (
     trusted_class,
     type_hints,
 )
-from signs_lightning.data.datamodule import rank_zero_print
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.runtime.console import rank_zero_print
 from signs_lightning.runtime.escaping import shorten
 
 # a model's arguments that are no plain values

@@ -15,7 +15,7 @@ from signs_lightning.errors import CommandParser, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from signs_lightning.inspect.file_kinds import FileReport, TextTable
+    from signs_lightning.inspect.file_report import FileReport, TextTable
 
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
@@ -105,7 +105,7 @@ def examine_in_sandbox(path: str, keys: dict[str, str], seconds: float = SECONDS
         keys: images_key, labels_key, classes_key, as far as they were named.
         seconds: time limit; images are read for at most half of it.
     """
-    from signs_lightning.inspect.file_kinds import FileReport
+    from signs_lightning.inspect.file_report import FileReport
     from signs_lightning.runtime.sandbox import run_sandboxed
 
     try:
@@ -230,7 +230,7 @@ def _disagreement(first: FileReport, second: FileReport) -> list[str]:
 
 def _joint_command(reports: list[FileReport]) -> list[str]:
     """The fit for one file of each split."""
-    from signs_lightning.inspect.file_kinds import VERB, quoted
+    from signs_lightning.inspect.file_report import VERB, quoted
     from signs_lightning.inspect.hdf5 import options_for
 
     splits = [report.data.split for report in reports if report.data is not None]

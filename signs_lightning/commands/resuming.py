@@ -23,8 +23,8 @@ from signs_lightning.commands.argv import (
 )
 from signs_lightning.commands.checkpoint_config import read_config, trusted_options
 from signs_lightning.commands.known_models import model_names
-from signs_lightning.data.datamodule import rank_zero_print
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.console import rank_zero_print
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.torchrun import restarted_run_folder
 

@@ -11,16 +11,9 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from signs_lightning.data.dataset import (
-    BatchLoader,
-    EpochSampler,
-    H5Images,
-    identity_collate,
-    stratified_split,
-)
+from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import (
     ARRAYS,
     Role,
@@ -31,8 +24,11 @@ from signs_lightning.data.file_roles import (
 )
 from signs_lightning.data.fingerprints import Fingerprints, changed_files_message, fingerprint
 from signs_lightning.data.image_set import ImageSet, check_arrays, check_file
+from signs_lightning.data.loader import BatchLoader, identity_collate
 from signs_lightning.data.reading_mode import choose_reading
+from signs_lightning.data.sampler import EpochSampler, stratified_split
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.console import rank_zero_print
 
 DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 
@@ -416,12 +412,6 @@ class H5DataModule(L.LightningDataModule):
         dataset = self._datasets[role]
         images, labels = dataset.__getitems__(range(min(count, len(dataset))))
         return images.numpy(), labels.numpy()
-
-
-@rank_zero_only
-def rank_zero_print(message: str) -> None:
-    """Prints a line, once for all processes of a run."""
-    print(message, flush=True)
 
 
 def _or_drawn(files: dict[Role, Any]) -> str:

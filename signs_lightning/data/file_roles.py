@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,21 @@ from signs_lightning.errors import InputError
 
 Role = Literal["train", "val", "test"]
 ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
+SPLITS = {
+    "train": {"train", "training"},
+    "val": {"val", "valid", "validation", "dev"},
+    "test": {"test", "testing"},
+}
+
+
+def split_of(key: str, path: Path) -> str:
+    """One of `SPLITS`, as the images' key or else the file's name says; "" where neither does."""
+    for text in (key, path.stem):
+        words = set(re.findall("[a-z]+", text.lower()))
+        for split, names in SPLITS.items():
+            if words & names:
+                return split
+    return ""
 
 
 def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from signs_lightning.data.file_roles import split_of
 from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader
@@ -216,7 +217,7 @@ def _parts(
     everything = labels["all"]
     if test_fraction == 0:
         return {"train": ("all", rng.permutation(len(everything)))}
-    from signs_lightning.data.dataset import stratified_split  # brings torch
+    from signs_lightning.data.sampler import stratified_split  # brings torch
 
     train, test = stratified_split(everything, test_fraction, seed)
     if len(test) == 0:
@@ -267,8 +268,6 @@ def h5_to_folder(
         InputError: a file cannot be used, the files disagree on the classes, or the folder cannot
             be written or holds something.
     """
-    from signs_lightning.inspect.hdf5 import split_of
-
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is not an empty folder. Choose another --output.")
     sets = [check_file(path) for path in files]

@@ -2,76 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from signs_lightning.errors import InputError
+from signs_lightning.inspect.file_report import MAX_ROWS, VERB, FileReport, TextTable, quoted
 from signs_lightning.runtime.file_type import describe_non_hdf5, is_zip, missing_file_message
 from signs_lightning.runtime.os_errors import os_error_message
 
-VERB = "python -m signs_lightning"
-MAX_ROWS = 60  # of a table that is shown
 PROTOBUF_OF_ONNX = (
     b"\x12\x1a\x22\x28\x32\x3a\x42"  # the fields that may follow ir_version in an ONNX model
 )
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table: column headings (those that end in ">" are numbers), rows of text, and how many rows there are besides."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    title: str = ""
-    more: int = 0
-
-
-@dataclass(frozen=True)
-class DataSummary:
-    """What two files of images are compared by.
-
-    Attributes:
-        split: "train", "val", "test", or "" where neither key nor name tells.
-        keys: options that name the keys, as they were given.
-        shape: (N, H, W, C).
-        class_names: the K names, or None.
-        fingerprints: uint64 (n,) of the images that were read.
-    """
-
-    split: str
-    keys: dict[str, str]
-    shape: tuple[int, int, int, int]
-    class_names: list[str] | None
-    fingerprints: np.ndarray
-
-
-@dataclass
-class FileReport:
-    """What is known of one file; all of it is text that still has to be escaped.
-
-    Attributes:
-        path: as it was given.
-        what: the kind of file, in a few words.
-        facts: (what, value) pairs.
-        listings: tables.
-        problem: why the project cannot use it, in a sentence or two; empty when it can.
-        commands: what to type next.
-        data: for a file of images that can be used.
-    """
-
-    path: str
-    what: str = ""
-    facts: list[tuple[str, str]] = field(default_factory=list)
-    listings: list[TextTable] = field(default_factory=list)
-    problem: str = ""
-    commands: list[str] = field(default_factory=list)
-    data: DataSummary | None = None
 
 
 def examine(path: str, keys: dict[str, str], seconds: float) -> FileReport:
@@ -222,17 +163,3 @@ def _folder(path: Path, report: FileReport) -> None:
     report.what = "folder of pictures"
     report.facts.append(("pictures", f"{len(pictures):,}"))
     report.commands.append(f"python scripts/images_to_h5.py {quoted(path)} --output DIR")
-
-
-def quoted(path: Path | str) -> str:
-    """A file's name as a shell takes it, also one that begins with a dash or has characters that cannot be printed."""
-    name = str(path)
-    if name.startswith("-"):
-        name = f"./{name}"
-    if name.isprintable():
-        return shlex.quote(name)
-    octets = (
-        chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}"
-        for b in os.fsencode(name)
-    )
-    return f"$'{''.join(octets)}'"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from signs_lightning.data import layouts
+from signs_lightning.data.file_roles import split_of
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.image_set import ImageSet, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.duplicates import Scan, copies_within, scan
-from signs_lightning.inspect.file_kinds import (
+from signs_lightning.inspect.file_report import (
     MAX_ROWS,
     VERB,
     DataSummary,
@@ -26,11 +26,6 @@ from signs_lightning.inspect.file_kinds import (
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
 OPTIONS = ("images_key", "labels_key", "classes_key")
-SPLITS = {
-    "train": {"train", "training"},
-    "val": {"val", "valid", "validation", "dev"},
-    "test": {"test", "testing"},
-}
 MAX_CLASSES = 48  # in one picture of samples
 LARGEST = 160  # pixels of a picture in it
 BAR = 24  # characters of the largest class's bar
@@ -73,16 +68,6 @@ def describe_hdf5(path: Path, report: FileReport, keys: dict[str, str], seconds:
             "filled them. Write the file again."
         )
         report.commands.clear()
-
-
-def split_of(key: str, path: Path) -> str:
-    """One of `SPLITS`, as the images' key or else the file's name says; "" where neither does."""
-    for text in (key, path.stem):
-        words = set(re.findall("[a-z]+", text.lower()))
-        for split, names in SPLITS.items():
-            if words & names:
-                return split
-    return ""
 
 
 def options_for(keys: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_kinds import MAX_ROWS, VERB, FileReport, TextTable, quoted
+from signs_lightning.inspect.file_report import MAX_ROWS, VERB, FileReport, TextTable, quoted
 from signs_lightning.runtime.os_errors import os_error_message
 
 if TYPE_CHECKING:

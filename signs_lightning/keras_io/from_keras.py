@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from signs_lightning.data.datamodule import rank_zero_print
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file, parse_config
@@ -29,6 +28,7 @@ from signs_lightning.keras_io.shape_inference import make_plan
 from signs_lightning.keras_io.weight_mapping import match_weights
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.compatibility import check_class_counts
+from signs_lightning.runtime.console import rank_zero_print
 from signs_lightning.runtime.escaping import printable
 
 

@@ -535,9 +535,7 @@ def test_options(case: str, cli: Callable, tmp_path: Path) -> None:
     agree(
         case,
         found,
-        sentence.replace("{models}", ", ".join(model_names())).replace(
-            "{verbs}", ", ".join(VERBS)
-        ),
+        sentence.replace("{models}", ", ".join(model_names())).replace("{verbs}", ", ".join(VERBS)),
     )
 
 

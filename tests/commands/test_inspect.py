@@ -23,7 +23,8 @@ from PIL import Image
 
 from signs_lightning import InputError, SignsFunctional, export_keras
 from signs_lightning.commands.inspect import examine_in_sandbox
-from signs_lightning.inspect.file_kinds import examine, quoted
+from signs_lightning.inspect.file_kinds import examine
+from signs_lightning.inspect.file_report import quoted
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)

@@ -110,7 +110,7 @@ def test_another_seed_size_or_version_is_another_file(tmp_path, monkeypatch):
     assert not np.array_equal(*images)
 
 
-@pytest.mark.skipif(drawn.FORMAT_VERSION > 1, reason="golden files keep those of version 1")
+@pytest.mark.skipif(synthetic.FORMAT_VERSION > 1, reason="golden files keep those of version 1")
 @pytest.mark.parametrize("drawing", [DrawnSigns(96, 24, seed=7), DrawnSmiles(48, 24, seed=7)])
 def test_a_version_keeps_its_pictures(tmp_path, drawing):
     """Those of the golden files, up to a level where another processor rounds otherwise."""

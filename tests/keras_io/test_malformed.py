@@ -300,7 +300,11 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "negative kernel": (H5, layer(1, kernel_size=[-1, 4]), "kernel_size"),
     "unknown padding": (H5, layer(1, padding="reflect"), "padding"),
     "stride of 0": (H5, layer(1, strides=0), "strides"),
-    "stride of 2³¹ + 1": (H5, layer(1, strides=2**31 + 1), "strides 2147483649, expected one or two"),
+    "stride of 2³¹ + 1": (
+        H5,
+        layer(1, strides=2**31 + 1),
+        "strides 2147483649, expected one or two",
+    ),
     "use_bias is text": (H5, layer(1, use_bias="yes"), "use_bias"),
     "code as activation": (
         H5,

@@ -1,0 +1,148 @@
+"""The order of an epoch from seed and epoch alone, in exact shares for many processes; and the split of a file into two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DistributedSampler
+
+PAD_INDEX = -1  # index, and label, of an image that only fills a share up and that nobody counts
+
+
+class EpochSampler(DistributedSampler):
+    """The indices of one process in one epoch, from seed and epoch alone.
+
+    A DistributedSampler, so that Lightning leaves it in place; its own sampler pads validation and
+    test shares with images that are then counted twice.
+
+    Args:
+        size: number of images.
+        shuffle: a new order every epoch, else file order.
+        seed: of the order.
+        rank: this process, 0..world_size-1.
+        world_size: number of processes.
+        exact: fill shares up with `PAD_INDEX` instead of repeated images, for validation and test.
+        blocks: for streams: int64 (B + 1,) first image of each block, and `size`. Shares are then
+            in one piece, and what is shuffled are blocks, and images within groups of them.
+        group_size: for streams: number of images that a group of blocks may have.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        exact: bool = False,
+        blocks: np.ndarray | None = None,
+        group_size: int = 0,
+    ) -> None:
+        super().__init__(range(size), world_size, rank, shuffle, seed)  # type: ignore[arg-type]
+        self.exact = exact
+        self.blocks = blocks
+        self.blocks_in_group = (
+            1 if blocks is None else max(1, group_size // int(np.diff(blocks).max()))
+        )
+        self.start = 0  # images of this share that a resumed epoch has already seen
+
+    def share(self) -> tuple[Tensor, list[int]]:
+        """This process's whole share of the epoch, int64 (n,), and where its groups end."""
+        size = len(self.dataset)  # type: ignore[arg-type]
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        ends = (
+            [size]
+            if self.blocks is None
+            else [*self.blocks[self.blocks_in_group :: self.blocks_in_group].tolist(), size]
+        )
+        if not self.shuffle:
+            order = torch.arange(size)
+        elif self.blocks is None:
+            order = torch.randperm(size, generator=generator)
+        else:
+            cuts = range(self.num_samples, size, self.num_samples)
+            order, ends = block_order(self.blocks, self.blocks_in_group, generator, cuts)
+        missing = (
+            self.total_size - size
+        )  # shares are equal, so that every process takes the same number of steps
+        if missing:
+            extra = (
+                torch.full((missing,), PAD_INDEX)
+                if self.exact
+                else order.repeat(-(-missing // size))[:missing]
+            )
+            order = torch.cat([order, extra])
+        if self.blocks is None:
+            return order[self.rank :: self.num_replicas], [self.num_samples]
+        low = self.rank * self.num_samples
+        ends = sorted(
+            {end - low for end in ends if 0 < end - low < self.num_samples} | {self.num_samples}
+        )
+        return order[low : low + self.num_samples], ends
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.share()[0][self.start :]
+        for part in order.split(4096):  # Python's integers are many times as large
+            yield from part.tolist()
+
+
+def block_order(
+    starts: np.ndarray, blocks_in_group: int, generator: torch.Generator, cuts: Iterable[int] = ()
+) -> tuple[Tensor, list[int]]:
+    """A shuffled order that visits blocks group by group.
+
+    The blocks of the whole epoch are shuffled, then `blocks_in_group` at a time form a group, and
+    the images of a group are shuffled. An image may come anywhere in the epoch; which images share
+    a batch is limited to those of `blocks_in_group` blocks that were drawn from everywhere. One
+    group that holds every block gives a uniform shuffle.
+
+    Args:
+        starts: int64 (B + 1,), first image of each of B blocks, and the number N of all images.
+        blocks_in_group: number of blocks that a group takes.
+        generator: of the randomness.
+        cuts: positions in the order, in 1..N-1, at which a group ends in any case: where the shares
+            of several processes begin.
+
+    Returns:
+        The order, int64 (N,), and where its groups end.
+    """
+    sizes = torch.from_numpy(np.diff(starts))
+    blocks = torch.randperm(len(sizes), generator=generator)
+    first = torch.from_numpy(np.asarray(starts[:-1]))[blocks]
+    lengths = sizes[blocks]
+    ends = lengths.cumsum(0)
+    order = torch.arange(int(starts[-1])) + (first - (ends - lengths)).repeat_interleave(lengths)
+    group_ends = sorted({*ends[blocks_in_group - 1 :: blocks_in_group].tolist(), *cuts, len(order)})
+    for low, high in zip([0, *group_ends], group_ends, strict=False):
+        order[low:high] = order[low:high][torch.randperm(high - low, generator=generator)]
+    return order, group_ends
+
+
+def stratified_split(
+    labels: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits 0..N-1 so that every class has its share on both sides (to within one image).
+
+    Args:
+        labels: int64 (N,).
+        fraction: share of the second part, in 0..1 (exclusive).
+        seed: of the choice.
+
+    Returns:
+        Sorted int64 indices of the first part and of the second.
+    """
+    rng = np.random.default_rng(seed)
+    chosen, owed = [], 0.0
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        owed += len(members) * fraction  # rounding is carried on, so that the total is right, too
+        take = min(round(owed), len(members) - 1)
+        owed = min(
+            owed - take, 0.5
+        )  # what a class too small could not give is not taken from another
+        chosen.append(members[:take])
+    second = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), second), second

@@ -1,0 +1,11 @@
+"""What a run prints."""
+
+from __future__ import annotations
+
+from lightning.pytorch.utilities import rank_zero_only
+
+
+@rank_zero_only
+def rank_zero_print(message: str) -> None:
+    """Print a line on standard output, once for all processes of a run."""
+    print(message, flush=True)
