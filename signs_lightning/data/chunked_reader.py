@@ -1,4 +1,4 @@
-"""Images that lie in chunks, past HDF5's own reading, and put together where chunks cut them into pieces."""
+"""Images in chunks, read past HDF5, and put together where chunks cut them into pieces."""
 
 from __future__ import annotations
 
@@ -7,43 +7,40 @@ import os
 import weakref
 import zlib
 from collections.abc import Iterator
+from operator import floordiv
 from typing import Any
 
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import DEFLATE, SHUFFLE, filters_of
+from signs_lightning.data.hdf5_checks import DEFLATE, SHUFFLE, dataset_filters, max_deflated
 from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 
-# bytes; where fewer of an image lie beside each other in a chunk, they are put together otherwise
-SMALL_CHUNK_BYTES = 8
-CACHED = 2**20  # bytes of images that are put together at a time
+SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index
+CACHED_BYTES = 2**20  # of images that are gathered at a time
 MAX_CHUNKS = 2**22  # whose places in the file are kept in memory
 
 
 class ChunkedReader:
-    """Slices of a dataset in chunks, past HDF5, which unpacks on one thread and is slow where chunks cut images into pieces.
+    """Slices of a dataset in chunks, past HDF5.
 
-    What is read is `pread` and zlib alone, and both let other threads run.
+    HDF5 unpacks on one thread, and is slow where chunks cut images into pieces. This reads with
+    `pread` and zlib alone, and both let other threads run.
     """
 
     @staticmethod
     def suit(dataset: h5py.Dataset) -> bool:
-        """Whether the chunks are stored plainly or by gzip (whose byte shuffle changes nothing for single bytes)."""
-        if (
-            dataset.chunks is None
-            or dataset.file.userblock_size
-            or not hasattr(dataset.id, "chunk_iter")
-        ):
+        """Whether the chunks are stored plainly or by gzip, and few enough.
+
+        Byte shuffle changes nothing for single bytes.
+        """
+        is_listable = hasattr(dataset.id, "chunk_iter") and not dataset.file.userblock_size
+        if dataset.chunks is None or not is_listable:
             return False
-        chunks = math.prod(
-            -(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True)
-        )
-        codes = filters_of(dataset)
-        plain = codes in ([], [DEFLATE]) or (
-            codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1
-        )
-        return plain and chunks <= MAX_CHUNKS
+        codes = dataset_filters(dataset)
+        if codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1:
+            codes = [DEFLATE]
+        return codes in ([], [DEFLATE]) and math.prod(_grid(dataset)) <= MAX_CHUNKS
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
         assert images.path is not None
@@ -52,23 +49,17 @@ class ChunkedReader:
         self.fill = dataset.fillvalue
         self.packed = dataset.compression == "gzip"
         self.bytes = math.prod(self.chunk) * self.dtype.itemsize
-        grid = [-(-size // step) for size, step in zip(self.shape, self.chunk, strict=True)]
         image, piece = self.shape[1:], self.chunk[1:]
-        run = (
-            piece[2] if piece[2] < image[2] else piece[1] * piece[2]
-        )  # an image's values that lie beside each other
-        cut = piece != image and all(step <= size for step, size in zip(piece, image, strict=True))
-        self.order = (
-            _order(image, piece) if cut and run * self.dtype.itemsize < SMALL_CHUNK_BYTES else None
-        )
-        self.places = np.full(
-            (*grid, 3), -1, np.int64
-        )  # of each chunk: byte offset, size, mask of filters left out
+        # Values of an image that lie beside each other in a chunk
+        run = piece[2] if piece[2] < image[2] else piece[1] * piece[2]
+        is_cut = piece != image and all(np.less_equal(piece, image))
+        is_fine = is_cut and run * self.dtype.itemsize < SMALL_RUN_BYTES
+        self.order = _gather_order(image, piece) if is_fine else None
+        # Of each chunk: byte offset, size, mask of filters left out
+        self.places = np.full((*_grid(dataset), 3), -1, np.int64)
 
         def note(chunk: Any) -> None:
-            corner = tuple(
-                start // step for start, step in zip(chunk.chunk_offset, self.chunk, strict=True)
-            )
+            corner = tuple(map(floordiv, chunk.chunk_offset, self.chunk))
             self.places[corner] = chunk.byte_offset, chunk.size, chunk.filter_mask
 
         with translate_read_errors(images):
@@ -88,78 +79,70 @@ class ChunkedReader:
             if self.order is None:
                 self._paste(pieces, images)
             else:
-                self._join(pieces, images, self.order)
+                self._gather(pieces, images, self.order)
         return values
 
     def _paste(self, pieces: Iterator[Any], images: np.ndarray) -> None:
-        """Puts pieces (n, h, w, c) of n images to their places in the images (n, H, W, C)."""
+        """Put pieces (n, h, w, c) of n images to their places in the images (n, H, W, C)."""
         for corner in np.ndindex(*self.places.shape[1:-1]):
-            area = tuple(
-                slice(c * step, min((c + 1) * step, size))
-                for c, step, size in zip(corner, self.chunk[1:], self.shape[1:], strict=True)
-            )
-            inside = tuple(
-                slice(0, a.stop - a.start) for a in area
-            )  # the last chunks reach beyond the dataset
+            lows = np.multiply(corner, self.chunk[1:])
+            highs = np.minimum(lows + self.chunk[1:], self.shape[1:])
+            area = (slice(None), *map(slice, lows, highs))
             piece = next(pieces)
-            images[(slice(None), *area)] = (
-                piece if np.isscalar(piece) else piece[(slice(None), *inside)]
-            )
+            if not np.isscalar(piece):  # the last chunks reach beyond the dataset
+                piece = piece[(slice(None), *map(slice, highs - lows))]
+            images[area] = piece
 
-    def _join(self, pieces: Iterator[Any], images: np.ndarray, order: np.ndarray) -> None:
-        """The same for splinters: first the pieces of an image come side by side, then each value to its place, in the given order.
+    def _gather(self, pieces: Iterator[Any], images: np.ndarray, order: np.ndarray) -> None:
+        """Do the same for small pieces, which are laid side by side and then put in order.
 
-        It is done for a few images at a time, which stay in the processor's cache; pieces that are
-        put into all images one after the other reach for memory at every few bytes, which takes
-        several times as long.
+        It is done for a few images at a time, which stay in the processor's cache. Putting piece
+        after piece into all images reaches for memory at every few bytes, which takes several times
+        as long.
         """
-        beside = np.empty(
-            (math.prod(self.places.shape[1:-1]), len(images), math.prod(self.chunk[1:])), self.dtype
-        )
+        count, length = math.prod(self.places.shape[1:-1]), math.prod(self.chunk[1:])
+        beside = np.empty((count, len(images), length), self.dtype)
         for k, piece in enumerate(pieces):
             beside[k] = piece if np.isscalar(piece) else piece.reshape(len(images), -1)
-        step = max(1, CACHED // (beside.itemsize * beside.shape[0] * beside.shape[2]))
+        step = max(1, CACHED_BYTES // (beside.itemsize * count * length))
         for start in range(0, len(images), step):
-            few = (
-                beside[:, start : start + step]
-                .swapaxes(0, 1)
-                .reshape(-1, beside.shape[0] * beside.shape[2])
-            )
+            few = beside[:, start : start + step].swapaxes(0, 1).reshape(-1, count * length)
             target = images[start : start + step].reshape(len(few), -1)
-            np.take(
-                few, order, axis=1, out=target, mode="clip"
-            )  # mode="raise" would copy the target
+            np.take(few, order, axis=1, out=target, mode="clip")  # "raise" would copy the target
 
-    def _unpacked(self, offset: int, size: int, left_out: int) -> np.ndarray | None:
-        """One chunk; None for one that was never written."""
+    def _unpacked(self, offset: int, size: int, filter_mask: int) -> np.ndarray | None:
+        """Return one chunk, None for one that was never written."""
         if offset < 0:
             return None
-        packed = self.packed and not left_out
-        most = (
-            self.bytes + self.bytes // 100 + 1024 if packed else self.bytes
-        )  # what deflate can add at worst
+        is_packed = self.packed and not filter_mask
+        most = max_deflated(self.bytes) if is_packed else self.bytes
         content = os.pread(self.file, size, offset) if 0 < size <= most else b""
-        if packed:
+        if is_packed:
             try:
                 content = zlib.decompressobj().decompress(content, self.bytes)
             except zlib.error as error:
                 raise damaged_data_error(self.images, error) from error
         if len(content) != self.bytes:
-            raise damaged_data_error(
-                self.images, f"a chunk has {len(content):,} bytes instead of {self.bytes:,}"
-            )
+            reason = f"a chunk has {len(content):,} bytes instead of {self.bytes:,}"
+            raise damaged_data_error(self.images, reason)
         return np.frombuffer(content, self.dtype).reshape(self.chunk)
 
 
-def _order(shape: tuple[int, ...], piece: tuple[int, ...]) -> np.ndarray:
-    """Where each value of an image (H, W, C) is found once its pieces (h, w, c) lie side by side: intp (H·W·C,)."""
+def _grid(dataset: h5py.Dataset) -> list[int]:
+    """Return the number of chunks along each axis."""
+    return [-(-size // step) for size, step in zip(dataset.shape, dataset.chunks, strict=True)]
+
+
+def _gather_order(shape: tuple[int, ...], piece: tuple[int, ...]) -> np.ndarray:
+    """Return where each value of an image is once its pieces lie side by side, intp (H·W·C,).
+
+    Args:
+        shape: H, W, C of the image.
+        piece: h, w, c of a piece.
+    """
     (height, width, channels), (h, w, c) = shape, piece
-    grid = [-(-size // step) for size, step in zip(shape, piece, strict=True)]
-    # (pieces down, across, deep, h, w, c) -> (down, h, across, w, deep, c): the last pieces reach
-    # beyond the image
-    places = (
-        np.arange(math.prod(grid) * math.prod(piece))
-        .reshape(*grid, h, w, c)
-        .transpose(0, 3, 1, 4, 2, 5)
-    )
-    return places.reshape(grid[0] * h, grid[1] * w, grid[2] * c)[:height, :width, :channels].ravel()
+    down, across, deep = (-(-size // step) for size, step in zip(shape, piece, strict=True))
+    places = np.arange(down * across * deep * h * w * c).reshape(down, across, deep, h, w, c)
+    # (down, across, deep, h, w, c) -> (down, h, across, w, deep, c): the last pieces reach beyond
+    places = places.transpose(0, 3, 1, 4, 2, 5).reshape(down * h, across * w, deep * c)
+    return places[:height, :width, :channels].ravel()

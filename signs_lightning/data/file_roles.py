@@ -1,4 +1,4 @@
-"""Which files an argument names, and whether two roles of a run share a file, by whatever names."""
+"""The files of a run: which ones an option names, whether they overlap and fit together."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import glob
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from signs_lightning.data.image_set import ImageSet, check_arrays, check_file
 from signs_lightning.errors import InputError
 
 Role = Literal["train", "val", "test"]
@@ -22,7 +23,7 @@ SPLITS = {
 
 
 def split_of(key: str, path: Path) -> str:
-    """One of `SPLITS`, as the images' key or else the file's name says; "" where neither does."""
+    """Return the split that the images' key or else the file's name tells, "" if neither does."""
     for text in (key, path.stem):
         words = set(re.findall("[a-z]+", text.lower()))
         for split, names in SPLITS.items():
@@ -32,13 +33,13 @@ def split_of(key: str, path: Path) -> str:
 
 
 def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:
-    """A path, every path that a pattern matches (sorted), or those of a list of them.
+    """Return a path, every path that a pattern matches (sorted), or those of a list of them.
 
     Raises:
         InputError: a pattern matches nothing.
     """
     if not isinstance(value, str | Path):
-        return [path for one in value for path in expand_paths(one)]
+        return [path for item in value for path in expand_paths(item)]
     pattern = str(value)
     if os.path.exists(pattern) or not glob.has_magic(pattern):
         return [pattern]
@@ -49,14 +50,14 @@ def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:
 
 
 def is_named(value: Any) -> bool:
-    """Whether an argument is made of names, and not a pair of arrays."""
-    return isinstance(value, str | Path) or (
-        isinstance(value, list | tuple) and all(isinstance(one, str | Path) for one in value)
-    )
+    """Whether an option holds names of files, and not a pair of arrays."""
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, str | Path) for item in value)
+    return isinstance(value, str | Path)
 
 
 def plain_paths(value: Any) -> Any:
-    """An argument as a checkpoint keeps it: paths as strings, arrays as `ARRAYS`."""
+    """Return an option as a checkpoint keeps it: paths as strings, arrays as `ARRAYS`."""
     if value is None:
         return None
     if not is_named(value):
@@ -64,36 +65,108 @@ def plain_paths(value: Any) -> Any:
     return [str(path) for path in value] if isinstance(value, list | tuple) else str(value)
 
 
+def names_files(files: dict[Role, Any]) -> bool:
+    """Whether a run has data of its own."""
+    return any(value is not None for value in files.values())
+
+
+def no_file_error(role: Role, files: dict[Role, Any]) -> InputError:
+    """Return the error for a role without a file, among the options of a run."""
+    options = "--data.val_file or --data.test_file" if role == "val" else f"--data.{role}_file"
+    purpose = {"train": "train on", "val": "validate on", "test": "test on"}[role]
+    drawn = "" if names_files(files) else ", or take drawn pictures with --data.drawn DrawnSigns"
+    return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")
+
+
+def open_role(role: Role, value: Any, keys: dict[str, str | None]) -> list[ImageSet]:
+    """Open and check what a role's option names.
+
+    Args:
+        role: "train", "val" or "test".
+        value: a path, a pattern, a list of them, or a pair of arrays (images, labels).
+        keys: images_key, labels_key and classes_key, see `check_file`.
+
+    Raises:
+        InputError: a file or the arrays cannot be used.
+    """
+    option = f"--data.{role}_file"
+    if isinstance(value, str | list) and not value:
+        raise InputError(f"{option} is empty. Name a file.")
+    if isinstance(value, str) and value == ARRAYS:
+        raise InputError(
+            f"The model saw arrays, which are not at hand any more. Name a file with {option}."
+        )
+    is_sequence = isinstance(value, Sequence) and len(value) == 2
+    if is_sequence and all(hasattr(part, "shape") for part in value):
+        return [check_arrays(*value)]
+    paths = expand_paths(value)
+    image_sets = [check_file(path, **keys) for path in paths]
+    if repeated := repeated_file(paths):
+        message = f"{repeated} is named twice by {option}: its images count twice."
+        warnings.warn(message, stacklevel=2)
+    return image_sets
+
+
+def check_same_data(image_sets: Sequence[ImageSet]) -> None:
+    """Check that the files of a run have images of one size and the same classes.
+
+    Raises:
+        InputError: two of them differ.
+    """
+    first = image_sets[0]
+    lister = next((images for images in image_sets if images.class_names), first)
+    names = lister.class_names or []
+    for images in image_sets:
+        if images.shape[1:] != first.shape[1:]:
+            size, first_size = ("×".join(map(str, s.shape[1:])) for s in (images, first))
+            raise InputError(
+                f"{images.name} has images of {size}, {first.name} of {first_size}. "
+                "Files of one run must agree."
+            )
+        if images.class_names and images.class_names != names:
+            raise InputError(
+                f"{images.name} lists the classes {', '.join(images.class_names)}, {lister.name} "
+                f"lists {', '.join(names)}. Files of one run must agree."
+            )
+        if names and (label := images.labels.max()) >= len(names):
+            raise InputError(
+                f"{images.name} holds the label {label}, but there are {len(names)} classes."
+            )
+
+
 def file_identities(value: Any) -> dict[tuple[int, int], str]:
-    """Device and inode of each file that is there → its first name. Links and other ways of writing a path lead to the same."""
-    found: dict[tuple[int, int], str] = {}
+    """Return device and inode of each file that exists → the first name it is given.
+
+    Links and other ways of writing a path lead to the same file.
+    """
+    identities: dict[tuple[int, int], str] = {}
     if not is_named(value):
-        return found
+        return identities
     try:
         paths = expand_paths(value)
     except InputError:
-        return found
+        return identities
     for path in paths:
         try:
             status = os.stat(path)
-        except (OSError, ValueError):  # it is missed where it is read
+        except (OSError, ValueError):  # reported where the file is read
             continue
-        found.setdefault((status.st_dev, status.st_ino), path)
-    return found
+        identities.setdefault((status.st_dev, status.st_ino), path)
+    return identities
 
 
 def shared_file(first: Any, second: Any) -> str | None:
-    """What to call the first file that two arguments share, None where there is none."""
-    one, two = file_identities(first), file_identities(second)
-    for identity, name in two.items():
-        if identity in one:
-            other = one[identity]
+    """Return the name of the first file that two options share, None where there is none."""
+    names = file_identities(first)
+    for identity, name in file_identities(second).items():
+        if identity in names:
+            other = names[identity]
             return name if name == other else f"{name}, which is {other} under another name,"
     return None
 
 
 def repeated_file(paths: list[str]) -> str | None:
-    """The first path that leads to a file which an earlier one has named already."""
+    """Return the first path that leads to a file which an earlier one has named already."""
     seen: set[tuple[int, int]] = set()
     for path in paths:
         new = set(file_identities(path))
@@ -103,31 +176,27 @@ def repeated_file(paths: list[str]) -> str | None:
     return None
 
 
-def warn_of_shared_files(files: dict[Role, Any], stage: str, splits: bool) -> None:
-    """Says which figures will come from images that the model was trained on, or that chose its checkpoint.
+def warn_of_shared_files(files: dict[Role, Any], stage: str, is_split: bool) -> None:
+    """Warn of figures from images that the model was trained on, or that chose its checkpoint.
 
     Args:
-        files: the arguments, by role.
+        files: the options, by role.
         stage: what is being set up: "fit", "validate", "test" or "predict".
-        splits: whether validation is a part of the training file.
+        is_split: whether validation is a part of the training file.
     """
     train, val, test = files["train"], files["val"], files["test"]
-    found: list[tuple[str | None, str, str]] = []
-    if stage in ("fit", "validate") and not splits:
-        name = shared_file(train, test if val is None else val)
-        found.append((name, "training and for validation", "the validation figures mean nothing"))
-    if stage in ("test", "predict") or (stage == "fit" and (splits or val is not None)):
-        found.append(
-            (shared_file(train, test), "training and for the test", "the test figures mean nothing")
+    no_meaning = "the test figures mean nothing"
+    chosen_by = "the test figures are of images that chose the checkpoint"
+    pairs: list[tuple[Any, Any, str, str]] = []
+    if stage in ("fit", "validate") and not is_split:
+        validation, consequence = (
+            test if val is None else val,
+            "the validation figures mean nothing",
         )
-        name = shared_file(val, test)
-        found.append(
-            (
-                name,
-                "validation and for the test",
-                "the test figures are of images that chose the checkpoint",
-            )
-        )
-    for name, roles, consequence in found:
-        if name is not None:
+        pairs.append((train, validation, "training and for validation", consequence))
+    if stage in ("test", "predict") or (stage == "fit" and (is_split or val is not None)):
+        pairs.append((train, test, "training and for the test", no_meaning))
+        pairs.append((val, test, "validation and for the test", chosen_by))
+    for first, second, roles, consequence in pairs:
+        if name := shared_file(first, second):
             warnings.warn(f"{name} serves for {roles}: {consequence}.", stacklevel=4)

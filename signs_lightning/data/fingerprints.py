@@ -1,31 +1,52 @@
-"""What tells a data file from itself as it was when a run was trained on it: its size, its labels and some of its images."""
+"""Fingerprints of data files, by which a run notices that a file has changed since training."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from signs_lightning.data.file_roles import ARRAYS
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
+if TYPE_CHECKING:
+    from signs_lightning.data.dataset import H5Images
+
 GROUPS, GROUP = 8, 8  # of images that lie beside each other, spread evenly over the file: 64 in all
-MAX_BYTES = 2**23  # to read for it; of a file of large images or chunks fewer images are looked at
-MAX_SAID = 4  # files in one line
+MAX_BYTES = 2**23  # to read; of a file of large images or chunks fewer images are looked at
+MAX_FILES = 4  # in one line
 Fingerprints = Mapping[str, list[dict[str, Any]]]  # train, val, test → each file's
 
 
-def fingerprint(reader: ImageReader) -> dict[str, Any]:
-    """A set's fingerprint, of plain values.
+def fingerprint_files(
+    datasets: Mapping[Any, H5Images], image_sets: Mapping[Any, list[ImageSet]]
+) -> Fingerprints:
+    """Return the fingerprints of all files of a run, by role.
 
     Args:
-        reader: that reads the set anyway: what it knows of the file after the first read needs not
-            be found twice.
+        datasets: whose readers are used.
+        image_sets: the files by role.
+    """
+    readers = {
+        id(reader.images): reader for dataset in datasets.values() for reader in dataset.readers
+    }
+    return {
+        role: [fingerprint(readers[id(images)]) for images in sets]
+        for role, sets in image_sets.items()
+    }
+
+
+def fingerprint(reader: ImageReader) -> dict[str, Any]:
+    """Return the fingerprint of a set, of plain values.
+
+    Args:
+        reader: of the set, which need not be opened a second time.
 
     Returns:
         path as it was given, size (bytes), mtime (seconds since 1970), images (N), hashed (how many
@@ -33,20 +54,14 @@ def fingerprint(reader: ImageReader) -> dict[str, Any]:
         files packed in another way have the same. The hash is None where the images cannot be read.
     """
     images = reader.images
-    found: dict[str, Any] = {
-        "path": str(images.path or ARRAYS),
-        "size": None,
-        "mtime": None,
-        "images": images.shape[0],
-        "hashed": 0,
-        "hash": None,
-    }
+    found: dict[str, Any] = {"path": str(images.path or ARRAYS), "size": None, "mtime": None}
+    found |= {"images": images.shape[0], "hashed": 0, "hash": None}
     try:
         if images.path is not None:
             status = images.path.stat()
             found |= {"size": status.st_size, "mtime": status.st_mtime}
         sample = _sample(reader)
-    except (InputError, OSError):  # whoever needs the images says so
+    except (InputError, OSError):  # reported where the images are needed
         return found
     digest = hashlib.blake2b(repr(images.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(images.labels).data)
@@ -55,24 +70,23 @@ def fingerprint(reader: ImageReader) -> dict[str, Any]:
 
 
 def _sample(reader: ImageReader) -> np.ndarray:
-    """uint8 (n, H, W, C): the images that are hashed."""
+    """Return the images that are hashed, uint8 (n, H, W, C)."""
     count, image_bytes = reader.images.shape[0], math.prod(reader.images.shape[1:])
     group, block = max(1, min(GROUP, count, MAX_BYTES // image_bytes)), reader.layout.block
-    in_chunks = (
-        not reader.layout.mapped
-    )  # which are unpacked whole: once is enough where a few of them are the file
-    at_once = in_chunks and (count <= block or count * image_bytes <= MAX_BYTES)
-    costs = image_bytes * (block if in_chunks and not at_once else group)
-    groups = max(1, min(GROUPS, MAX_BYTES // costs))
+    # Chunks are unpacked whole: the file is read once where a few of them are all of it.
+    is_chunked = not reader.layout.mapped
+    at_once = is_chunked and (count <= block or count * image_bytes <= MAX_BYTES)
+    group_bytes = image_bytes * (block if is_chunked and not at_once else group)
+    groups = max(1, min(GROUPS, MAX_BYTES // group_bytes))
     starts = np.unique(np.linspace(0, count - group, groups).astype(int)).tolist()
     if at_once:
-        everything = reader.read(0, count)
-        return np.concatenate([everything[start : start + group] for start in starts])
+        images = reader.read(0, count)
+        return np.concatenate([images[start : start + group] for start in starts])
     return np.concatenate([reader.read(start, start + group) for start in starts])
 
 
 def changed_files_message(before: Any, now: Fingerprints) -> str | None:
-    """A line about the files that are no longer what they were; None where all of them are, or were not seen before.
+    """Return a line about the files that have changed, None where none has, or none is known.
 
     A file that was only touched or copied is the same. Of one that is packed in another way only
     the size tells.
@@ -89,36 +103,30 @@ def changed_files_message(before: Any, now: Fingerprints) -> str | None:
     changes: dict[str, str] = {}
     for role, files in now.items():
         for file in files:
-            difference = _difference(known.get(_key(role, file), {}), file)
-            if difference:
-                name = (
-                    f"the {role} arrays" if file["path"] == ARRAYS else shorten(file["path"], 200)
-                )
+            if difference := _difference(known.get(_key(role, file), {}), file):
+                is_array = file["path"] == ARRAYS
+                name = f"the {role} arrays" if is_array else shorten(file["path"], 200)
                 changes[name] = f"{name} ({difference})"
     if not changes:
         return None
-    more = f" and {len(changes) - MAX_SAID} more" if len(changes) > MAX_SAID else ""
-    return (
-        "Changed since the model was trained on it: "
-        f"{', '.join(list(changes.values())[:MAX_SAID])}{more}."
-    )
+    more = f" and {len(changes) - MAX_FILES} more" if len(changes) > MAX_FILES else ""
+    listed = ", ".join(list(changes.values())[:MAX_FILES])
+    return f"Changed since the model was trained on it: {listed}{more}."
 
 
 def _key(role: str, file: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a file is known by; it may be trained on first, and tested on then."""
     path = str(file.get("path"))
-    return (
-        role if path == ARRAYS else "",
-        path,
-    )  # a file may be trained on first, and tested on then
+    return role if path == ARRAYS else "", path
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     for name, unit in (("images", "images"), ("hash", ""), ("size", "bytes")):
-        was, is_now = before.get(name), now[name]
-        if was is None or is_now is None or was == is_now:
+        old, new = before.get(name), now[name]
+        if old is None or new is None or old == new:
             continue
-        if unit and isinstance(was, int):
-            return f"{was:,} {unit} then, {is_now:,} now"
+        if unit and isinstance(old, int):
+            return f"{old:,} {unit} then, {new:,} now"
         if name == "hash" and before.get("hashed") == now["hashed"]:
             return "other images or labels"
     return None

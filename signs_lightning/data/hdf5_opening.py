@@ -1,4 +1,4 @@
-"""Opening HDF5 files for reading, also where their disk has no locks; and why one cannot be opened, in a sentence."""
+"""Opening HDF5 files for reading, also where their disk has no locks."""
 
 from __future__ import annotations
 
@@ -14,25 +14,16 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_type import describe_non_hdf5, missing_file_message
 from signs_lightning.runtime.os_errors import os_error_message, translate_os_errors
 
-DAMAGE = (
-    OSError,
-    RuntimeError,
-    KeyError,
-    ValueError,
-    TypeError,
-    IndexError,
-    MemoryError,
-    OverflowError,
-)  # how h5py shows it
-HELD = {
-    errno.EAGAIN,
-    errno.EWOULDBLOCK,
-    errno.EACCES,
-}  # what POSIX allows where another process has the lock
+# What h5py raises for damaged bytes; LookupError is a KeyError or IndexError
+DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError, OverflowError)
+# What POSIX allows as the error where another process has the lock
+LOCKED = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
 def open_read_only(path: Path) -> h5py.File:
-    """`h5py.File(path, "r")`, without a lock where the file's disk has none (NFS, Lustre and the like).
+    """Return `h5py.File(path, "r")`, without a lock where the file's disk has none.
+
+    NFS, Lustre and the like may have none.
 
     Raises:
         InputError: the system, or another program, keeps it from being opened.
@@ -41,11 +32,11 @@ def open_read_only(path: Path) -> h5py.File:
     for locking in (None, False, True):  # None is HDF5's default: a lock that readers share
         try:
             return h5py.File(path, "r", locking=locking)
-        except OSError as error:  # kept nowhere: with its frames it would keep the file open
+        except OSError as error:  # not stored: with its frames it would keep the file open
             if locking is not True and _is_worth_another_lock(error):
                 continue
-            if refusal := _refusal(error, path):
-                raise refusal from error
+            if translated := _translate_open_error(error, path):
+                raise translated from error
             raise
     raise AssertionError("unreachable")
 
@@ -53,42 +44,40 @@ def open_read_only(path: Path) -> h5py.File:
 def _is_worth_another_lock(error: OSError) -> bool:
     """Whether the file could be opened with another kind of lock, or with none."""
     if "unable to lock file" in str(error):
-        return error.errno not in HELD
-    return "values don't match" in str(
-        error
-    )  # this process, a notebook, has it open with another kind of lock
+        return error.errno not in LOCKED
+    # This process, a notebook, has it open with another kind of lock.
+    return "values don't match" in str(error)
 
 
-def _refusal(error: OSError, path: Path) -> InputError | None:
+def _translate_open_error(error: OSError, path: Path) -> InputError | None:
     if "unable to lock file" in str(error):
-        if error.errno in HELD:
+        if error.errno in LOCKED:
             return InputError(
                 f"{path} is open for writing in another program, such as a notebook. Close it "
                 "there (`file.close()`), then try again."
             )
-        return InputError(  # the variable is stronger than `locking`
+        # The variable is stronger than `locking`.
+        return InputError(
             f"{path} lies on a disk without locks ({os.strerror(error.errno or errno.ENOLCK)}), "
-            "and HDF5_USE_FILE_LOCKING asks for one. "
-            "Unset this variable, or set it to FALSE."
+            "and HDF5_USE_FILE_LOCKING asks for one. Unset this variable, or set it to FALSE."
         )
     if "already open for write" in str(error):
         return InputError(
             f"{path} is marked as open for writing. Close it in the program that writes it; where "
-            "none does, because one ended early, "
-            f"clear the mark with `h5clear -s {path}`."
+            f"none does, because one ended early, clear the mark with `h5clear -s {path}`."
         )
     return os_error_message(error, path)
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
+    """Open an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
     with translate_os_errors(path):
         if not path.exists():
             raise InputError(missing_file_message(path))
-        found, size = describe_non_hdf5(path), path.stat().st_size
-    if found is not None:
-        raise InputError(f"{path} is not an HDF5 file but {found}")
+        other_type, size = describe_non_hdf5(path), path.stat().st_size
+    if other_type is not None:
+        raise InputError(f"{path} is not an HDF5 file but {other_type}")
     try:
         file = open_read_only(path)
     except OSError as error:
@@ -106,11 +95,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
         except InputError:
             raise
-        except (
-            DAMAGE
-        ) as error:  # a filter that is missing, or bytes that are, or bytes that make no sense
-            if refusal := os_error_message(error, path):
-                raise refusal from error
+        except DAMAGE as error:  # a filter or bytes are missing, or bytes make no sense
+            if translated := os_error_message(error, path):
+                raise translated from error
             reason = str(error).strip("'\"").partition("\n")[0][:200].rstrip(".")
             raise InputError(
                 f"{path} is an HDF5 file that cannot be read: {reason}. Fetch or write it again."

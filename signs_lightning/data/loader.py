@@ -1,4 +1,4 @@
-"""A DataLoader that resumes inside an epoch, and streams shuffled batches in memory that does not grow."""
+"""A DataLoader that resumes inside an epoch, and streams shuffled images in limited memory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from signs_lightning.errors import InputError
 
 
 def identity_collate(batch: Any) -> Any:
-    """Collation for data sets that give whole batches."""
+    """Return the batch of a data set that gives whole batches."""
     return batch
 
 
 class BatchLoader(DataLoader):
-    """A DataLoader that knows which batch comes next, so that a checkpoint inside an epoch resumes at the image it stopped at."""
+    """A DataLoader that knows which batch comes next.
+
+    So a checkpoint inside an epoch resumes at the image it stopped at.
+    """
 
     _next = 0
     _resume_at = 0
@@ -33,13 +36,14 @@ class BatchLoader(DataLoader):
         start = self._next * (self.batch_size or 1)
         if isinstance(self.sampler, EpochSampler):
             self.sampler.start = start
-        streamed = isinstance(self.dataset, H5Images) and self.dataset.reading == "streamed"
-        with _worker_errors():
-            for batch in self._stream(start) if streamed else super().__iter__():
+        is_streamed = isinstance(self.dataset, H5Images) and self.dataset.reading == "streamed"
+        with _translate_worker_errors():
+            for batch in self._stream(start) if is_streamed else super().__iter__():
                 self._next += 1
                 yield batch
 
     def _stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches in the sampler's order, from a position in it."""
         sampler, dataset = self.sampler, self.dataset
         assert isinstance(dataset, H5Images)
         size = self.batch_size or 1
@@ -49,23 +53,52 @@ class BatchLoader(DataLoader):
         else:  # Lightning's own for --trainer.overfit_batches
             order = np.fromiter(sampler, np.int64)
             group_ends = [*range(16 * size, len(order), 16 * size), len(order)]
-        filler = order == PAD_INDEX
-        order = np.where(filler, max(order.max(), 0), order)  # an image that is read anyway
+        is_padding = order == PAD_INDEX
+        order = np.where(is_padding, max(order.max(), 0), order)  # an image that is read anyway
         position = start
         for indices, images in stream_batches(dataset.read_sorted, order, group_ends, size, start):
-            labels = np.where(
-                filler[position : position + len(indices)], PAD_INDEX, dataset.labels[indices]
-            )
+            padding = is_padding[position : position + len(indices)]
+            labels = np.where(padding, PAD_INDEX, dataset.labels[indices])
             position += len(indices)
             yield torch.from_numpy(images), torch.from_numpy(labels)
 
     def state_dict(self) -> dict[str, int]:
-        """What a checkpoint keeps: the number of batches of this epoch that were handed out."""
+        """Return what a checkpoint keeps: how many batches of this epoch were handed out."""
         return {"batches": self._next}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Makes the next epoch begin after that many batches; an epoch that was complete is not resumed."""
+        """Begin the next epoch after that many batches, or anew where these are all of them."""
         self._resume_at = state["batches"] if state["batches"] < len(self) else 0
+
+
+def build_loader(
+    dataset: H5Images,
+    sampler: EpochSampler,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    seed: int,
+) -> BatchLoader:
+    """Build the loader of a data set whose way of reading is chosen.
+
+    Args:
+        dataset: the images.
+        sampler: their order.
+        batch_size: images in a batch; the smaller last one is kept.
+        num_workers: processes that read ahead.
+        device: where the batches are used.
+        seed: of the generator; without one each epoch would draw from the global generator.
+    """
+    return BatchLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=identity_collate,
+        pin_memory=device.type == "cuda" and dataset.reading != "resident",
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 def stream_batches(
@@ -75,11 +108,13 @@ def stream_batches(
     batch_size: int,
     start: int = 0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches in a given order, while the next group is read in another thread. Two groups are in memory at a time.
+    """Yield batches in a given order, while another thread reads the next group.
+
+    Two groups are in memory at a time, and each is read once.
 
     Args:
-        read: sorted different int64 (n,) indices → uint8 (n, H, W, C).
-        order: int64 (N,), what comes one after the other.
+        read: sorted, different int64 (n,) indices → uint8 (n, H, W, C).
+        order: int64 (N,), indices in the order of the epoch.
         group_ends: where in `order` each group ends; the last end is N.
         batch_size: images of a batch; the last one may be smaller.
         start: position in `order` to begin at.
@@ -88,7 +123,7 @@ def stream_batches(
         indices int64 (n,) and their images uint8 (n, H, W, C).
     """
     groups = [
-        (low, high) for low, high in zip([0, *group_ends], group_ends, strict=False) if high > start
+        group for group in zip([0, *group_ends], group_ends, strict=False) if group[1] > start
     ]
 
     def fetch(low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,34 +132,32 @@ def stream_batches(
 
     with ThreadPoolExecutor(1, "read-ahead") as executor:
         ahead: Future | None = executor.submit(fetch, *groups[0]) if groups else None
-        waiting: list[
-            tuple[np.ndarray, np.ndarray]
-        ] = []  # of a batch that a group's end cuts in two
-        for number, (low, high) in enumerate(groups):
+        parts: list[tuple[np.ndarray, np.ndarray]] = []  # of a batch that lies in several groups
+        for number, (low, high) in enumerate(groups, 1):
             assert ahead is not None
             indices, images = ahead.result()
-            ahead = (
-                executor.submit(fetch, *groups[number + 1]) if number + 1 < len(groups) else None
-            )
+            ahead = executor.submit(fetch, *groups[number]) if number < len(groups) else None
             position = max(low, start)
             while position < high:
-                missing = batch_size - sum(len(part) for part, _ in waiting)
-                part = order[position : min(position + missing, high)]
-                waiting.append((part, images[np.searchsorted(indices, part)]))
-                position += len(part)
-                if len(part) == missing or (position == high and ahead is None):
-                    parts = list(zip(*waiting, strict=True))
-                    waiting = []
-                    yield (
-                        np.concatenate(parts[0]),
-                        parts[1][0] if len(parts[1]) == 1 else np.concatenate(parts[1]),
-                    )
+                missing = batch_size - sum(len(part) for part, _ in parts)
+                chosen = order[position : min(position + missing, high)]
+                parts.append((chosen, images[np.searchsorted(indices, chosen)]))
+                position += len(chosen)
+                if len(chosen) < missing and (position < high or ahead is not None):
+                    continue
+                batch_indices, batch_images = zip(*parts, strict=True)
+                parts = []
+                is_whole = len(batch_images) == 1
+                yield (
+                    np.concatenate(batch_indices),
+                    batch_images[0] if is_whole else np.concatenate(batch_images),
+                )
             del indices, images
 
 
 @contextmanager
-def _worker_errors() -> Iterator[None]:
-    """What ends a process that reads ahead becomes a sentence, without the traceback that PyTorch puts around it."""
+def _translate_worker_errors() -> Iterator[None]:
+    """Raise an `InputError` for what ends a worker, without PyTorch's traceback around it."""
     try:
         yield
     except InputError as error:
@@ -133,7 +166,6 @@ def _worker_errors() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise InputError(
-            "A process that reads images ahead was ended from outside, as it happens when memory "
-            "runs out. Go on with "
-            "`fit --ckpt_path` and the run folder, or with --data.num_workers 0."
+            "A process that reads images ahead was ended from outside, as when memory runs out. "
+            "Resume with `fit --ckpt_path` and the run folder, or use --data.num_workers 0."
         ) from error

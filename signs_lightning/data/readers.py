@@ -1,4 +1,4 @@
-"""How the images of one set lie on the disk, and how they are read: mapped, or in blocks of whole chunks."""
+"""How the images of a set are stored, and how they are read: at once, or in blocks of chunks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import os
 import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -25,7 +24,7 @@ MAX_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
 
 @dataclass(frozen=True)
 class StorageLayout:
-    """Where the images of a set are.
+    """How the images of a set are stored.
 
     Attributes:
         description: `contiguous`, `in chunks of 64×64×64×3, gzip`, or `an array`.
@@ -39,31 +38,24 @@ class StorageLayout:
 
     @property
     def mapped(self) -> bool:
-        """Whether any image can be had at once, without reading others."""
+        """Whether any image can be read without reading others."""
         return self.offset is not None
 
 
 def storage_layout(images: ImageSet) -> StorageLayout:
-    """How a set is stored; looks at its header only."""
+    """Return how a set is stored; reads its header only."""
     image_bytes = math.prod(images.shape[1:])
     few = max(1, BLOCK_BYTES // image_bytes)
     if images.path is None:
         return StorageLayout("an array", 0, few)
     with translate_read_errors(images), open_read_only(images.path) as file:
         dataset = file[images.images_key]
-        filters = [
-            name
-            for name, used in (
-                ("gzip", dataset.compression == "gzip"),
-                ("lzf", dataset.compression == "lzf"),
-            )
-            if used
-        ]
         if dataset.chunks is not None:
-            chunks = "×".join(map(str, dataset.chunks))
+            packing = dataset.compression if dataset.compression in ("gzip", "lzf") else None
+            text = f"in chunks of {'×'.join(map(str, dataset.chunks))}"
             rows = dataset.chunks[0]
             block = min(rows * max(1, few // rows), max(1, MAX_BLOCK // image_bytes))
-            return StorageLayout(", ".join([f"in chunks of {chunks}", *filters]), None, block)
+            return StorageLayout(f"{text}, {packing}" if packing else text, None, block)
         offset = dataset.id.get_offset()
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
@@ -72,7 +64,13 @@ def storage_layout(images: ImageSet) -> StorageLayout:
 
 
 class ImageReader:
-    """The images of one set, as bytes. The file is opened at the first read of each process: no handle crosses a fork or a pickle."""
+    """The images of one set, as bytes.
+
+    The file is opened at the first read of each process: no handle crosses a fork or a pickle.
+
+    Args:
+        images: the set.
+    """
 
     def __init__(self, images: ImageSet) -> None:
         self.images = images
@@ -87,65 +85,68 @@ class ImageReader:
         return {**self.__dict__, "_file": None, "_source": None, "_process": None}
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """int64 (n,) indices in any order → uint8 (n, H, W, C); quick where the set is mapped."""
+        """Return images in any order, quick where the set is mapped.
+
+        Args:
+            indices: int64 (n,).
+
+        Returns:
+            uint8 (n, H, W, C).
+        """
         if self.layout.mapped:
             with translate_os_errors(self.images.name):
                 return self._as_bytes(self._open()[indices])
-        wanted, place = np.unique(indices, return_inverse=True)
-        return np.concatenate([self.read(row, row + 1) for row in wanted.tolist()])[place]
+        rows, place = np.unique(indices, return_inverse=True)
+        return np.concatenate([self.read(row, row + 1) for row in rows.tolist()])[place]
 
     def read(self, low: int, high: int) -> np.ndarray:
-        """Images low to high (exclusive), uint8 (high - low, H, W, C); quickest for whole blocks. Safe in several threads."""
+        """Return images `low` to `high` (exclusive), uint8 (high - low, H, W, C).
+
+        Quickest for whole blocks, and safe in several threads.
+        """
         with translate_os_errors(self.images.name):
             return self._as_bytes(self._open()[low:high])
 
     def _open(self) -> Any:
+        """Return what to read from, opened once in each process."""
         if self._process != os.getpid():
-            self._source, self._process = self._opened(), os.getpid()
+            self._source, self._process = self._open_source(), os.getpid()
         if self._file is not None and _stamp(os.fstat(self._file)) != self._stamp:
             raise InputError(
-                f"{self.images.name} was changed or replaced while this run reads it. Put it "
-                "back, then go on with `fit --ckpt_path` "
-                "and the run folder, or begin a new run with the file as it is."
+                f"{self.images.name} was changed or replaced while this run reads it. Put it back "
+                "and resume with `fit --ckpt_path` and the run folder, or begin a new run."
             )
         return self._source
 
-    def _opened(self) -> Any:
-        images = self.images
+    def _open_source(self) -> Any:
+        images, offset = self.images, self.layout.offset
         if images.path is None:
             return images.array
         with translate_read_errors(images):
             self._file = os.open(images.path, os.O_RDONLY)
             weakref.finalize(self, os.close, self._file)
             dataset = open_read_only(images.path)[images.images_key]
-            if self.layout.offset is not None:
-                if not hasattr(
-                    os, "preadv"
-                ):  # Windows, which lets nobody cut a file that is mapped
-                    return np.memmap(
-                        images.path, dataset.dtype, "r", self.layout.offset, dataset.shape
-                    )
-                return ContiguousReader(images, dataset, self.layout.offset, self._file)
-            return (
-                ChunkedReader(images, dataset)
-                if ChunkedReader.suit(dataset)
-                else HDF5Reader(images, dataset)
-            )
+            if offset is None:
+                is_plain = ChunkedReader.suit(dataset)
+                return ChunkedReader(images, dataset) if is_plain else HDF5Reader(images, dataset)
+            if hasattr(os, "preadv"):
+                return ContiguousReader(images, dataset, offset, self._file)
+            # Windows, where a mapped file cannot be cut
+            return np.memmap(images.path, dataset.dtype, "r", offset, dataset.shape)
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
         if self.images.unit:
             values = values * 255
-        return np.ascontiguousarray(
-            values if values.dtype == np.uint8 else np.rint(values).astype(np.uint8)
-        )
+        if values.dtype != np.uint8:
+            values = np.rint(values).astype(np.uint8)
+        return np.ascontiguousarray(values)
 
 
 class ContiguousReader:
     """Any images of a contiguous dataset, by `preadv`.
 
-    Nearly as quick as a memory map, and what is missing in a file that is cut meanwhile can be
-    said; a map would end the process with SIGBUS. The operating system keeps what was read in
-    memory in either case.
+    Nearly as quick as a memory map, and a file that is cut meanwhile gives an error; a map would
+    end the process with SIGBUS. The operating system keeps what was read in memory in either case.
     """
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset, offset: int, file: int) -> None:
@@ -165,10 +166,10 @@ class ContiguousReader:
 
     def _fill(self, part: memoryview, position: int) -> None:
         while len(part):  # a single call reads up to 2 GiB
-            done = os.preadv(self.file, [part], position)
-            if not done:
+            count = os.preadv(self.file, [part], position)
+            if not count:
                 raise damaged_data_error(self.images, "the file has become shorter")
-            part, position = part[done:], position + done
+            part, position = part[count:], position + count
 
 
 class HDF5Reader:
@@ -184,16 +185,5 @@ class HDF5Reader:
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    """What tells a file from another one, or from itself as it was before it was written to."""
+    """Return what tells a file from another one, or from itself before it was written to."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def free_memory() -> int:
-    """Bytes of memory that this machine can still give, as the kernel estimates it; half of all where it doesn't."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(
-            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,18 +1,18 @@
-"""Which way images are read: chosen from the file and the machine, or as the user says."""
+"""How images are read: chosen from the file and the machine, or as the user asks."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
 from signs_lightning.data.dataset import H5Images, ReadingMode
-from signs_lightning.data.readers import free_memory
 from signs_lightning.errors import InputError
 
 
-def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: int) -> str:
-    """Sets `dataset.reading`, and loads the images where they are to be resident.
+def choose_reading(dataset: H5Images, requested: str, device: torch.device, buffer: int) -> str:
+    """Set `dataset.reading`, and load the images where they are to be resident.
 
     By default they are resident on a CUDA device when they take up to half of its free memory;
     mapped when every file is contiguous and all together are smaller than the machine's memory;
@@ -20,7 +20,7 @@ def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: i
 
     Args:
         dataset: the images of one role.
-        wish: "auto", "mapped", "streamed" or "resident".
+        requested: "auto", "mapped", "streamed" or "resident".
         device: where the model trains.
         buffer: bytes of the shuffle buffer.
 
@@ -28,30 +28,30 @@ def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: i
         What was chosen, for a message.
 
     Raises:
-        InputError: the wish cannot be granted.
+        InputError: the images cannot be read as requested.
     """
     size = f"{len(dataset):,} images, {dataset.nbytes / 1e6:,.0f} MB"
-    where = device if device.type == "cuda" else torch.device("cpu")
-    split = next((reader for reader in dataset.readers if not reader.layout.mapped), None)
-    if wish == "mapped" and split is not None:
+    is_cuda = device.type == "cuda"
+    where = device if is_cuda else torch.device("cpu")
+    chunked = next((reader for reader in dataset.readers if not reader.layout.mapped), None)
+    if requested == "mapped" and chunked is not None:
         raise InputError(
-            f"The images in {split.images.name} are {split.layout.description}, so they cannot be "
-            "mapped. Drop --data.reading, or "
-            "rewrite the file with `h5repack -l CONTI`."
+            f"The images in {chunked.images.name} are {chunked.layout.description}, so they cannot "
+            "be mapped. Drop --data.reading, or rewrite the file with `h5repack -l CONTI`."
         )
-    room = torch.cuda.mem_get_info(where)[0] if where.type == "cuda" else free_memory()
-    held = dataset.resident_on == where  # a loader that is made again finds its images there
-    if wish == "resident" and not held and dataset.nbytes > room:
+    free = torch.cuda.mem_get_info(where)[0] if is_cuda else free_memory()
+    is_loaded = dataset.resident_on == where  # by a loader that was made before
+    if requested == "resident" and not is_loaded and dataset.nbytes > free:
         raise InputError(
-            f"{size} do not fit into the {room / 1e6:,.0f} MB that are free on {where}. Drop "
+            f"{size} do not fit into the {free / 1e6:,.0f} MB that are free on {where}. Drop "
             "--data.reading resident."
         )
     reading: ReadingMode
-    if wish != "auto":
-        reading = wish  # type: ignore[assignment]  # one of the three: the parser and this module's callers see to it
-    elif held or (where.type == "cuda" and dataset.nbytes <= room // 2):
+    if requested != "auto":
+        reading = requested  # type: ignore[assignment]  # checked by the parser and by the callers
+    elif is_loaded or (is_cuda and dataset.nbytes <= free // 2):
         reading = "resident"
-    elif split is None and dataset.nbytes <= _memory():
+    elif chunked is None and dataset.nbytes <= total_memory():
         reading = "mapped"
     else:
         reading = "resident" if dataset.nbytes <= buffer else "streamed"
@@ -61,10 +61,23 @@ def choose_reading(dataset: H5Images, wish: str, device: torch.device, buffer: i
     layouts = ", ".join(sorted({reader.layout.description for reader in dataset.readers}))
     if reading == "resident":
         dataset.load(where)
-        return f"held {'in memory' if where.type == 'cpu' else f'on {where}'} ({size}, {layouts})"
+        return f"held {f'on {where}' if is_cuda else 'in memory'} ({size}, {layouts})"
     return f"streamed through a shuffle buffer of {buffer / 2**20:g} MiB ({size}, {layouts})"
 
 
-def _memory() -> int:
-    """Bytes of memory in this machine: a mapped file larger than that would be read from the disk again in every epoch, image by image."""
+def total_memory() -> int:
+    """Return the bytes of memory in this machine.
+
+    A mapped file larger than that would be read from the disk again in every epoch, image by image.
+    """
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that the kernel can still give, or half of all if unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(line for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return total_memory() // 2
+    return int(available.split()[1]) * 1024

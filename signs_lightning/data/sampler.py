@@ -1,4 +1,4 @@
-"""The order of an epoch from seed and epoch alone, in exact shares for many processes; and the split of a file into two."""
+"""The order of an epoch, in exact shares for many processes; and the split of a file into two."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-PAD_INDEX = -1  # index, and label, of an image that only fills a share up and that nobody counts
+PAD_INDEX = -1  # index, and label, of an image that only fills a share and is not counted
 
 
 class EpochSampler(DistributedSampler):
     """The indices of one process in one epoch, from seed and epoch alone.
 
-    A DistributedSampler, so that Lightning leaves it in place; its own sampler pads validation and
-    test shares with images that are then counted twice.
+    A DistributedSampler, so that Lightning leaves it in place; Lightning's own sampler pads
+    validation and test shares with images that are then counted twice.
 
     Args:
         size: number of images.
@@ -24,7 +24,7 @@ class EpochSampler(DistributedSampler):
         seed: of the order.
         rank: this process, 0..world_size-1.
         world_size: number of processes.
-        exact: fill shares up with `PAD_INDEX` instead of repeated images, for validation and test.
+        exact: pad shares with `PAD_INDEX` instead of repeated images, for validation and test.
         blocks: for streams: int64 (B + 1,) first image of each block, and `size`. Shares are then
             in one piece, and what is shuffled are blocks, and images within groups of them.
         group_size: for streams: number of images that a group of blocks may have.
@@ -44,44 +44,33 @@ class EpochSampler(DistributedSampler):
         super().__init__(range(size), world_size, rank, shuffle, seed)  # type: ignore[arg-type]
         self.exact = exact
         self.blocks = blocks
-        self.blocks_in_group = (
-            1 if blocks is None else max(1, group_size // int(np.diff(blocks).max()))
-        )
+        largest = 1 if blocks is None else int(np.diff(blocks).max())
+        self.blocks_in_group = max(1, group_size // largest)
         self.start = 0  # images of this share that a resumed epoch has already seen
 
     def share(self) -> tuple[Tensor, list[int]]:
-        """This process's whole share of the epoch, int64 (n,), and where its groups end."""
-        size = len(self.dataset)  # type: ignore[arg-type]
+        """Return this process's share of the epoch, int64 (n,), and where its groups end."""
+        size, blocks, step = len(self.dataset), self.blocks, self.blocks_in_group  # type: ignore[arg-type]
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        ends = (
-            [size]
-            if self.blocks is None
-            else [*self.blocks[self.blocks_in_group :: self.blocks_in_group].tolist(), size]
-        )
+        ends = [] if blocks is None else [*blocks[step::step].tolist(), size]
         if not self.shuffle:
             order = torch.arange(size)
-        elif self.blocks is None:
+        elif blocks is None:
             order = torch.randperm(size, generator=generator)
         else:
             cuts = range(self.num_samples, size, self.num_samples)
-            order, ends = block_order(self.blocks, self.blocks_in_group, generator, cuts)
-        missing = (
-            self.total_size - size
-        )  # shares are equal, so that every process takes the same number of steps
+            order, ends = block_order(blocks, step, generator, cuts)
+        missing = self.total_size - size  # every process takes the same number of steps
         if missing:
-            extra = (
-                torch.full((missing,), PAD_INDEX)
-                if self.exact
-                else order.repeat(-(-missing // size))[:missing]
-            )
-            order = torch.cat([order, extra])
-        if self.blocks is None:
+            padding = torch.full((missing,), PAD_INDEX)
+            if not self.exact:
+                padding = order.repeat(-(-missing // size))[:missing]
+            order = torch.cat([order, padding])
+        if blocks is None:
             return order[self.rank :: self.num_replicas], [self.num_samples]
-        low = self.rank * self.num_samples
-        ends = sorted(
-            {end - low for end in ends if 0 < end - low < self.num_samples} | {self.num_samples}
-        )
-        return order[low : low + self.num_samples], ends
+        low, high = self.rank * self.num_samples, (self.rank + 1) * self.num_samples
+        inner_ends = {end - low for end in ends if low < end < high}
+        return order[low:high], sorted(inner_ends | {self.num_samples})
 
     def __iter__(self) -> Iterator[int]:
         order = self.share()[0][self.start :]
@@ -92,7 +81,7 @@ class EpochSampler(DistributedSampler):
 def block_order(
     starts: np.ndarray, blocks_in_group: int, generator: torch.Generator, cuts: Iterable[int] = ()
 ) -> tuple[Tensor, list[int]]:
-    """A shuffled order that visits blocks group by group.
+    """Return a shuffled order that visits blocks group by group.
 
     The blocks of the whole epoch are shuffled, then `blocks_in_group` at a time form a group, and
     the images of a group are shuffled. An image may come anywhere in the epoch; which images share
@@ -124,7 +113,7 @@ def block_order(
 def stratified_split(
     labels: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits 0..N-1 so that every class has its share on both sides (to within one image).
+    """Split 0..N-1 so that every class has its share on both sides (to within one image).
 
     Args:
         labels: int64 (N,).
@@ -138,11 +127,9 @@ def stratified_split(
     chosen, owed = [], 0.0
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        owed += len(members) * fraction  # rounding is carried on, so that the total is right, too
+        owed += len(members) * fraction  # what rounding left over counts for the next class
         take = min(round(owed), len(members) - 1)
-        owed = min(
-            owed - take, 0.5
-        )  # what a class too small could not give is not taken from another
+        owed = min(owed - take, 0.5)  # what a class is too small to give is taken from no other
         chosen.append(members[:take])
     second = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), second), second

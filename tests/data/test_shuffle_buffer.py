@@ -210,7 +210,7 @@ def test_what_is_chosen_on_the_cpu(
     assert chosen(tmp_path / "plain.h5", 1) == "mapped"
     assert chosen(path, IMAGES.nbytes) == "resident"
     assert chosen(path, IMAGES.nbytes - 1) == "streamed"
-    monkeypatch.setattr(reading_mode, "_memory", lambda: IMAGES.nbytes - 1)
+    monkeypatch.setattr(reading_mode, "total_memory", lambda: IMAGES.nbytes - 1)
     assert chosen(tmp_path / "plain.h5", 1) == "streamed"
 
 
