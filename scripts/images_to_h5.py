@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from signs_lightning.data.image_folders import OnProgress, folder_to_h5, h5_to_folder
+from signs_lightning.data.folder_export import OnProgress, h5_to_folder
+from signs_lightning.data.folder_import import folder_to_h5
 from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.inspect.file_report import VERB, quoted
 from signs_lightning.runtime.escaping import printable

@@ -124,14 +124,12 @@ class H5DataModule(L.LightningDataModule):
 
     @property
     def _image_sets(self) -> list[ImageSet]:
-        """The sets of all roles."""
         return [images for image_sets in self._sets.values() for images in image_sets]
 
     @property
     def class_names(self) -> list[str] | None:
         """The K names where a file lists them, else None."""
-        lists = (images.class_names for images in self._image_sets if images.class_names)
-        return next(lists, None)
+        return next((s.class_names for s in self._image_sets if s.class_names), None)
 
     @property
     def num_classes(self) -> int:
@@ -193,10 +191,7 @@ class H5DataModule(L.LightningDataModule):
     def _open(self, role: Role) -> list[ImageSet]:
         """Open and check the files of a role, once."""
         if role not in self._sets:
-            value = self._role_files[role]
-            if value is None:
-                raise file_roles.no_file_error(role, self.files)
-            self._sets[role] = file_roles.open_role(role, value, self.keys)
+            self._sets[role] = file_roles.open_role(role, self._role_files, self.keys)
         return self._sets[role]
 
     def _set_up_validation(self) -> None:
@@ -217,7 +212,7 @@ class H5DataModule(L.LightningDataModule):
             self._datasets["train"] = H5Images(self._sets["train"])
         if self._role_files[role] is None:
             if not has_train:
-                raise file_roles.no_file_error("val", self.files)
+                raise file_roles.no_file_error("val", self._role_files)
             return  # training without validation
         self._datasets["val"] = H5Images(self._open(role))
         if role == "test" and has_train:
@@ -227,11 +222,7 @@ class H5DataModule(L.LightningDataModule):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps.
-
-        These are the options as plain values, with the batch size that a finder may have found, the
-        seed of order and split, and the fingerprints of the files of a fit.
-        """
+        """Return the options as plain values, with batch size, seed and files as they are now."""
         changed = {"batch_size": self.batch_size, "seed": self.seed}
         return {**self._options, **changed, "fingerprints": self.fingerprints}
 
@@ -288,11 +279,7 @@ class H5DataModule(L.LightningDataModule):
         return self.test_dataloader()
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first images of a role's data, after `setup`.
-
-        Returns:
-            images uint8 (n, H, W, C) and labels int64 (n,).
-        """
+        """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,), after `setup`."""
         dataset = self._datasets[role]
         images, labels = dataset.__getitems__(range(min(count, len(dataset))))
         return images.numpy(), labels.numpy()

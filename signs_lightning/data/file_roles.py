@@ -78,18 +78,21 @@ def no_file_error(role: Role, files: dict[Role, Any]) -> InputError:
     return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")
 
 
-def open_role(role: Role, value: Any, keys: dict[str, str | None]) -> list[ImageSet]:
+def open_role(role: Role, files: dict[Role, Any], keys: dict[str, str | None]) -> list[ImageSet]:
     """Open and check what a role's option names.
 
     Args:
         role: "train", "val" or "test".
-        value: a path, a pattern, a list of them, or a pair of arrays (images, labels).
+        files: the options, each a path, a pattern, a list of them, or a pair of arrays (images,
+            labels).
         keys: images_key, labels_key and classes_key, see `check_file`.
 
     Raises:
-        InputError: a file or the arrays cannot be used.
+        InputError: there is no file, or a file or the arrays cannot be used.
     """
-    option = f"--data.{role}_file"
+    value, option = files[role], f"--data.{role}_file"
+    if value is None:
+        raise no_file_error(role, files)
     if isinstance(value, str | list) and not value:
         raise InputError(f"{option} is empty. Name a file.")
     if isinstance(value, str) and value == ARRAYS:

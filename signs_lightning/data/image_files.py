@@ -1,4 +1,4 @@
-"""Loose image files → model input."""
+"""Single pictures, read as a model takes them."""
 
 from __future__ import annotations
 
@@ -19,61 +19,49 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_type import is_hdf5
 from signs_lightning.runtime.os_errors import os_reason
 
-SUFFIXES = {
-    *(
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".avif",
-        ".jp2",
-        ".tga",
-    ),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-}
+FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif jp2 tga ppm pgm pbm pnm"
+SUFFIXES = {f".{name}" for name in FORMATS.split()}
 RUN_PROGRAMS = {"EPS"}  # formats for which Pillow starts another program (Ghostscript): never read
 STANDARD_INPUT = "-"
 
 
 class UnreadableImageError(ValueError):
-    """One picture cannot be read; the message says why, and the others go on."""
+    """A picture cannot be read; the message says why, and others can still be."""
 
 
 def find_images(arguments: list[str]) -> list[str]:
-    """Files, folders (all pictures below them), patterns and `-` (standard input) → paths, in order, without repetition.
+    """Return the paths that arguments name, in order and without repetition.
+
+    Args:
+        arguments: files, folders (all pictures below them), patterns, and `-` for standard input.
 
     Raises:
         InputError: an argument names nothing.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for argument in arguments:
         path = Path(argument)
         if argument == STANDARD_INPUT or path.is_file():
-            found.append(argument)
+            paths.append(argument)
         elif path.is_dir():
-            inside = sorted(
-                str(p)
-                for p in path.rglob("*")
-                if p.suffix.lower() in SUFFIXES and not p.name.startswith("._")
-            )
-            if not inside:
+            pictures = sorted(str(p) for p in path.rglob("*") if _is_picture(p))
+            if not pictures:
                 raise InputError(f"{argument} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
-            found += inside
+            paths += pictures
         elif glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):
-            found += [match for match in matches if os.path.isfile(match)]
+            paths += filter(os.path.isfile, matches)
         else:
             raise InputError(f"No such picture or folder: {argument}. Check the path.")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a name in a folder says picture; `._` begins macOS's companion files."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
 def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
-    """One picture as the model takes it.
+    """Read one picture as the model takes it.
 
     It is turned as its EXIF orientation says, transparency becomes white, and the largest part of
     the model's aspect ratio is cut out of the middle and scaled.
@@ -93,43 +81,40 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, which matter to nobody here
+            warnings.simplefilter("ignore")  # of odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=_formats()) as opened:
-                picture: Image.Image = ImageOps.exif_transpose(opened)
-                if opened.mode.startswith("I;16") or (
-                    opened.mode == "I" and opened.format == "PNG"
-                ):
-                    # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling
-                    # them
-                    picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
-                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                    picture = picture.convert("RGBA")
-                    picture = Image.alpha_composite(
-                        Image.new("RGBA", picture.size, "white"), picture
-                    )
-                picture = picture.convert("L" if channels == 1 else "RGB")
+                picture = _flatten(opened).convert("L" if channels == 1 else "RGB")
                 picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not a picture in any format that Pillow knows") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError("it unpacks to too many pixels") from error
-    except Exception as error:
+    except Exception as error:  # a format's reader raises anything where bytes are damaged
         if (found := os_reason(error)) is not None:
-            raise UnreadableImageError(found[0]) from error
-        if path != STANDARD_INPUT and is_hdf5(Path(path)):
-            raise UnreadableImageError(
-                "an HDF5 file, no picture; name a file of images with --data.test_file"
-            ) from error
-        # A format's reader raises whatever damaged bytes lead it to.
-        raise UnreadableImageError(
-            f"damaged ({shorten(str(error), 200) or type(error).__name__})"
-        ) from error
+            reason = found[0]
+        elif path != STANDARD_INPUT and is_hdf5(Path(path)):
+            reason = "an HDF5 file, no picture; name a file of images with --data.test_file"
+        else:
+            reason = f"damaged ({shorten(str(error), 200) or type(error).__name__})"
+        raise UnreadableImageError(reason) from error
     return np.asarray(picture).reshape(height, width, channels)
+
+
+def _flatten(opened: Image.Image) -> Image.Image:
+    """Return a picture upright, with 8 bits a channel, and on white where it is transparent."""
+    picture: Image.Image = ImageOps.exif_transpose(opened)
+    if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):
+        # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them
+        picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture
 
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Every format that Pillow reads by itself."""
+    """Return every format that Pillow reads by itself."""
     Image.init()
     return tuple(name for name in Image.ID if name not in RUN_PROGRAMS)

@@ -1,8 +1,7 @@
-"""Drawn hands and faces: two small data sets in the course's HDF5 schema, for anyone who has no data set.
+"""Drawn hands and faces: two small data sets in the course's HDF5 layout.
 
 Nothing is downloaded: the files are drawn on first use, in about three seconds each set, and the
-    same seed always gives the same
-pictures.
+same seed always gives the same pictures.
 """
 
 import contextlib
@@ -31,11 +30,11 @@ Draw = Callable[[int, np.random.Generator], Picture]
 
 @dataclass(frozen=True)
 class DrawnSigns:
-    """Drawn hands that show 0 to 5 fingers: the class is the number of fingers, 180 training and 20 test images each.
+    """Drawn hands that show 0 to 5 fingers, which is the class.
 
-    What varies: which fingers, how far they spread and bend, left or right hand, skin, sleeve,
-        rotation, size, place,
-    light and shadow, background (plain, gradient or blurred clutter), brightness and pixel noise.
+    Each class has 180 training and 20 test images. What varies: which fingers, how far they spread
+    and bend, left or right hand, skin, sleeve, rotation, size, place, light and shadow, background
+    (plain, gradient or blurred clutter), brightness and pixel noise.
 
     Args:
         train_size: number of training images; the classes are balanced up to one image.
@@ -52,25 +51,18 @@ class DrawnSigns:
     seed: int = 0
 
     def files(self, folder: Path | None = None) -> tuple[Path, Path]:
-        """(training file, test file) in `folder` or the cache; drawn and written on first use, reused afterwards."""
-        return _files(
-            "signs",
-            draw_hand,
-            np.arange(6, dtype=np.int64),
-            (self.train_size, self.test_size),
-            self.seed,
-            folder,
-        )
+        """Return the training and the test file, in `folder` or the cache; drawn on first use."""
+        sizes = self.train_size, self.test_size
+        return _files("signs", draw_hand, np.arange(6, dtype=np.int64), sizes, self.seed, folder)
 
 
 @dataclass(frozen=True)
 class DrawnSmiles:
-    """Drawn faces, not smiling (0) or smiling (1): 300 training and 75 test images of each.
+    """Drawn faces, not smiling (0) or smiling (1).
 
-    What varies: mouth (closed or open, more or less curved), hair, skin, beard, eyes, gaze, brows,
-        glasses, clothes;
-    tilt, size, place, light and shadow, background, brightness and pixel noise. The arguments are
-    as for `DrawnSigns`.
+    Each class has 300 training and 75 test images. What varies: mouth (closed or open, more or less
+    curved), hair, skin, beard, eyes, gaze, brows, glasses, clothes; tilt, size, place, light and
+    shadow, background, brightness and pixel noise. The arguments are as for `DrawnSigns`.
 
     Shape:
         images uint8 (N, 64, 64, 3) in 0..255, RGB; labels int64 (N,) in 0..1; class names bytes
@@ -82,69 +74,56 @@ class DrawnSmiles:
     seed: int = 0
 
     def files(self, folder: Path | None = None) -> tuple[Path, Path]:
-        """(training file, test file) in `folder` or the cache; drawn and written on first use, reused afterwards."""
-        names = np.array([b"not smiling", b"smiling"])
-        return _files(
-            "smiles", draw_face, names, (self.train_size, self.test_size), self.seed, folder
-        )
+        """Return the training and the test file, in `folder` or the cache; drawn on first use."""
+        names, sizes = np.array([b"not smiling", b"smiling"]), (self.train_size, self.test_size)
+        return _files("smiles", draw_face, names, sizes, self.seed, folder)
 
 
 def _files(
     name: str, draw: Draw, classes: Classes, sizes: tuple[int, int], seed: int, folder: Path | None
 ) -> tuple[Path, Path]:
-    """The training and the test file, in the first folder that has them or takes them."""
+    """Return the training and the test file, in the first folder that has them or takes them."""
     if min(sizes) < len(classes):
         raise ValueError(
-            f"train_size and test_size must be at least {len(classes)}, one "
-            f"image per class; got {sizes}"
+            f"train_size and test_size must be at least {len(classes)}, one image per class; "
+            f"got {sizes}"
         )
-    first: OSError | None = None
+    first_error: OSError | None = None
     for place in _cache_folders() if folder is None else (Path(folder),):
         try:
             train, test = (
-                _file(place, name, split, draw, classes, sizes[split], seed) for split in (0, 1)
+                _file(place, name, split, draw, classes, size, seed)
+                for split, size in enumerate(sizes)
             )
             return train, test
         except OSError as error:
-            first = first or error
-    raise first or OSError("no folder to write to")
+            first_error = first_error or error
+    raise first_error or OSError("no folder to write to")
 
 
 def _file(
     folder: Path, name: str, split: int, draw: Draw, classes: Classes, size: int, seed: int
 ) -> Path:
-    """One file: the one that is there if it is whole, else a new one, renamed into place when it is complete."""
+    """Return the file if it is there and whole, else write it and rename it into place."""
     kind = ("train", "test")[split]
     path = folder / f"drawn_{name}_{kind}_{size}_seed{seed}_v{FORMAT_VERSION}.h5"
     if _is_whole(path, kind):
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = (
-        folder / f".{path.name}.{uuid.uuid4().hex}.tmp"
-    )  # our own: others may be writing the same file
+    # A name of its own: other processes may be writing the same file.
+    temporary = folder / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
-        with temporary.open(
-            "xb"
-        ) as file:  # fails here, before anything is drawn, where we may not write
-            labels = np.random.default_rng([split, 0, seed]).permutation(
-                np.arange(size, dtype=np.int64) % len(classes)
-            )
-            images = np.stack(
-                [
-                    draw(int(y), np.random.default_rng([split, i, seed]))
-                    for i, y in enumerate(labels, 1)
-                ]
-            )
+        with temporary.open("xb") as file:  # a folder without permission fails before drawing
+            labels = np.arange(size, dtype=np.int64) % len(classes)
+            labels = np.random.default_rng([split, 0, seed]).permutation(labels)
+            rngs = (np.random.default_rng([split, i, seed]) for i in range(1, size + 1))
+            images = np.stack([draw(int(y), rng) for y, rng in zip(labels, rngs, strict=True)])
             content = BytesIO()
-            with h5py.File(
-                content, "w"
-            ) as h5:  # uncompressed and in one piece: any image can be read alone
-                h5[f"{kind}_set_x"], h5[f"{kind}_set_y"], h5["list_classes"] = (
-                    images,
-                    labels,
-                    classes,
-                )
-                h5.attrs["crc32"] = zlib.crc32(labels.tobytes(), zlib.crc32(images.tobytes()))
+            with h5py.File(content, "w") as h5:  # contiguous: any image can be read alone
+                h5[f"{kind}_set_x"] = images
+                h5[f"{kind}_set_y"] = labels
+                h5["list_classes"] = classes
+                h5.attrs["crc32"] = _checksum(images, labels)
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
@@ -154,33 +133,27 @@ def _file(
     return path
 
 
+def _checksum(images: Picture, labels: np.ndarray) -> int:
+    return zlib.crc32(labels.tobytes(), zlib.crc32(images.tobytes()))
+
+
 def _is_whole(path: Path, kind: str) -> bool:
     try:
         with open_read_only(path) as h5:
-            images, labels = h5[f"{kind}_set_x"][:], h5[f"{kind}_set_y"][:]
-            return bool(
-                zlib.crc32(labels.tobytes(), zlib.crc32(images.tobytes())) == h5.attrs["crc32"]
-            )
-    except Exception:  # absent, or damaged, for which HDF5 has many words
+            checksum = _checksum(h5[f"{kind}_set_x"][:], h5[f"{kind}_set_y"][:])
+            return bool(checksum == h5.attrs["crc32"])
+    except Exception:  # absent or damaged: HDF5 raises many kinds of errors
         return False
 
 
 def _cache_folders() -> Iterator[Path]:
-    """Where to keep the files: the user's cache, else a folder of the user's own among the temporary files."""
+    """Yield folders for the files: the user's cache, else one among the temporary files."""
     own, cache = os.environ.get("SIGNS_LIGHTNING_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    default = Path(cache or "~/.cache") / "signs_lightning"
     with contextlib.suppress(RuntimeError):  # where the user has no home
-        yield (
-            Path(own).expanduser()
-            if own
-            else Path(cache or "~/.cache").expanduser() / "signs_lightning"
-        )
-    user = getattr(
-        os, "getuid", int
-    )()  # Windows has no getuid, and a temporary folder for each user
+        yield (Path(own) if own else default).expanduser()
+    user = getattr(os, "getuid", int)()  # Windows has no getuid, and a folder for each user
     folder = Path(tempfile.gettempdir()) / f"signs_lightning-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    yield (
-        folder
-        if folder.lstat().st_uid == user
-        else Path(tempfile.mkdtemp(prefix="signs_lightning-"))
-    )
+    is_own = folder.lstat().st_uid == user
+    yield folder if is_own else Path(tempfile.mkdtemp(prefix="signs_lightning-"))

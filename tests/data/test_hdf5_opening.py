@@ -101,7 +101,7 @@ WITHOUT_LOCKS = """
 import sys
 from pathlib import Path
 import numpy as np
-from signs_lightning.data.image_folders import folder_to_h5
+from signs_lightning.data.folder_import import folder_to_h5
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.inspect.file_kinds import examine

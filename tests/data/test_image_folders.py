@@ -16,8 +16,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from signs_lightning import InputError
+from signs_lightning.data.folder_export import h5_to_folder, safe_name
+from signs_lightning.data.folder_import import folder_to_h5, natural_key
 from signs_lightning.data.image_files import UnreadableImageError, read_image
-from signs_lightning.data.image_folders import folder_to_h5, h5_to_folder, natural_key, safe_name
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader
 
