@@ -89,6 +89,8 @@ class ImageClassifier(ImageModel):
             is where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3
             does, at the price of a copy a step; tf.keras 2 and PyTorch take the unbiased one.
+        fuse: pool before ReLU, and train a first convolution and its max pooling as one step,
+            see `FusedConvPool`; the same numbers up to the order of summation, in less time.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
@@ -120,6 +122,7 @@ class ImageClassifier(ImageModel):
         metrics: list[Metric] | None = None,
         compile: bool = False,
         biased_variance: bool = False,
+        fuse: bool = True,
     ) -> None:
         super().__init__()
         # Objects stay out: what a checkpoint remembers is primitive, so that it loads without

@@ -1,7 +1,10 @@
-"""Convolution and max pooling in one step, at the bottom of a network: the same numbers in half the time on a CPU."""
+"""Pool before ReLU, and train the first convolution and its pooling in one step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,19 +15,121 @@ from torch.autograd.function import once_differentiable
 from signs_lightning.models.layers import Conv2dSame, MaxPool2dSame, pad_same, pair
 
 
+def fuse_conv_pool(network: nn.Module) -> None:
+    """Turn every Sequential that can pool earlier into a `FusedConvPool`, in place.
+
+    That is one with a ReLU in front of a max pooling, or with a convolution and a max pooling at
+    its beginning. Names, weights and hooks stay.
+
+    Args:
+        network: any module; Sequentials inside it are changed as well.
+    """
+    for module in network.modules():
+        if type(module) is nn.Sequential:
+            layers = list(module)
+            if _pool_first(layers) != layers or _starts_with_conv_pool(layers):
+                module.__class__ = FusedConvPool
+
+
+@contextmanager
+def unfused(network: nn.Module) -> Iterator[None]:
+    """Let a network run its layers in the order in which they are written, while it lasts."""
+    fused = [module for module in network.modules() if type(module) is FusedConvPool]
+    for module in fused:
+        module.__class__ = nn.Sequential
+    try:
+        yield
+    finally:
+        for module in fused:
+            module.__class__ = FusedConvPool
+
+
+class FusedConvPool(nn.Sequential):
+    """A Sequential that pools before ReLU, and trains its first convolution and pooling as one.
+
+    ReLU and max pooling commute exactly, and a ReLU behind the pooling has fewer values to work
+    on. The fused step gives the same outputs, and gradients up to the order of summation, in half
+    the time on a CPU. It is left out on other devices, under autocast, for frozen or hooked layers,
+    where gradients of the images are needed, and for windows that need padding.
+
+    Shape:
+        as the plain Sequential
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        layers = _pool_first(list(self))
+        if _can_fuse(layers, input):
+            conv, pool, *layers = layers
+            padded = pad_same(input, pair(conv.kernel_size), (1, 1), (1, 1))
+            input = ConvMaxPoolFunction.apply(padded, conv.weight, conv.bias, pool.kernel_size)
+        for layer in layers:
+            input = layer(input)
+        return input
+
+
+def _pool_first(layers: Sequence[Any]) -> list[Any]:
+    """The layers, every ReLU that precedes a max pooling moved behind it."""
+    order = list(layers)
+    for k, (layer, following) in enumerate(pairwise(layers)):
+        is_pool = isinstance(following, MaxPool2dSame | nn.MaxPool2d)
+        if type(layer) is nn.ReLU and is_pool and not getattr(following, "return_indices", False):
+            order[k : k + 2] = following, layer
+    return order
+
+
+def _starts_with_conv_pool(layers: Sequence[Any]) -> bool:
+    first = [type(layer) for layer in layers[:2]]
+    return first == [Conv2dSame, MaxPool2dSame]
+
+
+def _can_fuse(layers: Sequence[Any], images: Tensor) -> bool:
+    """Whether the fused step holds for the first two layers and these images."""
+    if not _starts_with_conv_pool(layers):
+        return False
+    conv, pool = layers[:2]
+    (height, width), (rows, columns) = images.shape[-2:], pool.kernel_size
+    return (
+        torch.is_grad_enabled()
+        and images.device.type == "cpu"
+        and not images.requires_grad
+        and conv.weight.requires_grad
+        and conv.stride == conv.dilation == (1, 1)
+        and conv.groups == 1
+        and pool.kernel_size == pool.stride
+        and pool.dilation == (1, 1)
+        and height % rows == width % columns == 0
+        and images.dtype == conv.weight.dtype
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, pool))
+        and not any(layer._backward_hooks or layer._backward_pre_hooks for layer in (conv, pool))
+    )
+
+
 class ConvMaxPoolFunction(torch.autograd.Function):
-    """Convolution with stride 1, then pooling of windows that do not overlap; no gradient of the images.
+    """Convolution with stride 1, then max pooling in windows that do not overlap.
 
     Behind a max pooling all gradients but one a window are zero. The usual backward pass writes
     those zeros and multiplies with them; this one picks the patch under each window's largest
-    value, and the kernel's gradient is one product of these patches.
+    value, and the kernel's gradient is one product of these patches. The images get no gradient.
     """
 
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, pool: tuple[int, int]
     ) -> Tensor:
-        """float (N, C, H, W), padded, and kernel (K, C, R, S) → float (N, K, (H - R + 1) / pool, (W - S + 1) / pool)."""
+        """Pad-free convolution and pooling.
+
+        Args:
+            ctx: keeps what the backward pass needs.
+            images: float (N, C, H, W), padded.
+            weight: float (K, C, R, S).
+            bias: float (K,).
+            pool: height and width of a window, pixels.
+
+        Returns:
+            float (N, K, (H - R + 1) / pool height, (W - S + 1) / pool width)
+        """
         responses = F.conv2d(images, weight, bias)
         largest, places = F.max_pool2d(responses, pool, return_indices=True)
         ctx.save_for_backward(images, weight, places)
@@ -39,67 +144,17 @@ class ConvMaxPoolFunction(torch.autograd.Function):
         filters, channels, rows, columns = weight.shape
         count, _, height, width = images.shape
         row = places // ctx.width
-        # First number of each patch in images that lie in memory as (N, H, W, C); images are
-        # `height * width * channels` long.
+        # Offset of each patch in images that lie in memory as (N, H, W, C).
         start = (row * width + places - row * ctx.width) * channels
         start += torch.arange(count).view(-1, 1, 1, 1) * (height * width * channels)
-        start = start.permute(1, 0, 2, 3).reshape(filters, -1, 1) + torch.arange(rows) * (
-            width * channels
-        )
-        numbers = images.permute(0, 2, 3, 1).reshape(
-            -1
-        )  # (N, C, H, W) -> (N, H, W, C): no copy of channels_last images
-        length = columns * channels  # a patch's row lies in one piece
+        start = start.permute(1, 0, 2, 3).reshape(filters, -1, 1)
+        start = start + torch.arange(rows) * (width * channels)
+        # (N, C, H, W) -> (N, H, W, C): no copy of channels_last images
+        numbers = images.permute(0, 2, 3, 1).reshape(-1)
+        length = columns * channels  # a row of a patch lies in one piece
         pieces = numbers.as_strided((numbers.numel() - length + 1, length), (1, 1))
         patches = pieces.index_select(0, start.reshape(-1)).view(filters, -1, rows * length)
         kernel = torch.bmm(gradient.permute(1, 0, 2, 3).reshape(filters, 1, -1), patches)
-        kernel = kernel.view(filters, rows, columns, channels).permute(
-            0, 3, 1, 2
-        )  # (K, R, S, C) -> (K, C, R, S)
+        # (K, R, S, C) -> (K, C, R, S)
+        kernel = kernel.view(filters, rows, columns, channels).permute(0, 3, 1, 2)
         return None, kernel, gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None
-
-
-class FusedConvPool(nn.Sequential):
-    """A Sequential that begins with `Conv2dSame` and `MaxPool2dSame`; in training on a CPU the two run as one.
-
-    Its layers, their names and its numbers are those of the plain Sequential (gradients up to the
-    order of summation). Wherever the short way does not hold (another device, autocast, frozen or
-    hooked layers, gradients of the images, windows that need padding) it is the plain Sequential.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        conv, pool, *rest = self
-        if not (
-            isinstance(conv, Conv2dSame)
-            and isinstance(pool, MaxPool2dSame)
-            and self._short_way(conv, pool, input)
-        ):
-            return super().forward(input)
-        padded = pad_same(input, pair(conv.kernel_size), (1, 1), (1, 1))
-        output = ConvMaxPoolFunction.apply(padded, conv.weight, conv.bias, pool.kernel_size)
-        for layer in rest:
-            output = layer(output)
-        return output
-
-    @staticmethod
-    def _short_way(conv: Conv2dSame, pool: MaxPool2dSame, images: Tensor) -> bool:
-        return (
-            torch.is_grad_enabled()
-            and images.device.type == "cpu"
-            and not images.requires_grad
-            and conv.weight.requires_grad
-            and conv.stride == conv.dilation == (1, 1)
-            and conv.groups == 1
-            and pool.kernel_size == pool.stride
-            and pool.dilation == (1, 1)
-            and images.shape[-2] % pool.kernel_size[0]
-            == images.shape[-1] % pool.kernel_size[1]
-            == 0
-            and images.dtype == conv.weight.dtype
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, pool))
-            and not any(
-                layer._backward_hooks or layer._backward_pre_hooks for layer in (conv, pool)
-            )
-        )

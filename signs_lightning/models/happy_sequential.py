@@ -12,13 +12,12 @@ from signs_lightning.models.layers import FlattenNHWC, KerasBatchNorm2d, initial
 
 
 class HappySequential(ImageClassifier):
-    """Pad 3 → conv 32 7×7 → BatchNorm → ReLU → pool 2 → dense 1: the course's sequential model, for two classes.
+    """Pad 3 → conv 32 → BatchNorm → ReLU → pool 2 → dense 1: the course's sequential model.
 
-    37,633 parameters at 64×64×3, 37,569 of them trainable. Mirrors the exercise "Keras tutorial:
-    the Happy House" (Convolutional Neural Networks, deeplearning.ai): ZeroPadding2D(3) →
-    Conv2D(32, 7) → BatchNormalization → ReLU → MaxPooling2D(2) → Flatten → Dense(1, sigmoid).
-
-    Pooling comes before ReLU: the two commute, and ReLU then touches a quarter of the values.
+    For two classes; 37,633 parameters at 64×64×3, 37,569 of them trainable. Mirrors the exercise
+    "Keras tutorial: the Happy House" (Convolutional Neural Networks, deeplearning.ai):
+    ZeroPadding2D(3) → Conv2D(32, 7) → BatchNormalization → ReLU → MaxPooling2D(2) → Flatten →
+    Dense(1, sigmoid).
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, 1); the sigmoid of it is the
@@ -37,15 +36,11 @@ class HappySequential(ImageClassifier):
                 f"HappySequential needs images of at least 2×2 pixels, these have {height}×{width}."
             )
         layers = OrderedDict[str, nn.Module](
-            conv=nn.Conv2d(
-                channels, 32, kernel_size=7, padding=3
-            ),  # (N, 32, 64, 64), the zero padding of 3 included
+            conv=nn.Conv2d(channels, 32, kernel_size=7, padding=3),  # (N, 32, 64, 64), padded by 3
             bn=KerasBatchNorm2d(32),
-            pool=nn.MaxPool2d(2),  # (N, 32, 32, 32)
             relu=nn.ReLU(),
+            pool=nn.MaxPool2d(2),  # (N, 32, 32, 32)
             flatten=FlattenNHWC(),  # (N, 32768), in Keras's order
             fc=nn.Linear(32 * (height // 2) * (width // 2), 1),  # (N, 1) logit
         )
-        network = nn.Sequential(layers)
-        initialize_like_keras(network)
-        return network
+        return initialize_like_keras(nn.Sequential(layers))

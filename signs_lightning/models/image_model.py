@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.compatibility import check_class_counts, check_data_compatibility
+from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
 from signs_lightning.models.tta import augmented_views, mean_logits
 
@@ -63,6 +64,8 @@ class ImageModel(L.LightningModule):
         # Images come channels_last (they are NHWC in the file): kernels and gradients in the same
         # order need no copies.
         self.network = self.build().to(memory_format=torch.channels_last)
+        if self.hparams.get("fuse", True):
+            fuse_conv_pool(self.network)
         for layer in self.network.modules():
             if isinstance(layer, KerasBatchNorm2d):
                 layer.biased_variance = self.hparams.get("biased_variance", False)

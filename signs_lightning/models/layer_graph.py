@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.fused_conv_pool import unfused
 
 Path = tuple[str, ...]
 CONTAINERS = (
@@ -97,7 +98,10 @@ def layer_graph(model: ImageClassifier) -> LayerGraph:
     operations between them are noted; the model stays as it was.
     """
     own = getattr(model.network, "layer_graph", None)
-    return _of_calls(model) if own is None else own()
+    if own is not None:
+        return own()
+    with unfused(model.network):
+        return _of_calls(model)
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:

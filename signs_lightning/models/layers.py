@@ -1,7 +1,6 @@
-"""What Keras has and PyTorch lacks: 'same' padding for every stride, NHWC flattening, Keras's BatchNorm, its initialisation.
+"""Keras's layers that PyTorch lacks: 'same' padding, NHWC flattening, BatchNorm, initialisation.
 
-Everything works on (N, C, H, W) tensors, in whatever memory format they come. Facts: Keras's
-    padding follows TensorFlow's
+All work on (N, C, H, W) tensors of any memory format. Keras's padding follows TensorFlow's
 https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2; defaults are those of the pages
 under https://keras.io/api/layers/.
 """
@@ -9,22 +8,30 @@ under https://keras.io/api/layers/.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def pair(value: int | tuple[int, ...]) -> Pair:
-    """`3` → `(3, 3)`; a pair stays as it is. Order: height, width."""
+    """Return (height, width): `3` → `(3, 3)`, a pair stays."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def same_padding(size: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> Pair:
-    """Rows (or columns) that Keras's 'same' adds before and after an axis of `size`; the odd one goes after.
+    """Return how many rows (or columns) Keras's 'same' adds before and after an axis.
 
-    The output has ceil(size / stride) rows.
+    The odd one goes after. The output has ceil(size / stride) rows.
+
+    Args:
+        size: rows of the input.
+        kernel_size: rows of the kernel.
+        stride: step between two outputs, pixels.
+        dilation: distance between two kernel taps, pixels.
     """
     out = math.ceil(size / stride)
     total = max((out - 1) * stride + (kernel_size - 1) * dilation + 1 - size, 0)
@@ -34,7 +41,7 @@ def same_padding(size: int, kernel_size: int, stride: int = 1, dilation: int = 1
 def pad_same(
     images: Tensor, kernel_size: Pair, stride: Pair, dilation: Pair, value: float = 0.0
 ) -> Tensor:
-    """Pads (N, C, H, W) as Keras's 'same' does; returns the tensor itself where nothing is to be added."""
+    """Pad (N, C, H, W) as Keras's 'same' does; return the tensor itself where that adds nothing."""
     top, bottom = same_padding(images.shape[-2], kernel_size[0], stride[0], dilation[0])
     left, right = same_padding(images.shape[-1], kernel_size[1], stride[1], dilation[1])
     if top == bottom == left == right == 0:
@@ -43,7 +50,7 @@ def pad_same(
 
 
 class Conv2dSame(nn.Conv2d):
-    """Conv2D(padding='same') of Keras for any stride and dilation; PyTorch's own `padding='same'` knows stride 1 only.
+    """Conv2D(padding='same') of Keras for any stride and dilation; PyTorch's own has stride 1 only.
 
     Args:
         in_channels: channels C_in of the input.
@@ -68,23 +75,11 @@ class Conv2dSame(nn.Conv2d):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            dilation=dilation,
-            groups=groups,
-            bias=bias,
-        )
+        super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        kernel_size, stride, dilation = (
-            pair(self.kernel_size),
-            pair(self.stride),
-            pair(self.dilation),
-        )
-        return super().forward(pad_same(input, kernel_size, stride, dilation))
+        sizes = (pair(self.kernel_size), pair(self.stride), pair(self.dilation))
+        return super().forward(pad_same(input, *sizes))
 
 
 class MaxPool2dSame(nn.Module):
@@ -136,9 +131,8 @@ class AvgPool2dSame(nn.Module):
         padded = pad_same(images, self.kernel_size, self.stride, (1, 1))
         if padded is images:
             return F.avg_pool2d(images, self.kernel_size, self.stride)
-        pixels = pad_same(
-            images.new_ones(1, 1, *images.shape[-2:]), self.kernel_size, self.stride, (1, 1)
-        )
+        ones = images.new_ones(1, 1, *images.shape[-2:])
+        pixels = pad_same(ones, self.kernel_size, self.stride, (1, 1))
         sums = F.avg_pool2d(padded, self.kernel_size, self.stride, divisor_override=1)
         return sums / F.avg_pool2d(pixels, self.kernel_size, self.stride, divisor_override=1)
 
@@ -147,20 +141,18 @@ class AvgPool2dSame(nn.Module):
 
 
 class FlattenNHWC(nn.Module):
-    """Flatten of Keras: height, width, channel order, so that a Dense kernel from Keras fits as it is.
+    """Flatten of Keras: in the order height, width, channel, which a Dense kernel expects.
 
     Shape:
         (N, C, H, W) → (N, H * W * C)
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.permute(0, 2, 3, 1).flatten(
-            1
-        )  # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
+        return images.permute(0, 2, 3, 1).flatten(1)  # (N, C, H, W) -> (N, H, W, C)
 
 
 class KerasBatchNorm2d(nn.BatchNorm2d):
-    """BatchNormalization of Keras over the channels of an image batch, with Keras's defaults and conventions.
+    """BatchNormalization of Keras over the channels of images, with Keras's defaults.
 
     Args:
         num_features: number of channels C.
@@ -190,20 +182,23 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         before = self.running_var.clone()
         output = super().forward(input)
         values = input.numel() // input.shape[1]
-        # What the step added, from the unbiased to the biased variance; `.data`, because autograd
-        # holds the tensor for a backward pass that doesn't read it in training.
+        # The step's share, from the unbiased to the biased variance; `.data`, because autograd
+        # holds the tensor for a backward pass that does not read it in training.
         kept = before * (1 - (self.momentum or 0.0))
         self.running_var.data.copy_(kept + (self.running_var - kept) * ((values - 1) / values))
         return output
 
 
-def initialize_like_keras(network: nn.Module, initializer: str = "glorot_uniform") -> None:
-    """Re-initialises every convolution and dense layer as Keras does: Glorot-uniform kernels, zero biases; in place.
+def initialize_like_keras(network: Network, initializer: str = "glorot_uniform") -> Network:
+    """Initialize every convolution and dense layer in place as Keras does; biases are zero.
 
     Args:
         network: the module whose layers are drawn anew from PyTorch's global generator.
         initializer: "glorot_uniform" (Keras's default; Glorot and Bengio 2010) or "he_normal" (He
             et al. 2015, truncated at two standard deviations as in Keras).
+
+    Returns:
+        The network itself.
 
     Raises:
         ValueError: for another initializer.
@@ -224,3 +219,4 @@ def initialize_like_keras(network: nn.Module, initializer: str = "glorot_uniform
             )
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+    return network

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from torch import nn
 
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.fused_conv_pool import FusedConvPool
 from signs_lightning.models.layers import (
     Conv2dSame,
     FlattenNHWC,
@@ -18,15 +17,11 @@ from signs_lightning.models.layers import (
 
 
 class SignsFunctional(ImageClassifier):
-    """Conv 8 → pool 8 → conv 16 → pool 4 → dense: the course's functional model, 1,310 parameters at 64×64×3.
+    """Conv 8 → pool 8 → conv 16 → pool 4 → dense: the course's functional model.
 
-    Mirrors the exercise "Convolutional model, application: SIGNS" (Convolutional Neural Networks,
-    deeplearning.ai): Conv2D(8, 4) → ReLU → MaxPool2D(8) → Conv2D(16, 2) → ReLU → MaxPool2D(4) →
-    Flatten → Dense(6, softmax), every padding 'same'.
-
-    Pooling comes before ReLU: the two commute, and ReLU then touches 64 times fewer values. The
-        first convolution and its pooling train
-    as one step, see `FusedConvPool`.
+    1,310 parameters at 64×64×3. Mirrors the exercise "Convolutional model, application: SIGNS"
+    (Convolutional Neural Networks, deeplearning.ai): Conv2D(8, 4) → ReLU → MaxPool2D(8) →
+    Conv2D(16, 2) → ReLU → MaxPool2D(4) → Flatten → Dense(6, softmax), every padding 'same'.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K)
@@ -34,18 +29,15 @@ class SignsFunctional(ImageClassifier):
 
     def build(self) -> nn.Module:
         height, width, channels = self.image_size
-        features = 16 * math.ceil(math.ceil(height / 8) / 4) * math.ceil(math.ceil(width / 8) / 4)
+        rows, columns = (math.ceil(math.ceil(size / 8) / 4) for size in (height, width))
         layers = OrderedDict[str, nn.Module](
             conv1=Conv2dSame(channels, 8, kernel_size=4),  # (N, 8, 64, 64)
-            pool1=MaxPool2dSame(8),  # (N, 8, 8, 8)
             relu1=nn.ReLU(),
+            pool1=MaxPool2dSame(8),  # (N, 8, 8, 8)
             conv2=Conv2dSame(8, 16, kernel_size=2),  # (N, 16, 8, 8)
-            pool2=MaxPool2dSame(4),  # (N, 16, 2, 2)
             relu2=nn.ReLU(),
-            # (N, 64), in Keras's order: a Dense kernel from Keras fits as it is
-            flatten=FlattenNHWC(),
-            fc=nn.Linear(features, self.num_classes),  # (N, K) logits
+            pool2=MaxPool2dSame(4),  # (N, 16, 2, 2)
+            flatten=FlattenNHWC(),  # (N, 64), in Keras's order
+            fc=nn.Linear(16 * rows * columns, self.num_classes),  # (N, K) logits
         )
-        network = FusedConvPool(layers)
-        initialize_like_keras(network)
-        return network
+        return initialize_like_keras(nn.Sequential(layers))

@@ -1,4 +1,4 @@
-"""ResNet50 of the residual-networks exercise: version 1, every convolution with a bias, the stride on the first 1×1."""
+"""ResNet50 of the residual-networks exercise, Keras's Functional API."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Initializer = Literal["glorot_uniform", "he_normal"]
 
 
 class Bottleneck(nn.Module):
-    """Conv 1×1 → BN → ReLU → conv 3×3 same → BN → ReLU → conv 1×1 → BN, plus a shortcut, then ReLU.
+    """Conv 1×1 → conv 3×3 same → conv 1×1, each with BN, plus a shortcut; ReLU in between and last.
 
     The shortcut is the input itself ("identity block"), or conv 1×1 → BN where the shape changes
-    ("convolutional block").
+    ("convolutional block"). Version 1: the stride is that of the first 1×1 convolution.
 
     Args:
         in_channels: channels C_in of the input.
@@ -42,23 +42,21 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels = 4 * filters
         self.main = nn.Sequential(
-            nn.Conv2d(in_channels, filters, kernel_size=1, stride=stride),
+            nn.Conv2d(in_channels, filters, kernel_size=1, stride=stride),  # (N, F, H/s, W/s)
             KerasBatchNorm2d(filters, momentum),
             nn.ReLU(inplace=True),
-            Conv2dSame(filters, filters, kernel_size=3),
+            Conv2dSame(filters, filters, kernel_size=3),  # (N, F, H/s, W/s)
             KerasBatchNorm2d(filters, momentum),
             nn.ReLU(inplace=True),
-            nn.Conv2d(filters, out_channels, kernel_size=1),
+            nn.Conv2d(filters, out_channels, kernel_size=1),  # (N, 4F, H/s, W/s)
             KerasBatchNorm2d(out_channels, momentum),
         )
-        self.shortcut = (
-            nn.Sequential(
+        self.shortcut: nn.Module = nn.Identity()
+        if projection:
+            self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride),
                 KerasBatchNorm2d(out_channels, momentum),
             )
-            if projection
-            else nn.Identity()
-        )
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -66,12 +64,12 @@ class Bottleneck(nn.Module):
 
 
 class SignsResNet50(ImageClassifier):
-    """ResNet50 as the course builds it, 23,600,006 parameters at 64×64×3 and six classes (23,546,886 trainable).
+    """ResNet50 as the course builds it: 23,600,006 parameters at 64×64×3 and six classes.
 
-    Mirrors the exercise "Residual Networks" (Convolutional Neural Networks, deeplearning.ai), after
-    He et al. 2015, table 1. Its four stages are one convolutional block and 2, 3, 5, 2 identity
-    blocks: 50 weighted layers. (2, 3, 5, 3), which some descriptions of the exercise print, is one
-    block more than the name allows and builds as well.
+    23,546,886 of them are trainable. Mirrors the exercise "Residual Networks" (Convolutional Neural
+    Networks, deeplearning.ai), after He et al. 2015, table 1. Its four stages are one convolutional
+    block and 2, 3, 5, 2 identity blocks: 50 weighted layers. (2, 3, 5, 3), which some descriptions
+    of the exercise print, is one block more than the name allows and builds as well.
 
     Args:
         identity_blocks: identity blocks after the convolutional block of each of the four stages.
@@ -102,46 +100,42 @@ class SignsResNet50(ImageClassifier):
 
     def build(self) -> nn.Module:
         height, width, channels = self.image_size
-        momentum, first = self.bn_momentum, self.width
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv1=nn.Conv2d(channels, first, kernel_size=7, stride=2, padding=3),  # (N, 64, 32, 32)
-            bn_conv1=KerasBatchNorm2d(first, momentum),
-            relu1=nn.ReLU(inplace=True),
-            max_pool=nn.MaxPool2d(
-                3, stride=2
-            ),  # (N, 64, 15, 15): Keras's 'valid', the usual ResNet pads here
-        )
-        in_channels = first
-        for stage, identities in enumerate(
-            self.identity_blocks
-        ):  # (N, 256, 15, 15), (N, 512, 8, 8), …
-            filters, stride = first * 2**stage, 1 if stage == 0 else 2
-            blocks = [Bottleneck(in_channels, filters, stride, projection=True, momentum=momentum)]
-            in_channels = 4 * filters
-            blocks += [
-                Bottleneck(in_channels, filters, 1, projection=False, momentum=momentum)
-                for _ in range(identities)
-            ]
-            layers[f"stage{stage + 2}"] = nn.Sequential(
-                *blocks
-            )  # … (N, 1024, 4, 4), (N, 2048, 2, 2)
         rows, columns = rows_after_stages(height), rows_after_stages(width)
         if rows < 2 or columns < 2:
             raise InputError(
                 f"SignsResNet50 needs images of at least 37×37 pixels, these have {height}×{width}."
             )
-        layers["avg_pool"] = nn.AvgPool2d(2)  # (N, 2048, 1, 1)
-        layers["flatten"] = FlattenNHWC()
-        layers["fc"] = nn.Linear(
-            in_channels * (rows // 2) * (columns // 2), self.num_classes
-        )  # (N, K) logits
-        network = nn.Sequential(layers)
-        initialize_like_keras(network, self.initializer)
-        return network
+        f, blocks, momentum = self.width, self.identity_blocks, self.bn_momentum
+        conv1 = nn.Conv2d(channels, f, kernel_size=7, stride=2, padding=3)
+        layers = OrderedDict[str, nn.Module](
+            conv1=conv1,  # (N, 64, 32, 32)
+            bn_conv1=KerasBatchNorm2d(f, momentum),
+            relu1=nn.ReLU(inplace=True),
+            max_pool=nn.MaxPool2d(3, stride=2),  # (N, 64, 15, 15): 'valid'; other ResNets pad here
+            stage2=_stage(f, f, 1, blocks[0], momentum),  # (N, 256, 15, 15)
+            stage3=_stage(4 * f, 2 * f, 2, blocks[1], momentum),  # (N, 512, 8, 8)
+            stage4=_stage(8 * f, 4 * f, 2, blocks[2], momentum),  # (N, 1024, 4, 4)
+            stage5=_stage(16 * f, 8 * f, 2, blocks[3], momentum),  # (N, 2048, 2, 2)
+            avg_pool=nn.AvgPool2d(2),  # (N, 2048, 1, 1)
+            flatten=FlattenNHWC(),  # (N, 2048)
+            fc=nn.Linear(32 * f * (rows // 2) * (columns // 2), self.num_classes),  # (N, K) logits
+        )
+        return initialize_like_keras(nn.Sequential(layers), self.initializer)
+
+
+def _stage(channels: int, filters: int, stride: int, identities: int, momentum: float) -> nn.Module:
+    """A convolutional block and identity blocks: (N, C, H, W) → (N, 4 F, H/stride, W/stride)."""
+    first = Bottleneck(channels, filters, stride, True, momentum)
+    others = [Bottleneck(4 * filters, filters, 1, False, momentum) for _ in range(identities)]
+    return nn.Sequential(first, *others)
 
 
 def rows_after_stages(size: int) -> int:
-    """Rows (or columns) of the feature map before the average pooling, for an image of `size` rows."""
+    """Rows (or columns) of the feature map in front of the average pooling.
+
+    Args:
+        size: rows (or columns) of the images.
+    """
     size = (size + 6 - 7) // 2 + 1  # conv1: padding 3, 7×7, stride 2
     size = (size - 3) // 2 + 1  # max pooling: valid, 3×3, stride 2
     for _ in range(3):  # stages 3 to 5 halve it with a 1×1 convolution of stride 2

@@ -232,18 +232,18 @@ def test_printed_table_has_the_lines_of_keras(pair, monkeypatch):
 
 
 def test_the_functional_model_has_the_course_s_numbers():
-    """Shapes and parameters of `summary()` in Keras; pooling comes before ReLU here."""
+    """Layers, shapes and parameters of `summary()` in Keras."""
     rows = [
         (row.path, row.kind, row.keras_shape, row.parameters)
         for row in layer_table(SignsFunctional())
     ]
     assert rows == [
         (("conv1",), "Conv2dSame", "(None, 64, 64, 8)", 392),
+        (("relu1",), "ReLU", "(None, 64, 64, 8)", 0),
         (("pool1",), "MaxPool2dSame", "(None, 8, 8, 8)", 0),
-        (("relu1",), "ReLU", "(None, 8, 8, 8)", 0),
         (("conv2",), "Conv2dSame", "(None, 8, 8, 16)", 528),
+        (("relu2",), "ReLU", "(None, 8, 8, 16)", 0),
         (("pool2",), "MaxPool2dSame", "(None, 2, 2, 16)", 0),
-        (("relu2",), "ReLU", "(None, 2, 2, 16)", 0),
         (("flatten",), "FlattenNHWC", "(None, 64)", 0),
         (("fc",), "Linear", "(None, 6)", 390),
     ]

@@ -1,7 +1,5 @@
 """Grad-CAM against closed forms, finite differences in float64, and Keras's own feature maps."""
 
-from collections import OrderedDict
-
 import keras
 import numpy as np
 import pytest
@@ -42,15 +40,6 @@ class Dense(ImageClassifier):
         return nn.Sequential(
             nn.Flatten(), nn.Linear(int(np.prod(self.image_size)), self.num_classes)
         )
-
-
-class ReluFirst(SignsFunctional):
-    """The functional model in Keras's own order: ReLU, then pooling."""
-
-    def build(self):
-        layers = dict(super().build().named_children())
-        order = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "flatten", "fc"]
-        return nn.Sequential(OrderedDict((name, layers[name]) for name in order))
 
 
 def some_images(count, height=16, width=16, channels=3, seed=0):
@@ -145,7 +134,7 @@ def test_equals_finite_differences_of_the_class_logit(make, stage):
 
 def test_pooling_before_relu_gives_the_map_of_relu_before_pooling():
     torch.manual_seed(3)
-    pooled_first, relu_first = SignsFunctional(num_classes=3), ReluFirst(num_classes=3)
+    pooled_first, relu_first = (SignsFunctional(num_classes=3, fuse=fuse) for fuse in (True, False))
     images, classes = some_images(6, 64, 64), torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():  # no window of zeros only, where the gradient of ReLU first is arbitrary
         windows = F.max_pool2d(pooled_first.network[:4](pooled_first.preprocess(images)), 4)
