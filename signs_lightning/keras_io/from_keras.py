@@ -27,7 +27,7 @@ from signs_lightning.keras_io.shape_inference import Path as LayerPath
 from signs_lightning.keras_io.shape_inference import make_plan
 from signs_lightning.keras_io.weight_mapping import match_weights
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.compatibility import check_class_counts
+from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.runtime.console import rank_zero_print
 from signs_lightning.runtime.escaping import printable
 

@@ -1,49 +1,38 @@
-"""The LightningModule that every model here is: steps, loss, metrics, optimizer, and what a checkpoint remembers."""
+"""The LightningModule that every model here is: network, loss, steps and optimizer."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix
-from torchmetrics.utilities.distributed import gather_all_tensors
+from torchmetrics import Metric
 
-from signs_lightning.models.compatibility import (
-    apply_learning_rate,
-    apply_optimizer_settings,
-    apply_scheduler_settings,
-    check_arguments,
-    check_class_counts,
-    check_finite_loss,
-    check_resume_compatibility,
-    optimizer_settings,
-    scheduler_settings,
-)
+from signs_lightning.errors import InputError
+from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.keras_adam import KerasAdam
-from signs_lightning.models.losses import cross_entropy, custom_loss
-from signs_lightning.models.lr_finder import (
-    is_finder_checkpoint,
-    remove_finders,
-    remove_trainer_finders,
-)
+from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
 from signs_lightning.models.lr_schedules import (
     Schedule,
-    make_annealing,
-    make_schedule,
-    rising_rate_message,
+    check_schedule_arguments,
+    make_run_schedule,
 )
-from signs_lightning.models.metrics import TOTALS, EpochTotals, Evaluation
-from signs_lightning.models.plateau import check_monitored_metric, monitored_metric, step_plateau
+from signs_lightning.models.metrics import (
+    EpochTotals,
+    Evaluation,
+    EvaluationMetrics,
+    may_hold_padding,
+)
+from signs_lightning.models.run_callbacks import missing_run_callbacks
+from signs_lightning.models.seeding import seed_step
+from signs_lightning.models.training_state import load_training_state, training_state
 from signs_lightning.models.tta import View
-from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_checkpoint
 from signs_lightning.runtime.provenance import append_made_with
 
 Batch = tuple[Tensor, Tensor]
@@ -52,7 +41,7 @@ LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 
 class ImageClassifier(ImageModel):
-    """An image classifier: a subclass only builds the network.
+    """An image classifier, of which a subclass only makes the network, in `build`.
 
     What is not given comes from the data as soon as a Trainer joins the two; until then it is six
     classes (two for a binary model) of 64×64 RGB images.
@@ -97,7 +86,8 @@ class ImageClassifier(ImageModel):
 
     Attributes:
         history: one row an epoch with Keras's names: epoch, loss, accuracy, val_loss, val_accuracy.
-        evaluation: what the latest `test` found, or None.
+        evaluation: the result of the latest `test`, or None.
+        validated_images: how many images the latest validation was of.
         learning_rate: that of the latest epoch when it began.
     """
 
@@ -125,12 +115,11 @@ class ImageClassifier(ImageModel):
         fuse: bool = True,
     ) -> None:
         super().__init__()
-        # Objects stay out: what a checkpoint remembers is primitive, so that it loads without
-        # running code.
-        self.save_hyperparameters(
-            ignore=["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"]
-        )
-        check_arguments(loss, class_weights, label_smoothing, schedule, lr_scheduler, warmup)
+        # Only plain values, so that a checkpoint loads without running code.
+        objects = ["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"]
+        self.save_hyperparameters(ignore=objects)
+        check_loss_arguments(loss, class_weights, label_smoothing)
+        check_schedule_arguments(schedule, lr_scheduler, warmup)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.loss = loss
@@ -138,348 +127,154 @@ class ImageClassifier(ImageModel):
         self.augmentation = list(augmentation or [])
         self.history: list[dict[str, float | int]] = []
         self.evaluation: Evaluation | None = None
-        self.validated_images = 0  # that the last figures of validation are of
+        self.validation_metrics: dict[str, float] = {}  # of the epoch that is under way
+        self.validated_images = 0
         self.learning_rate = float("nan")
-        self._schedule_steps: float | None = None
-        self._scheduler: dict[str, Any] = {"lr_scheduler": None, "scheduler_settings": {}}
-        self._made_with: list[dict[str, Any]] = []
-        self._made_with_before: Any = None  # what a checkpoint remembers of it
-        self._resumed: dict[str, Any] = {}  # the checkpoint of the run that goes on, until it does
+        self.schedule_steps: float | None = None
+        self.training_settings: dict[str, Any] = {}  # of the run that is under way
+        self.earlier_made_with: Any = None  # by the checkpoint
         self._augment: Callable[[Tensor, Tensor], Batch] | None = None
-        self._validation: dict[str, float] = {}
         self._build()
 
     def _build(self) -> None:
         super()._build()
         weights = self.hparams.get("class_weights")
-        self.register_buffer(
-            "_class_weights",
-            None if weights is None else torch.tensor(weights, dtype=torch.float),
-            persistent=False,
-        )
-        self.train_totals, self.val_totals, self.test_totals = (
-            EpochTotals(),
-            EpochTotals(),
-            EpochTotals(),
-        )
-        self.confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
-        self.val_metrics = MetricCollection(self.metrics).clone(prefix="val_")
-        self.test_metrics = MetricCollection(self.metrics).clone(prefix="test_")
+        weights = None if weights is None else torch.tensor(weights, dtype=torch.float)
+        self.register_buffer("_class_weights", weights, persistent=False)
+        self.train_totals = EpochTotals()
+        self.val_metrics = EvaluationMetrics("val_", self.metrics)
+        self.test_metrics = EvaluationMetrics("test_", self.metrics, self.num_classes)
 
     def prepare(self, resumed: bool = False) -> None:
-        """Fetches what a training run needs besides data, before anything is written; nothing, unless a subclass does.
+        """Fetch what a training run needs besides data, before anything is written.
 
         Args:
             resumed: whether the weights come from a checkpoint.
         """
 
     def setup(self, stage: str) -> None:
-        data: Any = getattr(self.trainer, "datamodule", None)
+        trainer: Any = self.trainer
+        if stage == "fit" and missing_run_callbacks(trainer):
+            raise InputError(
+                f"{type(self).__name__}.configure_callbacks leaves out callbacks that training "
+                "needs. Return [*super().configure_callbacks(), ...]."
+            )
+        data: Any = getattr(trainer, "datamodule", None)
+        network = self.network
         if hasattr(data, "image_shape"):
-            network = self.network
             self.adopt(data.num_classes, data.image_shape, data.class_names)
-            if self.network is not network:
-                # Callbacks are set up before their module: these have copied the network that is
-                # gone.
-                trainer: Any = self.trainer
-                for callback in trainer.callbacks:
-                    if isinstance(callback, WeightAveraging):
-                        callback.setup(self.trainer, self, stage)
-        else:  # plain DataLoaders tell nothing
+        else:  # plain DataLoaders do not say what they hold
             check_class_counts(self.hparams, self.num_classes)
+        if not self.has_build:
+            self._prepare_network()
+        if self.network is not network:
+            for callback in trainer.callbacks:  # set up before, with a copy of the old network
+                if isinstance(callback, WeightAveraging):
+                    callback.setup(trainer, self, stage)
         if self.augmentation and stage == "fit":
-            from signs_lightning.models.augmentation import (
-                Augmentation,
-            )  # torchvision takes its time to import
+            from signs_lightning.models.augmentation import Augmentation  # torchvision is slow
 
             self._augment = Augmentation(self.augmentation, self.num_classes)
         if self.hparams.get("compile") and stage == "fit":
             # In place, so that the keys of the state_dict stay; the smaller last batch becomes a
             # second program of fixed sizes.
-            on_gpu = self.trainer.strategy.root_device.type == "cuda"
+            on_gpu = trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_gpu else None, dynamic=False)
 
-    def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
-        """Mean loss () of a batch: cross-entropy of logits (N, K), sigmoid cross-entropy of (N, 1), or the given loss.
+    def configure_callbacks(self) -> list[Callback]:
+        return missing_run_callbacks(self.trainer)
 
-        Labels are int64 (N,) or probabilities float (N, K). Class weights and label smoothing count
-        while training only, as Keras's `class_weight` does.
+    def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
+        """Return the mean loss () of a batch: cross-entropy, or the loss that was given.
+
+        Args:
+            logits: float (N, K), or (N, 1) of a binary model.
+            labels: int64 (N,), or probabilities float (N, K).
+            training: whether class weights and label smoothing count, as in Keras.
         """
         if self.loss is not None:
             return custom_loss(self.loss, logits, labels, self.binary)
-        weights, smoothing = (
-            (self._class_weights, self.hparams.get("label_smoothing", 0.0))
-            if training
-            else (None, 0.0)
-        )
+        weights = self._class_weights if training else None
+        smoothing = self.hparams.get("label_smoothing", 0.0) if training else 0.0
         return cross_entropy(logits, labels, self.binary, weights, smoothing)
 
     def predicted_classes(self, logits: Tensor) -> Tensor:
-        """logits → int64 (N,): the most probable class; class 1 of a binary model needs more than one half."""
+        """Logits → int64 (N,): the most probable class; class 1 of two needs more than one half."""
         return (logits.squeeze(1) > 0).long() if self.binary else logits.argmax(dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = self.preprocess(batch[0]), batch[1]
-        images, targets = (
-            (images, labels) if self._augment is None else self._augment(images, labels)
-        )
+        targets = labels
+        if self._augment is not None:
+            images, targets = self._augment(images, labels)
         logits = self(images)
         loss = self.compute_loss(logits, targets, training=True)
-        self.train_totals.update(
-            loss.detach(), self.predicted_classes(logits.detach()), labels, self.global_step
-        )
+        predicted = self.predicted_classes(logits.detach())
+        self.train_totals.update(loss.detach(), predicted, labels, self.global_step)
         return loss
 
-    def _may_hold_fillers(self, images: int, batch_idx: int) -> bool:
-        """Shares are filled up to equal length with images labelled -1, which nobody counts. They come last, so that only the last
-        batches need to be looked at: looking makes a GPU wait."""
-        trainer = self.trainer
-        batches = sum(
-            (trainer.num_test_batches if trainer.testing else trainer.num_val_batches)[:1]
-        )
-        return trainer.world_size > 1 and (batches - batch_idx - 2) * images < trainer.world_size
-
-    def _evaluation_step(
-        self, batch: Batch, batch_idx: int, totals: EpochTotals, metrics: MetricCollection
-    ) -> tuple[Tensor, Tensor]:
+    def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: EvaluationMetrics) -> None:
         images, labels = batch
         logits = self.averaged_logits(self.preprocess(images))
-        if self._may_hold_fillers(len(labels), batch_idx):
+        if may_hold_padding(self.trainer, len(labels), batch_idx):
             logits, labels = logits[labels >= 0], labels[labels >= 0]
-        predicted = self.predicted_classes(logits)
-        totals.update(self.compute_loss(logits, labels), predicted, labels)
-        if len(metrics):
-            probabilities = self.probabilities(logits)
-            metrics.update(probabilities[:, 1] if self.binary else probabilities, labels)
-        return predicted, labels
+        probabilities = self.probabilities(logits)
+        probabilities = probabilities[:, 1] if self.binary else probabilities
+        loss, predicted = self.compute_loss(logits, labels), self.predicted_classes(logits)
+        metrics.update(loss, predicted, labels, probabilities)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluation_step(batch, batch_idx, self.val_totals, self.val_metrics)
+        self._evaluation_step(batch, batch_idx, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        predicted, labels = self._evaluation_step(
-            batch, batch_idx, self.test_totals, self.test_metrics
-        )
-        self.confusion.update(predicted, labels)
+        self._evaluation_step(batch, batch_idx, self.test_metrics)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
         """A batch → float32 probabilities (N, K)."""
         images = batch if isinstance(batch, Tensor) else batch[0]
         return self.probabilities(self.averaged_logits(self.preprocess(images)))
 
-    def on_fit_start(self) -> None:
-        trainer: Any = self.trainer
-        if (
-            remove_finders(trainer.callbacks) != trainer.callbacks
-        ):  # a schedule was made before they changed rate or batch size
-            trainer.strategy.setup_optimizers(trainer)
-        # Now, before the states of optimizer and schedule are loaded, which only their own kind can
-        # take.
-        checkpoint, self._resumed = self._resumed, {}
-        before, now = checkpoint.get("signs_lightning", {}).get("training"), self._training()
-        if before:
-            check_resume_compatibility(before, now)
-            apply_optimizer_settings(before.get("settings", {}), now["settings"], checkpoint)
-            apply_scheduler_settings(
-                before.get("scheduler_settings", {}), now["scheduler_settings"], checkpoint
-            )
-
-    def on_train_start(self) -> None:
-        names = ["loss", "accuracy"]
-        names += (
-            []
-            if self._never_validates()
-            else ["val_loss", "val_accuracy", *map(str, self.val_metrics)]
-        )
-        for scheduler in self._plateau_schedulers():
-            check_monitored_metric(scheduler, names)
-        for config in self.trainer.lr_scheduler_configs:
-            sentence = (
-                rising_rate_message(config.scheduler, self.trainer.max_epochs)
-                if config.interval == "epoch"
-                else None
-            )
-            if sentence is not None and self.trainer.is_global_zero:
-                print(sentence, flush=True)
-
-    def on_train_epoch_start(self) -> None:
-        self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # A step's random numbers depend on seed, epoch, step and process alone, so that a run that
-        # is resumed draws the same ones as one that was never interrupted.
-        if seed := os.environ.get("PL_GLOBAL_SEED"):
-            place = 0
-            for number in (int(seed), self.current_epoch, batch_idx, self.global_rank):
-                place = place * 1_000_003 + number
-            # a hundredth of the time of torch.manual_seed, which asks every kind of device
-            torch.default_generator.manual_seed(place % 2**63)
-            if self.device.type == "cuda":
-                torch.cuda.manual_seed(place % 2**63)
-
-    def on_train_epoch_end(self) -> None:
-        totals = self.train_totals.compute()
-        self.train_totals.reset()
-        check_finite_loss(totals, self.trainer)
-        values = {"loss": totals["loss"].item(), "accuracy": totals["accuracy"].item()}
-        self.log_dict(values, prog_bar=True)
-        self.log("learning_rate", self.learning_rate)
-        self.history.append({"epoch": self.current_epoch, **values, **self._validation})
-        figures, validates, self._validation = (
-            values | self._validation,
-            not self._never_validates(),
-            {},
-        )
-        # Before the checkpoint of this epoch, which Lightning would step them after.
-        for scheduler in self._plateau_schedulers():
-            step_plateau(scheduler, figures, validates)
-
-    def _never_validates(self) -> bool:
-        """Whether a run is known to have no validation; with `check_val_every_n_epoch` that is not known at first."""
-        known = self.trainer.val_dataloaders is not None or not self.trainer.enable_validation
-        return known and sum(self.trainer.num_val_batches) == 0
-
-    def _plateau_schedulers(self) -> list[ReduceLROnPlateau]:
-        configs = self.trainer.lr_scheduler_configs
-        return [
-            config.scheduler
-            for config in configs
-            if isinstance(config.scheduler, ReduceLROnPlateau)
-        ]
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
-        """Lightning's step of a scheduler; those that watch a figure have had theirs in `on_train_epoch_end`."""
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            super().lr_scheduler_step(scheduler, metric)
+        seed_step(self, batch_idx)  # no callback: finders train without those
 
     def on_validation_epoch_end(self) -> None:
-        totals = self.val_totals.compute()
-        self.val_totals.reset()
-        self.validated_images = int(totals["count"])
-        values = {"val_loss": totals["loss"].item(), "val_accuracy": totals["accuracy"].item()}
-        values |= {name: value.item() for name, value in self.val_metrics.compute().items()}
-        self.val_metrics.reset()
-        self.log_dict(values, prog_bar=True)
+        evaluation, metrics = self.val_metrics.result(self.class_names)
+        self.validated_images = evaluation.count
+        self.log_dict(metrics, prog_bar=True)
         if not self.trainer.sanity_checking:
-            self._validation = values
+            self.validation_metrics = metrics
 
     def on_test_epoch_end(self) -> None:
-        totals = self.test_totals.compute()
-        self.evaluation = Evaluation(
-            loss=totals["loss"].item(),
-            correct=int(totals["correct"]),
-            count=int(totals["count"]),
-            class_names=self.class_names,
-            confusion=self.confusion.compute().cpu(),
-        )
-        values = {"test_loss": self.evaluation.loss, "test_accuracy": totals["accuracy"].item()}
-        for row in self.evaluation.per_class():
-            values |= {
-                f"test_{figure}/{row['class']}": float(row[figure])
-                for figure in ("precision", "recall", "f1")
-            }
-        values |= {name: value.item() for name, value in self.test_metrics.compute().items()}
-        self.log_dict(values)
-        for metric in (self.test_totals, self.confusion, self.test_metrics):
-            metric.reset()
+        self.evaluation, metrics = self.test_metrics.result(self.class_names)
+        self.log_dict(metrics)
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = KerasAdam(parameters) if self.optimizer is None else self.optimizer(parameters)
-        if self.hparams["lr"] is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = self.hparams["lr"]
-        if self.hparams.get("schedule") == "cosine_annealing":
-            self._schedule_steps = self.trainer.max_epochs
-            annealing = make_annealing(optimizer, self.trainer.max_epochs)
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": annealing, "interval": "epoch"},
-            }
-        if self.hparams.get("schedule") is not None:
-            steps = self._schedule_steps = self.trainer.estimated_stepping_batches
-            # Counting them has made the DataLoader. One made again after a checkpoint is loaded
-            # goes on where that stopped.
-            self.trainer.fit_loop._combined_loader = None
-            scheduler = make_schedule(
-                self.hparams["schedule"], optimizer, steps, self.hparams["warmup"]
-            )
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-            }
-        if self.lr_scheduler is None:
+        optimizer = (self.optimizer or KerasAdam)(parameters)
+        lr, schedule = self.hparams["lr"], self.hparams.get("schedule")
+        for group in optimizer.param_groups if lr is not None else []:
+            group["lr"] = lr
+        if schedule is not None:
+            made = make_run_schedule(schedule, optimizer, self.trainer, self.hparams["warmup"])
+            scheduler, interval, self.schedule_steps = made
+        elif self.lr_scheduler is not None:
+            scheduler, interval = self.lr_scheduler(optimizer), self.hparams["lr_interval"]
+        else:
             return optimizer
-        scheduler = self.lr_scheduler(optimizer)
-        self._scheduler = {
-            "lr_scheduler": type(scheduler).__name__,
-            "scheduler_settings": scheduler_settings(scheduler)
-            | {"watched": monitored_metric(scheduler)},
-        }
-        schedule = {"scheduler": scheduler, "interval": self.hparams["lr_interval"]}
-        return {"optimizer": optimizer, "lr_scheduler": schedule | {"monitor": "loss"}}
+        config = {"scheduler": scheduler, "interval": interval, "monitor": "loss"}
+        return {"optimizer": optimizer, "lr_scheduler": config}
 
-    def _training(self) -> dict[str, Any]:
-        """What a run that goes on must have in common with the one before; nothing of a model that was not trained here."""
-        if self._trainer is None or not self.trainer.optimizers:
-            return {}
-        optimizer, schedule = self.trainer.optimizers[0], self.hparams.get("schedule")
-        return {
-            "optimizer": type(optimizer).__name__,
-            "settings": optimizer_settings(optimizer, self.hparams["lr"]),
-            **self._scheduler,
-            "schedule": schedule,
-            "warmup": None if schedule is None else self.hparams.get("warmup"),
-            "schedule_steps": self._schedule_steps,
-        }
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        if not isinstance(scheduler, ReduceLROnPlateau):  # `PlateauStepper` has stepped it
+            super().lr_scheduler_step(scheduler, metric)
+
+    @cached_property
+    def made_with(self) -> list[dict[str, Any]]:
+        """Versions and commits as of `provenance.made_with`: of earlier runs, and of this one."""
+        return append_made_with(self.earlier_made_with)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["signs_lightning"] = {
-            "format_version": FORMAT_VERSION,
-            "model": type(self).__name__,
-            "history": [dict(row) for row in self.history],
-            "learning_rate": self.learning_rate,
-            "training": self._training(),
-            "validated_images": self.validated_images,
-            "made_with": self.made_with,
-            # of an epoch that is not over yet, (world_size,): the running means of each process go
-            # on where they stopped
-            "totals": {
-                name: _of_all_processes(getattr(self.train_totals, name)).cpu() for name in TOTALS
-            },
-        }
-
-    @property
-    def made_with(self) -> list[dict[str, Any]]:
-        """Versions and commits as of `provenance.made_with`: of the runs before this one, and its own where these differ."""
-        if not self._made_with:
-            self._made_with = append_made_with(self._made_with_before)
-        return self._made_with
+        checkpoint["signs_lightning"] = training_state(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Before data module and callbacks get their states, which may have had other names.
-        migrate_checkpoint(checkpoint, "The checkpoint")
-        remembered = checkpoint.get("signs_lightning", {})
-        self.history = [dict(row) for row in remembered.get("history", [])]
-        self.learning_rate = remembered.get("learning_rate", self.learning_rate)
-        self.validated_images = int(remembered.get("validated_images", 0))
-        self._made_with, self._made_with_before = [], remembered.get("made_with")
-        for name, value in remembered.get("totals", {}).items():
-            value = value.reshape(-1)
-            rank = self.global_rank if self.global_rank < len(value) else 0
-            setattr(self.train_totals, name, value[rank].to(self.device))
-        apply_learning_rate(self.hparams["lr"], checkpoint)
-        trainer: Any = self._trainer
-        if (
-            trainer is not None
-            and trainer.training
-            and trainer.ckpt_path
-            and not is_finder_checkpoint(trainer.ckpt_path)
-        ):
-            self._resumed = checkpoint
-            remove_trainer_finders(trainer, checkpoint)
-
-
-def _of_all_processes(value: Tensor) -> Tensor:
-    """A figure () of each process → (world_size,)."""
-    return torch.stack(gather_all_tensors(value) if torch.distributed.is_initialized() else [value])
+        load_training_state(self, checkpoint)

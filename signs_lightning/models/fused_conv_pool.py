@@ -36,7 +36,7 @@ def unfused(network: nn.Module) -> Iterator[None]:
     """Let a network run its layers in the order in which they are written, while it lasts."""
     fused = [module for module in network.modules() if type(module) is FusedConvPool]
     for module in fused:
-        module.__class__ = nn.Sequential
+        module.__class__ = nn.Sequential  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What every model here is, whoever trains it: a network, what it was made for, and the way from bytes to probabilities."""
+"""A network for images, what it was made for, and the way from bytes to probabilities."""
 
 from __future__ import annotations
 
@@ -12,28 +12,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.compatibility import check_class_counts, check_data_compatibility
+from signs_lightning.models.data_compatibility import check_class_counts, check_data_compatibility
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
 from signs_lightning.models.tta import augmented_views, mean_logits
 
 
 class ImageModel(L.LightningModule):
-    """A network for images, with its preprocessing; `ImageClassifier` adds the training.
+    """A network for images with its preprocessing; `ImageClassifier` adds the training.
+
+    A subclass makes the network in `build`. One without `build` makes its layers in `__init__`,
+    after `super().__init__(**kwargs)`, and calls them in `forward`: it is its own network.
 
     What it was made for lies in `hparams`: num_classes, image_size, class_names, class_weights,
-        test_time_augmentation and
-    biased_variance, as `ImageClassifier` describes them.
+    test_time_augmentation, biased_variance and fuse, as `ImageClassifier` describes them.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
     """
 
+    network: nn.Module
     binary: bool = False  # one logit and a sigmoid instead of K and a softmax
 
     def build(self) -> nn.Module:
-        """Makes the network for `self.num_classes` classes of `self.image_size` images; a subclass must implement it."""
+        """Make the network for `self.num_classes` classes of `self.image_size` images."""
         raise NotImplementedError
+
+    @property
+    def has_build(self) -> bool:
+        """Whether the class has a `build` of its own."""
+        return type(self).build is not ImageModel.build
 
     @property
     def num_classes(self) -> int:
@@ -52,18 +60,24 @@ class ImageModel(L.LightningModule):
         return self.hparams.get("class_names") or [str(k) for k in range(self.num_classes)]
 
     def _build(self) -> None:
+        """Make everything that depends on the number of classes and the size of the images."""
         if self.binary and self.num_classes != 2:
             raise InputError(
                 f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
                 "Use SignsFunctional or SignsResNet50."
             )
-        if (
-            self.binary or self.hparams.get("num_classes") is not None
-        ):  # else the data will tell how many there are
+        if self.binary or self.hparams.get("num_classes") is not None:  # else the data tell
             check_class_counts(self.hparams, self.num_classes)
+        if not self.has_build:
+            self.__dict__["network"] = self  # no submodule; `self.network = …` takes its place
+            return
+        self.network = self.build()
+        self._prepare_network()
+
+    def _prepare_network(self) -> None:
         # Images come channels_last (they are NHWC in the file): kernels and gradients in the same
         # order need no copies.
-        self.network = self.build().to(memory_format=torch.channels_last)
+        self.network.to(memory_format=torch.channels_last)
         if self.hparams.get("fuse", True):
             fuse_conv_pool(self.network)
         for layer in self.network.modules():
@@ -76,26 +90,35 @@ class ImageModel(L.LightningModule):
         image_size: tuple[int, int, int],
         class_names: list[str] | None = None,
     ) -> None:
-        """Takes from the data what was not given; the network is built anew where that changes its shape.
+        """Take from the data what was not given; build the network anew where its shape changes.
+
+        Args:
+            num_classes: number of classes K of the data.
+            image_size: height, width (pixels) and channels of the data.
+            class_names: the K names, where the data list them.
 
         Raises:
             InputError: the model was made (or its checkpoint was) for other classes or another
                 image size.
         """
-        given = self.hparams
-        if class_names is None and num_classes < (given["num_classes"] or 0):
-            num_classes = given[
-                "num_classes"
-            ]  # data without a class list need not show every class
+        given, image_size = self.hparams, (image_size[0], image_size[1], image_size[2])
+        if class_names is None:  # data without a class list need not show every class
+            num_classes = max(num_classes, given["num_classes"] or 0)
         check_data_compatibility(given, num_classes, image_size, class_names)
         before = dict(given)
-        shape = (self.num_classes, self.image_size)
-        given.update(num_classes=num_classes, image_size=tuple(image_size))
+        is_same_shape = (self.num_classes, self.image_size) == (num_classes, image_size)
+        given.update(num_classes=num_classes, image_size=image_size)
         if class_names:
             given["class_names"] = list(class_names)
         try:
             check_class_counts(given, num_classes)
-            if shape != (num_classes, tuple(image_size)):
+            if not is_same_shape and not self.has_build:
+                raise InputError(
+                    f"{type(self).__name__} makes its layers in __init__, before the data are "
+                    f"known. Give it num_classes={num_classes} and image_size={image_size}, or "
+                    "make them in `build`."
+                )
+            if not is_same_shape:
                 self._build()
         except InputError:
             given.update(before)
@@ -105,13 +128,12 @@ class ImageModel(L.LightningModule):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         result = super().load_state_dict(state_dict, strict, assign)
-        # Weights fix the shape: data of another one are refused from here on instead of replacing
-        # the network.
+        # Weights fix the shape: data of another one no longer replace the network.
         self.hparams.update(num_classes=self.num_classes, image_size=self.image_size)
         return result
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Bytes of an image file to what the network takes; runs on the device that the images are on.
+        """Turn the bytes of an image file into what the network takes, on the images' device.
 
         Args:
             images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as
@@ -123,32 +145,35 @@ class ImageModel(L.LightningModule):
         """
         if images.dtype != torch.uint8:
             return images.to(self.dtype)
-        images = images.permute(0, 3, 1, 2).to(
-            self.dtype
-        )  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
-        if tuple(images.shape[-2:]) != self.image_size[:2]:
-            images = (
-                F.interpolate(images, self.image_size[:2], mode="bilinear", antialias=True)
-                .clamp_(0, 255)
-                .round_()
-            )
+        # (N, H, W, C) -> (N, C, H, W): channels_last in memory
+        images = images.permute(0, 3, 1, 2).to(self.dtype)
+        size = self.image_size[:2]
+        if tuple(images.shape[-2:]) != size:
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+            images = images.clamp_(0, 255).round_()
         return images.div_(255)
 
     def forward(self, images: Tensor) -> Tensor:
         """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
+        if self.network is self:
+            raise NotImplementedError(f"{type(self).__name__} needs a `build` or a `forward`.")
         return self.network(images)
 
     def averaged_logits(self, images: Tensor) -> Tensor:
-        """float (N, C, H, W) in 0..1 → logits as of `forward`; with test-time augmentation those of the views' mean probabilities."""
+        """Return logits as of `forward`, or those of the views' mean probabilities.
+
+        Args:
+            images: float (N, C, H, W) in 0..1; with test-time augmentation each is seen in several
+                views.
+        """
         kinds = self.hparams.get("test_time_augmentation")
         if not kinds:
             return self(images)
-        return mean_logits(
-            [self.probabilities(self(view)) for view in augmented_views(images, kinds)], self.binary
-        )
+        views = augmented_views(images, kinds)
+        return mean_logits([self.probabilities(self(view)) for view in views], self.binary)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """logits (N, K), or (N, 1) of a binary model → float32 probabilities (N, K) that sum to 1."""
+        """Logits (N, K), or (N, 1) of a binary model → float32 (N, K) that sum to 1."""
         logits = logits.float()
         if self.binary:
             positive = logits.sigmoid()
@@ -157,7 +182,7 @@ class ImageModel(L.LightningModule):
 
     @torch.inference_mode()
     def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
-        """Class probabilities, as `predict` of Keras gives them.
+        """Return class probabilities, as `predict` of Keras does.
 
         Args:
             images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1.
@@ -168,21 +193,14 @@ class ImageModel(L.LightningModule):
         """
         training = self.training
         self.eval()
+        probabilities = []
         try:
-            batches = (
-                images[start : start + batch_size] for start in range(0, len(images), batch_size)
-            )
-            # a copy of arrays, which may be read-only
-            tensors = (
-                b if isinstance(b, Tensor) else torch.from_numpy(np.array(b)) for b in batches
-            )
-            return torch.cat(
-                [
-                    self.probabilities(
-                        self.averaged_logits(self.preprocess(part.to(self.device)))
-                    ).cpu()
-                    for part in tensors
-                ]
-            )
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
+                if not isinstance(batch, Tensor):
+                    batch = torch.from_numpy(np.array(batch))  # a copy: it may be read-only
+                logits = self.averaged_logits(self.preprocess(batch.to(self.device)))
+                probabilities.append(self.probabilities(logits).cpu())
         finally:
             self.train(training)
+        return torch.cat(probabilities)

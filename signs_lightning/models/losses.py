@@ -1,9 +1,30 @@
-"""The losses of a classifier: Keras's cross-entropies, on logits, with labels as numbers or as shares of the classes."""
+"""Keras's cross-entropies on logits, for labels as numbers or as shares of the classes."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from signs_lightning.errors import InputError
+
+
+def check_loss_arguments(loss: Any, class_weights: Any, label_smoothing: float) -> None:
+    """Check a model's arguments of these names.
+
+    Raises:
+        InputError: two of them exclude each other, or the share is out of its range.
+    """
+    if loss is not None and (class_weights is not None or label_smoothing):
+        name = "label_smoothing" if class_weights is None else "class_weights"
+        raise InputError(
+            f"{name} and loss are both given. Put it into the loss, or drop one of them."
+        )
+    if not 0 <= label_smoothing < 1:
+        raise InputError(
+            f"label_smoothing is {label_smoothing:g}, expected a share from 0 up to 1 (exclusive)."
+        )
 
 
 def cross_entropy(
@@ -13,7 +34,7 @@ def cross_entropy(
     class_weights: Tensor | None,
     label_smoothing: float,
 ) -> Tensor:
-    """Mean loss () of a batch, as Keras's CategoricalCrossentropy and BinaryCrossentropy.
+    """Return the mean loss () of a batch, as Keras's Categorical- and BinaryCrossentropy.
 
     Args:
         logits: float (N, K); (N, 1) of a binary model, whose sigmoid is the probability of class 1.
@@ -22,24 +43,33 @@ def cross_entropy(
         class_weights: float (K,), Keras's `class_weight`; all 1 when omitted.
         label_smoothing: share of each label that is spread over all classes, in 0..1.
     """
-    soft = labels.is_floating_point()
     reduction = "mean" if class_weights is None else "none"
     if binary:
-        targets = _of_class_1(labels, logits) * (1 - label_smoothing) + label_smoothing / 2
+        targets = _share_of_class_1(labels, logits) * (1 - label_smoothing) + label_smoothing / 2
         loss = F.binary_cross_entropy_with_logits(logits.squeeze(1), targets, reduction=reduction)
     else:
         loss = F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=label_smoothing)
     if class_weights is None:
         return loss
     # Keras divides by the number of images, PyTorch's own `weight` by the sum of their weights.
-    return (loss * (labels @ class_weights if soft else class_weights[labels])).mean()
+    is_soft = labels.is_floating_point()
+    return (loss * (labels @ class_weights if is_soft else class_weights[labels])).mean()
 
 
 def custom_loss(loss: nn.Module, logits: Tensor, labels: Tensor, binary: bool) -> Tensor:
-    """The user's own loss of logits (N, K) and labels; a binary model's sees logits (N,) and float labels (N,)."""
-    return loss(logits.squeeze(1), _of_class_1(labels, logits)) if binary else loss(logits, labels)
+    """Return a user's own loss of a batch.
+
+    Args:
+        loss: called with logits (N, K) and labels; of a binary model with float (N,) both.
+        logits: float (N, K), or (N, 1) of a binary model.
+        labels: int64 (N,), or shares of the classes float (N, K).
+        binary: whether the model is one.
+    """
+    if not binary:
+        return loss(logits, labels)
+    return loss(logits.squeeze(1), _share_of_class_1(labels, logits))
 
 
-def _of_class_1(labels: Tensor, logits: Tensor) -> Tensor:
-    """Labels of two classes → float (N,) share of class 1."""
+def _share_of_class_1(labels: Tensor, logits: Tensor) -> Tensor:
+    """Labels of two classes → float (N,)."""
     return labels[:, 1] if labels.is_floating_point() else labels.to(logits.dtype)

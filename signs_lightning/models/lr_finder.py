@@ -1,4 +1,4 @@
-"""Settings found by trying: Lightning's finders of learning rate and batch size, and what becomes of them when a run is resumed."""
+"""Lightning's finders of learning rate and batch size, in new runs and in resumed ones."""
 
 from __future__ import annotations
 
@@ -12,44 +12,57 @@ from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateF
 from signs_lightning.errors import InputError
 
 FINDERS = (LearningRateFinder, BatchSizeFinder)
-FINDER_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # in which they keep a run while they try
+FINDER_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # where they keep the run while they try
+
+
+class RenewOptimizers(Callback):
+    """Make optimizer and schedule anew after a finder has changed learning rate or batch size."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if remove_finders(callbacks) != callbacks:
+            trainer.strategy.setup_optimizers(trainer)
 
 
 def remove_finders(callbacks: list[Callback]) -> list[Callback]:
-    """The callbacks of a run that goes on: what was found stays, and trying anew would begin its epochs anew, too."""
+    """Return the callbacks of a resumed run: finders would begin its epochs anew."""
     return [callback for callback in callbacks if not isinstance(callback, FINDERS)]
 
 
 def remove_trainer_finders(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
-    """Takes the finders from the Trainer of a run that goes on.
+    """Take the finders from the Trainer of a resumed run.
+
+    Args:
+        trainer: whose callbacks are changed.
+        checkpoint: of the run that is resumed.
 
     Raises:
         InputError: the run was trained in batches of another size, which a finder had found.
     """
-    trained, data = checkpoint.get("H5DataModule", {}), getattr(trainer, "datamodule", None)
-    found, given = trained.get("batch_size"), getattr(data, "batch_size", None)
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    before = checkpoint.get("H5DataModule", {}).get("batch_size")
+    now = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
     searched = any(isinstance(callback, BatchSizeFinder) for callback in callbacks)
-    if searched and found not in (None, given):
+    if searched and before not in (None, now):
         raise InputError(
-            f"The run was trained in batches of {found}, which BatchSizeFinder found, the data "
-            f"come in batches of {given}. Make the "
-            f"data module with batch_size={found}, or leave the finder out."
+            f"The run was trained in batches of {before}, which BatchSizeFinder found, the data "
+            f"come in batches of {now}. Make the data module with batch_size={before}, or leave "
+            "the finder out."
         )
-    trainer.callbacks = remove_finders(trainer.callbacks)  # type: ignore[attr-defined]
+    trainer.callbacks = remove_finders(callbacks)  # type: ignore[attr-defined]
 
 
 def is_finder_checkpoint(path: Any) -> bool:
-    """Whether a checkpoint is one that a finder wrote before it tried."""
+    """Whether a finder wrote a checkpoint before it tried."""
     return Path(str(path)).name.startswith(FINDER_CHECKPOINTS)
 
 
 class FindLearningRate(LearningRateFinder):
-    """Before a run begins, trains for some steps at rates from `min_lr` to `max_lr` and takes the one where the loss falls fastest.
+    """Before a run, train for some steps at rising rates and take the one of the steepest loss.
 
-    Weights, optimizer and place in the data are as before when the run then begins; a run that is
-    resumed keeps its rate. The range test is that of Smith 2015, https://arxiv.org/abs/1506.01186,
-    as Lightning does it. With a schedule the rate found is its peak.
+    Weights, optimizer and place in the data are as before when the run then begins; a resumed run
+    keeps its rate. The range test is that of Smith 2015, https://arxiv.org/abs/1506.01186, as
+    Lightning does it. With a schedule the rate found is its peak.
 
     Args:
         min_lr: first rate.
@@ -64,23 +77,23 @@ class FindLearningRate(LearningRateFinder):
         self, min_lr: float = 1e-5, max_lr: float = 1.0, num_training_steps: int = 100
     ) -> None:
         super().__init__(min_lr=min_lr, max_lr=max_lr, num_training_steps=num_training_steps)
+        self.rates = (min_lr, max_lr)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.ckpt_path is not None or getattr(trainer, "fast_dev_run", False):
             return
-        epochs, trainer.fit_loop.max_epochs = (
-            trainer.fit_loop.max_epochs,
-            -1,
-        )  # its steps may be more than the run's
+        epochs = trainer.fit_loop.max_epochs
+        trainer.fit_loop.max_epochs = -1  # the finder's steps may be more than the run's
         try:
             super().on_fit_start(trainer, pl_module)
         finally:
             trainer.fit_loop.max_epochs = epochs
-        found = None if self.optimal_lr is None else self.optimal_lr.suggestion()
-        if found is None:
+        rate = None if self.optimal_lr is None else self.optimal_lr.suggestion()
+        if rate is None:
+            low, high = self.rates
             raise InputError(
-                f"The loss fell at no learning rate from {self._min_lr:g} to {self._max_lr:g}. "
-                "Give others, or set --model.lr."
+                f"The loss fell at no learning rate from {low:g} to {high:g}. Give others, or set "
+                "--model.lr."
             )
         if trainer.is_global_zero:
-            print(f"Learning rate {found:.3g}: there the loss falls fastest.", flush=True)
+            print(f"Learning rate {rate:.3g}: there the loss falls fastest.", flush=True)

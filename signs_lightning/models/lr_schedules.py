@@ -1,10 +1,11 @@
-"""Learning rates that end with the run: one cycle and cosine with a warm-up, by steps, and cosine annealing, by epochs."""
+"""Learning rates that end with the run: one cycle, cosine with a warm-up, cosine annealing."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
+import lightning as L
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -21,17 +22,58 @@ WARMUP = {"one_cycle": 0.3, "cosine": 0.05}
 START = 1 / 25  # of the peak, where both begin: OneCycleLR's own default
 
 
+def check_schedule_arguments(
+    schedule: Schedule | None, lr_scheduler: Any, warmup: float | None
+) -> None:
+    """Check that a model's arguments of these names do not exclude each other.
+
+    Raises:
+        InputError: two of them do.
+    """
+    if schedule is not None and lr_scheduler is not None:
+        raise InputError("schedule and lr_scheduler are both given. Drop one of them.")
+    if schedule == "cosine_annealing" and warmup is not None:
+        raise InputError(
+            "warmup is given, and schedule cosine_annealing has none. Drop it, or take schedule "
+            "cosine."
+        )
+
+
+def make_run_schedule(
+    kind: Schedule, optimizer: Optimizer, trainer: L.Trainer, warmup: float | None
+) -> tuple[LRScheduler, Literal["epoch", "step"], float]:
+    """Make a schedule over a Trainer's whole run.
+
+    Args:
+        kind: as of `make_schedule` and `make_annealing`.
+        optimizer: whose learning rate is set.
+        trainer: it knows how long the run is.
+        warmup: share of the steps on the way up.
+
+    Returns:
+        The scheduler, after what it is to be stepped, and the run's length in these.
+    """
+    if kind == "cosine_annealing":
+        epochs = trainer.max_epochs
+        return make_annealing(optimizer, epochs), "epoch", epochs or 0
+    steps = trainer.estimated_stepping_batches
+    # Counting them has made the DataLoader. One that is made after a checkpoint is loaded resumes
+    # where that stopped.
+    trainer.fit_loop._combined_loader = None
+    return make_schedule(kind, optimizer, steps, warmup), "step", steps
+
+
 def make_schedule(
     kind: Schedule, optimizer: Optimizer, steps: float, warmup: float | None = None
 ) -> LRScheduler:
-    """A schedule over a whole run, to be stepped after every optimizer step; the optimizer's learning rate is its peak.
+    """Make a schedule over a whole run, to be stepped after every optimizer step.
 
     Args:
         kind: "one_cycle" (Smith and Topin 2018, https://arxiv.org/abs/1708.07120, as torch's
             OneCycleLR: up and down on half cosines, to a 250,000th of the peak, Adam's beta1 or the
             momentum in the opposite direction) or "cosine" (linear up, then half a cosine down to
             0; Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983).
-        optimizer: whose learning rate is set.
+        optimizer: its learning rate is the peak.
         steps: optimizer steps of the run.
         warmup: share of the steps on the way up, in 0..1 (exclusive); 0.3 for one_cycle and 0.05
             for cosine when omitted.
@@ -42,25 +84,21 @@ def make_schedule(
     if not math.isfinite(steps) or steps < 2:
         raise InputError(
             f"--model.schedule {kind} needs a run whose end is known and has at least two steps. "
-            "Set --trainer.max_epochs or "
-            "--trainer.max_steps."
+            "Set --trainer.max_epochs or --trainer.max_steps."
         )
     share = WARMUP[kind] if warmup is None else warmup
     if not 0 < share < 1:
         raise InputError(
             f"--model.warmup is {share:g}, expected a share between 0 and 1 (exclusive)."
         )
-    peaks = [group["lr"] for group in optimizer.param_groups]
     if kind == "one_cycle":
-        share = max(share, 1.5 / steps)  # its way up takes half a step at least
-        has_momentum = bool({"betas", "momentum"} & optimizer.defaults.keys())
         return OneCycleLR(
             optimizer,
-            peaks,
+            [group["lr"] for group in optimizer.param_groups],
             total_steps=int(steps),
-            pct_start=share,
+            pct_start=max(share, 1.5 / steps),  # its way up takes half a step at least
             div_factor=1 / START,
-            cycle_momentum=has_momentum,
+            cycle_momentum=bool({"betas", "momentum"} & optimizer.defaults.keys()),
         )
     up = max(1, round(share * steps))
     down = max(1, int(steps) - up)
@@ -69,7 +107,9 @@ def make_schedule(
 
 
 def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingLR:
-    """Half a cosine from the optimizer's learning rate down to 0, to be stepped after every epoch (Loshchilov and Hutter 2017).
+    """Make half a cosine from the optimizer's learning rate down to 0, to be stepped by epoch.
+
+    See Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
 
     Args:
         optimizer: whose learning rate is set.
@@ -81,18 +121,23 @@ def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingL
     if epochs is None or epochs < 1:
         raise InputError(
             "--model.schedule cosine_annealing needs a run whose end is known. Set "
-            "--trainer.max_epochs, or use --model.schedule cosine "
-            "with --trainer.max_steps."
+            "--trainer.max_epochs, or use --model.schedule cosine with --trainer.max_steps."
         )
     return CosineAnnealingLR(optimizer, T_max=epochs)
 
 
-def rising_rate_message(scheduler: LRScheduler, epochs: int | None) -> str | None:
-    """The sentence for torch's own CosineAnnealingLR, stepped after every epoch, in a run that is longer than its way down; else None."""
-    if not isinstance(scheduler, CosineAnnealingLR) or epochs is None or epochs <= scheduler.T_max:
-        return None
-    return (
-        f"CosineAnnealingLR is at its lowest rate after {scheduler.T_max} epochs and rises again, "
-        f"the run has {epochs}. In a new run "
-        "--model.schedule cosine_annealing falls until the end."
-    )
+class RisingRateWarning(L.Callback):
+    """Say that torch's own CosineAnnealingLR rises again in a run longer than its way down."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epochs = trainer.max_epochs or 0
+        for config in trainer.lr_scheduler_configs if trainer.is_global_zero else []:
+            scheduler: Any = config.scheduler
+            is_cosine = isinstance(scheduler, CosineAnnealingLR) and config.interval == "epoch"
+            if is_cosine and epochs > scheduler.T_max:
+                print(
+                    f"CosineAnnealingLR is at its lowest rate after {scheduler.T_max} epochs and "
+                    f"rises again, the run has {epochs}. In a new run --model.schedule "
+                    "cosine_annealing falls until the end.",
+                    flush=True,
+                )

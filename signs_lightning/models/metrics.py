@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import lightning as L
 import torch
-from torch import Tensor
-from torchmetrics import Metric
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 TOTALS = ("loss_sum", "correct", "count", "lost_at")
 NEVER = 2**62
 
 
 class EpochTotals(Metric):
-    """Loss and accuracy over an epoch as Keras reports them: means over its images, taken while the weights change.
+    """Loss and accuracy over an epoch as Keras reports them, while the weights change.
 
-    Sums stay on the device until `compute`, so a step costs no synchronisation; processes are added
-    up there.
+    Sums stay on the device until `compute`, so that a step costs no synchronisation; there those of
+    all processes are added up.
     """
 
     full_state_update = False
@@ -36,19 +39,29 @@ class EpochTotals(Metric):
     def update(
         self, loss: Tensor, predicted: Tensor, labels: Tensor, step: int | None = None
     ) -> None:
-        """Adds a batch: its mean loss (), predicted classes int64 (N,) and labels int64 (N,), and the step where a loss may get lost."""
+        """Add a batch.
+
+        Args:
+            loss: its mean loss, float ().
+            predicted: classes, int64 (N,).
+            labels: int64 (N,).
+            step: of the optimizer; the first one whose loss is no number is kept.
+        """
         images = len(labels)
-        if images:  # the mean loss of no images is NaN
-            self.loss_sum += loss * images
-            self.correct += (predicted == labels).sum()
-            self.count += images
-            if step is not None:
-                self.lost_at = torch.where(
-                    loss.isfinite(), self.lost_at, self.lost_at.clamp(max=step)
-                )
+        if images == 0:  # the mean loss of no images is NaN
+            return
+        self.loss_sum += loss * images
+        self.correct += (predicted == labels).sum()
+        self.count += images
+        if step is not None:
+            lost_at = self.lost_at.clamp(max=step)
+            self.lost_at = torch.where(loss.isfinite(), self.lost_at, lost_at)
 
     def compute(self) -> dict[str, Tensor]:
-        """`loss`, `accuracy`: float32 (); `correct`, `count`, and `lost_at`, the first step whose loss is no number: int64 ()."""
+        """Return float32 () loss and accuracy, int64 () correct, count and lost_at.
+
+        `lost_at` is the first step whose loss is no number, or `NEVER`.
+        """
         return {
             "loss": self.loss_sum / self.count,
             "accuracy": self.correct / self.count,
@@ -58,8 +71,87 @@ class EpochTotals(Metric):
         }
 
 
+def may_hold_padding(trainer: L.Trainer, images: int, batch_idx: int) -> bool:
+    """Whether a batch may hold images labelled -1, which fill up the shares of processes.
+
+    They come last, so that only the last batches need a look: looking makes a GPU wait.
+
+    Args:
+        trainer: that validates or tests.
+        images: number of images N of the batch.
+        batch_idx: number of the batch.
+    """
+    batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+    left = (sum(batches[:1]) - batch_idx - 2) * images
+    return trainer.world_size > 1 and left < trainer.world_size
+
+
+class EvaluationMetrics(nn.Module):
+    """Loss, accuracy and further metrics of a validation or a test.
+
+    Args:
+        prefix: of the metrics' names, "val_" or "test_".
+        further: torchmetrics that see probabilities (N, K), of a binary model (N,).
+        num_classes: number of classes K, for a confusion matrix; None for none.
+    """
+
+    def __init__(
+        self, prefix: str, further: Sequence[Metric], num_classes: int | None = None
+    ) -> None:
+        super().__init__()
+        self.prefix = prefix
+        self.totals = EpochTotals()
+        self.further = MetricCollection(list(further)).clone(prefix=prefix)
+        self.confusion: Metric | None = None
+        if num_classes is not None:
+            self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the further metrics."""
+        return [str(name) for name in self.further]
+
+    def update(
+        self, loss: Tensor, predicted: Tensor, labels: Tensor, probabilities: Tensor
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            loss: its mean loss, float ().
+            predicted: classes, int64 (N,).
+            labels: int64 (N,).
+            probabilities: float (N, K), of a binary model (N,).
+        """
+        self.totals.update(loss, predicted, labels)
+        if self.names:
+            self.further.update(probabilities, labels)
+        if self.confusion is not None:
+            self.confusion.update(predicted, labels)
+
+    def result(self, class_names: list[str]) -> tuple[Evaluation, dict[str, float]]:
+        """Return what was counted since the last call, as such and as metrics to be logged."""
+        totals = self.totals.compute()
+        evaluation = Evaluation(
+            loss=totals["loss"].item(),
+            correct=int(totals["correct"]),
+            count=int(totals["count"]),
+            class_names=class_names,
+            confusion=torch.empty(0) if self.confusion is None else self.confusion.compute().cpu(),
+        )
+        metrics = {"loss": evaluation.loss, "accuracy": totals["accuracy"].item()}
+        for row in [] if self.confusion is None else evaluation.per_class():
+            for name in ("precision", "recall", "f1"):
+                metrics[f"{name}/{row['class']}"] = float(row[name])
+        metrics = {self.prefix + name: value for name, value in metrics.items()}
+        metrics |= {name: value.item() for name, value in self.further.compute().items()}
+        for metric in (self.totals, self.further, self.confusion):
+            if metric is not None:
+                metric.reset()
+        return evaluation, metrics
+
+
 def wilson_interval(correct: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (Wilson 1927), by default at 95% confidence.
+    """Return Wilson's score interval for a proportion (Wilson 1927), by default at 95% confidence.
 
     Args:
         correct: number of successes k.
@@ -77,14 +169,14 @@ def wilson_interval(correct: int, count: int, z: float = 1.959963984540054) -> t
 
 
 def describe_accuracy(correct: int, count: int) -> str:
-    """`94/120 = 0.783 (95% interval 0.701–0.848)`: k/n, the accuracy and its Wilson interval."""
+    """Write k/n, accuracy and interval: `94/120 = 0.783 (95% interval 0.701–0.848)`."""
     low, high = wilson_interval(correct, count)
     return f"{correct}/{count} = {correct / count:.3f} (95% interval {low:.3f}–{high:.3f})"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a test found.
+    """The result of a test.
 
     Attributes:
         loss: mean loss per image.
@@ -101,19 +193,16 @@ class Evaluation:
     confusion: Tensor
 
     def per_class(self) -> list[dict[str, float | int | str]]:
-        """One row a class: name, precision, recall, f1 (each in 0..1, 0 where undefined) and the number of images."""
+        """Return one row a class: name, precision, recall, f1 (0..1, 0 if undefined), images."""
         hits = self.confusion.diagonal().double()
         labelled, predicted = self.confusion.sum(1), self.confusion.sum(0)
         precision, recall = hits / predicted.clamp(min=1), hits / labelled.clamp(min=1)
         f1 = 2 * hits / (labelled + predicted).clamp(min=1)
+        figures = {"precision": precision, "recall": recall, "f1": f1}
         return [
-            {
-                "class": name,
-                "precision": precision[k].item(),
-                "recall": recall[k].item(),
-                "f1": f1[k].item(),
-                "images": int(labelled[k]),
-            }
+            {"class": name}
+            | {key: values[k].item() for key, values in figures.items()}
+            | {"images": int(labelled[k])}
             for k, name in enumerate(self.class_names)
         ]
 

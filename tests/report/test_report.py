@@ -268,8 +268,8 @@ class Scripted(SignsFunctional):
 
     def on_validation_epoch_end(self):
         super().on_validation_epoch_end()
-        if self._validation:
-            self._validation["val_loss"] = self.script[self.current_epoch]
+        if self.validation_metrics:
+            self.validation_metrics["val_loss"] = self.script[self.current_epoch]
 
 
 def fit_scripted(folder, small_signs, script, callback, **kwargs):

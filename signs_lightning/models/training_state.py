@@ -1,0 +1,77 @@
+"""What a checkpoint remembers of a model's training, and how a model gets it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
+
+from signs_lightning.models.lr_finder import is_finder_checkpoint, remove_trainer_finders
+from signs_lightning.models.metrics import TOTALS
+from signs_lightning.models.saved_settings import apply_learning_rate
+from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_checkpoint
+
+if TYPE_CHECKING:
+    from signs_lightning.models.classifier import ImageClassifier
+
+
+def training_state(model: ImageClassifier) -> dict[str, Any]:
+    """Return what a checkpoint keeps under "signs_lightning": plain values and tensors."""
+    totals = model.train_totals
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": type(model).__name__,
+        "history": [dict(row) for row in model.history],
+        "learning_rate": model.learning_rate,
+        "training": model.training_settings,
+        "validated_images": model.validated_images,
+        "made_with": model.made_with,
+        # (world_size,): sums over an epoch that is not over yet, of each process
+        "totals": {name: _of_all_processes(getattr(totals, name)).cpu() for name in TOTALS},
+    }
+
+
+def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> None:
+    """Give a model what a checkpoint remembers.
+
+    Args:
+        model: whose state is replaced.
+        checkpoint: it is brought up to today's names, and to the model's learning rate.
+
+    Raises:
+        InputError: the checkpoint is of a later release, or a finder is given for a resumed run
+            whose batches had another size.
+    """
+    # Lightning calls this before data module and callbacks get their states, maybe by old names.
+    migrate_checkpoint(checkpoint, "The checkpoint")
+    state = checkpoint.get("signs_lightning", {})
+    model.history = [dict(row) for row in state.get("history", [])]
+    model.learning_rate = state.get("learning_rate", model.learning_rate)
+    model.validated_images = int(state.get("validated_images", 0))
+    model.earlier_made_with = state.get("made_with")
+    model.__dict__.pop("made_with", None)  # cached
+    for name, value in state.get("totals", {}).items():
+        value = value.reshape(-1)
+        rank = model.global_rank if model.global_rank < len(value) else 0
+        setattr(model.train_totals, name, value[rank].to(model.device))
+    apply_learning_rate(model.hparams["lr"], checkpoint)
+    try:
+        trainer = model.trainer
+    except RuntimeError:  # it has none
+        return
+    if is_resumed(trainer):
+        remove_trainer_finders(trainer, checkpoint)
+
+
+def is_resumed(trainer: L.Trainer) -> bool:
+    """Whether a Trainer fits from a checkpoint that is not a finder's own."""
+    path = trainer.ckpt_path
+    return bool(trainer.training and path and not is_finder_checkpoint(path))
+
+
+def _of_all_processes(value: Tensor) -> Tensor:
+    """A number () of each process → (world_size,)."""
+    return torch.stack(gather_all_tensors(value) if torch.distributed.is_initialized() else [value])
