@@ -1,4 +1,4 @@
-"""The layer table and the model_drawing, against Keras's own summary and Keras's own graph."""
+"""The layer table and the drawing, against Keras's own summary and Keras's own graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import subprocess
 import sys
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import keras
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from keras import layers
 from keras.src.ops.function import make_node_key
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
 from rich.console import Console
 from torch import nn
@@ -38,7 +38,7 @@ from signs_lightning.callbacks.model_summary import format_totals, layer_table, 
 from signs_lightning.commands.summary import main
 from signs_lightning.models.layer_graph import layer_graph
 from signs_lightning.report import model_drawing
-from signs_lightning.report.layout import break_into_columns, lay_out
+from signs_lightning.report.graph_layout import Layout
 
 OURS = {
     "Conv2dSame": "Conv2D",
@@ -430,40 +430,57 @@ def test_layout_of_any_graph_has_no_overlap(data):
     edges = {(max(0, k - data.draw(st.integers(1, 6))), k) for k in range(1, count)}
     further = st.tuples(st.integers(0, count - 1), st.integers(1, count - 1))
     edges = sorted(edges | set(data.draw(st.lists(further, max_size=12))))
-    layout = lay_out(range(count), edges)
-    longest = data.draw(st.integers(2, 8))
-    break_into_columns(layout, edges, [], longest)
-    boxes = [(layout.rank[k], layout.lane[k]) for k in range(count)]
-    assert len(set(boxes)) == count
+    layout = Layout(range(count), edges)
+    layout.break_into_columns(data.draw(st.integers(1, 5)))
+    rank = layout.rank
+    boxes = {(rank[k], layout.slot[k]) for k in range(count)}
+    assert len(boxes) == count
+    assert {(k, (0, 0)) for k in range(layout.ranks)} <= boxes, "the longest path is straight"
+    assert all(track == 0 for _, track in layout.slot.values())
     ways = Counter()
     for a, b in edges:
-        low, high = layout.rank[a], layout.rank[b]
+        low, high = rank[a], rank[b]
         assert low < high or a >= b
-        place = layout.passing.get((a, b))
-        if high - low == 1:
-            assert place is None
-            continue
-        assert (place.first, place.last) == ((low + 1, high - 1) if low < high else (high, low))
-        ranks = range(place.first, place.last + 1)
-        if place.track is None:  # in a lane of boxes
-            assert not {(rank, place.lane) for rank in ranks} & set(boxes)
-        ways.update((rank, place.lane, place.track) for rank in ranks)
+        span = layout.spans.get((a, b))
+        assert (span is None) == (high - low == 1) == ((a, b) not in layout.tracks)
+        if span is not None:
+            assert span == ((low + 1, high - 1) if low < high else (high, low))
+            ways.update((k, layout.tracks[a, b]) for k in range(span[0], span[1] + 1))
+    assert not ways.keys() & boxes
     assert max(ways.values(), default=1) == 1
-    assert layout.columns[0] == 0
-    assert layout.columns[-1] == layout.ranks
-    assert all(a < b for a, b in pairwise(layout.columns))
-    for start in layout.columns[1:-1]:  # one box above a cut feeds everything below
-        across = [(a, b) for a, b in edges if (layout.rank[a] < start) != (layout.rank[b] < start)]
+    assert layout.columns()[0][0] == 0
+    assert layout.columns()[-1][1] == layout.ranks
+    assert all(first < end for first, end in layout.columns())
+    assert [layout.column(k) for k in range(layout.ranks)] == [
+        number for number, column in enumerate(layout.columns()) for _ in range(*column)
+    ]
+    for start in layout.starts[1:]:  # one box above a cut feeds everything below
+        across = [(a, b) for a, b in edges if (rank[a] < start) != (rank[b] < start)]
         assert len({a for a, _ in across}) == 1
-        assert all(layout.rank[a] == start - 1 for a, _ in across)
+        assert all((rank[a], layout.slot[a]) == (start - 1, (0, 0)) for a, _ in across)
 
 
 def test_a_chain_is_broken_into_columns_of_equal_height():
-    edges = list(pairwise(range(30)))
-    layout = lay_out(range(30), edges)
-    break_into_columns(layout, edges, [(8, 12)], 10)
-    assert layout.columns == [0, 8, 20, 30]  # the third of ten would cut what stays together
-    assert set(layout.lane.values()) == {0}
+    layout = Layout(range(30), list(pairwise(range(30))))
+    layout.break_into_columns(3, [(8, 12)])
+    assert layout.starts == [0, 8, 20]  # the third of ten would cut what stays together
+    assert set(layout.slot.values()) == {(0, 0)}
+
+
+def check_geometry(axes):
+    """Boxes lie apart from each other, and arrows lead to the upper side of one and through none."""
+    patches = [p for p in axes.patches if isinstance(p, FancyBboxPatch)]
+    places = [p.get_bbox() for p in patches if p.get_height() == model_drawing.BOX]
+    boxes = [place for place in places if place.width > 0.1]  # the others are their coloured strips
+    assert len(boxes) == len(places) / 2
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    inner = [box.padded(-0.01) for box in boxes]
+    for arrow in axes.patches:
+        if isinstance(arrow, FancyArrowPatch):
+            *line, head = arrow.get_path().to_polygons(closed_only=False)
+            assert not any(box.contains(*point) for box in inner for point in np.concatenate(line))
+            x, y = head[head[:, 1].argmax()]
+            assert any(box.x0 < x < box.x1 and abs(box.y0 - y) < 0.02 for box in boxes)
 
 
 @pytest.fixture
@@ -484,10 +501,11 @@ def drawn(monkeypatch):
         monkeypatch.undo()
         (figure,) = figures
         axes = figure.axes[0]
-        assert not any(text.get_parse_math() for text in axes.texts)
-        return [text.get_text() for text in axes.texts], sum(
-            isinstance(p, FancyArrowPatch) for p in axes.patches
-        )
+        check_geometry(axes)
+        texts = [*axes.texts, *axes.get_legend().get_texts()]
+        assert not any(text.get_parse_math() for text in texts)
+        arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+        return [text.get_text() for text in texts], len(arrows)
 
     return draw
 
