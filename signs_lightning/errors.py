@@ -15,6 +15,14 @@ class InputError(ValueError):
     Its message is one or two sentences: what was found, what was expected, what to do next. The
     command line prints it without a traceback and exits with code 2. What cannot be printed, such
     as a control character in a name from a file, is escaped.
+
+    Examples:
+        >>> from signs_lightning import H5DataModule, InputError
+        >>> try:
+        ...     H5DataModule(batch_size=0)
+        ... except InputError as error:
+        ...     print(error)
+        batch_size is 0, expected at least 1.
     """
 
     def __init__(self, message: str) -> None:

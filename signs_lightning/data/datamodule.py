@@ -64,6 +64,18 @@ class H5DataModule(L.LightningDataModule):
 
     Raises:
         InputError: from `setup`, when a file or an option cannot be used.
+
+    Examples:
+        >>> import numpy as np
+        >>> from signs_lightning import H5DataModule
+        >>> arrays = np.zeros((20, 64, 64, 3), np.uint8), np.arange(20) % 4
+        >>> data = H5DataModule(train_file=arrays, val_fraction=0.2, batch_size=8)
+        >>> data.setup("fit")
+        >>> data.num_classes, data.image_shape
+        (4, (64, 64, 3))
+        >>> images, labels = next(iter(data.val_dataloader()))
+        >>> images.shape, images.dtype
+        (torch.Size([4, 64, 64, 3]), torch.uint8)
     """
 
     def __init__(

@@ -44,6 +44,15 @@ class DrawnSigns:
     Shape:
         images uint8 (N, 64, 64, 3) in 0..255, RGB; labels int64 (N,) in 0..5; class names int64
         (6,)
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import h5py
+        >>> from signs_lightning import DrawnSigns
+        >>> train_file, test_file = DrawnSigns(train_size=12, test_size=6).files(Path("drawn"))
+        >>> with h5py.File(train_file) as file:
+        ...     file["train_set_x"].shape
+        (12, 64, 64, 3)
     """
 
     train_size: int = 1080
@@ -67,6 +76,15 @@ class DrawnSmiles:
     Shape:
         images uint8 (N, 64, 64, 3) in 0..255, RGB; labels int64 (N,) in 0..1; class names bytes
         (2,)
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import h5py
+        >>> from signs_lightning import DrawnSmiles
+        >>> train_file, test_file = DrawnSmiles(train_size=4, test_size=2).files(Path("drawn"))
+        >>> with h5py.File(test_file) as file:
+        ...     file["list_classes"][:].tolist()
+        [b'not smiling', b'smiling']
     """
 
     train_size: int = 600

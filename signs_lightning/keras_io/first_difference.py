@@ -66,6 +66,20 @@ def first_difference(
 
     Returns:
         The first layer that differs, or None.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from signs_lightning import first_difference
+        >>> network = nn.Sequential()
+        >>> network.add_module("dense", nn.Linear(4, 3))
+        >>> network.add_module("relu", nn.ReLU())
+        >>> images = torch.rand(2, 4)
+        >>> dense = network.dense(images).detach().numpy()  # as Keras's layer "dense" gave them
+        >>> print(first_difference(network, {"dense": dense}, images))
+        None
+        >>> first_difference(network, {"dense": dense, "relu": dense - 1}, images).layer
+        'relu'
     """
     training = model.training
     model.eval()

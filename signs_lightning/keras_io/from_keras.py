@@ -59,6 +59,16 @@ def from_keras(
     Raises:
         InputError: the file is damaged, malicious, or has what the bridge does not know; or it does
             not tell the scale.
+
+    Examples:
+        >>> import torch
+        >>> from signs_lightning import SignsFunctional, export_keras, from_keras
+        >>> original = SignsFunctional().eval()
+        >>> export_keras(original, "signs.keras")
+        >>> model = from_keras("signs.keras", scale="/255")
+        >>> images = torch.rand(2, 3, 64, 64)
+        >>> torch.allclose(model(images), original(images), atol=1e-5)
+        True
     """
     with open_keras_file(path) as file:
         if file.config is None:
@@ -112,6 +122,13 @@ class FromKeras(ImageClassifier):
     Raises:
         InputError: the file cannot be used, is of other classes or another image size than asked
             for, or does not tell the scale.
+
+    Examples:
+        >>> from signs_lightning import FromKeras, SignsFunctional, export_keras
+        >>> export_keras(SignsFunctional(), "signs.keras")
+        >>> model = FromKeras(path="signs.keras", scale="/255", trainable_layers=1)
+        >>> model.num_classes, model.image_size
+        (6, (64, 64, 3))
     """
 
     network: KerasNetwork

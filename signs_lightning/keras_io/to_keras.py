@@ -48,6 +48,13 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
     Raises:
         InputError: the model has no counterpart in Keras, or came from Keras 2 with what Keras 3
             does not read; the file has another ending, or cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from signs_lightning import HappySequential, export_keras
+        >>> export_keras(HappySequential(), "happy.h5", format="keras-h5")
+        >>> Path("happy.h5").is_file()
+        True
     """
     path = Path(path)
     endings = dict(zip(get_args(Format), (".keras", ".weights.h5", ".h5"), strict=True))

@@ -89,6 +89,20 @@ class ImageClassifier(ImageModel):
         evaluation: the result of the latest `test`, or None.
         validated_images: how many images the latest validation was of.
         learning_rate: that of the latest epoch when it began.
+
+    Examples:
+        >>> import numpy as np
+        >>> from torch import nn
+        >>> from signs_lightning import ImageClassifier
+        >>> class OneLayer(ImageClassifier):
+        ...     def build(self):
+        ...         height, width, channels = self.image_size
+        ...         return nn.Sequential(
+        ...             nn.Flatten(), nn.Linear(height * width * channels, self.num_classes)
+        ...         )
+        >>> model = OneLayer(num_classes=3, image_size=(8, 8, 1), lr=0.01)
+        >>> model.predict(np.zeros((2, 8, 8, 1), np.uint8)).shape
+        torch.Size([2, 3])
     """
 
     _class_weights: Tensor | None

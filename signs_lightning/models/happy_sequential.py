@@ -25,6 +25,14 @@ class HappySequential(ImageClassifier):
 
     Raises:
         InputError: the data have more than two classes.
+
+    Examples:
+        >>> import torch
+        >>> from signs_lightning import HappySequential
+        >>> model = HappySequential()
+        >>> logits = model(torch.zeros(2, 3, 64, 64))
+        >>> logits.shape, model.probabilities(logits).shape
+        (torch.Size([2, 1]), torch.Size([2, 2]))
     """
 
     binary = True

@@ -67,6 +67,13 @@ class PretrainedResNet50(ImageClassifier):
 
     Raises:
         InputError: when a run begins and the weights are neither on this machine nor to be had.
+
+    Examples:
+        >>> import torch
+        >>> from signs_lightning import PretrainedResNet50
+        >>> model = PretrainedResNet50(weights=None, network_size=32, num_classes=2)
+        >>> model(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 2])
     """
 
     def __init__(

@@ -25,6 +25,13 @@ class SignsFunctional(ImageClassifier):
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K)
+
+    Examples:
+        >>> import torch
+        >>> from signs_lightning import SignsFunctional
+        >>> model = SignsFunctional(num_classes=10, image_size=(96, 128, 3))
+        >>> model(torch.zeros(2, 3, 96, 128)).shape
+        torch.Size([2, 10])
     """
 
     def build(self) -> nn.Module:

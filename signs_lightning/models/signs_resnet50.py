@@ -82,6 +82,13 @@ class SignsResNet50(ImageClassifier):
 
     Shape:
         images float32 (N, C, H, W) in 0..1, at least 37×37 pixels → logits float32 (N, K)
+
+    Examples:
+        >>> import torch
+        >>> from signs_lightning import SignsResNet50
+        >>> model = SignsResNet50(width=4, bn_momentum=0.9, num_classes=6)
+        >>> model(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 6])
     """
 
     def __init__(
