@@ -45,6 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built with warnings as errors."""
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings_handlers.python")
     folder = tmp_path_factory.mktemp("site")
     command = [
         sys.executable,
@@ -104,7 +105,7 @@ def test_reference_is_complete(site: Path) -> None:
         Links((site / "python.html").read_text()),
     )
     assert set(VERBS) <= commands.places
-    assert {name.lower() for name in signs_lightning.__all__} <= names.places
+    assert {f"signs_lightning.{name}" for name in signs_lightning.__all__} <= names.places
     text = (site / "commands.html").read_text()
     for option in inspect.signature(signs_lightning.H5DataModule).parameters:
         assert f"<code>--data.{option}</code>" in text
