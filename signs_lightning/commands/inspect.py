@@ -4,54 +4,60 @@ from __future__ import annotations
 
 import glob
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.padding import Padding
+from rich.table import Table
 
 from signs_lightning.errors import CommandParser, InputError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from signs_lightning.inspect.file_report import FileReport, TextTable
+from signs_lightning.inspect.duplicates import copies_between
+from signs_lightning.inspect.file_report import (
+    VERB,
+    DataSummary,
+    FileReport,
+    TextTable,
+    key_options,
+    quoted,
+    shape_text,
+)
+from signs_lightning.runtime.escaping import for_terminal, printable
+from signs_lightning.runtime.sandbox import run_sandboxed
 
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
 HELD_OUT = ("test", "val")
-AT_A_TIME = 4  # files that are looked at side by side
+MAX_PARALLEL = 4  # files that are examined side by side
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Runs `inspect FILE...`; returns 1 when one of the files cannot be used."""
-    options = _parser(verb).parse_args(args)
+    """Run `inspect FILE...`; return 1 when one of the files cannot be used."""
+    options = _build_parser(verb).parse_args(args)
     if not options.seconds > 0:
         raise InputError(f"--seconds is {options.seconds:g}, expected more than 0.")
     if options.samples is not None and not Path(options.samples).resolve().parent.is_dir():
         raise InputError(
-            f"The folder of --samples {options.samples} does not exist. Make "
-            "it, or name another file."
+            f"The folder of --samples {options.samples} does not exist. Make it, or name another "
+            "file."
         )
-    keys = {
-        name: value
-        for name in ("images_key", "labels_key", "classes_key")
-        if (value := getattr(options, name))
-    }
+    names = ("images_key", "labels_key", "classes_key")
+    keys = {name: value for name in names if (value := getattr(options, name))}
     paths = [path for pattern in options.files for path in _expand(pattern)]
-    with ThreadPoolExecutor(
-        min(AT_A_TIME, os.cpu_count() or 1)
-    ) as pool:  # each waits for a process of its own
-        reports = list(
-            pool.map(lambda path: examine_in_sandbox(path, keys, options.seconds), paths)
-        )
 
-    from rich.console import Console
+    def examine(path: str) -> FileReport:
+        return examine_in_sandbox(path, keys, options.seconds)
 
+    # Each thread waits for a process of its own.
+    with ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1)) as pool:
+        reports = list(pool.map(examine, paths))
     console = Console(highlight=False)
     for report in reports:
-        _print(report, console)
-    data = [report for report in reports if report.data is not None]
+        _print_report(report, console)
+    data = [report.data for report in reports if report.data is not None]
     if len(data) > 1:
         _print_comparison(data, console)
     if options.samples is not None:
@@ -59,75 +65,53 @@ def main(verb: str, args: list[str]) -> int:
     return 1 if any(report.problem for report in reports) else 0
 
 
-def _parser(verb: str) -> CommandParser:
+def _build_parser(verb: str) -> CommandParser:
     parser = CommandParser(
         verb,
         "Says what files are, whatever their names: HDF5 data, Keras models and weights, "
-        "checkpoints, ONNX models, "
-        "or what lies there instead. The exit code is 1 when one of them cannot be used.",
+        "checkpoints, ONNX models, or what lies there instead. The exit code is 1 when one of them "
+        "cannot be used.",
     )
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help="files, run folders, or patterns such as 'shards/*.h5'",
-    )
-    parser.add_argument(
-        "--samples",
-        metavar="PNG",
-        help="draws labelled pictures of every class of the first data file",
-    )
+    help_text = "files, run folders, or patterns such as 'shards/*.h5'"
+    parser.add_argument("files", nargs="+", metavar="FILE", help=help_text)
+    help_text = "draws labelled pictures of every class of the first data file"
+    parser.add_argument("--samples", metavar="PNG", help=help_text)
     for role in ("images", "labels", "classes"):
         help_text = f"dataset of the {role}, where its name does not tell"
         parser.add_argument(f"--data.{role}_key", dest=f"{role}_key", metavar="KEY", help=help_text)
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=SECONDS,
-        metavar="S",
-        help="time for each file (default 60)",
-    )
+    help_text = "time for each file (default 60)"
+    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help=help_text)
     return parser
 
 
 def _expand(pattern: str) -> list[str]:
-    """A path, or what a pattern matches; a pattern without a match is reported as a file that does not exist."""
+    """Return what a pattern matches, or itself, to be reported as a file that does not exist."""
     if os.path.lexists(pattern) or not glob.has_magic(pattern):
         return [pattern]
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]
 
 
 def examine_in_sandbox(path: str, keys: dict[str, str], seconds: float = SECONDS) -> FileReport:
-    """Describes one file from a process of its own, so that no file can crash or hang this one.
+    """Describe one file from a process of its own, so that no file can crash or hang this one.
 
     Args:
         path: anything, also what does not exist.
         keys: images_key, labels_key, classes_key, as far as they were named.
         seconds: time limit; images are read for at most half of it.
     """
-    from signs_lightning.inspect.file_report import FileReport
-    from signs_lightning.runtime.sandbox import run_sandboxed
-
+    function, limits = "signs_lightning.inspect.file_kinds:examine", _limits(path, seconds)
     try:
-        return run_sandboxed(
-            "signs_lightning.inspect.file_kinds:examine",
-            path,
-            keys,
-            seconds / 2,
-            about=path,
-            seconds=seconds,
-            more_time=MORE_TIME,
-        )
+        return run_sandboxed(function, path, keys, seconds / 2, **limits)
     except InputError as error:
         return FileReport(path, problem=str(error))
 
 
-def _print(report: FileReport, console: Console) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
+def _limits(path: str, seconds: float) -> dict[str, Any]:
+    """Return the sandbox's options for reading a file."""
+    return {"about": path, "seconds": seconds, "more_time": MORE_TIME}
 
-    from signs_lightning.runtime.escaping import for_terminal
 
+def _print_report(report: FileReport, console: Console) -> None:
     kind = f": {for_terminal(report.what)}" if report.what else ""
     console.print(f"[bold]{for_terminal(report.path)}[/bold]{kind}", soft_wrap=True)
     if report.facts:
@@ -138,31 +122,21 @@ def _print(report: FileReport, console: Console) -> None:
             facts.add_row(for_terminal(name), for_terminal(value))
         console.print(Padding(facts, (0, 0, 0, 2), expand=False))
     for listing in report.listings:
-        _print_listing(listing, console)
+        _print_table(listing, console)
     if report.listings:
         console.print()
     if report.problem:
-        console.print(
-            f"  [bold red]Problem:[/bold red] {for_terminal(report.problem)}", soft_wrap=True
-        )
+        problem = for_terminal(report.problem)
+        console.print(f"  [bold red]Problem:[/bold red] {problem}", soft_wrap=True)
     _print_commands(report.commands, console)
     console.print()
 
 
-def _print_listing(listing: TextTable, console: Console) -> None:
-    from rich import box
-    from rich.padding import Padding
-    from rich.table import Table
-
-    from signs_lightning.runtime.escaping import for_terminal
-
+def _print_table(listing: TextTable, console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in listing.columns:
-        table.add_column(
-            column.removesuffix(">"),
-            justify="right" if column.endswith(">") else "left",
-            overflow="fold",
-        )
+        justify: JustifyMethod = "right" if column.endswith(">") else "left"
+        table.add_column(column.removesuffix(">"), justify=justify, overflow="fold")
     for row in listing.rows:
         table.add_row(*map(for_terminal, row))
     console.print(Padding(table, (1, 0, 0, 2), expand=False))
@@ -171,98 +145,69 @@ def _print_listing(listing: TextTable, console: Console) -> None:
 
 
 def _print_commands(commands: list[str], console: Console) -> None:
-    from signs_lightning.runtime.escaping import for_terminal
-
     for command in commands:  # on one line each, however long, so that they can be copied
         console.print(f"  [dim]next:[/dim] {for_terminal(command)}", soft_wrap=True)
 
 
-def _print_comparison(reports: list[FileReport], console: Console) -> None:
-    """What several data files have to do with each other: shared images, and whether they fit together."""
-    from signs_lightning.runtime.escaping import for_terminal
-
+def _print_comparison(data: list[DataSummary], console: Console) -> None:
+    """Print which images several data files share, and whether the files fit together."""
     console.print("[bold]Together[/bold]")
-    copies = [line for pair in combinations(reports, 2) for line in _shared_images(*pair)]
-    others = [line for report in reports[1:] for line in _disagreement(reports[0], report)]
-    for line in (copies or ["No image is in more than one of the files."]) + others:
+    lines = [line for pair in combinations(data, 2) for line in _shared_images(*pair)]
+    lines = lines or ["No image is in more than one of the files."]
+    for other in data[1:]:
+        lines += _disagreements(data[0], other)
+    for line in lines:
         console.print(f"  {for_terminal(line)}", soft_wrap=True)
-    _print_commands(_joint_command(reports), console)
+    _print_commands(_joint_command(data), console)
     console.print()
 
 
-def _shared_images(first: FileReport, second: FileReport) -> list[str]:
-    """A sentence on the images that are in two files; the one to test on is measured against the other."""
-    from signs_lightning.inspect.duplicates import copies_between
-
-    assert first.data is not None  # for the type checker, as below
-    assert second.data is not None
-    if first.data.split in HELD_OUT and second.data.split not in HELD_OUT:
+def _shared_images(first: DataSummary, second: DataSummary) -> list[str]:
+    """Return a sentence on the images in two files; the one to test on is counted."""
+    is_held_out = second.split in HELD_OUT
+    if first.split in HELD_OUT and not is_held_out:
         return _shared_images(second, first)
-    copies, count = (
-        copies_between(second.data.fingerprints, first.data.fingerprints),
-        len(second.data.fingerprints),
-    )
+    count = len(second.fingerprints)
+    copies = copies_between(second.fingerprints, first.fingerprints)
     if not copies:
         return []
-    verb = "is" if copies == 1 else "are"
     line = (
-        f"{copies} of the {count} images of {second.path} ({copies / count:.1%}) {verb} also "
-        f"in {first.path}."
+        f"{copies} of the {count} images of {second.path} ({copies / count:.1%}) "
+        f"{'is' if copies == 1 else 'are'} also in {first.path}."
     )
-    if second.data.split in HELD_OUT and first.data.split not in HELD_OUT:
+    if is_held_out and first.split not in HELD_OUT:
         line += " A model that trained there has seen them."
     return [line]
 
 
-def _disagreement(first: FileReport, second: FileReport) -> list[str]:
-    """What keeps two files out of one run."""
-    assert first.data is not None
-    assert second.data is not None
-    one, two, lines = first.data, second.data, []
-    if one.shape[1:] != two.shape[1:]:
-        sizes = ["×".join(map(str, data.shape[1:])) for data in (one, two)]
-        lines.append(f"Images of {second.path} are {sizes[1]}, those of {first.path} {sizes[0]}.")
-    if one.class_names and two.class_names and one.class_names != two.class_names:
-        names = [", ".join(data.class_names or []) for data in (one, two)]
-        lines.append(f"{second.path} lists the classes {names[1]}, {first.path} lists {names[0]}.")
+def _disagreements(first: DataSummary, second: DataSummary) -> list[str]:
+    """Return what keeps two files out of one run."""
+    lines = []
+    if first.shape[1:] != second.shape[1:]:
+        size, other_size = shape_text(first.shape[1:]), shape_text(second.shape[1:])
+        lines.append(f"Images of {second.path} are {other_size}, those of {first.path} {size}.")
+    names, other_names = first.class_names, second.class_names
+    if names and other_names and names != other_names:
+        listed, others = ", ".join(names), ", ".join(other_names)
+        lines.append(f"{second.path} lists the classes {others}, {first.path} lists {listed}.")
     return lines
 
 
-def _joint_command(reports: list[FileReport]) -> list[str]:
-    """The fit for one file of each split."""
-    from signs_lightning.inspect.file_report import VERB, quoted
-    from signs_lightning.inspect.hdf5 import options_for
-
-    splits = [report.data.split for report in reports if report.data is not None]
-    if "train" not in splits or len(set(splits)) < len(splits) or "" in splits:
+def _joint_command(data: list[DataSummary]) -> list[str]:
+    """Return the fit for one file of each split."""
+    paths = {summary.split: summary.path for summary in data}
+    if "train" not in paths or "" in paths or len(paths) < len(data):
         return []
-    paths = {report.data.split: report.path for report in reports if report.data is not None}
-    files = "".join(
-        f" --data.{split}_file {quoted(paths[split])}"
-        for split in ("train", *HELD_OUT)
-        if split in paths
-    )
-    keys = reports[0].data.keys if reports[0].data is not None else {}
-    return [f"{VERB} fit{files}{options_for(keys)}"]
+    splits = [split for split in ("train", *HELD_OUT) if split in paths]
+    files = "".join(f" --data.{split}_file {quoted(paths[split])}" for split in splits)
+    return [f"{VERB} fit{files}{key_options(data[0].keys)}"]
 
 
-def _draw_samples(data: list[FileReport], output: str, seconds: float) -> None:
-    from signs_lightning.runtime.escaping import printable
-    from signs_lightning.runtime.sandbox import run_sandboxed
-
+def _draw_samples(data: list[DataSummary], output: str, seconds: float) -> None:
     if not data:
         raise InputError(
             "--samples draws the pictures of an HDF5 data file, and none of the files is one."
         )
-    assert data[0].data is not None
-    path, keys = data[0].path, data[0].data.keys
-    drawn = run_sandboxed(
-        "signs_lightning.inspect.hdf5:draw_data_samples",
-        path,
-        keys,
-        output,
-        about=path,
-        seconds=seconds,
-        more_time=MORE_TIME,
-    )
-    print(f"Pictures of {drawn} classes of {printable(path)}: {printable(output)}", file=sys.stdout)
+    path, function = data[0].path, "signs_lightning.inspect.samples:draw_data_samples"
+    count = run_sandboxed(function, path, data[0].keys, output, **_limits(path, seconds))
+    print(f"Pictures of {count} classes of {printable(path)}: {printable(output)}")

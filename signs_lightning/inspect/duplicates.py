@@ -1,4 +1,4 @@
-"""One pass over the images of a file: the range of their values, and a fingerprint of each to find copies by."""
+"""One pass over the images of a file: the range of their values, and fingerprints to find copies."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signs_lightning.data.readers import ImageReader
+if TYPE_CHECKING:
+    from signs_lightning.data.readers import ImageReader
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Scan:
 
 
 def scan(reader: ImageReader, seconds: float) -> Scan:
-    """Reads the images of a file once, some at a time.
+    """Read the images of a file once, some at a time.
 
     Args:
         reader: of the images, which it gives as the model sees them.
@@ -54,7 +56,7 @@ def scan(reader: ImageReader, seconds: float) -> Scan:
 
 
 def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """How many images are copies of an earlier one, and how many of these have another label than it.
+    """Count the images that are copies of an earlier one, and those of them with another label.
 
     Args:
         fingerprints: uint64 (n,).
@@ -65,12 +67,12 @@ def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, in
 
 
 def copies_between(fingerprints: np.ndarray, others: np.ndarray) -> int:
-    """How many images of the first set, uint64 (n,), also are in the second, uint64 (m,)."""
+    """Count the images of the first set, uint64 (n,), that are also in the second, uint64 (m,)."""
     return int(np.isin(fingerprints, others).sum())
 
 
 def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) -> np.ndarray:
-    """Which images look like one of the others: the same shot, or the frame before it.
+    """Return which images look like one of the others: the same shot, or the frame before it.
 
     Both are averaged down to at most 16×16 pixels and compared by their mean absolute difference.
 
@@ -82,21 +84,19 @@ def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) 
     Returns:
         bool (n,).
     """
-    small, small_others = _thumbnails(images), _thumbnails(others)
-    found = np.zeros(len(images), dtype=bool)
-    for k, image in enumerate(small):
-        found[k] = (
-            bool(len(small_others)) and np.abs(small_others - image).mean(axis=1).min() <= tolerance
-        )
-    return found
+    is_near = np.zeros(len(images), dtype=bool)
+    if len(others) == 0:
+        return is_near
+    small_others = _thumbnails(others)
+    for k, image in enumerate(_thumbnails(images)):
+        is_near[k] = np.abs(small_others - image).mean(axis=1).min() <= tolerance
+    return is_near
 
 
 def _thumbnails(images: np.ndarray, size: int = 16) -> np.ndarray:
-    """uint8 (n, H, W, C) → float32 (n, h·w·C): means over equal parts of at most `size` rows and columns."""
+    """Return means over at most `size` × `size` equal parts, float32 (n, h·w·C)."""
     for axis in (1, 2):
-        edges = np.unique(np.linspace(0, images.shape[axis], size + 1).astype(int))[:-1]
-        lengths = np.diff([*edges, images.shape[axis]]).reshape(
-            [-1 if k == axis else 1 for k in range(4)]
-        )
-        images = np.add.reduceat(images.astype(np.float32), edges, axis=axis) / lengths
+        edges = np.unique(np.linspace(0, images.shape[axis], size + 1).astype(int))
+        lengths = np.diff(edges).reshape((-1, 1, 1) if axis == 1 else (-1, 1))
+        images = np.add.reduceat(images.astype(np.float32), edges[:-1], axis=axis) / lengths
     return images.reshape(len(images), math.prod(images.shape[1:])).astype(np.float32)

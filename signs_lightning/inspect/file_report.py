@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,16 @@ MAX_ROWS = 60  # of a table that is shown
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table: column headings (those that end in ">" are numbers), rows of text, and how many rows there are besides."""
+    """A table.
+
+    Attributes:
+        columns: headings; those that end in ">" are of numbers.
+        rows: of text.
+        more: number of rows that are left out.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    title: str = ""
     more: int = 0
 
 
@@ -29,6 +34,7 @@ class DataSummary:
     """What two files of images are compared by.
 
     Attributes:
+        path: as it was given.
         split: "train", "val", "test", or "" where neither key nor name tells.
         keys: options that name the keys, as they were given.
         shape: (N, H, W, C).
@@ -36,6 +42,7 @@ class DataSummary:
         fingerprints: uint64 (n,) of the images that were read.
     """
 
+    path: str
     split: str
     keys: dict[str, str]
     shape: tuple[int, int, int, int]
@@ -50,7 +57,7 @@ class FileReport:
     Attributes:
         path: as it was given.
         what: the kind of file, in a few words.
-        facts: (what, value) pairs.
+        facts: (name, value) pairs.
         listings: tables.
         problem: why the project cannot use it, in a sentence or two; empty when it can.
         commands: what to type next.
@@ -65,16 +72,44 @@ class FileReport:
     commands: list[str] = field(default_factory=list)
     data: DataSummary | None = None
 
+    def add_fact(self, name: str, value: object) -> None:
+        """Add a pair to the facts."""
+        self.facts.append((name, str(value)))
+
+    def add_table(
+        self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], count: int | None = None
+    ) -> None:
+        """Add a table of the first `MAX_ROWS` rows; `count` is of all rows where these are fewer."""
+        more = max(0, (len(rows) if count is None else count) - MAX_ROWS)
+        self.listings.append(TextTable(columns, rows[:MAX_ROWS], more))
+
+    def suggest(self, arguments: str) -> None:
+        """Add a command of the project: a verb and its options."""
+        self.commands.append(f"{VERB} {arguments}")
+
+
+def shape_text(shape: Sequence[object]) -> str:
+    """Return a shape such as `1080×64×64×3`."""
+    return "×".join(map(str, shape))
+
 
 def quoted(path: Path | str) -> str:
-    """A file's name as a shell takes it, also one that begins with a dash or has characters that cannot be printed."""
+    """Return a file's name as a shell takes it.
+
+    It may begin with a dash, or have characters that cannot be printed.
+    """
     name = str(path)
     if name.startswith("-"):
         name = f"./{name}"
     if name.isprintable():
         return shlex.quote(name)
     octets = (
-        chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}"
-        for b in os.fsencode(name)
+        chr(octet) if 32 <= octet < 127 and chr(octet) not in "'\\" else f"\\x{octet:02x}"
+        for octet in os.fsencode(name)
     )
     return f"$'{''.join(octets)}'"
+
+
+def key_options(keys: Mapping[str, str]) -> str:
+    """Return the keys that were named, as options of a further command."""
+    return "".join(f" --data.{name} {quoted(key)}" for name, key in keys.items())

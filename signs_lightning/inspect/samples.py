@@ -6,9 +6,58 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
 
+from signs_lightning.data.image_set import check_file
+from signs_lightning.data.readers import ImageReader
 from signs_lightning.runtime.atomic_write import atomic_write
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.escaping import shorten
+
+MAX_CLASSES = 48  # in one picture of samples
+MAX_PIXELS = 160  # height and width of a sample in it
+
+
+def draw_data_samples(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> int:
+    """Draw the first pictures of every class of a data file, as a PNG; others are not read.
+
+    Args:
+        path: the HDF5 file.
+        keys: images_key, labels_key, classes_key, as far as they were named.
+        output: the PNG.
+        per_class: pictures of each class.
+
+    Returns:
+        The number of classes that are drawn: all, or the first `MAX_CLASSES`.
+
+    Raises:
+        InputError: the file cannot be used, or the PNG cannot be written.
+    """
+    images = check_file(path, **keys)
+    classes = min(images.num_classes, MAX_CLASSES)
+    indices = [np.flatnonzero(images.labels == k)[:per_class] for k in range(classes)]
+    chosen = np.concatenate(indices)
+    reader = ImageReader(images)
+    pictures = np.stack([_reduce(reader.read(index, index + 1)[0]) for index in chosen.tolist()])
+    counts = np.bincount(images.labels, minlength=images.num_classes)[:classes]
+    names = images.class_names or [str(k) for k in range(classes)]
+    titles = [f"{name} ({count})" for name, count in zip(names, counts, strict=False)]
+    columns = 1 if classes < 4 else 2
+    per_class = min(per_class, max(4, int(counts.max())))  # no empty paper
+    draw_samples(pictures, images.labels[chosen], titles, Path(output), per_class, columns)
+    return classes
+
+
+def _reduce(picture: np.ndarray) -> np.ndarray:
+    """Return uint8 (H, W, C), larger ones scaled down: they are drawn small, and may be many."""
+    height, width, channels = picture.shape
+    if max(height, width) <= MAX_PIXELS:
+        return picture
+    scale = MAX_PIXELS / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
+    return np.asarray(image.resize(size, Image.Resampling.BOX)).reshape(size[1], size[0], channels)
 
 
 def draw_samples(
@@ -19,7 +68,7 @@ def draw_samples(
     per_class: int = 8,
     columns: int = 1,
 ) -> None:
-    """Draws the first pictures of each class in a row of its own, as a PNG.
+    """Draw the first pictures of each class in a row of its own, as a PNG.
 
     Args:
         images: uint8 (N, H, W, C) in 0..255, C of 1 or 3.
@@ -29,32 +78,25 @@ def draw_samples(
         per_class: pictures in a row.
         columns: classes side by side.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = -(-len(class_names) // columns)
-    width = (
-        0.75 * per_class * min(max(images.shape[2] / images.shape[1], 0.4), 2.5)
-    )  # inches of a row
-    longest = int(width / 0.075)  # characters above it
+    aspect = min(max(images.shape[2] / images.shape[1], 0.4), 2.5)
+    width = 0.75 * per_class * aspect  # inches of a row
     figure = Figure(figsize=(columns * (width + 0.4), 0.95 * rows), dpi=96, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.04)  # type: ignore[union-attr, call-arg]
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()  # the last one may be left over
-    for k, axes in zip(range(len(class_names)), grid.flat, strict=False):
+    for k, (name, axes) in enumerate(zip(class_names, grid.flat, strict=False)):
         chosen = images[labels == k][:per_class]
         strip = np.full((images.shape[1], per_class * images.shape[2], 3), 255, np.uint8)
         if len(chosen):
             filled = np.concatenate(list(chosen), axis=1)  # (H, n * W, C)
             strip[:, : filled.shape[1]] = filled
         axes.imshow(strip, interpolation="lanczos")
-        title = printable(class_names[k])
-        title = title if len(title) <= longest else f"{title[: longest - 1]}…"
+        title = shorten(name, int(width / 0.075))
         axes.set_title(title, fontsize=9, loc="left", pad=2, parse_math=False)  # names may have a $
     with atomic_write(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph"
-        )  # of a script that the font lacks: a box is drawn
+        # A font may lack a script; a box is drawn then.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(temporary, format="png")
