@@ -1,4 +1,4 @@
-"""The verb inspect: what a file is, what is in it, what is wrong with it, and what to type next."""
+"""The verb inspect: what a file is, and what is in it and wrong with it."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def _build_parser(verb: str) -> CommandParser:
 
 
 def _expand(pattern: str) -> list[str]:
-    """Return what a pattern matches, or itself, to be reported as a file that does not exist."""
+    """Return what a pattern matches, or itself, to be reported as missing."""
     if os.path.lexists(pattern) or not glob.has_magic(pattern):
         return [pattern]
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]
 
 
 def examine_in_sandbox(path: str, keys: dict[str, str], seconds: float = SECONDS) -> FileReport:
-    """Describe one file from a process of its own, so that no file can crash or hang this one.
+    """Describe one file in a child process, so that it cannot crash or hang this one.
 
     Args:
         path: anything, also what does not exist.
@@ -150,7 +150,7 @@ def _print_commands(commands: list[str], console: Console) -> None:
 
 
 def _print_comparison(data: list[DataSummary], console: Console) -> None:
-    """Print which images several data files share, and whether the files fit together."""
+    """Print which images data files share, and whether the files fit together."""
     console.print("[bold]Together[/bold]")
     lines = [line for pair in combinations(data, 2) for line in _shared_images(*pair)]
     lines = lines or ["No image is in more than one of the files."]

@@ -1,4 +1,4 @@
-"""Images in chunks, read past HDF5, and put together where chunks cut them into pieces."""
+"""Images in chunks, read past HDF5, and put together from their pieces."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ChunkedReader:
             images[area] = piece
 
     def _gather(self, pieces: Iterator[Any], images: np.ndarray, order: np.ndarray) -> None:
-        """Do the same for small pieces, which are laid side by side and then put in order.
+        """Do the same for small pieces, laid side by side and then put in order.
 
         It is done for a few images at a time, which stay in the processor's cache. Putting piece
         after piece into all images reaches for memory at every few bytes, which takes several times
@@ -134,7 +134,7 @@ def _grid(dataset: h5py.Dataset) -> list[int]:
 
 
 def _gather_order(shape: tuple[int, ...], piece: tuple[int, ...]) -> np.ndarray:
-    """Return where each value of an image is once its pieces lie side by side, intp (H·W·C,).
+    """Return where each value of an image is among its pieces, intp (H·W·C,).
 
     Args:
         shape: H, W, C of the image.

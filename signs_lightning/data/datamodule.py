@@ -163,7 +163,7 @@ class H5DataModule(L.LightningDataModule):
 
     @property
     def draws(self) -> str | None:
-        """What is drawn instead of read, such as "drawn hands"; None where files are named."""
+        """What is drawn instead of read, such as "drawn hands", or None."""
         return DRAWN[self.drawn] if self.drawn and not file_roles.names_files(self.files) else None
 
     def prepare_data(self) -> None:
@@ -234,12 +234,12 @@ class H5DataModule(L.LightningDataModule):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the options as plain values, with batch size, seed and files as they are now."""
+        """Return the options as plain values, with the seed and fingerprints in use."""
         changed = {"batch_size": self.batch_size, "seed": self.seed}
         return {**self._options, **changed, "fingerprints": self.fingerprints}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seed from a checkpoint, so that a resumed run or a `validate` splits as it did.
+        """Take the seed of a checkpoint, so that files are split as they were.
 
         Prints which files differ from those that the model was trained on.
         """
@@ -279,7 +279,7 @@ class H5DataModule(L.LightningDataModule):
         return self._loader("train", self.shuffle, exact=False)
 
     def val_dataloader(self) -> DataLoader | list:
-        """Return batches of the validation images in file order, or nothing if there are none."""
+        """Return batches of the validation images in file order, if there are any."""
         return self._loader("val", shuffle=False, exact=True) if "val" in self._datasets else []
 
     def test_dataloader(self) -> DataLoader:
@@ -291,7 +291,7 @@ class H5DataModule(L.LightningDataModule):
         return self.test_dataloader()
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,), after `setup`."""
+        """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,)."""
         dataset = self._datasets[role]
         images, labels = dataset.__getitems__(range(min(count, len(dataset))))
         return images.numpy(), labels.numpy()

@@ -135,7 +135,7 @@ class H5Images(Dataset):
         return None if self._resident is None else self._resident.device
 
     def load(self, device: torch.device | str = "cpu") -> None:
-        """Make the images resident: uint8 on a device, where a batch is an index selection."""
+        """Make the images resident on a device, where a batch is an index selection."""
         device = torch.device(device)
         if self.resident_on == device:
             return

@@ -1,4 +1,4 @@
-"""The files of a run: which ones an option names, whether they overlap and fit together."""
+"""The files of a run: which an option names, and whether they fit together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS = {
 
 
 def split_of(key: str, path: Path) -> str:
-    """Return the split that the images' key or else the file's name tells, "" if neither does."""
+    """Return the split that the images' key or else the file's name tells, or ""."""
     for text in (key, path.stem):
         words = set(re.findall("[a-z]+", text.lower()))
         for split, names in SPLITS.items():
@@ -33,7 +33,7 @@ def split_of(key: str, path: Path) -> str:
 
 
 def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:
-    """Return a path, every path that a pattern matches (sorted), or those of a list of them.
+    """Return a path, what a pattern matches (sorted), or those of a list.
 
     Raises:
         InputError: a pattern matches nothing.
@@ -57,7 +57,7 @@ def is_named(value: Any) -> bool:
 
 
 def plain_paths(value: Any) -> Any:
-    """Return an option as a checkpoint keeps it: paths as strings, arrays as `ARRAYS`."""
+    """Return an option for a checkpoint: paths as strings, arrays as `ARRAYS`."""
     if value is None:
         return None
     if not is_named(value):
@@ -159,7 +159,7 @@ def file_identities(value: Any) -> dict[tuple[int, int], str]:
 
 
 def shared_file(first: Any, second: Any) -> str | None:
-    """Return the name of the first file that two options share, None where there is none."""
+    """Return the name of the first file that two options share, or None."""
     names = file_identities(first)
     for identity, name in file_identities(second).items():
         if identity in names:
@@ -169,7 +169,7 @@ def shared_file(first: Any, second: Any) -> str | None:
 
 
 def repeated_file(paths: list[str]) -> str | None:
-    """Return the first path that leads to a file which an earlier one has named already."""
+    """Return the first path to a file that an earlier path leads to."""
     seen: set[tuple[int, int]] = set()
     for path in paths:
         new = set(file_identities(path))
@@ -180,7 +180,7 @@ def repeated_file(paths: list[str]) -> str | None:
 
 
 def warn_of_shared_files(files: dict[Role, Any], stage: str, is_split: bool) -> None:
-    """Warn of figures from images that the model was trained on, or that chose its checkpoint.
+    """Warn of figures from images that trained the model or chose its checkpoint.
 
     Args:
         files: the options, by role.

@@ -1,4 +1,4 @@
-"""Fingerprints of data files, by which a run notices that a file has changed since training."""
+"""Fingerprints of data files, which show that a file has changed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _sample(reader: ImageReader) -> np.ndarray:
 
 
 def changed_files_message(before: Any, now: Fingerprints) -> str | None:
-    """Return a line about the files that have changed, None where none has, or none is known.
+    """Return a line about the files that have changed, None where none has.
 
     A file that was only touched or copied is the same. Of one that is packed in another way only
     the size tells.

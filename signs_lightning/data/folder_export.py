@@ -1,4 +1,4 @@
-"""HDF5 files → a folder of PNGs for each class; one picture in memory at a time."""
+"""HDF5 files → folders of PNGs, with one picture in memory at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of pictures for each class → HDF5 files; one picture in memory at a time."""
+"""Folders of pictures → HDF5 files, with one picture in memory at a time."""
 
 from __future__ import annotations
 
@@ -56,11 +56,12 @@ def folder_to_h5(
     name: str | None = None,
     advance: OnProgress | None = None,
 ) -> ConversionResult:
-    """Write pictures in a folder for each class to `train_NAME.h5` and `test_NAME.h5`, shuffled.
+    """Write pictures, in a folder for each class, to HDF5 files, shuffled.
 
-    Each becomes square (or what `image_size` says) as `predict` does it, see `read_image`. Where
-    the folder has `train` and `test` (or `val`) in it, with the classes below these, that is the
-    split; else it is made, and every class has its share on both sides.
+    The files are `train_NAME.h5` and `test_NAME.h5`. Each picture gets the size of `image_size` as
+    `predict` does it, see `read_image`. Where the folder has `train` and `test` (or `val`) in it,
+    with the classes below these, that is the split; else it is made, and every class has its share
+    on both sides.
 
     Args:
         folder: of class folders; they sort naturally, and their place is the label.
@@ -117,7 +118,7 @@ def folder_to_h5(
 
 
 def _find_pictures(folder: Path) -> tuple[dict[str, list[tuple[str, int]]], list[str]]:
-    """Return split → (picture, label) pairs, and the class names; the split may be "all"."""
+    """Return split (or "all") → (picture, label) pairs, and the class names."""
     if not folder.is_dir():
         found = "a file" if folder.exists() else "not there"
         raise InputError(f"{folder} is {found}, expected a folder with one folder for each class.")
@@ -206,7 +207,7 @@ def _write(
     order: np.ndarray,
     class_names: list[str],
 ) -> None:
-    """Write images uint8 (N, H, W, C), contiguous, labels int64 (N,), and class names."""
+    """Write contiguous images uint8 (N, H, W, C), labels and class names."""
     shape = images.shape[1:]
     with h5py.File(path, "w", locking=False) as file:  # a temporary file, maybe without locks
         dataset = file.create_dataset(f"{split}_set_x", (len(order), *shape), np.uint8)

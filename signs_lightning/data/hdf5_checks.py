@@ -1,4 +1,4 @@
-"""Checks of a dataset's header before HDF5 reads it, because HDF5 believes every header."""
+"""Checks of a dataset's header before HDF5 reads it, which believes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_DEFLATE_RATIO = 1032  # that zlib can reach (https://zlib.net/zlib_tech.html
 
 
 def dataset_filters(dataset: h5py.Dataset) -> list[int]:
-    """Return the numbers of a dataset's filters, in the order in which they were applied."""
+    """Return the numbers of a dataset's filters, in the order of packing."""
     properties = dataset.id.get_create_plist()
     return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
 
@@ -85,7 +85,7 @@ def check_dataset_header(
 
 
 def _check_chunk(where: str, dataset: h5py.Dataset, chunk: Any, size: int, left_out: int) -> None:
-    """Unpack a chunk that could be a decompression bomb, up to the size that it claims.
+    """Unpack a chunk that could be a decompression bomb, up to its size.
 
     HDF5 would unpack as long as anything comes.
     """

@@ -71,7 +71,7 @@ def _translate_open_error(error: OSError, path: Path) -> InputError | None:
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading; whatever is wrong with it becomes an `InputError`."""
+    """Open an HDF5 file for reading; what is wrong with it is an `InputError`."""
     with translate_os_errors(path):
         if not path.exists():
             raise InputError(missing_file_message(path))

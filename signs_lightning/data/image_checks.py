@@ -53,7 +53,7 @@ def check_image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, i
 
 
 def _describe(shape: tuple[int, ...] | None) -> str:
-    """Return what a dataset has for a shape; None is HDF5's dataset without any value."""
+    """Return a dataset's shape in words; None is HDF5's dataset without a value."""
     if not shape:
         return "is an empty dataset" if shape is None else "is a single value"
     return f"has shape {'×'.join(map(str, shape))}"
@@ -80,7 +80,7 @@ def check_class_names(name: str, values: list[Any]) -> list[str]:
 def read_labels(
     where: str, labels: h5py.Dataset | np.ndarray, count: int, class_names: list[str] | None
 ) -> tuple[int, np.ndarray]:
-    """Return the number of classes that the labels show, and the labels as int64 (N,).
+    """Return the number of classes in the labels, and the labels as int64 (N,).
 
     Args:
         where: what messages call the labels.

@@ -102,7 +102,7 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
 
 
 def _flatten(opened: Image.Image) -> Image.Image:
-    """Return a picture upright, with 8 bits a channel, and on white where it is transparent."""
+    """Return a picture upright, with 8 bits a channel, and without transparency."""
     picture: Image.Image = ImageOps.exif_transpose(opened)
     if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):
         # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them

@@ -1,4 +1,4 @@
-"""One HDF5 file (or a pair of arrays) → images, labels, class names: opened and checked.
+"""An HDF5 file (or a pair of arrays) of images and labels, opened and checked.
 
 Nothing is read beyond headers, labels and class names, except where only the values can tell what
 an image's numbers mean. Links and datasets that lead out of the file are never followed.
@@ -105,7 +105,7 @@ def check_file(
 
 
 def check_arrays(images: Any, labels: Any) -> ImageSet:
-    """Check NumPy arrays as `check_file` does: images (N, H, W, C), and labels as in a file."""
+    """Check NumPy arrays: images (N, H, W, C), and labels as in a file."""
     images, labels = np.asarray(images), np.asarray(labels)
     return _check("the arrays", "images", images, "labels", labels, array=images)
 

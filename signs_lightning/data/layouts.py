@@ -38,15 +38,15 @@ def find_keys(
     labels_key: str | None,
     classes_key: str | None,
 ) -> tuple[str, str, str | None]:
-    """Return the names of the datasets of images, labels and classes; those given are checked.
+    """Return the names of the datasets of images, labels and classes.
 
     Args:
         path: of the file, for messages.
         file: the file.
         datasets: all its datasets, from `datasets_of`.
-        images_key: name of the images; found by its name when None.
-        labels_key: name of the labels; found by its name when None.
-        classes_key: name of the class list; found by its name when None.
+        images_key: name of the images, checked; found by its name when None.
+        labels_key: name of the labels, checked; found by its name when None.
+        classes_key: name of the class list, checked; found by its name when None.
 
     Returns:
         The three names, the last of them None where the file has no class list.
@@ -89,7 +89,7 @@ def guess_role(key: str, names: tuple[str, ...], letter: str) -> bool:
 
 
 def _stem(key: str) -> str:
-    """Return what a pair of keys shares: `train_set_` of train_set_x, `_test` of X_test."""
+    """Return what two keys share: `train_set_` of train_set_x, `_test` of X_test."""
     group, _, name = key.lower().rpartition("/")
     if name in (*IMAGE_KEYS, *LABEL_KEYS):
         return group
@@ -121,7 +121,7 @@ def _choose(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str]
 
 
 def _possible_keys(role: str, datasets: Iterable[str]) -> list[str]:
-    """Return the keys to suggest for a role: those whose name does not say the other one."""
+    """Return keys to suggest for a role: those whose name says no other role."""
     names, letter = {"images": (LABEL_KEYS, "y"), "labels": (IMAGE_KEYS, "x")}.get(role, ((), ""))
     return [key for key in datasets if not letter or not guess_role(key, names, letter)]
 

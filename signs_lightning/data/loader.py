@@ -1,4 +1,4 @@
-"""A DataLoader that resumes inside an epoch, and streams shuffled images in limited memory."""
+"""A DataLoader that resumes inside an epoch, and streams shuffled images."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class BatchLoader(DataLoader):
         return {"batches": self._next}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next epoch after that many batches, or anew where these are all of them."""
+        """Begin the next epoch after that many batches, or anew if these are all."""
         self._resume_at = state["batches"] if state["batches"] < len(self) else 0
 
 
@@ -157,7 +157,7 @@ def stream_batches(
 
 @contextmanager
 def _translate_worker_errors() -> Iterator[None]:
-    """Raise an `InputError` for what ends a worker, without PyTorch's traceback around it."""
+    """Raise an `InputError` for what ends a worker, without PyTorch's traceback."""
     try:
         yield
     except InputError as error:

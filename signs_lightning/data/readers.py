@@ -1,4 +1,4 @@
-"""How the images of a set are stored, and how they are read: at once, or in blocks of chunks."""
+"""How the images of a set are stored and read: alone, or in blocks of chunks."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class ContiguousReader:
 
 
 class HDF5Reader:
-    """Slices of a dataset through HDF5 itself, for whatever filters it was built with."""
+    """Slices of a dataset through HDF5 itself, with any filter that it has."""
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
         self.images, self.dataset = images, dataset
@@ -185,5 +185,5 @@ class HDF5Reader:
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return what tells a file from another one, or from itself before it was written to."""
+    """Return what changes when a file is replaced or written to."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

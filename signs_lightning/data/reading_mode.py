@@ -74,7 +74,7 @@ def total_memory() -> int:
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that the kernel can still give, or half of all if unknown."""
+    """Return the bytes of memory that are free, or half of all if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         available = next(line for line in lines if line.startswith("MemAvailable"))

@@ -1,4 +1,4 @@
-"""The order of an epoch, in exact shares for many processes; and the split of a file into two."""
+"""The order of an epoch, in exact shares for processes; the split of a file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class EpochSampler(DistributedSampler):
 
     def share(self) -> tuple[Tensor, list[int]]:
         """Return this process's share of the epoch, int64 (n,), and where its groups end."""
-        size, blocks, step = len(self.dataset), self.blocks, self.blocks_in_group  # type: ignore[arg-type]
+        size = len(self.dataset)  # type: ignore[arg-type]
+        blocks, step = self.blocks, self.blocks_in_group
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         ends = [] if blocks is None else [*blocks[step::step].tolist(), size]
         if not self.shuffle:
@@ -113,7 +114,9 @@ def block_order(
 def stratified_split(
     labels: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split 0..N-1 so that every class has its share on both sides (to within one image).
+    """Split 0..N-1 so that every class has its share on both sides.
+
+    Shares are exact to within one image.
 
     Args:
         labels: int64 (N,).

@@ -60,7 +60,11 @@ class DrawnSigns:
     seed: int = 0
 
     def files(self, folder: Path | None = None) -> tuple[Path, Path]:
-        """Return the training and the test file, in `folder` or the cache; drawn on first use."""
+        """Return the training and the test file, drawn on first use.
+
+        Args:
+            folder: of the files; the cache when omitted.
+        """
         sizes = self.train_size, self.test_size
         return _files("signs", draw_hand, np.arange(6, dtype=np.int64), sizes, self.seed, folder)
 
@@ -92,7 +96,11 @@ class DrawnSmiles:
     seed: int = 0
 
     def files(self, folder: Path | None = None) -> tuple[Path, Path]:
-        """Return the training and the test file, in `folder` or the cache; drawn on first use."""
+        """Return the training and the test file, drawn on first use.
+
+        Args:
+            folder: of the files; the cache when omitted.
+        """
         names, sizes = np.array([b"not smiling", b"smiling"]), (self.train_size, self.test_size)
         return _files("smiles", draw_face, names, sizes, self.seed, folder)
 
@@ -100,7 +108,7 @@ class DrawnSmiles:
 def _files(
     name: str, draw: Draw, classes: Classes, sizes: tuple[int, int], seed: int, folder: Path | None
 ) -> tuple[Path, Path]:
-    """Return the training and the test file, in the first folder that has them or takes them."""
+    """Return the training and the test file, in the first folder that takes them."""
     if min(sizes) < len(classes):
         raise ValueError(
             f"train_size and test_size must be at least {len(classes)}, one image per class; "
@@ -122,7 +130,7 @@ def _files(
 def _file(
     folder: Path, name: str, split: int, draw: Draw, classes: Classes, size: int, seed: int
 ) -> Path:
-    """Return the file if it is there and whole, else write it and rename it into place."""
+    """Return the file if it is whole, else write it and rename it into place."""
     kind = ("train", "test")[split]
     path = folder / f"drawn_{name}_{kind}_{size}_seed{seed}_v{FORMAT_VERSION}.h5"
     if _is_whole(path, kind):
@@ -165,7 +173,7 @@ def _is_whole(path: Path, kind: str) -> bool:
 
 
 def _cache_folders() -> Iterator[Path]:
-    """Yield folders for the files: the user's cache, else one among the temporary files."""
+    """Yield folders for the files: the user's cache, else a temporary folder."""
     own, cache = os.environ.get("SIGNS_LIGHTNING_CACHE"), os.environ.get("XDG_CACHE_HOME")
     default = Path(cache or "~/.cache") / "signs_lightning"
     with contextlib.suppress(RuntimeError):  # where the user has no home

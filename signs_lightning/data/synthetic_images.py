@@ -60,7 +60,7 @@ def draw_hand(label: int, rng: np.random.Generator) -> Picture:
     p = Plane(origin, rng.uniform(23, 26.5), rng.normal(0, 5))
     skin, spread = mix_colors(SKIN, rng), rng.uniform(0.9, 1.8)
 
-    # The palm: a bone towards each knuckle, the balls of the thumb and of the little finger; the arm
+    # The palm: a bone towards each knuckle, the balls of thumb and little finger; and the arm
     wrist, elbow = -0.95j, complex(rng.normal(0, 0.18), -2.6)
     knuckles = [knuckle for knuckle, *_ in FINGERS.values()]
     bones = [limb(p, (0.05 - 0.42j, knuckle - 0.06j), (0.3, 0.165)) for knuckle in knuckles]

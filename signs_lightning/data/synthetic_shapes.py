@@ -90,7 +90,7 @@ def limb(p: Plane, joints: Sequence[complex], radii: Sequence[float]) -> tuple[F
 
 
 def ellipse(p: Plane, centre: complex, rx: float, ry: float) -> Floats:
-    """Return the signed distance to an ellipse, (128, 128) in pixels, exact near its edge."""
+    """Return the signed distance to an ellipse, (128, 128) in pixels."""
     x, y = (p.x - centre.real) / rx, (p.y - centre.imag) / ry
     return (np.sqrt(x * x + y * y) - 1) * (min(rx, ry) * p.unit)
 
@@ -128,7 +128,7 @@ def shade(z: Floats, rng: np.random.Generator) -> Floats:
 
 
 def blur(values: Floats, cells: int) -> Floats:
-    """Return a cheap, wide blur of (128, 128): down to `cells` × `cells`, and smoothly up again."""
+    """Return a cheap blur of (128, 128): down to `cells` × `cells`, and up again."""
     small = Image.fromarray(values).resize((cells, cells), Image.Resampling.BOX)
     return np.asarray(small.resize((FINE, FINE), Image.Resampling.BICUBIC))
 
@@ -141,7 +141,9 @@ def mix_colors(palette: Floats, rng: np.random.Generator) -> Floats:
 
 
 def background(subject: Floats, rng: np.random.Generator) -> Floats:
-    """Return a plain, gradient or cluttered background (128, 128, 3) with the subject's shadow.
+    """Return a background (128, 128, 3) with the subject's shadow.
+
+    It is plain, a gradient, or blurred clutter.
 
     Args:
         subject: signed distance to it, (128, 128).

@@ -1,4 +1,4 @@
-"""One pass over the images of a file: the range of their values, and fingerprints to find copies."""
+"""One pass over the images of a file, for their range and for copies."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def scan(reader: ImageReader, seconds: float) -> Scan:
 
 
 def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """Count the images that are copies of an earlier one, and those of them with another label.
+    """Count the copies of earlier images, and those of them with another label.
 
     Args:
         fingerprints: uint64 (n,).
@@ -67,14 +67,15 @@ def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, in
 
 
 def copies_between(fingerprints: np.ndarray, others: np.ndarray) -> int:
-    """Count the images of the first set, uint64 (n,), that are also in the second, uint64 (m,)."""
+    """Count the images, uint64 (n,), that are also among others, uint64 (m,)."""
     return int(np.isin(fingerprints, others).sum())
 
 
 def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) -> np.ndarray:
-    """Return which images look like one of the others: the same shot, or the frame before it.
+    """Return which images look like one of the others.
 
-    Both are averaged down to at most 16×16 pixels and compared by their mean absolute difference.
+    They may be the same shot, or the frame before it. Both are averaged down to at most 16×16
+    pixels and compared by their mean absolute difference.
 
     Args:
         images: uint8 (n, H, W, C).

@@ -76,12 +76,12 @@ def _examine(path: Path, report: FileReport, keys: dict[str, str], seconds: floa
 
 
 def _begins_like_onnx(head: bytes) -> bool:
-    """Whether bytes begin with an ir_version as ONNX writes it, and another field of a model."""
+    """Whether bytes begin with an ir_version and another field, as ONNX's do."""
     return len(head) > 2 and head[0] == 8 and 2 < head[1] < 32 and head[2] in AFTER_IR_VERSION
 
 
 def _check_onnx(path: Path, head: bytes) -> None:
-    """Check that a file with the name of an ONNX model is not an HTML page or the like."""
+    """Check that a file named like an ONNX model is not a web page or the like."""
     other_type = describe_non_hdf5(path)
     if other_type is None:
         raise InputError(f"{path} is an HDF5 file, not an ONNX model. Give it an .h5 name.")
@@ -90,7 +90,7 @@ def _check_onnx(path: Path, head: bytes) -> None:
 
 
 def _describe_zip(path: Path, report: FileReport) -> None:
-    """Describe a `.keras` file, a checkpoint, an exported program, `.npz`, or a plain archive."""
+    """Describe what is a zip archive: `.keras`, a checkpoint, `.npz` and others."""
     if not is_zip(path):
         raise InputError(
             f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes): a download that "

@@ -79,7 +79,7 @@ class FileReport:
     def add_table(
         self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], count: int | None = None
     ) -> None:
-        """Add a table of the first `MAX_ROWS` rows; `count` is of all rows where these are fewer."""
+        """Add a table of the first `MAX_ROWS` rows, of `count` or of as many as given."""
         more = max(0, (len(rows) if count is None else count) - MAX_ROWS)
         self.listings.append(TextTable(columns, rows[:MAX_ROWS], more))
 

@@ -1,4 +1,4 @@
-"""HDF5 files: datasets, keys, classes, range, copies, and how they are read. Imports no torch."""
+"""HDF5 files: datasets, keys, classes, range, copies. Imports no torch."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _list_datasets(file: h5py.File, report: FileReport, keys: dict[str, str]) ->
 def _find_roles(
     file: h5py.File, datasets: dict[str, h5py.Dataset], keys: dict[str, str]
 ) -> dict[str, str]:
-    """Return dataset → images, labels or classes; with a question mark for several candidates."""
+    """Return dataset → images, labels or classes, with "?" for candidates."""
     roles = ("images", "labels", "classes")
     given = [keys.get(f"{role}_key") for role in roles]
     try:

@@ -1,4 +1,4 @@
-"""Files that hold a model, described without running anything: Keras, checkpoints, ONNX."""
+"""Keras files, checkpoints and ONNX models, described without running them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def describe_keras_file(path: Path, report: FileReport) -> None:
 
 
 def _list_layers(file: KerasFile, report: FileReport) -> str:
-    """List the layers of the config; return what `import-keras` needs besides the file."""
+    """List the layers of the config; return options that `import-keras` needs."""
     from signs_lightning.keras_io.graph_parser import read_graph  # start-up time: brings torch
     from signs_lightning.keras_io.scaling import file_weights, find_scale, resolve_scale
     from signs_lightning.keras_io.shape_inference import make_plan
@@ -87,7 +87,7 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
 
 
 def _list_arrays(file: KerasFile, report: FileReport) -> str:
-    """List the arrays of a file without a config; return the architecture that they fit."""
+    """List the arrays of a file without a config; return the fitting option."""
     from signs_lightning.keras_io.architectures import (  # start-up time: brings torch
         ARCHITECTURES,
         load_into_architecture,
@@ -116,7 +116,7 @@ def _list_arrays(file: KerasFile, report: FileReport) -> str:
 
 
 def describe_checkpoint(path: Path, report: FileReport) -> None:
-    """Describe a checkpoint of this project, or the tensors of any other PyTorch file.
+    """Describe a checkpoint of this project, or another file's tensors.
 
     Raises:
         InputError: it is no checkpoint of this project.
@@ -166,7 +166,7 @@ def _figure(value: Any) -> str:
 
 
 def _list_tensors(path: Path, report: FileReport) -> None:
-    """List the tensors of a foreign PyTorch file, where it loads without running code."""
+    """List the tensors of a PyTorch file that loads without running code."""
     import torch  # start-up time
 
     try:
@@ -185,7 +185,7 @@ def _list_tensors(path: Path, report: FileReport) -> None:
 
 
 def describe_onnx(path: Path, report: FileReport) -> None:
-    """Describe an ONNX model: what wrote it, its inputs and outputs, and its metadata.
+    """Describe an ONNX model: its writer, inputs, outputs and metadata.
 
     Raises:
         InputError: it is damaged, or was not exported by this project.
@@ -223,7 +223,7 @@ def describe_onnx(path: Path, report: FileReport) -> None:
 
 
 def _describe_port(value: Any, onnx: Any) -> tuple[str, str, str]:
-    """Return name, element type and shape; an axis without a number has a name, such as N."""
+    """Return name, element type and shape; an axis may have a name, such as N."""
     tensor = value.type.tensor_type
     axes = [
         axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "?")

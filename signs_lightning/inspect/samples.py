@@ -20,7 +20,7 @@ MAX_PIXELS = 160  # height and width of a sample in it
 
 
 def draw_data_samples(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> int:
-    """Draw the first pictures of every class of a data file, as a PNG; others are not read.
+    """Draw the first pictures of every class of a data file, as a PNG.
 
     Args:
         path: the HDF5 file.
@@ -50,7 +50,7 @@ def draw_data_samples(path: str, keys: dict[str, str], output: str, per_class: i
 
 
 def _reduce(picture: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W, C), larger ones scaled down: they are drawn small, and may be many."""
+    """Return uint8 (H, W, C), scaled down where it is larger than it is drawn."""
     height, width, channels = picture.shape
     if max(height, width) <= MAX_PIXELS:
         return picture

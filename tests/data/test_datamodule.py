@@ -386,7 +386,7 @@ def primitive(value: object) -> bool:
 
 
 def test_what_a_checkpoint_keeps(small_signs: tuple[Path, Path], tmp_path: Path) -> None:
-    """Plain values, also of paths, tuples and arrays, which torch loads with `weights_only=True`."""
+    """Plain values, also of paths, tuples and arrays, load with `weights_only=True`."""
     for options in (
         {"train_file": small_signs[0], "image_size": (32, 48), "val_fraction": 0.25},
         {"train_file": [small_signs[0]], "test_file": [str(small_signs[1])]},

@@ -55,7 +55,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("way", ["by the batch", "resident", "sorted"])
 @pytest.mark.parametrize("stored", STORED)
 def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path) -> None:
-    """By the batch, from memory, or in blocks: the images that NumPy indexing of the whole gives."""
+    """By the batch, from memory, or in blocks: the images that NumPy indexing gives."""
     options, kind = STORED[stored]
     dataset = H5Images([check_file(write(tmp_path / "f.h5", **options))])
     if way == "resident":
@@ -100,7 +100,7 @@ def test_a_dataset_that_was_never_written(userblock: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("chunks", [(4, 6, 5, 3), (4, 4, 5, 3), (4, 4, 2, 2)])
 def test_chunks_that_were_never_written(chunks: tuple[int, ...], tmp_path: Path) -> None:
-    """Images 8 to 15 were written, in part: the others, and the rest of these, have the fill value."""
+    """Images 8 to 15 were written in part; what was not has the fill value."""
     expected = np.full(IMAGES.shape, 7, np.uint8)
     expected[8:16, :4] = IMAGES[8:16, :4]
     with h5py.File(tmp_path / "f.h5", "w") as file:

@@ -108,7 +108,8 @@ from signs_lightning.inspect.file_kinds import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 
 for name in ("contiguous.h5", "gzip.h5", "lzf.h5"):
-    print(int(ImageReader(check_file(name)).read(0, 12).sum(dtype=np.int64)), examine(name, {}, 5).problem)
+    total = int(ImageReader(check_file(name)).read(0, 12).sum(dtype=np.int64))
+    print(total, examine(name, {}, 5).problem)
 with open_keras_file("model.h5") as file:
     print(file.kind)
 print(folder_to_h5(Path("photos"), Path("written"), (8, 8, 3), test_fraction=0).counts)

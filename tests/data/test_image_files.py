@@ -136,7 +136,7 @@ def test_16_bit_grey(suffix: str, tmp_path: Path) -> None:
 
 
 def test_the_middle_is_cut_out(tmp_path: Path) -> None:
-    """A wide picture loses its left and right, a high one its top and bottom; nothing is stretched."""
+    """A wide picture loses its left and right, a high one its top and bottom."""
     wide = np.zeros((16, 48, 3), np.uint8)
     wide[:, 16:32] = QUARTERS
     np.testing.assert_array_equal(read(save(tmp_path / "wide.png", wide)), QUARTERS)

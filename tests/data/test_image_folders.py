@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -184,7 +185,7 @@ def test_modes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held_out", [("test",), ("val",), ("Test", "valid")])
 def test_a_split_that_is_there(held_out: tuple[str, ...], album: Path, tmp_path: Path) -> None:
-    """train and test (val) as folders stay what they are; labels are the training classes' places."""
+    """Folders train and test (val) stay; labels are the training classes' places."""
     whole = tmp_path / "whole"
     whole.mkdir()
     album.rename(whole / "train")
@@ -204,7 +205,7 @@ def test_a_split_that_is_there(held_out: tuple[str, ...], album: Path, tmp_path:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """Two files to folders of PNGs and back: the same pictures, labels and names, value by value."""
+    """Two files to folders of PNGs and back: the same pictures, labels and names."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 30), ("test", 9)):
         with h5py.File(tmp_path / f"{split}_a.h5", "w") as file:
@@ -241,7 +242,7 @@ def test_grey_and_float_files(tmp_path: Path) -> None:
 
 
 def test_names_that_lead_elsewhere(tmp_path: Path) -> None:
-    """However a class is called, its pictures stay below the folder, and every class has its own."""
+    """Any class name stays below the folder, and every class has its own folder."""
     names = ["../x", "a/b", "a\\b", "..", "", "c\x1b[31m\n", "CON", "A/B", "/etc", "x" * 500, "~"]
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"], file["y"] = np.zeros((22, 4, 4, 3), np.uint8), np.arange(22) % 11
@@ -341,7 +342,9 @@ def loose(album: Path) -> None:
     ],
     ids=["a class is broken", "a class is empty", "no classes", "one class"],
 )
-def test_folders_that_cannot_be_used(spoil, message: str, album: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_folders_that_cannot_be_used(
+    spoil: Callable[[Path], object], message: str, album: Path, tmp_path: Path
+) -> None:
     """A sentence, and nothing is written."""
     spoil(album)
     with pytest.raises(InputError, match=message):
@@ -401,7 +404,7 @@ def test_an_interrupted_run_leaves_nothing(album: Path, tmp_path: Path) -> None:
 
 
 def test_the_script(album: Path, tmp_path: Path, cli) -> None:  # type: ignore[no-untyped-def]
-    """Exit code 0, the skipped pictures by name, how many they are, and a next command that trains."""
+    """Exit code 0, the skipped pictures and their number, and a command that trains."""
     done = subprocess.run(
         [sys.executable, SCRIPT, album, "--output", "o", "--size", "64"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""HDF5 files as people write them, read by us and by h5py: the same images, labels and class names."""
+"""HDF5 files read by us and by h5py: the same images, labels and class names."""
 
 from __future__ import annotations
 

@@ -110,8 +110,7 @@ def test_shares(processes: int, exact: bool, size: int, path: Path) -> None:
     dataset.reading = "streamed"
     found, fetched = [], []
     for rank in range(processes):
-        options = {"exact": exact, "blocks": dataset.blocks, "group_size": 30}
-        sampler = EpochSampler(size, not exact, 3, rank, processes, **options)  # type: ignore[arg-type]
+        sampler = EpochSampler(size, not exact, 3, rank, processes, exact, dataset.blocks, 30)
         order = np.array(list(sampler))
         assert len(order) == -(-size // processes)
         _, labels = everything(BatchLoader(dataset, batch_size=8, sampler=sampler))

@@ -80,7 +80,8 @@ def test_a_memory_map_at_the_dataset_s_offset_holds_the_same_images(tmp_path):
 
 def test_another_process_draws_the_same_bytes(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from signs_lightning.data.synthetic import DrawnSigns\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from signs_lightning.data.synthetic import DrawnSigns\n"
         "DrawnSigns(train_size=12, test_size=6).files(Path(sys.argv[1]))\n"
         "print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     )
