@@ -270,9 +270,7 @@ class H5DataModule(L.LightningDataModule):
         )
         if trainer is not None:
             sampler.set_epoch(trainer.current_epoch)
-        # Streamed images have threads of their own, and resident ones are not read.
-        workers = self.num_workers if dataset.reading == "mapped" else 0
-        return build_loader(dataset, sampler, self.batch_size, workers, device, self.seed)
+        return build_loader(dataset, sampler, self.batch_size, self.num_workers, device)
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the training images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -143,18 +144,12 @@ def file_identities(value: Any) -> dict[tuple[int, int], str]:
     Links and other ways of writing a path lead to the same file.
     """
     identities: dict[tuple[int, int], str] = {}
-    if not is_named(value):
-        return identities
-    try:
-        paths = expand_paths(value)
-    except InputError:
-        return identities
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):  # reported where the file is read
-            continue
-        identities.setdefault((status.st_dev, status.st_ino), path)
+    # Files and patterns that cannot be found are reported where they are read.
+    with contextlib.suppress(InputError):
+        for path in expand_paths(value) if is_named(value) else ():
+            with contextlib.suppress(OSError, ValueError):
+                status = os.stat(path)
+                identities.setdefault((status.st_dev, status.st_ino), path)
     return identities
 
 

@@ -91,57 +91,37 @@ def check_file(
         images_key, labels_key, classes_key = find_keys(
             path, file, datasets, images_key, labels_key, classes_key
         )
-        where, where_labels = (
-            f"'{shorten(images_key)}' in {path}",
-            f"'{shorten(labels_key)}' in {path}",
-        )
         images, labels = datasets[images_key], datasets[labels_key]
-        check_dataset_header(where, images, bombs=images.dtype != np.uint8)
-        check_dataset_header(where_labels, labels, MAX_LABEL_BYTES)
+        where = f"'{shorten(images_key)}' in {path}", f"'{shorten(labels_key)}' in {path}"
+        check_dataset_header(where[0], images, bombs=images.dtype != np.uint8)
+        check_dataset_header(where[1], labels, MAX_LABEL_BYTES)
         names = None
         if classes_key is not None:
             names = _read_class_list(path, classes_key, datasets[classes_key])
-        return _check(str(path), where, images, where_labels, labels, names, path, images_key)
+        return _check(str(path), where, images, labels, names, path=path, images_key=images_key)
 
 
 def check_arrays(images: Any, labels: Any) -> ImageSet:
     """Check NumPy arrays: images (N, H, W, C), and labels as in a file."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    return _check("the arrays", "images", images, "labels", labels, array=images)
+    images, labels, where = np.asarray(images), np.asarray(labels), ("images", "labels")
+    return _check("the arrays", where, images, labels, None, images_key="images", array=images)
 
 
 def _check(
-    name: str,
-    where: str,
-    images: h5py.Dataset | np.ndarray,
-    where_labels: str,
-    labels: h5py.Dataset | np.ndarray,
-    classes: list[Any] | None = None,
-    path: Path | None = None,
-    images_key: str = "images",
-    array: np.ndarray | None = None,
+    name: str, where: tuple[str, str], images: Any, labels: Any, classes: list | None, **source: Any
 ) -> ImageSet:
-    shape = check_image_shape(where, images.shape)
+    """Check images and labels, which messages call `where`; `source` is where they are."""
+    shape = check_image_shape(where[0], images.shape)
     class_names = None if classes is None else check_class_names(name, classes)
-    num_classes, label_array = read_labels(where_labels, labels, shape[0], class_names)
+    num_classes, numbers = read_labels(where[1], labels, shape[0], class_names)
     if class_names is None and num_classes > max(shape[0], 1000):
         raise InputError(
-            f"{where_labels} holds the label {num_classes - 1:,} for {shape[0]:,} images, and the "
-            "file lists no classes. Expected class numbers from 0 up."
+            f"{where[1]} holds the label {num_classes - 1:,} for {shape[0]:,} images, and the file "
+            "lists no classes. Expected class numbers from 0 up."
         )
-    unit, note = find_value_range(where, images)
-    return ImageSet(
-        name=name,
-        shape=shape,
-        unit=unit,
-        labels=label_array,
-        class_names=class_names,
-        num_classes=len(class_names) if class_names else num_classes,
-        path=path,
-        images_key=images_key,
-        array=array,
-        note=note,
-    )
+    num_classes = len(class_names) if class_names else num_classes
+    unit, note = find_value_range(where[0], images)
+    return ImageSet(name, shape, unit, numbers, class_names, num_classes, note=note, **source)
 
 
 def _read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:

@@ -72,32 +72,29 @@ class BatchLoader(DataLoader):
 
 
 def build_loader(
-    dataset: H5Images,
-    sampler: EpochSampler,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-    seed: int,
+    dataset: H5Images, sampler: EpochSampler, batch_size: int, workers: int, device: torch.device
 ) -> BatchLoader:
     """Build the loader of a data set whose way of reading is chosen.
 
     Args:
         dataset: the images.
-        sampler: their order.
+        sampler: their order, and the seed of workers.
         batch_size: images in a batch; the smaller last one is kept.
-        num_workers: processes that read ahead.
+        workers: processes that read ahead of a mapped file; streamed images have threads of their
+            own, and resident ones are not read.
         device: where the batches are used.
-        seed: of the generator; without one each epoch would draw from the global generator.
     """
+    workers = workers if dataset.reading == "mapped" else 0
     return BatchLoader(
         dataset,
-        batch_size=batch_size,
+        batch_size,
         sampler=sampler,
-        num_workers=num_workers,
+        num_workers=workers,
         collate_fn=identity_collate,
         pin_memory=device.type == "cuda" and dataset.reading != "resident",
-        persistent_workers=num_workers > 0,
-        generator=torch.Generator().manual_seed(seed),
+        persistent_workers=workers > 0,
+        # Without a generator of its own each epoch would draw from the global one.
+        generator=torch.Generator().manual_seed(sampler.seed),
     )
 
 
