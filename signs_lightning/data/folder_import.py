@@ -93,19 +93,26 @@ def folder_to_h5(
             # How many pictures are sound is known only when all are read, and a contiguous dataset
             # is written once.
             spool = spools[split] = stack.enter_context(tempfile.TemporaryFile(dir=output))
-            kept = []
+            kept: list[int] = []
+            failed: dict[int, tuple[str, str]] = {}  # label → path and reason
             for path, label in entries:
                 try:
                     spool.write(read_image(path, image_size).tobytes())
                     kept.append(label)
                 except UnreadableImageError as error:
                     unreadable.append((path, str(error)))
+                    failed.setdefault(label, unreadable[-1])
                 done += 1
                 if advance is not None:
                     advance(done, total)
+            if missing := sorted(failed.keys() - set(kept)):
+                path, reason = failed[missing[0]]
+                raise InputError(
+                    f"No picture of the class {printable(class_names[missing[0]])} can be read: "
+                    f"{printable(path)} is {reason}, for one. Replace them, or take the folder away."
+                )
             spool.flush()
             labels[split] = np.array(kept, np.int64)
-        _check_every_class(labels, class_names, pictures, unreadable)
         orders = _choose_orders(labels, test_fraction, seed)
         files = {split: output / f"{split}_{name}.h5" for split in orders}
         temporary = {split: stack.enter_context(atomic_write(files[split])) for split in orders}
@@ -157,24 +164,6 @@ def _subfolders(folder: Path) -> list[Path]:
     children = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     kept = (child for child in children if child.name not in IGNORED_FOLDERS)
     return sorted(kept, key=lambda child: natural_key(child.name))
-
-
-def _check_every_class(
-    labels: dict[str, np.ndarray],
-    class_names: list[str],
-    pictures: dict[str, list[tuple[str, int]]],
-    unreadable: list[tuple[str, str]],
-) -> None:
-    """Check that a picture of every class could be read in every split that has it."""
-    for split, kept in labels.items():
-        label_of = dict(pictures[split])
-        if missing := sorted(set(label_of.values()) - set(kept.tolist())):
-            failed = (entry for entry in unreadable if label_of.get(entry[0]) == missing[0])
-            path, reason = next(failed)
-            raise InputError(
-                f"No picture of the class {printable(class_names[missing[0]])} can be read: "
-                f"{printable(path)} is {reason}, for one. Replace them, or take the folder away."
-            )
 
 
 def _choose_orders(

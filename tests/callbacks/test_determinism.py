@@ -107,7 +107,7 @@ def test_a_file_that_changes_under_a_run(
             num_workers=workers,
         )
     assert str(caught.value).startswith(
-        f"{file} was changed or replaced while this run reads it. Put it back, then go on"
+        f"{file} was changed or replaced while this run reads it. Put it back and resume"
     )
     assert "Traceback" not in str(caught.value)
     shutil.copy2(small_signs[0], file)
