@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from signs_lightning import DrawnSigns, DrawnSmiles, HappySequential, SignsFunctional, SignsResNet50
-from signs_lightning.callbacks.history import draw_curves
+from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.image_set import check_file
 from signs_lightning.inspect.samples import draw_samples

@@ -1,8 +1,7 @@
-"""The run's checkpoints: `last.ckpt` after every epoch, `best.ckpt` where something may be chosen by validation."""
+"""The run's checkpoints: `last.ckpt` after every epoch, and `best.ckpt` by a metric."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import shutil
@@ -10,57 +9,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from signs_lightning.callbacks.checkpoint_io import DirectCheckpointIO
+from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.errors import InputError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-
 PARTS = ("last.writing", "best.writing")  # temporary names
-RUN_LOCKS: set[int] = set()  # descriptors that lock this process's run folders
-
-
-class DirectCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint where it is told to.
-
-    Lightning's own writes it into the system's folder for temporary files first, where a killed run
-    leaves it behind, and which may be full or a disk of its own.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        # Releases of PyTorch up to 2.8 at least keep a function of SWALR's own in its state, which
-        # does not load without code.
-        owners = [
-            state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)
-        ]
-        for state in (
-            *(owner.get("scheduler_state") for owner in owners),
-            *checkpoint.get("lr_schedulers", []),
-        ):
-            if isinstance(state, dict):
-                state.pop("anneal_func", None)
-        content = (
-            io.BytesIO()
-        )  # torch.save into a file that cannot grow ends in a RuntimeError that doesn't say why
-        torch.save(checkpoint, content)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(content.getbuffer())
+ENDINGS = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
 
 
 class RunCheckpoint(Checkpoint):
-    """Keeps `checkpoints/last.ckpt`, and `best.ckpt` by the smallest (or largest) monitored figure.
+    """Keep `checkpoints/last.ckpt`, and `best.ckpt` by the smallest (or largest) monitored metric.
 
     A checkpoint is written under a temporary name, synced and renamed: whatever happens, the file
-        under the final name is whole.
+    under the final name is whole.
 
     Args:
         monitor: a column of the history, such as val_loss or val_accuracy.
@@ -86,22 +51,17 @@ class RunCheckpoint(Checkpoint):
         self.best_model_path = ""  # the name under which Lightning looks for `ckpt_path="best"`
         self.directory: Path | None = None
         self._saved_step = -1
-        self._patience: dict[int, int] = {}
-        self._ours = False  # whether the folder is this process's to write into
-        self._claim: int | None = None
+        self._owns_folder = False  # whether this process may write into it
+        self._lock: int | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
         self.directory = Path(directory) / "checkpoints"
-        self._patience = {id(other): other.patience for other in trainer.early_stopping_callbacks}
-        writes = (
-            stage == "fit"
-            and trainer.is_global_zero
-            and not getattr(trainer, "fast_dev_run", False)
-        )
-        if writes and not self._ours:
-            self._claim = _lock_run_folder(self.directory.parent)
-            self._ours = True
+        is_fast = getattr(trainer, "fast_dev_run", False)
+        writes = stage == "fit" and trainer.is_global_zero and not is_fast
+        if writes and not self._owns_folder:
+            self._lock = lock_run_folder(self.directory.parent)
+            self._owns_folder = True
             self._clear()  # what a killed run left
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = DirectCheckpointIO()
@@ -110,23 +70,8 @@ class RunCheckpoint(Checkpoint):
         self._release()
 
     def _release(self) -> None:
-        if self._claim is not None and self._claim in RUN_LOCKS:
-            RUN_LOCKS.remove(self._claim)
-            os.close(self._claim)
-        self._claim, self._ours = None, False
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for other in trainer.early_stopping_callbacks:
-            # The patience is that given for this run, not the one that its checkpoint brings back.
-            other.patience = self._patience.get(id(other), other.patience)
-            # A run that was over when it was killed stays over.
-            if other.wait_count >= other.patience:
-                trainer.should_stop = True
-        best = self._path("best.ckpt")
-        if best.is_file() and self.best_value is not None:  # of the run that is resumed
-            self.best_model_path = str(best)
-        elif self.keep_best:  # it goes on in another folder, where the best so far is chosen anew
-            self.best_value = self.best_epoch = None
+        unlock_run_folder(self._lock)
+        self._lock, self._owns_folder = None, False
 
     def _clear(self) -> None:
         for name in PARTS:
@@ -136,6 +81,13 @@ class RunCheckpoint(Checkpoint):
         if self.directory is None:
             raise RuntimeError("RunCheckpoint is used before its setup")
         return self.directory / name
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        best = self._path("best.ckpt")
+        if best.is_file() and self.best_value is not None:  # of the run that is resumed
+            self.best_model_path = str(best)
+        elif self.keep_best:  # a run resumed in another folder chooses its best anew
+            self.best_value = self.best_epoch = None
 
     def on_train_batch_end(
         self,
@@ -153,41 +105,33 @@ class RunCheckpoint(Checkpoint):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # gradients that wait for their step are in no checkpoint
         due = self.every_n_steps and step % self.every_n_steps == 0
-        asked_to_end = (
-            trainer.received_sigterm and trainer.world_size == 1
-        )  # several processes may not have heard of it alike
+        # several processes may not have got the signal alike
+        asked_to_end = trainer.received_sigterm and trainer.world_size == 1
         # Processes save together, and a loss may get lost in one of them first.
         if (due or asked_to_end) and trainer.strategy.reduce_boolean_decision(
-            self._healthy(pl_module)
+            _is_loss_finite(pl_module)
         ):
             self._save(trainer)
 
-    @staticmethod
-    def _healthy(pl_module: L.LightningModule) -> bool:
-        """Whether the epoch's loss is a number so far: weights that are lost replace no good ones."""
-        totals = getattr(pl_module, "train_totals", None)
-        return totals is None or bool(totals.loss_sum.isfinite())
-
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         history = getattr(pl_module, "history", [])
-        value = history[-1].get(self.monitor) if history else None
-        if value is None and self.keep_best and history and "val_loss" in history[-1]:
+        row = history[-1] if history else {}
+        value = row.get(self.monitor)
+        if value is None and self.keep_best and "val_loss" in row:
             raise InputError(
                 f"There is no figure {self.monitor} to choose best.ckpt by; there are "
-                f"{', '.join(history[-1])}. Give one of them as "
-                "--checkpoint.monitor."
+                f"{', '.join(row)}. Give one of them as --checkpoint.monitor."
             )
-        better = (
-            value is not None
-            and not math.isnan(value)
-            and (
-                self.best_value is None
-                or (value < self.best_value if self.mode == "min" else value > self.best_value)
-            )
-        )
-        if better:
-            self.best_value, self.best_epoch = value, history[-1]["epoch"]
-        self._save(trainer, best=better and self.keep_best)
+        is_best = self._is_best(value)
+        if is_best:
+            self.best_value, self.best_epoch = value, row["epoch"]
+        self._save(trainer, best=is_best and self.keep_best)
+
+    def _is_best(self, value: float | None) -> bool:
+        if value is None or math.isnan(value):
+            return False
+        best = self.best_value
+        return best is None or (value < best if self.mode == "min" else value > best)
 
     def _save(self, trainer: L.Trainer, best: bool = False) -> None:
         if getattr(trainer, "fast_dev_run", False):
@@ -215,69 +159,32 @@ class RunCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        if (
-            self._ours and self.directory is not None
-        ):  # another fit's half-written checkpoint is left to it
+        if self._owns_folder and self.directory is not None:  # else another fit writes there
             self._clear()
-            words = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
-            word = next((text for kind, text in words.items() if isinstance(exception, kind)), None)
-            if word and (self.directory / "last.ckpt").is_file():
-                print(
-                    f"{word} Go on with: python -m signs_lightning fit --ckpt_path "
-                    f"{self.directory.parent}",
-                    flush=True,
-                )
-            elif word:
-                print(f"{word} There was no checkpoint yet.", flush=True)
+            ending = next((v for kind, v in ENDINGS.items() if isinstance(exception, kind)), None)
+            command = f"python -m signs_lightning fit --ckpt_path {self.directory.parent}"
+            if ending and (self.directory / "last.ckpt").is_file():
+                print(f"{ending} Go on with: {command}", flush=True)
+            elif ending:
+                print(f"{ending} There was no checkpoint yet.", flush=True)
         self._release()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on choosing: the best value so far and its epoch."""
-        return {
-            "best_value": self.best_value,
-            "best_epoch": self.best_epoch,
-            "monitor": self.monitor,
-            "mode": self.mode,
-        }
+        """Return what a resumed run needs to choose the best: its value so far, and its epoch."""
+        names = ("best_value", "best_epoch", "monitor", "mode")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best value so far from a checkpoint, unless another figure is to choose from here on."""
-        if (state_dict.get("monitor", self.monitor), state_dict.get("mode", self.mode)) == (
-            self.monitor,
-            self.mode,
-        ):
+        """Take the best value so far from a checkpoint, unless another metric is monitored now."""
+        monitor = state_dict.get("monitor", self.monitor)
+        if (monitor, state_dict.get("mode", self.mode)) == (self.monitor, self.mode):
             self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
 
 
-def _lock_run_folder(folder: Path) -> int | None:
-    """Locks a run folder for this process; the lock goes with the process, however it ends. None where there are no locks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise InputError(
-            f"{folder} is in use by another fit. Wait for it, or start a new run "
-            "in a folder of its own."
-        ) from error
-    except OSError:  # a file system without locks
-        pass
-    RUN_LOCKS.add(handle)
-    return handle
-
-
-def _close_locks_after_fork() -> None:
-    """A forked process that reads ahead must not keep the folder locked after this one: it notices its parent's end seconds later."""
-    for handle in RUN_LOCKS:
-        os.close(handle)
-    RUN_LOCKS.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_locks_after_fork)
+def _is_loss_finite(pl_module: L.LightningModule) -> bool:
+    """Whether the epoch's loss is a number so far: lost weights replace no good ones."""
+    totals = getattr(pl_module, "train_totals", None)
+    return totals is None or bool(totals.loss_sum.isfinite())
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The progress bar: one line an epoch with Keras's figures."""
+"""The progress bar: one line an epoch with Keras's metrics."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from rich.progress import (
 )
 
 REFRESH_SECONDS = 0.1
-FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 class EpochProgressBar(ProgressBar):
-    """A bar over the batches of the running epoch, beside it loss and accuracy; one plain line an epoch where there is no terminal.
+    """A bar over the batches of an epoch with the metrics so far; without a terminal plain lines.
 
-    The bar is redrawn at most ten times a second and reads no figure from the device while an epoch
+    The bar is redrawn at most ten times a second and reads nothing from the device while an epoch
     runs.
+
+    Args:
+        console: where to print; the standard output when omitted.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -37,18 +40,12 @@ class EpochProgressBar(ProgressBar):
         self._enabled = True
 
     def disable(self) -> None:
-        """Shows nothing from here on; Lightning calls it on all processes but the first."""
+        """Show nothing from here on; Lightning calls it on all processes but the first."""
         self._enabled = False
 
     def enable(self) -> None:
-        """Shows the bar again."""
+        """Show the bar again."""
         self._enabled = True
-
-    def _figures(self, pl_module: L.LightningModule) -> str:
-        history = getattr(pl_module, "history", [])
-        return "  ".join(
-            f"{name} {history[-1][name]:.4f}" for name in FIGURES if history and name in history[-1]
-        )
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._print_line(trainer, pl_module)
@@ -56,24 +53,27 @@ class EpochProgressBar(ProgressBar):
         if not self._enabled or not self.console.is_terminal:
             return
         if self._progress is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[figures]}"),
-            )
-            self._progress = Progress(
-                *columns, console=self.console, auto_refresh=False, transient=True
-            )
-            self._task = self._progress.add_task("", figures="")
-            self._progress.start()
-        batches = int(trainer.num_training_batches)
+            self._progress = self._start()
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "…"
-        self._progress.reset(
-            self._task, total=batches, description=f"epoch {trainer.current_epoch + 1}/{epochs}"
+        name = f"epoch {trainer.current_epoch + 1}/{epochs}"
+        batches = int(trainer.num_training_batches)
+        self._progress.reset(self._task, total=batches, description=name)
+        self._progress.update(self._task, metrics=_format_metrics(pl_module))
+
+    def _start(self) -> Progress:
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
         )
-        self._progress.update(self._task, figures=self._figures(pl_module))
+        self._task = progress.add_task("", metrics="")
+        progress.start()
+        return progress
 
     def on_train_batch_end(
         self,
@@ -102,19 +102,20 @@ class EpochProgressBar(ProgressBar):
             self._progress = None
 
     def _print_line(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The finished epoch's line; of many short epochs only some, so that a run of 100 doesn't fill the screen."""
+        """Print the finished epoch's line; of a long run only about twenty of them."""
         history = getattr(pl_module, "history", [])
         if not self._enabled or not history or not self._began:
             return
         epoch, epochs = int(history[-1]["epoch"]) + 1, trainer.max_epochs or 0
-        every = max(1, epochs // 20)
-        if epoch % every and epoch != epochs:
+        if epoch % max(1, epochs // 20) and epoch != epochs:
             return
+        number = f"{epoch:>{len(str(epochs))}}/{epochs}"
         seconds = time.monotonic() - self._began
-        width = len(str(epochs))
-        print_line = self._progress.console.print if self._progress else self.console.print
-        print_line(
-            f"epoch {epoch:>{width}}/{epochs}  {seconds:6.2f} s  {self._figures(pl_module)}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        line = f"epoch {number}  {seconds:6.2f} s  {_format_metrics(pl_module)}"
+        console = self._progress.console if self._progress else self.console
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _format_metrics(pl_module: L.LightningModule) -> str:
+    row = getattr(pl_module, "history", [])[-1:]
+    return "  ".join(f"{name} {row[0][name]:.4f}" for name in METRICS if row and name in row[0])

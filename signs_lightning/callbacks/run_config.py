@@ -21,40 +21,34 @@ UNKNOWN = "Unable to serialize instance"
 
 
 def remove_unknown_defaults(value: Any) -> Any:
-    """A configuration without such defaults: who reads it fills them in."""
+    """Return a configuration without defaults that are no plain values: its reader has them."""
     if isinstance(value, dict):
-        return {
-            key: remove_unknown_defaults(part)
-            for key, part in value.items()
-            if not _is_unknown(part)
-        }
-    return (
-        [remove_unknown_defaults(part) for part in value if not _is_unknown(part)]
-        if isinstance(value, list)
-        else value
-    )
+        return {k: remove_unknown_defaults(v) for k, v in value.items() if not _is_unknown(v)}
+    if isinstance(value, list):
+        return [remove_unknown_defaults(part) for part in value if not _is_unknown(part)]
+    return value
 
 
 def _is_unknown(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(UNKNOWN)
 
 
-def _with_plain_defaults(value: Any) -> Any:
-    """A parsed configuration with texts for texts that are members of an enumeration, which the parser cannot write: Timer has one."""
+def _with_plain_enums(value: Any) -> Any:
+    """Replace members of text enumerations, which the parser cannot write; Timer has one."""
     if isinstance(value, Namespace):
-        return Namespace(**{key: _with_plain_defaults(part) for key, part in vars(value).items()})
+        return Namespace(**{key: _with_plain_enums(part) for key, part in vars(value).items()})
     if isinstance(value, list):
-        return [_with_plain_defaults(part) for part in value]
+        return [_with_plain_enums(part) for part in value]
     return value.value if isinstance(value, enum.Enum) and isinstance(value, str) else value
 
 
 class ConfigParser(LightningArgumentParser):
-    """Reads configurations of earlier formats as well, and refuses those of later ones."""
+    """Read configurations of earlier formats as well, and no later ones."""
 
     def parse_string(
         self, content: str, path: str | os.PathLike = "", *args: Any, **kwargs: Any
     ) -> Any:
-        """The parser's own, which every configuration goes through, after the names in it were brought up to date."""
+        """Parse a configuration whose names are brought up to date; all go through this."""
         return super().parse_string(_up_to_date(content, str(path)), path, *args, **kwargs)
 
 
@@ -66,67 +60,55 @@ def _up_to_date(content: str, path: str) -> str:
     if not isinstance(config, dict):
         return content
     current = migrate_config(config, path or "The configuration")
-    return (
-        content if current == config else yaml.safe_dump(current, sort_keys=False)
-    )  # as it was typed, if possible
+    # as it was typed, if possible
+    return content if current == config else yaml.safe_dump(current, sort_keys=False)
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes config.yaml into the run folder, and the configuration into every checkpoint as plain values."""
+    """Write config.yaml into the run folder, and the configuration into every checkpoint."""
 
     plain_config: dict[str, Any] | None = None  # until the run is set up
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        directory = (
-            trainer.log_dir
-        )  # asked by every process, because the first one tells the others
-        self.folder = (
-            Path(directory)
-            if stage == "fit" and directory is not None and trainer.loggers
-            else None
-        )
-        self.written_late = False
+        directory = trainer.log_dir  # on every process, because the first one tells the others
+        writes = stage == "fit" and directory is not None and trainer.loggers
+        self.folder = Path(str(directory)) if writes else None
+        self.is_written_late = False
         if self.folder is not None and self._is_own(self.config.get("ckpt_path")):
             self.config = self._as_begun(self.config.clone(), self.folder / "config.yaml")
         # Once, because the parser takes seconds over it.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=rf"\s*{UNKNOWN}")
-            self.text = self.parser.dump(
-                _with_plain_defaults(self.config), skip_none=False, skip_validation=True
-            )
+            config = _with_plain_enums(self.config)
+            self.text = self.parser.dump(config, skip_none=False, skip_validation=True)
         self.plain_config = yaml.safe_load(self.text)
         if UNKNOWN in self.text:
             self.plain_config = remove_unknown_defaults(self.plain_config)
             self.text = yaml.safe_dump(self.plain_config, sort_keys=False, allow_unicode=True)
         if self.folder is not None and trainer.is_global_zero:
-            # Where there is one already, only when whatever refuses to go on there has had its say.
-            self.written_late = (self.folder / "config.yaml").exists()
-            if not self.written_late:
+            # An existing one is replaced only when all checks have let the run resume there.
+            self.is_written_late = (self.folder / "config.yaml").exists()
+            if not self.is_written_late:
                 self._write(self.folder)
             save_for_restart(self.folder)
 
     def _is_own(self, path: str | None) -> bool:
         """Whether a checkpoint is of this very run, and not one that it began from."""
-        return (
-            bool(path)
-            and self.folder is not None
-            and self.folder.resolve() in Path(str(path)).resolve().parents
-        )
+        if not path or self.folder is None:
+            return False
+        return self.folder.resolve() in Path(str(path)).resolve().parents
 
     def _as_begun(self, config: Any, written: Path) -> Any:
-        """The configuration of a run that goes on as that of its beginning: what weights came from stays, its own checkpoint goes."""
+        """Return a resumed run's configuration as that of its beginning.
+
+        It names the file that weights came from at first, and no checkpoint of its own.
+        """
+        first = keras_file = None
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
             first, keras_file = before.get("ckpt_path"), before["model"]["init_args"].get("path")
-        except (
-            OSError,
-            ValueError,
-            yaml.YAMLError,
-            AttributeError,
-            KeyError,
-            TypeError,
-        ):  # gone, or edited by hand
-            first, keras_file = None, None
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+            pass  # gone, or edited by hand
         config.ckpt_path = None if self._is_own(first) else first
         if keras_file and "path" in config.model.init_args:
             config.model.init_args.path = keras_file
@@ -135,13 +117,12 @@ class SaveRunConfig(SaveConfigCallback):
     def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / "config.writing"
-        # The parser knows the option, but leaves out of what it writes whatever --help does not
-        # show.
+        # The parser leaves out of what it writes all options that --help does not show.
         part.write_text(f"format_version: {FORMAT_VERSION}\n{self.text}", encoding="utf-8")
         os.replace(part, folder / "config.yaml")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        if self.written_late and self.folder is not None:
+        if self.is_written_late and self.folder is not None:
             self._write(self.folder)
 
     def on_save_checkpoint(

@@ -1,4 +1,4 @@
-"""The run's TensorBoard logger: training and validation as two runs, as Keras writes them, so that one chart shows both."""
+"""The run's TensorBoard logger: training and validation in one chart, as Keras writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def resume_logger(logger: Logger, folder: Path) -> None:
-    """Lets a logger with a folder of its own go on in that of the run that is resumed, if it is one of its versions."""
+    """Let a logger write into the run folder that is resumed, if it is one of its versions.
+
+    Args:
+        logger: only those with a folder of their own are changed.
+        folder: of the run that is resumed.
+    """
     if not isinstance(logger, TensorBoardLogger | CSVLogger):
         return
     given = logger._version
@@ -31,14 +36,14 @@ def resume_logger(logger: Logger, folder: Path) -> None:
         before = metrics.read_bytes()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Experiment logs directory")
-            writer = logger.experiment  # it deletes the figures that are there
+            writer = logger.experiment  # it deletes the metrics that are there
         metrics.write_bytes(before)
         with metrics.open(newline="") as file:
             writer.metrics_keys = list(next(csv.reader(file), []))
 
 
 class RunLogger(TensorBoardLogger):
-    """Writes `loss` of training and of validation under one name into `train/` and `validation/` of the run folder.
+    """Write metrics into `train/` and `validation/` of the run folder, both under one name.
 
     The run folder is `save_dir/name/version_N`; N is taken by making the folder, so that two runs
     started together don't share one.
@@ -46,7 +51,7 @@ class RunLogger(TensorBoardLogger):
     Args:
         save_dir: parent of the folders of all runs, `lightning_logs`.
         name: what the run is called; a folder of its own.
-        version: an existing run folder's name to go on in, or None for a new one.
+        version: an existing run folder's name to resume in, or None for a new one.
     """
 
     def __init__(self, save_dir: str | Path, name: str, version: str | None = None) -> None:
@@ -64,17 +69,18 @@ class RunLogger(TensorBoardLogger):
         return number
 
     def writer(self, part: str) -> SummaryWriter:
-        """The writer of the part `train` or `validation`."""
+        """Return the writer of the part `train` or `validation`."""
         if part not in self._writers:
             self._writers[part] = SummaryWriter(str(Path(self.log_dir, part)))
         return self._writers[part]
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """`val_loss` goes to the validation part as `loss`, everything else to the training part.
+        """Write `val_loss` to the validation part as `loss`, all else to the training part.
 
-        The x axis is the epoch; of what is logged by step, which Lightning calls `…_step`, it is
-        the step.
+        Args:
+            metrics: their epoch is the x axis.
+            step: of the optimizer; the x axis of what Lightning calls `…_step`.
         """
         values = dict(metrics)
         epoch = int(values.pop("epoch", step or 0))
@@ -85,18 +91,16 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_final(self, params: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Hyperparameters with the run's final metrics, for TensorBoard's HPARAMS page."""
-        from torch.utils.tensorboard.summary import hparams
+        """Write hyperparameters and a run's last metrics, for TensorBoard's HPARAMS page."""
+        from torch.utils.tensorboard.summary import hparams  # takes its time
 
-        texts = {
-            key: value if isinstance(value, int | float | bool) else str(value)
-            for key, value in params.items()
-        }
-        writer = self.writer("train")._get_file_writer()
+        plain = int | float | bool
+        texts = {k: v if isinstance(v, plain) else str(v) for k, v in params.items()}
+        writer = self.writer("train")
         for summary in hparams(texts, metrics):
-            writer.add_summary(summary)
+            writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
-            self.writer("train").add_scalar(name, value, 0)
+            writer.add_scalar(name, value, 0)
 
     @rank_zero_only
     def save(self) -> None:
@@ -120,7 +124,7 @@ def _is_first_process() -> bool:
 
 
 class _NoWriter:
-    """What other processes than the first get: takes every call, writes nothing."""
+    """The writer of all processes but the first: it takes every call and writes nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None

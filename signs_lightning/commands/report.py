@@ -126,7 +126,7 @@ def _write(run: TrainedRun, judged: Predictions, output: Path, command: str) -> 
 
 def _draw(run: TrainedRun, judged: Predictions, folder: Path, command: str) -> dict[str, Path]:
     """Every figure and the page, in a folder; returns the figures by name."""
-    from signs_lightning.callbacks.history import draw_curves
+    from signs_lightning.callbacks.curves import draw_curves
     from signs_lightning.report.calibration import calibration
     from signs_lightning.report.figures import draw_confusion, draw_reliability, draw_sheet
     from signs_lightning.report.page import ReportPage, render_page

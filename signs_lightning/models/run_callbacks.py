@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from signs_lightning.models.early_stopping import ResumeEarlyStopping
 from signs_lightning.models.epoch_history import EpochHistory
 from signs_lightning.models.lost_loss import LostLossGuard
 from signs_lightning.models.lr_finder import RenewOptimizers
@@ -16,6 +17,7 @@ from signs_lightning.models.resume import ExactResume
 RUN_CALLBACKS: tuple[type[Callback], ...] = (
     RenewOptimizers,
     ExactResume,
+    ResumeEarlyStopping,
     RisingRateWarning,
     LostLossGuard,
     EpochHistory,

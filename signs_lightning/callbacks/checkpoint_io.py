@@ -1,0 +1,37 @@
+"""Writing a checkpoint's file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+
+class DirectCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints straight to their path.
+
+    Lightning's own writes into the system's folder for temporary files first, where a killed run
+    leaves the file behind, and which may be full or a disk of its own.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        _remove_functions(checkpoint)
+        # In memory first: torch.save on a full disk ends in a RuntimeError that doesn't say why.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(content.getbuffer())
+
+
+def _remove_functions(checkpoint: dict[str, Any]) -> None:
+    """Remove the function that SWALR keeps in its state until PyTorch 2.8: it is code."""
+    callbacks = checkpoint.get("callbacks", {}).values()
+    states = [state.get("scheduler_state") for state in callbacks if isinstance(state, dict)]
+    for state in [*states, *checkpoint.get("lr_schedulers", [])]:
+        if isinstance(state, dict):
+            state.pop("anneal_func", None)

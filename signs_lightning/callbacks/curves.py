@@ -1,0 +1,64 @@
+"""curves.png: loss and accuracy over the epochs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+BLUE, ORANGE = "#0072B2", "#D55E00"
+
+
+def draw_curves(
+    rows: Sequence[dict[str, float | int]],
+    path: Path,
+    title: str,
+    names: Sequence[str] = ("loss", "accuracy"),
+    dpi: int = 150,
+) -> None:
+    """Draw metrics of training and validation over the epochs as a PNG, atomically.
+
+    Args:
+        rows: the history, one row an epoch.
+        path: of the PNG.
+        title: above the curves; "" for none.
+        names: loss, accuracy or both, side by side.
+        dpi: pixels per inch.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # matplotlib takes its time
+    from matplotlib.figure import Figure
+
+    size = (4.5 * len(names), 3.4 if title else 3.1)
+    figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        _draw(axes, rows, name)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png")
+    os.replace(temporary, path)
+
+
+def _draw(axes: Any, rows: Sequence[dict[str, float | int]], name: str) -> None:
+    """One metric, of training and of validation."""
+    from matplotlib.ticker import MaxNLocator  # takes its time
+
+    marker = "o" if len(rows) == 1 else None
+    lines = ((name, "training", BLUE), (f"val_{name}", "validation", ORANGE))
+    for key, label, color in lines:
+        points = [(row["epoch"] + 1, row[key]) for row in rows if key in row]
+        if points:
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, label=label, color=color, linewidth=1.8, marker=marker)
+    axes.set_xlabel("epoch")
+    axes.set_title(name, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize=9)
+    if name == "accuracy":
+        axes.set_ylim(0, 1.02)
+    elif all(row[key] >= 0 for row in rows for key, *_ in lines if key in row):
+        axes.set_ylim(bottom=0)
