@@ -1,4 +1,4 @@
-"""Random changes of training images: torchvision's transforms on whole batches, with other parameters for every image."""
+"""Random changes of training images by torchvision's transforms, on whole batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torchvision.transforms import v2
 
 from signs_lightning.errors import InputError
 
-Range = tuple[float, float]
+COLOR_CHANGES = ("brightness", "contrast", "saturation", "hue")
+INTERPOLATIONS = {"0": "nearest", "2": "bilinear"}  # by PIL's numbers
 
 
 class Augmentation:
-    """Applies torchvision transforms, in order, to the images of a batch.
+    """Apply torchvision transforms, in order, to the images of a batch.
 
     A transform of torchvision draws its parameters once for all that it is given. Here flips,
     RandomAffine and ColorJitter run on the whole batch with parameters of each image's own, on the
@@ -25,7 +26,7 @@ class Augmentation:
 
     Args:
         transforms: of torchvision.transforms.v2, on float images in 0..1.
-        num_classes: number of classes K, for MixUp and CutMix that were not told.
+        num_classes: number of classes K, for MixUp and CutMix that have none.
 
     Shape:
         images float (N, C, H, W) in 0..1 and labels int64 (N,) → images float (N, C, H, W) and the
@@ -42,37 +43,41 @@ class Augmentation:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         shape = images.shape[1:]
         for transform in self.transforms:
-            kind = type(transform)
             if mixes_batches(transform):
                 images, labels = transform(images, labels)
-            elif kind in (v2.RandomHorizontalFlip, v2.RandomVerticalFlip):
-                images = flip(images, transform.p, horizontal=kind is v2.RandomHorizontalFlip)
-            elif kind is v2.RandomAffine:
-                images = random_affine(images, transform)
-            elif kind is v2.ColorJitter:
-                images = color_jitter(images, transform)
             else:
-                images = one_by_one(transform, images)
+                images = _transform_batch(transform, images)
             if images.shape[1:] != shape:
-                before, after = (
-                    f"{height}×{width}×{channels}"
-                    for channels, height, width in (shape, images.shape[1:])
-                )
+                (c, h, w), (channels, height, width) = images.shape[1:], shape
                 raise InputError(
-                    f"{kind.__name__} makes {after} images of {before}. Give it the images' own "
-                    "size and channels, or leave it out."
+                    f"{type(transform).__name__} makes {h}×{w}×{c} images of "
+                    f"{height}×{width}×{channels}. Give it the images' own size and channels, or "
+                    "leave it out."
                 )
         return images, labels
 
 
+def _transform_batch(transform: Any, images: Tensor) -> Tensor:
+    """Each image of (N, C, H, W) with parameters of its own."""
+    if type(transform) is v2.RandomHorizontalFlip:
+        return flip(images, transform.p, horizontal=True)
+    if type(transform) is v2.RandomVerticalFlip:
+        return flip(images, transform.p, horizontal=False)
+    if type(transform) is v2.RandomAffine:
+        return random_affine(images, transform)
+    if type(transform) is v2.ColorJitter:
+        return color_jitter(images, transform)
+    return one_by_one(transform, images)
+
+
 def mixes_batches(transform: Any) -> bool:
-    """Whether it is MixUp or CutMix, or torchvision's RandomChoice of them."""
+    """Whether a transform is MixUp or CutMix, or torchvision's RandomChoice of them."""
     choices = transform.transforms if type(transform) is v2.RandomChoice else [transform]
     return any(isinstance(choice, v2.MixUp | v2.CutMix) for choice in choices)
 
 
 def one_by_one(transform: Any, images: Tensor) -> Tensor:
-    """A transform of single images (C, H, W), on each of (N, C, H, W).
+    """Apply a transform of single images (C, H, W) to each of (N, C, H, W).
 
     Raises:
         InputError: it cannot take the images, or makes some larger than others.
@@ -84,24 +89,35 @@ def one_by_one(transform: Any, images: Tensor) -> Tensor:
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
-            f"The augmentation {type(transform).__name__} cannot be used: "
-            f"{reason}. Change or drop it."
+            f"The augmentation {type(transform).__name__} cannot be used: {reason}. Change or drop "
+            "it."
         ) from error
 
 
 def uniform(bounds: Sequence[float], count: int, device: torch.device) -> Tensor:
-    """float32 (count,), uniform between two bounds, drawn on the device."""
+    """Draw float32 (count,), uniform between two bounds, on the device."""
     return torch.empty(count, device=device).uniform_(*bounds)
 
 
 def flip(images: Tensor, p: float, horizontal: bool) -> Tensor:
-    """Each image of (N, C, H, W) mirrored with probability p: left to right, or top to bottom."""
+    """Mirror each image of (N, C, H, W) with probability p: left to right, or top to bottom."""
     chosen = torch.rand(len(images), device=images.device) < p
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1 if horizontal else -2), images)
 
 
 def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
-    """RandomAffine with an angle, shift, scale and shear of its own for each image; float (N, C, H, W) → the same."""
+    """Apply RandomAffine with angle, shift, scale and shear of each image's own.
+
+    Args:
+        images: float (N, C, H, W).
+        transform: its ranges, fill and interpolation.
+
+    Returns:
+        float (N, C, H, W)
+
+    Raises:
+        InputError: its interpolation is neither nearest nor bilinear.
+    """
     count, device = len(images), images.device
     height, width = images.shape[-2:]
     angle = uniform(transform.degrees, count, device)
@@ -113,22 +129,14 @@ def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
     shear = transform.shear or (0.0, 0.0)
     shear_x = uniform(shear[:2], count, device)
     shear_y = uniform(shear[2:] or (0.0, 0.0), count, device)
-    center = transform.center or (width / 2, height / 2)
-    inverse = inverse_affine(
-        angle,
-        shift_x,
-        shift_y,
-        scale,
-        shear_x,
-        shear_y,
-        (center[0] - width / 2, center[1] - height / 2),
-    )
+    x, y = transform.center or (width / 2, height / 2)
+    center = (x - width / 2, y - height / 2)
+    inverse = inverse_affine(angle, shift_x, shift_y, scale, shear_x, shear_y, center)
     fill = transform.fill if isinstance(transform.fill, int | float | list | tuple) else 0
-    mode = str(
-        getattr(transform.interpolation, "value", transform.interpolation)
-    ).lower()  # older torchvisions: BILINEAR
-    mode = {"0": "nearest", "2": "bilinear"}.get(mode, mode)  # PIL's numbers
-    if mode not in ("nearest", "bilinear"):
+    # older torchvisions: BILINEAR
+    mode = str(getattr(transform.interpolation, "value", transform.interpolation)).lower()
+    mode = INTERPOLATIONS.get(mode, mode)
+    if mode not in INTERPOLATIONS.values():
         raise InputError(f"RandomAffine's interpolation is {mode}, expected nearest or bilinear.")
     return warp(images, inverse, fill, mode)
 
@@ -140,9 +148,9 @@ def inverse_affine(
     scale: Tensor,
     shear_x: Tensor,
     shear_y: Tensor,
-    center: Range,
+    center: tuple[float, float],
 ) -> Tensor:
-    """Where each pixel of the result comes from.
+    """Return the matrices that say where each pixel of the result comes from.
 
     Args:
         angle: (N,), degrees clockwise.
@@ -172,13 +180,16 @@ def inverse_affine(
 
 
 def warp(images: Tensor, inverse: Tensor, fill: float | Sequence[float], mode: str) -> Tensor:
-    """Samples images at other places.
+    """Sample images at other places.
 
     Args:
         images: float (N, C, H, W).
         inverse: float (N, 2, 3), as `inverse_affine` gives it.
         fill: value of pixels from outside the image, one for all channels or one for each.
         mode: "bilinear" or "nearest".
+
+    Returns:
+        float (N, C, H, W)
     """
     height, width = images.shape[-2:]
     half = inverse.new_tensor([width / 2, height / 2])
@@ -192,36 +203,43 @@ def warp(images: Tensor, inverse: Tensor, fill: float | Sequence[float], mode: s
 
 
 def color_jitter(images: Tensor, transform: v2.ColorJitter) -> Tensor:
-    """ColorJitter with factors of its own for each image; their order is drawn once for the batch. float (N, 3, H, W) in 0..1."""
-    count, device = len(images), images.device
-    for kind in torch.randperm(4).tolist():
-        bounds = (transform.brightness, transform.contrast, transform.saturation, transform.hue)[
-            kind
-        ]
+    """Apply ColorJitter with factors of each image's own, in one order drawn for the batch.
+
+    Args:
+        images: float (N, 3, H, W) in 0..1.
+        transform: its ranges.
+
+    Returns:
+        float (N, 3, H, W) in 0..1
+    """
+    for number in torch.randperm(4).tolist():
+        change = COLOR_CHANGES[number]
+        bounds = getattr(transform, change)
         if bounds is None:
             continue
-        factors = uniform(bounds, count, device)
-        if kind == 3:
-            hue = v2.functional.adjust_hue
-            images = torch.stack(
-                [hue(image, float(f)) for image, f in zip(images, factors, strict=True)]
-            )
+        factors = uniform(bounds, len(images), images.device)
+        if change == "hue":
+            pairs = zip(images, factors, strict=True)
+            images = torch.stack([v2.functional.adjust_hue(image, float(f)) for image, f in pairs])
         else:
-            images = blend(images, factors, ("brightness", "contrast", "saturation")[kind])
+            images = blend(images, factors, change)
     return images
 
 
-def blend(images: Tensor, factors: Tensor, what: str) -> Tensor:
-    """Moves images away from black, from their mean grey, or from their grey picture: brightness, contrast, saturation.
+def blend(images: Tensor, factors: Tensor, change: str) -> Tensor:
+    """Move images away from black, from their mean grey, or from their grey picture.
 
     Args:
         images: float (N, C, H, W) in 0..1, C is 3 or 1.
-        factors: float (N,); 1 leaves an image as it is.
-        what: "brightness", "contrast" or "saturation".
+        factors: float (N,); 1 changes nothing.
+        change: "brightness", "contrast" or "saturation", in this order.
+
+    Returns:
+        float (N, C, H, W) in 0..1
     """
     factor = factors.to(images.dtype).view(-1, 1, 1, 1)
-    if what == "brightness":
+    if change == "brightness":
         return (images * factor).clamp_(0, 1)
     grey = v2.functional.rgb_to_grayscale(images) if images.shape[1] == 3 else images
-    base = grey.mean(dim=(1, 2, 3), keepdim=True) if what == "contrast" else grey
+    base = grey.mean(dim=(1, 2, 3), keepdim=True) if change == "contrast" else grey
     return torch.lerp(base, images, factor).clamp_(0, 1)

@@ -29,7 +29,7 @@ from signs_lightning.models.metrics import (
     EvaluationMetrics,
     may_hold_padding,
 )
-from signs_lightning.models.run_callbacks import missing_run_callbacks
+from signs_lightning.models.run_callbacks import has_run_callbacks, new_run_callbacks
 from signs_lightning.models.seeding import seed_step
 from signs_lightning.models.training_state import load_training_state, training_state
 from signs_lightning.models.tta import View
@@ -168,7 +168,7 @@ class ImageClassifier(ImageModel):
 
     def setup(self, stage: str) -> None:
         trainer: Any = self.trainer
-        if stage == "fit" and missing_run_callbacks(trainer):
+        if stage == "fit" and not has_run_callbacks(trainer):
             raise InputError(
                 f"{type(self).__name__}.configure_callbacks leaves out callbacks that training "
                 "needs. Return [*super().configure_callbacks(), ...]."
@@ -196,7 +196,7 @@ class ImageClassifier(ImageModel):
             self.network.compile(mode="reduce-overhead" if on_gpu else None, dynamic=False)
 
     def configure_callbacks(self) -> list[Callback]:
-        return missing_run_callbacks(self.trainer)
+        return new_run_callbacks(self.trainer)
 
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
         """Return the mean loss () of a batch: cross-entropy, or the loss that was given.

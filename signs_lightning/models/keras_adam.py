@@ -37,49 +37,37 @@ class KerasAdam(torch.optim.Adam):
         amsgrad: bool = False,
     ) -> None:
         params = list(params)
-        tensors = [
-            tensor
-            for entry in params
-            for tensor in (entry["params"] if isinstance(entry, dict) else [entry])
-        ]
-        fused = all(
-            isinstance(tensor, Tensor) and tensor.device.type in {"cpu", "cuda"}
-            for tensor in tensors
-        )
+        parts = [part["params"] if isinstance(part, dict) else [part] for part in params]
+        tensors = [tensor for part in parts for tensor in part]
+        fused = all(isinstance(t, Tensor) and t.device.type in {"cpu", "cuda"} for t in tensors)
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, fused=fused)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         group.setdefault("keras_eps", group["eps"])
-        group.setdefault(
-            "steps", 0
-        )  # counted here as well, because PyTorch's own count lives on the device
+        group.setdefault("steps", 0)  # PyTorch's own count lives on the device
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
-        if (
-            closure is not None
-        ):  # before anything is changed, so that it sees the true learning rate
+        if closure is not None:  # it sees the true learning rate
             with torch.enable_grad():
                 loss = closure()
-        scheduled = [group["lr"] for group in self.param_groups]
+        rates = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["steps"] += 1
-            beta1, beta2 = group["betas"]
-            correction1, correction2 = 1 - beta1 ** group["steps"], 1 - beta2 ** group["steps"]
-            group["eps"] = group["keras_eps"] / math.sqrt(correction2)
+            (beta1, beta2), steps = group["betas"], group["steps"]
+            correction1, correction2 = 1 - beta1**steps, math.sqrt(1 - beta2**steps)
+            group["eps"] = group["keras_eps"] / correction2
             # Keras corrects in float32, where 1 − 0.999ᵗ is off by up to 1e-5 of itself: too little
             # to matter, but enough for two runs from the same weights to part after some ten steps,
             # at the first tie that falls differently.
-            factor = _float32_correction(beta1, beta2, group["steps"]) / (
-                math.sqrt(correction2) / correction1
-            )
-            group["lr"] = group["lr"] * factor
+            correction = _float32_correction(beta1, beta2, steps)
+            group["lr"] = group["lr"] * (correction / (correction2 / correction1))
         try:
             super().step()
         finally:
-            for group, lr in zip(self.param_groups, scheduled, strict=True):
+            for group, lr in zip(self.param_groups, rates, strict=True):
                 group["lr"] = lr
         return loss
 
@@ -87,7 +75,5 @@ class KerasAdam(torch.optim.Adam):
 def _float32_correction(beta1: float, beta2: float, step: int) -> float:
     """√(1−β₂ᵗ)/(1−β₁ᵗ) with every operation rounded to float32, as Keras computes it."""
     one, steps = np.float32(1), np.float32(step)
-    return float(
-        np.sqrt(one - np.power(np.float32(beta2), steps))
-        / (one - np.power(np.float32(beta1), steps))
-    )
+    first, second = (one - np.power(np.float32(beta), steps) for beta in (beta1, beta2))
+    return float(np.sqrt(second) / first)

@@ -1,4 +1,4 @@
-"""torchvision's ResNet50 with weights from ImageNet, for those who want accuracy rather than the course's network."""
+"""torchvision's ResNet50 with weights from ImageNet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Weights = Literal["IMAGENET1K_V1", "IMAGENET1K_V2"]
 
 
 class ImageNetInput(nn.Module):
-    """Resizes images to the size that the network sees, and scales them as its weights expect.
+    """Resize images to the size that the network sees, and scale them as its weights expect.
 
     Args:
         size: height and width of the result, pixels.
@@ -34,8 +34,8 @@ class ImageNetInput(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        self.register_buffer("mean", _channels(MEAN), persistent=False)
-        self.register_buffer("std", _channels(STD), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != (self.size, self.size):
@@ -46,15 +46,11 @@ class ImageNetInput(nn.Module):
         return f"size={self.size}"
 
 
-def _channels(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values).view(1, -1, 1, 1)
-
-
 class PretrainedResNet50(ImageClassifier):
-    """ResNet50 as torchvision builds it, with its ImageNet weights and a new dense layer; all of it is trained on.
+    """ResNet50 as torchvision builds it, with its ImageNet weights and a new dense layer.
 
-    It is not the course's network: see `SignsResNet50` for that. Weights:
-    https://docs.pytorch.org/vision/stable/models.html
+    All of it is trained further. It is not the course's network: see `SignsResNet50` for that.
+    Weights: https://docs.pytorch.org/vision/stable/models.html
 
     Args:
         weights: torchvision's name of them, downloaded (98 MB) when a training run begins; null
@@ -99,21 +95,6 @@ class PretrainedResNet50(ImageClassifier):
         )
         return nn.Sequential(layers)
 
-    def _pretrained(self) -> dict[str, Tensor]:
-        from torchvision.models import ResNet50_Weights
-
-        weights = ResNet50_Weights[str(self.weights)]
-        try:
-            return dict(weights.get_state_dict(progress=False, check_hash=True))
-        except Exception as error:  # whatever the network, a proxy or the disk said
-            name = weights.url.rpartition("/")[2]
-            raise InputError(
-                f"The weights {name} cannot be downloaded "
-                f"({str(error).strip() or type(error).__name__}). Put that file into the folder "
-                "that torch.hub.get_dir() names, under checkpoints, or begin from random weights "
-                "with `--model.weights null`."
-            ) from error
-
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
@@ -124,7 +105,7 @@ class PretrainedResNet50(ImageClassifier):
         if resumed:
             self.weights = None
         if self.weights is not None:
-            self._pretrained()
+            _download(self.weights)
 
     def prepare_data(self) -> None:
         if self.trainer.training:
@@ -133,8 +114,22 @@ class PretrainedResNet50(ImageClassifier):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and self.weights is not None:
-            state = {
-                key: value for key, value in self._pretrained().items() if not key.startswith("fc.")
-            }
+            state = {k: v for k, v in _download(self.weights).items() if not k.startswith("fc.")}
             self.network.get_submodule("resnet").load_state_dict(state, strict=False)
-            self.weights = None  # once: a second fit goes on with what the first one learned
+            self.weights = None  # a second fit continues from what the first one learned
+
+
+def _download(name: Weights) -> dict[str, Tensor]:
+    """Return torchvision's weights, from the cache of torch.hub if they are there."""
+    from torchvision.models import ResNet50_Weights  # takes its time to import
+
+    weights = ResNet50_Weights[name]
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except Exception as error:  # of the network, a proxy or the disk
+        file, reason = weights.url.rpartition("/")[2], str(error).strip() or type(error).__name__
+        raise InputError(
+            f"The weights {file} cannot be downloaded ({reason}). Put that file into the folder "
+            "that torch.hub.get_dir() names, under checkpoints, or begin from random weights with "
+            "`--model.weights null`."
+        ) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import lightning as L
+from typing import Any
+
 from lightning.pytorch.callbacks import Callback
 
 from signs_lightning.models.early_stopping import ResumeEarlyStopping
@@ -25,7 +26,12 @@ RUN_CALLBACKS: tuple[type[Callback], ...] = (
 )
 
 
-def missing_run_callbacks(trainer: L.Trainer) -> list[Callback]:
-    """Return new ones for a Trainer, less those that it has from an earlier fit or test."""
-    present = {type(callback) for callback in trainer.callbacks}  # type: ignore[attr-defined]
-    return [kind() for kind in RUN_CALLBACKS if kind not in present]
+def new_run_callbacks(trainer: Any) -> list[Callback]:
+    """Make a run's callbacks, and take those of an earlier run from its Trainer."""
+    trainer.callbacks = [other for other in trainer.callbacks if type(other) not in RUN_CALLBACKS]
+    return [kind() for kind in RUN_CALLBACKS]
+
+
+def has_run_callbacks(trainer: Any) -> bool:
+    """Whether a Trainer has all of them."""
+    return set(RUN_CALLBACKS) <= {type(callback) for callback in trainer.callbacks}

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the same image seen in several ways, whose probabilities are averaged."""
+"""Test-time augmentation: the same image in several views, whose probabilities are averaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ View = Literal["hflip", "vflip", "shifts"]
 
 
 def augmented_views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
-    """The images themselves, then each of them in other ways.
+    """Yield the images themselves, then other views of them.
 
     Args:
         images: float (N, C, H, W) in 0..1.
@@ -22,24 +22,29 @@ def augmented_views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
     """
     yield images
     if "shifts" in kinds:
-        down, right = images.shape[-2] // 16, images.shape[-1] // 16
-        padded = F.pad(images, (right, right, down, down), mode="replicate")
         height, width = images.shape[-2:]
+        down, right = height // 16, width // 16
+        padded = F.pad(images, (right, right, down, down), mode="replicate")
         for top, left in ((0, right), (2 * down, right), (down, 0), (down, 2 * right)):
             yield padded[..., top : top + height, left : left + width]
-    for kind, axis in (("hflip", -1), ("vflip", -2)):
-        if kind in kinds:
-            rest = [
-                other
-                for other in kinds
-                if other == "shifts" or (other == "hflip" and kind == "vflip")
-            ]
-            for view in augmented_views(images, rest):
-                yield view.flip(axis)
+    if "hflip" in kinds:
+        for view in augmented_views(images, ["shifts"] if "shifts" in kinds else []):
+            yield view.flip(-1)
+    if "vflip" in kinds:
+        for view in augmented_views(images, [kind for kind in kinds if kind != "vflip"]):
+            yield view.flip(-2)
 
 
 def mean_logits(probabilities: Sequence[Tensor], binary: bool) -> Tensor:
-    """Float (N, K) probabilities of each view → logits (N, K) of their mean; (N, 1), the log-odds of class 1, of a binary model."""
+    """Return logits of the mean probabilities of several views.
+
+    Args:
+        probabilities: float (N, K) of each view.
+        binary: whether the model has one logit.
+
+    Returns:
+        float (N, K); (N, 1), the log-odds of class 1, of a binary model.
+    """
     mean = torch.stack(list(probabilities)).mean(dim=0)
     logs = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
     return logs[:, 1:] - logs[:, :1] if binary else logs
