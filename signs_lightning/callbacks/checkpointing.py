@@ -89,28 +89,20 @@ class RunCheckpoint(Checkpoint):
         elif self.keep_best:  # a run resumed in another folder chooses its best anew
             self.best_value = self.best_epoch = None
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        step = trainer.global_step
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+        step, batch = trainer.global_step, trainer.fit_loop.batch_idx + 1
         # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its
         # validation when it resumes.
-        if batch_idx + 1 >= trainer.num_training_batches or step == self._saved_step:
+        if batch >= trainer.num_training_batches or step == self._saved_step:
             return
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if batch % trainer.accumulate_grad_batches:
             return  # gradients that wait for their step are in no checkpoint
         due = self.every_n_steps and step % self.every_n_steps == 0
         # several processes may not have got the signal alike
         asked_to_end = trainer.received_sigterm and trainer.world_size == 1
         # Processes save together, and a loss may get lost in one of them first.
-        if (due or asked_to_end) and trainer.strategy.reduce_boolean_decision(
-            _is_loss_finite(pl_module)
-        ):
+        together = trainer.strategy.reduce_boolean_decision
+        if (due or asked_to_end) and together(_is_loss_finite(pl_module)):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -156,9 +148,7 @@ class RunCheckpoint(Checkpoint):
             self.best_model_path = str(last.with_name("best.ckpt"))
         trainer.strategy.barrier("checkpoint saved")
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         if self._owns_folder and self.directory is not None:  # else another fit writes there
             self._clear()
             ending = next((v for kind, v in ENDINGS.items() if isinstance(exception, kind)), None)

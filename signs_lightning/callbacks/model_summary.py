@@ -12,10 +12,10 @@ from signs_lightning.runtime.escaping import for_terminal
 
 
 def layer_table(model: ImageClassifier, expand: bool = False) -> list[LayerNode]:
-    """One row for every layer of the network in the order of Keras's `summary`.
+    """Return one row for every layer of the network in the order of Keras's `summary`.
 
     Args:
-        model: any classifier; it stays as it was.
+        model: any classifier; it is not changed.
         expand: whether the layers of blocks, and of models inside a Keras model, follow the block's
             own row.
     """
@@ -36,7 +36,7 @@ def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
 
 
 def format_totals(model: ImageClassifier) -> tuple[int, int]:
-    """The numbers of trainable and of non-trainable parameters as Keras counts them; moving averages are among the latter."""
+    """Return the numbers of trainable and of other parameters, moving averages among the latter."""
     own = getattr(model.network, "parameter_counts", None)
     if own is not None:
         return own()
@@ -47,38 +47,36 @@ def format_totals(model: ImageClassifier) -> tuple[int, int]:
 def print_summary(
     model: ImageClassifier, console: Console | None = None, expand: bool = False
 ) -> None:
-    """Prints the table and the totals, as Keras's `model.summary(expand_nested=expand)` does."""
+    """Print the table and the totals, as Keras's `model.summary(expand_nested=expand)` does.
+
+    Args:
+        model: any classifier; it is not changed.
+        console: where to print; the standard output when omitted.
+        expand: as of `layer_table`.
+    """
     console = console or Console()
     height, width, channels = model.image_size
-    table = Table(
-        title=f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes",
-        title_justify="left",
-    )
+    title = f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes"
+    table = Table(title=title, title_justify="left")
     table.add_column("layer", overflow="fold")
     table.add_column("type", overflow="fold")
     table.add_column("output shape")
     table.add_column("parameters", justify="right")
     graph = layer_graph(model)
     for row in _rows(graph, expand):
-        # As Keras does: what lies inside a block that has a row above is moved in and has its own
-        # name only.
+        # As Keras does: a layer of a block that has a row is indented, and has its own name only.
         inside = sum(row.path[:depth] in graph.blocks for depth in range(1, len(row.path)))
         name = "   " * (inside - 1) + "└ " + row.path[-1] if inside else graph.name(row.path)
-        table.add_row(
-            for_terminal(name), for_terminal(row.kind), row.keras_shape, f"{row.parameters:,}"
-        )
+        kind = for_terminal(row.kind)
+        table.add_row(for_terminal(name), kind, row.keras_shape, f"{row.parameters:,}")
     console.print(table)
     trainable, fixed = format_totals(model)
-    console.print(
-        f"Parameters: {trainable + fixed:,} in all, {trainable:,} trainable, "
-        f"{fixed:,} not trainable",
-        highlight=False,
-        soft_wrap=True,
-    )
+    line = f"{trainable + fixed:,} in all, {trainable:,} trainable, {fixed:,} not trainable"
+    console.print(f"Parameters: {line}", highlight=False, soft_wrap=True)
 
 
 class KerasModelSummary(L.Callback):
-    """Prints the model summary when a fit starts."""
+    """Print the model summary when a fit starts."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero and isinstance(pl_module, ImageClassifier):

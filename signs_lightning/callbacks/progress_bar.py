@@ -75,25 +75,17 @@ class EpochProgressBar(ProgressBar):
         progress.start()
         return progress
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         if self._progress is not None and time.monotonic() - self._drawn > REFRESH_SECONDS:
-            self._progress.update(self._task, completed=batch_idx + 1, refresh=True)
+            batches = trainer.fit_loop.batch_idx + 1
+            self._progress.update(self._task, completed=batches, refresh=True)
             self._drawn = time.monotonic()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._print_line(trainer, pl_module)
         self._stop()
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         self._stop()
 
     def _stop(self) -> None:

@@ -125,8 +125,6 @@ class SaveRunConfig(SaveConfigCallback):
         if self.is_written_late and self.folder is not None:
             self._write(self.folder)
 
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         if self.plain_config is not None:
             checkpoint["config"] = self.plain_config

@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
@@ -114,17 +115,11 @@ class RunLogger(TensorBoardLogger):
         self._writers = {}
 
     @property
+    @rank_zero_experiment
     def experiment(self) -> Any:
         """The training part's SummaryWriter, for `logger.experiment.add_image(…)` and the like."""
-        return self.writer("train") if _is_first_process() else _NoWriter()
+        return self.writer("train")
 
 
 def _is_first_process() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
-
-
-class _NoWriter:
-    """The writer of all processes but the first: it takes every call and writes nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **kwargs: None

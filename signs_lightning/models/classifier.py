@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric
 
-from signs_lightning.errors import InputError
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.keras_adam import KerasAdam
@@ -29,7 +28,11 @@ from signs_lightning.models.metrics import (
     EvaluationMetrics,
     may_hold_padding,
 )
-from signs_lightning.models.run_callbacks import has_run_callbacks, new_run_callbacks
+from signs_lightning.models.run_callbacks import (
+    check_run_callbacks,
+    new_run_callbacks,
+    renew_weight_averages,
+)
 from signs_lightning.models.seeding import seed_step
 from signs_lightning.models.training_state import load_training_state, training_state
 from signs_lightning.models.tta import View
@@ -168,11 +171,8 @@ class ImageClassifier(ImageModel):
 
     def setup(self, stage: str) -> None:
         trainer: Any = self.trainer
-        if stage == "fit" and not has_run_callbacks(trainer):
-            raise InputError(
-                f"{type(self).__name__}.configure_callbacks leaves out callbacks that training "
-                "needs. Return [*super().configure_callbacks(), ...]."
-            )
+        if stage == "fit":
+            check_run_callbacks(trainer, self)
         data: Any = getattr(trainer, "datamodule", None)
         network = self.network
         if hasattr(data, "image_shape"):
@@ -182,9 +182,7 @@ class ImageClassifier(ImageModel):
         if not self.has_build:
             self._prepare_network()
         if self.network is not network:
-            for callback in trainer.callbacks:  # set up before, with a copy of the old network
-                if isinstance(callback, WeightAveraging):
-                    callback.setup(trainer, self, stage)
+            renew_weight_averages(trainer, self, stage)
         if self.augmentation and stage == "fit":
             from signs_lightning.models.augmentation import Augmentation  # torchvision is slow
 

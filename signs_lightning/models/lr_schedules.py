@@ -6,14 +6,8 @@ import math
 from typing import Any, Literal
 
 import lightning as L
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LinearLR,
-    LRScheduler,
-    OneCycleLR,
-    SequentialLR,
-)
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from signs_lightning.errors import InputError
 
@@ -23,14 +17,19 @@ START = 1 / 25  # of the peak, where both begin: OneCycleLR's own default
 
 
 def check_schedule_arguments(
-    schedule: Schedule | None, lr_scheduler: Any, warmup: float | None
+    schedule: Schedule | None, scheduler: Any, warmup: float | None
 ) -> None:
-    """Check that a model's arguments of these names do not exclude each other.
+    """Check that a model's arguments do not exclude each other.
+
+    Args:
+        schedule: one that ends with the run.
+        scheduler: the model's `lr_scheduler`, any other one.
+        warmup: share of the steps on the way up.
 
     Raises:
         InputError: two of them do.
     """
-    if schedule is not None and lr_scheduler is not None:
+    if schedule is not None and scheduler is not None:
         raise InputError("schedule and lr_scheduler are both given. Drop one of them.")
     if schedule == "cosine_annealing" and warmup is not None:
         raise InputError(
@@ -92,7 +91,7 @@ def make_schedule(
             f"--model.warmup is {share:g}, expected a share between 0 and 1 (exclusive)."
         )
     if kind == "one_cycle":
-        return OneCycleLR(
+        return lr_scheduler.OneCycleLR(
             optimizer,
             [group["lr"] for group in optimizer.param_groups],
             total_steps=int(steps),
@@ -102,8 +101,9 @@ def make_schedule(
         )
     up = max(1, round(share * steps))
     down = max(1, int(steps) - up)
-    parts = [LinearLR(optimizer, START, total_iters=up), CosineAnnealingLR(optimizer, T_max=down)]
-    return SequentialLR(optimizer, parts, milestones=[up])
+    rise = lr_scheduler.LinearLR(optimizer, START, total_iters=up)
+    fall = CosineAnnealingLR(optimizer, T_max=down)
+    return lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[up])
 
 
 def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingLR:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback
+import lightning as L
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 
+from signs_lightning.errors import InputError
 from signs_lightning.models.early_stopping import ResumeEarlyStopping
 from signs_lightning.models.epoch_history import EpochHistory
 from signs_lightning.models.lost_loss import LostLossGuard
@@ -32,6 +34,21 @@ def new_run_callbacks(trainer: Any) -> list[Callback]:
     return [kind() for kind in RUN_CALLBACKS]
 
 
-def has_run_callbacks(trainer: Any) -> bool:
-    """Whether a Trainer has all of them."""
-    return set(RUN_CALLBACKS) <= {type(callback) for callback in trainer.callbacks}
+def check_run_callbacks(trainer: Any, model: L.LightningModule) -> None:
+    """Check that a Trainer has all of them.
+
+    Raises:
+        InputError: the model's own `configure_callbacks` leaves them out.
+    """
+    if not set(RUN_CALLBACKS) <= {type(callback) for callback in trainer.callbacks}:
+        raise InputError(
+            f"{type(model).__name__}.configure_callbacks leaves out callbacks that training needs. "
+            "Return [*super().configure_callbacks(), ...]."
+        )
+
+
+def renew_weight_averages(trainer: Any, model: L.LightningModule, stage: str) -> None:
+    """Set callbacks up again that have copied a network which the data have replaced."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, WeightAveraging):
+            callback.setup(trainer, model, stage)
