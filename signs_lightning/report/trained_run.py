@@ -85,7 +85,7 @@ def load_run(given: str, verb: str, scale: Scale | None = None) -> TrainedRun:
         config=checkpoint_config(checkpoint, path),
         history=history,
         epoch=epochs or None,
-        commands=list(checkpoint.get("callbacks", {}).get("RunFiles", {}).get("commands", [])),
+        commands=list(checkpoint.get("callbacks", {}).get("HistoryWriter", {}).get("commands", [])),
         lightning=checkpoint.get("pytorch-lightning_version"),
     )
 

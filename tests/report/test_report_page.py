@@ -370,7 +370,7 @@ def test_page_needs_nothing_but_itself(reported):
 def test_page_says_how_it_was_made(reported):
     run, _ = reported
     text = read_page(run / "report").text
-    typed = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["RunFiles"]["commands"]
+    typed = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["HistoryWriter"]["commands"]
     assert len(typed) == 1
     assert typed[0].startswith("python -m signs_lightning fit --data.train_file")
     assert typed[0] in text
@@ -392,7 +392,7 @@ def test_commands_of_a_resumed_run_follow_those_of_the_first(run, small_signs, m
     ]
     monkeypatch.setattr(sys, "argv", ["signs_lightning/__main__.py", *command])
     assert main(command) == 0
-    commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["RunFiles"][
+    commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["HistoryWriter"][
         "commands"
     ]
     assert len(commands) == 2
