@@ -1,4 +1,4 @@
-"""How far a classifier's probabilities can be believed: reliability bins and the expected calibration error."""
+"""How far the probabilities of a classifier can be trusted: the expected calibration error."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ MAX_BINS = 15  # as Guo et al. 2017 take on thousands of images
 
 @dataclass(frozen=True)
 class Calibration:
-    """A reliability diagram's figures (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2).
+    """The figures of a reliability diagram (Guo et al. 2017, section 2).
 
     The confidence of an image is the probability of the predicted class. The M bins have equal
-        width: bin m holds confidences in
-    (m / M, (m + 1) / M].
+    width: bin m holds confidences in (m / M, (m + 1) / M].
 
     Attributes:
         counts: int64 (M,), images in each bin.
@@ -30,7 +29,10 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Expected calibration error in 0..1: the mean over images of their bin's |accuracy − confidence| (Naeini et al. 2015)."""
+        """Expected calibration error in 0..1 (Naeini et al. 2015).
+
+        The mean over images of |accuracy − confidence| of their bin.
+        """
         return float(np.abs(self.correct - self.counts * self.confidence).sum() / self.counts.sum())
 
     @property
@@ -42,7 +44,7 @@ class Calibration:
 def calibration(
     confidence: np.ndarray, correct: np.ndarray, bins: int | None = None
 ) -> Calibration:
-    """Sorts images into bins of confidence.
+    """Sort images into bins of confidence.
 
     Args:
         confidence: float (N,) in 0..1, the probability of the predicted class; N at least 1.
@@ -51,13 +53,13 @@ def calibration(
     """
     bins = bins or bins_for(len(confidence))
     edges = np.linspace(0, 1, bins + 1)
-    place = np.searchsorted(edges[1:-1], confidence, side="left")  # (N,) in 0..M-1
-    counts = np.bincount(place, minlength=bins)
-    sums = np.bincount(place, weights=confidence.astype(np.float64), minlength=bins)
-    hits = np.bincount(place[correct], minlength=bins)
+    indices = np.searchsorted(edges[1:-1], confidence, side="left")  # (N,) in 0..M-1
+    counts = np.bincount(indices, minlength=bins)
+    sums = np.bincount(indices, weights=confidence.astype(np.float64), minlength=bins)
+    hits = np.bincount(indices[correct], minlength=bins)
     return Calibration(counts, hits, sums / np.maximum(counts, 1))
 
 
 def bins_for(images: int) -> int:
-    """Number of bins M for N images: √N, at least 5 and at most 15, so that few images are not spread over mostly empty bins."""
+    """Return the number of bins M for N images: √N, from 5 to 15, so that few are empty."""
     return min(MAX_BINS, max(5, math.ceil(math.sqrt(images))))

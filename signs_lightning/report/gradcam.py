@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib import colormaps
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
@@ -25,7 +26,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ConvTranspose2dKeras, SeparableCo
 def grad_cam(
     model: ImageClassifier, images: Tensor, classes: Tensor, batch_size: int = 32
 ) -> Tensor:
-    """Heat maps that show which parts of an image raise the score of a class.
+    """Return heat maps that show which parts of an image raise the score of a class.
 
     The score is the logit, before softmax or sigmoid; for class 0 of a binary model it is the
     logit's negative. The feature maps are those of `last_feature_maps`. The model's mode, weights
@@ -48,8 +49,8 @@ def grad_cam(
     model.eval()
     try:
         parts = [
-            _heat(model, images[start : start + batch_size], classes[start : start + batch_size])
-            for start in range(0, len(images), batch_size)
+            _heat_maps(model, images[k : k + batch_size], classes[k : k + batch_size])
+            for k in range(0, len(images), batch_size)
         ]
     finally:
         model.train(training)
@@ -57,7 +58,7 @@ def grad_cam(
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A heat map over its image, which turns grey so that every colour means heat.
+    """Return a heat map over its image, which is made grey: every colour means heat.
 
     Args:
         image: uint8 (H, W, C) in 0..255, C of 1 or 3.
@@ -66,20 +67,17 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (H, W, 3) in 0..255.
     """
-    from matplotlib import colormaps
-
-    grey = (image.astype(np.float64) @ ([0.299, 0.587, 0.114] if image.shape[2] == 3 else [1.0]))[
-        ..., None
-    ]
+    weights = [0.299, 0.587, 0.114] if image.shape[2] == 3 else [1.0]
+    grey = (image.astype(np.float64) @ weights)[..., None]  # (H, W, 1)
     colors = colormaps["inferno"](np.clip(heat, 0, 1))[..., :3] * 255  # (H, W, 3)
     return np.rint(0.5 * grey + 0.5 * colors).clip(0, 255).astype(np.uint8)
 
 
 def last_feature_maps(model: ImageClassifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Feature maps of the last convolutional stage, and the logits that follow from them.
+    """Return the feature maps of the last convolutional stage, and the logits.
 
-    The stage is that of the last convolution whose output is larger than one pixel. What is taken
-    is the last value of the same size: normalisation, shortcut, activation and
+    The stage is that of the last convolution whose output is larger than one pixel. Its feature
+    maps are the last value of the same size: normalisation, shortcut, activation and
     squeeze-and-excitation belong to the stage, pooling and flattening don't.
 
     Args:
@@ -93,28 +91,26 @@ def last_feature_maps(model: ImageClassifier, images: Tensor) -> tuple[Tensor, T
     Raises:
         InputError: the network has no convolution.
     """
-    values: list[
-        tuple[bool, Tensor]
-    ] = []  # (whether a convolution gave it, what it is), in the order of the calls
+    values: list[tuple[bool, Tensor]] = []  # of every call: whether it convolves, its output
 
     def record(module: nn.Module, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() == 4:
             values.append((isinstance(module, CONVOLUTIONS), output))
 
-    with _watched(model.network, record):
+    with _output_hooks(model.network, record):
         logits = model(images)
-    found = [k for k, (convolution, value) in enumerate(values) if convolution]
-    if not found:
+    sizes = [value.shape[2:] for is_convolution, value in values if is_convolution]
+    if not sizes:
         raise InputError(
             f"{type(model).__name__} has no convolution, so there are no feature maps to show. "
             "Grad-CAM needs one."
         )
-    last = next((k for k in reversed(found) if values[k][1][0, 0].numel() > 1), found[-1])
-    size = values[last][1].shape[2:]
+    size = next((size for size in reversed(sizes) if size.numel() > 1), sizes[-1])
     return next(value for _, value in reversed(values) if value.shape[2:] == size), logits
 
 
-def _heat(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
+def _heat_maps(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
+    """Return float32 (N, H, W) in 0..1 for one batch."""
     with torch.inference_mode(False), torch.enable_grad():
         inputs = model.preprocess(images.to(model.device)).detach().requires_grad_()
         maps, logits = last_feature_maps(model, inputs)
@@ -124,11 +120,11 @@ def _heat(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
         scores = logits.gather(1, classes[:, None])
         (gradients,) = torch.autograd.grad(scores.sum(), maps)  # (N, F, h, w)
     maps, gradients = maps.detach().float(), gradients.float()
-    # Where pooling comes before ReLU, the maps hold negative values that the ReLU is going to take
-    # away: no gradient reaches them. They would count as evidence here, and don't in the same
-    # network with ReLU first.
-    ignored = ~((gradients != 0) & (maps < 0)).flatten(2).any(2)[..., None, None]
-    maps = torch.where(ignored, maps.relu(), maps)
+    # Where pooling comes before ReLU, the maps hold negative values that the ReLU will remove: no
+    # gradient reaches them. They would count as evidence here, but not in the same network with
+    # ReLU first.
+    has_relu = ~((gradients != 0) & (maps < 0)).flatten(2).any(2)[..., None, None]
+    maps = torch.where(has_relu, maps.relu(), maps)
     weights = gradients.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
     heat = (weights * maps).sum(1, keepdim=True).relu()  # (N, 1, h, w)
     heat = F.interpolate(heat, images.shape[1:3], mode="bilinear")[:, 0]
@@ -137,23 +133,22 @@ def _heat(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tensor:
 
 
 @contextmanager
-def _watched(network: nn.Module, record: Callable[[nn.Module, object], None]) -> Iterator[None]:
-    """Tells `record` every module's output while the network runs."""
-    if isinstance(network, KerasNetwork):  # its activations and axes are known to the network alone
-        modules = {
-            "/".join(path): network.get_submodule(name) for path, name in network.names.items()
-        }
+def _output_hooks(
+    network: nn.Module, record: Callable[[nn.Module, object], None]
+) -> Iterator[None]:
+    """Call `record` with every module and its output while the network runs."""
+    handles = []
+    if isinstance(network, KerasNetwork):  # it alone knows its activations and axes
+        modules = {"/".join(path): network.get_submodule(n) for path, n in network.names.items()}
         watch = {"watch": lambda name, value: record(modules[name], value)}
-        handles = [
+        handles.append(
             network.register_forward_pre_hook(
                 lambda _, args, kwargs: (args, kwargs | watch), with_kwargs=True
             )
-        ]
+        )
     else:
-        handles = [
-            module.register_forward_hook(lambda module, _, output: record(module, output))
-            for module in network.modules()
-        ]
+        for module in network.modules():
+            handles.append(module.register_forward_hook(lambda m, _, output: record(m, output)))
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
 """Where the nodes and arrows of a drawn graph lie: ranks, lanes, tracks and columns.
 
-Nodes lie in ranks from top to bottom (the generations of the graph) and in lanes from left to right,
-one for each chain of nodes. An arrow that passes ranks runs in a lane that is free there, or in a
-track of its own beside a lane, so that it never lies on a node.
+Nodes lie in ranks from top to bottom (the generations of the graph) and in lanes from left to
+right, one for each chain of nodes. An arrow that passes ranks runs in a lane that is free there, or
+in a track of its own beside a lane, so that it never lies on a node.
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ class _Drawing:
 
 
 def _curve(points: Sequence[Point]) -> Line:
-    """Return a line through points that is vertical in each; the first or last bend may turn back."""
+    """Return a line that is vertical in each of its points; its first and last bend may turn back."""
     vertices = [points[0]]
     for (x0, y0), (x1, y1) in pairwise(points):
         turn = (0.3 if len(vertices) == 1 else -0.3) if y0 == y1 else 0

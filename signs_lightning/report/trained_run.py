@@ -1,4 +1,4 @@
-"""What is known about a trained model: its configuration, its history, the commands that trained it."""
+"""What is known about a trained model: its configuration, its history, its commands."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from signs_lightning.checkpoints.files import (
     run_folder,
 )
 from signs_lightning.checkpoints.model_files import KERAS_SUFFIXES, load_model
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.scales import Scale
 from signs_lightning.models.classifier import ImageClassifier
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A trained model and what is known about how it came to be.
+    """A trained model, and how it was made.
 
     Attributes:
         model: in eval mode.
         name: of the run, or of the file.
         path: the file.
-        folder: the run folder, or None for a file on its own.
+        folder: the run folder, or None for a file outside of one.
         settings: of the data module it was trained on.
         config: the run's configuration.
-        history: one row an epoch.
+        history: one row per epoch.
         epoch: the epoch the checkpoint was written after, counted from 1.
         commands: that trained it, as they were typed.
         lightning: the version that it was trained with.
@@ -47,57 +48,50 @@ class TrainedRun:
     lightning: str | None = None
 
 
-def load_run(given: str, verb: str, scale: Scale | None = None) -> TrainedRun:
-    """A run from its folder or from a file.
+def load_run(source: str, verb: str, scale: Scale | None = None) -> TrainedRun:
+    """Load a run from its folder or from a file.
 
     Args:
-        given: run folder, checkpoint or Keras file.
-        verb: on whose behalf; it decides which checkpoint of a run folder is meant.
+        source: run folder, checkpoint or Keras file.
+        verb: the calling verb; it decides which checkpoint of a run folder is used.
         scale: what a Keras file's images were scaled to; None for a checkpoint, and where the file
-            tells it.
+            contains it.
 
     Raises:
-        InputError: there is no trained model, or its scale is as `load_model` says.
+        InputError: there is no trained model, or `load_model` rejects the scale.
     """
-    if given.endswith(KERAS_SUFFIXES):
-        model, _ = load_model(given, verb, scale)
-        return TrainedRun(model, Path(given).name, Path(given))  # type: ignore[arg-type]  # ONNX files were refused
-    path = find_checkpoint(Path(given), verb)
-    assert path is not None  # only `fit` may find none
+    model: Any
+    if source.endswith(KERAS_SUFFIXES):
+        model, _ = load_model(source, verb, scale)
+        return TrainedRun(model, Path(source).name, Path(source))
+    path = find_checkpoint(Path(source), verb)
+    if path is None:
+        raise InputError(f"{source} holds no checkpoint yet. Name a .ckpt file or a run folder.")
     model, settings = load_model(str(path), verb, scale)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)
-    settings |= {
-        key: value
-        for key, value in checkpoint.get("H5DataModule", {}).items()
-        if key in {*settings, "seed"}
-    }
+    stored = checkpoint.get("H5DataModule", {})
+    settings |= {key: stored[key] for key in stored if key in {*settings, "seed"}}
     history = list(checkpoint["signs_lightning"].get("history", []))
-    if folder is not None and (folder / "history.csv").is_file():
-        history = _read_history(folder / "history.csv") or history
-    epochs = len(checkpoint["signs_lightning"].get("history", []))
     return TrainedRun(
-        model=model,  # type: ignore[arg-type]
+        model=model,
         name=f"{folder.parent.name}/{folder.name}" if folder else path.name,
         path=path,
         folder=folder,
         settings=settings,
         config=checkpoint_config(checkpoint, path),
-        history=history,
-        epoch=epochs or None,
-        commands=list(checkpoint.get("callbacks", {}).get("HistoryWriter", {}).get("commands", [])),
+        history=(_read_history(folder / "history.csv") if folder else []) or history,
+        epoch=len(history) or None,
+        commands=list(checkpoint.get("callbacks", {}).get("RunFiles", {}).get("commands", [])),
         lightning=checkpoint.get("pytorch-lightning_version"),
     )
 
 
 def _read_history(path: Path) -> list[dict[str, float | int]]:
-    """The rows of history.csv, the best epoch being only a part of them; none where the file was edited beyond reading."""
+    """Return the rows of history.csv, which has all epochs; none where it cannot be read."""
     try:
         with path.open(newline="") as file:
-            rows = [
-                {key: float(value) for key, value in row.items() if value}
-                for row in csv.DictReader(file)
-            ]
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
     except (ValueError, TypeError, AttributeError, OSError):
         return []
     return rows if all({"epoch", "loss", "accuracy"} <= row.keys() for row in rows) else []

@@ -15,7 +15,7 @@ class Renames:
     Attributes:
         classes: dotted names of modules and classes, such as
             `signs_lightning.callbacks.progress_bar`, and bare names of classes.
-        states: keys of the states that a checkpoint holds, such as `HistoryWriter`.
+        states: keys of the states that a checkpoint holds, such as `RunCheckpoint`.
         options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`, and
             of sections.
     """

@@ -25,11 +25,11 @@ from signs_lightning.callbacks.history import typed_command
 from signs_lightning.checkpoints.files import load_checkpoint, load_classifier
 from signs_lightning.commands import report as verb
 from signs_lightning.models.metrics import Evaluation
-from signs_lightning.report import page
+from signs_lightning.report import report_folder
 from signs_lightning.report.calibration import bins_for, calibration
 from signs_lightning.report.figures import Tile, draw_confusion, draw_reliability, draw_sheet
 from signs_lightning.report.predictions import Predictions, predict_dataset
-from signs_lightning.report.tiles import gradcam_tiles, mistake_tiles, probability
+from signs_lightning.report.tiles import format_probability, gradcam_tiles, mistake_tiles
 
 FIGURES = ["accuracy", "confusion", "gradcam", "loss", "mistakes", "reliability"]
 HOSTILE = [
@@ -146,7 +146,7 @@ def data_file(path, names, height, width, channels, count=24, part="test"):
     return path
 
 
-def judged_by_hand(probabilities, labels, names, images=None):
+def predicted_by_hand(probabilities, labels, names, images=None):
     """A `Predictions` without a model."""
     predicted = probabilities.argmax(1)
     confusion = torch.zeros(len(names), len(names), dtype=torch.int64)
@@ -213,32 +213,36 @@ def test_few_images_get_few_bins():
 
 def test_worst_mistakes_and_extremes_of_a_class_equal_a_plain_search():
     probabilities, labels = drawn_probabilities(200, 5)
-    judged = judged_by_hand(probabilities, labels, list("abcde"))
+    predictions = predicted_by_hand(probabilities, labels, list("abcde"))
     wrong = [k for k in range(200) if max(range(5), key=lambda c: probabilities[k, c]) != labels[k]]
     wrong.sort(key=lambda k: probabilities[k, labels[k]])
-    assert judged.worst_mistakes(20).tolist() == wrong[:20]
-    assert len(judged.worst_mistakes(1000)) == len(wrong)
+    assert predictions.worst_mistakes(20).tolist() == wrong[:20]
+    assert len(predictions.worst_mistakes(1000)) == len(wrong)
     for label in range(5):
         own = [k for k in range(200) if labels[k] == label]
-        best, worst = judged.best_and_worst(label)
+        best, worst = predictions.best_and_worst(label)
         assert probabilities[best, label] == max(probabilities[k, label] for k in own)
         assert probabilities[worst, label] == min(probabilities[k, label] for k in own)
 
 
 def test_class_with_one_image_or_none_is_shown_once_or_not():
-    judged = judged_by_hand(np.eye(3)[[0, 1, 1]], np.array([0, 1, 1]), ["one", "two", "none"])
-    assert judged.best_and_worst(0) == [0]
-    assert judged.best_and_worst(2) == []
+    predictions = predicted_by_hand(
+        np.eye(3)[[0, 1, 1]], np.array([0, 1, 1]), ["one", "two", "none"]
+    )
+    assert predictions.best_and_worst(0) == [0]
+    assert predictions.best_and_worst(2) == []
 
 
 def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
     torch.manual_seed(0)
     model = SignsFunctional(num_classes=6, image_size=(32, 32, 3)).eval()
-    judged = predict_dataset(model, {"test_file": str(small_signs[1]), "image_size": 32}, None)
+    predictions = predict_dataset(model, {"test_file": str(small_signs[1]), "image_size": 32}, None)
     with h5py.File(small_signs[1]) as file:
         images, labels = file["test_set_x"][:], file["test_set_y"][:].ravel()
     probabilities = model.predict(images).numpy()
-    for tile, position in zip(mistake_tiles(judged), judged.worst_mistakes(24), strict=True):
+    for tile, position in zip(
+        mistake_tiles(predictions), predictions.worst_mistakes(24), strict=True
+    ):
         np.testing.assert_array_equal(tile.pictures[0], images[position])
         said = probabilities[position].argmax()
         assert said != labels[position]
@@ -247,7 +251,7 @@ def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
             f"predicted: {said}, p={probabilities[position, said]:.3f}",
             f"image {position}",
         ]
-    tiles = gradcam_tiles(model, judged)
+    tiles = gradcam_tiles(model, predictions)
     assert len(tiles) == 12  # two of each class
     for tile in tiles:
         position = int(re.search(r"image (\d+)", tile.lines[0])[1])
@@ -258,7 +262,7 @@ def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
 
 
 def test_probabilities_are_never_rounded_to_certainty():
-    assert [probability(p) for p in (0.0, 4e-4, 0.5, 0.9994, 0.99999)] == [
+    assert [format_probability(p) for p in (0.0, 4e-4, 0.5, 0.9994, 0.99999)] == [
         *("p<0.001", "p<0.001", "p=0.500", "p=0.999", "p>0.999")
     ]
 
@@ -269,12 +273,13 @@ def test_probabilities_are_never_rounded_to_certainty():
 def test_figures_are_drawn_for_any_number_of_classes_and_any_name(tmp_path, names):
     probabilities, labels = drawn_probabilities(300, len(names))
     images = np.random.default_rng(0).integers(0, 256, (300, 20, 30, 1), dtype=np.uint8)
-    judged = judged_by_hand(probabilities, labels, names, images)
-    draw_confusion(judged.evaluation.confusion, names, tmp_path / "confusion.png")
+    predictions = predicted_by_hand(probabilities, labels, names, images)
+    draw_confusion(predictions.evaluation.confusion, names, tmp_path / "confusion.png")
     draw_reliability(
-        calibration(judged.confidence, judged.predicted == labels), tmp_path / "reliability.png"
+        calibration(predictions.confidence, predictions.predicted == labels),
+        tmp_path / "reliability.png",
     )
-    draw_sheet(mistake_tiles(judged)[:3], 2, tmp_path / "mistakes.png")
+    draw_sheet(mistake_tiles(predictions)[:3], 2, tmp_path / "mistakes.png")
     for name in ("confusion", "reliability", "mistakes"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert round(picture.info["dpi"][0]) == 200
@@ -356,8 +361,9 @@ def test_page_needs_nothing_but_itself(reported):
     ]
     assert links
     assert all(value.startswith("data:") for value in links)
-    assert "url(" not in page.STYLE
-    assert "@import" not in page.STYLE
+    style = (run / "report" / "report.html").read_text(encoding="utf-8").partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
     assert (
         "meta",
         "content",
@@ -370,7 +376,7 @@ def test_page_needs_nothing_but_itself(reported):
 def test_page_says_how_it_was_made(reported):
     run, _ = reported
     text = read_page(run / "report").text
-    typed = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["HistoryWriter"]["commands"]
+    typed = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["RunFiles"]["commands"]
     assert len(typed) == 1
     assert typed[0].startswith("python -m signs_lightning fit --data.train_file")
     assert typed[0] in text
@@ -392,7 +398,7 @@ def test_commands_of_a_resumed_run_follow_those_of_the_first(run, small_signs, m
     ]
     monkeypatch.setattr(sys, "argv", ["signs_lightning/__main__.py", *command])
     assert main(command) == 0
-    commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["HistoryWriter"][
+    commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["RunFiles"][
         "commands"
     ]
     assert len(commands) == 2
@@ -408,7 +414,7 @@ def test_old_report_is_replaced_and_nothing_else_is_touched(run, monkeypatch):
     (folder / "notes.txt").write_text("mine")
     before = (folder / "report.html").read_bytes()
     with monkeypatch.context() as broken:
-        broken.setattr(page, "render_page", lambda report: 1 / 0)
+        broken.setattr(report_folder, "render_page", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             report(run)
     assert (folder / "report.html").read_bytes() == before
@@ -519,8 +525,8 @@ def test_network_without_convolution_has_a_report_without_maps(run, monkeypatch)
 
 
 def test_perfect_model_has_no_mistakes_to_show():
-    judged = judged_by_hand(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]), ["a", "b"])
-    assert mistake_tiles(judged) == []
+    predictions = predicted_by_hand(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]), ["a", "b"])
+    assert mistake_tiles(predictions) == []
 
 
 def test_what_cannot_be_reported_is_one_sentence(run, small_signs, tmp_path, monkeypatch):
