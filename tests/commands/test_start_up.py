@@ -1,0 +1,41 @@
+"""What `fit` imports, in a process that has imported nothing yet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from signs_lightning.__main__ import main
+
+def rooms():
+    return {name.split(".")[1] for name in sys.modules if name.startswith("signs_lightning.")}
+
+try:
+    main(["fit", "--help"])
+except SystemExit:
+    pass
+unwanted = rooms() & {"keras_io", "export", "report", "demo"}
+assert not unwanted, unwanted
+Path("model.yaml").write_text("class_path: FromKeras")
+Path("fit.yaml").write_text("model: model.yaml")
+for given in ["--config=fit.yaml"], ["--model", "FromKeras", "--model.path", "absent.h5"]:
+    assert main(["fit", *given]) == 2
+    assert "keras_io" in rooms()
+"""
+
+
+def test_fit_imports_the_keras_bridge_only_where_it_is_named(tmp_path: Path) -> None:
+    """The help names FromKeras without importing it; a configuration finds it by its bare name."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "FromKeras" in done.stdout
+    assert done.stderr.splitlines() == [
+        "FromKeras needs a Keras file. Name it: --model.path FILE.",
+        "absent.h5 does not exist. Name a Keras file: .h5, .weights.h5 or .keras.",
+    ]

@@ -1,0 +1,65 @@
+"""Private attributes of other packages that the package uses: the first test to fail when one moves.
+
+Read in Lightning 2.6.6, PyTorch 2.15, jsonargparse 4.53 and Python 3.11.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+import signs_lightning
+
+PACKAGE = Path(signs_lightning.__file__).parent
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what has it
+    ("_parse_ckpt_path", lambda: LightningCLI),
+    ("_run_subcommand", lambda: LightningCLI),
+    ("_option_string_actions", argparse.ArgumentParser),
+    ("_get_next_version", lambda: TensorBoardLogger),
+    ("_version", lambda: TensorBoardLogger("logs")),
+    ("_version", lambda: CSVLogger("logs")),
+    ("_get_file_writer", lambda: SummaryWriter),
+    ("_combined_loader", lambda: Trainer(logger=False, enable_checkpointing=False).fit_loop),
+    ("_trainer", LightningModule),
+    ("_min_lr", LearningRateFinder),
+    ("_max_lr", LearningRateFinder),
+    ("_modules", nn.ReLU),
+    ("_NormBase", lambda: nn.modules.batchnorm),
+    *((hooks, nn.ReLU) for hooks in HOOKS),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "build"), PRIVATE, ids=[name for name, _ in PRIVATE])
+def test_it_is_there(name: str, build: Callable[[], Any]) -> None:
+    """Hidden attributes may go without notice; what uses this one has to change then."""
+    assert hasattr(build(), name)
+
+
+def test_no_others_are_used() -> None:
+    """Every private attribute in the package is its own or stands in the list above."""
+    own, used = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+            elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+                is_self = isinstance(node.value, ast.Name) and node.value.id == "self"
+                (own if is_self and isinstance(node.ctx, ast.Store) else used).add(node.attr)
+    foreign = {name for name in used - own if not name.startswith("__")}
+    assert foreign <= {name for name, _ in PRIVATE}
