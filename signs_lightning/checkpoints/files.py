@@ -1,14 +1,19 @@
-"""Checkpoints as files: where they lie in a run folder, and what they remember. They never run code when loaded."""
+"""Checkpoints as files: where they are in a run folder, and what they hold. Loading runs no code."""
 
 from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import signs_lightning
+from signs_lightning.checkpoints.contents import check_contents
+from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
@@ -16,25 +21,17 @@ from signs_lightning.runtime.file_type import is_hdf5
 from signs_lightning.runtime.format_version import migrate_checkpoint
 from signs_lightning.runtime.os_errors import os_error_message
 
-SETTINGS = ("settings", "scheduler_settings")  # what optimizer and scheduler were made with
-MAX_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
-IMPORT = (
-    "Make a checkpoint of it with `python -m signs_lightning import-keras FILE --output "
-    "model.ckpt`."
+IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
+NAME_ANOTHER = "Name a .ckpt file that a fit wrote."
+BAD_ARGUMENTS = (  # what a model raises that is made with bad arguments
+    *(RuntimeError, TypeError, ValueError, LookupError),
+    *(AttributeError, ArithmeticError, MemoryError),
 )
-UNFIT = (
-    RuntimeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-)  # what bad arguments lead to
+CONFIG_SECTIONS = ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
 
 
 def find_checkpoint(path: Path, verb: str) -> Path | None:
-    """The checkpoint that a `--ckpt_path` means: the file itself, or a run folder's.
+    """Return the checkpoint that a `--ckpt_path` means: the file itself, or a run folder's.
 
     For `fit` that is a run folder's last.ckpt; for other verbs its best.ckpt, or last.ckpt where
     there is no best one (validation was the test file).
@@ -65,22 +62,42 @@ def find_checkpoint(path: Path, verb: str) -> Path | None:
 
 
 def run_folder(checkpoint: Path) -> Path | None:
-    """The run folder that a checkpoint lies in, or None for a checkpoint on its own."""
+    """Return the run folder that a checkpoint is in, or None for one outside of any."""
     folder = checkpoint.resolve().parent.parent
-    return (
-        folder
-        if checkpoint.parent.name == "checkpoints" and (folder / "config.yaml").is_file()
-        else None
-    )
+    is_run = checkpoint.parent.name == "checkpoints" and (folder / "config.yaml").is_file()
+    return folder if is_run else None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's contents, on the CPU.
+    """Return a checkpoint's contents, on the CPU.
 
     Raises:
         InputError: the file is not a checkpoint, is damaged, would run code, or claims more than it
             holds.
     """
+    size = _check_archive(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than weights and plain values, and could run code when loaded: "
+            "refused."
+        ) from error
+    except Exception as error:  # damaged bytes lead PyTorch to any
+        if refusal := os_error_message(error, path):
+            raise refusal from error
+        raise InputError(f"{path} is not a checkpoint that can be read. {NAME_ANOTHER}") from error
+    expected = {"state_dict", "hyper_parameters"}
+    if not isinstance(checkpoint, dict) or not expected <= checkpoint.keys():
+        raise InputError(f"{path} holds no trained model of this project. {NAME_ANOTHER}")
+    if "signs_lightning" in checkpoint:
+        migrate_checkpoint(checkpoint, str(path))
+        check_contents(checkpoint, path, size)
+    return checkpoint
+
+
+def _check_archive(path: Path) -> int:
+    """Check the zip archive that a checkpoint is, and return its bytes."""
     try:
         size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
@@ -90,253 +107,121 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise refusal from error
         if path.is_file() and is_hdf5(path):
             raise InputError(
-                f"{path} is an HDF5 file, not a checkpoint. If it holds a Keras model: {IMPORT}"
+                f"{path} is an HDF5 file, not a checkpoint. If it holds a Keras model: make a "
+                f"checkpoint of it with {IMPORT}."
             ) from error
         raise InputError(
-            f"{path} is not a checkpoint, or a truncated one ({size:,} bytes). Name a .ckpt file "
-            "that a fit wrote."
+            f"{path} is not a checkpoint, or a truncated one ({size:,} bytes). {NAME_ANOTHER}"
         ) from error
     if "model.weights.h5" in {entry.filename for entry in entries}:
-        raise InputError(f"{path} is a Keras file. {IMPORT}")
-    if sum(entry.file_size for entry in entries) > size:  # PyTorch packs nothing
+        raise InputError(f"{path} is a Keras file. Make a checkpoint of it with {IMPORT}.")
+    if sum(entry.file_size for entry in entries) > size:  # PyTorch does not compress
         raise InputError(
-            f"{path} claims to unpack to more bytes than it has: a zip bomb. "
-            "Do not trust this file."
+            f"{path} claims to unpack to more bytes than it has: a zip bomb. Do not trust this "
+            "file."
         )
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds more than weights and plain values, and could run "
-            "code when loaded: refused."
-        ) from error
-    except Exception as error:  # whatever damaged bytes lead PyTorch to
-        if refusal := os_error_message(error, path):
-            raise refusal from error
-        raise InputError(
-            f"{path} is not a checkpoint that can be read. Name a .ckpt file that a fit wrote."
-        ) from error
-    if (
-        not isinstance(checkpoint, dict)
-        or "state_dict" not in checkpoint
-        or "hyper_parameters" not in checkpoint
-    ):
-        raise InputError(
-            f"{path} holds no trained model of this project. Name a .ckpt file that a fit wrote."
-        )
-    if "signs_lightning" in checkpoint:
-        migrate_checkpoint(checkpoint, str(path))
-        _check_contents(checkpoint, path, size)
-    return checkpoint
-
-
-def _check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
-    """Compares what a checkpoint holds with what a fit writes: weights that its bytes can hold, and plain values, of the right kinds."""
-    state, ours = checkpoint["state_dict"], checkpoint["signs_lightning"]
-    hyper_parameters, config = checkpoint["hyper_parameters"], checkpoint.get("config", {})
-    data, callbacks = checkpoint.get("H5DataModule", {}), checkpoint.get("callbacks", {})
-    parts = [state, ours, hyper_parameters, config, data, callbacks]
-    parts += (
-        [
-            part
-            for part in (config.get(key) for key in ("model", "data", "trainer", "checkpoint"))
-            if part
-        ]
-        if isinstance(config, dict)
-        else []
-    )
-    parts += (
-        [callbacks["RunFiles"]] if isinstance(callbacks, dict) and "RunFiles" in callbacks else []
-    )
-    right = (
-        all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts)
-        and all(
-            isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
-            for tensor in state.values()
-        )
-        and sum(tensor.numel() * tensor.element_size() for tensor in state.values()) <= size
-        and is_plain_data(
-            [
-                hyper_parameters,
-                config,
-                data,
-                {key: value for key, value in ours.items() if key != "totals"},
-            ]
-        )
-        and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
-        and is_plain_data(callbacks.get("RunFiles"))
-        and isinstance(ours.get("model", ""), str)
-        and isinstance(ours.get("validated_images", 0), int)
-        and _is_history(ours.get("history") or [])
-        and _is_training(ours.get("training") or {})
-    )
-    if not right:
-        raise InputError(
-            f"{path} holds other things than a fit writes: it was damaged or "
-            "edited. Do not trust this file."
-        )
-
-
-def _is_training(value: Any) -> bool:
-    """Whether it is what `ImageClassifier` keeps of a run's optimizer and schedule, or nothing."""
-    if value == {}:
-        return True
-    always = {"optimizer", "schedule", "warmup", "schedule_steps"}  # the others came later
-    if not isinstance(value, dict) or not always <= value.keys() <= always | {
-        "lr_scheduler",
-        *SETTINGS,
-    }:
-        return False
-    if not all(isinstance(value.get(name, {}), dict) for name in SETTINGS):
-        return False
-    steps = value["schedule_steps"]
-    return (steps is None) == (value["schedule"] is None) and isinstance(steps, int | float | None)
-
-
-def is_plain_data(value: Any) -> bool:
-    """Whether it is made of text, numbers, lists and dicts by text alone, and not of millions of them.
-
-    A value that stands in two places counts twice: a few lists that hold each other could unfold to
-        more than any memory.
-    """
-    waiting, left = [value], MAX_VALUES
-    while waiting:
-        value, left = waiting.pop(), left - 1
-        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
-        elif not (value is None or isinstance(value, bool | int | float | str)):
-            return False
-        if left - len(waiting) < 0:
-            return False
-    return True
-
-
-def _is_history(rows: Any) -> bool:
-    return isinstance(rows, list) and all(
-        isinstance(row, dict) and all(isinstance(figure, int | float) for figure in row.values())
-        for row in rows
-    )
+    return size
 
 
 def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The configuration that a checkpoint remembers, with what its model took from the data filled in.
+    """Return the configuration that a checkpoint remembers, with its model's final arguments.
 
-    It is to be looked at; what a command may make of it is told by `remembered.followed`.
+    It is not checked: `commands.checkpoint_config.trusted_options` says what a verb may follow.
 
     Returns:
         Plain values under seed_everything, name, trainer, model, data, checkpoint, as far as known.
     """
-    model = checkpoint.get("signs_lightning", {}).get("model")
-    if model is None:
-        raise InputError(
-            f"{path} was not written by this project. Name a .ckpt file that a fit wrote."
-        )
+    name = checkpoint.get("signs_lightning", {}).get("model")
+    if name is None:
+        raise InputError(f"{path} was not written by this project. {NAME_ANOTHER}")
     config = dict(checkpoint.get("config") or {})
     remembered = (config.get("model") or {}).get("init_args") or {}
     known = {key: value for key, value in _arguments(checkpoint).items() if value is not None}
-    known = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in known.items()
-    }
-    remembered = {
-        key: value for key, value in remembered.items() if key != "path" or "config" not in known
-    }
-    config["model"] = {"class_path": model, "init_args": {**remembered, **known}}
-    # Fingerprints are no setting.
-    trained = {
-        key: value
-        for key, value in checkpoint.get("H5DataModule", {}).items()
-        if key != "fingerprints"
-    }
-    if "data" not in config and trained:
-        config["data"] = trained
-    elif "data" in config and "batch_size" in trained:  # it may have been found by trying
-        config["data"] = {**(config["data"] or {}), "batch_size": trained["batch_size"]}
+    known = {key: list(v) if isinstance(v, tuple) else v for key, v in known.items()}
+    if "config" in known:  # a Keras model's, which takes the place of its file
+        remembered = _without(remembered, "path")
+    config["model"] = {"class_path": name, "init_args": {**remembered, **known}}
+    data = _without(checkpoint.get("H5DataModule", {}), "fingerprints")
+    if "data" not in config and data:
+        config["data"] = data
+    elif "data" in config and "batch_size" in data:  # a finder may have chosen it
+        config["data"] = {**(config["data"] or {}), "batch_size": data["batch_size"]}
     if isinstance(config.get("trainer"), dict):  # where a run lies is told by its folder
-        config["trainer"] = {
-            key: value for key, value in config["trainer"].items() if key != "default_root_dir"
-        }
-    _check_state_dict(checkpoint, path)
-    return {
-        key: config[key]
-        for key in ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
-        if key in config
-    }
+        config["trainer"] = _without(config["trainer"], "default_root_dir")
+    _check_weights(checkpoint, path)
+    return {key: config[key] for key in CONFIG_SECTIONS if key in config}
 
 
 def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
-    """A trained model from its checkpoint alone.
+    """Build a trained model from its checkpoint alone.
 
     Returns:
         The model in eval mode on the CPU, and the settings of the `H5DataModule` that it was
         trained on.
 
     Raises:
-        InputError: the file is not a checkpoint, or its weights do not fit what it says of itself.
+        InputError: the file is not a checkpoint, or its weights do not fit its own settings.
     """
-    import signs_lightning
-    from signs_lightning.data.datamodule import H5DataModule
-
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(checkpoint, path)
-    name = config["model"]["class_path"]
-    model_class = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
-    if not (
-        isinstance(model_class, type) and issubclass(model_class, signs_lightning.ImageClassifier)
-    ):
+    name, data = config["model"]["class_path"], dict(config.get("data") or {})
+    model_class = _package_model(name)
+    if model_class is None:
         raise InputError(
             f"{path} holds a model of the unknown class '{shorten(name)}'. Load it in Python "
             "with your own class."
         )
-    try:
+    with _misfits_as_input_errors(path, name):
         model = model_class(**_arguments(checkpoint))
         model.load_state_dict(checkpoint["state_dict"])
-        H5DataModule(**(config.get("data") or {}))
-    except InputError:
-        raise
-    except UNFIT as error:
-        raise _misfit(path, name) from error
-    return model.eval(), dict(config.get("data") or {})
+        H5DataModule(**data)
+    return model.eval(), data
 
 
-def _check_state_dict(checkpoint: dict[str, Any], path: Path) -> None:
-    """Builds a checkpoint's model, if it is one of ours, without memory for its weights, and compares these with what is stored."""
-    import signs_lightning
+def _package_model(name: str) -> type[ImageClassifier] | None:
+    """Return a model of this package by its name, or None for any other."""
+    kind = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
+    return kind if isinstance(kind, type) and issubclass(kind, ImageClassifier) else None
 
+
+def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
+    """Build a checkpoint's model without memory for its weights, and compare these with the file's."""
     name, found = checkpoint["signs_lightning"]["model"], checkpoint["state_dict"]
-    model_class = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
-    if not (isinstance(model_class, type) and issubclass(model_class, ImageClassifier)):
+    model_class = _package_model(name)
+    if model_class is None:
         return
-    try:
+    with _misfits_as_input_errors(path, name):
         with torch.device("meta"):
             model = model_class(**_arguments(checkpoint))
         expected = model.state_dict()
-        same = {key: tensor.shape for key, tensor in expected.items()} == {
-            key: tensor.shape for key, tensor in found.items()
-        }
-        same = same and all(
-            tensor.is_floating_point() == found[key].is_floating_point()
-            for key, tensor in expected.items()
-        )
-        sound = len(model.class_names) == model.num_classes and all(
-            isinstance(text, str) for text in model.class_names
-        )
-        sound = sound and all(isinstance(size, int) and size > 0 for size in model.image_size)
+        kinds = [
+            {key: (tensor.shape, tensor.is_floating_point()) for key, tensor in state.items()}
+            for state in (expected, found)
+        ]
+        names = model.class_names
+        fits = kinds[0] == kinds[1] and len(names) == model.num_classes
+        fits = fits and all(isinstance(text, str) for text in names)
+        if not fits or not all(isinstance(size, int) and size > 0 for size in model.image_size):
+            raise ValueError(name)
+
+
+@contextmanager
+def _misfits_as_input_errors(path: Path, name: str) -> Iterator[None]:
+    """Raise an `InputError` where a model cannot be made as its checkpoint says."""
+    try:
+        yield
     except InputError:
         raise
-    except UNFIT as error:
-        raise _misfit(path, name) from error
-    if not same or not sound:
-        raise _misfit(path, name)
+    except BAD_ARGUMENTS as error:
+        raise InputError(
+            f"{path} holds weights that do not fit its own {name}: it was damaged or edited."
+        ) from error
 
 
 def _arguments(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What a model is made with; never a file that it once came from."""
-    return {key: value for key, value in checkpoint["hyper_parameters"].items() if key != "path"}
+    """Return what a model is made with, without the file that it once came from."""
+    return _without(checkpoint["hyper_parameters"], "path")
 
 
-def _misfit(path: Path, name: str) -> InputError:
-    return InputError(
-        f"{path} holds weights that do not fit its own {name}: it was damaged or edited."
-    )
+def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}

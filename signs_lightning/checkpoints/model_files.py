@@ -1,4 +1,4 @@
-"""Any file that holds a trained model → the model: a checkpoint, a run folder, a Keras file, an ONNX file."""
+"""A trained model from any file that holds one: checkpoint, run folder, Keras or ONNX file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 def load_model(
     path: str, verb: str, scale: Scale | None = None
 ) -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
-    """A trained model and the data settings that it remembers.
+    """Load a trained model, and the data settings that its file remembers.
 
     Args:
         path: checkpoint, run folder, Keras file or ONNX file.
-        verb: on whose behalf; it decides which checkpoint of a run folder is meant, and `summary`
+        verb: the command; it decides which checkpoint of a run folder is meant, and `summary`
             needs no scale.
         scale: what a Keras file's images were scaled to, see `from_keras`; None for all other
             files, which remember it.
@@ -32,12 +32,11 @@ def load_model(
         (empty for files that remember none).
 
     Raises:
-        InputError: the file holds no model that can be used, or needs a package that is not
-            installed; or a scale is given beside a file that remembers its own, or none beside a
-            Keras file that does not tell.
+        InputError: the file holds no usable model, or needs a package that is not installed; or a
+            scale is given for a file that remembers its own, or none for a Keras file that needs it.
     """
     if path.endswith(KERAS_SUFFIXES):
-        from signs_lightning.keras_io.from_keras import from_keras
+        from signs_lightning.keras_io.from_keras import from_keras  # start-up, as all of these
         from signs_lightning.keras_io.scaling import UnknownScaleError
 
         try:
@@ -48,22 +47,21 @@ def load_model(
             return from_keras(path, scale=error.finding.likely[0]), {}
     if scale is not None:
         raise InputError(
-            f"--scale is {scale}, but only a Keras file needs it: {path} "
-            "remembers its own. Leave it out."
+            f"--scale is {scale}, but only a Keras file needs it: {path} remembers its own. "
+            "Leave it out."
         )
     if path.endswith(".onnx"):
-        from signs_lightning.export.onnx_classifier import OnnxClassifier
+        from signs_lightning.export.onnx_classifier import OnnxClassifier  # onnxruntime is optional
 
         return OnnxClassifier(path), {}
     if path.endswith(".pt2"):
         raise InputError(
             f"{path} was exported for other programs and is not read back, because opening such a "
-            "file can run code. "
-            "Name the checkpoint that it was made from."
+            "file can run code. Name the checkpoint that it was made from."
         )
-    from signs_lightning.checkpoints.files import find_checkpoint, load_classifier
+    from signs_lightning.checkpoints.files import find_checkpoint, load_classifier  # imports torch
 
-    found = find_checkpoint(Path(path), verb)
-    if found is None:
+    checkpoint = find_checkpoint(Path(path), verb)
+    if checkpoint is None:
         raise InputError(f"{path} holds no checkpoint yet. Name a .ckpt file or a run folder.")
-    return load_classifier(found)
+    return load_classifier(checkpoint)
