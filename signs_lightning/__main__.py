@@ -1,4 +1,4 @@
-"""Run `python -m signs_lightning VERB`, or `signs-lightning VERB`: a table of verbs."""
+"""The table of verbs behind `python -m signs_lightning` and `signs-lightning`."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ class InputError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `" Did you mean 'train_set_x'?"` if a known word is similar, else an empty string."""
+    """Return `" Did you mean 'train_set_x'?"`, or an empty string if no word is near."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser for one verb that raises `InputError` instead of printing its usage."""
+    """An argument parser for one verb that raises `InputError` for mistakes."""
 
     def __init__(self, verb: str, description: str) -> None:
         prog = f"python -m signs_lightning {verb}"

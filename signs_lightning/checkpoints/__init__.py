@@ -1,1 +1,1 @@
-"""Checkpoints as files: find them, load them without running code, check them, write them."""
+"""Checkpoints as files: found, loaded without running code, checked, written."""

@@ -61,7 +61,7 @@ def _are_weights(state: dict[str, Any], size: int) -> bool:
 
 
 def _is_training(value: Any) -> bool:
-    """Return whether it is what a checkpoint holds of a run's optimizer and schedule, or nothing."""
+    """Return whether it describes a run's optimizer and schedule, or is empty."""
     if value == {}:
         return True
     if not isinstance(value, dict) or not TRAINING <= value.keys() <= TRAINING | LATER_TRAINING:
@@ -73,7 +73,7 @@ def _is_training(value: Any) -> bool:
 
 
 def is_plain_data(value: Any) -> bool:
-    """Return whether a value consists of text, numbers, lists and dicts with texts as keys.
+    """Return whether a value is made of text, numbers, lists and dicts by text.
 
     A value that stands in two places counts twice towards `MAX_VALUES`: a few lists that hold each
     other could unfold to more than any memory.

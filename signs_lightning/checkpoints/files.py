@@ -1,4 +1,4 @@
-"""Checkpoints as files: where they are in a run folder, and what they hold. Loading runs no code."""
+"""Checkpoints as files: where they are, and what they hold. Loading runs no code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONFIG_SECTIONS = ("seed_everything", "name", "trainer", "model", "data", "check
 
 
 def find_checkpoint(path: Path, verb: str) -> Path | None:
-    """Return the checkpoint that a `--ckpt_path` means: the file itself, or a run folder's.
+    """Return the checkpoint that `--ckpt_path` means: a file, or a run folder's.
 
     For `fit` that is a run folder's last.ckpt; for other verbs its best.ckpt, or last.ckpt where
     there is no best one (validation was the test file).
@@ -124,7 +124,7 @@ def _check_archive(path: Path) -> int:
 
 
 def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the configuration that a checkpoint remembers, with its model's final arguments.
+    """Return a checkpoint's configuration, with the final arguments of its model.
 
     It is not checked: `commands.checkpoint_config.trusted_options` says what a verb may follow.
 
@@ -185,7 +185,7 @@ def _package_model(name: str) -> type[ImageClassifier] | None:
 
 
 def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
-    """Build a checkpoint's model without memory for its weights, and compare these with the file's."""
+    """Check that a checkpoint's weights fit its model, built without memory for them."""
     name, found = checkpoint["signs_lightning"]["model"], checkpoint["state_dict"]
     model_class = _package_model(name)
     if model_class is None:

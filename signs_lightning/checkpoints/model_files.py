@@ -1,4 +1,4 @@
-"""A trained model from any file that holds one: checkpoint, run folder, Keras or ONNX file."""
+"""A trained model from a checkpoint, a run folder, a Keras file or an ONNX file."""
 
 from __future__ import annotations
 

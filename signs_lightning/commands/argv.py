@@ -17,7 +17,7 @@ RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for on
 
 
 def resolve_packaged_config(before: str, arg: str) -> str:
-    """Return an argument with `configs/NAME.yaml` replaced by the package's file of that name.
+    """Replace `--config configs/NAME.yaml` by the package's file of that name.
 
     Args:
         before: the argument before it, which may be `--config`.
@@ -34,7 +34,7 @@ def resolve_packaged_config(before: str, arg: str) -> str:
 
 
 def rename_deprecated_options(args: list[str]) -> list[str]:
-    """Return the arguments with the new names of options, and warn about each old one."""
+    """Return the arguments under new names, and warn about each old one."""
     current = []
     for arg in args:
         flag, equals, value = arg.partition("=")
@@ -74,7 +74,7 @@ def remove_flag(flag: str, args: list[str]) -> list[str]:
 
 
 def given_options(args: list[str]) -> list[tuple[str, str]]:
-    """Return every option, without dashes, and its value; `+` ends one that adds to a list."""
+    """Return every option and its value; `+` ends one that adds to a list."""
     options, rest = [], list(args)
     while rest:
         option, equals, value = rest.pop(0).partition("=")
@@ -116,7 +116,7 @@ class GivenOptions:
 
 
 def _parse(text: str) -> Any:
-    """Return the list or mapping that a text or the YAML file it names is, else the text."""
+    """Return the list or mapping in a text or in the YAML file it names, or the text."""
     try:
         file = Path(text)
         if file.is_file() and file.stat().st_size <= MAX_FILE:

@@ -92,7 +92,7 @@ def trusted_options(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return a run folder's config.yaml: plain values under model, trainer, data and so on.
+    """Read a run folder's config.yaml: plain values under model, trainer and so on.
 
     Raises:
         InputError: the file cannot be read, or is not what a fit writes.
@@ -118,7 +118,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 class RejectedOptions:
-    """The options of a checkpoint's configuration that are not trusted, for one sentence."""
+    """The options of a checkpoint's configuration that are not trusted."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -192,7 +192,7 @@ class OptionCheck:
         return kept
 
     def _print_replaced(self, value: Any) -> None:
-        """Print that the user's value, without the remembered arguments, takes a value's place."""
+        """Print a remembered value whose arguments the user's value does not take over."""
         given = self.given.replaced.get(self.option, []) + self.given.appended.get(self.option, [])
         if isinstance(value, dict) and value.get("init_args") and value not in given:
             remembered = shorten(json.dumps(value), 300)
@@ -201,7 +201,7 @@ class OptionCheck:
             )
 
     def find_untrusted(self, value: Any, hint: Any) -> str | None:
-        """Return the first part of a value of some type that may not be followed, or None."""
+        """Return the first part of a value that is not trusted, or None."""
         if isinstance(value, dict) and "class_path" in value:
             kind = class_to_make(value["class_path"], self.given.names)
             if kind is None:
@@ -244,7 +244,7 @@ class OptionCheck:
 def _plain_settings(
     config: dict[str, Any], section: str, given: GivenOptions, rejected: RejectedOptions
 ) -> dict[str, Any]:
-    """Return settings that are texts, numbers and lists of these, and note the others.
+    """Return settings of texts, numbers and lists of these; note the others.
 
     The parser would take a mapping for a class to make, also one that is written as a text.
     """
@@ -271,5 +271,5 @@ def _class_path(value: Any) -> str | None:
 
 
 def _model_class(path: str) -> Any:
-    """Return a model's class: a known one by its bare name, or the user's own by its path."""
+    """Return a known model by its bare name, or the user's own by its path."""
     return class_to_make(path, {path}) if "." in path else find_model(path) or ImageClassifier

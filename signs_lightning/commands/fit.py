@@ -1,4 +1,4 @@
-"""fit, validate, test: Lightning's command line, with data, model, checkpoint and run folder linked."""
+"""The verbs fit, validate and test, on Lightning's command line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ register_type(numbers.Number, lambda x: x, _read_number, type_check=lambda x, t:
 
 
 class RunParser(ConfigParser):
-    """A parser whose help lists all models, also one that is imported only when it is named."""
+    """A parser whose help lists all models, imported or not."""
 
     def add_subclass_arguments(
         self, baseclass: Any, nested_key: str, *args: Any, **kwargs: Any
@@ -124,7 +124,7 @@ class CLI(LightningCLI):
             raise InputError(explain_parser_error(str(error), self.verb_parser)) from error
 
     def _parse_ckpt_path(self) -> None:
-        """Keep Lightning from merging a checkpoint's hyperparameters over explicit options."""
+        """Merge no hyperparameters of a checkpoint over explicit options."""
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]
@@ -149,7 +149,7 @@ class CLI(LightningCLI):
             raise InputError(f"{reason[1]} cannot be made: {reason[2].rstrip('.')}.") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Check data and model against each other, then make the Trainer; nothing is written yet."""
+        """Check data and model against each other, then make the Trainer."""
         config = self.config_init[self.verb]
         self._link_data_and_model()
         if self.verb == "fit":
@@ -242,7 +242,11 @@ class CLI(LightningCLI):
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Run the verb and return its exit code; what the user can put right becomes an `InputError`."""
+    """Run the verb and return its exit code.
+
+    Raises:
+        InputError: something that the user can put right.
+    """
     filter_warnings()
     keep_freed_memory()
     path = flag_value("--ckpt_path", args)
@@ -274,7 +278,7 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def emulates_bfloat16(trainer: Trainer) -> bool:
-    """Return whether a run in bfloat16 is on a CPU whose convolutions have no kernels for it."""
+    """Return whether a run in bfloat16 is on a CPU that has no kernels for it."""
     on_cpu = trainer.strategy.root_device.type == "cpu"
     in_bfloat16 = str(trainer.precision).startswith("bf16")
     return on_cpu and in_bfloat16 and torch.backends.cpu.get_cpu_capability() == "AVX2"

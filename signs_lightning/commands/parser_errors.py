@@ -33,7 +33,7 @@ NOT_A_MAPPING = re.compile(r"Unexpected config: (.*)", re.DOTALL)
 
 
 def explain_parser_error(message: str, parser: ArgumentParser) -> str:
-    """Return one sentence for a complaint of the parser, and the nearest word for an unknown one.
+    """Return a complaint of the parser as one sentence, and a hint.
 
     Args:
         message: what the parser says, over many lines where options are nested.
@@ -77,7 +77,7 @@ def explain_parser_error(message: str, parser: ArgumentParser) -> str:
 
 
 def option_names(parser: ArgumentParser) -> list[str]:
-    """Return the names of all options: those in the parser's help, and what the models take."""
+    """Return the names of all options: the parser's, and what the models take."""
     names = re.findall(r"--([\w.+]+)", parser.format_help())
     models: list[type[ImageClassifier]] = [ImageClassifier, *known_models().values()]
     for model in models:
@@ -95,7 +95,7 @@ def _unknown_option(name: str, parser: ArgumentParser) -> str:
 
 
 def _type_name(text: str) -> str:
-    """`<class 'int'>, <class 'NoneType'>` → `int`; `typing.Literal['a', 'b']` → `a or b`"""
+    """`<class 'int'>, <class 'NoneType'>` → `int`; `Literal['a', 'b']` → `a or b`"""
     text = re.sub(r"<class '|'|>|(?:[a-z_]+\.)+(?=\w)", "", text)
     text = re.sub(r"Callable\[.*\], (\w+)\]", r"\1", text)  # what it returns
     text = re.sub(r"Literal\[(.*?)\]", r"\1", text)

@@ -44,7 +44,7 @@ DATA_OPTIONS = {  # option of the data module → placeholder, help
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities float32 (K,) of an image, its name, and its label where the file has one."""
+    """Probabilities float32 (K,) of an image, its name, and its label or None."""
 
     name: str
     probabilities: np.ndarray
@@ -172,7 +172,7 @@ def _predict_file(
 def _write_and_print(
     predictions: Iterable[Prediction], has_labels: bool, class_names: list[str], output: Path
 ) -> None:
-    """Write every prediction as a line of CSV, and print the first ones and the accuracy."""
+    """Write all predictions as CSV, and print the first ones and the accuracy."""
     label_column = ["label"] if has_labels else []
     table = Table("image", *label_column, "class")
     table.columns[0].overflow = "fold"

@@ -1,4 +1,4 @@
-"""What `--ckpt_path` stands for: the checkpoint, its run folder and the configuration it remembers."""
+"""What `--ckpt_path` stands for: checkpoint, run folder and configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RunStart:
 
 
 def find_start(verb: str, args: list[str]) -> RunStart:
-    """Find the checkpoint that the arguments name, or that a restart by torchrun resumes from.
+    """Find the checkpoint that the arguments or a restart by torchrun resume from.
 
     Raises:
         InputError: there is no such checkpoint, or its configuration names what is not trusted.
@@ -73,7 +73,7 @@ def find_start(verb: str, args: list[str]) -> RunStart:
 
 
 def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path | None) -> str:
-    """Return the `--config` option for what a checkpoint or a run folder's config.yaml remembers."""
+    """Return the `--config` option for what a checkpoint or config.yaml remembers."""
     if checkpoint is None:
         source = given / "config.yaml"
         remembered = read_config(source)
@@ -89,7 +89,7 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
 
 
 def _name_own_model(model: dict[str, Any], args: list[str], path: Path) -> None:
-    """Take the module of a user's own model from the arguments, since importing it runs code."""
+    """Take the path of a user's own model from the arguments: importing it runs code."""
     name = model["class_path"]
     if name in model_names():
         return

@@ -1,4 +1,4 @@
-"""The callbacks and loggers of a run: those that the user gives, and this package's own."""
+"""The callbacks and loggers of a run: the user's, and this package's own."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _progress_bar(options: dict[str, Any], given: list[Callback]) -> list[Callba
 
 
 def _loggers(options: dict[str, Any], name: str, folder: Path | None) -> list[Logger]:
-    """Return the loggers; the first one has the run's folder, whether it is given or our own."""
+    """Return the loggers: first the one with the run's folder, given or our own."""
     given = options.get("logger")
     if given is False:
         return []

@@ -44,7 +44,7 @@ CONTAINERS += (collections.abc.Sequence, collections.abc.Iterable, collections.a
 
 
 def trusted_class(path: str) -> type | None:
-    """Return a class that may be made, else None; its module must define it, not just import it."""
+    """Return a trusted class, or None; its module must define it, not just import it."""
     if not TRUSTED_CLASSES.fullmatch(path) or "Lambda" in path:
         return None
     module, _, name = path.rpartition(".")
@@ -76,7 +76,7 @@ def class_to_make(path: Any, names: set[str]) -> Any:
 
 
 def type_hints(kind: Any) -> dict[str, Any]:
-    """Return the types of a class's arguments, with its bases', as far as they can be resolved."""
+    """Return the types of a class's arguments, as far as they can be resolved."""
     hints: dict[str, Any] = {}
     for part in reversed(getattr(kind, "__mro__", ())):
         try:
@@ -96,7 +96,7 @@ def is_data(hint: Any) -> bool:
 
 
 def is_below(text: Any) -> bool:
-    """Return whether a path is below the working directory, whatever `{epoch}` and the like are."""
+    """Return whether a path, with `{epoch}` or not, is below the working directory."""
     if not isinstance(text, str):
         return False
     place = FIELD.sub(r"\1", text)

@@ -1,1 +1,1 @@
-"""The process and its surroundings: files, sandbox, warnings, the operating system."""
+"""The process and its surroundings: files, sandbox, warnings, system errors."""

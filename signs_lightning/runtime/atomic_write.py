@@ -32,7 +32,7 @@ def check_output(path: Path, option: str = "--output") -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, which replaces it unless an exception is raised.
+    """Yield a temporary file that replaces `path` unless an exception is raised.
 
     Raises:
         InputError: the file cannot be written.

@@ -21,7 +21,9 @@ PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def is_hdf5(path: Path) -> bool:
-    """Return whether HDF5's signature is at the start or after a user block of 512, 1024, … bytes.
+    """Return whether HDF5's signature is at byte 0, 512, 1024, 2048, … of a file.
+
+    What precedes it is called a user block.
 
     Raises:
         OSError: the file cannot be read; h5py's function of this name returns False then.
@@ -54,7 +56,7 @@ def missing_file_message(path: Path) -> str:
 
 
 def describe_non_hdf5(path: Path) -> str | None:
-    """Return the end of "FILE is not an HDF5 file but …" and the way out; None for an HDF5 file.
+    """Return the end of "FILE is not an HDF5 file but …", or None for an HDF5 file.
 
     Args:
         path: something that exists.

@@ -1,4 +1,4 @@
-"""The number of the format of checkpoints and of config.yaml, and how earlier ones are read."""
+"""The version of checkpoints and of config.yaml, and how earlier ones are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: training on a CPU would fetch it anew in every step."""
+"""Keep freed memory in the process instead of fetching it anew in every step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # glibc's names for mallopt, see
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc's malloc neither map large tensors singly nor return the end of the heap.
+    """Set glibc's malloc so that it returns no memory to the operating system.
 
     PyTorch asks malloc for every tensor. By default a tensor of some MB is a mapping of its own, so
     that in each step the kernel zeroes thousands of pages before the network can use them.

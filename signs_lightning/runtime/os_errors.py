@@ -49,7 +49,7 @@ def error_number(error: BaseException) -> int | None:
 
 
 def os_reason(error: BaseException) -> tuple[str, str] | None:
-    """Return why a file cannot be read and what to do; None if the system has given no reason.
+    """Return why the system lets no file be read, and what to do; None if unknown.
 
     Args:
         error: an `OSError` or `MemoryError`, or what a library made of one.
@@ -85,7 +85,7 @@ def _open_files() -> str:
 
 
 def os_error_message(error: BaseException, name: str | Path) -> InputError | None:
-    """Return an `InputError` for a file that the system does not let us read, else None."""
+    """Return an `InputError` if the system does not let a file be read, or None."""
     reason = os_reason(error)
     return None if reason is None else InputError(f"{name} {reason[0]}. {reason[1]}.")
 

@@ -36,7 +36,7 @@ def made_with() -> dict[str, dict[str, str]]:
 
 
 def append_made_with(earlier: Any) -> list[dict[str, Any]]:
-    """Return what earlier runs were made with, and this one if it differs from the last of them."""
+    """Return what all runs were made with, without a repetition at the end."""
     before = [x for x in earlier if isinstance(x, dict)] if isinstance(earlier, list) else []
     now = made_with()
     return before if before and before[-1] == now else [*before, now]

@@ -1,4 +1,4 @@
-"""Sentences for what ends a run: a full disk, a lost connection, too little memory, no compiler."""
+"""Sentences for errors that end a run, such as a full disk or too little memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(ma
 
 
 def explain_run_error(error: Exception, verb: str) -> str | None:
-    """Return the sentence for an error that the user can do something about, else None.
+    """Return a sentence for an error that the user can do something about, or None.
 
     Args:
         error: what ended a run.

@@ -1,4 +1,4 @@
-"""Work on files that may crash or hang the C libraries that read them, in a child process.
+"""A child process for files that may crash or hang the libraries that read them.
 
 HDF5 is written in C, and a damaged or malicious file can make it abort, access a bad address or
 never return. In a child process with limits on time and memory that becomes one sentence instead of
@@ -76,7 +76,7 @@ def run_sandboxed(
 def _run_child(
     about: str, seconds: float, processor_seconds: int | None, more_time: str, work: tuple[Any, ...]
 ) -> tuple[str, Any]:
-    """Return "value", "refused", "memory" or "failed" from the child, and what belongs to it."""
+    """Return "value", "refused", "memory" or "failed" from the child, with details."""
     with tempfile.TemporaryDirectory(prefix="signs_lightning-") as folder:  # private to this user
         answer = Path(folder) / "answer"
         paths = [path or os.getcwd() for path in sys.path]  # the child imports from the same places
@@ -125,7 +125,7 @@ def _explain_exit(code: int, processor_seconds: int | None) -> str:
 
 
 def _limit_resources(processor_seconds: int | None) -> int:
-    """Limit memory, computing time and core files of this process; return the bytes of memory."""
+    """Limit memory, time and core files of this process; return the memory's bytes."""
     most = MAX_MEMORY
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # not on Windows
@@ -141,7 +141,7 @@ def _limit_resources(processor_seconds: int | None) -> int:
 
 
 def _serve() -> None:
-    """Call what the parent asks for, and leave the answer as a file that appears whole."""
+    """Call the function that the parent asks for, and write the answer to a file."""
     request = sys.stdin.buffer.read()  # from the parent process, nobody else
     path, about, processor_seconds, function, args, kwargs = pickle.loads(request)
     most = _limit_resources(processor_seconds)

@@ -1,4 +1,4 @@
-"""Restarts by torchrun: a new attempt resumes in the run folder of the one that failed.
+"""Restarts by torchrun: a new attempt resumes the run of the one that failed.
 
 `torchrun --standalone --max-restarts 2 --nproc_per_node 2 -m signs_lightning fit …` starts the same
 command again when one of its processes ends. The run folder is kept in torchrun's own store, which
@@ -20,14 +20,14 @@ FOLDER, PORT = "signs_lightning/folder", "signs_lightning/port"  # keys in the s
 
 
 def save_for_restart(folder: Path) -> None:
-    """Tell a later attempt where this one's run folder is; do nothing without torchrun."""
+    """Tell later attempts where the run folder is; do nothing without torchrun."""
     store = _store()
     if store is not None:
         store.set(FOLDER, str(folder.absolute()))
 
 
 def restarted_run_folder() -> Path | None:
-    """Return the run folder of an earlier attempt; None if there was none, or it had no folder.
+    """Return the run folder of an earlier attempt, or None if there is none.
 
     In a later attempt it also gives the processes another port to meet at: the addresses that the
     dead ones left in torchrun's store would be taken for living (PyTorch's issue 135712).

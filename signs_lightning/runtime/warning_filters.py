@@ -1,4 +1,4 @@
-"""Filters for what libraries print: silent where the user can do nothing, else one line."""
+"""Filters for warnings of libraries that the user can do nothing about."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
 
 
 def _report_thread_error(args: Any, report: Any = threading.excepthook) -> None:
-    """Leave out TensorBoard's writing thread: the main thread raises its errors, a full disk, again."""
+    """Report a thread's error, unless the main thread will raise it: TensorBoard's."""
     if not type(args.thread).__module__.startswith("tensorboard."):
         report(args)
