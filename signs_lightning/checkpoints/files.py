@@ -22,11 +22,11 @@ from signs_lightning.runtime.format_version import migrate_checkpoint
 from signs_lightning.runtime.os_errors import os_error_message
 
 IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
+NAME_A_RUN = "Name a .ckpt file or a run folder such as lightning_logs/NAME/version_0."
 NAME_ANOTHER = "Name a .ckpt file that a fit wrote."
-BAD_ARGUMENTS = (  # what a model raises that is made with bad arguments
-    *(RuntimeError, TypeError, ValueError, LookupError),
-    *(AttributeError, ArithmeticError, MemoryError),
-)
+# what bad arguments lead a model to
+BAD_ARGUMENTS: tuple[type[Exception], ...] = (RuntimeError, TypeError, ValueError, LookupError)
+BAD_ARGUMENTS += (AttributeError, ArithmeticError, MemoryError)
 CONFIG_SECTIONS = ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
 
 
@@ -43,10 +43,7 @@ def find_checkpoint(path: Path, verb: str) -> Path | None:
         InputError: there is nothing there.
     """
     if not path.exists():
-        raise InputError(
-            f"No such checkpoint: {path}. Name a .ckpt file or a run folder such as "
-            "lightning_logs/NAME/version_0."
-        )
+        raise InputError(f"No such checkpoint: {path}. {NAME_A_RUN}")
     if path.is_file():
         return path
     names = ["last.ckpt"] if verb == "fit" else ["best.ckpt", "last.ckpt"]
@@ -55,10 +52,8 @@ def find_checkpoint(path: Path, verb: str) -> Path | None:
             return path / "checkpoints" / name
     if verb == "fit" and (path / "config.yaml").is_file():
         return None
-    raise InputError(
-        f"{path} holds no checkpoint (expected checkpoints/{names[-1]} in it). Name a .ckpt file "
-        "or a run folder."
-    )
+    expected = f"expected checkpoints/{names[-1]} in it"
+    raise InputError(f"{path} holds no checkpoint ({expected}). {NAME_A_RUN}")
 
 
 def run_folder(checkpoint: Path) -> Path | None:
@@ -116,10 +111,8 @@ def _check_archive(path: Path) -> int:
     if "model.weights.h5" in {entry.filename for entry in entries}:
         raise InputError(f"{path} is a Keras file. Make a checkpoint of it with {IMPORT}.")
     if sum(entry.file_size for entry in entries) > size:  # PyTorch does not compress
-        raise InputError(
-            f"{path} claims to unpack to more bytes than it has: a zip bomb. Do not trust this "
-            "file."
-        )
+        found = f"{path} claims to unpack to more bytes than it has: a zip bomb"
+        raise InputError(f"{found}. Do not trust this file.")
     return size
 
 

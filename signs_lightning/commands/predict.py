@@ -15,12 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from signs_lightning.checkpoints.model_files import load_model
-from signs_lightning.data.image_files import (
-    STANDARD_INPUT,
-    UnreadableImageError,
-    find_images,
-    read_image,
-)
+from signs_lightning.data import image_files
 from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.keras_io.scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
@@ -30,13 +25,12 @@ if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
     from signs_lightning.models.classifier import ImageClassifier
 
+    AnyClassifier = ImageClassifier | OnnxClassifier
+
 ROWS_SHOWN = 40
 DATA_OPTIONS = {  # option of the data module → placeholder, help
     "test_file": ("H5", "HDF5 file; the run's own test file by default"),
-    "image_size": (
-        "PIXELS",
-        "resize its images to the model's size, a number or [height,width]",
-    ),
+    "image_size": ("PIXELS", "resize its images to the model's size, a number or [height,width]"),
     "images_key": ("KEY", "its images, where the name does not tell"),
     "labels_key": ("KEY", "its labels, where the name does not tell"),
 }
@@ -90,28 +84,18 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def _parser(verb: str) -> CommandParser:
-    parser = CommandParser(
-        verb, "Classes and probabilities of pictures, or of the images of an HDF5 file."
-    )
-    parser.add_argument(
-        "--ckpt_path",
-        required=True,
-        metavar="F",
-        help="checkpoint, run folder, Keras file or exported .onnx",
-    )
+    text = "Classes and probabilities of pictures, or of the images of an HDF5 file."
+    parser = CommandParser(verb, text)
+    text = "checkpoint, run folder, Keras file or exported .onnx"
+    parser.add_argument("--ckpt_path", required=True, metavar="F", help=text)
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        metavar="PATH",
-        help="pictures, folders, patterns, or - for standard input",
-    )
+    text = "pictures, folders, patterns, or - for standard input"
+    parser.add_argument("--images", nargs="+", metavar="PATH", help=text)
     for name, (metavar, text) in DATA_OPTIONS.items():
         kind = image_size if name == "image_size" else str
         parser.add_argument(f"--data.{name}", dest=name, type=kind, metavar=metavar, help=text)
-    parser.add_argument(
-        "--output", default="predictions.csv", metavar="CSV", help="where every probability goes"
-    )
+    text = "where every probability goes"
+    parser.add_argument("--output", default="predictions.csv", metavar="CSV", help=text)
     text = "images that go through the network at a time"
     parser.add_argument("--batch_size", type=int, default=64, metavar="N", help=text)
     return parser
@@ -126,20 +110,17 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def _predict_images(
-    model: ImageClassifier | OnnxClassifier,
-    arguments: list[str],
-    batch_size: int,
-    unreadable: list[str],
+    model: AnyClassifier, arguments: list[str], batch_size: int, unreadable: list[str]
 ) -> Iterator[Prediction]:
-    paths = find_images(arguments)
+    paths = image_files.find_images(arguments)
     for start in range(0, len(paths), batch_size):
         names, images = [], []
         for path in paths[start : start + batch_size]:
-            name = "standard input" if path == STANDARD_INPUT else path
+            name = "standard input" if path == image_files.STANDARD_INPUT else path
             try:
-                images.append(read_image(path, model.image_size))
+                images.append(image_files.read_image(path, model.image_size))
                 names.append(name)
-            except UnreadableImageError as error:
+            except image_files.UnreadableImageError as error:
                 unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
         if images:
             rows = model.predict(np.stack(images), batch_size).numpy()
@@ -147,10 +128,7 @@ def _predict_images(
 
 
 def _predict_file(
-    model: ImageClassifier | OnnxClassifier,
-    data: dict[str, Any],
-    test_file: str | None,
-    batch_size: int,
+    model: AnyClassifier, data: dict[str, Any], test_file: str | None, batch_size: int
 ) -> Iterator[Prediction]:
     from signs_lightning.data.datamodule import H5DataModule  # start-up: it imports Lightning
 

@@ -17,25 +17,21 @@ DISK_ERRORS = (  # the disk fails, or the way to it
     "EIO ESTALE ETIMEDOUT ENOTCONN ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH "
     "EREMOTEIO ENXIO ENODEV"
 )
-REASONS = {  # error → what to write after the file's name, what to do
-    errno.ENOMEM: (
-        "takes more memory than there is",
-        "Close other programs, or read it on a machine with more memory",
-    ),
-    errno.ENFILE: (
-        "cannot be opened: this machine has too many open files",
-        "End some programs, and try again",
-    ),
-    errno.EACCES: ("may not be read by this user", "Change its permissions with `chmod`"),
-    errno.EPERM: ("may not be read by this user", "Change its permissions with `chmod`"),
-    errno.ENOENT: (
-        "is gone: it was moved or deleted meanwhile",
-        "Put it back, or name another file",
-    ),
-    errno.ENOTDIR: (
-        "is gone: it was moved or deleted meanwhile",
-        "Put it back, or name another file",
-    ),
+# what to write after the file's name, and what to do
+NO_MEMORY = (
+    "takes more memory than there is",
+    "Close other programs, or read it on a machine with more memory",
+)
+TOO_MANY_FILES = "cannot be opened: this machine has too many open files"
+FORBIDDEN = ("may not be read by this user", "Change its permissions with `chmod`")
+GONE = ("is gone: it was moved or deleted meanwhile", "Put it back, or name another file")
+REASONS = {
+    errno.ENOMEM: NO_MEMORY,
+    errno.ENFILE: (TOO_MANY_FILES, "End some programs, and try again"),
+    errno.EACCES: FORBIDDEN,
+    errno.EPERM: FORBIDDEN,
+    errno.ENOENT: GONE,
+    errno.ENOTDIR: GONE,
     errno.EISDIR: ("is a folder", "Name a file in it"),
 }
 
