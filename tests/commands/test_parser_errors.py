@@ -1,0 +1,52 @@
+"""What the parser complains about deep inside an option names that option, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from signs_lightning.commands.parser_errors import MAX_LENGTH, explain_parser_error
+
+MESSAGES = {  # arguments of fit → the message
+    "--model.optimizer SGD --model.optimizer.lrr 3": (
+        "Unknown option 'model.optimizer.lrr'. See --help for all of them."
+    ),
+    "--model.optimizer SGD --model.optimizer.momentum fast": (
+        "model.optimizer.momentum is fast, expected float."
+    ),
+    "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitr=x": (
+        "Unknown option 'trainer.callbacks.monitr'. See --help for all of them."
+    ),
+    "--trainer.callbacks+=TQDMProgressBar --trainer.callbacks+=EarlyStopping": (
+        "EarlyStopping needs monitor. Give it with --trainer.callbacks.monitor VALUE."
+    ),
+    "--model nowhere.Mine": "model cannot be nowhere.Mine: No module named 'nowhere'.",
+    "--model torch.nn.Linear": "model is torch.nn.Linear, expected ImageClassifier.",
+    "--model absent.yaml": "No such file: absent.yaml. Check the path.",
+    "--data absent.yaml": "No such file: absent.yaml. Check the path.",
+    "--config folder": ("folder is a folder, expected a configuration in YAML. Name a file in it."),
+}
+
+
+@pytest.mark.parametrize("args", MESSAGES)
+def test_messages(args: str, cli: Callable) -> None:
+    """One line that names the option by its whole name, and the way out."""
+    Path("folder").mkdir()
+    done = cli("fit", *args.split())
+    assert (done.code, done.err) == (2, f"{MESSAGES[args]}\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("Something new:\n  in many\n  lines", "Something new: in many lines."),
+        ('Parser key "a": It is wrong!', 'Parser key "a": It is wrong!'),
+        ("x" * 1000, f"{'x' * (MAX_LENGTH - 1)}…."),
+    ],
+)
+def test_unknown_messages_are_passed_on(message: str, sentence: str) -> None:
+    """What no pattern matches stands on one line in the parser's own words."""
+    assert explain_parser_error(message, ArgumentParser()) == sentence
