@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+from signs_lightning.__main__ import main
 
 SCRIPT = """
 import sys
@@ -39,3 +43,12 @@ def test_fit_imports_the_keras_bridge_only_where_it_is_named(tmp_path: Path) -> 
         "FromKeras needs a Keras file. Name it: --model.path FILE.",
         "absent.h5 does not exist. Name a Keras file: .h5, .weights.h5 or .keras.",
     ]
+
+
+def test_the_installed_command_is_the_module() -> None:
+    """`signs-lightning` runs what `python -m signs_lightning` runs; the version is the package's."""
+    path = Path(__file__).parents[2] / "pyproject.toml"
+    project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    module, _, name = project["scripts"]["signs-lightning"].partition(":")
+    assert getattr(importlib.import_module(module), name) is main
+    assert project["dynamic"] == ["version"]
