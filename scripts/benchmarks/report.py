@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from markdown_lines import wrap_prose
+
 from benchmarks import plot
 from benchmarks.gpu import images_per_second
 from benchmarks.results import (
@@ -42,7 +44,7 @@ def write(folder: Path) -> None:
         "![Epochs, processes, images per second](images/benchmarks.png)" if drawn else "",
     ]
     parts += [_training(record), _reading(record), _growth(record), _gpu(record)]
-    text = "\n\n".join(part for part in parts if part)
+    text = wrap_prose("\n\n".join(part for part in parts if part))
     temporary = page.with_name(f".{page.name}")
     temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
     os.replace(temporary, page)
