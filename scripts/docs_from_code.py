@@ -1,6 +1,6 @@
 """Put parts of the code into the documentation: a hook of mkdocs, see mkdocs.yml.
 
-A page asks for a part by a comment on a line of its own, which the part replaces:
+A page asks for a part by a comment on lines of its own, which the part replaces:
 
     <!-- from the code: help predict -->                what `predict --help` prints
     <!-- from the code: trainer max_epochs -->          a table of options of Lightning's Trainer
@@ -32,7 +32,7 @@ from signs_lightning.callbacks.model_summary import layer_table
 from signs_lightning.models.layer_graph import count_parameters
 
 SCRIPTS = Path(__file__).parent
-MARKER = re.compile(r"^<!-- from the code: (\w+)((?: [\w-]+)+) -->$", re.MULTILINE)
+MARKER = re.compile(r"^<!-- from the code: (\w+)((?:\s+[\w-]+)+)\s+-->$", re.MULTILINE)
 HELP_COLUMNS = "88"
 
 
