@@ -68,7 +68,7 @@ def write(folder: Path, title: str, found: dict[str, Any]) -> None:
     _replace(record, json.dumps(known, indent=1) + "\n")
     text = "\n\n".join(section(title, found) for title, found in known.items())
     if not _between_markers(page, text):
-        _replace(page, f"# Recipes\n\n{BEGIN}\n\n{wrap_prose(text)}\n\n{END}\n")
+        _replace(page, f"# Recipes\n\n{BEGIN}\n\n{text}\n\n{END}\n")
     if folder.resolve() == ROOT / "docs":
         _between_markers(ROOT / "README.md", summary(known))
 
@@ -78,7 +78,7 @@ def _between_markers(page: Path, text: str) -> bool:
     if not page.exists() or BEGIN not in (whole := page.read_text()):
         return False
     before, _, rest = whole.partition(BEGIN)
-    _replace(page, f"{before}{BEGIN}\n\n{wrap_prose(text)}\n\n{END}{rest.partition(END)[2]}")
+    _replace(page, f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
     return True
 
 
@@ -172,4 +172,5 @@ def section(title: str, found: dict[str, Any]) -> str:
         what += f", {count} of which {'is' if count == 1 else 'are'} nearly in the training file"
     head = f"{what}; {found['threads']} thread{'s' if found['threads'] > 1 else ''}."
     command = f"```\n{wrap_command(found['command'])}\n```"
-    return "\n\n".join([f"## {title}", head, "\n".join(lines), "\n".join(details), command])
+    parts = [f"## {title}", head, "\n".join(lines), "\n".join(details), command]
+    return wrap_prose("\n\n".join(parts))
