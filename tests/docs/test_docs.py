@@ -232,31 +232,29 @@ def parse(
     """Calls a `main` that stops as soon as its arguments are parsed; raises what it raises before
     that.
     """
-    from signs_lightning.commands import argv
-    from signs_lightning.commands import fit as cli
+    from signs_lightning.commands import argv, fit
 
-    of_verb, of_fit, remembered = (
+    parse_verb, parse_fit, find_start = (
         CommandParser.parse_args,
-        cli.CLI.parse_arguments,
-        cli.CLI._remembered,
+        fit.CLI.parse_arguments,
+        fit.find_start,
     )
 
     def parse_args(self: CommandParser, args: list[str]) -> Any:  # type: ignore[override]
-        of_verb(self, args)
+        parse_verb(self, args)
         raise ParsedError
 
-    def parse_arguments(self: cli.CLI, parser: Any, args: Any) -> None:
-        of_fit(self, parser, args)
+    def parse_arguments(self: fit.CLI, parser: Any, args: Any) -> None:
+        parse_fit(self, parser, args)
         raise ParsedError
+
+    def find_fresh_start(verb: str, args: list[str]) -> Any:
+        """There is no checkpoint whose configuration could come first."""
+        return find_start(verb, argv.remove_flag("--ckpt_path", args))
 
     monkeypatch.setattr(CommandParser, "parse_args", parse_args)
-    monkeypatch.setattr(cli.CLI, "parse_arguments", parse_arguments)
-    # There is no checkpoint whose configuration could come first.
-    monkeypatch.setattr(
-        cli.CLI,
-        "_remembered",
-        lambda self, args: remembered(self, argv.remove_flag("--ckpt_path", args)),
-    )
+    monkeypatch.setattr(fit.CLI, "parse_arguments", parse_arguments)
+    monkeypatch.setattr(fit, "find_start", find_fresh_start)
 
     def call(program: Callable[[list[str]], int], words: list[str]) -> None:
         with pytest.raises(ParsedError):
@@ -358,7 +356,10 @@ def options_of(program: str) -> set[str]:
     """Every option of a verb or a script, by its own parser."""
     if program in ("fit", "validate", "test"):
         from signs_lightning.commands.fit import CLI
+        from signs_lightning.commands.known_models import import_lazy_model
         from signs_lightning.commands.parser_errors import option_names
+
+        import_lazy_model()
 
         class Options(CLI):
             def parse_arguments(self, parser: Any, args: Any) -> None:

@@ -63,7 +63,7 @@ def gate(checkout: Path, failing: str = "") -> tuple[int, str]:
     programs, scratch = checkout.parent / "bin", checkout.parent / "scratch"
     scratch.mkdir()
     programs.mkdir()
-    for name in ("ruff", "mypy", "python"):
+    for name in ("ruff", "mypy", "lint-imports", "python"):
         (programs / name).write_text(f'#!/bin/sh\necho "{name} $*"\n[ {name} != "{failing}" ]\n')
         (programs / name).chmod(0o755)
     environment = {"PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(scratch)}
@@ -96,7 +96,7 @@ def test_it_works_in_a_copy(checkout: Path) -> None:
     assert (checkout / ".venv/mine").exists()
 
 
-@pytest.mark.parametrize("failing", ["ruff", "mypy", "python", "the README's command"])
+@pytest.mark.parametrize("failing", ["ruff", "mypy", "lint-imports", "python", "the README's command"])
 def test_a_part_that_fails(checkout: Path, failing: str) -> None:
     if failing == "the README's command":
         (checkout / "README.md").write_text(README.replace("test ! -e", "test -e"))
