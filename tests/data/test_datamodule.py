@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,15 +26,13 @@ def contents(path: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
         return file[f"{prefix}_set_x"][()], file[f"{prefix}_set_y"][()].ravel()
 
 
-def everything(loader: object) -> tuple[np.ndarray, np.ndarray]:
+def everything(loader: Iterable) -> tuple[np.ndarray, np.ndarray]:
     """All batches of a loader, one after the other."""
-    found = list(loader)
-    return np.concatenate([images for images, _ in found]), np.concatenate(
-        [labels for _, labels in found]
-    )
+    images, labels = zip(*loader, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
 
 
-def same(loader: object, images: np.ndarray, labels: np.ndarray) -> None:
+def same(loader: Iterable, images: np.ndarray, labels: np.ndarray) -> None:
     """A loader gives exactly these, in this order."""
     ours = everything(loader)
     np.testing.assert_array_equal(ours[0], images)
@@ -50,9 +50,8 @@ def test_drawn_data_when_no_file_is_named(
     first line says that it is they.
     """
     monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path))
-    monkeypatch.setattr(
-        synthetic.DrawnSigns, "__init__", lambda self: None
-    )  # the class's sizes, which are next, then hold
+    # The class's sizes, which are next, then hold.
+    monkeypatch.setattr(synthetic.DrawnSigns, "__init__", lambda self: None)
     monkeypatch.setattr(synthetic.DrawnSigns, "train_size", 12)
     monkeypatch.setattr(synthetic.DrawnSigns, "test_size", 6)
     module = H5DataModule(shuffle=False, drawn="DrawnSigns")
@@ -108,14 +107,9 @@ def test_drawn_data_that_are_asked_for(
     """
     monkeypatch.setattr(synthetic.DrawnSigns, "files", lambda *args: small_signs)
     done = cli(
-        "fit",
-        "--data.drawn",
-        "DrawnSigns",
-        "--trainer.max_epochs",
-        1,
-        "--trainer.accelerator",
-        "cpu",
-    )
+        "fit", "--data.drawn", "DrawnSigns", "--trainer.max_epochs", 1,
+        "--trainer.accelerator", "cpu",
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.startswith(
         "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
@@ -155,7 +149,8 @@ def test_drawn_data_are_never_mixed_with_a_file(
 ) -> None:
     """One file named, whichever: nothing is synthetic, and what is missing is an error."""
     monkeypatch.setattr(synthetic.DrawnSigns, "files", lambda *args: pytest.fail("drawn"))
-    module = H5DataModule(**{role: str(small_signs[0])}, drawn="DrawnSigns")
+    named: dict[str, Any] = {role: str(small_signs[0])}
+    module = H5DataModule(**named, drawn="DrawnSigns")
     module.prepare_data()
     for stage in ("fit", "test"):
         if stage[:2] == role[:2] or (stage, role) == ("fit", "train_file"):
@@ -242,7 +237,8 @@ def test_a_fraction_of_the_training_file(small_signs: tuple[Path, Path]) -> None
 @pytest.mark.parametrize("twin", ["val_file", "test_file"])
 def test_the_same_file_twice_warns_once(twin: str, small_signs: tuple[Path, Path]) -> None:
     """One warning, not one for each call."""
-    module = H5DataModule(**{"train_file": str(small_signs[0]), twin: str(small_signs[0])})
+    roles: dict[str, Any] = dict.fromkeys(["train_file", twin], str(small_signs[0]))
+    module = H5DataModule(**roles)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         module.setup("fit")
@@ -254,9 +250,19 @@ def test_the_same_file_twice_warns_once(twin: str, small_signs: tuple[Path, Path
     ]
 
 
-ALIASES = {
-    "symbolic link": lambda path: path.with_name("link.h5").symlink_to(path) or "link.h5",
-    "hard link": lambda path: os.link(path, "hard.h5") or "hard.h5",
+def symbolic_link(path: Path) -> str:
+    Path("link.h5").symlink_to(path)
+    return "link.h5"
+
+
+def hard_link(path: Path) -> str:
+    os.link(path, "hard.h5")
+    return "hard.h5"
+
+
+ALIASES: dict[str, Callable[[Path], Any]] = {
+    "symbolic link": symbolic_link,
+    "hard link": hard_link,
     "relative path": lambda path: f"../{path.parent.name}/./{path.name}",
     "pattern": lambda path: "*ne.h5",
     "list": lambda path: [str(path.with_name("two.h5")), "./one.h5"],
@@ -280,7 +286,7 @@ def test_one_file_under_two_names(
         "one": one,
     }
 
-    def warned(stage: str, **files: object) -> list[str]:
+    def warned(stage: str, **files: Any) -> list[str]:
         module = H5DataModule(**files)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -344,7 +350,7 @@ def test_arrays_instead_of_files() -> None:
 @pytest.mark.parametrize(
     ("image_size", "shape"), [(None, (64, 64, 3)), (32, (32, 32, 3)), ((48, 20), (48, 20, 3))]
 )
-def test_image_size(image_size: object, shape: tuple, small_signs: tuple[Path, Path]) -> None:
+def test_image_size(image_size: Any, shape: tuple, small_signs: tuple[Path, Path]) -> None:
     """What the model sees; the batches keep the file's size, because resizing happens on the
     device.
     """
@@ -356,15 +362,12 @@ def test_image_size(image_size: object, shape: tuple, small_signs: tuple[Path, P
 
 def test_orders(small_signs: tuple[Path, Path]) -> None:
     """Training is shuffled by the seed unless told otherwise; validation is in file order."""
-    files = {"train_file": str(small_signs[0]), "val_file": str(small_signs[1])}
+    files: dict[str, Any] = {"train_file": str(small_signs[0]), "val_file": str(small_signs[1])}
     images, _ = contents(small_signs[0], "train")
     found = {}
-    for name, options in {
-        "a": {"seed": 1},
-        "b": {"seed": 1},
-        "c": {"seed": 2},
-        "d": {"shuffle": False},
-    }.items():
+    runs: dict[str, dict[str, Any]]
+    runs = {"a": {"seed": 1}, "b": {"seed": 1}, "c": {"seed": 2}, "d": {"shuffle": False}}
+    for name, options in runs.items():
         module = H5DataModule(**files, **options)
         module.setup("fit")
         found[name] = everything(module.train_dataloader())[0]
@@ -386,7 +389,7 @@ def primitive(value: object) -> bool:
 
 
 def test_what_a_checkpoint_keeps(small_signs: tuple[Path, Path], tmp_path: Path) -> None:
-    """Plain values, also of paths, tuples and arrays, load with `weights_only=True`."""
+    """Plain values, also of paths, tuples and arrays, which `weights_only=True` loads."""
     for options in (
         {"train_file": small_signs[0], "image_size": (32, 48), "val_fraction": 0.25},
         {"train_file": [small_signs[0]], "test_file": [str(small_signs[1])]},
@@ -403,7 +406,7 @@ def test_the_split_comes_back_from_a_checkpoint(when: str, small_signs: tuple[Pa
     """A module with another seed takes the checkpoint's: the same validation images, and the same
     order.
     """
-    options = {"train_file": str(small_signs[0]), "val_fraction": 0.25}
+    options: dict[str, Any] = {"train_file": str(small_signs[0]), "val_fraction": 0.25}
     first, second = H5DataModule(**options, seed=11), H5DataModule(**options, seed=12)
     first.setup("fit")
     if when == "after setup":

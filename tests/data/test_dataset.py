@@ -6,6 +6,7 @@ import os
 import pickle
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,7 +25,9 @@ from signs_lightning.data.sampler import PAD_INDEX, EpochSampler, stratified_spl
 COUNT = 23
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(COUNT) % 4
-STORED = {  # how HDF5 keeps the images, and what then reads them
+STORED: dict[
+    str, tuple[dict[str, Any], type]
+] = {  # how HDF5 keeps the images, and what then reads them
     "contiguous": ({}, ContiguousReader),
     "chunked": ({"chunks": (4, 6, 5, 3)}, ChunkedReader),
     "gzip": ({"chunks": (4, 6, 5, 3), "compression": "gzip", "shuffle": True}, ChunkedReader),
@@ -39,7 +42,7 @@ WANTED = [5, 0, 22, 5, 7, 6, 1, 22]  # unsorted, with repetitions
 
 
 def write(
-    path: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **options: object
+    path: Path, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **options: Any
 ) -> Path:
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=images, **options)
@@ -55,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("way", ["by the batch", "resident", "sorted"])
 @pytest.mark.parametrize("stored", STORED)
 def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path) -> None:
-    """By the batch, from memory, or in blocks: the images that NumPy indexing gives."""
+    """By the batch, from memory or in blocks: the images that NumPy indexing gives."""
     options, kind = STORED[stored]
     dataset = H5Images([check_file(write(tmp_path / "f.h5", **options))])
     if way == "resident":
@@ -76,9 +79,8 @@ def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path)
 def test_other_types_and_byte_orders(stored: str, dtype: str, tmp_path: Path) -> None:
     """Also mapped files of the other byte order give the right values."""
     path = write(tmp_path / "f.h5", IMAGES.astype(dtype), **STORED[stored][0])
-    np.testing.assert_array_equal(
-        H5Images([check_file(path)]).__getitems__(WANTED)[0].numpy(), IMAGES[WANTED]
-    )
+    images, _ = H5Images([check_file(path)]).__getitems__(WANTED)
+    np.testing.assert_array_equal(images.numpy(), IMAGES[WANTED])
 
 
 @pytest.mark.parametrize("userblock", [0, 512])
@@ -100,7 +102,7 @@ def test_a_dataset_that_was_never_written(userblock: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("chunks", [(4, 6, 5, 3), (4, 4, 5, 3), (4, 4, 2, 2)])
 def test_chunks_that_were_never_written(chunks: tuple[int, ...], tmp_path: Path) -> None:
-    """Images 8 to 15 were written in part; what was not has the fill value."""
+    """Images 8 to 15 were written in part; everything else has the fill value."""
     expected = np.full(IMAGES.shape, 7, np.uint8)
     expected[8:16, :4] = IMAGES[8:16, :4]
     with h5py.File(tmp_path / "f.h5", "w") as file:
@@ -158,9 +160,8 @@ def test_shards(form: str, tmp_path: Path) -> None:
     found = list(module.test_dataloader())
     np.testing.assert_array_equal(np.concatenate([images for images, _ in found]), IMAGES[order])
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in found]), LABELS[order])
-    mixed = (
-        module._datasets["test"].__getitems__(WANTED)[0].numpy()
-    )  # a batch out of several shards
+    # A batch out of several shards.
+    mixed = module._datasets["test"].__getitems__(WANTED)[0].numpy()
     np.testing.assert_array_equal(mixed, IMAGES[order][WANTED])
 
 
@@ -241,6 +242,7 @@ def labels_of(found: list) -> list[list[int]]:
 def test_the_smaller_last_batch_is_kept(path: Path) -> None:
     """23 images by fives, as the sampler orders them."""
     batch_loader = loader(path)
+    assert isinstance(batch_loader.sampler, EpochSampler)
     indices = order(batch_loader.sampler, 0)
     found = list(batch_loader)
     assert [len(labels) for _, labels in found] == [5, 5, 5, 5, 3]
@@ -337,11 +339,8 @@ def test_a_pickled_data_set_holds_neither_handle_nor_images(stored: str, tmp_pat
     images.
     """
     images = np.random.default_rng(1).integers(0, 256, (40, 60, 50, 3), dtype=np.uint8)
-    path = (
-        write(tmp_path / "f.h5", images, np.arange(40) % 4, **STORED[stored][0] | {"chunks": None})
-        if stored == "contiguous"
-        else write(tmp_path / "f.h5", images, np.arange(40) % 4, compression="gzip")
-    )
+    options = {} if stored == "contiguous" else {"compression": "gzip"}
+    path = write(tmp_path / "f.h5", images, np.arange(40) % 4, **options)
     dataset = opened(path)
     text = pickle.dumps(dataset)
     assert len(text) < 5000 < images.nbytes

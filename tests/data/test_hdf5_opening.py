@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,20 +50,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a sound file of each kind."""
     folder = tmp_path_factory.mktemp("sound")
     images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
-    layouts: dict[str, dict] = {
+    layouts: dict[str, dict[str, Any]] = {
         "contiguous": {},
         "gzip": {"chunks": (4, 8, 8, 3), "compression": "gzip"},
-        "lzf": {},
+        "lzf": {"chunks": (4, 8, 8, 3), "compression": "lzf"},  # read through HDF5 itself
     }
-    layouts["lzf"] = {"chunks": (4, 8, 8, 3), "compression": "lzf"}  # read through HDF5 itself
     for name, options in layouts.items():
         with h5py.File(folder / f"{name}.h5", "w") as file:
             file.create_dataset("x", data=images, **options)
             file["y"] = np.arange(12) % 3
     model = HappySequential(num_classes=2, image_size=(8, 8, 3))
     save_checkpoint(model, folder / "model.ckpt")
-    for name, kind in (("model.h5", "keras-h5"), ("model.keras", "keras")):
-        export_keras(model, folder / name, kind)
+    export_keras(model, folder / "model.h5", "keras-h5")
+    export_keras(model, folder / "model.keras", "keras")
     Image.fromarray(images[0]).save(folder / "picture.png")
     return folder
 
@@ -72,9 +72,10 @@ def read_all(path: Path) -> np.ndarray:
     return ImageReader(check_file(path)).read(0, 12)
 
 
-def read_keras(path: Path) -> None:
+def read_keras(path: Path) -> object:
     with open_keras_file(path) as file:
         assert file.config is not None
+        return file.config
 
 
 def opened(path: Path) -> object:
@@ -87,14 +88,8 @@ def opened(path: Path) -> object:
 
 
 SOUND = (
-    "contiguous.h5",
-    "gzip.h5",
-    "lzf.h5",
-    "model.h5",
-    "model.keras",
-    "model.ckpt",
-    "picture.png",
-)
+    "contiguous.h5", "gzip.h5", "lzf.h5", "model.h5", "model.keras", "model.ckpt", "picture.png",
+)  # fmt: skip
 
 
 WITHOUT_LOCKS = """
@@ -163,13 +158,12 @@ def test_locks_that_are_asked_for(files: Path, no_locks: str) -> None:
     """HDF5's variable is stronger than we are: it is named."""
     code = "from signs_lightning.data.image_set import check_file; check_file('contiguous.h5')"
     done = without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="TRUE")
-    assert (
+    sentence = (
         "lies on a disk without locks (No locks available), and HDF5_USE_FILE_LOCKING asks for one."
-        in done.stderr
     )
-    assert (
-        without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="FALSE").returncode == 0
-    )  # what the message says
+    assert sentence in done.stderr
+    # What the message says.
+    assert without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="FALSE").returncode == 0
 
 
 @pytest.fixture
@@ -326,13 +320,9 @@ def test_what_the_system_refuses(
 
     with monkeypatch.context() as patch:
         for place, name in (
-            (Path, "open"),
-            (io, "open"),
-            (builtins, "open"),
-            (h5py, "File"),
-            (os, "open"),
+            (Path, "open"), (io, "open"), (builtins, "open"), (h5py, "File"), (os, "open"),
             (os, "preadv"),
-        ):
+        ):  # fmt: skip
             patch.setattr(place, name, refused)
         with pytest.raises((InputError, UnreadableImageError)) as error:
             opened(path)

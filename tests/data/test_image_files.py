@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,31 +22,29 @@ from signs_lightning.__main__ import main
 from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 0)
-QUARTERS = (
-    np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-)  # (16, 16, 3)
+COLORS = np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8)
+QUARTERS = COLORS.repeat(8, axis=0).repeat(8, axis=1)  # (16, 16, 3)
 
 
-def save(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> str:
-    Image.fromarray(array, mode).save(path, **options) if mode else Image.fromarray(array).save(
-        path, **options
-    )
+def save(path: Path, array: np.ndarray, mode: str | None = None, **options: Any) -> str:
+    image = Image.fromarray(array, mode) if mode else Image.fromarray(array)
+    image.save(path, **options)
     return str(path)
 
 
 def read(path: str, height: int = 16, width: int = 16, channels: int = 3) -> np.ndarray:
     image = read_image(path, (height, width, channels))
-    assert (image.shape, image.dtype) == ((height, width, channels), np.uint8)
+    assert image.shape == (height, width, channels)
+    assert image.dtype == np.uint8
     return image
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "tiff", "webp", "ppm"])
 def test_formats(suffix: str, tmp_path: Path) -> None:
     """Lossless formats give back the bytes that were saved, at their own size."""
-    options = {"lossless": True} if suffix == "webp" else {}
-    np.testing.assert_array_equal(
-        read(save(tmp_path / f"p.{suffix}", QUARTERS, **options)), QUARTERS
-    )
+    options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
+    path = save(tmp_path / f"p.{suffix}", QUARTERS, **options)
+    np.testing.assert_array_equal(read(path), QUARTERS)
 
 
 UPRIGHT = {  # EXIF orientation → how the upright picture lies in the file, in NumPy's words
@@ -97,7 +96,7 @@ def test_other_transparency(mode: str, tmp_path: Path) -> None:
         picture.save(tmp_path / "p.png", transparency=0)
         path, right = str(tmp_path / "p.png"), RED
     else:
-        array = np.where(left[..., None], np.uint8([1, 2, 3]), np.uint8(BLUE))
+        array = np.where(left[..., None], (1, 2, 3), BLUE).astype(np.uint8)
         path, right = save(tmp_path / "p.png", array, transparency=(1, 2, 3)), BLUE
     image = read(path, 4, 4)
     assert (image[:, :2] == 255).all()
@@ -199,14 +198,8 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures in folders, beside what is none."""
     monkeypatch.chdir(tmp_path)
     for name in (
-        "b.png",
-        "a.JPG",
-        "c/d.webp",
-        "c/e/f.gif",
-        "c/._d.webp",
-        "notes.txt",
-        "odd[1].png",
-    ):
+        "b.png", "a.JPG", "c/d.webp", "c/e/f.gif", "c/._d.webp", "notes.txt", "odd[1].png",
+    ):  # fmt: skip
         path = tmp_path / "album" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
@@ -233,16 +226,10 @@ def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
     ],
     ids=[
-        "folder",
-        "folder in it",
-        "pattern",
-        "deep pattern",
-        "brackets",
-        "any file by name",
-        "stdin",
-        "duplicates",
+        "folder", "folder in it", "pattern", "deep pattern", "brackets", "any file by name",
+        "stdin", "duplicates",
     ],
-)
+)  # fmt: skip
 def test_find_images(arguments: list[str], found: list[str], album: Path) -> None:
     """Files as named, folders and patterns sorted, nothing twice, no macOS companions."""
     assert find_images(arguments) == found
@@ -306,10 +293,8 @@ def test_predict_pictures(run: Path, hands: Path, cli: Callable, tmp_path: Path)
     assert [int(row["class"]) for row in found] == likely.argmax(axis=1).tolist()
     assert [float(row["probability"]) for row in found] == likely.max(axis=1).tolist()
     for row in found:
-        assert (
-            f"{row['image']} │ {row['class']}     │       {float(row['probability']):.3f}"
-            in result.out
-        )
+        line = f"{row['image']} │ {row['class']}     │       {float(row['probability']):.3f}"
+        assert line in result.out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hands", "predictions.csv"]
 
 
@@ -321,16 +306,9 @@ def test_pictures_and_file_agree(
     """
     assert cli("predict", "--ckpt_path", run, "--images", "hands", "--output", "a.csv").code == 0
     result = cli(
-        "predict",
-        "--ckpt_path",
-        run,
-        "--data.test_file",
-        small_signs[1],
-        "--output",
-        "b.csv",
-        "--batch_size",
-        5,
-    )
+        "predict", "--ckpt_path", run, "--data.test_file", small_signs[1], "--output", "b.csv",
+        "--batch_size", 5,
+    )  # fmt: skip
     assert result.code == 0
     loose, whole = rows(tmp_path / "a.csv"), rows(tmp_path / "b.csv")
     np.testing.assert_allclose(probabilities(loose), probabilities(whole)[:5], atol=1e-6)

@@ -106,12 +106,9 @@ def test_60_pictures(album: Path, tmp_path: Path) -> None:
     found: Counter = Counter()
     for split, count in (("train", 41), ("test", 13)):
         images, labels, names = contents(tmp_path / "out" / f"{split}_album.h5")
-        assert (images.shape, images.dtype, labels.shape, labels.dtype) == (
-            (count, *SIZE),
-            np.uint8,
-            (count,),
-            np.int64,
-        )
+        assert (images.shape, labels.shape) == ((count, *SIZE), (count,))
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int64
         assert names == ["1", "2", "10"]
         assert written.counts[split] == count
         assert max(Counter(labels.tolist()).values()) - min(Counter(labels.tolist()).values()) <= 1
@@ -185,7 +182,7 @@ def test_modes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held_out", [("test",), ("val",), ("Test", "valid")])
 def test_a_split_that_is_there(held_out: tuple[str, ...], album: Path, tmp_path: Path) -> None:
-    """Folders train and test (val) stay; labels are the training classes' places."""
+    """Folders train and test (val) stay the split; labels are the training classes' places."""
     whole = tmp_path / "whole"
     whole.mkdir()
     album.rename(whole / "train")
@@ -242,7 +239,7 @@ def test_grey_and_float_files(tmp_path: Path) -> None:
 
 
 def test_names_that_lead_elsewhere(tmp_path: Path) -> None:
-    """Any class name stays below the folder, and every class has its own folder."""
+    """Whatever a class is called, its pictures stay below the folder, each class apart."""
     names = ["../x", "a/b", "a\\b", "..", "", "c\x1b[31m\n", "CON", "A/B", "/etc", "x" * 500, "~"]
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"], file["y"] = np.zeros((22, 4, 4, 3), np.uint8), np.arange(22) % 11
@@ -281,17 +278,8 @@ def test_natural_order() -> None:
     """Numbers count as numbers, case does not matter, and no two names are equal."""
     names = ["b", "a10", "A2", "a2", "10", "9", "a", "1a", "a²", ""]
     assert sorted(names, key=natural_key) == [
-        "",
-        "1a",
-        "9",
-        "10",
-        "a",
-        "A2",
-        "a2",
-        "a10",
-        "a²",
-        "b",
-    ]
+        "", "1a", "9", "10", "a", "A2", "a2", "a10", "a²", "b",
+    ]  # fmt: skip
 
 
 def test_ghostscript_is_not_started(tmp_path: Path) -> None:
@@ -403,8 +391,8 @@ def test_an_interrupted_run_leaves_nothing(album: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "train_album.h5").read_text() == "earlier"
 
 
-def test_the_script(album: Path, tmp_path: Path, cli) -> None:  # type: ignore[no-untyped-def]
-    """Exit code 0, the skipped pictures and their number, and a command that trains."""
+def test_the_script(album: Path, tmp_path: Path, cli: Callable) -> None:
+    """Exit code 0, the skipped pictures by name and number, and a next command that trains."""
     done = subprocess.run(
         [sys.executable, SCRIPT, album, "--output", "o", "--size", "64"],
         cwd=tmp_path,
@@ -428,9 +416,8 @@ def test_the_script_back(
     capsys: pytest.CaptureFixture,
 ) -> None:
     """Both drawn files: as many pictures as images, class by class."""
-    assert (
-        script.main(["--from-h5", *map(str, small_signs), "--output", str(tmp_path / "out")]) == 0
-    )
+    code = script.main(["--from-h5", *map(str, small_signs), "--output", str(tmp_path / "out")])
+    assert code == 0
     assert f"{tmp_path / 'out' / 'train'}: 60 pictures" in capsys.readouterr().out
     with h5py.File(small_signs[0]) as file:
         labels = file["train_set_y"][()]

@@ -1,4 +1,4 @@
-"""HDF5 files read by us and by h5py: the same images, labels and class names."""
+"""HDF5 files of many layouts: the images, labels and class names that h5py reads."""
 
 from __future__ import annotations
 
@@ -44,21 +44,12 @@ def read(path: Path, **keys: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("x", "y"),
     [
-        ("train_set_x", "train_set_y"),
-        ("test_set_x", "test_set_y"),
-        ("x", "y"),
-        ("X", "Y"),
-        ("X_train", "y_train"),
-        ("x_val", "y_val"),
-        ("images", "labels"),
-        ("image", "label"),
-        ("data", "targets"),
-        ("features", "target"),
-        ("group__images", "group__labels"),
-        ("deep__er__train_set_x", "deep__er__train_set_y"),
-        ("inputs__x", "outputs__y"),
+        ("train_set_x", "train_set_y"), ("test_set_x", "test_set_y"), ("x", "y"), ("X", "Y"),
+        ("X_train", "y_train"), ("x_val", "y_val"), ("images", "labels"), ("image", "label"),
+        ("data", "targets"), ("features", "target"), ("group__images", "group__labels"),
+        ("deep__er__train_set_x", "deep__er__train_set_y"), ("inputs__x", "outputs__y"),
     ],
-)
+)  # fmt: skip
 def test_keys_are_found(tmp_path: Path, x: str, y: str) -> None:
     """The usual names of images and labels, also in groups."""
     images, labels = read(write(tmp_path / "f.h5", **{x: pictures(), y: LABELS}))
@@ -175,10 +166,8 @@ def test_a_black_float_file_is_black(tmp_path: Path) -> None:
     """All zero, or at most 1: taken as 0..1, and said."""
     x = np.zeros((2, 4, 4, 3), np.float32)
     path = write(tmp_path / "f.h5", x=x, y=[0, 1])
-    assert (
-        check_file(path).note
-        == f"'x' in {path}: float32 images in 0..1 (largest value 0), rounded to 8 bits."
-    )
+    sentence = f"'x' in {path}: float32 images in 0..1 (largest value 0), rounded to 8 bits."
+    assert check_file(path).note == sentence
     assert not read(path)[0].any()
 
 
@@ -206,18 +195,10 @@ def test_the_range_is_that_of_all_images(tmp_path: Path, monkeypatch: pytest.Mon
         LABELS.astype(">i4"),
     ],
     ids=[
-        "(N,)",
-        "(1, N)",
-        "(N, 1)",
-        "one-hot float",
-        "one-hot byte",
-        "one-hot bool",
-        "float",
-        "(1, N) float",
-        "u1",
-        ">i4",
+        "(N,)", "(1, N)", "(N, 1)", "one-hot float", "one-hot byte", "one-hot bool", "float",
+        "(1, N) float", "u1", ">i4",
     ],
-)
+)  # fmt: skip
 def test_labels(tmp_path: Path, labels: np.ndarray) -> None:
     """Every form that labels come in is the same int64 (N,)."""
     checked = check_file(write(tmp_path / "f.h5", x=pictures(), y=labels))

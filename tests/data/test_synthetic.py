@@ -16,7 +16,7 @@ from references import GOLDEN
 from signs_lightning.data import synthetic
 from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles, draw_face, draw_hand
 
-SETS = {
+SETS: dict[str, DrawnSigns | DrawnSmiles] = {
     "signs": DrawnSigns(train_size=360, test_size=120, seed=3),
     "smiles": DrawnSmiles(180, 90, seed=3),
 }
@@ -80,7 +80,7 @@ def test_a_memory_map_at_the_dataset_s_offset_holds_the_same_images(tmp_path):
 
 def test_another_process_draws_the_same_bytes(tmp_path):
     script = (
-        "import sys\nfrom pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         "from signs_lightning.data.synthetic import DrawnSigns\n"
         "DrawnSigns(train_size=12, test_size=6).files(Path(sys.argv[1]))\n"
         "print('torch' in sys.modules, 'matplotlib' in sys.modules)"
@@ -213,9 +213,8 @@ def test_a_temporary_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatc
     (tmp_path / f"signs_lightning-{somebody}").mkdir()
     monkeypatch.setenv("SIGNS_LIGHTNING_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(
-        os, "getuid", lambda: somebody
-    )  # the folder is ours, so to somebody it is foreign
+    # The folder is ours, so to somebody it is foreign.
+    monkeypatch.setattr(os, "getuid", lambda: somebody)
     train, _ = SMALL.files()
     assert train.parent.name != f"signs_lightning-{somebody}"
 

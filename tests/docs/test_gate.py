@@ -96,7 +96,9 @@ def test_it_works_in_a_copy(checkout: Path) -> None:
     assert (checkout / ".venv/mine").exists()
 
 
-@pytest.mark.parametrize("failing", ["ruff", "mypy", "lint-imports", "python", "the README's command"])
+@pytest.mark.parametrize(
+    "failing", ["ruff", "mypy", "lint-imports", "python", "the README's command"]
+)
 def test_a_part_that_fails(checkout: Path, failing: str) -> None:
     if failing == "the README's command":
         (checkout / "README.md").write_text(README.replace("test ! -e", "test -e"))
