@@ -43,11 +43,9 @@ def test_warp_is_torchvisions_affine(mode, fill, center):
     shift = rng.integers(-6, 7, (8, 2))
     shear = rng.uniform(-20, 20, (8, 2))
     middle = (center[0] - 16, center[1] - 12) if center else (0.0, 0.0)
-    numbers = [
-        torch.tensor(v, dtype=torch.float32)
-        for v in (angle, shift[:, 0], shift[:, 1], scale, shear[:, 0], shear[:, 1])
-    ]
-    ours = warp(images, inverse_affine(*numbers, middle), fill, mode)
+    columns = np.stack([angle, *shift.T, scale, *shear.T]).astype(np.float32)
+    a, dx, dy, s, shear_x, shear_y = torch.from_numpy(columns)
+    ours = warp(images, inverse_affine(a, dx, dy, s, shear_x, shear_y, middle), fill, mode)
     for k, image in enumerate(images):
         theirs = v2.functional.affine(
             image, float(angle[k]), shift[k].tolist(), float(scale[k]), shear[k].tolist(),
@@ -98,9 +96,8 @@ def test_parameters_stay_in_their_ranges():
     torch.manual_seed(0)
     transform = v2.RandomAffine(20, scale=(0.8, 1.25), interpolation=BILINEAR)
     turned, _ = Augmentation([transform], 2)(ramp, torch.zeros(500).long())
-    across = (
-        (turned[:, 0, 16, 20] - turned[:, 0, 16, 12]) * 32 / 8
-    )  # gradient of the ramp, per pixel of its own
+    # Gradient of the ramp, per pixel of its own.
+    across = (turned[:, 0, 16, 20] - turned[:, 0, 16, 12]) * 32 / 8
     down = (turned[:, 0, 20, 16] - turned[:, 0, 12, 16]) * 32 / 8
     scale, angle = 1 / torch.hypot(across, down), torch.atan2(down, across).rad2deg()
     for found, low, high in ((scale, 0.8, 1.25), (angle, -20, 20)):
@@ -223,7 +220,8 @@ def test_training_sees_changed_images_and_repeats_them(small_signs):
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
     )
-    assert not torch.equal(first.network.fc.weight, plain.network.fc.weight)
+    weights = (model.network.get_parameter("fc.weight") for model in (first, plain))
+    assert not torch.equal(*weights)
     assert not [key for key in first.state_dict() if "augment" in key]
     assert plain.augmentation == []
 
@@ -315,16 +313,9 @@ def test_predictions_are_the_mean_over_views(kind):
 def test_a_checkpoint_remembers_its_views(cli, small_signs, tmp_path):
     """`predict` on a run folder averages as `test` did, without being told."""
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--data.test_file",
-        small_signs[1],
-        "--trainer.max_epochs",
-        1,
-        "--model.test_time_augmentation",
-        "[hflip]",
-    )
+        "fit", "--data.train_file", small_signs[0], "--data.test_file", small_signs[1],
+        "--trainer.max_epochs", 1, "--model.test_time_augmentation", "[hflip]",
+    )  # fmt: skip
     assert done.code == 0, done.err
     from signs_lightning.checkpoints.model_files import load_model
 

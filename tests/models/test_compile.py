@@ -22,22 +22,10 @@ def test_compiled_training_follows_plain_training(
     found = []
     for compiled in ("false", "true"):
         done = cli(
-            "fit",
-            "--model",
-            "SignsFunctional",
-            "--model.compile",
-            compiled,
-            "--name",
-            compiled,
-            "--trainer.max_epochs",
-            "2",
-            "--data.batch_size",
-            "16",
-            "--data.train_file",
-            small_signs[0],
-            "--data.test_file",
-            small_signs[1],
-        )
+            "fit", "--model", "SignsFunctional", "--model.compile", compiled, "--name", compiled,
+            "--trainer.max_epochs", "2", "--data.batch_size", "16",
+            "--data.train_file", small_signs[0], "--data.test_file", small_signs[1],
+        )  # fmt: skip
         assert done.code == 0, done.err
         found.append(
             load_checkpoint(

@@ -1,6 +1,7 @@
 """KerasAdam against live Keras on JAX and against Keras's formula in float64."""
 
 import io
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from signs_lightning.models.keras_adam import KerasAdam
 
 STEPS = 30
 # Gradients' sizes, one parameter each: zero, far below and around epsilon (1e-7), usual, large.
-SCALES = np.float32([0, 1e-12, 1e-9, 1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1, 1e3, 1e6])
+SCALES = np.array([0, 1e-12, 1e-9, 1e-8, 1e-7, 1e-6, 1e-4, 1e-2, 1, 1e3, 1e6], np.float32)
 
 
 def gradients(seed=0, steps=STEPS):
@@ -121,9 +122,9 @@ def test_a_saved_state_goes_on_identically():
 
 
 def test_every_group_has_its_own_settings():
-    """Three groups of one optimizer, each against the float64 formula with that group's settings."""
+    """Three groups of one optimizer, each against the float64 formula with its settings."""
     rows = gradients(seed=2)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"lr": 0.01},
         {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-4},
         {"lr": 0.02, "weight_decay": 0.3},
@@ -144,7 +145,7 @@ def test_every_group_has_its_own_settings():
 
 
 def test_a_group_added_later_steps_from_its_own_beginning():
-    """What Lightning's finetuning callbacks do; the added group's first step is Keras's first step."""
+    """As Lightning's finetuning callbacks do: the added group's first step is Keras's first."""
     rows = gradients(seed=3, steps=8)
     first, late = (
         torch.nn.Parameter(torch.zeros(rows.shape[1], dtype=torch.float64)) for _ in range(2)

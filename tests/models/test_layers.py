@@ -194,32 +194,25 @@ def test_batch_norm_is_keras_s():
     """
     reference, layer = keras.layers.BatchNormalization(), KerasBatchNorm2d(3, biased_variance=True)
     reference.build((None, None, None, 3))
-    gamma, beta = np.float32([0.5, 1.5, -2]), np.float32([1, 0, 3])
-    reference.set_weights([gamma, beta, np.float32([0.1, -1, 5]), np.float32([1, 4, 0.3])])
-    layer.load_state_dict(
-        dict(
-            zip(
-                ("weight", "bias", "running_mean", "running_var"),
-                map(torch.tensor, reference.get_weights()),
-                strict=True,
-            )
-        ),
-        strict=False,
-    )
+    weights = [[0.5, 1.5, -2], [1, 0, 3], [0.1, -1, 5], [1, 4, 0.3]]
+    reference.set_weights([np.array(values, np.float32) for values in weights])
+    names = ("weight", "bias", "running_mean", "running_var")
+    tensors = map(torch.tensor, reference.get_weights())
+    layer.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
+    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+    scale = np.array([1, 10, 0.01], np.float32)
     for step in range(6):
-        batch = images((3, 2), count=2, seed=step) * np.float32(
-            [1, 10, 0.01]
-        )  # 12 values: n / (n − 1) is 9% off
+        batch = images((3, 2), count=2, seed=step) * scale  # 12 values: n / (n − 1) is 9% off
         close(ours(layer.train(), batch), reference(batch, training=True))
-        _, _, mean, variance = reference.get_weights()
-        close(layer.running_mean.numpy(), mean)
-        np.testing.assert_allclose(layer.running_var.numpy(), variance, rtol=2e-6)
+        _, _, expected_mean, expected_variance = reference.get_weights()
+        close(mean.numpy(), expected_mean)
+        np.testing.assert_allclose(variance.numpy(), expected_variance, rtol=2e-6)
     close(ours(layer.eval(), batch), reference(batch, training=False))
 
 
 @pytest.mark.parametrize("momentum", [0.99, 0.9, 0.0])
 def test_batch_norm_of_tf_keras_feeds_the_unbiased_variance(momentum):
-    """With biased_variance=False the moving averages are those of a float64 numpy run with ddof=1."""
+    """With biased_variance=False the moving averages are those of float64 numpy with ddof=1."""
     layer = KerasBatchNorm2d(3, momentum=momentum)
     mean, variance = np.zeros(3), np.ones(3)
     for step in range(6):
@@ -228,11 +221,10 @@ def test_batch_norm_of_tf_keras_feeds_the_unbiased_variance(momentum):
         values = batch.astype(np.float64).reshape(-1, 3)
         mean = momentum * mean + (1 - momentum) * values.mean(0)
         variance = momentum * variance + (1 - momentum) * values.var(0, ddof=1)
-        close(
-            output, ((values - values.mean(0)) / np.sqrt(values.var(0) + 1e-3)).reshape(batch.shape)
-        )
-    close(layer.running_mean.numpy(), mean, atol=1e-6)
-    close(layer.running_var.numpy(), variance, atol=2e-6)
+        normalized = (values - values.mean(0)) / np.sqrt(values.var(0) + 1e-3)
+        close(output, normalized.reshape(batch.shape))
+    close(layer.get_buffer("running_mean").numpy(), mean, atol=1e-6)
+    close(layer.get_buffer("running_var").numpy(), variance, atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -273,10 +265,11 @@ def test_initial_kernels_are_distributed_as_keras_s(layer, keras_shape, initiali
 
 
 def test_initialisation_leaves_other_layers_alone_and_names_a_wrong_initializer():
-    network = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), KerasBatchNorm2d(4))
-    nn.init.constant_(network[1].weight, 5)
+    norm = KerasBatchNorm2d(4)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), norm)
+    nn.init.constant_(norm.weight, 5)
     initialize_like_keras(network)
-    assert (network[1].weight == 5).all()
+    assert norm.weight.eq(5).all()
     with pytest.raises(
         ValueError, match="initializer is 'ones', expected 'glorot_uniform' or 'he_normal'"
     ):

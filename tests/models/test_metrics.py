@@ -27,19 +27,15 @@ def test_totals_are_means_over_images_not_over_batches():
     rng = np.random.default_rng(0)
     totals = EpochTotals()
     for sizes in ((16, 16, 0, 7, 1), (3, 5)):
-        losses, hits = [], []
+        losses, matches = [], []
         for size in sizes:
-            loss, labels, predicted = (
-                rng.exponential(size=size),
-                rng.integers(0, 3, size),
-                rng.integers(0, 3, size),
-            )
-            totals.update(
-                torch.tensor(loss).mean().float(), torch.tensor(predicted), torch.tensor(labels)
-            )
+            loss = rng.exponential(size=size)
+            labels, predicted = rng.integers(0, 3, size), rng.integers(0, 3, size)
+            mean = torch.tensor(loss).mean().float()
+            totals.update(mean, torch.tensor(predicted), torch.tensor(labels))
             losses.append(loss)
-            hits.append(labels == predicted)
-        result, hits = totals.compute(), np.concatenate(hits)
+            matches.append(labels == predicted)
+        result, hits = totals.compute(), np.concatenate(matches)
         assert result["loss"].item() == pytest.approx(np.concatenate(losses).mean(), rel=1e-6)
         assert result["accuracy"].item() == pytest.approx(hits.mean(), rel=1e-6)
         assert (int(result["correct"]), int(result["count"])) == (hits.sum(), hits.size)
@@ -131,9 +127,8 @@ def test_figures_of_every_class_are_torchmetrics_s(classes):
         ("f1", MulticlassF1Score),
     ):
         expected = metric(classes, average=None)(predicted, labels)
-        np.testing.assert_allclose(
-            [row[figure] for row in rows], expected, rtol=1e-6, err_msg=figure
-        )
+        values = np.array([row[figure] for row in rows])
+        np.testing.assert_allclose(values, expected, rtol=1e-6, err_msg=figure)
 
 
 @pytest.mark.parametrize("name", ["signs", "happy"])
@@ -156,6 +151,7 @@ def test_a_test_run_finds_what_predict_finds(name, small_signs, small_smiles):
         (images, labels) = (torch.cat(parts) for parts in zip(*data.test_dataloader(), strict=True))
         probabilities = model.predict(images).double().numpy()
         picked, found = probabilities.argmax(1), model.evaluation
+        assert found is not None
         loss = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
         assert found.loss == figures["test_loss"] == pytest.approx(loss, rel=1e-5)
         assert (found.correct, found.count) == ((picked == labels.numpy()).sum(), 12)

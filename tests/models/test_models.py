@@ -4,6 +4,8 @@ real Keras's.
 
 import math
 import warnings
+from functools import partial
+from typing import Any
 
 import h5py
 import keras
@@ -19,6 +21,7 @@ from torchmetrics.classification import BinaryAUROC, MulticlassAUROC
 from signs_lightning import (
     H5DataModule,
     HappySequential,
+    ImageClassifier,
     InputError,
     SignsFunctional,
     SignsResNet50,
@@ -63,6 +66,11 @@ def trainer(**kwargs):
     )
 
 
+def data_of(files, **options):
+    train_file, val_file = map(str, files)
+    return H5DataModule(train_file, val_file, **options)
+
+
 def copy_weights(model, arrays):
     """Fills the model's layers, in order, with Keras's arrays: kernel, bias; gamma, beta, mean,
     variance.
@@ -70,14 +78,13 @@ def copy_weights(model, arrays):
     arrays = [torch.tensor(np.asarray(array)) for array in arrays]
     with torch.no_grad():
         for layer in (layer for layer in model.network.modules() if isinstance(layer, WEIGHTED)):
-            targets = [layer.weight, layer.bias]
+            targets: list[torch.Tensor] = list(layer.parameters())
             if isinstance(layer, nn.BatchNorm2d):
-                targets += [layer.running_mean, layer.running_var]
+                targets += [layer.get_buffer("running_mean"), layer.get_buffer("running_var")]
             for target in targets:
                 value = arrays.pop(0)
-                if (
-                    target is layer.weight and value.ndim > 1
-                ):  # HWIO -> OIHW, (in, out) -> (out, in)
+                if target is layer.weight and value.ndim > 1:
+                    # HWIO -> OIHW, (in, out) -> (out, in)
                     value = value.permute(3, 2, 0, 1) if value.ndim == 4 else value.T
                 target.copy_(value)  # wants the same shape
                 assert target.shape == value.shape
@@ -101,17 +108,13 @@ def test_totals_are_those_keras_prints(model, total, trainable):
 @pytest.mark.parametrize(
     ("model", "classes", "size"),
     [
-        (SignsFunctional, 6, (64, 64, 3)),
-        (SignsFunctional, 10, (28, 28, 1)),
-        (SignsFunctional, 3, (50, 37, 4)),
-        (SignsFunctional, 2, (1, 1, 3)),
-        (HappySequential, 2, (64, 64, 3)),
-        (HappySequential, 2, (33, 50, 1)),
-        (SignsResNet50, 6, (64, 64, 3)),
-        (SignsResNet50, 4, (37, 37, 1)),
+        (SignsFunctional, 6, (64, 64, 3)), (SignsFunctional, 10, (28, 28, 1)),
+        (SignsFunctional, 3, (50, 37, 4)), (SignsFunctional, 2, (1, 1, 3)),
+        (HappySequential, 2, (64, 64, 3)), (HappySequential, 2, (33, 50, 1)),
+        (SignsResNet50, 6, (64, 64, 3)), (SignsResNet50, 4, (37, 37, 1)),
         (SignsResNet50, 11, (130, 70, 2)),
     ],
-)
+)  # fmt: skip
 def test_outputs_for_any_size_channels_and_classes(model, classes, size):
     options = {"width": 4} if model is SignsResNet50 else {}
     model = model(num_classes=classes, image_size=size, **options)
@@ -129,7 +132,7 @@ def test_resnet_refuses_images_that_would_vanish():
 
 @pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal"])
 def test_the_longer_resnet_trains(initializer):
-    """(2, 3, 5, 3) has one block more, 50 + 3 weighted layers, and a step reaches every parameter."""
+    """(2, 3, 5, 3) has one block more: 53 weighted layers, and a step reaches every parameter."""
     model = SignsResNet50(identity_blocks=(2, 3, 5, 3), width=4, initializer=initializer)
     main_path = [
         layer
@@ -178,20 +181,17 @@ def keras_resnet(size, classes, width, identity_blocks):
     """ResNet50 out of the course's layers; returns the model and its weighted layers in the order
     they were made.
     """
-    made, zeros = (
-        [],
-        {"kernel_initializer": "zeros"},
-    )  # drawn in numpy: XLA compiles a draw for every shape
+    made = []
+    # The weights are drawn in numpy afterwards: XLA compiles a draw for every shape.
+    zeros = {"kernel_initializer": "zeros"}
 
     def add(layer, x):
         made.append(layer)
         return layer(x)
 
     def conv_bn(x, filters, kernel, stride=1):
-        return add(
-            kl.BatchNormalization(),
-            add(kl.Conv2D(filters, kernel, strides=stride, padding="same", **zeros), x),
-        )
+        conv = kl.Conv2D(filters, kernel, strides=stride, padding="same", **zeros)
+        return add(kl.BatchNormalization(), add(conv, x))
 
     def block(x, filters, stride, projection):
         # 'same' equals the course's 'valid' for 1×1 kernels
@@ -236,24 +236,23 @@ def randomize(layers, seed=0):
 @pytest.mark.parametrize("name", ["signs", "happy"])
 def test_probabilities_are_keras_s_at_any_size(name, size):
     """The same random weights in a live Keras model of the course's layers, conv → ReLU → pool."""
-    reference = {"signs": keras_signs, "happy": keras_happy}[name](size)
+    reference = keras_signs(size) if name == "signs" else keras_happy(size)
     model = {"signs": SignsFunctional, "happy": HappySequential}[name](image_size=size)
     copy_weights(model, randomize(reference.layers))
     images = random_bytes(3, *size)
     expected = np.asarray(reference((images / 255).astype(np.float32), training=False))
     actual = model.predict(images).numpy()
-    np.testing.assert_allclose(
-        actual if name == "signs" else actual[:, 1:], expected, rtol=0, atol=1e-5
-    )
+    if name == "happy":
+        actual = actual[:, 1:]
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 
 
 def test_resnet_probabilities_are_keras_s():
-    """Width 4, not square, 2×3 positions left before Flatten; every layer with random statistics."""
+    """Width 4, not square, 2×3 positions before Flatten; random statistics in every layer."""
     size, blocks = (130, 190, 3), (2, 3, 5, 2)
     reference, made = keras_resnet(size, 6, 4, blocks)
-    model = copy_weights(
-        SignsResNet50(image_size=size, width=4, identity_blocks=blocks), randomize(made)
-    )
+    model = SignsResNet50(image_size=size, width=4, identity_blocks=blocks)
+    copy_weights(model, randomize(made))
     assert count_parameters(model.network)[0] == reference.count_params()
     images = random_bytes(2, *size)
     expected = reference.predict_on_batch((images / 255).astype(np.float32))
@@ -267,10 +266,11 @@ def test_a_run_follows_live_keras(name, small_signs, small_smiles):
     history.
 
     The loss is taken from logits: Keras on JAX would clip probabilities, which on TensorFlow it
-        does not.
+    does not.
     """
     train_file, test_file = small_signs if name == "signs" else small_smiles
     keras.utils.set_random_seed(0)
+    model: ImageClassifier
     if name == "signs":
         model, reference = SignsFunctional(), keras_signs((64, 64, 3), activation=None)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -282,26 +282,20 @@ def test_a_run_follows_live_keras(name, small_signs, small_smiles):
     reference.compile("adam", loss, metrics=[accuracy])
     copy_weights(model, [array for layer in reference.layers for array in layer.get_weights()])
     (images, labels), (val_images, val_labels) = read_images(train_file), read_images(test_file)
-    expected = reference.fit(
-        (images / 255).astype(np.float32),
-        labels,
-        batch_size=16,
-        epochs=3,
-        shuffle=False,
-        validation_data=((val_images / 255).astype(np.float32), val_labels),
-        verbose=0,
-    ).history
+    scaled, val_scaled = ((x / 255).astype(np.float32) for x in (images, val_images))
+    options = {"batch_size": 16, "epochs": 3, "shuffle": False, "verbose": 0}
+    validation = (val_scaled, val_labels)
+    expected = reference.fit(scaled, labels, validation_data=validation, **options).history
 
     data = H5DataModule(str(train_file), test_file=str(test_file), batch_size=16, shuffle=False)
     trainer(max_epochs=3).fit(model, data)
     assert [row["epoch"] for row in model.history] == [0, 1, 2]
     # Happy's rounding grows: the bias before BatchNorm has a gradient of 1e-9 instead of 0, and
-    # Adam steps fully on it.
+    # Adam makes a full step of it.
     tolerance = {"signs": 1e-5, "happy": 0.02}[name]
     for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        np.testing.assert_allclose(
-            column(model.history, key), expected[key], rtol=tolerance, atol=tolerance, err_msg=key
-        )
+        ours = column(model.history, key)
+        np.testing.assert_allclose(ours, expected[key], tolerance, tolerance, err_msg=key)
 
 
 def legacy_weights(path):
@@ -333,15 +327,12 @@ def test_probabilities_are_those_real_keras_wrote(reference):
 # Of loss and validation loss, the largest differences in the first five epochs, in any, and in the
 # last one. Rounding grows from step to step: most for signs at the golden files' rate, less in the
 # sequential model, where a bias before BatchNorm follows rounding alone.
+slow = partial(pytest.param, marks=pytest.mark.slow)
 FOLLOWED = [
     ("signs", 0.005, 16, (1e-5, 0.08, 0.08), (1e-4, 0.2, 0.2)),
     ("smiles", 0.001, 16, (2e-3, 2e-3, 0.03), (0.02, 0.02, 0.02)),
-    pytest.param(
-        "photos of hands", 0.001, 64, (5e-4, 0.03, 0.01), (5e-4, 0.03, 0.03), marks=pytest.mark.slow
-    ),
-    pytest.param(
-        "photos of faces", 0.001, 16, (0.03, 0.03, 0.03), (0.03, 0.03, 0.03), marks=pytest.mark.slow
-    ),
+    slow("photos of hands", 0.001, 64, (5e-4, 0.03, 0.01), (5e-4, 0.03, 0.03)),
+    slow("photos of faces", 0.001, 16, (0.03, 0.03, 0.03), (0.03, 0.03, 0.03)),
 ]
 
 
@@ -354,13 +345,13 @@ def test_training_follows_real_keras(reference, lr, batch_size, loss, val_loss):
     """
     model = HappySequential(lr=lr) if reference.binary else SignsFunctional(lr=lr)
     copy_weights(model, legacy_weights(reference.folder / "initial.h5"))
-    files = {"train_file": str(reference.train_file), "test_file": str(reference.test_file)}
+    data: dict[str, Any]
+    data = {"train_file": str(reference.train_file), "test_file": str(reference.test_file)}
     if reference.train_count is not None:  # a part of one file
-        files = {"train_file": reference.train(), "val_file": reference.test()}
+        data = {"train_file": reference.train(), "val_file": reference.test()}
+    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": False}
     expected = reference.history
-    trainer(max_epochs=len(expected["loss"])).fit(
-        model, H5DataModule(**files, batch_size=batch_size, shuffle=False)
-    )
+    trainer(max_epochs=len(expected["loss"])).fit(model, H5DataModule(**data, **options))
     for key, (first, most, last) in (("loss", loss), ("val_loss", val_loss)):
         difference = np.abs(column(model.history, key) - expected[key])
         assert difference[:5].max() < first, key
@@ -383,7 +374,7 @@ def test_a_binary_model_refuses_six_classes(small_signs):
         HappySequential(num_classes=6)
     assert str(error.value) == sentence
     with pytest.raises(InputError) as error:
-        trainer(max_epochs=1).fit(HappySequential(), H5DataModule(*map(str, small_signs)))
+        trainer(max_epochs=1).fit(HappySequential(), data_of(small_signs))
     assert str(error.value) == sentence
 
 
@@ -392,22 +383,17 @@ def test_what_was_not_given_comes_from_the_data(small_smiles):
     hyperparameters know.
     """
     model = SignsFunctional()
-    assert (model.num_classes, model.image_size, model.class_names) == (
-        6,
-        (64, 64, 3),
-        list("012345"),
-    )
-    data = H5DataModule(*map(str, small_smiles), image_size=(40, 50))
+    assert (model.num_classes, model.image_size) == (6, (64, 64, 3))
+    assert model.class_names == list("012345")
+    data = data_of(small_smiles, image_size=(40, 50))
     trainer(max_epochs=1, limit_train_batches=1).fit(model, data)
     assert (model.num_classes, model.image_size) == (2, (40, 50, 3))
     assert model.class_names == data.class_names
     assert len(model.class_names) == 2
     assert model.hparams["num_classes"] == 2
     assert tuple(model.hparams["image_size"]) == (40, 50, 3)
-    assert model.network.fc.weight.shape == (
-        2,
-        16 * 2 * 2,
-    )  # ceil(ceil(40 / 8) / 4) × ceil(ceil(50 / 8) / 4)
+    # Pooled by 8 and by 4, rounded up: ceil(ceil(40 / 8) / 4) × ceil(ceil(50 / 8) / 4) = 2 × 2.
+    assert model.network.get_parameter("fc.weight").shape == (2, 16 * 2 * 2)
 
 
 def test_data_of_the_same_shape_keep_the_weights():
@@ -443,10 +429,16 @@ def loaded():
 @pytest.mark.parametrize(
     ("make", "data", "sentence"),
     [
-        (loaded, (4, (64, 64, 3), list("abcd")), "The model was made for 6 classes, "
-                                                 "the data have 4."),
-        (lambda: SignsFunctional(num_classes=3), (4, (64, 64, 3)), "The model was made for 3 "
-                                                                   "classes, the data have 4."),
+        (
+            loaded,
+            (4, (64, 64, 3), list("abcd")),
+            "The model was made for 6 classes, the data have 4.",
+        ),
+        (
+            lambda: SignsFunctional(num_classes=3),
+            (4, (64, 64, 3)),
+            "The model was made for 3 classes, the data have 4.",
+        ),
         (loaded, (6, (64, 64, 1)), "The model takes images of 3 channels, the data have 1."),
         (loaded, (6, (48, 64, 3)), "The model takes 64×64 images, the data have 48×64."),
         (
@@ -461,7 +453,7 @@ def loaded():
         ),
     ],
     ids=["classes", "given classes", "channels", "size", "given size", "names"],
-)  # fmt: skip
+)
 def test_other_data_are_refused_and_the_network_is_kept(make, data, sentence):
     model = make()
     network = model.network
@@ -540,27 +532,21 @@ def test_resizing_keeps_what_must_stay(size):
     one.
     """
     model = SignsFunctional(image_size=(32, 48, 3))
-    color = np.broadcast_to(np.uint8([0, 77, 255]), (1, *size, 3)).copy()
+    color = np.broadcast_to(np.array([0, 77, 255], np.uint8), (1, *size, 3)).copy()
     result = model.preprocess(torch.from_numpy(color)).numpy()
     assert result.shape == (1, 3, 32, 48)
-    np.testing.assert_allclose(
-        result,
-        np.broadcast_to(np.float32([0, 77 / 255, 1])[:, None, None], (3, 32, 48))[None],
-        rtol=0,
-        atol=1e-6,
-    )
+    expected = np.array([0, 77 / 255, 1], np.float32)[:, None, None]
+    np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), rtol=0, atol=1e-6)
     noise = random_bytes(1, *size)
     result = model.preprocess(torch.from_numpy(noise)).numpy()
     assert noise.min() / 255 - 1e-6 <= result.min()
     assert result.max() <= noise.max() / 255 + 1e-6
-    ramp = np.broadcast_to(
-        (np.arange(size[1]) * (255 / max(size[1] - 1, 1)))[None, None, :, None], (1, *size, 3)
-    )
+    row = np.arange(size[1]) * (255 / max(size[1] - 1, 1))
+    ramp = np.broadcast_to(row[None, None, :, None], (1, *size, 3))
     result = model.preprocess(torch.from_numpy(ramp.astype(np.uint8))).numpy()
     assert (np.diff(result, axis=3) >= -1e-6).all()
-    np.testing.assert_allclose(
-        np.diff(result, axis=2), 0, atol=1 / 255 + 1e-6
-    )  # a value half-way may be rounded up or down
+    # A value half-way may be rounded up or down.
+    np.testing.assert_allclose(np.diff(result, axis=2), 0, atol=1 / 255 + 1e-6)
 
 
 def test_shrinking_by_a_whole_factor_is_the_triangle_filter():
@@ -572,14 +558,11 @@ def test_shrinking_by_a_whole_factor_is_the_triangle_filter():
     x = images[0].transpose(2, 0, 1).astype(np.float64) / 255
 
     def halve(x):  # rows 2k−1 … 2k+2 around row k of the result, k = 1 … 30
-        return sum(
-            w * x[:, 1 + i : 1 + i + 60 : 2] for i, w in enumerate(np.array([1, 3, 3, 1]) / 8)
-        )
+        return sum(w / 8 * x[:, 1 + i : 1 + i + 60 : 2] for i, w in enumerate((1, 3, 3, 1)))
 
     expected = halve(halve(x).transpose(0, 2, 1)).transpose(0, 2, 1)
-    np.testing.assert_allclose(
-        result[:, 1:-1, 1:-1], expected, rtol=0, atol=0.5 / 255 + 1e-5
-    )  # rounded to bytes
+    rounding = 0.5 / 255 + 1e-5  # to bytes
+    np.testing.assert_allclose(result[:, 1:-1, 1:-1], expected, rtol=0, atol=rounding)
     np.testing.assert_allclose(result * 255, np.rint(result * 255), atol=1e-4)
 
 
@@ -605,9 +588,9 @@ def test_predict_takes_bytes_or_floats_as_array_or_tensor(model, training):
     assert expected.dtype == torch.float32
     torch.testing.assert_close(expected.sum(1), torch.ones(7), rtol=0, atol=1e-6)
     spellings = [torch.from_numpy(images), floats, torch.from_numpy(floats)]
-    for other in [model.predict(value) for value in spellings] + [
-        model.predict(images, size) for size in (1, 3, 7)
-    ]:
+    others = [model.predict(value) for value in spellings]
+    others += [model.predict(images, size) for size in (1, 3, 7)]
+    for other in others:
         torch.testing.assert_close(other, expected, rtol=0, atol=1e-6)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
@@ -653,9 +636,8 @@ def test_the_loss_of_two_classes_is_keras_s(weights):
         torch.tensor(logits), torch.tensor(labels), training=True
     )
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    assert actual.item() == pytest.approx(
-        keras_loss(logits, labels[:, None], loss, weights), rel=1e-5
-    )
+    expected = keras_loss(logits, labels[:, None], loss, weights)
+    assert actual.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_class_weights_are_for_training_as_in_keras():
@@ -669,13 +651,8 @@ def test_class_weights_are_for_training_as_in_keras():
         keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     weights = [1.0, 0.5, 3.0, 0.1, 2.0, 7.0]
-    theirs = model.fit(
-        logits,
-        labels,
-        class_weight=dict(enumerate(weights)),
-        validation_data=(logits, labels),
-        verbose=0,
-    )
+    validation, by_class = (logits, labels), dict(enumerate(weights))
+    theirs = model.fit(logits, labels, validation_data=validation, class_weight=by_class, verbose=0)
     ours = SignsFunctional(class_weights=weights, label_smoothing=0.0).compute_loss(
         torch.tensor(logits), torch.tensor(labels)
     )
@@ -689,11 +666,8 @@ def keras_loss(logits, labels, loss, weights):
         [keras.Input((width,)), kl.Dense(width, kernel_initializer="identity", use_bias=False)]
     )
     model.compile("sgd", loss)
-    return float(
-        model.train_on_batch(
-            logits, labels, class_weight=dict(enumerate(weights)) if weights else None
-        )
-    )
+    by_class = dict(enumerate(weights)) if weights else None
+    return float(model.train_on_batch(logits, labels, class_weight=by_class))
 
 
 def test_a_loss_of_one_s_own_gets_logits_and_labels():
@@ -708,8 +682,8 @@ def test_a_loss_of_one_s_own_gets_logits_and_labels():
     actual = model.compute_loss(torch.tensor(logits), torch.tensor(labels))
     assert actual.item() == pytest.approx(-(targets * log_p).sum(1).mean(), rel=1e-9)
 
-    model = HappySequential(loss=nn.MSELoss())
-    actual = model.compute_loss(torch.tensor(logits[:, :1]), torch.tensor(labels % 2))
+    binary = HappySequential(loss=nn.MSELoss())
+    actual = binary.compute_loss(torch.tensor(logits[:, :1]), torch.tensor(labels % 2))
     assert actual.item() == pytest.approx(((logits[:, 0] - labels % 2) ** 2).mean(), rel=1e-9)
 
 
@@ -721,7 +695,7 @@ def test_further_metrics_are_computed_over_the_whole_file(name, small_signs, sma
     files = small_signs if name == "signs" else small_smiles
     metric = MulticlassAUROC(6) if name == "signs" else BinaryAUROC()
     model = (SignsFunctional if name == "signs" else HappySequential)(metrics=[metric])
-    data = H5DataModule(*map(str, files[:1]), test_file=str(files[1]), batch_size=5)
+    data = H5DataModule(str(files[0]), test_file=str(files[1]), batch_size=5)
     runner = trainer(max_epochs=1)
     runner.fit(model, data)
     val = model.history[-1][f"val_{type(metric).__name__}"]
@@ -750,14 +724,13 @@ def test_the_learning_rate_is_keras_s_unless_given(lr, expected):
 
 @pytest.mark.parametrize(("interval", "per_epoch"), [("epoch", 0.5), ("step", 0.5**4)])
 def test_a_scheduler_steps_as_often_as_asked(interval, per_epoch, small_signs):
-    """60 images in batches of 15 are 4 steps; the rate after two epochs is that power of one half."""
+    """60 images in batches of 15 are 4 steps; each step, or each epoch, halves the rate."""
     model = SignsFunctional(
         lr=0.01,
         lr_scheduler=lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
         lr_interval=interval,
     )
     runner = trainer(max_epochs=2)
-    runner.fit(model, H5DataModule(*map(str, small_signs), batch_size=15))
-    assert runner.optimizers[0].param_groups[0]["lr"] == pytest.approx(
-        0.01 * per_epoch**2, rel=1e-9
-    )
+    runner.fit(model, data_of(small_signs, batch_size=15))
+    lr = runner.optimizers[0].param_groups[0]["lr"]
+    assert lr == pytest.approx(0.01 * per_epoch**2, rel=1e-9)

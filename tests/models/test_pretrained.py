@@ -5,6 +5,7 @@ sentence where there are none.
 from __future__ import annotations
 
 import urllib.error
+from typing import Any
 
 import lightning as L
 import pytest
@@ -34,7 +35,7 @@ def test_it_is_torchvisions_network():
     torch.manual_seed(0)
     model = PretrainedResNet50(weights=None, network_size=64).eval()
     theirs = resnet50(num_classes=6).eval()
-    theirs.load_state_dict(model.network.resnet.state_dict())
+    theirs.load_state_dict(model.network.get_submodule("resnet").state_dict())
     images = torch.rand(2, 3, 64, 64)
     preset = ResNet50_Weights.IMAGENET1K_V2.transforms(resize_size=64, crop_size=64)
     with torch.inference_mode():
@@ -49,22 +50,10 @@ def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
     state = resnet50(num_classes=1000).state_dict()
     torch.save(state, hub / "resnet50-11ad3fa6.pth")
     done = cli(
-        "fit",
-        "--model",
-        "PretrainedResNet50",
-        "--model.network_size",
-        32,
-        "--model.lr",
-        0.0,
-        "--data.train_file",
-        small_signs[0],
-        "--data.batch_size",
-        4,
-        "--trainer.max_epochs",
-        1,
-        "--trainer.limit_train_batches",
-        1,
-    )
+        "fit", "--model", "PretrainedResNet50", "--model.network_size", 32, "--model.lr", 0.0,
+        "--data.train_file", small_signs[0], "--data.batch_size", 4, "--trainer.max_epochs", 1,
+        "--trainer.limit_train_batches", 1,
+    )  # fmt: skip
     assert done.code == 0, done.err
     found = torch.load(next((tmp_path / "lightning_logs").rglob("last.ckpt")), weights_only=True)[
         "state_dict"
@@ -76,9 +65,8 @@ def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
     assert found["network.resnet.fc.weight"].shape == (6, 2048)
     (hub / "resnet50-11ad3fa6.pth").unlink()
     folder = next((tmp_path / "lightning_logs").rglob("version_0"))
-    assert (
-        cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 2).code == 0
-    )  # nor does a run that goes on
+    # Nor does a run that goes on.
+    assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", 2).code == 0
     done = cli(
         "test",
         "--ckpt_path",
@@ -100,28 +88,24 @@ def test_a_second_fit_goes_on_with_what_the_first_one_learned(hub, small_signs):
     torch.save(zeros, hub / "resnet50-11ad3fa6.pth")
     model = PretrainedResNet50(network_size=32, lr=0.0)
     data = H5DataModule(str(small_signs[0]), batch_size=4)
-    options = {
-        "max_epochs": 1,
-        "limit_train_batches": 1,
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-    }
-    L.Trainer(**options, enable_progress_bar=False, enable_model_summary=False).fit(model, data)
-    kernel = model.network.resnet.conv1.weight
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), False)
+    options: dict[str, Any] = {"accelerator": "cpu", "logger": False, **quiet}
+    options |= {"max_epochs": 1, "limit_train_batches": 1, "enable_checkpointing": False}
+    L.Trainer(**options).fit(model, data)
+    kernel = model.network.get_parameter("resnet.conv1.weight")
     assert not kernel.any()
     torch.nn.init.ones_(kernel)  # as if it had learned
-    L.Trainer(**options, enable_progress_bar=False, enable_model_summary=False).fit(model, data)
-    assert (model.network.resnet.conv1.weight == 1).all()
+    L.Trainer(**options).fit(model, data)
+    assert model.network.get_parameter("resnet.conv1.weight").eq(1).all()
 
 
 def test_no_network_is_a_sentence(cli, hub, small_signs, tmp_path):
     done = cli("fit", "--model", "PretrainedResNet50", "--data.train_file", small_signs[0])
     assert done.code == 2
-    assert (
+    sentence = (
         "The weights resnet50-11ad3fa6.pth cannot be downloaded (<urlopen error no route to host>)."
-        in done.err
     )
+    assert sentence in done.err
     assert "--model.weights null" in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "lightning_logs").exists()
