@@ -37,7 +37,7 @@ def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
 
 def format_totals(model: ImageClassifier) -> tuple[int, int]:
     """Return the numbers of trainable and of other parameters, moving averages among the latter."""
-    own = getattr(model.network, "parameter_counts", None)
+    own = getattr(model.network, "totals", None)
     if own is not None:
         return own()
     every, trainable = count_parameters(model.network)

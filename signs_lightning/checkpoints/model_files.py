@@ -44,7 +44,7 @@ def load_model(
         except UnknownScaleError as error:
             if verb != "summary":
                 raise
-            return from_keras(path, scale=error.finding.likely[0]), {}
+            return from_keras(path, scale=error.evidence.likely[0]), {}
     if scale is not None:
         raise InputError(
             f"--scale is {scale}, but only a Keras file needs it: {path} remembers its own. "

@@ -1,4 +1,4 @@
-"""Checkpoints of models that were not trained here, as a Lightning fit writes them."""
+"""Writes checkpoints of models that were not trained here."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Keras files in and out, without Keras: nothing here imports Keras, and no code from a file is ever run."""
+"""Reads and writes Keras files without Keras; no code from a file is run."""

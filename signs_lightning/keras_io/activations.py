@@ -1,4 +1,7 @@
-"""Keras's activations by name, as functions of a tensor; formulas of https://keras.io/api/layers/activations/."""
+"""Keras's activations by name, as functions of a tensor.
+
+Formulas: https://keras.io/api/layers/activations/.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def hard_sigmoid_keras2(x: Tensor) -> Tensor:
 def relu(
     x: Tensor, max_value: float | None = None, threshold: float = 0.0, negative_slope: float = 0.0
 ) -> Tensor:
-    """x from the threshold on, at most `max_value`; `negative_slope` · (x − threshold) below."""
+    """Return x above the threshold, `negative_slope` · (x − threshold) below."""
     if threshold == 0:
         y = F.leaky_relu(x, negative_slope) if negative_slope else F.relu(x)
     else:
@@ -36,10 +39,6 @@ def relu(
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     # Not F.elu: Keras's backends take exp(x) − 1 with expm1, and so does this.
     return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
-
-
-def gelu_keras(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="none")
 
 
 def squareplus(x: Tensor, b: float = 4.0) -> Tensor:
@@ -54,38 +53,27 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
     return ((x + 1) / 2).clamp(0, 1)
 
 
-def sparsemax(x: Tensor, axis: int) -> Tensor:
-    """Sparsemax (Martins and Astudillo 2016) as Keras has it: it adds up the cumulative sums, where the paper takes the last."""
-    z = x.movedim(axis, -1)
-    ordered, _ = z.topk(
-        z.shape[-1]
-    )  # all of them, sorted: a sort whose length an exported file knows
+def sparsemax(x: Tensor, dim: int) -> Tensor:
+    """Compute sparsemax (Martins and Astudillo 2016) as Keras does.
+
+    Keras adds up the cumulative sums, of which the paper takes the last.
+    """
+    z = x.movedim(dim, -1)
+    ordered, _ = z.topk(z.shape[-1])  # a sort whose length an exported file knows
     sums = ordered.cumsum(-1)
     ranks = torch.arange(1, z.shape[-1] + 1, device=x.device, dtype=x.dtype)
     support = ordered - (sums - 1) / ranks > 0
     k = support.sum(-1, keepdim=True)
     tau = ((sums * support).sum(-1, keepdim=True) - 1) / k
-    return (z - tau).clamp(min=0).movedim(-1, axis)
-
-
-def softmax(x: Tensor, axis: int) -> Tensor:
-    return x.softmax(axis)
-
-
-def log_softmax(x: Tensor, axis: int) -> Tensor:
-    return x.log_softmax(axis)
-
-
-def exponential(x: Tensor) -> Tensor:
-    return torch.exp(x)
+    return (z - tau).clamp(min=0).movedim(-1, dim)
 
 
 def threshold(x: Tensor, threshold: float = 0.0, default_value: float = 0.0) -> Tensor:
     return torch.where(x > threshold, x, default_value)
 
 
-# Every name that Keras 2 and 3 know, but glu, with which Keras itself builds no layer (it takes the
-# shape for unchanged). Those of the second table work along an axis.
+# Every name that Keras 2 and 3 know but glu, with which Keras itself builds no layer: it takes the
+# shape for unchanged.
 ELEMENTWISE: dict[str, Function] = {
     "linear": linear,
     "relu": F.relu,
@@ -100,9 +88,9 @@ ELEMENTWISE: dict[str, Function] = {
     "softsign": F.softsign,
     "silu": F.silu,
     "swish": F.silu,
-    "gelu": gelu_keras,
+    "gelu": F.gelu,
     "mish": F.mish,
-    "exponential": exponential,
+    "exponential": torch.exp,
     "hard_sigmoid": F.hardsigmoid,
     "hard_silu": F.hardswish,
     "hard_swish": F.hardswish,
@@ -116,44 +104,38 @@ ELEMENTWISE: dict[str, Function] = {
     "sparse_sigmoid": sparse_sigmoid,
 }
 ALONG_AXIS: dict[str, Callable[..., Tensor]] = {
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    "softmax": torch.softmax,
+    "log_softmax": torch.log_softmax,
     "sparsemax": sparsemax,
 }
-# Layers that Keras also accepts as an `activation=`, and the names that their arguments had in
-# Keras 2.
+# Layers that Keras also accepts as an `activation=`.
 LAYERS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU", "Softmax")
 
 
 def name_of(spec: Any) -> str | None:
-    """The name in an `activation=` of a config, whichever way it is spelled; None for one that is not Keras's own."""
+    """Return the name of an `activation=`, or None if it is not one of Keras's."""
     if spec is None:
         return "linear"
     if isinstance(spec, str):
         return spec if spec in ELEMENTWISE or spec in ALONG_AXIS else None
     if not isinstance(spec, dict):
         return None
-    name, config = spec.get("class_name"), spec.get("config")
-    if name == "function" and spec.get("registered_name") in (None, "function", config):
+    name, config, registered = (spec.get(k) for k in ("class_name", "config", "registered_name"))
+    if name == "function" and registered in (None, "function", config):
         return name_of(config) if isinstance(config, str) else None
-    return (
-        name
-        if name in LAYERS
-        and isinstance(config, dict)
-        and ">" not in str(spec.get("registered_name"))
-        else None
-    )
+    is_layer = name in LAYERS and isinstance(config, dict) and ">" not in str(registered)
+    return name if is_layer else None
 
 
 def describe(spec: Any) -> str:
-    """What to call an activation in a message."""
+    """Return what a message calls an activation."""
     if isinstance(spec, dict):
         spec = spec.get("registered_name") or spec.get("config") or spec.get("class_name")
     return str(spec)[:60]
 
 
 def function_of(spec: Any, axis: int, keras: int) -> Function:
-    """The function of an `activation=` that `name_of` knows.
+    """Return the function of an `activation=` that `name_of` knows.
 
     Args:
         spec: as in a config: None, a name, or a dict.
@@ -166,16 +148,18 @@ def function_of(spec: Any, axis: int, keras: int) -> Function:
     if name == "hard_sigmoid" and keras < 3:
         return hard_sigmoid_keras2
     if name in ALONG_AXIS:
-        return partial(ALONG_AXIS[name], axis=axis)
+        return partial(ALONG_AXIS[name], dim=axis)
     return ELEMENTWISE[str(name)]
 
 
 def rectifier(name: str, config: dict[str, Any], axis: int) -> Function:
-    """The function of a layer ReLU, LeakyReLU, ELU, ThresholdedReLU or Softmax with its config.
+    """Return the function of a layer in `LAYERS`.
 
     Raises:
         TypeError, ValueError: an argument is not a number.
     """
+    if name == "Softmax":
+        return partial(torch.softmax, dim=axis)
     if name == "ReLU":
         limit = config.get("max_value")
         return partial(
@@ -184,23 +168,19 @@ def rectifier(name: str, config: dict[str, Any], axis: int) -> Function:
             threshold=number(config.get("threshold") or 0.0),
             negative_slope=number(config.get("negative_slope") or 0.0),
         )
-    if name == "LeakyReLU":  # called alpha in Keras 2
-        return partial(
-            F.leaky_relu,
-            negative_slope=number(config.get("negative_slope", config.get("alpha", 0.3))),
-        )
+    if name == "LeakyReLU":
+        slope = config.get("negative_slope", config.get("alpha", 0.3))  # alpha in Keras 2
+        return partial(F.leaky_relu, negative_slope=number(slope))
     if name == "ELU":
         return partial(elu, alpha=number(config.get("alpha", 1.0)))
-    if name == "ThresholdedReLU":
-        return partial(threshold, threshold=number(config.get("theta", 1.0)))
-    return partial(ALONG_AXIS["softmax"], axis=axis)
+    return partial(threshold, threshold=number(config.get("theta", 1.0)))
 
 
 def number(value: Any) -> float:
-    """A number of a config; Keras 2 wrote some as {"type": "ndarray", "value": 0.3}.
+    """Return a number; Keras 2 wrote some as {"type": "ndarray", "value": 0.3}.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: it is not a number.
     """
     if isinstance(value, dict):
         value = value.get("value", (value.get("config") or {}).get("value"))

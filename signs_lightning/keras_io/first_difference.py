@@ -1,15 +1,17 @@
-"""Where two ports of a network part ways: the first layer whose output differs. For those who port by hand, and for our tests."""
+"""Finds the first layer whose output differs between two ports of a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from signs_lightning.keras_io.axis_order import to_keras_order
 from signs_lightning.keras_io.network import KerasNetwork
 
 
@@ -32,25 +34,19 @@ class Difference:
     before: list[str]
 
     def __str__(self) -> str:
-        agree = f"{len(self.before)} layers before it agree" + (
-            f", the last is '{self.before[-1]}'" if self.before else ""
-        )
+        last = f", the last is '{self.before[-1]}'" if self.before else ""
+        agree = f"{len(self.before)} layers before it agree{last}"
+        difference = f"by up to {self.largest:.3g}, shape {self.shape}"
         if self.shape != self.reference_shape:
-            return (
-                f"'{self.layer}' is the first that differs: shape {self.shape}, the reference "
-                f"has {self.reference_shape}; {agree}."
-            )
-        return (
-            f"'{self.layer}' is the first that differs: by up to {self.largest:.3g}, shape "
-            f"{self.shape}; {agree}."
-        )
+            difference = f"shape {self.shape}, the reference has {self.reference_shape}"
+        return f"'{self.layer}' is the first that differs: {difference}; {agree}."
 
 
 @torch.inference_mode()
 def first_difference(
     model: nn.Module, reference: Mapping[str, np.ndarray], images: Tensor, tolerance: float = 1e-5
 ) -> Difference | None:
-    """Runs images through a network and compares every layer that the reference knows with the reference's output.
+    """Compare every layer of a network with the outputs of a reference.
 
     In Keras, a reference is made with
     `keras.Model(model.inputs[0], {layer.name: layer.output for layer in
@@ -60,7 +56,7 @@ def first_difference(
         model: a `FromKeras`, its network, or any other network; of the latter the outputs of its
             named modules are compared.
         reference: layer name → its output, axes ordered as in Keras: (N, H, W, C) of a
-            channels_last model.
+            channels_last model. Layers without one are not compared.
         images: float (N, C, H, W), as the network (not the file's `scale`) takes them.
         tolerance: largest difference allowed, as a share of the layer's largest reference value.
 
@@ -102,36 +98,25 @@ def first_difference(
 
 
 def _outputs(model: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
-    """Every layer's name and output, axes ordered as in Keras."""
+    """Return every layer's name and output, axes ordered as in Keras."""
     network = model if isinstance(model, KerasNetwork) else getattr(model, "network", model)
-    seen: list[tuple[str, Tensor]] = []
+    outputs: list[tuple[str, Tensor]] = []
     if isinstance(network, KerasNetwork):
-        network(images, lambda name, output: seen.append((name, output)))
-        seen = seen[:-1]  # the last has lost its softmax or sigmoid
-        return (
-            seen
-            if network.plan.graph.channels_first
-            else [(name, _keras_order(output)) for name, output in seen]
-        )
+        network(images, lambda name, output: outputs.append((name, output)))
+        outputs = outputs[:-1]  # the last has lost its softmax or sigmoid
+        if network.plan.graph.channels_first:
+            return outputs
+    else:
 
-    def remember(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, inputs, output: (
-            seen.append((name, output)) if isinstance(output, Tensor) else None
-        )
+        def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                outputs.append((name, output))
 
-    hooks = [
-        module.register_forward_hook(remember(name))
-        for name, module in network.named_modules()
-        if name
-    ]
-    try:
-        network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [(name, _keras_order(output)) for name, output in seen]
-
-
-def _keras_order(output: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, H, W, C); another rank stays as it is."""
-    return output.permute(0, 2, 3, 1) if output.dim() == 4 else output
+        modules = [(name, module) for name, module in network.named_modules() if name]
+        handles = [module.register_forward_hook(partial(record, name)) for name, module in modules]
+        try:
+            network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return [(name, to_keras_order(output)) for name, output in outputs]

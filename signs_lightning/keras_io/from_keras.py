@@ -1,4 +1,7 @@
-"""A Keras file as an `ImageClassifier`: rebuilt from its config, or its weights in one of our architectures."""
+"""Loads a Keras file as an `ImageClassifier`.
+
+A file with a config is rebuilt from it; one of weights only is loaded into an architecture of ours.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,14 @@ import numpy as np
 from torch import Tensor
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io import scaling
 from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
-from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file, parse_config
+from signs_lightning.keras_io.keras_archive import parse_config
+from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file
+from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
-from signs_lightning.keras_io.omissions import not_taken_over
+from signs_lightning.keras_io.omissions import find_omissions
 from signs_lightning.keras_io.scales import SCALES, Scale, rescale_inputs
-from signs_lightning.keras_io.scaling import (
-    file_weights,
-    find_scale,
-    resolve_scale,
-    scale_conflict_message,
-)
-from signs_lightning.keras_io.shape_inference import Path as LayerPath
 from signs_lightning.keras_io.shape_inference import make_plan
 from signs_lightning.keras_io.weight_mapping import match_weights
 from signs_lightning.models.classifier import ImageClassifier
@@ -39,7 +38,7 @@ def from_keras(
     architecture: Literal["happy", "signs", "resnet50"] | None = None,
     image_size: tuple[int, int, int] | None = None,
 ) -> ImageClassifier:
-    """Reads a file that Keras 2.0 to 3.x wrote, without Keras: `.h5`, `.weights.h5` or `.keras`.
+    """Load a file that Keras 2.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
 
     Args:
         path: the file. One with a config is rebuilt from it; one of weights only is loaded into one
@@ -57,8 +56,8 @@ def from_keras(
         gives logits (N, K), or (N, 1) where a sigmoid ended the model.
 
     Raises:
-        InputError: the file is damaged, malicious, or has what the bridge does not know; or it does
-            not tell the scale.
+        InputError: the file is damaged, malicious, has parts that are not supported, or does not
+            tell the scale.
 
     Examples:
         >>> import torch
@@ -79,37 +78,34 @@ def from_keras(
                 )
             model = load_into_architecture(file, architecture, class_names, image_size)
             if scale is None:
-                rank_zero_print(
-                    "scale: /255 (0..1), because the file has weights only, and our "
-                    "architectures take that."
-                )
+                because = "the file has weights only, and our architectures take that"
+                rank_zero_print(f"scale: /255 (0..1), because {because}.")
             return model.eval()
     if architecture is not None:
         raise InputError(
             f"architecture is '{architecture}', but {Path(path).name} brings its own model. Leave "
             "--architecture out."
         )
-    return FromKeras(
-        path=str(path), scale=scale, class_names=class_names, image_size=image_size
-    ).eval()
+    model = FromKeras(path=str(path), scale=scale, class_names=class_names, image_size=image_size)
+    return model.eval()
 
 
 class FromKeras(ImageClassifier):
     """Any Keras image classifier, from its file.
 
-    Its network carries Keras's layer names. A layer that was frozen in Keras stays frozen; L1 and
-    L2 regularizers count in the loss, in training and in validation, as in Keras. Random
-    augmentation layers do nothing.
+    Its network has Keras's layer names. A layer that was frozen in Keras stays frozen; L1 and L2
+    regularizers count in the loss, in training and in validation, as in Keras. Random augmentation
+    layers do nothing.
 
     Args:
         path: a Keras file with a config: `.keras`, or `.h5` of a whole model.
         scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf",
             "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
             it from the model's first layers, and prints it.
-        trainable_layers: train only the last n layers that have weights; the others stay as they
-            are, their BatchNorm in inference mode.
-        config: the model as JSON, as `to_json` of Keras gives it; what a checkpoint keeps of the
-            file.
+        trainable_layers: train only the last n layers that have weights; the others are frozen,
+            their BatchNorm in inference mode.
+        config: the model as JSON, as `to_json` of Keras gives it; a checkpoint keeps it instead of
+            the file.
         num_classes: number of classes K; the file's.
         image_size: height, width and channels; needed only where the file's model takes images of
             any size.
@@ -150,42 +146,40 @@ class FromKeras(ImageClassifier):
         self.trainable_layers = trainable_layers
         with nullcontext() if path is None else open_keras_file(path) as file:
             config = config if file is None else _config_json(file)
-            self.plan = make_plan(
-                parse_config(config or "", "the checkpoint"), image_size=image_size
-            )
-            found = (
+            parsed = parse_config(config or "", "the checkpoint")
+            self.plan = make_plan(parsed, image_size=image_size)
+            weights = (
                 [] if file is None else match_weights(self.plan, file)
-            )  # compared before memory is taken
+            )  # before memory is taken
             if num_classes not in (None, self.num_classes):
                 raise InputError(
                     f"The model in the file has {self.num_classes} classes, num_classes is "
                     f"{num_classes}."
                 )
-            line = None
+            message = None
             if file is not None or scale is None:
-                scale, line = resolve_scale(find_scale(self.plan, file_weights(found)), scale)
+                evidence = scaling.find_scale(self.plan, scaling.file_weights(weights))
+                scale, message = scaling.resolve_scale(evidence, scale)
             if scale in {"caffe", "torch"} and self.image_size[2] != 3:
                 raise InputError(
                     f"scale is '{scale}', which is for three channels, and the model takes "
                     f"{self.image_size[2]}."
                 )
             self.binary = self.plan.binary
-            self.not_taken_over = (
-                [] if file is None else not_taken_over(file, self.plan.graph, self.binary)
+            self.omissions = (
+                [] if file is None else find_omissions(file, self.plan.graph, self.binary)
             )
             self._scale_checked = file is not None
             super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
-            for layer, weight, stored in found:
+            for layer, weight, stored in weights:
                 self.network.load_keras(layer, weight, stored.read())
-        self.hparams.pop(
-            "path", None
-        )  # a checkpoint keeps the model itself, not where its file once lay
+        self.hparams.pop("path", None)  # a checkpoint keeps the model, not the file's path
         self.hparams.update(
             config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size
         )
         check_class_counts(self.hparams, self.num_classes)
-        if line is not None:
-            rank_zero_print(printable(line))
+        if message is not None:
+            rank_zero_print(printable(message))
 
     @property
     def num_classes(self) -> int:
@@ -208,20 +202,18 @@ class FromKeras(ImageClassifier):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         result = super().load_state_dict(state_dict, strict, assign)
-        if (
-            not self._scale_checked
-        ):  # the scale of a checkpoint stays, but earlier versions took "/255" for every file
+        # The checkpoint's scale stays, but earlier versions took "/255" for every file.
+        if not self._scale_checked:
             self._scale_checked = True
-            line = scale_conflict_message(
-                find_scale(self.plan, self._arrays),
-                self.hparams["scale"],
-                "as the checkpoint has it",
+            evidence = scaling.find_scale(self.plan, self._layer_arrays)
+            message = scaling.scale_conflict_message(
+                evidence, self.hparams["scale"], "as the checkpoint has it"
             )
-            if line is not None:
-                rank_zero_print(printable(line))
+            if message is not None:
+                rank_zero_print(printable(message))
         return result
 
-    def _arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
+    def _layer_arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
         return {
             weight.keras: self.network.parameter(path, weight).detach().cpu().numpy()
             for weight in self.plan.weights[path]
@@ -232,41 +224,34 @@ class FromKeras(ImageClassifier):
         self.print_omissions()
 
     def print_omissions(self) -> None:
-        """Prints, in one line, what the file has and training here does without; nothing for what comes from a checkpoint."""
-        if self.not_taken_over:
-            rank_zero_print(printable(f"not taken over: {'; '.join(self.not_taken_over)}."))
+        """Print in one line what of the file is not used; nothing for a checkpoint."""
+        if self.omissions:
+            rank_zero_print(printable(f"not taken over: {'; '.join(self.omissions)}."))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        if "model" in (
-            config := checkpoint.get("config", {})
-        ):  # what the command line was, less the file's place
-            arguments = {
-                key: value
-                for key, value in (config["model"].get("init_args") or {}).items()
-                if key != "path"
-            }
+        config = checkpoint.get("config", {})
+        if "model" in config:  # the command line, less the file's path
+            arguments = dict(config["model"].get("init_args") or {})
+            arguments.pop("path", None)
             checkpoint["config"] = config | {"model": config["model"] | {"init_args": arguments}}
 
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
-        """As ImageClassifier's, plus the L1 and L2 penalties of the file's regularizers."""
+        """Return ImageClassifier's loss plus the L1 and L2 penalties of the regularizers."""
         return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
 
 
 def _config_json(file: KerasFile) -> str:
+    """Return what a checkpoint keeps of a file's config, as JSON."""
     if file.config is None:
         raise InputError(
             f"{file.path.name} has weights only. Load it with `import-keras {file.path.name} "
-            "--output model.ckpt`, "
-            f"into one of {', '.join(ARCHITECTURES)}."
+            f"--output model.ckpt`, into one of {', '.join(ARCHITECTURES)}."
         )
-    keep = {
-        key: value
-        for key, value in file.config.items()
-        if key not in {"compile_config", "build_config"}
-    }
-    if "build_input_shape" not in keep and isinstance(
-        build := file.config.get("build_config"), dict
-    ):
-        keep["build_config"] = {"input_shape": build.get("input_shape")}
-    return json.dumps(keep | ({"keras_version": file.keras_version} if file.keras_version else {}))
+    config = {k: v for k, v in file.config.items() if k not in {"compile_config", "build_config"}}
+    build = file.config.get("build_config")
+    if "build_input_shape" not in config and isinstance(build, dict):
+        config["build_config"] = {"input_shape": build.get("input_shape")}
+    if file.keras_version:
+        config["keras_version"] = file.keras_version
+    return json.dumps(config)

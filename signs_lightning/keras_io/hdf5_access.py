@@ -1,4 +1,7 @@
-"""Reading an HDF5 file that may be damaged or malicious: no link is followed out of it, and every type is checked."""
+"""Reads an HDF5 file that may be damaged or malicious.
+
+No link is followed out of the file, and every type is checked.
+"""
 
 from __future__ import annotations
 
@@ -10,44 +13,48 @@ import h5py
 import numpy as np
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.os_errors import os_error_message
+
+READ_ERRORS = (
+    *(OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError),
+    MemoryError,
+)
 
 
 @contextmanager
 def translate_damage() -> Iterator[None]:
-    """What h5py raises over a damaged file, in one sentence; for code, or as a decorator of a function, that only reads."""
+    """Turn what h5py raises over a damaged file into an InputError.
+
+    It is for code, or as a decorator for functions, that only reads.
+    """
     try:
         yield
     except InputError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        IndexError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        if refusal := os_error_message(error, "The file"):
-            raise refusal from error
+    except READ_ERRORS as error:
+        if message := os_error_message(error, "The file"):
+            raise message from error
         reason = str(error).strip("'\"").partition("\n")[0][:200]
-        raise InputError(f"The file is damaged ({reason}). Fetch or write it again.") from error
+        raise damaged_file(f"The file is damaged ({reason})") from error
 
 
 def find_group(group: h5py.Group, path: str) -> h5py.Group | None:
-    """The group that holds the last part of `path`, or None. No link that leads out of the file is followed."""
+    """Return the group that holds the last part of `path`, or None.
+
+    Raises:
+        InputError: a part is a link to another place.
+    """
     parts = [part for part in path.split("/") if part]
     for k, part in enumerate(parts):
         link = group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
             return None
         if not isinstance(link, h5py.HardLink):
-            raise InputError(
+            raise untrusted_file(
                 f"'{shorten(path, 150)}' is a link to another place, expected data in the file "
-                "itself. Do not trust this file."
+                "itself"
             )
         if k == len(parts) - 1:
             return group
@@ -56,64 +63,66 @@ def find_group(group: h5py.Group, path: str) -> h5py.Group | None:
 
 
 def get_member(group: h5py.Group, path: str, kind: type) -> Any:
-    """The group or array at `path`; `kind` is h5py.Group or h5py.Dataset.
+    """Return the group or array at `path`; `kind` is h5py.Group or h5py.Dataset.
 
     Raises:
         InputError: there is none, or it is something else.
     """
-    parent = find_group(group, path)
+    parent, name = find_group(group, path), shorten(path, 150)
     if parent is None:
-        raise InputError(
-            f"The file lists '{shorten(path, 150)}' but does not contain it. Fetch "
-            "or write the file again."
-        )
-    found = parent[path.rstrip("/").split("/")[-1]]
-    if not isinstance(found, kind):
+        raise damaged_file(f"The file lists '{name}' but does not contain it")
+    member = parent[path.rstrip("/").split("/")[-1]]
+    if not isinstance(member, kind):
         expected = "a group" if kind is h5py.Group else "an array"
-        raise InputError(
-            f"'{shorten(path, 150)}' in the file is a {type(found).__name__}, expected "
-            f"{expected}. Save the model again."
+        raise inconsistent_model(
+            f"'{name}' in the file is a {type(member).__name__}, expected {expected}"
         )
-    return found
+    return member
 
 
 def get_array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...], h5py.Dataset]:
-    """Shape and data set of the numbers at `path`; nothing of them is read yet.
+    """Return shape and dataset of the numbers at `path`, without reading them.
 
     Raises:
-        InputError: there are none, they are no numbers, or they lie in another file.
+        InputError: there are none, they are not numbers, or they lie in another file.
     """
     dataset = get_member(group, path, h5py.Dataset)
     if dataset.external or dataset.is_virtual:
-        raise InputError(
-            f"The weight '{shorten(name)}' lies in another file, expected it in this one. Do "
-            "not trust this file."
+        raise untrusted_file(
+            f"The weight '{shorten(name)}' lies in another file, expected it in this one"
         )
     if dataset.shape is None or dataset.dtype.kind not in "fiu":
-        raise InputError(
+        raise inconsistent_model(
             f"The weight '{shorten(name)}' has dtype {shorten(str(dataset.dtype))}, expected "
-            "float32. Save it again."
+            "float32"
         )
     return dataset.shape, dataset
 
 
 def get_text(group: h5py.Group, attribute: str) -> str:
-    """An attribute that is text; some versions write bytes."""
+    """Return an attribute that is text; some versions of Keras write bytes.
+
+    Raises:
+        InputError: it is something else.
+    """
     value = group.attrs[attribute]
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", errors="replace")
-    if not isinstance(value, str):
-        raise InputError(
-            f"The attribute {attribute} is of type {type(value).__name__}, expected text. Save "
-            "the model again."
+    if not isinstance(value, str | bytes):
+        raise inconsistent_model(
+            f"The attribute {attribute} is of type {type(value).__name__}, expected text"
         )
-    return value
+    return _decode(value)
 
 
 def get_names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of names; Keras splits one that is too long for an HDF5 attribute into layer_names0, layer_names1, …"""
+    """Return an attribute that is a list of names.
+
+    Keras splits one that is too long for HDF5 into layer_names0, layer_names1, …
+
+    Raises:
+        InputError: there is none, or it is something else.
+    """
     if attribute in group.attrs:
         parts = [group.attrs[attribute]]
     else:
@@ -121,18 +130,18 @@ def get_names(group: h5py.Group, attribute: str) -> list[str]:
         while f"{attribute}{len(parts)}" in group.attrs:
             parts.append(group.attrs[f"{attribute}{len(parts)}"])
         if not parts:
-            raise InputError(
-                f"'{shorten(group.name)}' has no attribute {attribute}. Save the model again."
-            )
+            raise inconsistent_model(f"'{shorten(group.name)}' has no attribute {attribute}")
     names = []
     for part in parts:
-        for name in part if isinstance(part, np.ndarray) and part.ndim == 1 else [part]:
-            if not isinstance(name, str | bytes):
-                raise InputError(
-                    f"{attribute} of '{shorten(group.name)}' holds {shorten(repr(name))}, "
-                    "expected names. Save it again."
-                )
-            names.append(
-                name.decode("utf-8", errors="replace") if isinstance(name, bytes) else name
+        names += list(part) if isinstance(part, np.ndarray) and part.ndim == 1 else [part]
+    for name in names:
+        if not isinstance(name, str | bytes):
+            raise inconsistent_model(
+                f"{attribute} of '{shorten(group.name)}' holds {shorten(repr(name))}, expected "
+                "names"
             )
-    return names
+    return [_decode(name) for name in names]
+
+
+def _decode(value: str | bytes) -> str:
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value

@@ -1,135 +1,177 @@
-"""How the calls of a Functional model are written down: the inbound nodes of Keras 2 and of Keras 3."""
+"""The calls of a Functional model: the inbound nodes of Keras 2 and of Keras 3."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shorten
+from signs_lightning.keras_io.config_entries import Entry, name_of, raise_malformed
+from signs_lightning.keras_io.model_graph import LayerPath
 
-MAX_NAME_LENGTH = 256  # characters of a layer's name
 INDICES = ("__ellipsis__", "__slice__")  # of `x[..., ::-1]`: parts of one constant argument
+CallKey = tuple[str, int]  # name of a layer, and which of its calls
+Node = tuple[tuple[Any, ...], bool | None]  # arguments and `training` flag of a call
 
 
 @dataclass(frozen=True)
 class Reference:
     """The result of the `key[1]`-th call of the layer named `key[0]`."""
 
-    key: tuple[str, int]
+    key: CallKey
 
 
-def references(arguments: tuple[Any, ...]) -> list[tuple[str, int]]:
+def references(arguments: tuple[Any, ...]) -> list[CallKey]:
+    """Return which calls some arguments refer to."""
     return [argument.key for argument in arguments if isinstance(argument, Reference)]
 
 
-def inbound_nodes(
-    entry: dict[str, Any], path: tuple[str, ...]
-) -> list[tuple[tuple[Any, ...], bool | None]]:
-    """The calls of a layer: arguments (references and constants), and the `training` flag."""
+def inbound_nodes(entry: Entry, path: LayerPath) -> list[Node]:
+    """Return the arguments and the `training` flag of each call of a layer.
+
+    Raises:
+        InputError: the config is malformed.
+    """
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list):
-        malformed(
-            f"has inbound_nodes of type {type(nodes).__name__} in "
-            f"'{name_of(entry)}', expected a list",
-            path,
-        )
+        kind = type(nodes).__name__
+        problem = f"has inbound_nodes of type {kind} in '{name_of(entry)}', expected a list"
+        raise_malformed(problem, path)
     return [
-        _new_node(node, path) if isinstance(node, dict) else _old_node(node, path) for node in nodes
+        _keras3_node(node, path) if isinstance(node, dict) else _keras2_node(node, path)
+        for node in nodes
     ]
 
 
-def _new_node(node: dict[str, Any], path: tuple[str, ...]) -> tuple[tuple[Any, ...], bool | None]:
-    """Keras 3: {"args": [tensor or constant or list of these], "kwargs": {…}}."""
+def _keras3_node(node: dict[str, Any], path: LayerPath) -> Node:
+    """Read {"args": [tensor or constant or list of these], "kwargs": {…}}."""
     arguments, kwargs = node.get("args", []), node.get("kwargs", {})
     if not isinstance(arguments, list) or not isinstance(kwargs, dict):
-        malformed(f"has a call with args {str(arguments)[:40]}, expected a list", path)
+        raise_malformed(f"has a call with args {str(arguments)[:40]}, expected a list", path)
     flat: list[Any] = []
-    for argument in [*arguments, *_meaningful(kwargs)]:
-        several = isinstance(argument, list) and any(
+    for argument in [*arguments, *_extra_arguments(kwargs)]:
+        is_several = isinstance(argument, list) and any(
             isinstance(item, dict) and item.get("class_name") not in INDICES for item in argument
         )
-        flat += [_new_argument(item, path) for item in (argument if several else [argument])]
+        flat += [_keras3_argument(item, path) for item in (argument if is_several else [argument])]
     return tuple(flat), kwargs.get("training")
 
 
-def _new_argument(argument: Any, path: tuple[str, ...]) -> Any:
+def _keras3_argument(argument: Any, path: LayerPath) -> Any:
     if not isinstance(argument, dict):
         return argument
-    config = argument.get("config")
-    if argument.get("class_name") == "__keras_tensor__" and isinstance(config, dict):
-        return _reference(config.get("keras_history"), path)
-    if argument.get("class_name") in ("__tensor__", "__numpy__") and isinstance(config, dict):
+    class_name, config = argument.get("class_name"), argument.get("config")
+    if class_name == "__keras_tensor__" and isinstance(config, dict):
+        return _read_reference(config.get("keras_history"), path)
+    if class_name in ("__tensor__", "__numpy__") and isinstance(config, dict):
         return config.get("value")
-    return malformed(f"passes {str(argument)[:40]} to a layer, expected a tensor", path)
+    return raise_malformed(f"passes {str(argument)[:40]} to a layer, expected a tensor", path)
 
 
-def _old_node(node: Any, path: tuple[str, ...]) -> tuple[tuple[Any, ...], bool | None]:
-    """Keras 2: [["conv2d", 0, 0, {kwargs}], …]; a single one may stand without its outer list, and old ones lack the kwargs."""
+def _keras2_node(node: Any, path: LayerPath) -> Node:
+    """Read [["conv2d", 0, 0, {kwargs}], …].
+
+    A single tensor may lack the outer list, and old versions wrote no kwargs.
+    """
     tensors = [node] if isinstance(node, list) and node and isinstance(node[0], str) else node
     if not isinstance(tensors, list):
-        malformed(f"has an inbound node {str(node)[:40]}, expected a list", path)
+        raise_malformed(f"has an inbound node {str(node)[:40]}, expected a list", path)
     arguments: list[Any] = []
     training = None
     for tensor in tensors:
         if not isinstance(tensor, list) or len(tensor) not in (3, 4):
-            malformed(
-                f"has an inbound node {str(tensor)[:40]}, expected a name and two numbers", path
-            )
-        arguments.append(
-            tensor[2] if tensor[0] == "_CONSTANT_VALUE" else _reference(tensor[:3], path)
-        )
+            problem = f"has an inbound node {str(tensor)[:40]}, expected a name and two numbers"
+            raise_malformed(problem, path)
+        is_constant = tensor[0] == "_CONSTANT_VALUE"
+        arguments.append(tensor[2] if is_constant else _read_reference(tensor[:3], path))
         kwargs = tensor[3] if len(tensor) == 4 and isinstance(tensor[3], dict) else {}
         training = kwargs.get("training", training)
-        for value in _meaningful(kwargs):
+        for value in _extra_arguments(kwargs):
             is_tensor = isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
-            arguments.append(_reference(value, path) if is_tensor else value)
+            arguments.append(_read_reference(value, path) if is_tensor else value)
     return tuple(arguments), training
 
 
-def _meaningful(kwargs: dict[str, Any]) -> list[Any]:
-    return [
-        value
-        for key, value in kwargs.items()
-        if key not in {"training", "mask", "name"} and value is not None
-    ]
+def _extra_arguments(kwargs: dict[str, Any]) -> list[Any]:
+    """Return the keyword arguments that are values of the graph."""
+    ignored = {"training", "mask", "name"}
+    return [value for key, value in kwargs.items() if key not in ignored and value is not None]
 
 
-def _reference(history: Any, path: tuple[str, ...]) -> Reference:
+def _read_reference(history: Any, path: LayerPath) -> Reference:
     if not (isinstance(history, list) and len(history) == 3 and isinstance(history[0], str)):
-        malformed(f"refers to {str(history)[:40]}, expected a layer's name and two numbers", path)
+        problem = f"refers to {str(history)[:40]}, expected a layer's name and two numbers"
+        raise_malformed(problem, path)
     if not (isinstance(history[1], int) and history[2] == 0):
-        malformed(f"refers to {str(history)[:40]}, expected the first output of a call", path)
+        problem = f"refers to {str(history)[:40]}, expected the first output of a call"
+        raise_malformed(problem, path)
     return Reference((history[0], history[1]))
 
 
-def endpoints(value: Any, key: str, path: tuple[str, ...]) -> list[tuple[str, int]]:
-    """input_layers or output_layers: ["image", 0, 0], a list of these, or a dict of them."""
+def endpoints(value: Any, key: str, path: LayerPath) -> list[CallKey]:
+    """Read input_layers or output_layers: ["image", 0, 0], a list or a dict.
+
+    Raises:
+        InputError: it is none of these.
+    """
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list) and value and isinstance(value[0], str):
         value = [value]
     if not isinstance(value, list) or not value:
-        malformed(f"has {key} {str(value)[:40]}, expected a layer's name and two numbers", path)
-    return [_reference(item, path).key for item in value]
+        problem = f"has {key} {str(value)[:40]}, expected a layer's name and two numbers"
+        raise_malformed(problem, path)
+    return [_read_reference(item, path).key for item in value]
 
 
-def name_of(entry: dict[str, Any]) -> str:
-    config = entry["config"]
-    name = entry.get("name") or (config.get("name") if isinstance(config, dict) else "sequential")
-    if not isinstance(name, str):
-        raise InputError(
-            f"A {entry['class_name']} is named {shorten(repr(name))}, expected text. Save the "
-            "model again with Keras."
-        )
-    if len(name) > MAX_NAME_LENGTH:
-        raise InputError(
-            f"A layer's name has {len(name):,} characters ('{shorten(name)}'). "
-            "Do not trust this file."
-        )
-    return name
+def call_order(
+    nodes: dict[str, list[Node]],
+    models: set[str],
+    start: CallKey,
+    end: CallKey,
+    path: LayerPath,
+) -> Iterator[tuple[CallKey, Node]]:
+    """Yield the calls that lead to the output, each after those it depends on.
 
+    Args:
+        nodes: the calls of each layer.
+        models: those of the layers that are models themselves.
+        start: the input layer, whose value is known.
+        end: the call that gives the output.
+        path: the model, for messages.
 
-def malformed(what: str, path: tuple[str, ...]) -> NoReturn:
-    where = f"The model '{shorten('/'.join(path))}'" if path else "The model"
-    raise InputError(f"{where} {shorten(what, 200)}. Save the model again with Keras.")
+    Raises:
+        InputError: a call refers to one that does not exist, or to itself through others.
+    """
+    # Some versions count the calls of a model inside the model from 1: building it was call 0.
+    first_call = dict.fromkeys(nodes, 0)
+    arguments_of_all = [arguments for calls in nodes.values() for arguments, _ in calls]
+    for name, index in [
+        end,
+        *(key for arguments in arguments_of_all for key in references(arguments)),
+    ]:
+        if name in models and index >= len(nodes[name]):
+            first_call[name] = 1
+    done, pending, waiting = {start}, [end], set()
+    while pending:
+        key = pending[-1]
+        name = key[0]
+        if key in done:
+            pending.pop()
+            continue
+        if name not in nodes:
+            raise_malformed(f"refers to a layer '{name}' that it does not have", path)
+        index, count = key[1] - first_call[name], len(nodes[name])
+        if not 0 <= index < count:
+            raise_malformed(f"refers to call {key[1]} of '{name}', which has {count}", path)
+        missing = [other for other in references(nodes[name][index][0]) if other not in done]
+        if missing:
+            waiting.add(key)
+            if loop := waiting & set(missing):
+                name = next(iter(loop))[0]
+                raise_malformed(f"calls its layers in a circle through '{name}'", path)
+            pending += missing
+            continue
+        waiting.discard(key)
+        yield key, nodes[name][index]
+        done.add(pending.pop())

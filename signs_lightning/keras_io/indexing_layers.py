@@ -1,7 +1,6 @@
-"""Builders of Keras 3's operations that pick and order: `x[..., 2]`, `ops.stack`, `ops.flip`, `ops.cast`.
+"""Builders of Keras 3's `x[..., 2]`, `ops.stack`, `ops.flip` and `ops.cast`.
 
-`keras.applications.*.preprocess_input`, called inside a model, makes of them what turns red, green,
-blue round.
+A model that calls `keras.applications.*.preprocess_input` reverses its channels with them.
 """
 
 from __future__ import annotations
@@ -13,50 +12,45 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.keras_io import modules
-from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
+from signs_lightning.keras_io.axis_order import from_keras_order, to_keras_order
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, is_integer
 
 KEY = "whole numbers, slices and one ellipsis, the batch as it is"
+EVERYTHING = {"class_name": "__slice__", "config": {}}
+Pick = int | list[int] | None  # of one axis: an index that removes it, several, or all
 
 
-def get_item(site: LayerContext) -> BuiltLayer:
-    """`x[key]`; the key is the second argument of the call, a list where Python has a tuple."""
-    shape = next((shape for shape in site.shapes if shape is not None), ())
-    key = site.constants.get(1)
-    entries = key if isinstance(key, list) else [key]
-    picks = _picks(site, entries, (None, *shape))
-    return modules.Reordered(partial(_pick, picks=picks), site.channels_last), []
+def get_item(layer: LayerContext) -> BuiltLayer:
+    """Build `x[key]`; the key is the second argument of the call, a list for a tuple."""
+    shape = next((shape for shape in layer.shapes if shape is not None), ())
+    key = layer.constants.get(1)
+    picks = _read_key(layer, key if isinstance(key, list) else [key], (None, *shape))
+    return modules.Reordered(partial(_pick, picks=picks), layer.channels_last), []
 
 
-def _picks(
-    site: LayerContext, entries: list[Any], shape: tuple[int | None, ...]
-) -> list[int | list[int] | None]:
-    """For each axis of the input, the batch first: the one index that is kept, several, or None for all."""
-    place = next((k for k, entry in enumerate(entries) if _is(entry, "__ellipsis__")), len(entries))
-    before, after = entries[:place], entries[place + 1 :]
-    everything = {"class_name": "__slice__", "config": {}}
-    entries = [*before, *[everything] * (len(shape) - len(before) - len(after)), *after]
+def _read_key(layer: LayerContext, entries: list[Any], shape: tuple[int | None, ...]) -> list[Pick]:
+    """Return what a key picks from each axis of the input, the batch first."""
+    ellipses = [k for k, entry in enumerate(entries) if _is(entry, "__ellipsis__")]
+    position = ellipses[0] if ellipses else len(entries)
+    before, after = entries[:position], entries[position + 1 :]
+    entries = [*before, *[EVERYTHING] * (len(shape) - len(before) - len(after)), *after]
     if len(entries) != len(shape):
-        site.refuse("key", entries, KEY)
-    picks: list[int | list[int] | None] = []
+        layer.fail("key", entries, KEY)
+    picks: list[Pick] = []
     for entry, size in zip(entries, shape, strict=True):
-        bounds = entry.get("config") if _is(entry, "__slice__") else None
-        parts = (
-            [bounds.get(part) for part in ("start", "stop", "step")]
-            if isinstance(bounds, dict)
-            else [entry]
-        )
-        if bounds is not None and parts == [None, None, None]:
+        bounds: Any = entry.get("config") if _is(entry, "__slice__") else None
+        is_slice = isinstance(bounds, dict)
+        parts = [bounds.get(k) for k in ("start", "stop", "step")] if is_slice else [entry]
+        if is_slice and parts == [None, None, None]:
             picks.append(None)
-        elif size is None or not all(
-            isinstance(v, int | None) and not isinstance(v, bool) for v in parts
-        ):
-            site.refuse("key", entries, KEY)
-        elif bounds is not None and parts[2] != 0:
+        elif size is None or not all(v is None or is_integer(v) for v in parts):
+            layer.fail("key", entries, KEY)
+        elif is_slice and parts[2] != 0:
             picks.append(list(range(size)[slice(*parts)]))
-        elif bounds is None and entry is not None and -size <= entry < size:
+        elif not is_slice and entry is not None and -size <= entry < size:
             picks.append(entry % size)
         else:
-            site.refuse("key", entries, KEY)
+            layer.fail("key", entries, KEY)
     return picks
 
 
@@ -64,10 +58,8 @@ def _is(entry: Any, kind: str) -> bool:
     return isinstance(entry, dict) and entry.get("class_name") == kind
 
 
-def _pick(x: Tensor, picks: list[int | list[int] | None]) -> Tensor:
-    for axis in reversed(
-        range(len(picks))
-    ):  # from the back, so that the axes before keep their places
+def _pick(x: Tensor, picks: list[Pick]) -> Tensor:
+    for axis in reversed(range(len(picks))):  # from the back: a pick may remove its axis
         pick = picks[axis]
         if isinstance(pick, int):
             x = x.select(axis, pick)
@@ -76,33 +68,31 @@ def _pick(x: Tensor, picks: list[int | list[int] | None]) -> Tensor:
     return x
 
 
-def stack(site: LayerContext) -> BuiltLayer:
-    """`ops.stack`: tensors of one shape side by side along a new axis."""
-    axis, shapes = site.integer("axis", 0, least=-(2**31)), set(site.shapes)
-    rank = len(site.shapes[0] or ()) + 2
+def stack(layer: LayerContext) -> BuiltLayer:
+    """Build `ops.stack`: tensors of one shape along a new axis."""
+    axis, shapes = layer.integer("axis", 0, least=-(2**31)), set(layer.shapes)
+    rank = len(layer.shapes[0] or ()) + 2
     if None in shapes or len(shapes) != 1 or not -rank <= axis < rank or axis % rank == 0:
-        site.refuse("axis", axis, f"one from 1 to {rank - 1}, and tensors of one shape")
-    return modules.Apply(partial(_stack, axis=axis % rank, channels_last=site.channels_last)), []
+        layer.fail("axis", axis, f"one from 1 to {rank - 1}, and tensors of one shape")
+    return modules.Apply(partial(_stack, axis=axis % rank, channels_last=layer.channels_last)), []
 
 
 def _stack(*inputs: Tensor, axis: int, channels_last: bool) -> Tensor:
     if not channels_last:
         return torch.stack(inputs, dim=axis)
-    return modules.from_keras_order(
-        torch.stack([modules.to_keras_order(x) for x in inputs], dim=axis)
-    )
+    return from_keras_order(torch.stack([to_keras_order(x) for x in inputs], dim=axis))
 
 
-def flip(site: LayerContext) -> BuiltLayer:
-    """`ops.flip` along one axis or several; None is all of them, the batch among them, which is refused."""
-    axes = site.layer.config.get("axis")
+def flip(layer: LayerContext) -> BuiltLayer:
+    """Build `ops.flip` along one axis or several, of which none is the batch."""
+    axes = layer.config.get("axis")
     axes = axes if isinstance(axes, list) else [axes]
-    if not axes or not all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes):
-        site.refuse("axis", site.layer.config.get("axis"), "one axis or several")
-    return modules.Apply(partial(torch.flip, dims=[site.axis(axis) for axis in axes])), []
+    if not axes or not all(map(is_integer, axes)):
+        layer.fail("axis", layer.config.get("axis"), "one axis or several")
+    return modules.Apply(partial(torch.flip, dims=[layer.tensor_axis(axis) for axis in axes])), []
 
 
-def cast(site: LayerContext) -> BuiltLayer:
-    """`ops.cast(x, "float32")`, which is what everything here is."""
-    site.only("dtype", "float32")
+def cast(layer: LayerContext) -> BuiltLayer:
+    """Build `ops.cast(x, "float32")`, the dtype of all values here."""
+    layer.check_option("dtype", "float32")
     return nn.Identity(), []

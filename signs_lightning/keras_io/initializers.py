@@ -1,4 +1,7 @@
-"""Keras's initializers and L1/L2 regularizers, from their configs: https://keras.io/api/layers/initializers/."""
+"""Keras's initializers and L1/L2 regularizers, from their configs.
+
+Formulas: https://keras.io/api/layers/initializers/.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.activations import number
-from signs_lightning.keras_io.graph_parser import Layer
 from signs_lightning.keras_io.layer_context import WeightSpec
+from signs_lightning.keras_io.model_graph import Layer
 
-# Variance scaling: scale, which fan, distribution.
+# Arguments of variance scaling: scale, which fan, distribution.
 SCALING = {
     "GlorotUniform": (1.0, "fan_avg", "uniform"),
     "GlorotNormal": (1.0, "fan_avg", "truncated_normal"),
@@ -22,127 +25,101 @@ SCALING = {
     "LecunUniform": (1.0, "fan_in", "uniform"),
     "LecunNormal": (1.0, "fan_in", "truncated_normal"),
 }
-CUT_NORMAL_STD = 0.87962566103423978  # standard deviation of a unit normal that is cut off at ±2
-ALWAYS = {
-    "beta": 0.0,
-    "moving_mean": 0.0,
-    "mean": 0.0,
-    "count": 0.0,
-    "gamma": 1.0,
-    "moving_variance": 1.0,
-    "variance": 1.0,
-}
+TRUNCATED_STD = 0.87962566103423978  # standard deviation of a unit normal truncated at ±2
+CONSTANTS = {"Zeros": 0.0, "Ones": 1.0}
+# Weights that start as the same number whatever their initializer is.
+ALWAYS = dict.fromkeys(("beta", "moving_mean", "mean", "count"), 0.0)
+ALWAYS |= dict.fromkeys(("gamma", "moving_variance", "variance"), 1.0)
+FOR_BIASES = {"Constant", "Ones", "RandomNormal", "RandomUniform"}  # others leave a bias at 0
 
 
 @torch.no_grad()
 def initialize(tensor: Tensor, weight: WeightSpec, layer: Layer) -> None:
-    """Draws a new layer's weight as Keras would; an initializer that is not known counts as Keras's default.
+    """Draw a new layer's weight as Keras would, in place.
+
+    An initializer that is not known counts as Keras's default.
 
     Args:
-        tensor: the parameter or buffer, changed in place.
-        weight: what it is.
-        layer: the layer that it belongs to.
+        tensor: the parameter or buffer.
+        weight: which weight of the layer it is.
+        layer: the layer.
     """
     if weight.keras in ALWAYS:
         tensor.fill_(ALWAYS[weight.keras])
         return
-    name, config = _spec(layer.config.get(f"{_prefix(weight)}_initializer"))
-    if weight.keras in {"bias", "alpha"} and name not in {
-        "Constant",
-        "Ones",
-        "RandomNormal",
-        "RandomUniform",
-    }:
+    name, config = _read_spec(layer.config.get(f"{_prefix(weight)}_initializer"))
+    if weight.keras in {"bias", "alpha"} and name not in FOR_BIASES:
         tensor.zero_()
-        return
-    low, high = config.get("minval", -0.05), config.get("maxval", 0.05)
-    if name in {"Zeros", "Ones", "Constant"}:
-        tensor.fill_({"Zeros": 0.0, "Ones": 1.0}.get(name, config.get("value", 0.0)))
+    elif name in CONSTANTS or name == "Constant":
+        tensor.fill_(CONSTANTS.get(name, config.get("value", 0.0)))
     elif name == "RandomUniform":
-        tensor.uniform_(low, high)
-    elif name in {"RandomNormal", "TruncatedNormal"}:
+        tensor.uniform_(config.get("minval", -0.05), config.get("maxval", 0.05))
+    elif name == "RandomNormal":
+        tensor.normal_(config.get("mean", 0.0), config.get("stddev", 0.05))
+    elif name == "TruncatedNormal":
         mean, std = config.get("mean", 0.0), config.get("stddev", 0.05)
-        cut = 2 if name == "TruncatedNormal" else math.inf
-        nn.init.trunc_normal_(
-            tensor, mean, std, mean - cut * std, mean + cut * std
-        ) if cut == 2 else tensor.normal_(mean, std)
+        nn.init.trunc_normal_(tensor, mean, std, mean - 2 * std, mean + 2 * std)
+    elif name == "VarianceScaling":
+        scale, mode = config.get("scale", 1.0), config.get("mode", "fan_in")
+        distribution = config.get("distribution", "truncated_normal")
+        _scale_variance(tensor, weight.shape, scale, mode, distribution)
     else:
-        default = SCALING["GlorotUniform"]
-        if name == "VarianceScaling":
-            default = (
-                config.get("scale", 1.0),
-                config.get("mode", "fan_in"),
-                config.get("distribution", "truncated_normal"),
-            )
-        _scale_variance(tensor, weight.shape, *SCALING.get(name, default))
+        _scale_variance(tensor, weight.shape, *SCALING.get(name, SCALING["GlorotUniform"]))
 
 
 def _scale_variance(
     tensor: Tensor, shape: tuple[int, ...], scale: float, mode: str, distribution: str
 ) -> None:
-    field = math.prod(shape[:-2])
-    fan_in, fan_out = field * shape[-2], field * shape[-1]
-    variance = scale / max(
-        1.0, {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2)
-    )
+    pixels = math.prod(shape[:-2])
+    fans = {"fan_in": pixels * shape[-2], "fan_out": pixels * shape[-1]}
+    variance = scale / max(1.0, fans.get(mode, sum(fans.values()) / 2))
     if distribution == "uniform":
         tensor.uniform_(-math.sqrt(3 * variance), math.sqrt(3 * variance))
     elif distribution == "untruncated_normal":
         tensor.normal_(0, math.sqrt(variance))
     else:
-        std = math.sqrt(variance) / CUT_NORMAL_STD
+        std = math.sqrt(variance) / TRUNCATED_STD
         nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
 
 
 def penalty(layer: Layer, weight: WeightSpec) -> tuple[float, float]:
-    """A weight's L1 and L2 factor, (0, 0) where it has no regularizer.
+    """Return a weight's L1 and L2 factors, (0, 0) if it has no regularizer.
 
     Raises:
-        InputError: another regularizer, or a factor that is no number.
+        InputError: another regularizer, or a factor that is not a number.
     """
     spec = layer.config.get(f"{_prefix(weight)}_regularizer")
     if spec is None:
         return 0.0, 0.0
-    name, config = _spec(spec)
-    default = {"L1": (0.01, 0.0), "L2": (0.0, 0.01), "L1L2": (0.0, 0.0)}.get(name.upper())
-    if default is None:
+    name, config = _read_spec(spec)
+    kinds = {"L1": ("l1",), "L2": ("l2",), "L1L2": ()}  # those with a factor by default
+    kind = kinds.get(name.upper())
+    if kind is None:
         raise InputError(
             f"{layer} has a regularizer '{name}', expected L1, L2 or L1L2. Remove it in Keras "
             "before saving, or train there."
         )
+    defaults = {key: config.get("l", 0.01) if key in kind else 0.0 for key in ("l1", "l2")}
     try:
-        return (
-            number(
-                config.get(
-                    "l1", config.get("l", default[0]) if name.upper() == "L1" else default[0]
-                )
-            ),
-            number(
-                config.get(
-                    "l2", config.get("l", default[1]) if name.upper() == "L2" else default[1]
-                )
-            ),
-        )
+        l1, l2 = (number(config.get(key, default)) for key, default in defaults.items())
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{layer} has a regularizer with an argument that cannot be used: {error}."
         ) from error
+    return l1, l2
 
 
 def _prefix(weight: WeightSpec) -> str:
-    """The beginning of the argument's name: "depthwise" of `depthwise_initializer` for the weight `depthwise_kernel`."""
+    """Return "depthwise", as in `depthwise_initializer`, for `depthwise_kernel`."""
     return weight.keras.removesuffix("_kernel")
 
 
-def _spec(spec: Any) -> tuple[str, dict[str, Any]]:
-    """`"he_normal"` or `{"class_name": "HeNormal", "config": {…}}` → "HeNormal" and its arguments."""
+def _read_spec(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Return class name and arguments of a spec: "he_normal", or a dict of both."""
     config: Any = {}
     if isinstance(spec, dict):
         spec, config = spec.get("class_name"), spec.get("config")
     name = str(spec)
-    name = (
-        name
-        if "_" not in name and name[:1].isupper()
-        else "".join(part.capitalize() for part in name.split("_"))
-    )
+    if "_" in name or not name[:1].isupper():
+        name = "".join(part.capitalize() for part in name.split("_"))
     return name, config if isinstance(config, dict) else {}

@@ -1,20 +1,16 @@
-"""Opens a Keras file of any kind and says what is in it: the config, the Keras version, the stored weights.
+"""Opens a Keras file of any kind: config, Keras version, stored weights.
 
 Formats: https://keras.io/guides/serialization_and_saving/ and, for the older ones,
-    `keras/src/legacy/saving/legacy_h5_format.py`.
-Only h5py, zipfile and json read; nothing is unpacked to disk, unpickled or evaluated.
+`keras/src/legacy/saving/legacy_h5_format.py`. Only h5py, zipfile and json read; nothing is
+unpickled or evaluated.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -24,31 +20,15 @@ import numpy as np
 from signs_lightning.data.hdf5_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.hdf5_access import (
-    find_group,
-    get_array,
-    get_member,
-    get_names,
-    get_text,
-    translate_damage,
-)
+from signs_lightning.keras_io import hdf5_access as h5
+from signs_lightning.keras_io import keras_archive
+from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
+from signs_lightning.keras_io.keras_archive import MAX_INFLATION, open_archive, parse_config
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_type import describe_non_hdf5, is_zip
-from signs_lightning.runtime.os_errors import os_error_message, translate_os_errors
+from signs_lightning.runtime.os_errors import translate_os_errors
 
-MAX_CONFIG_BYTES = (
-    64 << 20
-)  # the largest of keras.applications, EfficientNetV2L, has a config of 1.2 MB
 FREE_BYTES = 64 << 20  # that weights may claim however small their file is
-DAMAGED_ZIP = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    UnicodeDecodeError,
-    zlib.error,
-)
-MAX_DEPTH = 200  # levels of lists and dicts in a config; a model inside a model adds about four
 
 
 @dataclass(frozen=True)
@@ -65,7 +45,7 @@ class StoredWeight:
     dataset: h5py.Dataset
 
     def read(self) -> np.ndarray:
-        """The values, float32 (or float64 where stored so); int64 for counts.
+        """Return the values, float32 (or float64 where stored so); int64 for counts.
 
         Raises:
             InputError: a value is NaN or infinite, or the bytes cannot be read.
@@ -75,12 +55,12 @@ class StoredWeight:
         try:
             values = self.dataset[()]
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            raise InputError(
-                f"The weight '{name}' cannot be read ({shorten(str(error), 200)}). Fetch or "
-                "write the file again."
+            raise damaged_file(
+                f"The weight '{name}' cannot be read ({shorten(str(error), 200)})"
             ) from error
+        is_half = values.dtype == np.float16
         values = values.astype(
-            np.float32 if values.dtype == np.float16 else values.dtype.newbyteorder("="), copy=False
+            np.float32 if is_half else values.dtype.newbyteorder("="), copy=False
         )
         if not np.isfinite(values).all():
             raise InputError(
@@ -95,7 +75,7 @@ class KerasFile:
     """What a Keras file holds.
 
     Attributes:
-        path: where it lies.
+        path: the file.
         kind: "h5" (legacy full model or legacy weights), "weights.h5" (Keras 3) or "keras" (a zip
             of config and weights).
         config: the model as Keras describes it ({"class_name": …, "config": …}), or None for a file
@@ -109,107 +89,104 @@ class KerasFile:
     keras_version: str | None
     _weights: h5py.Group | None
 
-    @translate_damage()
+    @h5.translate_damage()
     def legacy_layers(self) -> dict[str, list[StoredWeight]]:
-        """Of kind "h5": the weights of every layer, in the file's order.
+        """Return the weights of every layer in the file's order, of kind "h5".
 
         Raises:
             InputError: a group or an array that the file itself lists is missing, or is not what it
                 should be.
         """
         group, layers = self._group(), {}
-        for name in get_names(group, "layer_names"):
+        for name in h5.get_names(group, "layer_names"):
             if name in layers:
-                raise InputError(
-                    f"The layer name '{shorten(name)}' stands twice in {self.path.name}. Save "
-                    "the model again."
+                raise inconsistent_model(
+                    f"The layer name '{shorten(name)}' stands twice in {self.path.name}"
                 )
-            layer = get_member(group, name, h5py.Group)
+            layer = h5.get_member(group, name, h5py.Group)
             layers[name] = [
-                StoredWeight(weight, *get_array(layer, weight, f"{name}/{weight}"))
-                for weight in get_names(layer, "weight_names")
+                StoredWeight(weight, *h5.get_array(layer, weight, f"{name}/{weight}"))
+                for weight in h5.get_names(layer, "weight_names")
             ]
         return layers
 
-    @translate_damage()
+    @h5.translate_damage()
     def variables(self, path: str) -> tuple[str | None, list[StoredWeight]]:
-        """Of kinds "weights.h5" and "keras": a layer's own name, where the file has it, and its weights in order.
+        """Return a layer's own name and weights, of kinds "weights.h5" and "keras".
 
         Args:
             path: the layer's group, such as "layers/conv2d_1"; a group that is missing has no
                 weights.
         """
-        group = self._group()
-        if find_group(group, f"{path}/vars") is None:
+        group, path = self._group(), f"{path}/vars"
+        if h5.find_group(group, path) is None:
             return None, []
-        variables = get_member(group, f"{path}/vars", h5py.Group)
+        variables = h5.get_member(group, path, h5py.Group)
         name = variables.attrs.get("name")
-        names = sorted(variables, key=lambda key: (len(key), key))  # "0", "1", …, "10"
-        if names != [str(k) for k in range(len(names))]:
-            raise InputError(
-                f"'{path}/vars' in {self.path.name} has {shorten(', '.join(names))}, expected "
-                "0, 1, …. Save it again."
+        keys = sorted(variables, key=lambda key: (len(key), key))  # "0", "1", …, "10"
+        if keys != [str(k) for k in range(len(keys))]:
+            raise inconsistent_model(
+                f"'{path}' in {self.path.name} has {shorten(', '.join(keys))}, expected 0, 1, …"
             )
-        weights = [
-            StoredWeight(f"{path}/vars/{key}", *get_array(variables, key, f"{path}/vars/{key}"))
-            for key in names
-        ]
+        names = {key: f"{path}/{key}" for key in keys}
+        weights = [StoredWeight(n, *h5.get_array(variables, key, n)) for key, n in names.items()]
         return name if isinstance(name, str) else None, weights
 
-    @translate_damage()
+    @h5.translate_damage()
     def children(self, path: str) -> list[str]:
-        """Of kinds "weights.h5" and "keras": the names of the groups in a group, in no particular order."""
+        """Return the names of a group's groups, of kinds "weights.h5" and "keras"."""
         group = self._group()
-        return [] if find_group(group, path) is None else list(get_member(group, path, h5py.Group))
+        if h5.find_group(group, path) is None:
+            return []
+        return list(h5.get_member(group, path, h5py.Group))
 
-    @translate_damage()
+    @h5.translate_damage()
     def compiled(self) -> tuple[dict[str, Any], bool]:
-        """What the model was compiled with (optimizer or optimizer_config, loss, metrics, …), and whether the optimizer's state is there.
+        """Return the compile configuration, and whether the optimizer's state is there.
 
-        A configuration that is no such thing counts as none: nothing here depends on it.
+        The configuration has optimizer or optimizer_config, loss, metrics, …; one that cannot be
+        read is empty, for nothing here depends on it.
         """
         if self._weights is None or self.config is None:
             return {}, False
         if self.kind == "keras":
             config = self.config.get("compile_config")
-            return config if isinstance(config, dict) else {}, find_group(
-                self._weights, "optimizer/vars"
-            ) is not None
-        root = self._weights.file
-        try:
-            config = (
-                parse_config(get_text(root, "training_config"), self.path.name)
-                if "training_config" in root.attrs
-                else {}
-            )
-        except InputError:
-            config = {}
+            has_state = h5.find_group(self._weights, "optimizer/vars") is not None
+            return config if isinstance(config, dict) else {}, has_state
+        root, config = self._weights.file, {}
+        if "training_config" in root.attrs:
+            with suppress(InputError):
+                config = parse_config(h5.get_text(root, "training_config"), self.path.name)
         return config, "optimizer_weights" in root
 
     def check_inflation(self, shapes: Iterable[tuple[int, ...]]) -> None:
-        """Refuses weights, of Keras's shapes, that claim far more memory than the file could hold; before any is taken."""
+        """Check that weights of these shapes do not take far more memory than the file.
+
+        Raises:
+            InputError: they do.
+        """
         claimed, size = 4 * sum(map(math.prod, shapes)), self.path.stat().st_size
-        if claimed > FREE_BYTES + 100 * size:  # weights shrink by a few per cent
-            raise InputError(
+        if claimed > FREE_BYTES + MAX_INFLATION * size:
+            raise untrusted_file(
                 f"The weights in {self.path.name} claim to take {claimed:,} bytes, and the file "
-                f"has {size:,}. Do not trust this file."
+                f"has {size:,}"
             )
 
     def _group(self) -> h5py.Group:
         if self._weights is None:
             raise InputError(
-                f"{self.path.name} has a model but no weights. Save it with "
-                "`model.save` and use that file."
+                f"{self.path.name} has a model but no weights. Save it with `model.save` and use "
+                "that file."
             )
         return self._weights
 
 
 @contextmanager
 def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
-    """Opens a file that Keras 2.0 to 3.x wrote: a whole model (`.h5`, `.keras`) or weights only (`.h5`, `.weights.h5`).
+    """Open a file that Keras 2.0 to 3.x wrote: a whole model or weights only.
 
     Args:
-        path: the file; what it is, is told from its content.
+        path: the file; its content, not its name, says which kind it is.
 
     Raises:
         InputError: it is no such file, or a damaged or a malicious one.
@@ -221,125 +198,43 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
                 f"{path} does not exist. Name a Keras file: .h5, .weights.h5 or .keras."
             )
         is_archive = path.is_file() and is_zip(path)
-        impostor = None if is_archive else describe_non_hdf5(path)
+        other_kind = None if is_archive else describe_non_hdf5(path)
     if is_archive:
-        with _open_archive(path) as file:
-            yield file
-        return
-    if impostor is not None:
-        raise InputError(f"{path.name} is not a Keras file but {impostor}")
-    with _open_h5(path, path.name) as root:
-        yield _describe_h5(path, root)
+        with (
+            open_archive(path) as (config, version, stream),
+            _open_h5(stream, f"{keras_archive.WEIGHTS} in {path.name}") as root,
+        ):
+            yield KerasFile(path, "keras", config, version, root)
+    elif other_kind is not None:
+        raise InputError(f"{path.name} is not a Keras file but {other_kind}")
+    else:
+        with _open_h5(path, path.name) as root:
+            yield _describe_h5(path, root)
 
 
-@translate_damage()
+@h5.translate_damage()
 def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
     if "model_config" in root.attrs:
-        if find_group(root, "model_weights") is None:
-            weights = root if "layer_names" in root.attrs else None
-        else:
-            weights = get_member(root, "model_weights", h5py.Group)
-        config = parse_config(get_text(root, "model_config"), path.name)
-        version = next(
-            (
-                get_text(g, "keras_version")
-                for g in (root, weights)
-                if g and "keras_version" in g.attrs
-            ),
-            None,
-        )
-        return KerasFile(path, "h5", config, version, weights)
+        weights = root if "layer_names" in root.attrs else None
+        if h5.find_group(root, "model_weights") is not None:
+            weights = h5.get_member(root, "model_weights", h5py.Group)
+        config = parse_config(h5.get_text(root, "model_config"), path.name)
+        return KerasFile(path, "h5", config, _read_version(root, weights), weights)
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        version = get_text(root, "keras_version") if "keras_version" in root.attrs else None
-        return KerasFile(path, "h5", None, version, root)
+        return KerasFile(path, "h5", None, _read_version(root), root)
     if "layers" in root or "_layer_checkpoint_dependencies" in root:
         return KerasFile(path, "weights.h5", None, "3", root)
+    names = shorten(", ".join(map(repr, list(root)[:5])), 100) or "nothing"
     raise InputError(
-        f"{path.name} is an HDF5 file with "
-        f"{shorten(', '.join(map(repr, list(root)[:5])), 100) or 'nothing'} "
-        "in it, not a Keras model: "
-        "no model_config and no layer_names. Name a file that Keras's save or save_weights wrote."
+        f"{path.name} is an HDF5 file with {names} in it, not a Keras model: no model_config and "
+        "no layer_names. Name a file that Keras's save or save_weights wrote."
     )
 
 
-@contextmanager
-def _open_archive(path: Path) -> Iterator[KerasFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_entries(archive, path.name)
-            config = parse_config(_entry(archive, "config.json", path.name), path.name)
-            metadata = parse_config(_entry(archive, "metadata.json", path.name), path.name)
-            version = metadata.get("keras_version")
-            if version is not None and not isinstance(version, str):
-                raise InputError(
-                    f"keras_version in {path.name} is {shorten(repr(version))}, expected text "
-                    "such as '3.15.1'."
-                )
-            with (
-                _weights_stream(archive, path.name) as stream,
-                _open_h5(stream, f"model.weights.h5 in {path.name}") as root,
-            ):
-                yield KerasFile(path, "keras", config, version, root)
-    except DAMAGED_ZIP as error:
-        if refusal := os_error_message(error, path):
-            raise refusal from error
-        reason = shorten(str(error) or type(error).__name__, 100)
-        raise InputError(
-            f"{path.name} is a damaged zip archive ({reason}). Fetch or write the file again."
-        ) from error
-
-
-def _check_entries(archive: zipfile.ZipFile, name: str) -> None:
-    entries = archive.infolist()
-    names = [entry.filename for entry in entries]
-    for entry in entries:
-        parts = entry.filename.replace("\\", "/").split("/")
-        if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
-            raise InputError(
-                f"{name} has an entry {shorten(repr(entry.filename))} that points outside the "
-                "archive. Do not trust this file."
-            )
-        if entry.flag_bits & 1:
-            raise InputError(
-                f"{name} is encrypted ({shorten(entry.filename)}). Save it without a password."
-            )
-        if entry.file_size > max(
-            MAX_CONFIG_BYTES, 100 * entry.compress_size
-        ):  # weights shrink by a few per cent
-            raise InputError(
-                f"{name} has an entry {shorten(repr(entry.filename))} of "
-                f"{entry.compress_size:,} bytes that claims to unpack to "
-                f"{entry.file_size:,}: a zip bomb. Do not trust this file."
-            )
-    if len(set(names)) < len(names):
-        raise InputError(
-            f"{name} has two entries of one name ({shorten(max(names, key=names.count))}). Save "
-            "the model again."
-        )
-    if missing := {"config.json", "metadata.json", "model.weights.h5"} - set(names):
-        raise InputError(
-            f"{name} is a zip archive without {', '.join(sorted(missing))}: not a .keras file. "
-            "Name a Keras file."
-        )
-
-
-def _entry(archive: zipfile.ZipFile, entry: str, name: str) -> bytes:
-    size = archive.getinfo(entry).file_size
-    if size > MAX_CONFIG_BYTES:
-        raise InputError(
-            f"{entry} in {name} has {size:,} bytes, expected at most "
-            f"{MAX_CONFIG_BYTES:,}. Do not trust it."
-        )
-    return archive.read(entry)
-
-
-def _weights_stream(archive: zipfile.ZipFile, name: str) -> BinaryIO:
-    entry = archive.getinfo("model.weights.h5")
-    if entry.compress_type == zipfile.ZIP_STORED:  # as Keras writes it: read in place
-        return archive.open(entry)  # type: ignore[return-value]  # seekable, unlike typeshed's IO[bytes] of a zip
-    return BytesIO(
-        archive.read(entry)
-    )  # HDF5 jumps about, which would unpack a deflated entry again and again
+def _read_version(*groups: h5py.Group | None) -> str | None:
+    """Return the Keras version in the first group that has one."""
+    with_version = (group for group in groups if group and "keras_version" in group.attrs)
+    return next((h5.get_text(group, "keras_version") for group in with_version), None)
 
 
 @contextmanager
@@ -349,46 +244,8 @@ def _open_h5(file: Path | BinaryIO, name: str) -> Iterator[h5py.File]:
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{name} cannot be opened as HDF5 ({shorten(str(error), 150)}). Fetch "
-            "or write the file again."
+        raise damaged_file(
+            f"{name} cannot be opened as HDF5 ({shorten(str(error), 150)})"
         ) from error
     with root:
         yield root
-
-
-def parse_config(content: str | bytes, name: str) -> dict[str, Any]:
-    """JSON text of a file → dict, refusing what is too deep to be a model.
-
-    Raises:
-        InputError: not JSON, not a dict, or nested deeper than any model.
-    """
-    try:
-        config = json.loads(content)
-    except RecursionError:
-        raise InputError(
-            f"The config of {name} is nested too deeply for a model. Do not trust this file."
-        ) from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The config of {name} is not JSON ({error}). Fetch or write the file again."
-        ) from error
-    level: list[Any] = [config]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for value in level
-            if isinstance(value, dict | list)
-            for child in (value.values() if isinstance(value, dict) else value)
-        ]
-    if level:
-        raise InputError(
-            f"The config of {name} is nested more than {MAX_DEPTH} levels deep. "
-            "Do not trust this file."
-        )
-    if not isinstance(config, dict):
-        raise InputError(
-            f"The config of {name} is a {type(config).__name__}, expected an object with "
-            "'class_name'."
-        )
-    return config

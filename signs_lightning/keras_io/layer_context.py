@@ -1,16 +1,17 @@
-"""What a builder of a layer gets (the checked config, the shapes it is applied to) and gives (how its weights map)."""
+"""What a builder of a layer gets, and what it returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from torch import nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations
-from signs_lightning.keras_io.graph_parser import Layer
-from signs_lightning.keras_io.modules import tensor_axis
+from signs_lightning.keras_io.axis_order import tensor_axis
+from signs_lightning.keras_io.file_errors import inconsistent_model
+from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.models.layers import Pair
 
 Shape = tuple[int, ...]
@@ -18,7 +19,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class WeightSpec:
-    """How one array of Keras becomes one parameter or buffer: transpose(permutation), then reshape. Both can be undone.
+    """How one array of Keras becomes a parameter or buffer: transpose, then reshape.
 
     Attributes:
         keras: Keras's name, such as "kernel".
@@ -46,7 +47,7 @@ class LayerContext:
         layer: the layer.
         shapes: Keras's shapes of its inputs, without the batch; None for a constant.
         channels_last: whether the graph keeps (N, H, W, C) as (N, C, H, W).
-        constants: the inputs that are no tensors, by their place.
+        constants: the inputs that are not tensors, by their position.
     """
 
     layer: Layer
@@ -54,80 +55,110 @@ class LayerContext:
     channels_last: bool
     constants: dict[int, Any]
 
+    def __str__(self) -> str:
+        return str(self.layer)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Keras's arguments of the layer."""
+        return self.layer.config
+
+    @property
+    def class_name(self) -> str:
+        """Keras's class of the layer."""
+        return self.layer.class_name
+
     @property
     def shape(self) -> Shape:
         """Shape of the only input."""
         if len(self.shapes) != 1 or self.shapes[0] is None:
-            raise InputError(
-                f"{self.layer} has {len(self.shapes)} inputs, expected one "
-                "tensor. Save the model again."
-            )
+            raise inconsistent_model(f"{self} has {len(self.shapes)} inputs, expected one tensor")
         return self.shapes[0]
 
     @property
+    def rank(self) -> int:
+        """Number of axes of the only input, the batch included."""
+        return len(self.shape) + 1
+
+    @property
     def image(self) -> tuple[int, int, int]:
-        """Height, width and channels of the only input, as the layer's own data_format reads them."""
+        """Height, width and channels of the only input, read in the layer's data_format."""
         if len(self.shape) != 3:
             raise InputError(
-                f"{self.layer} is applied to values of shape {self.shape}, expected height, width "
-                "and channels."
+                f"{self} is applied to values of shape {self.shape}, expected height, width and "
+                "channels."
             )
         a, b, c = self.shape
-        return (b, c, a) if self.layer.config.get("data_format") == "channels_first" else (a, b, c)
+        return (b, c, a) if self.config.get("data_format") == "channels_first" else (a, b, c)
 
-    def axis(self, axis: int, rank: int | None = None) -> int:
-        """Keras's axis, counted with the batch → where the tensor has it."""
-        rank = len(self.shape) + 1 if rank is None else rank
+    def tensor_axis(self, axis: int, rank: int | None = None) -> int:
+        """Return where the tensor has Keras's axis, which counts the batch and is not it."""
+        rank = rank or self.rank
         if not -rank <= axis < rank or axis % rank == 0:
-            self.refuse("axis", axis, f"an axis of {rank} other than the batch")
+            self.fail("axis", axis, f"an axis of {rank} other than the batch")
         return tensor_axis(axis, rank, self.channels_last)
 
-    def refuse(self, key: str, value: Any, expected: str) -> NoReturn:
-        raise InputError(f"{self.layer} has {key} {str(value)[:60]}, expected {expected}.")
+    def fail(self, key: str, value: Any, expected: str) -> NoReturn:
+        """Raise an error about one of the layer's arguments."""
+        raise InputError(f"{self} has {key} {str(value)[:60]}, expected {expected}.")
 
     def integer(self, key: str, default: int | None = None, least: int = 1) -> int:
-        value = self.layer.config.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least or value > 2**31:
-            self.refuse(key, repr(value), f"an integer of at least {least}")
+        """Return an argument that is an integer."""
+        value = self.config.get(key, default)
+        if not is_integer(value) or not least <= value <= 2**31:
+            self.fail(key, repr(value), f"an integer of at least {least}")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
+        """Return an argument that is a number."""
         try:
-            return activations.number(self.layer.config.get(key, default))
+            return activations.number(self.config.get(key, default))
         except (TypeError, ValueError):
-            self.refuse(key, repr(self.layer.config.get(key)), "a number")
+            self.fail(key, repr(self.config.get(key)), "a number")
 
     def pair(self, key: str, default: int | None = None, least: int = 1) -> Pair:
-        value = self.layer.config.get(key, default)
+        """Return an argument that is one integer or two: rows and columns."""
+        value = self.config.get(key, default)
         values: list[Any] = value if isinstance(value, list) else [value, value]
-        fine = all(
-            isinstance(v, int) and not isinstance(v, bool) and least <= v <= 2**31 for v in values
-        )
-        if len(values) != 2 or not fine:
-            self.refuse(key, repr(value), f"one or two integers of at least {least}")
+        if len(values) != 2 or not all(is_integer(v) and least <= v <= 2**31 for v in values):
+            self.fail(key, repr(value), f"one or two integers of at least {least}")
         return values[0], values[1]
 
     def flag(self, key: str, default: bool) -> bool:
-        value = self.layer.config.get(key, default)
+        """Return an argument that is true or false."""
+        value = self.config.get(key, default)
         if not isinstance(value, bool):
-            self.refuse(key, repr(value), "true or false")
+            self.fail(key, repr(value), "true or false")
         return value
 
-    def axes(self, default: int = -1) -> list[int]:
-        """`axis` as a list; versions write 3, -1 and [3]."""
-        value = self.layer.config.get("axis", default)
+    def axes(self) -> list[int]:
+        """Return `axis` as a list; versions of Keras write 3, -1 and [3]."""
+        value = self.config.get("axis", -1)
         values = value if isinstance(value, list) else [value]
-        if not values or not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-            self.refuse("axis", repr(value), "one integer or several")
+        if not values or not all(map(is_integer, values)):
+            self.fail("axis", repr(value), "one integer or several")
         return values
 
-    def same(self) -> bool:
-        padding = self.layer.config.get("padding", "valid")
+    def single_axis(self) -> int:
+        """Return `axis`, which must be one."""
+        axes = self.axes()
+        if len(axes) != 1:
+            self.fail("axis", axes, "one axis")
+        return axes[0]
+
+    def is_same_padded(self) -> bool:
+        """Return whether `padding` is 'same'."""
+        padding = self.config.get("padding", "valid")
         if padding not in ("same", "valid"):
-            self.refuse("padding", repr(padding), "'same' or 'valid'")
+            self.fail("padding", repr(padding), "'same' or 'valid'")
         return padding == "same"
 
-    def only(self, key: str, *allowed: Any) -> None:
-        """Refuses an option with any other value than those allowed; one that is missing is fine."""
-        if key in self.layer.config and self.layer.config[key] not in allowed:
-            self.refuse(key, repr(self.layer.config[key]), " or ".join(map(repr, allowed)))
+    def check_option(self, key: str, *allowed: Any) -> None:
+        """Check that an argument is missing or has one of the allowed values."""
+        if key in self.config and self.config[key] not in allowed:
+            self.fail(key, repr(self.config[key]), " or ".join(map(repr, allowed)))
+
+
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Return whether a config's value is an integer; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)

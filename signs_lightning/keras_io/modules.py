@@ -1,8 +1,4 @@
-"""Keras's layers that PyTorch has no module for. All work on (N, C, H, W), or (N, …) of another rank, like `Graph` says.
-
-Tensors of rank 4 are (N, C, H, W) where Keras has (N, H, W, C); those of another rank are as in
-Keras.
-"""
+"""Modules for the Keras layers that PyTorch has none for."""
 
 from __future__ import annotations
 
@@ -14,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signs_lightning.models.layers import Conv2dSame, KerasBatchNorm2d, Pair
+from signs_lightning.keras_io.axis_order import from_keras_order, to_keras_order
+from signs_lightning.models.layers import Conv2dSame, Pair
 
 
 class Apply(nn.Module):
-    """A function of one or more tensors as a layer without weights."""
+    """A layer without weights that applies a function to one or more tensors."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -31,8 +28,34 @@ class Apply(nn.Module):
         return str(getattr(self.function, "__name__", self.function))
 
 
+class WithConstants(nn.Module):
+    """A function of tensors and constants, such as `1 - x`.
+
+    Args:
+        function: takes them all, in order.
+        constants: by their position among the arguments.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], constants: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        for position, value in constants.items():
+            self.register_buffer(f"constant{position}", value, persistent=False)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        arguments = list(inputs)
+        for name, value in sorted(self.named_buffers(recurse=False)):
+            arguments.insert(int(name.removeprefix("constant")), value)
+        return self.function(*arguments)
+
+
 class Reordered(nn.Module):
-    """A function that needs Keras's own order of axes, such as Reshape; `channels_last` says that rank 4 is kept permuted."""
+    """A function that needs Keras's order of axes, such as Reshape.
+
+    Args:
+        function: takes and gives a tensor in Keras's order.
+        channels_last: whether a tensor of rank 4 is permuted.
+    """
 
     def __init__(self, function: Callable[[Tensor], Tensor], channels_last: bool) -> None:
         super().__init__()
@@ -45,111 +68,8 @@ class Reordered(nn.Module):
         return from_keras_order(self.function(to_keras_order(x)))
 
 
-def to_keras_order(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, H, W, C); another rank stays as it is."""
-    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
-
-
-def from_keras_order(x: Tensor) -> Tensor:
-    """(N, H, W, C) -> (N, C, H, W); another rank stays as it is."""
-    return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
-
-
-def tensor_axis(axis: int, rank: int, channels_last: bool) -> int:
-    """Keras's axis, counted with the batch → where a tensor of this rank has it; `channels_last` says that rank 4 is kept permuted."""
-    return (0, 2, 3, 1)[axis % rank] if rank == 4 and channels_last else axis % rank
-
-
-class AxisBatchNorm(KerasBatchNorm2d):
-    """BatchNormalization along any axis, with or without gamma and beta.
-
-    A gamma or beta that Keras does not have is a constant here: no parameter, and not in the
-        state_dict.
-    """
-
-    def __init__(
-        self, channels: int, axis: int, momentum: float, eps: float, scale: bool, center: bool
-    ) -> None:
-        super().__init__(channels, momentum, eps)
-        self.axis = axis
-        for name, value, wanted in (("weight", torch.ones, scale), ("bias", torch.zeros, center)):
-            if not wanted:
-                delattr(self, name)
-                self.register_buffer(name, value(channels), persistent=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.dim() == 4 and self.axis == 1:
-            return super().forward(input)
-        moved = input.movedim(self.axis, 1)  # (N, …, C, …) -> (N, C, …) -> (N, C, values, 1)
-        output = super().forward(moved.reshape(*moved.shape[:2], -1, 1))
-        return output.reshape(moved.shape).movedim(1, self.axis)
-
-
-class AxisLayerNorm(nn.Module):
-    """LayerNormalization over any of Keras's axes; gamma and beta have the sizes of these, in their order. Input of any rank."""
-
-    weight: Tensor | None
-    bias: Tensor | None
-
-    def __init__(
-        self,
-        axes: Sequence[int],
-        shape: Sequence[int],
-        eps: float,
-        scale: bool,
-        center: bool,
-        channels_last: bool,
-    ) -> None:
-        super().__init__()
-        self.axes, self.shape, self.eps, self.channels_last = (
-            tuple(axes),
-            tuple(shape),
-            eps,
-            channels_last,
-        )
-        self.register_parameter("weight", nn.Parameter(torch.ones(self.shape)) if scale else None)
-        self.register_parameter("bias", nn.Parameter(torch.zeros(self.shape)) if center else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        axes = tuple(tensor_axis(axis, x.dim(), self.channels_last) for axis in self.axes)
-        last = tuple(range(-len(axes), 0))
-        return F.layer_norm(
-            x.movedim(axes, last), self.shape, self.weight, self.bias, self.eps
-        ).movedim(last, axes)
-
-
-class AxisGroupNorm(nn.Module):
-    """GroupNormalization with its channels along any axis, with or without gamma and beta."""
-
-    weight: Tensor | None
-    bias: Tensor | None
-
-    def __init__(
-        self, groups: int, channels: int, axis: int, eps: float, scale: bool, center: bool
-    ) -> None:
-        super().__init__()
-        self.groups, self.axis, self.eps = groups, axis, eps
-        self.register_parameter("weight", nn.Parameter(torch.ones(channels)) if scale else None)
-        self.register_parameter("bias", nn.Parameter(torch.zeros(channels)) if center else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # In float32 and in two passes, as Keras computes it. F.group_norm subtracts squares where
-        # x is channels_last in memory, which loses the digits of a variance beside a large mean.
-        values = x.movedim(self.axis, 1).to(torch.promote_types(x.dtype, torch.float32))
-        groups = values.reshape(x.shape[0], self.groups, -1)  # (N, C, …) -> (N, groups, values)
-        deviations = groups - groups.mean(2, keepdim=True)
-        variance = deviations.square().mean(2, keepdim=True)
-        output = (deviations * torch.rsqrt(variance + self.eps)).reshape(values.shape)
-        shape = (-1, *(1,) * (x.dim() - 2))  # of weight and bias: (C, 1, …)
-        if self.weight is not None:
-            output = output * self.weight.reshape(shape)
-        if self.bias is not None:
-            output = output + self.bias.reshape(shape)
-        return output.to(x.dtype).movedim(1, self.axis)
-
-
 class AxisLinear(nn.Linear):
-    """Dense of Keras, which acts along Keras's last axis, on input of any rank."""
+    """Dense of Keras: acts along Keras's last axis of an input of any rank."""
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool, channels_last: bool
@@ -164,7 +84,7 @@ class AxisLinear(nn.Linear):
 
 
 class SeparableConv2d(nn.Module):
-    """SeparableConv2D of Keras: a depthwise convolution, then a 1×1 convolution that has the bias."""
+    """SeparableConv2D of Keras: a depthwise, then a 1×1 convolution with the bias."""
 
     def __init__(self, depthwise: nn.Module, pointwise: nn.Module) -> None:
         super().__init__()
@@ -196,58 +116,45 @@ class ConvTranspose2dKeras(nn.Module):
     bias: Tensor | None
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair,
-        dilation: Pair,
-        same: bool,
-        output_padding: Pair | None,
-        bias: bool,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair, dilation: Pair,
+        same: bool, output_padding: Pair | None, bias: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(in_channels, out_channels, *kernel_size))
         self.register_parameter("bias", nn.Parameter(torch.zeros(out_channels)) if bias else None)
         self.stride, self.dilation = stride, dilation
-        pads = [
-            _crop_and_pad(
-                (kernel_size[k] - 1) * dilation[k] + 1,
-                stride[k],
-                same,
-                output_padding and output_padding[k],
-            )
-            for k in (1, 0)
-        ]
-        self.padding = (
-            pads[0] + pads[1]
-        )  # left, right, top, bottom, negative where the full output is cropped
+        pads: list[int] = []
+        for k in (1, 0):
+            reach = (kernel_size[k] - 1) * dilation[k] + 1
+            pads += _crop_and_pad(reach, stride[k], same, output_padding and output_padding[k])
+        self.padding = pads  # left, right, top, bottom; negative where the output is cropped
 
     def forward(self, images: Tensor) -> Tensor:
         full = F.conv_transpose2d(images, self.weight, stride=self.stride, dilation=self.dilation)
         padded = F.pad(full, self.padding) if any(self.padding) else full
-        return (
-            padded if self.bias is None else padded + self.bias[:, None, None]
-        )  # the bias is on padded pixels, too
+        # Keras adds the bias to padded pixels, too.
+        return padded if self.bias is None else padded + self.bias[:, None, None]
 
 
 def _crop_and_pad(kernel: int, stride: int, same: bool, output_padding: int | None) -> Pair:
-    """What to add (or, negative, to cut) before and after the (n − 1) · stride + kernel rows of a full transposed convolution."""
+    """Return what to add before and after the rows of a full transposed convolution.
+
+    These are (n − 1) · stride + kernel rows; a negative number is cropped.
+    """
     if not same:
         return 0, max(stride - kernel, 0) if output_padding is None else output_padding
     if output_padding is None:  # n · stride rows, aligned as the gradient of a 'same' convolution
         before = max(kernel - stride, 0) // 2
         return -before, stride - kernel + before
-    rows = (
-        kernel % 2 + output_padding
-    )  # (n − 1) · stride + rows, as `_convert_conv_transpose_padding_args_from_keras_to_jax`
+    # (n − 1) · stride + rows, as `_convert_conv_transpose_padding_args_from_keras_to_jax` has it
+    rows = kernel % 2 + output_padding
     total = kernel + rows - 2
     left = min(total // 2 + total % 2, kernel - 1)
     return left - (kernel - 1), total - left - (kernel - 1)
 
 
 class KerasPReLU(nn.Module):
-    """PReLU of Keras: a slope for each value, shared along some axes."""
+    """PReLU of Keras: a slope for each value, or shared along some axes."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -258,7 +165,7 @@ class KerasPReLU(nn.Module):
 
 
 class ScaleAndShift(nn.Module):
-    """Rescaling of Keras: x · scale + offset, each a number or a tensor that broadcasts."""
+    """Rescaling of Keras: x · scale + offset, numbers or tensors that broadcast."""
 
     scale: Tensor
     offset: Tensor
@@ -272,47 +179,8 @@ class ScaleAndShift(nn.Module):
         return x * self.scale + self.offset
 
 
-class Standardize(nn.Module):
-    """Normalization of Keras: (x − mean) / max(√variance, 1e-7), or back.
-
-    Args:
-        mean: values of the kept axes, in Keras's order.
-        variance: the same.
-        view: shape in which the two broadcast with the input in Keras's order of axes.
-        channels_last: whether an input of rank 4 is kept permuted.
-        invert: whether x · max(√variance, 1e-7) + mean is taken instead.
-        adapted: whether they were learnt from data, so that they are weights of the file.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(
-        self,
-        mean: Tensor,
-        variance: Tensor,
-        view: Sequence[int],
-        channels_last: bool,
-        invert: bool,
-        adapted: bool,
-    ) -> None:
-        super().__init__()
-        self.view, self.channels_last, self.invert = tuple(view), channels_last, invert
-        self.register_buffer("mean", mean, persistent=adapted)
-        self.register_buffer("variance", variance, persistent=adapted)
-        if adapted:
-            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean, variance = self.mean.reshape(self.view), self.variance.reshape(self.view)
-        if self.channels_last:
-            mean, variance = from_keras_order(mean), from_keras_order(variance)
-        deviation = variance.sqrt().clamp(min=1e-7)
-        return x * deviation + mean if self.invert else (x - mean) / deviation
-
-
 class SharedDropout(nn.Module):
-    """Dropout of Keras with a `noise_shape`: along the axes where that is 1, values are dropped or kept together."""
+    """Dropout of Keras with a `noise_shape`: drops all values along `axes` together."""
 
     def __init__(self, rate: float, axes: set[int]) -> None:
         super().__init__()
@@ -326,7 +194,7 @@ class SharedDropout(nn.Module):
 
 
 class GaussianNoise(nn.Module):
-    """GaussianNoise of Keras: adds N(0, stddev²) while training."""
+    """GaussianNoise of Keras: adds N(0, stddev²) in training mode."""
 
     def __init__(self, stddev: float) -> None:
         super().__init__()
@@ -337,7 +205,10 @@ class GaussianNoise(nn.Module):
 
 
 class GaussianDropout(nn.Module):
-    """GaussianDropout of Keras: multiplies with N(1, rate / (1 − rate)) while training (Srivastava et al. 2014, section 10)."""
+    """GaussianDropout of Keras: multiplies by N(1, rate / (1 − rate)) in training.
+
+    Srivastava et al. 2014, section 10.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -350,26 +221,5 @@ class GaussianDropout(nn.Module):
 def convolution(
     same: bool, channels: int, filters: int, kernel_size: Pair, **options: Any
 ) -> nn.Module:
-    """A Conv2d with Keras's 'same' or 'valid' padding."""
+    """Return a Conv2d with Keras's 'same' or 'valid' padding."""
     return (Conv2dSame if same else nn.Conv2d)(channels, filters, kernel_size, **options)
-
-
-class WithConstants(nn.Module):
-    """A function of tensors and constants, such as `1 - x`.
-
-    Args:
-        function: takes them all, in order.
-        constants: by their place among the arguments.
-    """
-
-    def __init__(self, function: Callable[..., Tensor], constants: dict[int, Tensor]) -> None:
-        super().__init__()
-        self.function = function
-        for place, value in constants.items():
-            self.register_buffer(f"constant{place}", value, persistent=False)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        arguments = list(inputs)
-        for name, value in sorted(self.named_buffers(recurse=False)):
-            arguments.insert(int(name.removeprefix("constant")), value)
-        return self.function(*arguments)

@@ -1,4 +1,4 @@
-"""One PyTorch network for every Keras model: modules with Keras's names, called as Keras's graph says."""
+"""A PyTorch network for a Keras model, with Keras's names."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import layer_table
+from signs_lightning.keras_io.axis_order import call_module
 from signs_lightning.keras_io.initializers import initialize, penalty
 from signs_lightning.keras_io.layer_context import WeightSpec
-from signs_lightning.keras_io.shape_inference import Path, Plan, Step, run
+from signs_lightning.keras_io.layer_table import build_layer
+from signs_lightning.keras_io.model_graph import LayerPath
+from signs_lightning.keras_io.shape_inference import Plan, Step
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode
 from signs_lightning.models.layers import KerasBatchNorm2d
 
 
 class KerasNetwork(nn.Module):
-    """A Keras model as a PyTorch module, newly initialised as Keras would.
+    """A Keras model as a PyTorch module, newly initialized as Keras would.
 
     A layer "conv1" of a model "backbone" inside the model is the submodule `backbone.conv1`, with
-    Keras's kernel as its `weight`. (A dot in a name becomes an underscore, and what would hide an
-    attribute gets one at its end.) A layer with weights is one module, whatever calls it; one
-    without, which may work out its arguments from its input, is one for each call.
+    Keras's kernel as its `weight`. (A dot in a name becomes an underscore, and a name that would
+    hide an attribute ends in one more.) A layer with weights is one module, however often it is
+    called; one without, whose arguments may depend on its input, is one for each call.
 
     Args:
-        plan: the model, worked out.
+        plan: the model's plan.
 
     Shape:
         float (N, C, H, W) → logits (N, K), or (N, 1) where a sigmoid ended the model
@@ -38,17 +40,16 @@ class KerasNetwork(nn.Module):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
+        # Attributes come before layers, so that a layer of the same name gets another one.
         self.plan = plan
-        # All there before a layer is placed, so that one of these names is spelled otherwise.
-        self.names: dict[Path, str] = {}
+        self.names: dict[LayerPath, str] = {}
         self.penalties: list[tuple[str, float, float]] = []
-        self.frozen: set[Path] = set()
+        self.frozen: set[LayerPath] = set()
         self._inference: set[str] = set()
         for layer, weights in plan.layers():
-            calls = [layer_table.build(site)[0] for site in plan.sites[layer.path]]
-            self.names[layer.path] = self._place(
-                layer.path, calls[0] if len(calls) == 1 else nn.ModuleList(calls)
-            )
+            calls = [build_layer(context)[0] for context in plan.contexts[layer.path]]
+            module = calls[0] if len(calls) == 1 else nn.ModuleList(calls)
+            self.names[layer.path] = self._add_layer(layer.path, module)
             for weight in weights:
                 try:
                     initialize(self.parameter(layer.path, weight), weight, layer)
@@ -56,39 +57,41 @@ class KerasNetwork(nn.Module):
                     raise InputError(
                         f"{layer} has an initializer that cannot be used: {error}."
                     ) from error
-        self.penalties += [
-            (f"{self.names[layer.path]}.{weight.torch}", *factors)
-            for layer, weights in plan.layers()
-            for weight in weights
-            if any(factors := penalty(layer, weight))
-        ]
-        self._inference |= {_name(self, step) for step in plan.steps if step.inference}
+        for layer, weights in plan.layers():
+            for weight in weights:
+                if any(factors := penalty(layer, weight)):
+                    self.penalties.append((f"{self.names[layer.path]}.{weight.torch}", *factors))
+        self._inference |= {self._module_name(step) for step in plan.steps if step.inference}
         self.train_only([layer.path for layer, _ in plan.layers() if layer.trainable])
 
-    def _place(self, path: Path, module: nn.Module) -> str:
+    def _add_layer(self, path: LayerPath, module: nn.Module) -> str:
+        """Add a layer's module under the names of its path; return its whole name."""
         parent: nn.Module = self
         parts = []
         for part in path[:-1]:
-            name = next(
-                n
-                for n in _module_names(part)
-                if isinstance(parent._modules.get(n), _Model) or not hasattr(parent, n)
-            )
-            if not hasattr(parent, name):
-                parent.add_module(name, _Model())
+            for name in _candidate_names(part):
+                if not hasattr(parent, name):
+                    parent.add_module(name, _NestedModel())
+                if isinstance(getattr(parent, name), _NestedModel):
+                    break
             parent = parent.get_submodule(name)
             parts.append(name)
-        name = next(n for n in _module_names(path[-1]) if not hasattr(parent, n))
+        name = next(n for n in _candidate_names(path[-1]) if not hasattr(parent, n))
         parent.add_module(name, module)
         return ".".join([*parts, name])
 
+    def _module_name(self, step: Step) -> str:
+        """Return the name of the module that makes a call."""
+        name = self.names[step.path]
+        return name if step.call is None else f"{name}.{step.call}"
+
     def forward(self, images: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
-        """Images to logits.
+        """Return the logits of images.
 
         Args:
             images: float (N, C, H, W).
-            watch: is told every layer's name ("backbone/conv1" inside a model) and its output; an
-                output of rank 4 is (N, C, H, W) where Keras has (N, H, W, C).
+            watch: called with every layer's name ("backbone/conv1" inside a model) and its output;
+                an output of rank 4 is (N, C, H, W) where Keras has (N, H, W, C).
         """
         channels_last = not self.plan.graph.channels_first
         values = {0: images}
@@ -96,22 +99,22 @@ class KerasNetwork(nn.Module):
             inputs = [values[index] for index in step.inputs]
             value = inputs[0]
             if not step.skip:
-                value = run(
-                    self.get_submodule(_name(self, step)), inputs, step.other_format, channels_last
-                )
+                module = self.get_submodule(self._module_name(step))
+                value = call_module(module, inputs, step.other_format, channels_last)
             if step.activation is not None:
                 value = step.activation(value)
             if watch is not None:
                 watch("/".join(step.path), value)
             values[k] = value
-            for (
-                index
-            ) in step.last_use:  # so that an output is not kept for longer than somebody needs it
+            for index in step.last_use:  # frees the memory of an output
                 del values[index]
         return values[len(self.plan.steps)]
 
     def train(self, mode: bool = True) -> KerasNetwork:
-        """As nn.Module's; but frozen BatchNorms stay in inference mode, as in Keras, where frozen Dropouts stay active."""
+        """Set the mode as nn.Module does, but keep frozen BatchNorms in eval mode.
+
+        So does Keras, where frozen Dropouts stay active.
+        """
         super().train(mode)
         for name in self._inference:
             self.get_submodule(name).eval()
@@ -120,8 +123,8 @@ class KerasNetwork(nn.Module):
                 module.eval()
         return self
 
-    def train_only(self, paths: list[Path]) -> None:
-        """Freezes every layer but those at `paths`: their weights stay, their BatchNorm uses its moving averages."""
+    def train_only(self, paths: list[LayerPath]) -> None:
+        """Freeze every layer but those at `paths`; a frozen BatchNorm uses its averages."""
         self.frozen = set(self.names) - set(paths)
         for layer, weights in self.plan.layers():
             for weight in weights:
@@ -130,25 +133,23 @@ class KerasNetwork(nn.Module):
         self.train(self.training)
 
     def train_last(self, count: int) -> None:
-        """Freezes all but the last `count` layers that have something to train.
+        """Freeze all but the last `count` layers that have weights to train.
 
         Raises:
             InputError: there are not so many.
         """
-        trained = [
-            layer.path
-            for layer, weights in self.plan.layers()
-            if any(weight.trainable for weight in weights)
+        layers = [
+            layer.path for layer, weights in self.plan.layers() if any(w.trainable for w in weights)
         ]
-        if not 1 <= count <= len(trained):
+        if not 1 <= count <= len(layers):
             raise InputError(
-                f"trainable_layers is {count}, expected 1 to {len(trained)}: the model has "
-                f"{len(trained)} with weights."
+                f"trainable_layers is {count}, expected 1 to {len(layers)}: the model has "
+                f"{len(layers)} with weights."
             )
-        self.train_only(trained[-count:])
+        self.train_only(layers[-count:])
 
     def regularization_loss(self) -> Tensor:
-        """Sum () of the L1 and L2 penalties of all weights that are trained, as Keras adds it to the loss."""
+        """Return the sum () of the L1 and L2 penalties of the weights that are trained."""
         total = next(self.parameters()).new_zeros(())
         for name, l1, l2 in self.penalties:
             weight = self.get_parameter(name)
@@ -156,34 +157,32 @@ class KerasNetwork(nn.Module):
                 total = total + l1 * weight.abs().sum() + l2 * weight.square().sum()
         return total
 
-    def parameter(self, path: Path, weight: WeightSpec) -> Tensor:
-        """The parameter or buffer that holds a layer's weight."""
-        return _tensor(self.get_submodule(self.names[path]), weight)
+    def parameter(self, path: LayerPath, weight: WeightSpec) -> Tensor:
+        """Return the parameter or buffer that holds a layer's weight."""
+        owner, _, name = weight.torch.rpartition(".")
+        return getattr(self.get_submodule(self.names[path]).get_submodule(owner), name)
 
     @torch.no_grad()
-    def load_keras(self, path: Path, weight: WeightSpec, values: np.ndarray) -> None:
-        """Copies an array of Keras's shape into a layer's weight."""
+    def load_keras(self, path: LayerPath, weight: WeightSpec, values: np.ndarray) -> None:
+        """Copy an array of Keras's shape into a layer's weight."""
         target = self.parameter(path, weight)
-        target.copy_(
-            torch.from_numpy(np.ascontiguousarray(values.transpose(weight.permutation))).reshape(
-                target.shape
-            )
-        )
+        permuted = np.ascontiguousarray(values.transpose(weight.permutation))
+        target.copy_(torch.from_numpy(permuted).reshape(target.shape))
 
-    def keras_weights(self) -> Mapping[Path, list[np.ndarray]]:
-        """Every layer's weights with Keras's shapes and in its order, bit by bit as they are here."""
+    def keras_weights(self) -> Mapping[LayerPath, list[np.ndarray]]:
+        """Return every layer's weights bit by bit, with Keras's shapes and in its order."""
         return {
             layer.path: [self._to_keras(layer.path, weight) for weight in weights]
             for layer, weights in self.plan.layers()
         }
 
-    def _to_keras(self, path: Path, weight: WeightSpec) -> np.ndarray:
+    def _to_keras(self, path: LayerPath, weight: WeightSpec) -> np.ndarray:
         values = self.parameter(path, weight).detach().cpu().numpy()
         permuted = values.reshape([weight.shape[axis] for axis in weight.permutation])
         return permuted.transpose(np.argsort(weight.permutation))
 
-    def parameter_counts(self) -> tuple[int, int]:
-        """Return Keras's numbers of trainable and of other parameters.
+    def totals(self) -> tuple[int, int]:
+        """Return the numbers of trainable and of other parameters, as Keras counts them.
 
         Moving averages are among the latter.
         """
@@ -198,7 +197,7 @@ class KerasNetwork(nn.Module):
     def layer_graph(self) -> LayerGraph:
         """Return the layers and the calls between them, all models inside the model open."""
         plan, graph = self.plan, self.plan.graph
-        image: Path = (graph.image,)
+        image: LayerPath = (graph.image,)
         while image in plan.weights or image in graph.models:
             image = (f"{image[0]}_",)
         height, width, channels = plan.image_size
@@ -225,23 +224,12 @@ class KerasNetwork(nn.Module):
         return LayerGraph(image, nodes, blocks, edges)
 
 
-def _name(network: KerasNetwork, step: Step) -> str:
-    """Name of the module that makes a call."""
-    name = network.names[step.path]
-    return name if step.call is None else f"{name}.{step.call}"
+class _NestedModel(nn.Module):
+    """A model inside the model: it only holds that model's layers."""
 
 
-def _tensor(module: nn.Module, weight: WeightSpec) -> Tensor:
-    owner, _, name = weight.torch.rpartition(".")
-    return getattr(module.get_submodule(owner), name)
-
-
-class _Model(nn.Module):
-    """A model inside the model: it only holds that model's layer_table."""
-
-
-def _module_names(name: str) -> Iterator[str]:
-    """Module names for a layer's name, best first."""
+def _candidate_names(name: str) -> Iterator[str]:
+    """Yield module names for a layer's name, best first."""
     name = name.replace(".", "_") or "_"
     while True:
         yield name

@@ -1,4 +1,4 @@
-"""What the images of a Keras model were scaled to. Importing this module does not load PyTorch."""
+"""What the images of a Keras model were scaled to; does not import PyTorch."""
 
 from __future__ import annotations
 

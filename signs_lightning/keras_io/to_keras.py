@@ -1,4 +1,4 @@
-"""A model of ours as a file that Keras loads: the original's layers, input range and softmax or sigmoid."""
+"""Writes a model for Keras as the original: layers, input range, softmax."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -18,28 +18,27 @@ from signs_lightning.keras_io.architectures import PERMUTATIONS, RANKS, keras_or
 from signs_lightning.keras_io.course_configs import course_config
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.graph_parser import read_graph
-from signs_lightning.keras_io.keras3_config import (
-    check_keras3_config,
-    keras3_config,
-    rename_classes,
-)
-from signs_lightning.keras_io.shape_inference import Path as LayerPath
+from signs_lightning.keras_io.keras3_checks import check_keras3_config
+from signs_lightning.keras_io.keras3_config import keras3_config, rename_classes
+from signs_lightning.keras_io.keras_archive import WEIGHTS
+from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.shape_inference import Plan, make_plan
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
 
 Format = Literal["keras", "keras-weights", "keras-h5"]
+ENDINGS = {"keras": ".keras", "keras-weights": ".weights.h5", "keras-h5": ".h5"}
 KERAS_VERSION = "3.6.0"  # the oldest that reads what is written here
 Arrays = dict[LayerPath, list[np.ndarray]]
 
 
 def export_keras(model: ImageClassifier, path: str | Path, format: Format = "keras") -> None:
-    """Writes a model for Keras 3; the file appears whole or not at all.
+    """Write a model for Keras 3; the file appears whole or not at all.
 
     Args:
-        model: one of our three architectures, or a `FromKeras`, whose original layers and input
-            range come back.
+        model: one of our three architectures, or a `FromKeras`, which gets its original layers and
+            input range.
         path: the file. Keras wants `.keras` for "keras", `.weights.h5` for "keras-weights" and
             `.h5` for "keras-h5".
         format: "keras" is the model (`keras.models.load_model`), "keras-h5" the same in the older
@@ -57,111 +56,92 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
         True
     """
     path = Path(path)
-    endings = dict(zip(get_args(Format), (".keras", ".weights.h5", ".h5"), strict=True))
-    if format not in endings:
-        raise InputError(f"format is '{format}', expected one of {', '.join(endings)}.")
-    if not path.name.endswith(endings[format]):
+    if format not in ENDINGS:
+        raise InputError(f"format is '{format}', expected one of {', '.join(ENDINGS)}.")
+    if not path.name.endswith(ENDINGS[format]):
         raise InputError(
-            f"Keras reads '{format}' from a file that ends in {endings[format]}, {path.name} does "
+            f"Keras reads '{format}' from a file that ends in {ENDINGS[format]}, {path.name} does "
             "not. Rename it."
         )
-    config = (
-        json.loads(model.hparams["config"])
-        if isinstance(model, FromKeras)
-        else course_config(model)
-    )
+    is_from_keras = isinstance(model, FromKeras)
+    config = json.loads(model.hparams["config"]) if is_from_keras else course_config(model)
     keras = next(iter(read_graph(config).layers.values())).keras
     if format != "keras-weights":
         check_keras3_config(config, keras, wrapped=format == "keras")
     config = rename_classes(config)
     plan = make_plan(config, image_size=model.image_size)
-    arrays = (
-        dict(model.network.keras_weights())
-        if isinstance(model, FromKeras)
-        else _architecture_weights(model, plan)
-    )
+    arrays = _keras_arrays(model, plan)
     with atomic_write(path) as temporary:
         if format == "keras":
             _write_archive(temporary, keras3_config(config, keras, wrapped=True), plan, arrays)
             return
-        with h5py.File(
-            temporary, "w", locking=False
-        ) as file:  # our own, maybe on a disk without locks
-            (_write_variables if format == "keras-weights" else _write_legacy)(file, plan, arrays)
-            if format == "keras-h5":
-                file.attrs["model_config"] = json.dumps(keras3_config(config, keras, wrapped=False))
-                file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
+        # No other process has the file open, and some disks have no locks.
+        with h5py.File(temporary, "w", locking=False) as file:
+            if format == "keras-weights":
+                _write_variables(file, plan, arrays)
+                return
+            _write_legacy(file, plan, arrays)
+            file.attrs["model_config"] = json.dumps(keras3_config(config, keras, wrapped=False))
+            file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
 
 
-def _architecture_weights(model: ImageClassifier, plan: Plan) -> Arrays:
-    """Our layers have no names of Keras's: both sides list the layers of a kind in one order."""
-    modules: dict[str, list[Any]] = {kind: [] for kind in RANKS.values()}
+def _keras_arrays(model: ImageClassifier, plan: Plan) -> Arrays:
+    """Return the weights of each layer; those of our architectures by kind and order."""
+    if isinstance(model, FromKeras):
+        return dict(model.network.keras_weights())
+    arrays: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in RANKS.values()}
     for module in keras_order(model.network):
         tensors = [tensor.detach().cpu().numpy() for tensor in keras_tensors(module)]
-        modules[RANKS[tensors[0].ndim]].append(
-            [tensor.transpose(np.argsort(PERMUTATIONS[tensor.ndim])) for tensor in tensors]
-        )
+        permuted = [values.transpose(np.argsort(PERMUTATIONS[values.ndim])) for values in tensors]
+        arrays[RANKS[tensors[0].ndim]].append(permuted)
     return {
-        layer.path: modules[RANKS[len(weights[0].shape)]].pop(0) if weights else []
+        layer.path: arrays[RANKS[len(weights[0].shape)]].pop(0) if weights else []
         for layer, weights in plan.layers()
     }
 
 
 def _write_archive(path: Path, config: dict[str, Any], plan: Plan, arrays: Arrays) -> None:
-    metadata = {
-        "keras_version": KERAS_VERSION,
-        "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
-    }
+    date = datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     with zipfile.ZipFile(path, "w") as archive:
+        metadata = {"keras_version": KERAS_VERSION, "date_saved": date}
         archive.writestr("metadata.json", json.dumps(metadata))
         archive.writestr("config.json", json.dumps(config))
-        with (
-            tempfile.TemporaryFile() as weights
-        ):  # on disk, for HDF5 jumps about and a zip entry cannot
+        # HDF5 seeks, which it can in a file on disk and not in a zip entry.
+        with tempfile.TemporaryFile() as weights:
             with h5py.File(weights, "w") as file:
                 _write_variables(file, plan, arrays)
             weights.seek(0)
-            with archive.open("model.weights.h5", "w", force_zip64=True) as entry:
+            with archive.open(WEIGHTS, "w", force_zip64=True) as entry:
                 shutil.copyfileobj(weights, entry)
 
 
 def _write_variables(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
-    """`.weights.h5`: layers/conv2d_1/vars/0, numbered by class."""
-    for layer, weights in plan.layers():
-        if (
-            layer.weights_path.endswith("/") or not layer.weights_path
-        ):  # `x + 1` is no layer to Keras 3
+    """Write a `.weights.h5`: layers/conv2d_1/vars/0, numbered by class."""
+    for layer, _ in plan.layers():
+        if layer.weights_path.endswith("/") or not layer.weights_path:  # of `x + 1`, no layer
             continue
         group = file.require_group(f"{layer.weights_path}/vars")
         group.attrs["name"] = layer.path[-1]
-        for k, values in enumerate(arrays[layer.path] if weights else []):
+        for k, values in enumerate(arrays[layer.path]):
             group.create_dataset(str(k), data=values)
     file.require_group("vars")
 
 
 def _write_legacy(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
-    """A group for each layer at the top, with all weights of a model that lies there."""
+    """Write a group for each layer or model at the top, with all its weights."""
     root = file.create_group("model_weights")
-    values = {
-        (layer.path, weight.keras): array
-        for layer, weights in plan.layers()
-        for weight, array in zip(weights, arrays[layer.path], strict=True)
-    }
+    specs = [(layer, weight) for layer, weights in plan.layers() for weight in weights]
+    keys = [(layer.path, weight.keras) for layer, weight in specs]
+    in_order = [values for layer, _ in plan.layers() for values in arrays[layer.path]]
+    by_key = dict(zip(keys, in_order, strict=True))
     tops = list(dict.fromkeys(layer.path[0] for layer, _ in plan.layers()))
     root.attrs["layer_names"] = [name.encode() for name in tops]
     root.attrs["keras_version"], root.attrs["backend"] = KERAS_VERSION, "torch"
     for top in tops:
         group = root.create_group(top)
-        wanted = stored_order(
-            [
-                (layer, w)
-                for layer, weights in plan.layers()
-                if layer.path[0] == top
-                for w in weights
-            ]
-        )
-        names = [f"{'/'.join(layer.path)}/{weight.keras}" for layer, weight in wanted]
+        order = stored_order([spec for spec in specs if spec[0].path[0] == top])
+        names = [f"{'/'.join(layer.path)}/{weight.keras}" for layer, weight in order]
         group.attrs["weight_names"] = [name.encode() for name in names]
-        for name, (layer, weight) in zip(names, wanted, strict=True):
-            group.create_dataset(name, data=values[layer.path, weight.keras])
+        for name, (layer, weight) in zip(names, order, strict=True):
+            group.create_dataset(name, data=by_key[layer.path, weight.keras])
     root.create_group("top_level_model_weights").attrs["weight_names"] = []

@@ -1,140 +1,126 @@
-"""Which array of a file is which weight of a planned model: by name and order, every shape checked before a byte is read."""
+"""Matches the arrays of a file with the weights of a plan, by name and order.
+
+Every shape is checked before a byte is read.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.graph_parser import Layer
+from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
 from signs_lightning.keras_io.layer_context import WeightSpec
-from signs_lightning.keras_io.shape_inference import Path, Plan
+from signs_lightning.keras_io.model_graph import Layer, LayerPath
+from signs_lightning.keras_io.shape_inference import Plan
 
-Wanted = list[tuple[Layer, WeightSpec]]
-RANDOM_STATE = (
-    "seed_generator",
-    "StateVar",
-    "random_generator",
-    "seed_gen",
-)  # of dropout and augmentation: not weights
+Specs = list[tuple[Layer, WeightSpec]]
+Matches = list[tuple[Layer, WeightSpec, StoredWeight]]
+OTHER_MODEL = "The weights belong to another model, or the file is damaged."
+# Arrays of dropout and augmentation layers, which are not weights.
+RANDOM_STATE = ("seed_generator", "StateVar", "random_generator", "seed_gen")
+OLD_ROOT = "_layer_checkpoint_dependencies"  # the group "layers" as tf.keras 2.12 called it
 
 
-def match_weights(plan: Plan, file: KerasFile) -> list[tuple[Path, WeightSpec, StoredWeight]]:
-    """Finds every weight of the model in the file.
+def match_weights(plan: Plan, file: KerasFile) -> list[tuple[LayerPath, WeightSpec, StoredWeight]]:
+    """Find every weight of the model in the file.
 
     Raises:
         InputError: the file has other layers, or arrays of other shapes, than its own config says.
     """
-    found = _match_legacy(plan, file) if file.kind == "h5" else _match_keras3(plan, file)
-    for layer, weight, stored in found:
+    matches = _match_legacy(plan, file) if file.kind == "h5" else _match_keras3(plan, file)
+    for layer, weight, stored in matches:
         if stored.shape != weight.shape:
             raise InputError(
                 f"The {weight.keras} of {layer} has shape {stored.shape} in the file, expected "
-                f"{weight.shape} from its config. "
-                "The weights belong to another model, or the file is damaged."
+                f"{weight.shape} from its config. {OTHER_MODEL}"
             )
-    file.check_inflation(weight.shape for _, weight, _ in found)
-    return [(layer.path, weight, stored) for layer, weight, stored in found]
+    file.check_inflation(weight.shape for _, weight, _ in matches)
+    return [(layer.path, weight, stored) for layer, weight, stored in matches]
 
 
-def _match_keras3(plan: Plan, file: KerasFile) -> list[tuple[Layer, WeightSpec, StoredWeight]]:
-    found = []
-    # tf.keras 2.12 called the first group otherwise.
-    root = (
-        ""
-        if file.children("layers") or not file.children("_layer_checkpoint_dependencies")
-        else "_layer_checkpoint_dependencies"
-    )
+def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
+    matches: Matches = []
+    is_old = not file.children("layers") and bool(file.children(OLD_ROOT))
     for layer, weights in plan.layers():
         if not weights:
             continue
-        path = layer.weights_path if not root else layer.weights_path.replace("layers", root, 1)
+        path = layer.weights_path
+        path = path.replace("layers", OLD_ROOT, 1) if is_old else path
         name, stored = file.variables(path)
         if name is not None and name != layer.path[-1]:
-            raise InputError(
+            raise inconsistent_model(
                 f"'{path}' in {file.path.name} holds the weights of '{name}', expected those of "
-                f"{layer}. Save the model again."
+                f"{layer}"
             )
-        found += _pair([(layer, weight) for weight in weights], stored, str(layer))
-    return found
+        matches += _pair([(layer, weight) for weight in weights], stored, str(layer))
+    return matches
 
 
-def _match_legacy(plan: Plan, file: KerasFile) -> list[tuple[Layer, WeightSpec, StoredWeight]]:
-    """A group for each layer at the top; a model inside the model has all its weights in one group."""
+def _match_legacy(plan: Plan, file: KerasFile) -> Matches:
+    """Match a file with one group for each layer or model at the top."""
     groups = file.legacy_layers()
-    found = []
+    matches: Matches = []
     for top, members in itertools.groupby(plan.layers(), key=lambda item: item[0].path[0]):
-        wanted = [(layer, weight) for layer, weights in members for weight in weights]
-        if not wanted:
+        specs = [(layer, weight) for layer, weights in members for weight in weights]
+        if not specs:
             continue
         if top not in groups:
-            raise InputError(
-                f"{file.path.name} has no weights for '{top}', though its config has that layer. "
-                "Save it again."
+            raise inconsistent_model(
+                f"{file.path.name} has no weights for '{top}', though its config has that layer"
             )
-        stored = [
-            weight
-            for weight in groups[top]
-            if not any(state in weight.name for state in RANDOM_STATE)
-        ]
-        found += _pair(_in_stored_order(wanted, stored), stored, f"'{top}'")
-    return found
+        stored = [w for w in groups[top] if not any(state in w.name for state in RANDOM_STATE)]
+        matches += _pair(_order_like(specs, stored), stored, f"'{top}'")
+    return matches
 
 
-def _in_stored_order(wanted: Wanted, stored: list[StoredWeight]) -> Wanted:
-    """What Keras's `trainable_weights + non_trainable_weights` gave when it wrote a model inside the model.
+def _order_like(specs: Specs, stored: list[StoredWeight]) -> Specs:
+    """Return the weights of a group in the order in which they were stored.
 
-    Which weights counted as trainable is not always in the file, so the names decide, and the
-    shapes where names do not.
+    That is Keras's `trainable_weights + non_trainable_weights`. Which weights counted as trainable
+    is not always in the file, so the names decide, and the shapes where names do not.
     """
-    if all(layer.path == wanted[0][0].path for layer, _ in wanted):  # a layer of its own: one order
-        return wanted
-    orders = [
-        stored_order(wanted),
-        wanted,
-        _split(wanted, [weight.trainable for _, weight in wanted]),
-    ]
-    for agrees in (_same_names, _same_shapes):
-        for order in orders:
-            if len(order) == len(stored) and _same_shapes(order, stored) and agrees(order, stored):
-                return order
-    return orders[0]
+    if _is_one_layer(specs):
+        return specs
+    orders = [stored_order(specs), specs, _sort_by_flag(specs, [w.trainable for _, w in specs])]
+    fitting = [order for order in orders if _has_shapes(order, stored)]
+    named = [order for order in fitting if _has_names(order, stored)]
+    return [*named, *fitting, *orders][0]
 
 
-def stored_order(wanted: Wanted) -> Wanted:
-    """The order in which Keras 3 stores, and expects, the weights of a model inside the model in a legacy `.h5`."""
-    if all(layer.path == wanted[0][0].path for layer, _ in wanted):
-        return wanted
-    return _split(wanted, [weight.trainable and layer.trainable for layer, weight in wanted])
+def stored_order(specs: Specs) -> Specs:
+    """Return weights in the order of Keras 3 for a group of a legacy `.h5`."""
+    if _is_one_layer(specs):
+        return specs
+    return _sort_by_flag(specs, [weight.trainable and layer.trainable for layer, weight in specs])
 
 
-def _split(wanted: Wanted, first: Iterable[bool]) -> Wanted:
-    flags = list(first)
-    return [w for w, f in zip(wanted, flags, strict=True) if f] + [
-        w for w, f in zip(wanted, flags, strict=True) if not f
-    ]
+def _is_one_layer(specs: Specs) -> bool:
+    return all(layer.path == specs[0][0].path for layer, _ in specs)
 
 
-def _same_names(order: Wanted, stored: list[StoredWeight]) -> bool:
-    return all(
-        layer.path[-1] in s.name.split("/")
-        and weight.keras.endswith(s.name.split("/")[-1].split(":")[0])
-        for (layer, weight), s in zip(order, stored, strict=True)
-    )
+def _sort_by_flag(specs: Specs, flags: list[bool]) -> Specs:
+    """Return those whose flag is set, then the others."""
+    pairs = list(zip(specs, flags, strict=True))
+    return [spec for spec, flag in pairs if flag] + [spec for spec, flag in pairs if not flag]
 
 
-def _same_shapes(order: Wanted, stored: list[StoredWeight]) -> bool:
-    return all(s.shape == weight.shape for (_, weight), s in zip(order, stored, strict=True))
+def _has_names(order: Specs, stored: list[StoredWeight]) -> bool:
+    for (layer, weight), array in zip(order, stored, strict=True):
+        *_, last = parts = array.name.split("/")
+        if layer.path[-1] not in parts or not weight.keras.endswith(last.split(":")[0]):
+            return False
+    return True
 
 
-def _pair(
-    wanted: Wanted, stored: list[StoredWeight], owner: str
-) -> list[tuple[Layer, WeightSpec, StoredWeight]]:
-    if len(wanted) != len(stored):
+def _has_shapes(order: Specs, stored: list[StoredWeight]) -> bool:
+    return [weight.shape for _, weight in order] == [array.shape for array in stored]
+
+
+def _pair(specs: Specs, stored: list[StoredWeight], owner: str) -> Matches:
+    if len(specs) != len(stored):
         raise InputError(
-            f"{owner} has {len(stored)} arrays in the file, expected "
-            f"{len(wanted)} from its config. "
-            "The weights belong to another model, or the file is damaged."
+            f"{owner} has {len(stored)} arrays in the file, expected {len(specs)} from its "
+            f"config. {OTHER_MODEL}"
         )
-    return [(layer, weight, array) for (layer, weight), array in zip(wanted, stored, strict=True)]
+    return [(layer, weight, array) for (layer, weight), array in zip(specs, stored, strict=True)]

@@ -1,4 +1,4 @@
-"""Builders of the layers with weights: convolutions, dense layers, normalisations."""
+"""Builders of the layers with weights: convolutions, Dense, normalizations."""
 
 from __future__ import annotations
 
@@ -8,209 +8,184 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from signs_lightning.keras_io import modules
+from signs_lightning.keras_io import modules, norm_modules
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, Shape, WeightSpec
+from signs_lightning.models.layers import Pair
 
 KERNEL = (3, 2, 0, 1)  # (H, W, in, out) -> (out, in, H, W)
 DEPTHWISE = (2, 3, 0, 1)  # (H, W, C, M) -> (C, M, H, W), then (C · M, 1, H, W)
 
 
-def _bias(site: LayerContext, channels: int, name: str = "bias") -> list[WeightSpec]:
-    return [WeightSpec("bias", name, (channels,), (0,))] if site.flag("use_bias", True) else []
+def _bias(layer: LayerContext, channels: int, name: str = "bias") -> list[WeightSpec]:
+    return [WeightSpec("bias", name, (channels,), (0,))] if layer.flag("use_bias", True) else []
 
 
-def conv2d(site: LayerContext) -> BuiltLayer:
-    (_, _, channels), filters, groups = (
-        site.image,
-        site.integer("filters"),
-        site.integer("groups", 1),
-    )
-    kernel, stride, dilation = (
-        site.pair("kernel_size"),
-        site.pair("strides", 1),
-        site.pair("dilation_rate", 1),
-    )
+def _window(layer: LayerContext) -> tuple[Pair, Pair, Pair]:
+    """Return kernel size, stride and dilation of a convolution."""
+    return layer.pair("kernel_size"), layer.pair("strides", 1), layer.pair("dilation_rate", 1)
+
+
+def conv2d(layer: LayerContext) -> BuiltLayer:
+    """Build a Conv2D, with groups where it has some."""
+    (_, _, channels), filters = layer.image, layer.integer("filters")
+    groups = layer.integer("groups", 1)
+    kernel, stride, dilation = _window(layer)
     if channels % groups or filters % groups:
-        site.refuse("groups", groups, f"a divisor of its {channels} channels and {filters} filters")
+        expected = f"a divisor of its {channels} channels and {filters} filters"
+        layer.fail("groups", groups, expected)
     module = modules.convolution(
-        site.same(), channels, filters, kernel,
-        stride=stride, dilation=dilation, groups=groups, bias=site.flag("use_bias", True),
+        layer.is_same_padded(), channels, filters, kernel,
+        stride=stride, dilation=dilation, groups=groups, bias=layer.flag("use_bias", True),
     )  # fmt: skip
-    return module, [
-        WeightSpec("kernel", "weight", (*kernel, channels // groups, filters), KERNEL),
-        *_bias(site, filters),
-    ]
+    shape = (*kernel, channels // groups, filters)
+    return module, [WeightSpec("kernel", "weight", shape, KERNEL), *_bias(layer, filters)]
 
 
-def depthwise_conv2d(site: LayerContext, bias: bool | None = None) -> BuiltLayer:
-    (_, _, channels), multiplier = site.image, site.integer("depth_multiplier", 1)
-    kernel, stride, dilation = (
-        site.pair("kernel_size"),
-        site.pair("strides", 1),
-        site.pair("dilation_rate", 1),
-    )
-    bias = site.flag("use_bias", True) if bias is None else bias
+def depthwise_conv2d(layer: LayerContext, bias: bool | None = None) -> BuiltLayer:
+    """Build a DepthwiseConv2D; `bias` overrides its own."""
+    (_, _, channels), multiplier = layer.image, layer.integer("depth_multiplier", 1)
+    kernel, stride, dilation = _window(layer)
+    bias = layer.flag("use_bias", True) if bias is None else bias
     module = modules.convolution(
-        site.same(), channels, channels * multiplier, kernel,
+        layer.is_same_padded(), channels, channels * multiplier, kernel,
         stride=stride, dilation=dilation, groups=channels, bias=bias,
     )  # fmt: skip
     weights = [WeightSpec("depthwise_kernel", "weight", (*kernel, channels, multiplier), DEPTHWISE)]
-    return module, weights + (_bias(site, channels * multiplier) if bias else [])
+    return module, weights + (_bias(layer, channels * multiplier) if bias else [])
 
 
-def separable_conv2d(site: LayerContext) -> BuiltLayer:
-    depthwise, (kernel,) = depthwise_conv2d(site, bias=False)
-    inner, filters = kernel.shape[2] * kernel.shape[3], site.integer("filters")
-    pointwise = nn.Conv2d(inner, filters, 1, bias=site.flag("use_bias", True))
+def separable_conv2d(layer: LayerContext) -> BuiltLayer:
+    """Build a SeparableConv2D."""
+    depthwise, (kernel,) = depthwise_conv2d(layer, bias=False)
+    inner, filters = kernel.shape[2] * kernel.shape[3], layer.integer("filters")
+    pointwise = nn.Conv2d(inner, filters, 1, bias=layer.flag("use_bias", True))
     return modules.SeparableConv2d(depthwise, pointwise), [
         WeightSpec("depthwise_kernel", "depthwise.weight", kernel.shape, DEPTHWISE),
         WeightSpec("pointwise_kernel", "pointwise.weight", (1, 1, inner, filters), KERNEL),
-        *_bias(site, filters, "pointwise.bias"),
+        *_bias(layer, filters, "pointwise.bias"),
     ]
 
 
-def conv2d_transpose(site: LayerContext) -> BuiltLayer:
-    (_, _, channels), filters = site.image, site.integer("filters")
-    kernel, stride, dilation = (
-        site.pair("kernel_size"),
-        site.pair("strides", 1),
-        site.pair("dilation_rate", 1),
-    )
-    output_padding = (
-        None
-        if site.layer.config.get("output_padding") is None
-        else site.pair("output_padding", least=0)
-    )
+def conv2d_transpose(layer: LayerContext) -> BuiltLayer:
+    """Build a Conv2DTranspose."""
+    (_, _, channels), filters = layer.image, layer.integer("filters")
+    kernel, stride, dilation = _window(layer)
+    is_given = layer.config.get("output_padding") is not None
+    output_padding = layer.pair("output_padding", least=0) if is_given else None
     module = modules.ConvTranspose2dKeras(
-        channels,
-        filters,
-        kernel,
-        stride,
-        dilation,
-        site.same(),
-        output_padding,
-        site.flag("use_bias", True),
-    )
-    # (H, W, out, in) -> (in, out, H, W)
-    return module, [
-        WeightSpec("kernel", "weight", (*kernel, filters, channels), KERNEL),
-        *_bias(site, filters),
-    ]
-
-
-def dense(site: LayerContext) -> BuiltLayer:
-    if "quantization_config" in site.layer.config:
-        site.only("quantization_config", None)
-    features, units, bias = site.shape[-1], site.integer("units"), site.flag("use_bias", True)
-    module = modules.AxisLinear(features, units, bias, site.channels_last)
-    return module, [WeightSpec("kernel", "weight", (features, units), (1, 0)), *_bias(site, units)]
-
-
-def _gamma_beta(site: LayerContext, shape: Shape) -> list[WeightSpec]:
-    axes = tuple(range(len(shape)))
-    gamma = [WeightSpec("gamma", "weight", shape, axes)] if site.flag("scale", True) else []
-    return gamma + ([WeightSpec("beta", "bias", shape, axes)] if site.flag("center", True) else [])
-
-
-def batch_normalization(site: LayerContext) -> BuiltLayer:
-    site.only("renorm", False)
-    site.only("virtual_batch_size", None)
-    axes = site.axes()
-    if len(axes) != 1:
-        site.refuse("axis", axes, "one axis")
-    axis = site.axis(axes[0])
-    channels = site.shape[axes[0] % (len(site.shape) + 1) - 1]
-    module = modules.AxisBatchNorm(
-        channels, axis, site.number("momentum", 0.99), site.number("epsilon", 1e-3),
-        site.flag("scale", True), site.flag("center", True),
+        channels, filters, kernel, stride, dilation,
+        layer.is_same_padded(), output_padding, layer.flag("use_bias", True),
     )  # fmt: skip
-    moving = [("moving_mean", "running_mean"), ("moving_variance", "running_var")]
-    return module, _gamma_beta(site, (channels,)) + [
-        WeightSpec(k, t, (channels,), (0,), False) for k, t in moving
-    ]
+    # (H, W, out, in) -> (in, out, H, W)
+    weight = WeightSpec("kernel", "weight", (*kernel, filters, channels), KERNEL)
+    return module, [weight, *_bias(layer, filters)]
 
 
-def layer_normalization(site: LayerContext) -> BuiltLayer:
-    site.only("rms_scaling", False)
-    rank = len(site.shape) + 1
-    axes = site.axes()
-    for axis in axes:
-        site.axis(axis)  # refuses the batch's
-    shape = tuple(site.shape[axis % rank - 1] for axis in axes)
-    module = modules.AxisLayerNorm(
-        axes,
-        shape,
-        site.number("epsilon", 1e-3),
-        site.flag("scale", True),
-        site.flag("center", True),
-        site.channels_last,
+def dense(layer: LayerContext) -> BuiltLayer:
+    """Build a Dense layer."""
+    layer.check_option("quantization_config", None)
+    features, units = layer.shape[-1], layer.integer("units")
+    bias = layer.flag("use_bias", True)
+    module = modules.AxisLinear(features, units, bias, layer.channels_last)
+    kernel = WeightSpec("kernel", "weight", (features, units), (1, 0))
+    return module, [kernel, *_bias(layer, units)]
+
+
+def _gamma_beta(layer: LayerContext, shape: Shape) -> list[WeightSpec]:
+    axes = tuple(range(len(shape)))
+    gamma = [WeightSpec("gamma", "weight", shape, axes)] if layer.flag("scale", True) else []
+    return gamma + ([WeightSpec("beta", "bias", shape, axes)] if layer.flag("center", True) else [])
+
+
+def _scale_and_center(layer: LayerContext) -> tuple[bool, bool]:
+    return layer.flag("scale", True), layer.flag("center", True)
+
+
+def batch_normalization(layer: LayerContext) -> BuiltLayer:
+    """Build a BatchNormalization of any version."""
+    layer.check_option("renorm", False)
+    layer.check_option("virtual_batch_size", None)
+    axis = layer.single_axis()
+    tensor_axis = layer.tensor_axis(axis)
+    channels = layer.shape[axis % layer.rank - 1]
+    momentum, epsilon = layer.number("momentum", 0.99), layer.number("epsilon", 1e-3)
+    module = norm_modules.AxisBatchNorm(
+        channels, tensor_axis, momentum, epsilon, *_scale_and_center(layer)
     )
-    return module, _gamma_beta(site, shape)
+    averages = [
+        WeightSpec("moving_mean", "running_mean", (channels,), (0,), trainable=False),
+        WeightSpec("moving_variance", "running_var", (channels,), (0,), trainable=False),
+    ]
+    return module, [*_gamma_beta(layer, (channels,)), *averages]
 
 
-def group_normalization(site: LayerContext) -> BuiltLayer:
-    axes = site.axes()
-    if len(axes) != 1:
-        site.refuse("axis", axes, "one axis")
-    axis = site.axis(axes[0])
-    channels = site.shape[axes[0] % (len(site.shape) + 1) - 1]
-    groups = site.integer("groups", 32, least=-1)
+def layer_normalization(layer: LayerContext) -> BuiltLayer:
+    """Build a LayerNormalization."""
+    layer.check_option("rms_scaling", False)
+    axes = layer.axes()
+    for axis in axes:
+        layer.tensor_axis(axis)  # checks it
+    shape = tuple(layer.shape[axis % layer.rank - 1] for axis in axes)
+    epsilon, (scale, center) = layer.number("epsilon", 1e-3), _scale_and_center(layer)
+    module = norm_modules.AxisLayerNorm(axes, shape, epsilon, scale, center, layer.channels_last)
+    return module, _gamma_beta(layer, shape)
+
+
+def group_normalization(layer: LayerContext) -> BuiltLayer:
+    """Build a GroupNormalization; -1 groups are one for each channel."""
+    axis = layer.single_axis()
+    tensor_axis = layer.tensor_axis(axis)
+    channels = layer.shape[axis % layer.rank - 1]
+    groups = layer.integer("groups", 32, least=-1)
     groups = channels if groups == -1 else groups
     if groups < 1 or channels % groups:
-        site.refuse("groups", groups, f"a divisor of its {channels} channels")
-    scale, center = site.flag("scale", True), site.flag("center", True)
-    module = modules.AxisGroupNorm(
-        groups, channels, axis, site.number("epsilon", 1e-3), scale, center
+        layer.fail("groups", groups, f"a divisor of its {channels} channels")
+    scale, center = _scale_and_center(layer)
+    module = norm_modules.AxisGroupNorm(
+        groups, channels, tensor_axis, layer.number("epsilon", 1e-3), scale, center
     )
-    return module, _gamma_beta(site, (channels,))
+    return module, _gamma_beta(layer, (channels,))
 
 
-def normalization(site: LayerContext) -> BuiltLayer:
-    rank = len(site.shape) + 1
-    axes = [] if site.layer.config.get("axis", -1) in (None, []) else site.axes()
-    kept = sorted(axis % rank for axis in axes)
-    view = [site.shape[k - 1] if k in kept else 1 for k in range(rank)]
-    shape = tuple(site.shape[k - 1] for k in kept)
-    mean, variance = site.layer.config.get("mean"), site.layer.config.get("variance")
-    adapted = mean is None
+def normalization(layer: LayerContext) -> BuiltLayer:
+    """Build a Normalization, whose statistics are in the config or in the weights."""
+    axes = [] if layer.config.get("axis", -1) in (None, []) else layer.axes()
+    kept = sorted(axis % layer.rank for axis in axes)
+    view = [layer.shape[k - 1] if k in kept else 1 for k in range(layer.rank)]
+    shape = tuple(layer.shape[k - 1] for k in kept)
+    mean, variance = layer.config.get("mean"), layer.config.get("variance")
     try:
-        means, variances = (_expanded(value, shape) for value in (mean, variance))
+        statistics = _expand(mean, shape), _expand(variance, shape)
     except (TypeError, ValueError, RuntimeError):
-        site.refuse("mean", mean, f"{math.prod(shape)} numbers")
-    module = modules.Standardize(
-        means, variances, view, site.channels_last, site.flag("invert", False), adapted
-    )
-    axes_of = tuple(range(len(shape)))
+        layer.fail("mean", mean, f"{math.prod(shape)} numbers")
+    invert, adapted = layer.flag("invert", False), mean is None
+    module = norm_modules.Standardize(*statistics, view, layer.channels_last, invert, adapted)
+    axes_order = tuple(range(len(shape)))
     weights = [
-        WeightSpec(name, name, shape, axes_of, trainable=False) for name in ("mean", "variance")
-    ]
-    return module, [
-        *weights,
+        WeightSpec("mean", "mean", shape, axes_order, trainable=False),
+        WeightSpec("variance", "variance", shape, axes_order, trainable=False),
         WeightSpec("count", "count", (), (), trainable=False),
-    ] if adapted else []
+    ]
+    return module, weights if adapted else []
 
 
-def _expanded(value: Any, shape: Shape) -> Tensor:
-    """A number, or as many as there are, or None for those of the file."""
+def _expand(value: Any, shape: Shape) -> Tensor:
+    """Return a number or a list in this shape; zeros for None."""
     if value is None:
         return torch.zeros(shape)
-    return (
-        torch.tensor(value, dtype=torch.float32).reshape(-1).expand(math.prod(shape)).reshape(shape)
-    )
+    numbers = torch.tensor(value, dtype=torch.float32).reshape(-1)
+    return numbers.expand(math.prod(shape)).reshape(shape)
 
 
-def prelu(site: LayerContext) -> BuiltLayer:
-    shared = site.layer.config.get("shared_axes") or []
+def prelu(layer: LayerContext) -> BuiltLayer:
+    """Build a PReLU."""
+    shared = layer.config.get("shared_axes") or []
     shared = shared if isinstance(shared, list) else [shared]
-    rank = len(site.shape) + 1
-    if not all(isinstance(axis, int) and axis % rank > 0 for axis in shared):
-        site.refuse("shared_axes", shared, f"axes from 1 to {rank - 1}")
-    shape = tuple(
-        1 if k + 1 in {axis % rank for axis in shared} else size
-        for k, size in enumerate(site.shape)
-    )
+    if not all(isinstance(axis, int) and axis % layer.rank > 0 for axis in shared):
+        layer.fail("shared_axes", shared, f"axes from 1 to {layer.rank - 1}")
+    axes = {axis % layer.rank for axis in shared}
+    shape = tuple(1 if k in axes else size for k, size in enumerate(layer.shape, start=1))
     # (H, W, C) -> (C, H, W)
-    order = (2, 0, 1) if len(shape) == 3 and site.channels_last else tuple(range(len(shape)))
-    return modules.KerasPReLU([shape[k] for k in order]), [
-        WeightSpec("alpha", "weight", shape, order)
-    ]
+    order = (2, 0, 1) if len(shape) == 3 and layer.channels_last else tuple(range(len(shape)))
+    module = modules.KerasPReLU([shape[k] for k in order])
+    return module, [WeightSpec("alpha", "weight", shape, order)]

@@ -54,7 +54,7 @@ def to_torch(images: np.ndarray, channels_first: bool = False) -> torch.Tensor:
 
 
 def layer_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The output of every layer at the top of a model that is called once and is no model itself."""
+    """Outputs of the layers at the top of a model that are called once and are no models."""
     left_out = (keras.layers.InputLayer, keras.Model)
     tensors = {
         layer.name: layer.output
@@ -94,7 +94,7 @@ def assert_same(
             atol=1e-5,
             rtol=0,
         )
-        trainable, fixed = ours.network.parameter_counts()
+        trainable, fixed = ours.network.totals()
         assert trainable == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         assert trainable + fixed == model.count_params()
     return ours

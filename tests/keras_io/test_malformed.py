@@ -123,7 +123,11 @@ def write(content: bytes) -> Callable[[Path], None]:
 
 
 def truncate(share: float) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])  # type: ignore[return-value]
+    def damage(path: Path) -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+
+    return damage
 
 
 def bomb(path: Path) -> None:

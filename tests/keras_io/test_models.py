@@ -163,9 +163,7 @@ def test_shared_model(folder):
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(joined)))
     randomize(model)
     ours = assert_same(model, folder)
-    assert ours.network.parameter_counts()[0] == sum(
-        int(np.prod(w.shape)) for w in model.trainable_weights
-    )
+    assert ours.network.totals()[0] == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
 def happy(size: int = 64) -> keras.Model:
@@ -259,7 +257,7 @@ def test_classics(folder, make):
     ],
 )
 def test_weights_only(folder, architecture, make):
-    """Files without a config go into our architecture: the one that is named, or the one that fits."""
+    """Files of weights only go into the architecture that is named, or that fits."""
     model = make()
     randomize(model)
     new, legacy = folder / "weights.weights.h5", folder / "weights.legacy.h5"

@@ -133,10 +133,10 @@ def test_nothing_is_said_of_nothing(extension, tmp_path, capsys):
         path = tmp_path / f"model.{extension}"
         model.save(path)
         ours = from_keras(path)
-        assert set(ours.not_taken_over) <= ({"the optimizer's state"} if said else set())
+        assert set(ours.omissions) <= ({"the optimizer's state"} if said else set())
         capsys.readouterr()
         ours.print_omissions()
-        assert capsys.readouterr().out.startswith(LINE) == bool(ours.not_taken_over)
+        assert capsys.readouterr().out.startswith(LINE) == bool(ours.omissions)
 
 
 def test_compile_configurations_of_keras_2(tmp_path):
@@ -161,4 +161,4 @@ def test_compile_configurations_of_keras_2(tmp_path):
     ):
         with h5py.File(tmp_path / "m.h5", "r+") as file:
             file.attrs["training_config"] = text
-        assert from_keras(tmp_path / "m.h5").not_taken_over == found
+        assert from_keras(tmp_path / "m.h5").omissions == found

@@ -34,11 +34,13 @@ import numpy as np
 from keras.src.backend.common import dtypes
 
 assert keras.backend.backend() == "jax"
-dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"  # else BatchNormalization computes in float32, whatever its dtype
+# Else BatchNormalization computes in float32, whatever its dtype.
+dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 loaded = keras.models.load_model("before.keras", compile=False)
-model = keras.models.clone_model(loaded, keras.Input(loaded.input_shape[1:], dtype="float64"))  # the file says float32
+# The file says float32.
+model = keras.models.clone_model(loaded, keras.Input(loaded.input_shape[1:], dtype="float64"))
 model.set_weights(loaded.get_weights())
 assert model.layers[-1].activation is keras.activations.softmax
 model.layers[-1].activation = keras.activations.linear
