@@ -29,7 +29,7 @@ class ChunkedReader:
     """
 
     @staticmethod
-    def suit(dataset: h5py.Dataset) -> bool:
+    def can_read(dataset: h5py.Dataset) -> bool:
         """Whether the chunks are stored plainly or by gzip, and few enough.
 
         Byte shuffle changes nothing for single bytes.

@@ -40,7 +40,7 @@ class H5Images(Dataset):
         self.readers = [ImageReader(images) for images in image_sets]
         self.starts = np.cumsum([0] + [len(images.labels) for images in image_sets])
         labels = np.concatenate([images.labels for images in image_sets])
-        self.subset = np.asarray(range(len(labels)) if subset is None else subset, np.int64)
+        self.subset = np.asarray(np.arange(len(labels)) if subset is None else subset, np.int64)
         self.labels = labels[self.subset]
         self.reading: ReadingMode = "mapped"
         self._resident: Tensor | None = None

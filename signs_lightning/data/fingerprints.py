@@ -74,7 +74,7 @@ def _sample(reader: ImageReader) -> np.ndarray:
     count, image_bytes = reader.images.shape[0], math.prod(reader.images.shape[1:])
     group, block = max(1, min(GROUP, count, MAX_BYTES // image_bytes)), reader.layout.block
     # Chunks are unpacked whole: the file is read once where a few of them are all of it.
-    is_chunked = not reader.layout.mapped
+    is_chunked = not reader.layout.is_mapped
     at_once = is_chunked and (count <= block or count * image_bytes <= MAX_BYTES)
     group_bytes = image_bytes * (block if is_chunked and not at_once else group)
     groups = max(1, min(GROUPS, MAX_BYTES // group_bytes))

@@ -51,8 +51,7 @@ def h5_to_folder(
     for images in sets:
         if (images.class_names or names) != names or images.num_classes > len(names):
             raise InputError(
-                f"{images.name} has other classes than {sets[0].name}. Write them to folders of "
-                "their own."
+                f"{images.name} has other classes than {sets[0].name}. Write it to another folder."
             )
     folders = _folder_names(names)
     splits = [split_of(images.images_key, path) for images, path in zip(sets, files, strict=True)]

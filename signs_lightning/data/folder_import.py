@@ -129,11 +129,8 @@ def _find_pictures(folder: Path) -> tuple[dict[str, list[tuple[str, int]]], list
     if not folder.is_dir():
         found = "a file" if folder.exists() else "not there"
         raise InputError(f"{folder} is {found}, expected a folder with one folder for each class.")
-    splits = {
-        SPLIT_FOLDERS[child.name.lower()]: child
-        for child in _subfolders(folder)
-        if child.name.lower() in SPLIT_FOLDERS
-    }
+    splits = {SPLIT_FOLDERS.get(child.name.lower(), ""): child for child in _subfolders(folder)}
+    splits.pop("", None)
     is_split = "train" in splits and len(splits) > 1 and all(map(_subfolders, splits.values()))
     if not is_split:
         splits = {"all": folder}

@@ -27,7 +27,7 @@ def max_deflated(size: int) -> int:
 
 
 def check_dataset_header(
-    where: str, dataset: h5py.Dataset, max_bytes: int | None = None, bombs: bool = True
+    where: str, dataset: h5py.Dataset, max_bytes: int | None = None, unpacks: bool = True
 ) -> None:
     """Check the filters and chunks of a dataset that is to be read through HDF5.
 
@@ -35,7 +35,7 @@ def check_dataset_header(
         where: what messages call it.
         dataset: of which nothing is read but, where it may be a bomb, packed chunks.
         max_bytes: that the whole dataset may have, where it is read at once.
-        bombs: whether to look into large chunks as well; not needed for what is unpacked past HDF5.
+        unpacks: whether HDF5 unpacks the chunks; large ones are looked into then.
 
     Raises:
         InputError: it lies in other files, is too large to be read, is packed twice, by an unknown
@@ -57,14 +57,12 @@ def check_dataset_header(
     size = math.prod(chunks) * itemsize
     if size > MAX_CHUNK_BYTES:
         raise InputError(
-            f"{where} is in chunks of {size:,} bytes, expected at most {MAX_CHUNK_BYTES:,}. "
-            "Write it again."
+            f"{where} has chunks of {size:,} bytes, more than {MAX_CHUNK_BYTES:,}. Write it again."
         )
     filters = dataset_filters(dataset)
     if sum(code not in (SHUFFLE, CHECKSUM) for code in filters) > 1:
         raise InputError(
-            f"{where} is packed twice (by filters {filters}), which no program does. "
-            "Do not trust this file."
+            f"{where} is packed twice (filters {filters}), as no program does. Do not trust it."
         )
     if SZIP in filters:
         options = dataset.id.get_create_plist().get_filter(filters.index(SZIP))[2]
@@ -79,7 +77,7 @@ def check_dataset_header(
             f"{where} is packed by filter {unknown[0]}, which is not built in, and not installed "
             "here. Unpack it where it was written, with `h5repack -f NONE`."
         )
-    if bombs and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):
+    if unpacks and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):
         left_out = 1 << filters.index(DEFLATE)
         dataset.id.chunk_iter(lambda chunk: _check_chunk(where, dataset, chunk, size, left_out))
 

@@ -39,8 +39,8 @@ def check_image_shape(where: str, shape: tuple[int, ...] | None) -> tuple[int, i
                 "Transpose it with `images.transpose(0, 2, 3, 1)` and write it again."
             )
         raise InputError(
-            f"{where} has images of {channels} channels (shape {text}), expected 1 or 3. Convert "
-            "them to grey or RGB."
+            f"{where} has images of {channels} channels (shape {text}), expected 1 or 3. "
+            "Convert them to grey or RGB."
         )
     if 0 in shape:
         raise InputError(f"{where} holds zero images (shape {text}), expected at least one.")
@@ -171,9 +171,8 @@ def find_value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[boo
         return False, ""
     if 1 < high < 2:
         raise InputError(
-            f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Clip or "
-            "rescale them."
+            f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Rescale them."
         )
-    unit = high <= 1
-    found = f"{dtype} images in {'0..1' if unit else '0..255'} (largest value {high:g})"
-    return unit, f"{where}: {found}, rounded to 8 bits."
+    is_unit_range = high <= 1
+    found = f"{dtype} images in {'0..1' if is_unit_range else '0..255'} (largest value {high:g})"
+    return is_unit_range, f"{where}: {found}, rounded to 8 bits."

@@ -42,7 +42,7 @@ class ImageSet:
     Attributes:
         name: what messages call it: the file's path, or "the arrays".
         shape: N, height, width (pixels), channels.
-        unit: whether the values are floats in 0..1 (they are rounded to 8 bits when read); else
+        is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read); else
             0..255.
         labels: int64 (N,) in 0..K-1.
         class_names: the K names where the file lists them, else None.
@@ -55,7 +55,7 @@ class ImageSet:
 
     name: str
     shape: tuple[int, int, int, int]
-    unit: bool
+    is_unit_range: bool
     labels: np.ndarray = field(repr=False)
     class_names: list[str] | None
     num_classes: int
@@ -93,7 +93,7 @@ def check_file(
         )
         images, labels = datasets[images_key], datasets[labels_key]
         where = f"'{shorten(images_key)}' in {path}", f"'{shorten(labels_key)}' in {path}"
-        check_dataset_header(where[0], images, bombs=images.dtype != np.uint8)
+        check_dataset_header(where[0], images, unpacks=images.dtype != np.uint8)
         check_dataset_header(where[1], labels, MAX_LABEL_BYTES)
         names = None
         if classes_key is not None:
@@ -120,8 +120,10 @@ def _check(
             "lists no classes. Expected class numbers from 0 up."
         )
     num_classes = len(class_names) if class_names else num_classes
-    unit, note = find_value_range(where[0], images)
-    return ImageSet(name, shape, unit, numbers, class_names, num_classes, note=note, **source)
+    is_unit_range, note = find_value_range(where[0], images)
+    return ImageSet(
+        name, shape, is_unit_range, numbers, class_names, num_classes, note=note, **source
+    )
 
 
 def _read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:

@@ -65,8 +65,7 @@ def find_keys(
         is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
         if not candidates and is_model:
             raise InputError(
-                f"{path} holds a Keras model, not images. Name the file of images that it was "
-                "trained on."
+                f"{path} holds a Keras model, not images. Name the file that it was trained on."
             )
         images_key = _choose(path, datasets, candidates, "images")
     if labels_key is None:

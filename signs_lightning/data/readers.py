@@ -37,7 +37,7 @@ class StorageLayout:
     block: int
 
     @property
-    def mapped(self) -> bool:
+    def is_mapped(self) -> bool:
         """Whether any image can be read without reading others."""
         return self.offset is not None
 
@@ -93,7 +93,7 @@ class ImageReader:
         Returns:
             uint8 (n, H, W, C).
         """
-        if self.layout.mapped:
+        if self.layout.is_mapped:
             with translate_os_errors(self.images.name):
                 return self._as_bytes(self._open()[indices])
         rows, place = np.unique(indices, return_inverse=True)
@@ -127,7 +127,7 @@ class ImageReader:
             weakref.finalize(self, os.close, self._file)
             dataset = open_read_only(images.path)[images.images_key]
             if offset is None:
-                is_plain = ChunkedReader.suit(dataset)
+                is_plain = ChunkedReader.can_read(dataset)
                 return ChunkedReader(images, dataset) if is_plain else HDF5Reader(images, dataset)
             if hasattr(os, "preadv"):
                 return ContiguousReader(images, dataset, offset, self._file)
@@ -135,7 +135,7 @@ class ImageReader:
             return np.memmap(images.path, dataset.dtype, "r", offset, dataset.shape)
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
-        if self.images.unit:
+        if self.images.is_unit_range:
             values = values * 255
         if values.dtype != np.uint8:
             values = np.rint(values).astype(np.uint8)

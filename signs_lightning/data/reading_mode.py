@@ -33,7 +33,7 @@ def choose_reading(dataset: H5Images, requested: str, device: torch.device, buff
     size = f"{len(dataset):,} images, {dataset.nbytes / 1e6:,.0f} MB"
     is_cuda = device.type == "cuda"
     where = device if is_cuda else torch.device("cpu")
-    chunked = next((reader for reader in dataset.readers if not reader.layout.mapped), None)
+    chunked = next((reader for reader in dataset.readers if not reader.layout.is_mapped), None)
     if requested == "mapped" and chunked is not None:
         raise InputError(
             f"The images in {chunked.images.name} are {chunked.layout.description}, so they cannot "

@@ -23,13 +23,13 @@ class Scan:
             a million different images two would agree once in 37 million tries.
         low: smallest value, in 0..255.
         high: largest value.
-        complete: whether n is all images, or time ran out.
+        is_complete: whether n is all images, or time ran out.
     """
 
     fingerprints: np.ndarray
     low: int
     high: int
-    complete: bool
+    is_complete: bool
 
 
 def scan(reader: ImageReader, seconds: float) -> Scan:

@@ -63,7 +63,7 @@ def describe_hdf5(path: Path, report: FileReport, keys: dict[str, str], seconds:
         report.path, split, keys, images.shape, images.class_names, found.fingerprints
     )
     name, options = quoted(path), key_options(keys)
-    if found.complete and found.high == 0:
+    if found.is_complete and found.high == 0:
         report.problem = (
             f"Every image in {path} is black: whatever wrote them stopped before it filled them. "
             "Write the file again."
@@ -144,7 +144,7 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport) -> None:
     report.add_fact("classes", f"{images.num_classes}{listed}")
     seen = len(found.fingerprints)
     limit = f" among the first {seen} images (time ran out; --seconds gives more)"
-    limit = "" if found.complete else limit
+    limit = "" if found.is_complete else limit
     report.add_fact("values", f"{found.low} to {found.high}{limit}")
     if images.note:
         report.add_fact("stored as", images.note)
@@ -154,7 +154,7 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport) -> None:
     text = f"{text} of an earlier one{others}" if copies else "none"
     report.add_fact("duplicates", text + limit)
     reading = "mapped: any image is read alone, at its place in the file"
-    if not reader.layout.mapped:
+    if not reader.layout.is_mapped:
         reading = f"streamed, or kept in memory where they fit ({reader.layout.description})"
     report.add_fact("reading", reading)
 

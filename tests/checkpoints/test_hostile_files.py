@@ -748,7 +748,7 @@ def test_a_hundred_gigabytes_of_nothing(chunks: tuple[int, ...] | None, tmp_path
         "signs_lightning.data.image_set import check_file",
         f"""
 images = H5Images([check_file({str(tmp_path / "f.h5")!r})])
-assert not images.readers[0].layout.mapped
+assert not images.readers[0].layout.is_mapped
 block = int(np.diff(images.blocks).max())
 for low in (0, len(images) // 2, len(images) - block):
     assert not images.read_sorted(np.arange(low, low + block)).any()

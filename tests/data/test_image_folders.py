@@ -128,7 +128,7 @@ def test_the_file_suits_training(album: Path, tmp_path: Path) -> None:
     path = folder_to_h5(album, tmp_path, SIZE).files["train"]
     images = check_file(path)
     reader = ImageReader(images)
-    assert reader.layout.mapped
+    assert reader.layout.is_mapped
     assert images.class_names == ["1", "2", "10"]
     np.testing.assert_array_equal(reader.take(np.array([5, 0])), contents(path)[0][[5, 0]])
 

@@ -239,7 +239,7 @@ def test_class_names(tmp_path: Path, key: str, classes: np.ndarray, names: list[
 def test_arrays_are_checked_like_files() -> None:
     """NumPy arrays go through the same checks."""
     checked = check_arrays(pictures() / 255, np.eye(3)[LABELS])
-    assert (checked.shape, checked.unit, checked.num_classes) == ((7, 5, 9, 3), True, 3)
+    assert (checked.shape, checked.is_unit_range, checked.num_classes) == ((7, 5, 9, 3), True, 3)
     with pytest.raises(
         InputError, match=r"labels has 3 labels for 7 images, expected one for each\."
     ):
