@@ -22,7 +22,7 @@ from pathlib import Path
 
 from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.file_report import VERB, quoted
+from signs_lightning.inspect.file_report import VERB, quote_path
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_type import describe_non_hdf5
 
@@ -125,7 +125,7 @@ def main(args: list[str]) -> int:
         ) from error
     if not all(provided):
         return 1
-    train, test = (quoted(output / original.name) for original in originals)
+    train, test = (quote_path(output / original.name) for original in originals)
     print(f"next: {VERB} fit --data.train_file {train} --data.test_file {test}")
     return 0
 

@@ -23,7 +23,7 @@ from recipes import runs, table
 from recipes.scores import ensemble, folds, paired_difference, score
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.duplicates import near_copies
+from signs_lightning.inspect.duplicates import find_near_copies
 
 
 def options(args: list[str]) -> argparse.Namespace:
@@ -138,7 +138,7 @@ def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
     ]
     seconds = train_all(chosen, work, tasks)
     images, labels, _ = runs.read(chosen.test_file)
-    copies = near_copies(images, runs.read(chosen.train_file)[0])
+    copies = find_near_copies(images, runs.read(chosen.train_file)[0])
     rows, predicted = [], {}
     for config in chosen.configs:
         names = [f"{config.stem}-{seed}" for seed in seeds]

@@ -14,7 +14,7 @@ from pathlib import Path
 from signs_lightning.data.folder_export import OnProgress, h5_to_folder
 from signs_lightning.data.folder_import import folder_to_h5
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.file_report import VERB, quoted
+from signs_lightning.inspect.file_report import VERB, quote_path
 from signs_lightning.runtime.escaping import printable
 
 MAX_LISTED = 20  # unreadable pictures that are named on the screen
@@ -98,7 +98,7 @@ def main(args: list[str]) -> int:
     if written.unreadable:
         total = len(written.unreadable) + sum(written.counts.values())
         print(f"{len(written.unreadable)} of {total} pictures cannot be read and were skipped.")
-    files = "".join(f" --data.{split}_file {quoted(path)}" for split, path in written.files.items())
+    files = "".join(f" --data.{split}_file {quote_path(p)}" for split, p in written.files.items())
     held_out = "" if len(written.files) > 1 else " --data.val_fraction 0.2"
     print(f"next: {VERB} fit{files}{held_out}")
     return 0

@@ -15,15 +15,15 @@ from rich.padding import Padding
 from rich.table import Table
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.duplicates import copies_between
+from signs_lightning.inspect.duplicates import count_copies_between
 from signs_lightning.inspect.file_report import (
     VERB,
     DataSummary,
     FileReport,
     TextTable,
-    key_options,
-    quoted,
-    shape_text,
+    format_key_options,
+    format_shape,
+    quote_path,
 )
 from signs_lightning.runtime.escaping import for_terminal, printable
 from signs_lightning.runtime.sandbox import run_sandboxed
@@ -168,7 +168,7 @@ def _shared_images(first: DataSummary, second: DataSummary) -> list[str]:
     if first.split in HELD_OUT and not is_held_out:
         return _shared_images(second, first)
     count = len(second.fingerprints)
-    copies = copies_between(second.fingerprints, first.fingerprints)
+    copies = count_copies_between(second.fingerprints, first.fingerprints)
     if not copies:
         return []
     line = (
@@ -184,7 +184,7 @@ def _disagreements(first: DataSummary, second: DataSummary) -> list[str]:
     """Return what keeps two files out of one run."""
     lines = []
     if first.shape[1:] != second.shape[1:]:
-        size, other_size = shape_text(first.shape[1:]), shape_text(second.shape[1:])
+        size, other_size = format_shape(first.shape[1:]), format_shape(second.shape[1:])
         lines.append(f"Images of {second.path} are {other_size}, those of {first.path} {size}.")
     names, other_names = first.class_names, second.class_names
     if names and other_names and names != other_names:
@@ -199,8 +199,8 @@ def _joint_command(data: list[DataSummary]) -> list[str]:
     if "train" not in paths or "" in paths or len(paths) < len(data):
         return []
     splits = [split for split in ("train", *HELD_OUT) if split in paths]
-    files = "".join(f" --data.{split}_file {quoted(paths[split])}" for split in splits)
-    return [f"{VERB} fit{files}{key_options(data[0].keys)}"]
+    files = "".join(f" --data.{split}_file {quote_path(paths[split])}" for split in splits)
+    return [f"{VERB} fit{files}{format_key_options(data[0].keys)}"]
 
 
 def _draw_samples(data: list[DataSummary], output: str, seconds: float) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import DEFLATE, SHUFFLE, dataset_filters, max_deflated
+from signs_lightning.data.hdf5_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
 from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 
 SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index
@@ -37,7 +37,7 @@ class ChunkedReader:
         is_listable = hasattr(dataset.id, "chunk_iter") and not dataset.file.userblock_size
         if dataset.chunks is None or not is_listable:
             return False
-        codes = dataset_filters(dataset)
+        codes = list_filters(dataset)
         if codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1:
             codes = [DEFLATE]
         return codes in ([], [DEFLATE]) and math.prod(_grid(dataset)) <= MAX_CHUNKS

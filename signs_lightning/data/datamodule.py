@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from signs_lightning.data import file_roles
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import Role
-from signs_lightning.data.fingerprints import Fingerprints, changed_files_message, fingerprint_files
+from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.loader import build_loader
 from signs_lightning.data.reading_mode import choose_reading
@@ -123,9 +123,7 @@ class H5DataModule(L.LightningDataModule):
             raise InputError(f"image_size is {image_size}, expected pixels, at least 1.")
         self.drawn = drawn
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
-        files = {
-            f"{role}_file": file_roles.plain_paths(value) for role, value in self.files.items()
-        }
+        files = {f"{role}_file": file_roles.to_plain_paths(v) for role, v in self.files.items()}
         size = list(image_size) if isinstance(image_size, tuple | list) else image_size
         self._options = {**options, **files, "image_size": size}  # plain values, for checkpoints
         self._reading_message: str | None = None  # how training images are read, printed once
@@ -245,7 +243,7 @@ class H5DataModule(L.LightningDataModule):
         """
         if before := state_dict.get("fingerprints"):
             now = self.fingerprints or fingerprint_files(self._datasets, self._sets)
-            changed = changed_files_message(before, now)
+            changed = describe_changes(before, now)
             if changed is not None:
                 rank_zero_print(changed)
         if self.seed != state_dict["seed"]:

@@ -23,7 +23,7 @@ SPLITS = {
 }
 
 
-def split_of(key: str, path: Path) -> str:
+def guess_split(key: str, path: Path) -> str:
     """Return the split that the images' key or else the file's name tells, or ""."""
     for text in (key, path.stem):
         words = set(re.findall("[a-z]+", text.lower()))
@@ -57,7 +57,7 @@ def is_named(value: Any) -> bool:
     return isinstance(value, str | Path)
 
 
-def plain_paths(value: Any) -> Any:
+def to_plain_paths(value: Any) -> Any:
     """Return an option for a checkpoint: paths as strings, arrays as `ARRAYS`."""
     if value is None:
         return None
@@ -105,7 +105,7 @@ def open_role(role: Role, files: dict[Role, Any], keys: dict[str, str | None]) -
         return [check_arrays(*value)]
     paths = expand_paths(value)
     image_sets = [check_file(path, **keys) for path in paths]
-    if repeated := repeated_file(paths):
+    if repeated := find_repeated_file(paths):
         message = f"{repeated} is named twice by {option}: its images count twice."
         warnings.warn(message, stacklevel=2)
     return image_sets
@@ -138,7 +138,7 @@ def check_same_data(image_sets: Sequence[ImageSet]) -> None:
             )
 
 
-def file_identities(value: Any) -> dict[tuple[int, int], str]:
+def identify_files(value: Any) -> dict[tuple[int, int], str]:
     """Return device and inode of each file that exists → the first name it is given.
 
     Links and other ways of writing a path lead to the same file.
@@ -153,21 +153,21 @@ def file_identities(value: Any) -> dict[tuple[int, int], str]:
     return identities
 
 
-def shared_file(first: Any, second: Any) -> str | None:
+def find_shared_file(first: Any, second: Any) -> str | None:
     """Return the name of the first file that two options share, or None."""
-    names = file_identities(first)
-    for identity, name in file_identities(second).items():
+    names = identify_files(first)
+    for identity, name in identify_files(second).items():
         if identity in names:
             other = names[identity]
             return name if name == other else f"{name}, which is {other} under another name,"
     return None
 
 
-def repeated_file(paths: list[str]) -> str | None:
+def find_repeated_file(paths: list[str]) -> str | None:
     """Return the first path to a file that an earlier path leads to."""
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        new = set(file_identities(path))
+        new = set(identify_files(path))
         if new & seen:
             return path
         seen |= new
@@ -196,5 +196,5 @@ def warn_of_shared_files(files: dict[Role, Any], stage: str, is_split: bool) -> 
         pairs.append((train, test, "training and for the test", no_meaning))
         pairs.append((val, test, "validation and for the test", chosen_by))
     for first, second, roles, consequence in pairs:
-        if name := shared_file(first, second):
+        if name := find_shared_file(first, second):
             warnings.warn(f"{name} serves for {roles}: {consequence}.", stacklevel=4)

@@ -85,7 +85,7 @@ def _sample(reader: ImageReader) -> np.ndarray:
     return np.concatenate([reader.read(start, start + group) for start in starts])
 
 
-def changed_files_message(before: Any, now: Fingerprints) -> str | None:
+def describe_changes(before: Any, now: Fingerprints) -> str | None:
     """Return a line about the files that have changed, None where none has.
 
     A file that was only touched or copied is the same. Of one that is packed in another way only

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from signs_lightning.data.file_roles import split_of
+from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.image_set import ImageSet, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
@@ -54,7 +54,7 @@ def h5_to_folder(
                 f"{images.name} has other classes than {sets[0].name}. Write it to another folder."
             )
     folders = _folder_names(names)
-    splits = [split_of(images.images_key, path) for images, path in zip(sets, files, strict=True)]
+    splits = [guess_split(s.images_key, path) for s, path in zip(sets, files, strict=True)]
     total, done, counts = sum(len(images.labels) for images in sets), 0, dict.fromkeys(splits, 0)
     digits = len(str(total - 1))
     temporary = None

@@ -109,7 +109,7 @@ def folder_to_h5(
                 path, reason = failed[missing[0]]
                 raise InputError(
                     f"No picture of the class {printable(class_names[missing[0]])} can be read: "
-                    f"{printable(path)} is {reason}, for one. Replace them, or take the folder away."
+                    f"{printable(path)} is {reason}, for one. Replace them, or remove the folder."
                 )
             spool.flush()
             labels[split] = np.array(kept, np.int64)

@@ -15,7 +15,7 @@ MAX_CHUNK_BYTES = 2**29  # of a chunk when it is unpacked
 MAX_DEFLATE_RATIO = 1032  # that zlib can reach (https://zlib.net/zlib_tech.html)
 
 
-def dataset_filters(dataset: h5py.Dataset) -> list[int]:
+def list_filters(dataset: h5py.Dataset) -> list[int]:
     """Return the numbers of a dataset's filters, in the order of packing."""
     properties = dataset.id.get_create_plist()
     return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
@@ -59,7 +59,7 @@ def check_dataset_header(
         raise InputError(
             f"{where} has chunks of {size:,} bytes, more than {MAX_CHUNK_BYTES:,}. Write it again."
         )
-    filters = dataset_filters(dataset)
+    filters = list_filters(dataset)
     if sum(code not in (SHUFFLE, CHECKSUM) for code in filters) > 1:
         raise InputError(
             f"{where} is packed twice (filters {filters}), as no program does. Do not trust it."

@@ -24,7 +24,7 @@ from signs_lightning.data.image_checks import (
     find_value_range,
     read_labels,
 )
-from signs_lightning.data.layouts import datasets_of, find_keys
+from signs_lightning.data.layouts import find_keys, list_datasets
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.os_errors import os_error_message
@@ -42,8 +42,8 @@ class ImageSet:
     Attributes:
         name: what messages call it: the file's path, or "the arrays".
         shape: N, height, width (pixels), channels.
-        is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read); else
-            0..255.
+        is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read);
+            else 0..255.
         labels: int64 (N,) in 0..K-1.
         class_names: the K names where the file lists them, else None.
         num_classes: K; without a list, one more than the largest label.
@@ -87,7 +87,7 @@ def check_file(
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        datasets = datasets_of(file)
+        datasets = list_datasets(file)
         images_key, labels_key, classes_key = find_keys(
             path, file, datasets, images_key, labels_key, classes_key
         )
@@ -110,7 +110,7 @@ def check_arrays(images: Any, labels: Any) -> ImageSet:
 def _check(
     name: str, where: tuple[str, str], images: Any, labels: Any, classes: list | None, **source: Any
 ) -> ImageSet:
-    """Check images and labels, which messages call `where`; `source` is where they are."""
+    """Check images and labels, called `where` in messages and read from `source`."""
     shape = check_image_shape(where[0], images.shape)
     class_names = None if classes is None else check_class_names(name, classes)
     num_classes, numbers = read_labels(where[1], labels, shape[0], class_names)

@@ -18,7 +18,7 @@ EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
 MAX_LISTED = 12  # keys named in a message
 
 
-def datasets_of(file: h5py.File) -> dict[str, h5py.Dataset]:
+def list_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return every dataset by its full name; links out of the file are not followed."""
     datasets: dict[str, h5py.Dataset] = {}
 
@@ -43,7 +43,7 @@ def find_keys(
     Args:
         path: of the file, for messages.
         file: the file.
-        datasets: all its datasets, from `datasets_of`.
+        datasets: all its datasets, from `list_datasets`.
         images_key: name of the images, checked; found by its name when None.
         labels_key: name of the labels, checked; found by its name when None.
         classes_key: name of the class list, checked; found by its name when None.

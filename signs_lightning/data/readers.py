@@ -42,7 +42,7 @@ class StorageLayout:
         return self.offset is not None
 
 
-def storage_layout(images: ImageSet) -> StorageLayout:
+def read_storage_layout(images: ImageSet) -> StorageLayout:
     """Return how a set is stored; reads its header only."""
     image_bytes = math.prod(images.shape[1:])
     few = max(1, BLOCK_BYTES // image_bytes)
@@ -74,7 +74,7 @@ class ImageReader:
 
     def __init__(self, images: ImageSet) -> None:
         self.images = images
-        self.layout = storage_layout(images)
+        self.layout = read_storage_layout(images)
         with translate_os_errors(images.name):
             self._stamp = None if images.path is None else _stamp(os.stat(images.path))
         self._file: int | None = None

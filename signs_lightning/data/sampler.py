@@ -60,7 +60,7 @@ class EpochSampler(DistributedSampler):
             order = torch.randperm(size, generator=generator)
         else:
             cuts = range(self.num_samples, size, self.num_samples)
-            order, ends = block_order(blocks, step, generator, cuts)
+            order, ends = shuffle_blocks(blocks, step, generator, cuts)
         missing = self.total_size - size  # every process takes the same number of steps
         if missing:
             padding = torch.full((missing,), PAD_INDEX)
@@ -79,7 +79,7 @@ class EpochSampler(DistributedSampler):
             yield from part.tolist()
 
 
-def block_order(
+def shuffle_blocks(
     starts: np.ndarray, blocks_in_group: int, generator: torch.Generator, cuts: Iterable[int] = ()
 ) -> tuple[Tensor, list[int]]:
     """Return a shuffled order that visits blocks group by group.

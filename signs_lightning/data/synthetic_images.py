@@ -10,7 +10,7 @@ from signs_lightning.data.synthetic_shapes import (
     CLOTH,
     Picture,
     Plane,
-    background,
+    draw_background,
     ellipse,
     finish_image,
     limb,
@@ -100,7 +100,7 @@ def draw_hand(label: int, rng: np.random.Generator) -> Picture:
         add((-0.3 - 0.3j, -0.42, -0.21 + 0.05j + 0.5 * tip, tip), (0.2, 0.15, 0.13, 0.105), 0.3)
         nails.append(ellipse(p, tip - 0.01, 0.075, 0.06))
 
-    canvas, light = background(edge, rng), shade(height, rng)
+    canvas, light = draw_background(edge, rng), shade(height, rng)
     paint(canvas, edge, skin * light)
     paint(canvas, np.min(creases, 0), 0.55 * skin, 0.2)
     paint(canvas, np.min(nails, 0), (0.7 * skin + 0.3 * WHITE) * light, 0.7)
@@ -147,7 +147,7 @@ def draw_face(label: int, rng: np.random.Generator) -> Picture:
     light = shade(0.5 * height, rng)
     hair_light = shade(0.45 * np.maximum(hair_height, back_height), rng)
     shirt = ellipse(Plane(p.origin, unit, tilt / 3), -2j, 1.3, 0.85)
-    canvas = background(np.min([head, shirt, back], 0), rng)
+    canvas = draw_background(np.min([head, shirt, back], 0), rng)
     paint(canvas, back, hair * hair_light * 0.85)
     paint(canvas, limb(p, (-0.6j, -1.5j), (0.3, 0.34))[0], skin * 0.7)
     paint(canvas, shirt, mix_colors(CLOTH, rng))

@@ -140,7 +140,7 @@ def mix_colors(palette: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(mixed + rng.normal(0, 4, 3), np.float32)
 
 
-def background(subject: Floats, rng: np.random.Generator) -> Floats:
+def draw_background(subject: Floats, rng: np.random.Generator) -> Floats:
     """Return a background (128, 128, 3) with the subject's shadow.
 
     It is plain, a gradient, or blurred clutter.

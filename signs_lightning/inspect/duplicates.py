@@ -55,7 +55,7 @@ def scan(reader: ImageReader, seconds: float) -> Scan:
     return Scan(fingerprints[:done], low, high, done == count)
 
 
-def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
+def count_copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
     """Count the copies of earlier images, and those of them with another label.
 
     Args:
@@ -66,12 +66,12 @@ def copies_within(fingerprints: np.ndarray, labels: np.ndarray) -> tuple[int, in
     return len(fingerprints) - len(first), int((labels != labels[first[place]]).sum())
 
 
-def copies_between(fingerprints: np.ndarray, others: np.ndarray) -> int:
+def count_copies_between(fingerprints: np.ndarray, others: np.ndarray) -> int:
     """Count the images, uint64 (n,), that are also among others, uint64 (m,)."""
     return int(np.isin(fingerprints, others).sum())
 
 
-def near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) -> np.ndarray:
+def find_near_copies(images: np.ndarray, others: np.ndarray, tolerance: float = 4.0) -> np.ndarray:
     """Return which images look like one of the others.
 
     They may be the same shot, or the frame before it. Both are averaged down to at most 16×16

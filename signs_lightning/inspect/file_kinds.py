@@ -13,7 +13,7 @@ from PIL import Image
 
 from signs_lightning.data.image_files import find_images
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_report import FileReport, quoted
+from signs_lightning.inspect.file_report import FileReport, quote_path
 from signs_lightning.inspect.hdf5 import describe_hdf5
 from signs_lightning.inspect.model_files import (
     describe_checkpoint,
@@ -126,7 +126,7 @@ def _describe_zip(path: Path, report: FileReport) -> None:
         report.add_table(("entry",), rows)
         content = describe_non_hdf5(path) if names else "an empty zip archive. Fetch it again."
         report.problem = f"{path} is {content}"
-        report.commands.append(f"unzip {quoted(path)}")
+        report.commands.append(f"unzip {quote_path(path)}")
 
 
 def _describe_folder(path: Path, report: FileReport) -> None:
@@ -137,8 +137,8 @@ def _describe_folder(path: Path, report: FileReport) -> None:
             describe_checkpoint(path / "checkpoints" / name, report)
             report.what = "run folder"
             report.commands.clear()
-            report.suggest(f"test --ckpt_path {quoted(path)}")
-            report.suggest(f"predict --ckpt_path {quoted(path)} --images PICTURE")
+            report.suggest(f"test --ckpt_path {quote_path(path)}")
+            report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
             return
     try:
         pictures = find_images([str(path)])
@@ -146,7 +146,7 @@ def _describe_folder(path: Path, report: FileReport) -> None:
         raise InputError(f"{path} is {describe_non_hdf5(path)}") from None
     report.what = "folder of pictures"
     report.add_fact("pictures", f"{len(pictures):,}")
-    report.commands.append(f"python scripts/images_to_h5.py {quoted(path)} --output DIR")
+    report.commands.append(f"python scripts/images_to_h5.py {quote_path(path)} --output DIR")
 
 
 def _describe_picture(path: Path, report: FileReport) -> bool:
@@ -161,5 +161,5 @@ def _describe_picture(path: Path, report: FileReport) -> bool:
     except Exception:  # no picture; Pillow's readers raise anything
         return False
     report.what = "picture"
-    report.suggest(f"predict --ckpt_path RUN_FOLDER --images {quoted(path)}")
+    report.suggest(f"predict --ckpt_path RUN_FOLDER --images {quote_path(path)}")
     return True

@@ -88,12 +88,12 @@ class FileReport:
         self.commands.append(f"{VERB} {arguments}")
 
 
-def shape_text(shape: Sequence[object]) -> str:
+def format_shape(shape: Sequence[object]) -> str:
     """Return a shape such as `1080×64×64×3`."""
     return "×".join(map(str, shape))
 
 
-def quoted(path: Path | str) -> str:
+def quote_path(path: Path | str) -> str:
     """Return a file's name as a shell takes it.
 
     It may begin with a dash, or have characters that cannot be printed.
@@ -110,6 +110,6 @@ def quoted(path: Path | str) -> str:
     return f"$'{''.join(octets)}'"
 
 
-def key_options(keys: Mapping[str, str]) -> str:
+def format_key_options(keys: Mapping[str, str]) -> str:
     """Return the keys that were named, as options of a further command."""
-    return "".join(f" --data.{name} {quoted(key)}" for name, key in keys.items())
+    return "".join(f" --data.{name} {quote_path(key)}" for name, key in keys.items())

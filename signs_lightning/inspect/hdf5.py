@@ -8,19 +8,19 @@ import h5py
 import numpy as np
 
 from signs_lightning.data import layouts
-from signs_lightning.data.file_roles import split_of
+from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.image_set import ImageSet, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.duplicates import Scan, copies_within, scan
+from signs_lightning.inspect.duplicates import Scan, count_copies_within, scan
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,
     DataSummary,
     FileReport,
-    key_options,
-    quoted,
-    shape_text,
+    format_key_options,
+    format_shape,
+    quote_path,
 )
 from signs_lightning.inspect.model_files import describe_keras_file
 
@@ -58,11 +58,11 @@ def describe_hdf5(path: Path, report: FileReport, keys: dict[str, str], seconds:
     found = scan(reader, seconds)
     _add_facts(reader, found, report)
     _list_classes(images, report)
-    split = split_of(images.images_key, path)
+    split = guess_split(images.images_key, path)
     report.data = DataSummary(
         report.path, split, keys, images.shape, images.class_names, found.fingerprints
     )
-    name, options = quoted(path), key_options(keys)
+    name, options = quote_path(path), format_key_options(keys)
     if found.is_complete and found.high == 0:
         report.problem = (
             f"Every image in {path} is black: whatever wrote them stopped before it filled them. "
@@ -76,7 +76,7 @@ def describe_hdf5(path: Path, report: FileReport, keys: dict[str, str], seconds:
 
 def _list_datasets(file: h5py.File, report: FileReport, keys: dict[str, str]) -> None:
     """List every dataset with its role, and links, which are not followed."""
-    datasets = layouts.datasets_of(file)
+    datasets = layouts.list_datasets(file)
     roles = _find_roles(file, datasets, keys)
     rows: list[tuple[str, ...]] = []
     for name, dataset in list(datasets.items())[:MAX_ROWS]:
@@ -112,7 +112,7 @@ def _find_roles(
 
 
 def _describe_shape(shape: tuple[int, ...] | None) -> str:
-    return "no values" if shape is None else shape_text(shape) or "one value"
+    return "no values" if shape is None else format_shape(shape) or "one value"
 
 
 def _describe_storage(dataset: h5py.Dataset) -> str:
@@ -131,7 +131,7 @@ def _describe_storage(dataset: h5py.Dataset) -> str:
         FILTERS.get(code, f"{text.decode(errors='replace') or 'filter'} ({code})")
         for code, _, _, text in filters
     ]
-    return ", ".join([f"chunks {shape_text(dataset.chunks)}", *names])
+    return ", ".join([f"chunks {format_shape(dataset.chunks)}", *names])
 
 
 def _add_facts(reader: ImageReader, found: Scan, report: FileReport) -> None:
@@ -148,7 +148,7 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport) -> None:
     report.add_fact("values", f"{found.low} to {found.high}{limit}")
     if images.note:
         report.add_fact("stored as", images.note)
-    copies, contradicting = copies_within(found.fingerprints, images.labels[:seen])
+    copies, contradicting = count_copies_within(found.fingerprints, images.labels[:seen])
     text = "1 image is an exact copy" if copies == 1 else f"{copies} images are exact copies"
     others = f", {contradicting} of them with another label" if contradicting else ""
     text = f"{text} of an earlier one{others}" if copies else "none"

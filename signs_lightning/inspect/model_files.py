@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_report import MAX_ROWS, FileReport, quoted, shape_text
+from signs_lightning.inspect.file_report import MAX_ROWS, FileReport, format_shape, quote_path
 from signs_lightning.runtime.os_errors import os_error_message
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def describe_keras_file(path: Path, report: FileReport) -> None:
         report.add_fact("Keras", file.keras_version or "the file does not say")
         options = _list_layers(file, report) if has_config else _list_arrays(file, report)
         if not report.problem:
-            report.suggest(f"import-keras {quoted(path)} --output model.ckpt{options}")
+            report.suggest(f"import-keras {quote_path(path)} --output model.ckpt{options}")
 
 
 def _list_layers(file: KerasFile, report: FileReport) -> str:
@@ -62,7 +62,7 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
         layers = graph.layers.values()
         report.add_table(COLUMNS, [("/".join(v.path), v.class_name, "", "") for v in layers])
         return ""
-    shapes = {step.path: shape_text(step.shape) for step in reversed(plan.steps)}
+    shapes = {step.path: format_shape(step.shape) for step in reversed(plan.steps)}
     rows, total = [], 0
     for layer, weights in plan.layers():
         count = sum(math.prod(weight.shape) for weight in weights)
@@ -101,7 +101,7 @@ def _list_arrays(file: KerasFile, report: FileReport) -> str:
     rows, total = [], 0
     for name, weights in layers.items():
         for weight in weights:
-            rows.append((name, weight.name.rpartition("/")[2], shape_text(weight.shape)))
+            rows.append((name, weight.name.rpartition("/")[2], format_shape(weight.shape)))
             total += math.prod(weight.shape)
     report.add_fact("parameters", f"{total:,}")
     report.add_table(("layer", "array", "shape>"), rows)
@@ -142,7 +142,7 @@ def describe_checkpoint(path: Path, report: FileReport) -> None:
     elif arguments.get("num_classes"):
         report.add_fact("classes", arguments["num_classes"])
     if size := arguments.get("image_size"):
-        report.add_fact("images", shape_text(size))
+        report.add_fact("images", format_shape(size))
     count = sum(tensor.numel() for tensor in content["state_dict"].values())
     report.add_fact("parameters", f"{count:,} with moving averages and other state")
     history, steps = content["signs_lightning"].get("history") or [], content.get("global_step", 0)
@@ -155,10 +155,10 @@ def describe_checkpoint(path: Path, report: FileReport) -> None:
         if value is not None:
             is_list = isinstance(value, list)
             report.add_fact(f"data.{key}", ", ".join(map(str, value)) if is_list else value)
-    report.suggest(f"predict --ckpt_path {quoted(path)} --images PICTURE")
+    report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
     has_file = "train_file" in data or "test_file" in data
     file_option = "" if has_file else " --data.test_file FILE.h5"
-    report.suggest(f"test --ckpt_path {quoted(path)}{file_option}")
+    report.suggest(f"test --ckpt_path {quote_path(path)}{file_option}")
 
 
 def _figure(value: Any) -> str:
@@ -175,7 +175,7 @@ def _list_tensors(path: Path, report: FileReport) -> None:
         return
     entries = content.get("state_dict", content) if isinstance(content, dict) else {}
     rows = [
-        (str(name), shape_text(value.shape), str(value.dtype).removeprefix("torch."))
+        (str(name), format_shape(value.shape), str(value.dtype).removeprefix("torch."))
         for name, value in entries.items()
         if isinstance(value, torch.Tensor)
     ]
@@ -219,7 +219,7 @@ def describe_onnx(path: Path, report: FileReport) -> None:
     rows += [("output", *_describe_port(value, onnx)) for value in model.graph.output]
     report.add_table(("", "name", "type", "shape"), rows)
     read_onnx_metadata(path)  # refuses foreign and damaged models
-    report.suggest(f"predict --ckpt_path {quoted(path)} --images PICTURE")
+    report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
 
 
 def _describe_port(value: Any, onnx: Any) -> tuple[str, str, str]:
@@ -229,4 +229,4 @@ def _describe_port(value: Any, onnx: Any) -> tuple[str, str, str]:
         axis.dim_param or (axis.dim_value if axis.HasField("dim_value") else "?")
         for axis in tensor.shape.dim
     ]
-    return value.name, onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), shape_text(axes)
+    return value.name, onnx.TensorProto.DataType.Name(tensor.elem_type).lower(), format_shape(axes)

@@ -24,7 +24,7 @@ from PIL import Image
 from signs_lightning import InputError, SignsFunctional, export_keras
 from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.inspect.file_kinds import examine
-from signs_lightning.inspect.file_report import quoted
+from signs_lightning.inspect.file_report import quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
@@ -216,10 +216,10 @@ def test_names_are_escaped(cli: Callable, tmp_path: Path) -> None:
     for shown in (r"a\x1b[2J[bold].h5: HDF5 data set", r"\x1b[31mred", "[bold]b", r"new\nline"):
         assert shown in out
     shell = subprocess.run(
-        ["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True
+        ["bash", "-c", f"printf %s {quote_path(name)}"], capture_output=True, check=True
     )
     assert shell.stdout == name.encode()
-    assert quoted("-x y") == "'./-x y'"
+    assert quote_path("-x y") == "'./-x y'"
 
 
 def test_black_images(cli: Callable, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.image_set import check_file
 from signs_lightning.data.loader import BatchLoader
 from signs_lightning.data.reading_mode import choose_reading
-from signs_lightning.data.sampler import PAD_INDEX, EpochSampler, block_order
+from signs_lightning.data.sampler import PAD_INDEX, EpochSampler, shuffle_blocks
 from signs_lightning.errors import InputError
 
 COUNT, CHUNK = 203, 10  # the last chunk is cut short
@@ -155,7 +155,7 @@ def test_one_group_of_everything_is_a_uniform_shuffle() -> None:
     generator = torch.Generator().manual_seed(0)
     counts = np.zeros((8, 8))
     for _ in range(4000):
-        order, _ = block_order(np.array([0, 3, 6, 8]), 3, generator)
+        order, _ = shuffle_blocks(np.array([0, 3, 6, 8]), 3, generator)
         counts[np.arange(8), order.numpy()] += 1
     assert ((counts - 500) ** 2 / 500).sum() < 98.0  # 49 degrees of freedom
 
@@ -167,7 +167,7 @@ def test_an_image_may_come_anywhere_in_the_epoch() -> None:
     starts = np.append(np.arange(0, 2000, 20), 2000)
     generator = torch.Generator().manual_seed(1)
     places = np.array(
-        [np.argsort(block_order(starts, 5, generator)[0].numpy()) for _ in range(200)]
+        [np.argsort(shuffle_blocks(starts, 5, generator)[0].numpy()) for _ in range(200)]
     )
     correlation = [np.corrcoef(np.arange(2000), place)[0, 1] for place in places]
     # 100 blocks: each epoch's is about ±0.1
@@ -187,7 +187,7 @@ def test_how_a_batch_of_a_sorted_file_is_mixed(blocks: int) -> None:
     rng = np.random.default_rng(3)
     found, expected = [], []
     for _ in range(30):
-        order, ends = block_order(starts, blocks, generator)
+        order, ends = shuffle_blocks(starts, blocks, generator)
         for low, high in zip([0, *ends], ends, strict=False):
             found.append(len(np.unique(labels[order[low:high].numpy()][:32])))
         drawn = labels[

@@ -20,7 +20,7 @@ import yaml
 
 import signs_lightning
 from signs_lightning import H5DataModule, SignsFunctional
-from signs_lightning.data.fingerprints import changed_files_message, fingerprint
+from signs_lightning.data.fingerprints import describe_changes, fingerprint
 from signs_lightning.data.image_set import check_arrays, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.runtime import provenance
@@ -165,7 +165,7 @@ def test_packing_changes_nothing_but_the_size(tmp_path, chunks):
     assert plain["hash"] == packed["hash"] == of_arrays(IMAGES)["hash"]
     assert plain["size"] == (tmp_path / "a.h5").stat().st_size != packed["size"]
     again = {"train": [{**packed, "path": plain["path"]}]}
-    assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in changed_files_message(
+    assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in describe_changes(
         again, {"train": [plain]}
     )
 
@@ -187,8 +187,7 @@ def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
     packed = of_file(write(tmp_path / "a.h5", chunks=(50, 6, 5, 3), compression="gzip"))
     assert (packed["hashed"], sum(read)) == (8, 8)  # of a single chunk
     assert (
-        changed_files_message({"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]})
-        is None
+        describe_changes({"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]}) is None
     )
     read.clear()
     single = of_file(write(tmp_path / "a.h5", chunks=(200, 6, 5, 3), compression="gzip"))
@@ -210,7 +209,7 @@ def test_images_that_cannot_be_read_have_no_hash(tmp_path):
     found = fingerprint(ImageReader(reader.images))
     assert (found["hashed"], found["hash"]) == (0, None)
     assert (
-        changed_files_message({"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]})
+        describe_changes({"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]})
         is None
     )
 
@@ -229,16 +228,16 @@ def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
         {1: [{"path": []}]},
         {"train": [{"path": "0.h5"}]},
     ):
-        assert changed_files_message(before, {"train": now}) is None
+        assert describe_changes(before, {"train": now}) is None
     before = [{**file, "images": 2, "mtime": 2.0} for file in now]
-    said = changed_files_message({"val": before}, {"train": now, "test": now[:2]})
+    said = describe_changes({"val": before}, {"train": now, "test": now[:2]})
     assert said is not None
     assert said.startswith(
         "Changed since the model was trained on it: 0.h5 (2 images then, 3 now), 1.h5 ("
     )
     assert said.endswith("3.h5 (2 images then, 3 now) and 3 more.")
     arrays = {**now[0], "path": "(arrays)"}
-    said = changed_files_message(
+    said = describe_changes(
         {"train": [arrays]}, {"train": [{**arrays, "hash": "b"}], "test": [{**arrays, "hash": "c"}]}
     )
     assert (
@@ -247,7 +246,7 @@ def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
     )
     hostile = {**now[0], "path": "\x1b[2J.h5"}
     assert "\x1b" not in str(
-        changed_files_message({"train": [{**hostile, "hash": "b"}]}, {"train": [hostile]})
+        describe_changes({"train": [{**hostile, "hash": "b"}]}, {"train": [hostile]})
     )
 
 

@@ -90,7 +90,7 @@ def test_folds_are_stratified():
 def test_near_copies():
     """An image with a little noise, or a little brighter, is a near copy; another drawing is not."""
     from signs_lightning import DrawnSigns
-    from signs_lightning.inspect.duplicates import near_copies
+    from signs_lightning.inspect.duplicates import find_near_copies
 
     drawn, _ = DrawnSigns(train_size=20, test_size=6).files(
         Path(__import__("os").environ["SIGNS_LIGHTNING_CACHE"])
@@ -102,10 +102,10 @@ def test_near_copies():
         images[:5].astype(int) + rng.integers(-12, 13, images[:5].shape), 0, 255
     ).astype(np.uint8)
     brighter = np.clip(images[5:8].astype(int) + 3, 0, 255).astype(np.uint8)
-    found = near_copies(np.concatenate([noisy, brighter, images[8:]]), images[:8])
+    found = find_near_copies(np.concatenate([noisy, brighter, images[8:]]), images[:8])
     assert found[:8].all()
     assert not found[8:].any()
-    assert near_copies(images[:3], images[:0]).tolist() == [False] * 3
+    assert find_near_copies(images[:3], images[:0]).tolist() == [False] * 3
 
 
 @pytest.mark.slow
