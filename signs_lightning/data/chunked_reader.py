@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import weakref
@@ -55,6 +56,9 @@ class ChunkedReader:
         is_cut = piece != image and all(np.less_equal(piece, image))
         is_fine = is_cut and run * self.dtype.itemsize < SMALL_RUN_BYTES
         self.order = _gather_order(image, piece) if is_fine else None
+        self.ranges = [[slice(None)]]  # of images, and of the pieces along each axis
+        for size, step in zip(image, piece, strict=True):
+            self.ranges.append([slice(low, low + step) for low in range(0, size, step)])
         # Of each chunk: byte offset, size, mask of filters left out
         self.places = np.full((*_grid(dataset), 3), -1, np.int64)
 
@@ -84,14 +88,12 @@ class ChunkedReader:
 
     def _paste(self, pieces: Iterator[Any], images: np.ndarray) -> None:
         """Put pieces (n, h, w, c) of n images to their places in the images (n, H, W, C)."""
-        for corner in np.ndindex(*self.places.shape[1:-1]):
-            lows = np.multiply(corner, self.chunk[1:])
-            highs = np.minimum(lows + self.chunk[1:], self.shape[1:])
-            area = (slice(None), *map(slice, lows, highs))
-            piece = next(pieces)
-            if not np.isscalar(piece):  # the last chunks reach beyond the dataset
-                piece = piece[(slice(None), *map(slice, highs - lows))]
-            images[area] = piece
+        for area, piece in zip(itertools.product(*self.ranges), pieces, strict=True):
+            target = images[area]
+            if target.shape[1:] != self.chunk[1:] and not np.isscalar(piece):
+                # The last chunks reach beyond the dataset.
+                piece = piece[(slice(None), *map(slice, target.shape[1:]))]
+            target[...] = piece
 
     def _gather(self, pieces: Iterator[Any], images: np.ndarray, order: np.ndarray) -> None:
         """Do the same for small pieces, laid side by side and then put in order.
