@@ -1,1 +1,1 @@
-"""What happens around training: checkpoints, history, progress, the run's configuration."""
+"""What happens around training: checkpoints, history, progress, configuration."""

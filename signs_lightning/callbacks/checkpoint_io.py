@@ -29,7 +29,7 @@ class DirectCheckpointIO(TorchCheckpointIO):
 
 
 def _remove_functions(checkpoint: dict[str, Any]) -> None:
-    """Remove the function that SWALR keeps in its state until PyTorch 2.8: it is code."""
+    """Remove the function that SWALR keeps in its state up to PyTorch 2.8."""
     callbacks = checkpoint.get("callbacks", {}).values()
     states = [state.get("scheduler_state") for state in callbacks if isinstance(state, dict)]
     for state in [*states, *checkpoint.get("lr_schedulers", [])]:

@@ -1,4 +1,4 @@
-"""The run's checkpoints: `last.ckpt` after every epoch, and `best.ckpt` by a metric."""
+"""The run's checkpoints: `last.ckpt` of every epoch, `best.ckpt` by a metric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDINGS = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (S
 
 
 class RunCheckpoint(Checkpoint):
-    """Keep `checkpoints/last.ckpt`, and `best.ckpt` by the smallest (or largest) monitored metric.
+    """Keep `last.ckpt`, and `best.ckpt` by the best value of a monitored metric.
 
     A checkpoint is written under a temporary name, synced and renamed: whatever happens, the file
     under the final name is whole.
@@ -154,18 +154,18 @@ class RunCheckpoint(Checkpoint):
             ending = next((v for kind, v in ENDINGS.items() if isinstance(exception, kind)), None)
             command = f"python -m signs_lightning fit --ckpt_path {self.directory.parent}"
             if ending and (self.directory / "last.ckpt").is_file():
-                print(f"{ending} Go on with: {command}", flush=True)
+                print(f"{ending} Resume with: {command}", flush=True)
             elif ending:
                 print(f"{ending} There was no checkpoint yet.", flush=True)
         self._release()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to choose the best: its value so far, and its epoch."""
+        """Return the best value so far, its epoch, and what it is of."""
         names = ("best_value", "best_epoch", "monitor", "mode")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best value so far from a checkpoint, unless another metric is monitored now."""
+        """Take the best value so far, unless another metric is monitored now."""
         monitor = state_dict.get("monitor", self.monitor)
         if (monitor, state_dict.get("mode", self.mode)) == (self.monitor, self.mode):
             self.best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]

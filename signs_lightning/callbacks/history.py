@@ -54,7 +54,7 @@ def write_provenance(made_with: list[dict[str, Any]], data: Mapping[str, Any], p
 
 
 def typed_command() -> str | None:
-    """Return the command line of this process, as one types it; None if it is not this package's."""
+    """Return the command line of this process; None if it is not this package's."""
     started = Path(sys.argv[0])
     if started.name != "__main__.py" or started.parent.name != "signs_lightning":
         return None
@@ -62,7 +62,7 @@ def typed_command() -> str | None:
 
 
 class HistoryWriter(L.Callback):
-    """Write run.yaml at first, history.csv every epoch, curves.png and TensorBoard's end values.
+    """Write run.yaml, history.csv, curves.png and TensorBoard's final metrics.
 
     Checkpoints remember the commands that trained the model, those of resumed runs after the first.
     """
@@ -75,7 +75,7 @@ class HistoryWriter(L.Callback):
 
     @property
     def state_key(self) -> str:
-        """Key of the state in a checkpoint: the first name of this class, which all releases read."""
+        """Key of the state in checkpoints: the class's first name, known to all releases."""
         return "RunFiles"
 
     def state_dict(self) -> dict[str, Any]:

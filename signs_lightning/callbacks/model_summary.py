@@ -12,7 +12,7 @@ from signs_lightning.runtime.escaping import for_terminal
 
 
 def layer_table(model: ImageClassifier, expand: bool = False) -> list[LayerNode]:
-    """Return one row for every layer of the network in the order of Keras's `summary`.
+    """Return one row for every layer in the order of Keras's `summary`.
 
     Args:
         model: any classifier; it is not changed.
@@ -36,7 +36,7 @@ def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
 
 
 def format_totals(model: ImageClassifier) -> tuple[int, int]:
-    """Return the numbers of trainable and of other parameters, moving averages among the latter."""
+    """Return the numbers of trainable and of other parameters, as Keras counts them."""
     own = getattr(model.network, "totals", None)
     if own is not None:
         return own()
@@ -47,7 +47,7 @@ def format_totals(model: ImageClassifier) -> tuple[int, int]:
 def print_summary(
     model: ImageClassifier, console: Console | None = None, expand: bool = False
 ) -> None:
-    """Print the table and the totals, as Keras's `model.summary(expand_nested=expand)` does.
+    """Print the table and the totals, as Keras's `model.summary` does.
 
     Args:
         model: any classifier; it is not changed.

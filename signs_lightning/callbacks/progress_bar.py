@@ -22,7 +22,7 @@ METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 class EpochProgressBar(ProgressBar):
-    """A bar over the batches of an epoch with the metrics so far; without a terminal plain lines.
+    """A bar over the batches of an epoch; plain lines where there is no terminal.
 
     The bar is redrawn at most ten times a second and reads nothing from the device while an epoch
     runs.

@@ -21,7 +21,7 @@ UNKNOWN = "Unable to serialize instance"
 
 
 def remove_unknown_defaults(value: Any) -> Any:
-    """Return a configuration without defaults that are no plain values: its reader has them."""
+    """Return a configuration without defaults that are no plain values."""
     if isinstance(value, dict):
         return {k: remove_unknown_defaults(v) for k, v in value.items() if not _is_unknown(v)}
     if isinstance(value, list):
@@ -34,7 +34,7 @@ def _is_unknown(value: Any) -> bool:
 
 
 def _with_plain_enums(value: Any) -> Any:
-    """Replace members of text enumerations, which the parser cannot write; Timer has one."""
+    """Replace members of text enumerations, which the parser cannot write."""
     if isinstance(value, Namespace):
         return Namespace(**{key: _with_plain_enums(part) for key, part in vars(value).items()})
     if isinstance(value, list):
@@ -65,7 +65,7 @@ def _up_to_date(content: str, path: str) -> str:
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Write config.yaml into the run folder, and the configuration into every checkpoint."""
+    """Write the configuration into the run folder and into every checkpoint."""
 
     plain_config: dict[str, Any] | None = None  # until the run is set up
 

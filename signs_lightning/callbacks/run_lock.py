@@ -16,7 +16,7 @@ RUN_LOCKS: set[int] = set()  # descriptors that lock this process's run folders
 
 
 def lock_run_folder(folder: Path) -> int | None:
-    """Lock a run folder for this process; the lock goes with the process, however it ends.
+    """Lock a run folder for this process; the lock ends with the process.
 
     Args:
         folder: it is made where it does not exist.
@@ -53,7 +53,7 @@ def unlock_run_folder(handle: int | None) -> None:
 
 
 def _close_locks_after_fork() -> None:
-    """Close them in processes that read ahead: these end seconds after the one that forked them."""
+    """Close them in processes that read ahead: these may outlive this one."""
     for handle in RUN_LOCKS:
         os.close(handle)
     RUN_LOCKS.clear()

@@ -1,4 +1,4 @@
-"""The run's TensorBoard logger: training and validation in one chart, as Keras writes them."""
+"""The run's TensorBoard logger: training and validation in one chart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def resume_logger(logger: Logger, folder: Path) -> None:
-    """Let a logger write into the run folder that is resumed, if it is one of its versions.
+    """Let a logger write into the run folder that is resumed, if that is its own.
 
     Args:
         logger: only those with a folder of their own are changed.
@@ -44,7 +44,7 @@ def resume_logger(logger: Logger, folder: Path) -> None:
 
 
 class RunLogger(TensorBoardLogger):
-    """Write metrics into `train/` and `validation/` of the run folder, both under one name.
+    """Write metrics into `train/` and `validation/` under one name, as Keras does.
 
     The run folder is `save_dir/name/version_N`; N is taken by making the folder, so that two runs
     started together don't share one.
@@ -77,7 +77,7 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write `val_loss` to the validation part as `loss`, all else to the training part.
+        """Write `val_loss` to the validation part as `loss`, and so on.
 
         Args:
             metrics: their epoch is the x axis.
@@ -117,7 +117,7 @@ class RunLogger(TensorBoardLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The training part's SummaryWriter, for `logger.experiment.add_image(…)` and the like."""
+        """The training part's SummaryWriter, for `experiment.add_image(…)` and such."""
         return self.writer("train")
 
 

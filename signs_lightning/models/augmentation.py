@@ -1,4 +1,4 @@
-"""Random changes of training images by torchvision's transforms, on whole batches."""
+"""Random changes of whole batches of images by torchvision's transforms."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def uniform(bounds: Sequence[float], count: int, device: torch.device) -> Tensor
 
 
 def flip(images: Tensor, p: float, horizontal: bool) -> Tensor:
-    """Mirror each image of (N, C, H, W) with probability p: left to right, or top to bottom."""
+    """Mirror each image of (N, C, H, W) with probability p."""
     chosen = torch.rand(len(images), device=images.device) < p
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1 if horizontal else -2), images)
 
@@ -203,7 +203,7 @@ def warp(images: Tensor, inverse: Tensor, fill: float | Sequence[float], mode: s
 
 
 def color_jitter(images: Tensor, transform: v2.ColorJitter) -> Tensor:
-    """Apply ColorJitter with factors of each image's own, in one order drawn for the batch.
+    """Apply ColorJitter with factors of each image's own, in an order of the batch's.
 
     Args:
         images: float (N, 3, H, W) in 0..1.

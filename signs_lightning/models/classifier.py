@@ -1,4 +1,4 @@
-"""The LightningModule that every model here is: network, loss, steps and optimizer."""
+"""The LightningModule that all models share: loss, metrics, steps, optimizer."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class ImageClassifier(ImageModel):
         return cross_entropy(logits, labels, self.binary, weights, smoothing)
 
     def predicted_classes(self, logits: Tensor) -> Tensor:
-        """Logits → int64 (N,): the most probable class; class 1 of two needs more than one half."""
+        """Logits → int64 (N,): the most probable class; a tie of two is class 0."""
         return (logits.squeeze(1) > 0).long() if self.binary else logits.argmax(dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -282,7 +282,7 @@ class ImageClassifier(ImageModel):
 
     @cached_property
     def made_with(self) -> list[dict[str, Any]]:
-        """Versions and commits as of `provenance.made_with`: of earlier runs, and of this one."""
+        """Versions and commits of earlier runs and this one, see `provenance.made_with`."""
         return append_made_with(self.earlier_made_with)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One row for every epoch with Keras's names, in the model, its logs and its checkpoints."""
+"""One row of metrics for every epoch, with Keras's names."""
 
 from __future__ import annotations
 

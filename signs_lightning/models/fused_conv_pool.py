@@ -33,7 +33,7 @@ def fuse_conv_pool(network: nn.Module) -> None:
 
 @contextmanager
 def unfused(network: nn.Module) -> Iterator[None]:
-    """Let a network run its layers in the order in which they are written, while it lasts."""
+    """Let a network run its layers in the order in which they are written."""
     fused = [module for module in network.modules() if type(module) is FusedConvPool]
     for module in fused:
         module.__class__ = nn.Sequential  # type: ignore[assignment]
@@ -45,7 +45,7 @@ def unfused(network: nn.Module) -> Iterator[None]:
 
 
 class FusedConvPool(nn.Sequential):
-    """A Sequential that pools before ReLU, and trains its first convolution and pooling as one.
+    """A Sequential that pools before ReLU and trains its first two layers as one.
 
     ReLU and max pooling commute exactly, and a ReLU behind the pooling has fewer values to work
     on. The fused step gives the same outputs, and gradients up to the order of summation, in half

@@ -12,7 +12,7 @@ from signs_lightning.models.layers import FlattenNHWC, KerasBatchNorm2d, initial
 
 
 class HappySequential(ImageClassifier):
-    """Pad 3 → conv 32 → BatchNorm → ReLU → pool 2 → dense 1: the course's sequential model.
+    """Pad 3 → conv 32 → BN → ReLU → pool 2 → dense 1: the course's sequential model.
 
     For two classes; 37,633 parameters at 64×64×3, 37,569 of them trainable. Mirrors the exercise
     "Keras tutorial: the Happy House" (Convolutional Neural Networks, deeplearning.ai):

@@ -1,4 +1,4 @@
-"""A network for images, what it was made for, and the way from bytes to probabilities."""
+"""A network for images, with the way from bytes to probabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from signs_lightning.models.tta import augmented_views, mean_logits
 
 
 class ImageModel(L.LightningModule):
-    """A network for images with its preprocessing; `ImageClassifier` adds the training.
+    """A network with its preprocessing; `ImageClassifier` adds the training.
 
     A subclass makes the network in `build`. One without `build` makes its layers in `__init__`,
     after `super().__init__(**kwargs)`, and calls them in `forward`: it is its own network.
@@ -60,7 +60,7 @@ class ImageModel(L.LightningModule):
         return self.hparams.get("class_names") or [str(k) for k in range(self.num_classes)]
 
     def _build(self) -> None:
-        """Make everything that depends on the number of classes and the size of the images."""
+        """Make all that depends on the number of classes and the size of the images."""
         if self.binary and self.num_classes != 2:
             raise InputError(
                 f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
@@ -90,7 +90,7 @@ class ImageModel(L.LightningModule):
         image_size: tuple[int, int, int],
         class_names: list[str] | None = None,
     ) -> None:
-        """Take from the data what was not given; build the network anew where its shape changes.
+        """Take from the data what was not given, and build the network for it.
 
         Args:
             num_classes: number of classes K of the data.
@@ -133,7 +133,7 @@ class ImageModel(L.LightningModule):
         return result
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Turn the bytes of an image file into what the network takes, on the images' device.
+        """Turn an image file's bytes into what the network takes.
 
         Args:
             images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class KerasAdam(torch.optim.Adam):
-    """Adam with Keras's defaults and Keras's place for epsilon, on PyTorch's fused kernels.
+    """Adam with Keras's defaults and epsilon, on PyTorch's fused kernels.
 
     Keras (https://keras.io/api/optimizers/adam/) steps by lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε), PyTorch
     by lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε'). The two are one formula with ε' = ε/√(1−β₂ᵗ), so each step

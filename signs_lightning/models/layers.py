@@ -1,4 +1,4 @@
-"""Keras's layers that PyTorch lacks: 'same' padding, NHWC flattening, BatchNorm, initialisation.
+"""What Keras has and PyTorch lacks: layers with 'same' padding, initialisation.
 
 All work on (N, C, H, W) tensors of any memory format. Keras's padding follows TensorFlow's
 https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2; defaults are those of the pages
@@ -41,7 +41,7 @@ def same_padding(size: int, kernel_size: int, stride: int = 1, dilation: int = 1
 def pad_same(
     images: Tensor, kernel_size: Pair, stride: Pair, dilation: Pair, value: float = 0.0
 ) -> Tensor:
-    """Pad (N, C, H, W) as Keras's 'same' does; return the tensor itself where that adds nothing."""
+    """Pad (N, C, H, W) as Keras's 'same' does; no copy where that adds nothing."""
     top, bottom = same_padding(images.shape[-2], kernel_size[0], stride[0], dilation[0])
     left, right = same_padding(images.shape[-1], kernel_size[1], stride[1], dilation[1])
     if top == bottom == left == right == 0:
@@ -50,7 +50,7 @@ def pad_same(
 
 
 class Conv2dSame(nn.Conv2d):
-    """Conv2D(padding='same') of Keras for any stride and dilation; PyTorch's own has stride 1 only.
+    """Conv2D(padding='same') of Keras; PyTorch's own is for stride 1 only.
 
     Args:
         in_channels: channels C_in of the input.
@@ -112,7 +112,7 @@ class MaxPool2dSame(nn.Module):
 
 
 class AvgPool2dSame(nn.Module):
-    """AveragePooling2D(padding='same') of Keras: the mean is taken over the real pixels of a window only.
+    """AveragePooling2D(padding='same') of Keras: the mean leaves the padding out.
 
     Args:
         kernel_size: height and width of the window, pixels.
@@ -141,7 +141,7 @@ class AvgPool2dSame(nn.Module):
 
 
 class FlattenNHWC(nn.Module):
-    """Flatten of Keras: in the order height, width, channel, which a Dense kernel expects.
+    """Flatten of Keras, in the order height, width, channel.
 
     Shape:
         (N, C, H, W) → (N, H * W * C)
@@ -190,7 +190,7 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
 
 
 def initialize_like_keras(network: Network, initializer: str = "glorot_uniform") -> Network:
-    """Initialize every convolution and dense layer in place as Keras does; biases are zero.
+    """Initialize convolutions and dense layers as Keras does; biases are zero.
 
     Args:
         network: the module whose layers are drawn anew from PyTorch's global generator.

@@ -1,4 +1,4 @@
-"""Keras's cross-entropies on logits, for labels as numbers or as shares of the classes."""
+"""Keras's cross-entropies on logits, for labels as numbers or as shares."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cross_entropy(
     class_weights: Tensor | None,
     label_smoothing: float,
 ) -> Tensor:
-    """Return the mean loss () of a batch, as Keras's Categorical- and BinaryCrossentropy.
+    """Return a batch's mean loss () as Keras's crossentropies do.
 
     Args:
         logits: float (N, K); (N, 1) of a binary model, whose sigmoid is the probability of class 1.

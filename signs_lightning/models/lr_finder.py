@@ -1,4 +1,4 @@
-"""Lightning's finders of learning rate and batch size, in new runs and in resumed ones."""
+"""Lightning's finders of learning rate and batch size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FINDER_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # where they keep the 
 
 
 class RenewOptimizers(Callback):
-    """Make optimizer and schedule anew after a finder has changed learning rate or batch size."""
+    """Make optimizer and schedule anew after a finder has changed what they rest on."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def is_finder_checkpoint(path: Any) -> bool:
 
 
 class FindLearningRate(LearningRateFinder):
-    """Before a run, train for some steps at rising rates and take the one of the steepest loss.
+    """Before a run, try rising learning rates and take that of the steepest loss.
 
     Weights, optimizer and place in the data are as before when the run then begins; a resumed run
     keeps its rate. The range test is that of Smith 2015, https://arxiv.org/abs/1506.01186, as

@@ -1,4 +1,4 @@
-"""Learning rates that end with the run: one cycle, cosine with a warm-up, cosine annealing."""
+"""Learning rates that end with the run: one cycle, cosine, cosine annealing."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def make_schedule(
 
 
 def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingLR:
-    """Make half a cosine from the optimizer's learning rate down to 0, to be stepped by epoch.
+    """Make half a cosine from the optimizer's learning rate down to 0.
 
-    See Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
+    It is to be stepped after every epoch. See Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
 
     Args:
         optimizer: whose learning rate is set.
@@ -127,7 +127,7 @@ def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingL
 
 
 class RisingRateWarning(L.Callback):
-    """Say that torch's own CosineAnnealingLR rises again in a run longer than its way down."""
+    """Say where torch's own CosineAnnealingLR rises again before the run ends."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epochs = trainer.max_epochs or 0

@@ -1,4 +1,4 @@
-"""What is counted while a model trains and is tested, exactly and on any number of processes."""
+"""Exact loss and metrics, on any number of processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEVER = 2**62
 
 
 class EpochTotals(Metric):
-    """Loss and accuracy over an epoch as Keras reports them, while the weights change.
+    """Loss and accuracy over an epoch, while the weights change, as in Keras.
 
     Sums stay on the device until `compute`, so that a step costs no synchronisation; there those of
     all processes are added up.
@@ -72,7 +72,7 @@ class EpochTotals(Metric):
 
 
 def may_hold_padding(trainer: L.Trainer, images: int, batch_idx: int) -> bool:
-    """Whether a batch may hold images labelled -1, which fill up the shares of processes.
+    """Whether a batch may hold images labelled -1, which pad processes' shares.
 
     They come last, so that only the last batches need a look: looking makes a GPU wait.
 
@@ -129,7 +129,7 @@ class EvaluationMetrics(nn.Module):
             self.confusion.update(predicted, labels)
 
     def result(self, class_names: list[str]) -> tuple[Evaluation, dict[str, float]]:
-        """Return what was counted since the last call, as such and as metrics to be logged."""
+        """Return the result since the last call, and metrics to be logged."""
         totals = self.totals.compute()
         evaluation = Evaluation(
             loss=totals["loss"].item(),
@@ -151,7 +151,7 @@ class EvaluationMetrics(nn.Module):
 
 
 def wilson_interval(correct: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return Wilson's score interval for a proportion (Wilson 1927), by default at 95% confidence.
+    """Return Wilson's score interval (Wilson 1927), by default at 95% confidence.
 
     Args:
         correct: number of successes k.
@@ -193,7 +193,7 @@ class Evaluation:
     confusion: Tensor
 
     def per_class(self) -> list[dict[str, float | int | str]]:
-        """Return one row a class: name, precision, recall, f1 (0..1, 0 if undefined), images."""
+        """Return a row a class: name, precision, recall, f1 (0 if undefined), images."""
         hits = self.confusion.diagonal().double()
         labelled, predicted = self.confusion.sum(1), self.confusion.sum(0)
         precision, recall = hits / predicted.clamp(min=1), hits / labelled.clamp(min=1)

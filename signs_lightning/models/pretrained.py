@@ -18,7 +18,7 @@ Weights = Literal["IMAGENET1K_V1", "IMAGENET1K_V2"]
 
 
 class ImageNetInput(nn.Module):
-    """Resize images to the size that the network sees, and scale them as its weights expect.
+    """Resize images for the network, and scale them as its weights expect.
 
     Args:
         size: height and width of the result, pixels.
@@ -47,7 +47,7 @@ class ImageNetInput(nn.Module):
 
 
 class PretrainedResNet50(ImageClassifier):
-    """ResNet50 as torchvision builds it, with its ImageNet weights and a new dense layer.
+    """torchvision's ResNet50 with its ImageNet weights and a new dense layer.
 
     All of it is trained further. It is not the course's network: see `SignsResNet50` for that.
     Weights: https://docs.pytorch.org/vision/stable/models.html

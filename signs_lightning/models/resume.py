@@ -76,7 +76,7 @@ def training_settings(trainer: L.Trainer, model: Any) -> dict[str, Any]:
 
 
 def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that a run has the optimizer and the schedule whose states its checkpoint holds.
+    """Check that a run has the optimizer and schedule of its checkpoint.
 
     Args:
         before: `training_settings` of the run that is resumed.
@@ -89,7 +89,7 @@ def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]
         if name in before and before[name] != now[name]:
             old, new = before[name] or "none", now[name] or "none"
             raise InputError(
-                f"The run was begun with {name} {old} and cannot go on with {name} {new}. "
+                f"The run was begun with {name} {old} and cannot be resumed with {name} {new}. "
                 f"Leave --model.{name} as it was, or begin a new run."
             )
     if before["schedule_steps"] == now["schedule_steps"]:
@@ -98,6 +98,6 @@ def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]
     if now["schedule"] == "cosine_annealing":
         unit, options = "epochs", "--trainer.max_epochs as it was"
     raise InputError(
-        f"The schedule of this run was made for {before['schedule_steps']:,} {unit}, the run that "
-        f"goes on has {now['schedule_steps']:,}. Leave {options}, or begin a new run."
+        f"The schedule of this run was made for {before['schedule_steps']:,} {unit}, this one "
+        f"has {now['schedule_steps']:,}. Leave {options}, or begin a new run."
     )

@@ -1,4 +1,4 @@
-"""Settings of optimizer and schedule: what a checkpoint keeps, and how new ones replace them."""
+"""Settings of optimizer and schedule in a checkpoint, and how new ones win."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def apply_scheduler_settings(before: Settings, now: Settings, checkpoint: dict[s
     if changed and not is_plateau:
         name, value = next(iter(changed.items()))
         raise InputError(
-            f"The run was begun with lr_scheduler {name} {before[name]} and cannot go on with "
+            f"The run was begun with lr_scheduler {name} {before[name]} and cannot be resumed with "
             f"{value}. Leave it as it was, or begin a new run."
         )
     changed.pop("watched", None)
@@ -87,7 +87,7 @@ def apply_optimizer_settings(before: Settings, now: Settings, checkpoint: dict[s
         if name in WITH_STATE and not before[name]:
             raise InputError(
                 f"The run was begun with {name} {before[name]}, and its optimizer kept nothing "
-                f"that {name} {value} could go on with. Leave it as it was, or begin a new run."
+                f"that {name} {value} could continue from. Leave it as it was, or begin a new run."
             )
         if name == "lr":
             apply_learning_rate(value, checkpoint)
@@ -99,7 +99,7 @@ def apply_optimizer_settings(before: Settings, now: Settings, checkpoint: dict[s
 
 
 def apply_learning_rate(lr: float | None, checkpoint: dict[str, Any]) -> None:
-    """Let a new learning rate replace the one in a checkpoint; a schedule keeps its place.
+    """Let a new learning rate replace a checkpoint's; a schedule keeps its place.
 
     Args:
         lr: learning rate per step, the peak of a schedule; None leaves the checkpoint's.

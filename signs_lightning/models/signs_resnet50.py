@@ -20,10 +20,11 @@ Initializer = Literal["glorot_uniform", "he_normal"]
 
 
 class Bottleneck(nn.Module):
-    """Conv 1×1 → conv 3×3 same → conv 1×1, each with BN, plus a shortcut; ReLU in between and last.
+    """Conv 1×1 → conv 3×3 → conv 1×1, each with BN, plus a shortcut.
 
-    The shortcut is the input itself ("identity block"), or conv 1×1 → BN where the shape changes
-    ("convolutional block"). Version 1: the stride is that of the first 1×1 convolution.
+    ReLU follows the first two convolutions and the sum. The shortcut is the input itself ("identity
+    block"), or conv 1×1 → BN where the shape changes ("convolutional block"). Version 1: the stride
+    is that of the first 1×1 convolution.
 
     Args:
         in_channels: channels C_in of the input.
@@ -64,12 +65,13 @@ class Bottleneck(nn.Module):
 
 
 class SignsResNet50(ImageClassifier):
-    """ResNet50 as the course builds it: 23,600,006 parameters at 64×64×3 and six classes.
+    """ResNet50 as the course builds it: 23,600,006 parameters.
 
-    23,546,886 of them are trainable. Mirrors the exercise "Residual Networks" (Convolutional Neural
-    Networks, deeplearning.ai), after He et al. 2015, table 1. Its four stages are one convolutional
-    block and 2, 3, 5, 2 identity blocks: 50 weighted layers. (2, 3, 5, 3), which some descriptions
-    of the exercise print, is one block more than the name allows and builds as well.
+    That is at 64×64×3 and six classes; 23,546,886 of them are trainable. Mirrors the exercise
+    "Residual Networks" (Convolutional Neural Networks, deeplearning.ai), after He et al. 2015,
+    table 1. Its four stages are one convolutional block and 2, 3, 5, 2 identity blocks: 50 weighted
+    layers. (2, 3, 5, 3), which some descriptions of the exercise print, is one block more than the
+    name allows and builds as well.
 
     Args:
         identity_blocks: identity blocks after the convolutional block of each of the four stages.
@@ -131,7 +133,7 @@ class SignsResNet50(ImageClassifier):
 
 
 def _stage(channels: int, filters: int, stride: int, identities: int, momentum: float) -> nn.Module:
-    """A convolutional block and identity blocks: (N, C, H, W) → (N, 4 F, H/stride, W/stride)."""
+    """Convolutional and identity blocks: (N, C, H, W) → (N, 4 F, H/stride, W/stride)."""
     first = Bottleneck(channels, filters, stride, True, momentum)
     others = [Bottleneck(4 * filters, filters, 1, False, momentum) for _ in range(identities)]
     return nn.Sequential(first, *others)

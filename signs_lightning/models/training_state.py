@@ -1,4 +1,4 @@
-"""What a checkpoint remembers of a model's training, and how a model gets it back."""
+"""What a checkpoint remembers of training, and how a model gets it back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def training_state(model: ImageClassifier) -> dict[str, Any]:
-    """Return what a checkpoint keeps under "signs_lightning": plain values and tensors."""
+    """Return what a checkpoint keeps of training, as plain values and tensors."""
     totals = model.train_totals
     return {
         "format_version": FORMAT_VERSION,

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the same image in several views, whose probabilities are averaged."""
+"""Test-time augmentation: mean probabilities of several views of an image."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ def test_sigterm_ends_cleanly_and_resumes(
     done = process.wait()
     said = done.out + done.err
     assert done.code == 143, said
-    assert "Asked to end (SIGTERM). Go on with: python -m signs_lightning fit --ckpt_path" in said
+    assert "Asked to end (SIGTERM). Resume with: python -m signs_lightning fit --ckpt_path" in said
     assert "Traceback" not in said
     assert len(history.read_text().splitlines()) < 41
     assert cli(*FIT, "--ckpt_path", runs / "version_1").code == 0

@@ -45,7 +45,7 @@ def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
     done = process.wait()
     assert done.code == 130
     assert (
-        "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path" in done.out + done.err
+        "Interrupted. Resume with: python -m signs_lightning fit --ckpt_path" in done.out + done.err
     )
     assert "Traceback" not in done.out + done.err
     assert 5 < len(history.read_text().splitlines()) < 41

@@ -220,7 +220,7 @@ def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flag
         (
             (),
             ("--model.schedule", "cosine"),
-            "begun with schedule none and cannot go on with schedule cosine",
+            "begun with schedule none and cannot be resumed with schedule cosine",
         ),
         (
             ("--model.schedule", "one_cycle"),
@@ -230,17 +230,17 @@ def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flag
         (
             ("--model.schedule", "cosine"),
             ("--model.warmup", 0.2),
-            "begun with warmup none and cannot go on with warmup 0.2",
+            "begun with warmup none and cannot be resumed with warmup 0.2",
         ),
         (
             (),
             ("--model.optimizer", "torch.optim.SGD"),
-            "begun with optimizer KerasAdam and cannot go on with optimizer SGD",
+            "begun with optimizer KerasAdam and cannot be resumed with optimizer SGD",
         ),
         (
             (),
             ("--model.lr_scheduler", "ExponentialLR", "--model.lr_scheduler.gamma", 0.9),
-            "begun with lr_scheduler none and cannot go on with lr_scheduler ExponentialLR",
+            "begun with lr_scheduler none and cannot be resumed with lr_scheduler ExponentialLR",
         ),
     ],
 )
@@ -280,18 +280,18 @@ def test_flags_beat_what_the_checkpoint_remembers(cli, run):
             ("--model.optimizer", "signs_lightning.models.keras_adam.KerasAdam"),
             ("--model.optimizer.amsgrad", "true"),
             "begun with amsgrad False, and its optimizer kept nothing that "
-            "amsgrad True could go on with",
+            "amsgrad True could continue from",
         ),
         (
             ("--model.optimizer", "RMSprop"),
             ("--model.optimizer.momentum", 0.9),
             "begun with momentum 0.0, and its optimizer kept nothing that "
-            "momentum 0.9 could go on with",
+            "momentum 0.9 could continue from",
         ),
         (
             ("--model.lr_scheduler", "CosineAnnealingLR", "--model.lr_scheduler.T_max", 2),
             ("--model.lr_scheduler.T_max", 4),
-            "begun with lr_scheduler T_max 2 and cannot go on with 4",
+            "begun with lr_scheduler T_max 2 and cannot be resumed with 4",
         ),
         (
             ("--trainer.max_epochs", 3),
