@@ -8,7 +8,8 @@ import lightning as L
 class ResumeEarlyStopping(L.Callback):
     """Let EarlyStopping's new patience count in a resumed run.
 
-    A run that was over stays over. The callback's state in the checkpoint would bring back the patience of the run that is resumed.
+    A run that was over stays over. The callback's state in the checkpoint would bring back the
+    patience of the run that is resumed.
     """
 
     def __init__(self) -> None:

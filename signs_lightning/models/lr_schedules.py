@@ -109,7 +109,8 @@ def make_schedule(
 def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingLR:
     """Make half a cosine from the optimizer's learning rate down to 0.
 
-    It is to be stepped after every epoch. See Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983.
+    It is to be stepped after every epoch. See Loshchilov and Hutter 2017,
+    https://arxiv.org/abs/1608.03983.
 
     Args:
         optimizer: whose learning rate is set.

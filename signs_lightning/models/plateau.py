@@ -58,7 +58,8 @@ def is_never_validated(trainer: L.Trainer) -> bool:
 def monitored_metric(scheduler: LRScheduler | ReduceLROnPlateau) -> str | None:
     """Return the column of the history that a scheduler monitors.
 
-    None for most schedulers. It is the `monitor` of Lightning's own ReduceLROnPlateau, and val_loss for PyTorch's.
+    None for most schedulers; the `monitor` of Lightning's own ReduceLROnPlateau, and val_loss for
+    PyTorch's.
     """
     is_plateau = isinstance(scheduler, ReduceLROnPlateau)
     return getattr(scheduler, "monitor", "val_loss") if is_plateau else None

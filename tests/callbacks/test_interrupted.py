@@ -187,8 +187,11 @@ def test_a_plateau_scheduler_without_validation(tmp_path: Path, small_signs) -> 
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, small_signs) -> None:
-    """Killed after the last checkpoint and before its end: the resumed run trains no further epoch."""
-    stopper = lambda: EarlyStopping("val_loss", patience=1, min_delta=10.0)  # noqa: E731  no epoch is better by ten
+    """Killed after the last checkpoint and before its end: resumed it trains no further epoch."""
+
+    def stopper() -> EarlyStopping:  # no epoch is better by ten
+        return EarlyStopping("val_loss", patience=1, min_delta=10.0)
+
     whole = train(tmp_path / "whole", small_signs, stopper())
     assert len(whole.history) == 2
     train(tmp_path / "part", small_signs, stopper(), KillAfterEpoch(99))
@@ -200,8 +203,11 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, small_signs) -> 
 
 
 def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path: Path, small_signs) -> None:
-    """The patience given for the resumed run counts, not the one that its checkpoint brings back."""
-    stopper = lambda patience: EarlyStopping("val_loss", patience=patience, min_delta=10.0)  # noqa: E731
+    """The patience given for the resumed run counts, not the one in its checkpoint."""
+
+    def stopper(patience: int) -> EarlyStopping:
+        return EarlyStopping("val_loss", patience=patience, min_delta=10.0)
+
     assert len(train(tmp_path, small_signs, stopper(1)).history) == 2
     assert len(train(tmp_path, small_signs, stopper(3), resume=True).history) == 4
 
