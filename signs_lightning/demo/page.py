@@ -1,9 +1,7 @@
-"""The demo's page: a picture goes in; the class, the probabilities and what the network looked at come out."""
+"""The demo's page: from a picture to the class, the probabilities and Grad-CAM."""
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,33 +10,25 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.errors import InputError
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.report.gradcam import grad_cam, overlay
+from signs_lightning.report.image_uri import image_uri
 from signs_lightning.runtime.escaping import for_html, printable
 from signs_lightning.runtime.os_errors import os_reason
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
-    from signs_lightning.models.classifier import ImageClassifier
 
-KINDS = (
-    "PNG",
-    "JPEG",
-    "WebP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "PPM",
-)  # what strangers may send, told by content
-FORMATS = {
-    *(kind.upper() for kind in KINDS),
-    "MPO",
-}  # the same for Pillow, to which many a telephone's JPEG is an MPO
-MAX_PIXELS = 50_000_000  # a telephone's largest pictures; 200 MB when unpacked
-BARS = 10  # classes shown, the most probable ones
-EXAMPLES = 12
-LOOKED_AT = 256  # images of the data among which the examples are found
-WAITING = 200  # pictures in the queue before visitors are asked to come back
+KINDS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "PPM")  # accepted, by content
+FORMATS = {*(kind.upper() for kind in KINDS), "MPO"}  # of Pillow; JPEGs of many telephones are MPO
+MAX_PIXELS = 50_000_000  # the largest pictures of telephones; 200 MB when unpacked
+MAX_CLASSES = 10  # shown, the most probable ones
+MAX_EXAMPLES = 12
+EXAMPLE_POOL = 256  # images of the data from which the examples are chosen
+MAX_QUEUE = 200  # waiting pictures; further visitors are asked to come back
 
 THEME = gr.themes.Default(
     primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
@@ -46,7 +36,9 @@ THEME = gr.themes.Default(
 CSS = """
 .gradio-container { max-width: 960px !important; margin: 0 auto !important; }
 .about h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }
-.about p, .seen figcaption { color: var(--body-text-color); opacity: .75; margin: .2rem 0 0; overflow-wrap: anywhere; }
+.about p, .seen figcaption {
+  color: var(--body-text-color); opacity: .75; margin: .2rem 0 0; overflow-wrap: anywhere;
+}
 .seen { display: flex; flex-wrap: wrap; gap: 12px; }
 .seen figure { flex: 1 1 130px; max-width: 300px; margin: 0; }
 .seen img { width: 100%; image-rendering: pixelated; border-radius: 6px; }
@@ -60,11 +52,11 @@ CSS = """
 def build_page(
     model: ImageClassifier | OnnxClassifier, data: dict[str, Any], folder: str
 ) -> gr.Blocks:
-    """The page as Gradio blocks.
+    """Return the page as Gradio blocks.
 
-    Pictures are read as `read_image` reads them, so that the page and the predict verb agree. From
-    here on the process reads the formats in `FORMATS` only, none of which starts another program,
-    and no picture of more than `MAX_PIXELS`.
+    Pictures are read by `read_image`, so that the page and the predict verb agree. From here on the
+    process reads only the formats in `FORMATS`, none of which starts another program, and no
+    picture of more than `MAX_PIXELS`.
 
     Args:
         model: in eval mode; moved to the GPU where there is one.
@@ -86,16 +78,15 @@ def build_page(
         try:
             image = read_image(str(upload["path"]), model.image_size)
         except UnreadableImageError as error:
-            return None, f'<p class="unreadable" role="alert">{_why(error)}</p>'
+            return None, f'<p class="unreadable" role="alert">{_explain(error)}</p>'
         probabilities = model.predict(image[None])[0]
-        first = int(probabilities.argmax())
-        heat = _overlay(model, image, first)
-        seen = _figure(image, f"What the network saw: {width}×{height} pixels")
-        if heat is not None:
-            seen += _figure(heat, f"Grad-CAM: bright parts speak for {names[first]}")
-        return dict(
-            zip(names, probabilities.tolist(), strict=True)
-        ), f'<div class="seen">{seen}</div>'
+        predicted = int(probabilities.argmax())
+        figures = _figure(image, f"What the network saw: {width}×{height} pixels")
+        heat_map = _grad_cam_overlay(model, image, predicted)
+        if heat_map is not None:
+            figures += _figure(heat_map, f"Grad-CAM: bright parts speak for {names[predicted]}")
+        shares = dict(zip(names, probabilities.tolist(), strict=True))
+        return shares, f'<div class="seen">{figures}</div>'
 
     with gr.Blocks(title="signs_lightning", analytics_enabled=False) as page:
         gr.HTML(
@@ -108,26 +99,20 @@ def build_page(
             with gr.Column(min_width=300):
                 picture = gr.Image(label="Picture", height=320, buttons=["fullscreen"])
             with gr.Column(min_width=300):
-                bars = gr.Label(label="Class", num_top_classes=BARS)
+                bars = gr.Label(label="Class", num_top_classes=MAX_CLASSES)
                 seen = gr.HTML(js_on_load=None)
-        if examples := _examples(data, model, Path(folder)):
-            gr.Examples(examples, picture, label="From the data", examples_per_page=EXAMPLES)
-        # One picture at a time: Grad-CAM hooks into the network, and memory stays bounded. It comes
-        # as the uploaded file is; Gradio's own preprocessing would convert it.
-        picture.change(
-            classify,
-            picture,
-            [bars, seen],
-            api_name="classify",
-            preprocess=False,
-            concurrency_limit=1,
-        )
-    page.queue(max_size=WAITING, api_open=False)  # nobody jumps the queue
+        if examples := _write_examples(data, model, Path(folder)):
+            gr.Examples(examples, picture, label="From the data", examples_per_page=MAX_EXAMPLES)
+        # One picture at a time: Grad-CAM hooks into the network, and memory stays bounded. Gradio's
+        # own preprocessing would convert the uploaded file.
+        options: Any = {"api_name": "classify", "preprocess": False, "concurrency_limit": 1}
+        picture.change(classify, picture, [bars, seen], **options)
+    page.queue(max_size=MAX_QUEUE, api_open=False)  # no requests past the queue
     return page
 
 
-def _why(error: UnreadableImageError) -> str:
-    """A sentence without Pillow's own words, which may quote the file."""
+def _explain(error: UnreadableImageError) -> str:
+    """Return a sentence without Pillow's own words, which may quote the file."""
     if isinstance(error.__cause__, UnidentifiedImageError):
         return f"This is not a picture of a kind that can be read here ({', '.join(KINDS)})."
     if isinstance(error.__cause__, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -139,58 +124,46 @@ def _why(error: UnreadableImageError) -> str:
     return "This picture is damaged."
 
 
-def _overlay(
-    model: ImageClassifier | OnnxClassifier, image: np.ndarray, number: int
+def _grad_cam_overlay(
+    model: ImageClassifier | OnnxClassifier, image: np.ndarray, label: int
 ) -> np.ndarray | None:
-    """Grad-CAM's overlay uint8 (H, W, 3), or None for a model that has none."""
-    from signs_lightning.models.classifier import ImageClassifier
-    from signs_lightning.report.gradcam import grad_cam, overlay
-
+    """Return the overlay uint8 (H, W, 3), or None for a model that has no Grad-CAM."""
     if not isinstance(model, ImageClassifier):
         return None
     try:
-        heat = grad_cam(model, torch.from_numpy(image[None].copy()), torch.tensor([number]))[0]
+        heat = grad_cam(model, torch.from_numpy(image[None].copy()), torch.tensor([label]))[0]
     except InputError:  # no convolution
         return None
     return overlay(image, heat.numpy())
 
 
 def _figure(image: np.ndarray, caption: str) -> str:
-    """An image uint8 (H, W, C) inside the page itself; the browser enlarges it with nearest neighbour."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
-    source = base64.b64encode(buffer.getvalue()).decode()
-    text = for_html(caption)
-    return (
-        f'<figure><img alt="{text}" '
-        f'src="data:image/png;base64,{source}"><figcaption>{text}</figcaption></figure>'
-    )
+    """Return an image uint8 (H, W, C) as HTML; the browser enlarges it by nearest neighbour."""
+    text, source = for_html(caption), image_uri(image)
+    return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
-def _examples(
+def _write_examples(
     data: dict[str, Any], model: ImageClassifier | OnnxClassifier, folder: Path
 ) -> list[str]:
-    """Pictures of the data that the model was tested or validated on, class by class; none where the files are not at hand."""
-    from signs_lightning.data.datamodule import H5DataModule
-
+    """Write pictures of the test or validation data, class by class; none without the files."""
     if not data:
         return []
     try:
         module = H5DataModule(**data)
         module.prepare_data()
         module.setup("test")
-        images, labels = module.images("test", LOOKED_AT)
+        images, labels = module.images("test", EXAMPLE_POOL)
     except (InputError, TypeError, OSError):
         return []
     if images.shape[3] != model.image_size[2]:
         return []
-    turns = [np.flatnonzero(labels == k) for k in np.unique(labels)]
-    order = [own[n] for n in range(EXAMPLES) for own in turns if n < len(own)][:EXAMPLES]
+    by_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+    chosen = [own[n] for n in range(MAX_EXAMPLES) for own in by_class if n < len(own)]
     paths = []
-    for position in sorted(order, key=lambda k: (labels[k], k)):
+    for position in sorted(chosen[:MAX_EXAMPLES], key=lambda k: (labels[k], k)):
+        image = images[position]
         path = folder / f"example_{position}.png"
-        Image.fromarray(
-            images[position, ..., 0] if images.shape[3] == 1 else images[position]
-        ).save(path)
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(path)
         paths.append(str(path))
     return paths

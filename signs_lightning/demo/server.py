@@ -1,4 +1,4 @@
-"""The demo's server: Gradio behind a guard that lets through only what the page needs."""
+"""The demo's server: Gradio behind a filter that passes only the requests the page needs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import gradio as gr
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_UPLOAD_BYTES = 20 * 2**20  # of one picture
-MAX_STORED_BYTES = 2**30  # bytes of pictures kept at a time
+MAX_STORED_BYTES = 2**30  # of all pictures on the disk
 MAX_TEXT_LENGTH = 2**20  # bytes of any other request
-KEEP_SECONDS = 600  # that a picture stays on the disk
-SWEEP_SECONDS = 60  # between looks for old ones
+MAX_SESSIONS = 500  # visitors whose fields are kept; Gradio's default is 10,000
+KEEP_SECONDS = 600  # how long a picture stays on the disk
+SWEEP_SECONDS = 60  # between deletions of old ones
 
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 CALLS = {"/gradio_api/queue/join", "/gradio_api/run/predict"}  # a picture, a click on an example
@@ -31,14 +32,13 @@ FETCHED = {
     *("/gradio_api/queue/data", "/gradio_api/queue/status", "/gradio_api/upload_progress"),
     *("/gradio_api/app_id", "/gradio_api/info", "/gradio_api/login_check"),
 }
-# The browser refuses whatever would leave the machine, should Gradio ever ask for it. Its HTML
-# fields need 'unsafe-eval'.
 HEADERS = {
+    # The browser blocks requests to other machines, should Gradio ever make one. Its HTML fields
+    # need 'unsafe-eval'.
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src "
-        "'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
-        "worker-src 'self' blob:; "
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
         "form-action 'self'; object-src 'none'"
     ),
     "Referrer-Policy": "no-referrer",
@@ -47,13 +47,15 @@ HEADERS = {
 
 
 def configure_gradio(folder: str) -> None:
-    """Keeps Gradio's files in one folder, and libraries from calling home; to be called before they are imported."""
+    """Keep Gradio's files in one folder, and its libraries off the internet.
+
+    To be called before they are imported.
+    """
     os.environ.update(
         GRADIO_TEMP_DIR=str(Path(folder, "uploads").resolve()),
         GRADIO_EXAMPLES_CACHE=str(Path(folder, "examples").resolve()),
         GRADIO_ANALYTICS_ENABLED="False",
-        # requests that it keeps count of; each request recounts them
-        GRADIO_ANALYTICS_MAX_EVENTS="100",
+        GRADIO_ANALYTICS_MAX_EVENTS="100",  # each request counts the earlier ones
         HF_HUB_OFFLINE="1",
         HF_HUB_DISABLE_TELEMETRY="1",
         ORT_DISABLE_TELEMETRY="1",  # onnxruntime's
@@ -63,7 +65,7 @@ def configure_gradio(folder: str) -> None:
 def serve(
     page: gr.Blocks, listener: socket.socket, auth: tuple[str, str] | None, hosts: list[str]
 ) -> None:
-    """Serves the page until the process is told to stop.
+    """Serve the page until the process is interrupted.
 
     Args:
         page: made by `build_page`.
@@ -73,6 +75,7 @@ def serve(
             so that no foreign site can reach the page through a visitor's browser by a name of its
             own (DNS rebinding).
     """
+    # optional packages
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
@@ -85,15 +88,13 @@ def serve(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_keep_swept(page, uploads, examples))
+        sweeping = asyncio.create_task(_delete_old_uploads(page, uploads, examples))
         try:
             yield
         finally:
             sweeping.cancel()
 
-    page.state_session_capacity = (
-        500  # visitors whose fields the server remembers; 10,000 by default
-    )
+    page.state_session_capacity = MAX_SESSIONS
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     app.add_middleware(RequestFilter, uploads=uploads)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
@@ -114,61 +115,55 @@ def serve(
         theme=THEME,
         css=CSS,
     )
-    config = uvicorn.Config(
-        app,
-        log_level="error",
-        server_header=False,
-        timeout_graceful_shutdown=1,
-        limit_concurrency=1000,
-    )
+    limits: Any = {"timeout_graceful_shutdown": 1, "limit_concurrency": 1000}
+    config = uvicorn.Config(app, log_level="error", server_header=False, **limits)
     server = uvicorn.Server(config)
-    # On the way out it would complain of the pages that are still open, with a traceback for each.
+    # When it exits, it would log a traceback for each page that is still open.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     server.run(sockets=[listener])
 
 
-async def _keep_swept(page: gr.Blocks, folder: Path, keep: set[Path]) -> None:
-    """Deletes pictures of former visitors while the server runs. Gradio's own `delete_cache` gives up when a picture comes in meanwhile."""
+async def _delete_old_uploads(page: gr.Blocks, folder: Path, keep: set[Path]) -> None:
+    """Delete old pictures while the server runs.
+
+    Gradio's own `delete_cache` stops when a picture comes in meanwhile.
+    """
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         await asyncio.to_thread(_sweep, folder, keep, time.time() - KEEP_SECONDS)
-        for names in getattr(
-            page, "temp_file_sets", []
-        ):  # Gradio's lists of all pictures ever, for `delete_cache`
+        for names in getattr(page, "temp_file_sets", []):  # all pictures ever, for `delete_cache`
             names.clear()
 
 
 def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
-    """Removes files that are older, whole or the beginnings of uploads that broke off, and old folders without any."""
-    for path in sorted(
-        folder.rglob("*"), reverse=True
-    ):  # what is in a folder comes before the folder
+    """Delete files older than a time, also beginnings of uploads that broke off, and old folders."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before their folder
         try:
             if path not in keep and path.lstat().st_mtime < oldest:
                 path.rmdir() if path.is_dir() else path.unlink()
         except OSError:
-            continue  # a folder with pictures in it, or gone by now
+            continue  # a folder with pictures in it, or deleted meanwhile
 
 
 class RequestFilter:
-    """ASGI middleware: the page's own requests and no others, none too large, and no pictures once the disk's share is used up.
+    """ASGI middleware that passes the page's own requests, of limited size, and no others.
 
-    Gradio serves many addresses that this page has no use for (fetching from the internet,
-    recordings, shared links, …); they answer 404 here.
+    Gradio serves many addresses that this page does not use (fetching from the internet,
+    recordings, shared links, …); they answer 404 here. Once the disk's share is used up, pictures
+    are turned away, too.
 
     Args:
-        app: what is guarded.
+        app: the application behind the filter.
         uploads: the folder whose files may be fetched.
     """
 
     def __init__(self, app: ASGIApp, uploads: Path) -> None:
         self.app = app
         self.uploads = uploads
-        self.stored: dict[
-            int, int
-        ] = {}  # minute → bytes of the pictures that came in then and may still be on the disk
+        self.stored: dict[int, int] = {}  # minute → bytes of the pictures that came in then
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # optional packages
         from starlette.datastructures import Headers, MutableHeaders
         from starlette.responses import PlainTextResponse
 
@@ -177,48 +172,45 @@ class RequestFilter:
 
         headers = Headers(scope=scope)
 
-        async def send_with_policy(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
                 if message["status"] == 401 and scope["path"] == UPLOAD:
-                    self._book(-int(headers["content-length"]))  # nothing of it was read
+                    self._reserve(-int(headers["content-length"]))  # nothing of it was read
             await send(message)
 
-        refused = self._refusal(scope, headers.get("content-length"))
-        if refused is None and scope["path"] in CALLS:
-            body = await _whole(receive)
-            receive = _again(body, receive)
+        rejection = self._rejection(scope, headers.get("content-length"))
+        if rejection is None and scope["path"] in CALLS:
+            body = await _read_body(receive)
+            receive = _replay(body, receive)
             if not self._names_uploads_only(body):
-                refused = 403, "Only pictures that were uploaded are looked at."
-        if refused is None:
-            return await self.app(scope, receive, send_with_policy)
-        status, sentence = refused
-        return await PlainTextResponse(sentence, status)(scope, receive, send_with_policy)
+                rejection = 403, "Only pictures that were uploaded are looked at."
+        if rejection is None:
+            return await self.app(scope, receive, send_with_headers)
+        status, sentence = rejection
+        return await PlainTextResponse(sentence, status)(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope, length: str | None) -> tuple[int, str] | None:
-        """Status and sentence for a request that does not go through."""
+    def _rejection(self, scope: Scope, length: str | None) -> tuple[int, str] | None:
+        """Return status and sentence for a request that is not passed on."""
         if scope["type"] != "http" or not self._is_known(scope["method"], scope["path"]):
             return 404, "There is nothing here."
         if scope["method"] != "POST":
             return None
         if length is None or not length.isdecimal():
             return 411, "The request does not say how long it is."
-        upload = scope["path"] == UPLOAD
-        if int(length) > (MAX_UPLOAD_BYTES + MAX_TEXT_LENGTH if upload else MAX_TEXT_LENGTH):
-            return (
-                413,
-                f"The request is too large, expected at most {MAX_UPLOAD_BYTES // 2**20} MB.",
-            )
-        if upload and not self._book(int(length)):
+        is_upload = scope["path"] == UPLOAD
+        if int(length) > MAX_TEXT_LENGTH + MAX_UPLOAD_BYTES * is_upload:
+            most = MAX_UPLOAD_BYTES // 2**20
+            return 413, f"The request is too large, expected at most {most} MB."
+        if is_upload and not self._reserve(int(length)):
             return 503, "Too many pictures came in the last minutes. Try again in ten minutes."
         return None
 
-    def _book(self, size: int) -> bool:
-        """Counts the bytes of a picture among those on the disk; False where there is no place for it."""
-        minute, kept = int(time.monotonic() // 60), (KEEP_SECONDS + 2 * SWEEP_SECONDS) // 60
-        self.stored = {
-            then: stored for then, stored in self.stored.items() if then >= minute - kept
-        }
+    def _reserve(self, size: int) -> bool:
+        """Count the bytes of a picture among those on the disk; False where there is no room."""
+        minute = int(time.monotonic() // 60)
+        oldest = minute - (KEEP_SECONDS + 2 * SWEEP_SECONDS) // 60  # later ones may still be there
+        self.stored = {then: kept for then, kept in self.stored.items() if then >= oldest}
         if sum(self.stored.values()) + size > MAX_STORED_BYTES:
             return False
         self.stored[minute] = self.stored.get(minute, 0) + size
@@ -229,33 +221,35 @@ class RequestFilter:
             return method in ("GET", "HEAD") and self._is_upload(path.removeprefix(FILE))
         if method == "POST":
             return path in POSTED
-        return method in ("GET", "HEAD") and (
-            path in FETCHED or path.startswith(("/assets/", "/static/"))
-        )
+        is_page = path in FETCHED or path.startswith(("/assets/", "/static/"))
+        return is_page and method in ("GET", "HEAD")
 
     def _is_upload(self, path: str) -> bool:
         return os.path.isabs(path) and Path(os.path.abspath(path)).is_relative_to(self.uploads)
 
     def _names_uploads_only(self, body: bytes) -> bool:
-        """Whether every path in a JSON text is that of an uploaded file. Gradio would fetch internet addresses and read other files."""
+        """Return whether every path in a JSON text is that of an uploaded file.
+
+        Gradio would fetch internet addresses and read other files.
+        """
         try:
-            open_ends = [json.loads(body)]
+            values = [json.loads(body)]
         except (ValueError, RecursionError):
             return False
-        while open_ends:
-            value = open_ends.pop()
+        while values:
+            value = values.pop()
             if isinstance(value, dict):
                 path = value.get("path")
                 if path is not None and not (isinstance(path, str) and self._is_upload(path)):
                     return False
-                open_ends += value.values()
+                values += value.values()
             elif isinstance(value, list):
-                open_ends += value
+                values += value
         return True
 
 
-async def _whole(receive: Receive) -> bytes:
-    """A request's whole body."""
+async def _read_body(receive: Receive) -> bytes:
+    """Return the body of a request."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -264,11 +258,11 @@ async def _whole(receive: Receive) -> bytes:
     return body
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was already received once more, then what comes after it."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body once more, then what comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> Message:
+    async def receive_again() -> Message:
         return messages.pop() if messages else await receive()
 
-    return replay
+    return receive_again

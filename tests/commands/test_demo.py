@@ -576,7 +576,7 @@ def test_sweep_goes_on_while_the_page_runs(tmp_path: Path, monkeypatch: pytest.M
     page = SimpleNamespace(temp_file_sets=[set()])
 
     async def visits() -> None:
-        sweeping = asyncio.create_task(demo_server._keep_swept(page, tmp_path, set()))
+        sweeping = asyncio.create_task(demo_server._delete_old_uploads(page, tmp_path, set()))
         for number in range(3):
             (tmp_path / f"{number}.png").write_bytes(b"x")
             page.temp_file_sets[0].add(f"{number}.png")
