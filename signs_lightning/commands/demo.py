@@ -20,56 +20,44 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Runs the verb until Ctrl-C or SIGTERM; returns the exit code."""
+    """Run the page until Ctrl-C or SIGTERM; return the exit code.
+
+    Raises:
+        InputError: the model or the address cannot be used, or Gradio is not installed.
+    """
     parser = CommandParser(
         verb, "A web page on this machine: drop a picture, see what the model makes of it."
     )
-    parser.add_argument(
-        "--ckpt_path",
-        required=True,
-        metavar="F",
-        help="checkpoint, run folder, Keras file or exported .onnx",
-    )
-    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="H",
-        help="address to listen at; 0.0.0.0 for every network (127.0.0.1)",
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=7860,
-        metavar="P",
-        help="port to listen at, 0 for any free one (7860)",
-    )
-    parser.add_argument(
-        "--auth",
-        metavar="USER:PASSWORD",
-        help="ask visitors for these; the password is prompted for when left out",
-    )
+    add = parser.add_argument
+    source = "checkpoint, run folder, Keras file or exported .onnx"
+    add("--ckpt_path", required=True, metavar="F", help=source)
+    add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    host, port = "127.0.0.1", 7860
+    add("--host", default=host, metavar="H", help=f"address, 0.0.0.0 for every network ({host})")
+    add("--port", type=int, default=port, metavar="P", help=f"port, 0 for any free one ({port})")
+    who = "ask visitors for these; the password is prompted for when left out"
+    add("--auth", metavar="USER:PASSWORD", help=who)
     options = parser.parse_args(args)
     if importlib.util.find_spec("gradio") is None:
         raise InputError(
-            "The web page needs Gradio, which is missing. Run `pip install "
-            "'signs-lightning[demo]'`."
+            "The web page needs Gradio, which is missing. Run "
+            "`pip install 'signs-lightning[demo]'`."
         )
     auth = None if options.auth is None else _credentials(options.auth)
     with (
         _listen(options.host, options.port) as listener,
-        tempfile.TemporaryDirectory(prefix="signs_lightning_") as own,
+        tempfile.TemporaryDirectory(prefix="signs_lightning_") as folder,
     ):
-        signal.signal(signal.SIGTERM, _stop)  # like Ctrl-C, so that the temporary folder goes away
+        signal.signal(signal.SIGTERM, _stop)  # so that the temporary folder is deleted
         try:
             from signs_lightning.demo.server import configure_gradio, serve
 
-            configure_gradio(own)  # before Gradio is imported
+            configure_gradio(folder)  # before Gradio, an optional package, is imported
             from signs_lightning.checkpoints.model_files import load_model
             from signs_lightning.demo.page import build_page
 
             model, data = load_model(options.ckpt_path, verb, options.scale)
-            page = build_page(model, data, own)
+            page = build_page(model, data, folder)
             address = listener.getsockname()[0]
             hosts = ["localhost", address, f"[{address}]", options.host]
             if not ipaddress.ip_address(address).is_loopback:
@@ -78,11 +66,12 @@ def main(verb: str, args: list[str]) -> int:
             print(f"{_url(listener, options.host)} (Ctrl-C ends it)", flush=True)
             serve(page, listener, auth, hosts)
         except KeyboardInterrupt:
-            print(file=sys.stderr)  # the terminal's own ^C stays on a line of its own
+            print(file=sys.stderr)  # ends the line on which the terminal shows ^C
     return INTERRUPTED
 
 
 def _credentials(text: str) -> tuple[str, str]:
+    """Return user and password from USER:PASSWORD; a missing password is prompted for."""
     user, colon, password = text.partition(":")
     if user and not colon and sys.stdin.isatty():
         password = getpass.getpass(f"Password for {user}: ")
@@ -94,6 +83,7 @@ def _credentials(text: str) -> tuple[str, str]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address."""
     if not 0 <= port <= 65535:
         raise InputError(f"--port is {port}, expected a number from 0 to 65535.")
     try:
@@ -127,4 +117,5 @@ def _warning(host: str, protected: bool) -> str:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
+    """End the server as Ctrl-C does."""
     raise KeyboardInterrupt

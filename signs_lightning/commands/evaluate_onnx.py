@@ -12,11 +12,11 @@ from signs_lightning.errors import CommandParser
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
 
-SMALLEST = 1e-7  # a probability counts for at least this in the loss, as in Keras
+MIN_PROBABILITY = 1e-7  # a smaller one counts as this in the loss, as in Keras
 
 
 def test_onnx(path: str, args: list[str]) -> int:
-    """Runs `test --ckpt_path model.onnx --data.test_file X.h5` and prints what the test of a checkpoint prints.
+    """Run `test --ckpt_path model.onnx --data.test_file X.h5`, and print as for a checkpoint.
 
     Args:
         path: the ONNX file.
@@ -31,24 +31,20 @@ def test_onnx(path: str, args: list[str]) -> int:
     parser = CommandParser(
         "test", "Accuracy of an exported model on a test file, in all and for each class."
     )
-    parser.add_argument(
-        "--data.test_file",
-        dest="test_file",
-        required=True,
-        metavar="H5",
-        help="HDF5 file or pattern",
-    )
-    parser.add_argument("--data.batch_size", dest="batch_size", type=int, default=64, metavar="N")
-    parser.add_argument("--data.image_size", dest="image_size", type=image_size, metavar="PIXELS")
+    add = parser.add_argument
+    file = "HDF5 file or pattern"
+    add("--data.test_file", dest="test_file", required=True, metavar="H5", help=file)
+    add("--data.batch_size", dest="batch_size", type=int, default=64, metavar="N")
+    add("--data.image_size", dest="image_size", type=image_size, metavar="PIXELS")
     for key in ("images_key", "labels_key", "classes_key"):
-        parser.add_argument(f"--data.{key}", dest=key, metavar="KEY")
+        add(f"--data.{key}", dest=key, metavar="KEY")
     data = H5DataModule(**vars(parser.parse_args(args)))
     print_evaluation(evaluate_onnx(OnnxClassifier(path), data))
     return 0
 
 
 def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
-    """Mean cross-entropy, accuracy and confusion matrix on the test images.
+    """Return mean cross-entropy, accuracy and confusion matrix on the test images.
 
     The loss is taken from probabilities, those below 1e-7 as 1e-7, as Keras's
     `categorical_crossentropy` does; a checkpoint's is taken from logits, and may have class weights
@@ -60,16 +56,14 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     data.prepare_data()
     data.setup("test")
     model.adopt(data.num_classes, data.image_shape, data.class_names)
-    classes = model.num_classes
-    confusion, loss = torch.zeros(classes, classes, dtype=torch.int64), 0.0
+    classes, loss = model.num_classes, 0.0
+    confusion = torch.zeros(classes, classes, dtype=torch.int64)  # row = label, column = prediction
     for images, labels in data.test_dataloader():
         probabilities = model.predict(images, data.batch_size)
-        loss += F.nll_loss(probabilities.clamp(SMALLEST, 1).log(), labels, reduction="sum").item()
+        loss += F.nll_loss(
+            probabilities.clamp(MIN_PROBABILITY, 1).log(), labels, reduction="sum"
+        ).item()
         pairs = labels * classes + probabilities.argmax(dim=1)
-        confusion += pairs.bincount(minlength=classes**2).view(
-            classes, classes
-        )  # row = label, column = prediction
-    count = int(confusion.sum())
-    return Evaluation(
-        loss / count, int(confusion.diagonal().sum()), count, model.class_names, confusion
-    )
+        confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
+    count, correct = int(confusion.sum()), int(confusion.diagonal().sum())
+    return Evaluation(loss / count, correct, count, model.class_names, confusion)

@@ -1,29 +1,24 @@
-"""The export verb: a trained model as a file for elsewhere."""
+"""The export verb: a trained model as a file for ONNX, PyTorch or Keras."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from signs_lightning.errors import CommandParser, InputError
 from signs_lightning.keras_io.scales import SCALES
 
-ENDINGS = {
-    "onnx": ".onnx",
-    "torch": ".pt2",
-    "keras": ".keras",
-    "keras-h5": ".h5",
-    "keras-weights": ".weights.h5",
-}
-HOW_TO_READ = {
-    "torch": "torch.export.load('{}').module()",
-    "keras": "keras.models.load_model('{}')",
-    "keras-h5": "keras.models.load_model('{}')",
-    "keras-weights": "model.load_weights('{}')",
+FORMATS = {  # ending, and how the file is read
+    "onnx": (".onnx", ""),
+    "torch": (".pt2", "In PyTorch: torch.export.load('{}').module()"),
+    "keras": (".keras", "In Keras: keras.models.load_model('{}')"),
+    "keras-h5": (".h5", "In Keras: keras.models.load_model('{}')"),
+    "keras-weights": (".weights.h5", "In Keras: model.load_weights('{}')"),
 }
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Runs `export --ckpt_path F --format onnx|torch|keras|keras-h5|keras-weights --output O`.
+    """Run `export --ckpt_path F --format FORMAT --output O`; return the exit code.
 
     Raises:
         InputError: the model cannot be used, or has no counterpart in that format; nothing is
@@ -31,47 +26,42 @@ def main(verb: str, args: list[str]) -> int:
     """
     parser = CommandParser(
         verb,
-        "Writes a trained model as a file for elsewhere; ONNX and PyTorch files only after "
+        "Writes a trained model as a file for other programs; ONNX and PyTorch files only after "
         "comparing them with the model.",
     )
-    parser.add_argument(
-        "--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
+    add(
         "--format",
         required=True,
-        choices=tuple(ENDINGS),
+        choices=tuple(FORMATS),
         help="ONNX and torch.export take uint8 images and give probabilities; Keras 3 gets its "
         "model, older format or weights",
     )
-    parser.add_argument(
-        "--output",
-        required=True,
-        metavar="O",
-        help=f"the file to write: {', '.join(ENDINGS.values())}",
-    )
-    parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    endings = ", ".join(ending for ending, _ in FORMATS.values())
+    add("--output", required=True, metavar="O", help=f"the file to write: {endings}")
+    add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     options = parser.parse_args(args)
     output = Path(options.output)
-    if not output.name.endswith(ENDINGS[options.format]):
+    ending, how_to_read = FORMATS[options.format]
+    if not output.name.endswith(ending):
         raise InputError(
-            f"The format {options.format} is written to a file that ends in "
-            f"{ENDINGS[options.format]}, "
+            f"The format {options.format} is written to a file that ends in {ending}, "
             f"{output.name} does not. Rename it."
         )
     if options.ckpt_path.endswith(".onnx"):
         raise InputError(
-            f"{options.ckpt_path} is an exported file already. Name the "
-            "checkpoint that it was made from."
+            f"{options.ckpt_path} is an exported file already. Name the checkpoint that it was "
+            "made from."
         )
 
+    # start-up: --help needs none of these
     from signs_lightning.checkpoints.model_files import load_model
-    from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.runtime.atomic_write import check_output
 
     check_output(output)
+    model: Any  # an ImageClassifier: only the suffix .onnx gives another one
     model, settings = load_model(options.ckpt_path, verb, options.scale)
-    assert isinstance(model, ImageClassifier)  # all but the ONNX file
     if options.format in ("onnx", "torch"):
         from signs_lightning.export.artefacts import export_artefact, images_to_compare
 
@@ -82,12 +72,6 @@ def main(verb: str, args: list[str]) -> int:
         from signs_lightning.keras_io.to_keras import export_keras
 
         export_keras(model, output, options.format)
-    if options.format == "onnx":
-        print(
-            f"Wrote {output}. Next: python -m signs_lightning predict --ckpt_path {output} "
-            "--images PICTURE"
-        )
-    else:
-        library = "PyTorch" if options.format == "torch" else "Keras"
-        print(f"Wrote {output}. In {library}: {HOW_TO_READ[options.format].format(output)}")
+    predict = f"python -m signs_lightning predict --ckpt_path {output} --images PICTURE"
+    print(f"Wrote {output}. {how_to_read.format(output) or f'Next: {predict}'}")
     return 0

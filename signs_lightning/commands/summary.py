@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import CommandParser, InputError, did_you_mean
+from signs_lightning.runtime.atomic_write import check_output
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
 
-FIT_OPTIONS = (
-    "--config",
-    "-c",
-    "--model",
-    "--data",
-    "--trainer",
-    "--checkpoint",
-    "--seed_everything",
-    "--name",
-)
+OPTIONS = ["--ckpt_path", "--expand", "--plot", "--help"]
+FIT_OPTIONS = ["--config", "-c", "--model", "--data", "--trainer", "--checkpoint", "--name"]
+FIT_OPTIONS += ["--seed_everything"]
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Runs `summary --config F | --model NAME | --ckpt_path F [--expand] [--plot model.png]`.
+    """Run `summary --config F | --model NAME | --ckpt_path F [--expand] [--plot model.png]`.
 
     Raises:
         InputError: there is no model, or the picture cannot be written.
@@ -32,23 +25,27 @@ def main(verb: str, args: list[str]) -> int:
     parser = CommandParser(
         verb, "Shows a model as Keras does: a table of its layers, and a drawing of its graph."
     )
-    parser.add_argument("--ckpt_path", metavar="F", help="checkpoint, run folder or Keras file")
-    parser.add_argument(
-        "--expand", action="store_true", help="open blocks, and models inside a model"
-    )
-    parser.add_argument(
-        "--plot",
-        metavar="PNG",
-        help="draw the graph, with the output shape of every layer, as a PNG",
-    )
+    add = parser.add_argument
+    add("--ckpt_path", metavar="F", help="checkpoint, run folder or Keras file")
+    add("--expand", action="store_true", help="open blocks, and models inside a model")
+    graph = "draw the graph, with the output shape of every layer, as a PNG"
+    add("--plot", metavar="PNG", help=graph)
     parser.epilog = (
         "A model that is not trained yet: --config F, --model NAME and all other options of fit "
-        "that say what the model is, "
-        "such as --model SignsResNet50 --model.num_classes 10. No data are read."
+        "that describe the model, such as --model SignsResNet50 --model.num_classes 10. No data "
+        "are read."
     )
     options, rest = parser.parse_known_args(args)
-    picture = None if options.plot is None else _picture(options.plot)
-    _check_options(rest, parser._option_string_actions)
+    picture = None if options.plot is None else Path(options.plot)
+    if picture is not None:
+        if picture.suffix.lower() != ".png":
+            raise InputError(f"--plot is {picture}, expected the name of a PNG such as model.png.")
+        check_output(picture, "--plot")
+    for argument in rest:  # the parser of fit checks what follows the first dot
+        option = argument.partition("=")[0]
+        if argument.startswith("-") and option.partition(".")[0] not in FIT_OPTIONS:
+            hint = did_you_mean(option, [*OPTIONS, *FIT_OPTIONS])
+            raise InputError(f"Unknown option '{option}'; see --help.{hint}")
     if options.ckpt_path is not None and rest:
         raise InputError(
             f"--ckpt_path brings its own model, so {rest[0].partition('=')[0]} has no meaning. "
@@ -59,63 +56,39 @@ def main(verb: str, args: list[str]) -> int:
             "There is no model to show. Name one: --config F, --model NAME or --ckpt_path F."
         )
 
+    # start-up: --help needs none of these
     from signs_lightning.callbacks.model_summary import print_summary
+    from signs_lightning.report.model_drawing import draw_model
 
-    model = (
-        _from_file(options.ckpt_path, verb)
-        if options.ckpt_path is not None
-        else _from_options(rest)
-    )
+    model = _load(options.ckpt_path, verb) if options.ckpt_path is not None else _build(rest)
     print_summary(model, expand=options.expand)
     if picture is not None:
-        from signs_lightning.report.model_drawing import draw_model
-
         draw_model(model, picture, expand=options.expand)
         print(f"Wrote {picture}.")
     return 0
 
 
-def _picture(name: str) -> Path:
-    path = Path(name)
-    if path.suffix.lower() != ".png":
-        raise InputError(f"--plot is {name}, expected the name of a PNG such as model.png.")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"The folder {path.parent} does not exist. Make it, or choose another --plot."
-        )
-    if path.is_dir():
-        raise InputError(f"--plot {path} is a folder. Name a file in it.")
-    return path
-
-
-def _check_options(rest: list[str], own: Iterable[str]) -> None:
-    """What begins like an option neither of this verb nor of `fit` is refused here; the rest of it `fit`'s parser knows."""
-    for argument in rest:
-        option = argument.partition("=")[0]
-        if argument.startswith("-") and option.partition(".")[0] not in FIT_OPTIONS:
-            raise InputError(
-                f"Unknown option '{option}'; see --help.{did_you_mean(option, [*own, *FIT_OPTIONS])}"
-            )
-
-
-def _from_file(path: str, verb: str) -> ImageClassifier:
+def _load(path: str, verb: str) -> ImageClassifier:
+    """Return the model of a checkpoint, a run folder or a Keras file."""
     if path.endswith(".onnx"):
         raise InputError(
             f"{path} is an ONNX file, which keeps operations and no layers. Name the checkpoint "
             "that it was exported from."
         )
-    from signs_lightning.checkpoints.model_files import load_model
+    from signs_lightning.checkpoints.model_files import load_model  # start-up
 
     model: Any = load_model(path, verb)[0]
     return model
 
 
-def _from_options(args: list[str]) -> ImageClassifier:
+def _build(args: list[str]) -> ImageClassifier:
+    """Return the model that `fit` would train with these options."""
+    # start-up
     from signs_lightning.commands.fit import CLI
     from signs_lightning.runtime.warning_filters import filter_warnings
 
     class ModelOnly(CLI):
-        """Takes what `fit` takes, and stops as soon as there is a model."""
+        """The command line of `fit`, which stops when the model is built."""
 
         def instantiate_trainer(self, **kwargs: Any) -> Any:
             return None
