@@ -29,7 +29,7 @@ import torch
 from references import SHARED, SIGNS, SMILES, Reference, reference_of
 from torch.torch_version import TorchVersion
 
-from signs_lightning.export.artefacts import WRITES_ONNX
+from signs_lightning.export.artefacts import MIN_TORCH
 
 if TYPE_CHECKING:
     from forks import Finished, Fork
@@ -145,7 +145,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With a PyTorch that the extra `onnx` does not admit, tests that mention its files, or whose
     fixtures do, are left out.
     """
-    if TorchVersion(torch.__version__) >= WRITES_ONNX:
+    if TorchVersion(torch.__version__) >= MIN_TORCH:
         return
     for item in items:
         if isinstance(item, pytest.Function):
@@ -154,4 +154,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             ]
             text = item.nodeid + "".join(map(inspect.getsource, [item.function, *fixtures]))
             if "onnx" in text.lower() or "artefact" in text:
-                item.add_marker(pytest.mark.skip(reason=f"ONNX files need PyTorch {WRITES_ONNX}"))
+                item.add_marker(pytest.mark.skip(reason=f"ONNX files need PyTorch {MIN_TORCH}"))

@@ -1,1 +1,1 @@
-"""A trained model as a file for elsewhere, and such a file read back."""
+"""A trained model as a file for other programs, and an ONNX file read back."""

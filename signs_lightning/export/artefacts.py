@@ -1,4 +1,4 @@
-"""A trained model as one file for elsewhere, ONNX or torch.export: bytes of images in, probabilities out."""
+"""A trained model as one ONNX or torch.export file: bytes of images in, probabilities out."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.torch_version import TorchVersion
 
+import signs_lightning
 from signs_lightning.data.datamodule import H5DataModule
+from signs_lightning.data.file_roles import Role
 from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_images
 from signs_lightning.export.onnx_metadata import FORMAT_VERSION, MAX_FILE, import_onnx
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
 
-WRITES_ONNX = "2.7"  # the first PyTorch whose exporter takes our networks
-# of ONNX, of December 2022: what torch.onnx writes without converting, and every current runtime
-# reads
-OPSET = 18
+MIN_TORCH = "2.7"  # the first whose ONNX exporter takes our networks
+OPSET = 18  # of December 2022: written by torch.onnx without converting, read by every runtime
 TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
-CHECKED = 128  # images that the two are compared on, at most
+MAX_COMPARED = 128  # images that the two are compared on
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 
 
@@ -50,7 +50,9 @@ class ServingModule(nn.Module):
 def export_artefact(
     model: ImageClassifier, path: Path, format: Literal["onnx", "torch"], images: Tensor
 ) -> float:
-    """Writes a model as an ONNX file, or as what `torch.export.load` reads; it appears whole, and only if it does what the model does.
+    """Write a model as an ONNX file, or as one that `torch.export.load` reads.
+
+    The file is written completely or not at all, and only if it gives the model's probabilities.
 
     The file takes uint8 (N, H, W, C) images in 0..255 of the model's size, N from 1 on, as
     `images`, and gives float32 (N, K) `probabilities`. It carries format_version, model,
@@ -76,9 +78,9 @@ def export_artefact(
     expected = model.predict(images)
     if format == "onnx":
         import_onnx("onnx", "onnxscript", "onnxruntime")
-        if TorchVersion(torch.__version__) < WRITES_ONNX:
+        if TorchVersion(torch.__version__) < MIN_TORCH:
             raise InputError(
-                f"ONNX files are written with PyTorch {WRITES_ONNX} or newer, and "
+                f"ONNX files are written with PyTorch {MIN_TORCH} or newer, and "
                 f"{torch.__version__} is installed. Install it with "
                 "`pip install 'signs-lightning[onnx]'`, or use --format torch."
             )
@@ -87,31 +89,28 @@ def export_artefact(
                 "The model has more than 2 GB of weights, which no single ONNX file holds. Use "
                 "--format torch."
             )
-    program = _program(model)
-    if format == "torch":
+    program = _export_program(model)
+    with atomic_write(path) as temporary:
+        if format == "onnx":
+            temporary.write_bytes(_onnx_bytes(program, model))
+            return _check_outputs(path, OnnxClassifier(temporary).predict, images, expected)
         module = program.module()
         with torch.inference_mode():
-            difference = _agreement(path, lambda part: module(part), images, expected)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            torch.export.save(
-                program, file, extra_files={"metadata.json": json.dumps(_metadata(model), indent=2)}
-            )
+            difference = _check_outputs(path, lambda part: module(part), images, expected)
+        metadata = {"metadata.json": json.dumps(_metadata(model), indent=2)}
+        with temporary.open("wb") as file:
+            torch.export.save(program, file, extra_files=metadata)
         return difference
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(_onnx(program, model))
-        return _agreement(path, OnnxClassifier(temporary).predict, images, expected)
 
 
-def _program(model: ImageClassifier) -> ExportedProgram:
-    """The graph of `ServingModule` for any number of images, without the places in our code that it comes from."""
-    served = ServingModule(copy.deepcopy(model).cpu().eval().requires_grad_(False))
-    served.to(
-        memory_format=torch.contiguous_format
-    )  # channels_last weights are copied whole for each file
+def _export_program(model: ImageClassifier) -> ExportedProgram:
+    """Return the graph of `ServingModule` for any number of images, without places in our code."""
+    module = ServingModule(copy.deepcopy(model).cpu().eval().requires_grad_(False))
+    # Weights in channels_last would be copied for each file.
+    module.to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, *model.image_size, dtype=torch.uint8)
-    program = torch.export.export(
-        served, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False
-    )
+    shapes = ({0: Dim("N", min=1)},)
+    program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -128,30 +127,21 @@ def _metadata(model: ImageClassifier) -> dict[str, Any]:
     }
 
 
-def _onnx(program: ExportedProgram, model: ImageClassifier) -> bytes:
-    import signs_lightning
-
+def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
+    """Return the ONNX file of a graph, with our metadata and without places in our code."""
+    names: Any = {"input_names": ["images"], "output_names": ["probabilities"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own code
         try:
-            exported = torch.onnx.export(
-                program,
-                input_names=["images"],
-                output_names=["probabilities"],
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=True,
-                verbose=False,
+            exported: Any = torch.onnx.export(
+                program, **names, opset_version=OPSET, dynamo=True, optimize=True, verbose=False
             )
         except torch.onnx.OnnxExporterError as error:
-            unknown = (
-                ", ".join(sorted(set(re.findall(r"aten\.\w+", str(error)))))
-                or str(error).partition("\n")[0]
-            )
+            operators = sorted(set(re.findall(r"aten\.\w+", str(error))))
+            unknown = ", ".join(operators) or str(error).partition("\n")[0]
             raise InputError(
                 f"The network has what ONNX has no counterpart for ({unknown}). Use --format torch."
             ) from error
-    assert exported is not None  # for the type checker: None is what it returns without dynamo
     file = exported.model_proto
     height, width, channels = model.image_size
     file.producer_name, file.producer_version = "signs_lightning", signs_lightning.__version__
@@ -163,67 +153,58 @@ def _onnx(program: ExportedProgram, model: ImageClassifier) -> bytes:
         entry = file.metadata_props.add()
         entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
     graph = file.graph
-    for part in (
-        *graph.node,
-        *graph.input,
-        *graph.output,
-        *graph.value_info,
-        *graph.initializer,
-        graph,
-    ):
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for part in (*graph.node, *values, *graph.initializer, graph):
         del part.metadata_props[:]  # places in our code
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.shape.dim and value.type.tensor_type.shape.dim[0].dim_param:
-            value.type.tensor_type.shape.dim[
-                0
-            ].dim_param = "N"  # the exporter calls it s34 or the like
+    for value in values:
+        sizes = value.type.tensor_type.shape.dim
+        if sizes and sizes[0].dim_param:
+            sizes[0].dim_param = "N"  # the exporter calls it s34 or the like
     return file.SerializeToString()
 
 
-def _agreement(
+def _check_outputs(
     path: Path, predict: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
 ) -> float:
-    """Largest difference from the expected probabilities, for a batch of 1, of a few, and of the rest."""
+    """Return the largest difference of probabilities, for batches of 1, of 3, and of the rest."""
     parts = [part for part in (images[:1], images[1:4], images[4:]) if len(part)]
     difference = (torch.cat([predict(part) for part in parts]) - expected).abs().max().item()
-    if not difference <= TOLERANCE:  # a NaN, too
+    if not difference <= TOLERANCE:  # also where it is NaN
         raise InputError(
             f"{path} would give probabilities that differ by up to {difference:.2g} from the "
-            f"model's, expected at most {TOLERANCE:g}: "
-            "nothing was written. Does the model give finite numbers?"
+            f"model's, expected at most {TOLERANCE:g}: nothing was written. Does the model give "
+            "finite numbers?"
         )
     return difference
 
 
 def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple[Tensor, str]:
-    """Images of the run's own data where these are at hand, else random ones.
+    """Return images of the run's own data, or random ones where its files are missing.
 
     Args:
         model: decides their size.
         settings: of the `H5DataModule` that the model was trained on; empty when unknown.
 
     Returns:
-        uint8 (n, H, W, C) of the model's size, at most 128, and what to call them: "120 test
-        images".
+        uint8 (n, H, W, C) of the model's size, at most 128, and a description: "120 test images".
     """
-    for stage, role in (("test", "test"), ("validate", "val")) if settings else ():
+    roles: tuple[tuple[str, Role], ...] = (("test", "test"), ("validation", "val"))
+    for name, role in roles if settings else ():
         try:
             data = H5DataModule(**settings)
             data.prepare_data()
-            data.setup(stage)
-            images, _ = data.images(role, CHECKED)  # type: ignore[arg-type]
-        except InputError:  # the files have moved, or there never were any
+            data.setup("test" if role == "test" else "validate")
+            images, _ = data.images(role, MAX_COMPARED)
+        except InputError:  # the files are missing
             continue
         if len(images) > 1 and images.shape[3] == model.image_size[2]:
-            size = model.image_size[:2]
-            return torch.from_numpy(
-                resize_images(images, size)
-            ), f"{len(images)} {'test' if role == 'test' else 'validation'} images"
+            resized = resize_images(images, model.image_size[:2])
+            return torch.from_numpy(resized), f"{len(images)} {name} images"
     return random_images(64, model.image_size), "64 random images"
 
 
 def random_images(count: int, image_size: tuple[int, int, int]) -> Tensor:
-    """uint8 (count, H, W, C) in 0..255: noise that is smooth in half of the images; always the same."""
+    """Return uint8 (count, H, W, C) in 0..255: the same noise always, smooth in half of them."""
     height, width, channels = image_size
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, channels, -(-height // 8), -(-width // 8), generator=generator)

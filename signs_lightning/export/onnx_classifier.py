@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from torch import Tensor
 from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_metadata import import_onnx, onnx_error, read_onnx_metadata
 from signs_lightning.models.data_compatibility import check_data_compatibility
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.escaping import shorten
 
 
 class OnnxClassifier:
-    """What `export --format onnx` wrote, as a model that predicts; on the CPU.
+    """A file of `export --format onnx` as a model that predicts, on the CPU.
 
     Args:
         path: the ONNX file.
@@ -37,20 +38,18 @@ class OnnxClassifier:
     def __init__(self, path: str | Path) -> None:
         (onnxruntime,) = import_onnx("onnxruntime")
         self.path = Path(path)
-        contents, description = read_onnx_metadata(self.path)
-        self.image_size, self.num_classes = description.image_size, description.num_classes
-        self.binary, self.model_name = description.binary, description.model_name
-        self._names, self._input = description.class_names, description.input_name
+        contents, metadata = read_onnx_metadata(self.path)
+        self.image_size, self.num_classes = metadata.image_size, metadata.num_classes
+        self.binary, self.model_name = metadata.binary, metadata.model_name
+        self._names, self._input = metadata.class_names, metadata.input_name
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = (
-            torch.get_num_threads()
-        )  # as many as the checkpoint would take
-        options.log_severity_level = 4  # what is wrong comes as an exception
+        options.intra_op_num_threads = torch.get_num_threads()  # as many as a checkpoint takes
+        options.log_severity_level = 4  # errors are raised, too
+        # A second attempt would be announced on the screen, and fail, too.
+        settings: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
         try:
-            self._session = onnxruntime.InferenceSession(
-                contents, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )  # a second attempt, which it would announce on the screen, is no use
-        except Exception as error:  # onnxruntime's exceptions have no base of their own
+            self._session = onnxruntime.InferenceSession(contents, options, **settings)
+        except Exception as error:  # onnxruntime's exceptions have no common base
             raise onnx_error(
                 self.path, f"holds what onnxruntime cannot run ({_reason(error)})"
             ) from error
@@ -66,33 +65,31 @@ class OnnxClassifier:
         image_size: tuple[int, int, int],
         class_names: list[str] | None = None,
     ) -> None:
-        """Compares the model with data, and takes their class names where it has none.
+        """Compare the model with data, and take their class names where it has none.
 
         Raises:
             InputError: the model was made for other classes or another image size.
         """
-        if class_names is None and num_classes < self.num_classes:
-            num_classes = self.num_classes  # data without a class list need not show every class
-        given = {
-            "num_classes": self.num_classes,
-            "class_names": self._names,
-            "image_size": self.image_size,
-        }
-        check_data_compatibility(given, num_classes, image_size, class_names)
+        if class_names is None:  # data without a class list need not show every class
+            num_classes = max(num_classes, self.num_classes)
+        expected: dict[str, Any] = {"num_classes": self.num_classes, "class_names": self._names}
+        expected["image_size"] = self.image_size
+        check_data_compatibility(expected, num_classes, image_size, class_names)
         self._names = list(class_names) if class_names else self._names
 
     def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
-        """Class probabilities, as the checkpoint gives them.
+        """Return class probabilities, as the checkpoint gives them.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255; of another height or width, they are `resize_images`.
+            images: uint8 (N, H, W, C) in 0..255, resized by `resize_images` where they are of
+                another height or width.
             batch_size: images that go through the network at a time.
 
         Returns:
             float32 (N, K).
 
         Raises:
-            InputError: the images are not such, or the network fails.
+            InputError: the images are of another type or shape, or the network fails.
         """
         pixels = images.cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != self.image_size[2]:
@@ -104,37 +101,32 @@ class OnnxClassifier:
         for start in range(0, len(pixels), batch_size):
             part = resize_images(pixels[start : start + batch_size], self.image_size[:2])
             try:
-                probabilities[start : start + batch_size] = self._session.run(
-                    None, {self._input: part}
-                )[0]
+                (outputs,) = self._session.run(None, {self._input: part})
+                probabilities[start : start + batch_size] = outputs
             except Exception as error:  # as above
                 raise onnx_error(self.path, f"fails while it runs ({_reason(error)})") from error
         return torch.from_numpy(probabilities)
 
 
 def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Images at a model's size, as bytes: what an exported file takes.
+    """Return images of a model's size, as bytes: what an exported file takes.
 
     Args:
         images: uint8 (N, H, W, C) in 0..255.
-        size: height and width that are wanted, pixels.
+        size: height and width of the result, pixels.
 
     Returns:
-        uint8 (N, height, width, C), scaled as `ImageClassifier.preprocess` does and then rounded;
+        uint8 (N, height, width, C), resized as by `ImageClassifier.preprocess` and then rounded;
         the images themselves if they fit.
     """
     if images.shape[1:3] == size:
         return images
-    values = (
-        torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
-    )  # (N, H, W, C) -> (N, C, H, W)
+    values = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()  # (N, C, H, W)
     values = F.interpolate(values, size, mode="bilinear", antialias=True).clamp_(0, 255).round_()
     return values.byte().permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
 
 
 def _reason(error: Exception) -> str:
-    """What onnxruntime says, on one line and without its codes."""
-    text = re.sub(
-        r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", printable(" ".join(str(error).split()))
-    ).rstrip(". ")
-    return text if len(text) <= 200 else f"{text[:200]} …"
+    """Return onnxruntime's message on one line, without its codes."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+    return shorten(text.rstrip(". "), 200)
