@@ -1,4 +1,4 @@
-"""A network as layers and the arrows between them, as Keras's `summary` and `plot_model` see it."""
+"""The graph of a network's layers, as Keras's `summary` and `plot_model` show it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,9 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.fused_conv_pool import unfused
 
 Path = tuple[str, ...]
-CONTAINERS = (
-    nn.Sequential,
-    nn.ModuleList,
-    nn.ModuleDict,
-)  # these group layers and are no block of their own
-MERGES = {
-    "add": "Add",
-    "sub": "Subtract",
-    "mul": "Multiply",
-    "cat": "Concatenate",
-    "maximum": "Maximum",
-}
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # these group layers and are no block
+MERGES = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "cat": "Concatenate"}
+MERGES |= {"maximum": "Maximum"}
 SAME_VALUE = {"clone", "contiguous", "detach", "to"}
 
 
@@ -35,12 +26,11 @@ class LayerNode:
     """One layer, or one block of layers.
 
     Attributes:
-        path: the names of the blocks that it lies in, and its own.
+        path: the names of its blocks, and its own.
         kind: its class, such as Conv2dSame; an operation that is no layer has Keras's class or the
             function's name.
         shape: of the output, in Keras's order (height, width, channels), without the batch.
-        parameters: how many numbers it holds, BatchNorm's moving averages included, as Keras
-            counts.
+        parameters: number of its parameters as Keras counts, BatchNorm's moving averages included.
     """
 
     path: Path
@@ -50,13 +40,13 @@ class LayerNode:
 
     @property
     def keras_shape(self) -> str:
-        """The shape as Keras writes it: `(None, 64, 64, 3)`."""
+        """The shape as Keras writes it, `(None, 64, 64, 3)`."""
         return str((None, *self.shape))
 
 
 @dataclass
 class LayerGraph:
-    """What is called on what. A layer that is called more than once is one layer, as in Keras's drawing.
+    """Layers and the calls between them; a layer that is called twice is one node, as in Keras.
 
     Attributes:
         image: the path of the input.
@@ -64,7 +54,7 @@ class LayerGraph:
         blocks: the blocks that the layers' paths name: those of our networks, and models inside a
             Keras model.
         edges: from layer to layer, in the order of the calls.
-        separator: what stands between the names of a path.
+        separator: between the names of a path.
     """
 
     image: Path
@@ -74,28 +64,27 @@ class LayerGraph:
     separator: str = "/"
 
     def folded(self) -> LayerGraph:
-        """The same with every outermost block as one node."""
+        """Return the graph with every outermost block as one node."""
         short = {path: path[:1] if path[:1] in self.blocks else path for path in self.nodes}
-        nodes = {
-            short[path]: self.blocks.get(short[path], node) for path, node in self.nodes.items()
+        nodes = {short[path]: node for path, node in self.nodes.items()}
+        nodes |= {path: block for path, block in self.blocks.items() if path in nodes}
+        edges = {
+            (short[a], short[b]): None for a, b in self.edges if short[a] != short[b] or a == b
         }
-        edges = dict.fromkeys(
-            (short[a], short[b]) for a, b in self.edges if short[a] != short[b] or a == b
-        )
         blocks = {path: block for path, block in self.blocks.items() if path in nodes}
         return LayerGraph(self.image, nodes, blocks, list(edges), self.separator)
 
     def name(self, path: Path) -> str:
-        """A layer's whole name."""
+        """Return the full name of a layer."""
         return self.separator.join(path)
 
 
 def layer_graph(model: ImageClassifier) -> LayerGraph:
-    """The graph of a model's network with all blocks open.
+    """Return the graph of a model's network with all blocks open.
 
-    A network with a method `layer_graph`, such as one from a Keras file, knows its own. Of any
-    other one, a black image is sent through it in eval mode, and the calls of its layers and the
-    operations between them are noted; the model stays as it was.
+    A network with a method `layer_graph`, such as one from a Keras file, has its own. Any other one
+    is run on a black image in eval mode, and the calls of its layers and the operations between them are recorded; the model is not
+    changed.
     """
     own = getattr(model.network, "layer_graph", None)
     if own is not None:
@@ -105,17 +94,15 @@ def layer_graph(model: ImageClassifier) -> LayerGraph:
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """Keras's totals: all numbers of a model and the trainable ones; BatchNorm's moving averages count as not trainable."""
+    """Return the numbers of all and of trainable parameters, as Keras counts them.
+
+    BatchNorm's moving averages count as not trainable.
+    """
+    parameters = sum(p.numel() for p in module.parameters())
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
-    averages = sum(
-        buffer.numel()
-        for m in module.modules()
-        if isinstance(m, nn.modules.batchnorm._NormBase)
-        for buffer in m.buffers(False)
-        if buffer.is_floating_point()
-    )
-    return trainable + frozen + averages, trainable
+    averages = ("running_mean", "running_var")
+    buffers = (b.numel() for name, b in module.named_buffers() if name.split(".")[-1] in averages)
+    return parameters + sum(buffers), trainable
 
 
 def _of_calls(model: ImageClassifier) -> LayerGraph:
@@ -124,27 +111,27 @@ def _of_calls(model: ImageClassifier) -> LayerGraph:
     graph = LayerGraph(
         image, {image: LayerNode(image, "InputLayer", model.image_size, 0)}, separator="."
     )
-    record = _Record(graph, _paths(model.network))
+    recorder = _Recorder(graph, _paths(model.network))
     # Modules have their own modes: part of a network may be frozen in eval mode.
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        # A network that training compiles is looked at as it is written.
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"), record.hooks():
+        # A compiled network runs uncompiled here.
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), recorder.hooks():
             # (N, C, H, W), one black image
             pixels = torch.zeros(1, channels, height, width, device=model.device).to(model.dtype)
-            record.remember(pixels, image)
-            with record:
+            recorder.remember(pixels, image)
+            with recorder:
                 model(pixels)
     finally:
         for module, training in modes.items():
             module.training = training
-    graph.edges = list(record.edges)
+    graph.edges = list(recorder.edges)
     return graph
 
 
 def _paths(network: nn.Module) -> dict[nn.Module, Path]:
-    """The path of every layer and every block; a block's are the ones that are longer than it by a name."""
+    """Return the path of every layer and every block."""
     if _is_layer(network):
         return {network: ("network",)}
     paths: dict[nn.Module, Path] = {}
@@ -165,13 +152,13 @@ def _paths(network: nn.Module) -> dict[nn.Module, Path]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether a module is shown whole: it has no parts, or is one of PyTorch's own, such as attention."""
+    """Return whether a module is one node: it has no parts, or is PyTorch's own (attention)."""
     ready_made = type(module).__module__.startswith("torch.nn.") and type(module) not in CONTAINERS
     return ready_made or next(module.children(), None) is None
 
 
-class _Record(TorchFunctionMode):
-    """Notes which layer made which tensor while a network runs, and which operations come between layers."""
+class _Recorder(TorchFunctionMode):
+    """Records which layer made which tensor, and the operations between layers."""
 
     def __init__(self, graph: LayerGraph, paths: dict[nn.Module, Path]) -> None:
         super().__init__()
@@ -179,9 +166,8 @@ class _Record(TorchFunctionMode):
         self.makers: dict[int, Path] = {}  # of tensors, by identity
         self.alive: list[Tensor] = []  # so that no identity is used twice
         self.block: list[Path] = [()]
-        self.inside: nn.Module | None = (
-            None  # the layer that runs, whose own operations are nobody's business
-        )
+        self.inside: nn.Module | None = None  # the running layer, whose operations are not recorded
+        self.inputs: list[Path] = []  # the layers that made its input
         self.edges: dict[tuple[Path, Path], None] = {}
 
     def remember(self, value: Any, path: Path) -> None:
@@ -195,19 +181,17 @@ class _Record(TorchFunctionMode):
         self.edges |= dict.fromkeys((maker, path) for maker in inputs)
         self.remember(output, path)
 
-    def makers_of(self, value: Any) -> list[Path]:
-        return [self.makers[id(tensor)] for tensor in _tensors(value) if id(tensor) in self.makers]
+    def makers_of(self, *values: Any) -> list[Path]:
+        return [self.makers[id(tensor)] for tensor in _tensors(values) if id(tensor) in self.makers]
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
-        """While it lasts, layers and blocks report their calls."""
+        """Let layers and blocks report their calls."""
         handles = []
         for module in self.paths:
-            before, after = (
-                (self.enter, self.leave)
-                if _is_layer(module)
-                else (self.enter_block, self.leave_block)
-            )
+            before, after = (self.enter_block, self.leave_block)
+            if _is_layer(module):
+                before, after = (self.enter, self.leave)
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         try:
@@ -219,9 +203,7 @@ class _Record(TorchFunctionMode):
     def enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if self.inside is None:
             self.inside = module
-            self.inputs = self.makers_of(
-                [args, kwargs]
-            )  # now: a layer that works in place changes who made its input
+            self.inputs = self.makers_of(args, kwargs)  # now: a layer may change its input in place
 
     def leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self.inside is not module:
@@ -231,13 +213,8 @@ class _Record(TorchFunctionMode):
             if self.inputs:
                 self.remember(output, self.inputs[0])
         elif next(_tensors(output), None) is not None:
-            self.add(
-                self.paths[module],
-                type(module).__name__,
-                self.inputs,
-                output,
-                count_parameters(module)[0],
-            )
+            kind, parameters = type(module).__name__, count_parameters(module)[0]
+            self.add(self.paths[module], kind, self.inputs, output, parameters)
 
     def enter_block(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.block.append(self.paths[module])
@@ -249,7 +226,7 @@ class _Record(TorchFunctionMode):
             self.graph.blocks[path] = LayerNode(path, kind, _keras_order(first), parameters)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        inputs = self.makers_of([args, kwargs]) if self.inside is None else []
+        inputs = self.makers_of(args, kwargs) if self.inside is None else []
         output = func(*args, **(kwargs or {}))
         if not inputs or next(_tensors(output), None) is None:
             return output
@@ -266,7 +243,7 @@ class _Record(TorchFunctionMode):
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dicts."""
+    """Yield all tensors in nested lists, tuples and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -277,6 +254,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _keras_order(value: Tensor) -> tuple[int, ...]:
-    """The shape without the batch; (N, C, H, W) -> (H, W, C)."""
+    """Return the shape without the batch; (N, C, H, W) -> (H, W, C)."""
     shape = tuple(value.shape[1:])
     return (*shape[1:], shape[0]) if len(shape) == 3 else shape
