@@ -46,8 +46,8 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         and _is_history(ours.get("history") or [])
         and _is_training(ours.get("training") or {})
     ):
-        found = f"{path} holds other things than a fit writes: it was damaged or edited"
-        raise InputError(f"{found}. Do not trust this file.")
+        problem = f"{path} holds other things than a fit writes: it was damaged or edited"
+        raise InputError(f"{problem}. Do not trust this file.")
 
 
 def _are_weights(state: dict[str, Any], size: int) -> bool:

@@ -111,8 +111,8 @@ def _check_archive(path: Path) -> int:
     if "model.weights.h5" in {entry.filename for entry in entries}:
         raise InputError(f"{path} is a Keras file. Make a checkpoint of it with {IMPORT}.")
     if sum(entry.file_size for entry in entries) > size:  # PyTorch does not compress
-        found = f"{path} claims to unpack to more bytes than it has: a zip bomb"
-        raise InputError(f"{found}. Do not trust this file.")
+        problem = f"{path} claims to unpack to more bytes than it has: a zip bomb"
+        raise InputError(f"{problem}. Do not trust this file.")
     return size
 
 
@@ -139,7 +139,7 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
         config["data"] = data
     elif "data" in config and "batch_size" in data:  # a finder may have chosen it
         config["data"] = {**(config["data"] or {}), "batch_size": data["batch_size"]}
-    if isinstance(config.get("trainer"), dict):  # where a run lies is told by its folder
+    if isinstance(config.get("trainer"), dict):  # its folder shows where the run is
         config["trainer"] = _without(config["trainer"], "default_root_dir")
     _check_weights(checkpoint, path)
     return {key: config[key] for key in CONFIG_SECTIONS if key in config}
@@ -179,7 +179,7 @@ def _package_model(name: str) -> type[ImageClassifier] | None:
 
 def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
     """Check that a checkpoint's weights fit its model, built without memory for them."""
-    name, found = checkpoint["signs_lightning"]["model"], checkpoint["state_dict"]
+    name, stored = checkpoint["signs_lightning"]["model"], checkpoint["state_dict"]
     model_class = _package_model(name)
     if model_class is None:
         return
@@ -189,7 +189,7 @@ def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
         expected = model.state_dict()
         kinds = [
             {key: (tensor.shape, tensor.is_floating_point()) for key, tensor in state.items()}
-            for state in (expected, found)
+            for state in (expected, stored)
         ]
         names = model.class_names
         fits = kinds[0] == kinds[1] and len(names) == model.num_classes

@@ -186,11 +186,10 @@ class CLI(LightningCLI):
                 f"{doing} on {data.draws} (data.drawn is {data.drawn}), because no file is named."
             )
         model.adopt(data.num_classes, data.image_shape, data.class_names)
+        untrained = type(model).__module__.startswith("signs_lightning.models.")
         if self.verb == "fit":
             model.prepare(resumed=self.start.checkpoint is not None)
-        elif self.start.checkpoint is None and type(model).__module__.startswith(
-            "signs_lightning.models."
-        ):
+        elif untrained and self.start.checkpoint is None:
             raise InputError(
                 f"There is no trained model to {self.verb}. Name its checkpoint or run folder "
                 "with --ckpt_path."
@@ -205,16 +204,14 @@ class CLI(LightningCLI):
             return
         checkpoints = [c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)]
         checkpoint = checkpoints[0] if checkpoints else None
-        row, which = history[-1], "last epoch"
+        row, suffix = history[-1], "(last epoch)"
         if checkpoint is not None and checkpoint.keep_best and checkpoint.best_epoch is not None:
             row = next(r for r in history if r["epoch"] == checkpoint.best_epoch)
-            which = f"best epoch, {int(row['epoch']) + 1} of {len(history)}"
+            suffix = f"(best epoch, {int(row['epoch']) + 1} of {len(history)})"
         if "val_accuracy" in row:
-            self._print_validation(row, f" ({which})")
+            self._print_validation(row, suffix)
         else:
-            _print_line(
-                f"training accuracy {row['accuracy']:.3f}, loss {row['loss']:.4f} ({which})"
-            )
+            _print_line(f"training accuracy {row['accuracy']:.3f}, loss {row['loss']:.4f} {suffix}")
         if not trainer.loggers or trainer.log_dir is None:
             return
         folder = Path(trainer.log_dir)
@@ -236,9 +233,8 @@ class CLI(LightningCLI):
         # All images, unless the Trainer limits the batches.
         count = self.model.validated_images or len(self.datamodule.val_dataloader().dataset)
         accuracy = describe_accuracy(round(float(metrics["val_accuracy"]) * count), count)
-        _print_line(
-            f"validation accuracy {accuracy}, loss {float(metrics['val_loss']):.4f}{suffix}"
-        )
+        loss = f"{float(metrics['val_loss']):.4f} {suffix}".rstrip()
+        _print_line(f"validation accuracy {accuracy}, loss {loss}")
 
 
 def main(verb: str, args: list[str]) -> int:

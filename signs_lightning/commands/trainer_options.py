@@ -65,8 +65,8 @@ def evaluation_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _progress_bar(options: dict[str, Any], given: list[Callback]) -> list[Callback]:
-    wanted = options.get("enable_progress_bar") is not False and not _has(given, ProgressBar)
-    return [EpochProgressBar()] if wanted else []
+    is_needed = options.get("enable_progress_bar") is not False and not _has(given, ProgressBar)
+    return [EpochProgressBar()] if is_needed else []
 
 
 def _loggers(options: dict[str, Any], name: str, folder: Path | None) -> list[Logger]:

@@ -1,6 +1,6 @@
-"""Which classes and texts of a stranger's configuration are safe to use.
+"""Which classes and texts of an untrusted configuration are safe to use.
 
-Safe means that nothing of the stranger's is imported or called, and nothing is written elsewhere.
+Safe means that nothing of its author's is imported or called, and nothing is written elsewhere.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _limit_resources(processor_seconds: int | None) -> int:
 
 def _serve() -> None:
     """Call the function that the parent asks for, and write the answer to a file."""
-    request = sys.stdin.buffer.read()  # from the parent process, nobody else
+    request = sys.stdin.buffer.read()  # from the parent process only
     path, about, processor_seconds, function, args, kwargs = pickle.loads(request)
     most = _limit_resources(processor_seconds)
     module, _, name = function.partition(":")
