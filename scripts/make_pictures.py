@@ -1,8 +1,7 @@
-"""Draws the README's and the documentation's pictures: python scripts/make_pictures.py [RUNFOLDER
-...]
+"""Draw the pictures of README and documentation: make_pictures.py [RUNFOLDER ...]
 
-The drawn data sets and the three models; and where runs of the configurations in CURVES are given,
-their curves, and Grad-CAM from the report of configs/quickstart.yaml's.
+The drawn data sets and the three models; of runs of the configurations in CURVES their curves, and
+Grad-CAM from the report of configs/quickstart.yaml's.
 """
 
 from __future__ import annotations
@@ -32,26 +31,32 @@ PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 
 
 def draw_models() -> None:
-    """Writes docs/images/model_*.png with blocks folded, in 256 colours, which they have and is a
-    third of the bytes.
-    """
+    """Write docs/images/model_*.png, blocks folded."""
     for name, model in MODELS.items():
         path = PICTURES / f"model_{name}.png"
         draw_model(model(), path)
-        make_small(path)
+        reduce_colors(path)
 
 
-def make_small(path: Path, colours: int = 256) -> None:
-    """Rewrites a PNG in few colours."""
+def draw_data(data: DrawnSigns | DrawnSmiles, path: Path) -> None:
+    """Draw some pictures of every class of a drawn data set."""
+    image_set = check_file(data.files()[0])
+    images, labels = H5Images([image_set]).__getitems__(range(200))
+    names = image_set.class_names or []
+    if isinstance(data, DrawnSigns):
+        names = [f"{name} fingers" for name in names]
+    draw_samples(images.numpy(), labels.numpy(), names, path, columns=2)
+
+
+def reduce_colors(path: Path, colors: int = 256) -> None:
+    """Rewrite a PNG with few colours, in about a third of the bytes."""
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+        reduced = picture.convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    reduced.save(path, optimize=True)
 
 
 def draw_run(folder: Path) -> None:
-    """Writes the curves of a run, and the upper half of its report's Grad-CAM sheet where it is the
-    quick start's.
-    """
+    """Write a run's curves; of the quick start also the upper half of its Grad-CAM sheet."""
     config = folder.resolve().parent.name
     name, title = CURVES[config]
     path = PICTURES / f"{name}.png"
@@ -61,19 +66,19 @@ def draw_run(folder: Path) -> None:
             for row in csv.DictReader(file)
         ]
     draw_curves(rows, path, f"{title} (configs/{config}.yaml)")
-    make_small(path, 64)
+    reduce_colors(path, 64)
     if config == "quickstart":
         path = PICTURES / "report_gradcam.png"
         with Image.open(folder / "report" / "gradcam.png") as sheet:
             upper = sheet.convert("RGB").crop((0, 0, sheet.width, sheet.height // 2))
         upper.resize((900, upper.height * 900 // upper.width), Image.Resampling.LANCZOS).save(path)
-        make_small(path)
+        reduce_colors(path)
 
 
 def main(args: list[str]) -> None:
-    """Writes docs/images/*.png."""
+    """Write docs/images/*.png."""
     parser = argparse.ArgumentParser(
-        description="Draws the pictures of README and documentation into docs/images."
+        description="Draw the pictures of README and documentation into docs/images."
     )
     parser.add_argument(
         "folders", nargs="*", type=Path, metavar="RUNFOLDER", help=f"runs of {', '.join(CURVES)}"
@@ -84,17 +89,8 @@ def main(args: list[str]) -> None:
             parser.error(f"{folder} is no run folder of {', '.join(CURVES)}")
     PICTURES.mkdir(parents=True, exist_ok=True)
     draw_models()
-    for drawn, name, columns in (
-        (DrawnSigns(), "drawn_signs.png", 2),
-        (DrawnSmiles(), "drawn_smiles.png", 2),
-    ):
-        found = check_file(drawn.files()[0])
-        images, labels = H5Images([found]).__getitems__(range(200))
-        names = [
-            f"{name} fingers" if found.num_classes == 6 else name
-            for name in found.class_names or []
-        ]
-        draw_samples(images.numpy(), labels.numpy(), names, PICTURES / name, columns=columns)
+    draw_data(DrawnSigns(), PICTURES / "drawn_signs.png")
+    draw_data(DrawnSmiles(), PICTURES / "drawn_smiles.png")
     for folder in folders:
         draw_run(folder)
 
