@@ -1,10 +1,4 @@
-"""The documentation: its commands run, or at least parse; its Python runs.
-
-A fenced block of bash or Python is preceded by a comment: `<!-- run -->`, and it is run, page by
-    page from top to bottom in one
-folder; or `<!-- parse -->`, and every command in it is one that the programs it names would take. A
-block after `<!-- prints -->` is what the command before it prints.
-"""
+"""The commands and the Python of the documentation run."""
 
 from __future__ import annotations
 
@@ -12,30 +6,23 @@ import contextlib
 import importlib.util
 import io
 import re
-import runpy
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from blocks import blocks, pages_with, script, split_words
 from PIL import Image
 
-from signs_lightning.__main__ import VERBS, main
-from signs_lightning.errors import CommandParser
+from signs_lightning.__main__ import main
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 PYTHON = ["python", "-m", "signs_lightning"]
 NEEDS = {
     "python -m signs_lightning demo": ["gradio"],
@@ -43,54 +30,9 @@ NEEDS = {
 }
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    page: str
-    marker: str  # "run", "parse", "prints", or what else stands before it
-    language: str
-    text: str
-
-    @property
-    def commands(self) -> list[str]:
-        """Its lines without comments; a backslash joins two."""
-        lines = self.text.replace("\\\n", " ").splitlines()
-        return [line for line in lines if line.strip() and not line.startswith("#")]
-
-
-def blocks(page: str) -> list[Block]:
-    """All fenced blocks of a page, with the line before each."""
-    pattern = r"([^\n]*)\n```(\w+)\n(.*?)^```$"
-    found = re.findall(pattern, (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
-    return [
-        Block(page, before.removeprefix("<!-- ").removesuffix(" -->"), language, text)
-        for before, language, text in found
-    ]
-
-
-def pages_with(marker: str, *languages: str) -> list[str]:
-    return [
-        page
-        for page in PAGES
-        if any(b.marker == marker and b.language in languages for b in blocks(page))
-    ]
-
-
-def test_every_block_says_what_becomes_of_it() -> None:
-    """No command and no Python on the site goes unseen."""
-    for page in PAGES:
-        for block in blocks(page):
-            if block.language in ("bash", "python", "sh", "console"):
-                assert block.marker in ("run", "parse"), f"{page}: {block.text}"
-            assert (block.language, block.marker) != ("python", "parse")
-
-
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory, small_signs: tuple[Path, Path]) -> Path:
-    """The files that the pages speak of: drawn hands, folders of pictures, a run, a Keras file of
-    it.
-    """
+    """Make the files that the pages name: drawn hands, pictures, a run, its Keras file."""
     folder = tmp_path_factory.mktemp("workshop")
     for name, path in zip(("train_signs.h5", "test_signs.h5"), small_signs, strict=True):
         shutil.copy(path, folder / name)
@@ -116,9 +58,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, small_signs: tuple[Path, 
 
 
 def write_outputs(model: str, data: str, output: str) -> None:
-    """What each layer gives for the test images. Keras's own are compared in tests/keras_io; here
-    the file only has to be there.
-    """
+    """Write what each layer gives for the test images, in place of Keras."""
     from signs_lightning import from_keras
     from signs_lightning.keras_io.first_difference import _outputs
 
@@ -135,7 +75,7 @@ def write_outputs(model: str, data: str, output: str) -> None:
 def test_page_runs(
     page: str, workshop: Path, tmp_path: Path, cli: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From top to bottom, as a reader types it, in a folder with the files that the page names."""
+    """From top to bottom, as a reader types it, in a folder with the files that it names."""
     if page not in ("tutorial.md", "index.md"):  # these make everything themselves
         shutil.copytree(workshop, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -158,19 +98,17 @@ def test_page_runs(
 
 
 def cheap(code: str) -> str:
-    """Python of a page, on the CPU and without a word on the screen."""
+    """Return Python of a page that runs on the CPU and prints nothing."""
     quiet = "accelerator='cpu', logger=False, enable_progress_bar=False, enable_model_summary=False"
     return code.replace("Trainer(", f"Trainer({quiet}, ")
 
 
 def run(command: str, cli: Callable) -> str:
-    """One line of a shell, and what it prints; what is ours runs in this process, which has
-    imported PyTorch already.
-    """
+    """Run one line of a shell and return what it prints; this package runs in this process."""
     for part, packages in NEEDS.items():
         if part in command and not all(importlib.util.find_spec(package) for package in packages):
             pytest.skip(f"{command} needs an extra that is not installed")
-    words = expanded(command) if "|" not in command else []
+    words = split_words(command) if "|" not in command else []
     if words[:3] == PYTHON and words[3] == "demo":
         serve(words)
     elif words[:3] == PYTHON:
@@ -189,23 +127,8 @@ def run(command: str, cli: Callable) -> str:
     return ""
 
 
-def expanded(command: str) -> list[str]:
-    """The words of a command, with quotes and patterns as the shell takes them."""
-    done = subprocess.run(
-        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.split("\0")[:-1]
-
-
-def script(path: str) -> Callable[[list[str]], int]:
-    """The `main` of a script of the repository."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str((ROOT / path).parent))  # as for a script that is run
-        return runpy.run_path(str(ROOT / path), run_name=Path(path).stem)["main"]
-
-
 def serve(words: list[str]) -> None:
-    """Starts a page on a free port, waits for its address, ends it as Ctrl-C does."""
+    """Start the demo on a free port, wait for its address, end it as Ctrl-C does."""
     command = [sys.executable, *words[1:], "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -219,195 +142,3 @@ def serve(words: list[str]) -> None:
             assert process.wait(300) == 130
         finally:
             process.kill()
-
-
-class ParsedError(Exception):
-    """The command line was understood; nothing more is wanted."""
-
-
-@pytest.fixture
-def parse(
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[Callable[[list[str]], int], list[str]], None]:
-    """Calls a `main` that stops as soon as its arguments are parsed; raises what it raises before
-    that.
-    """
-    from signs_lightning.commands import argv, fit
-
-    parse_verb, parse_fit, find_start = (
-        CommandParser.parse_args,
-        fit.CLI.parse_arguments,
-        fit.find_start,
-    )
-
-    def parse_args(self: CommandParser, args: list[str]) -> Any:  # type: ignore[override]
-        parse_verb(self, args)
-        raise ParsedError
-
-    def parse_arguments(self: fit.CLI, parser: Any, args: Any) -> None:
-        parse_fit(self, parser, args)
-        raise ParsedError
-
-    def find_fresh_start(verb: str, args: list[str]) -> Any:
-        """There is no checkpoint whose configuration could come first."""
-        return find_start(verb, argv.remove_flag("--ckpt_path", args))
-
-    monkeypatch.setattr(CommandParser, "parse_args", parse_args)
-    monkeypatch.setattr(fit.CLI, "parse_arguments", parse_arguments)
-    monkeypatch.setattr(fit, "find_start", find_fresh_start)
-
-    def call(program: Callable[[list[str]], int], words: list[str]) -> None:
-        with pytest.raises(ParsedError):
-            program(words)
-
-    return call
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorBoard's, of its own parts
-@pytest.mark.parametrize("page", pages_with("parse", "bash"))
-def test_commands_parse(
-    page: str, parse: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What cannot be run in a test (an installation, a download, a GPU, a cluster) is at least what
-    the programs take.
-    """
-    monkeypatch.chdir(tmp_path)
-    for block in blocks(page):
-        if (block.language, block.marker) == ("bash", "parse"):
-            for line in block.commands:
-                for command in line.split(" && "):
-                    check(expanded(command), parse)
-
-
-def check(words: list[str], parse: Callable) -> None:
-    """One command of a shell."""
-    match words:
-        case ["python", "-m", "signs_lightning", verb, *_]:
-            assert verb in VERBS
-            parse(main, words[3:])
-        case ["python", path, *args]:
-            parse(script(path), args)
-        case ["torchrun", *args]:
-            from torch.distributed.run import parse_args
-
-            launched = parse_args(args)
-            assert (launched.module, launched.training_script) == (True, "signs_lightning")
-            parse(main, launched.training_script_args)
-        case ["srun", *args]:
-            check(args, parse)
-        case ["sbatch", _] | ["python3", "-m", "venv", ".venv"] | [".", ".venv/bin/activate"]:
-            pass
-        case ["tensorboard", *_]:
-            from tensorboard import default, program
-
-            program.TensorBoard(default.get_plugins()).configure(words)
-        case ["mkdocs", verb, *args]:
-            pytest.importorskip("mkdocs.__main__").cli.commands[verb].make_context(verb, args)
-        case ["pip", "install", *args]:
-            check_installation(args)
-        case _:
-            pytest.fail(f"nobody knows {shlex.join(words)}")
-
-
-def check_installation(args: list[str]) -> None:
-    """`pip install` of this repository: its extras exist, and so does the file of constraints."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]
-    if args[0] == "-c":
-        assert (ROOT / args[1]).is_file()
-        args = args[2:]
-    (what,) = args
-    match = re.fullmatch(r"\.(?:\[([\w,]+)\])?", what)
-    assert match is not None, what
-    assert set((match[1] or "").split(",")) <= {"", *extras}
-
-
-def test_options_exist() -> None:
-    """Every option that a page names in passing is one of `fit`, of a verb or of a script."""
-    known = set()
-    for program in (
-        *VERBS,
-        "scripts/download_data.py",
-        "scripts/images_to_h5.py",
-        "scripts/benchmark.py",
-        "scripts/same_as.py",
-    ):
-        known |= options_of(program)
-    allowed = {
-        "--pid",
-        "--nnodes",
-        "--nodes",
-        "--ntasks-per-node",
-        "--node_rank",
-        "--logdir",
-        "--trainer.OPTION",
-    }
-    allowed |= {"--standalone", "--max-restarts"}
-    for page in PAGES:
-        text = re.sub(
-            r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE
-        )
-        for option in re.findall(r"(?<![\w-])--\w[\w.-]*", re.sub(r"<!--.*?-->", "", text)):
-            assert option in known | allowed, f"{page} names {option}"
-
-
-def options_of(program: str) -> set[str]:
-    """Every option of a verb or a script, by its own parser."""
-    if program in ("fit", "validate", "test"):
-        from signs_lightning.commands.fit import CLI
-        from signs_lightning.commands.known_models import import_lazy_model
-        from signs_lightning.commands.parser_errors import option_names
-
-        import_lazy_model()
-
-        class Options(CLI):
-            def parse_arguments(self, parser: Any, args: Any) -> None:
-                self.names = {f"--{name}" for name in option_names(self.verb_parser)}
-                raise ParsedError
-
-        built = Options.__new__(Options)
-        with contextlib.suppress(ParsedError):
-            built.__init__(program, [])  # type: ignore[misc]
-        return built.names
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
-        script(program)(["--help"]) if program.endswith(".py") else main([program, "--help"])
-    return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", printed.getvalue()))
-
-
-def test_dependencies_have_reasons() -> None:
-    """The page lists what pyproject.toml lists, no more and no less, each with a reason."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = [
-        *project["dependencies"],
-        *(one for extra in project["optional-dependencies"].values() for one in extra),
-    ]
-    names = {re.split(r"[\[>=<]", one)[0] for one in needed} - {"signs-lightning"}
-    rows = re.findall(
-        r"^\|(?:[^|]*\|)? `([\w-]+)` \| ([^|]+) \|$",
-        (DOCS / "dependencies.md").read_text(),
-        re.MULTILINE,
-    )
-    assert {name for name, reason in rows if reason.strip()} == names
-    assert len(rows) == len(names)
-
-
-def test_architecture_lists_every_file() -> None:
-    """The page has one line for every file of the package, and names no file that is gone."""
-    package = ROOT / "signs_lightning"
-    files = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
-    files.append(package / "__init__.py")
-    text = (DOCS / "architecture.md").read_text()
-    rows = re.findall(r"^\| `([\w/]+\.py)` \|", text, re.MULTILINE)
-    assert sorted(rows) == sorted(str(path.relative_to(package)) for path in files)
-    for name in re.findall(r"`([\w/]+\.(?:py|md))`", text):
-        folders = (package, DOCS, ROOT)
-        assert "NAME" in name or any((folder / name).is_file() for folder in folders), name
-
-
-def test_lines_end_at_100() -> None:
-    """Prose and code of the documentation; rows of tables may be longer."""
-    pages = [*DOCS.rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING"))]
-    for path in [*pages, ROOT / "SECURITY.md"]:
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            assert len(line) <= 100 or line.startswith("|"), f"{path.name}:{number}"

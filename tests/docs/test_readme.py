@@ -1,4 +1,4 @@
-"""What the README says is there, and its Python runs."""
+"""What the README names exists, and its Python runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_commands_name_verbs_and_configs_that_exist():
-    """Every command's verb and configuration exists, and so does every picture and script that is
-    linked.
-    """
+    """Every verb, configuration, picture, page and script that it names exists."""
     for verb in re.findall(r"python -m signs_lightning (\w[\w-]*)", README):
         assert verb in VERBS
     for path in re.findall(r"(?:configs|scripts|docs)/[\w/.]+\.(?:yaml|sh|py|png|md)", README):

@@ -1,6 +1,4 @@
-"""The documentation as a site: it builds without a warning, its links lead somewhere, and it
-fetches nothing.
-"""
+"""The site builds without a warning, its links have targets, and it fetches nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Links(HTMLParser):
-    """What a page loads, where it leads, and the places in it that one can lead to."""
+    """The files that a page loads, the targets of its links, and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -42,7 +40,7 @@ class Links(HTMLParser):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built with warnings as errors."""
+    """Build the site, with warnings as errors."""
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings_handlers.python")
@@ -68,10 +66,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_links_lead_somewhere_and_nothing_is_fetched(site: Path) -> None:
-    """In the built HTML: every page, heading and picture is there, and nothing is loaded from
-    another machine.
-    """
+def test_links_have_targets_and_nothing_is_fetched(site: Path) -> None:
+    """Every page, heading and picture that HTML names exists, on this machine."""
     pages = {path: Links(path.read_text()) for path in site.rglob("*.html")}
     assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))  # one more for what is not found
     for path, page in pages.items():
@@ -97,9 +93,7 @@ def test_links_lead_somewhere_and_nothing_is_fetched(site: Path) -> None:
 
 
 def test_reference_is_complete(site: Path) -> None:
-    """Every verb, every option of the data, and every public name is on its page, and no request
-    for a part was left over.
-    """
+    """Every verb, option of the data and public name is on its page, and no marker is left."""
     commands, names = (
         Links((site / "commands.html").read_text()),
         Links((site / "python.html").read_text()),
