@@ -22,9 +22,8 @@ from references import Reference
 from signs_lightning.__main__ import VERBS, main
 from signs_lightning.commands.known_models import model_names
 
-Content = (
-    bytes | dict[str, Any] | None
-)  # of a file: as it is, datasets of an HDF5 file by name, or a folder
+# Of a file: as it is, datasets of an HDF5 file by name, or a folder.
+Content = bytes | dict[str, Any] | None
 
 
 def course(**changes: Any) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 
 def sentences(text: str) -> list[str]:
-    """A message in sentences: each ends with a mark that a space and a capital, or the end, follow."""
+    """The sentences of a message: a mark ends one where a space and a capital follow."""
     return re.split(r"(?<=[.!?]) (?=[A-Z`-])", text.strip())
 
 
@@ -131,13 +130,8 @@ def refused(cli: Callable, folder: Path, args: str) -> str:
 # the same things
 WHOLE = {
     *(
-        "git-lfs pointer",
-        "truncated HDF5",
-        "Keras model",
-        "no images",
-        "NCHW",
-        "label beyond the class list",
-        "centred floats",
+        "git-lfs pointer", "truncated HDF5", "Keras model", "no images", "NCHW",
+        "label beyond the class list", "centred floats",
     ),
     *(
         "mistyped file",
@@ -149,7 +143,7 @@ WHOLE = {
         "unknown verb",
     ),
     *("test --data.test_file data.h5 --ckpt_path half.ckpt", "predict --ckpt_path code.ckpt"),
-}
+}  # fmt: skip
 FACT = re.compile(
     r"'[^']*'|`[^`]*`|--[\w.]+|\b[\w-]+\.[a-z]\w+(?:\.\w+)*|-?\d[\d,.×]*\d|-?\d|\b[A-Z]\w*[A-Z]\w*"
 )
@@ -713,21 +707,19 @@ def test_the_payload_would_have_run(tmp_path: Path) -> None:
 def test_real_keras_files_are_not_data(reference: Reference, cli: Callable, tmp_path: Path) -> None:
     """Weights that real Keras wrote, named in place of the images."""
     path = reference.folder / "trained.h5"
-    assert (
-        refused(cli, tmp_path, f"fit --data.train_file {path}")
-        == f"{path} holds a Keras model, not images."
-    )
+    sentence = f"{path} holds a Keras model, not images."
+    assert refused(cli, tmp_path, f"fit --data.train_file {path}") == sentence
 
 
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
         (
-            ["fit", "--data.drawn", "DrawnSigns", "--trainer.accelerator", "foo"],
+            ["fit", "--data.train_file={train}", "--trainer.accelerator", "foo"],
             "The trainer's settings cannot be used:",
         ),
         (
-            ["fit", "--data.drawn", "DrawnSigns", "--trainer.strategy", "dpp"],
+            ["fit", "--data.train_file={train}", "--trainer.strategy", "dpp"],
             "The trainer's settings cannot be used:",
         ),
         (["fit", "--data.train_file="], "--data.train_file is empty."),
@@ -739,9 +731,9 @@ def test_real_keras_files_are_not_data(reference: Reference, cli: Callable, tmp_
         ),
     ],
 )
-def test_settings_that_only_the_trainer_or_a_verb_refuses(cli, args, sentence):
+def test_settings_that_only_the_trainer_or_a_verb_refuses(cli, small_signs, args, sentence):
     """One line on the screen, exit code 2, nothing written."""
-    done = cli(*args)
+    done = cli(*(arg.format(train=small_signs[0]) for arg in args))
     assert done.code == 2
     assert done.err.startswith(sentence)
     assert done.err.count("\n") == 1

@@ -77,17 +77,14 @@ def every_verb(cli: Callable, run: Path, test_file: Path) -> None:
     """All verbs that take a run, then one epoch more of it, and the whole once more from its
     config.yaml.
     """
-    for verb in (
-        ("test", "--ckpt_path"),
-        ("validate", "--ckpt_path"),
-        ("predict", "--ckpt_path"),
-        ("report",),
-    ):
-        done = cli(*verb, run, *(() if verb[0] == "validate" else ("--data.test_file", test_file)))
-        assert done.code == 0, (verb, done.err)
-    for verb in (("summary",), ("export", "--format", "keras", "--output", "model.keras")):
-        done = cli(*verb, "--ckpt_path", run)
-        assert done.code == 0, (verb, done.err)
+    given = ("--ckpt_path", run)
+    tested = ("--data.test_file", test_file)
+    commands = [("test", *given, *tested), ("validate", *given), ("predict", *given, *tested)]
+    commands += [("report", run, *tested), ("summary", *given)]
+    commands += [("export", "--format", "keras", "--output", "model.keras", *given)]
+    for command in commands:
+        done = cli(*command)
+        assert done.code == 0, (command, done.err)
     done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3)
     assert done.code == 0, done.err
     assert epochs(run) == ["0", "1", "2"]
@@ -261,7 +258,7 @@ def test_a_run_with_classes_of_one_s_own_goes_on(cli: Callable, own: Path) -> No
 
 
 def test_a_run_begun_with_classes_of_one_s_own_begins_anew(cli: Callable, own: Path) -> None:
-    """Killed before its first checkpoint: from its config.yaml, with what the refusal says to add."""
+    """Killed before its first checkpoint: from config.yaml, with what the error says to add."""
     for path in (own / "checkpoints").iterdir():
         path.unlink()
     done = cli("fit", "--ckpt_path", own)

@@ -10,15 +10,9 @@ import yaml
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 OVERLAYS = {"gpu.yaml", "ddp.yaml", "nodes.yaml", "bf16.yaml"}
 ON_CPU = [
-    "--trainer.accelerator",
-    "cpu",
-    "--trainer.devices",
-    "1",
-    "--trainer.strategy",
-    "auto",
-    "--trainer.num_nodes",
-    "1",
-]
+    "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto",
+    "--trainer.num_nodes", "1",
+]  # fmt: skip
 
 
 def test_overlays_are_there():
@@ -27,7 +21,7 @@ def test_overlays_are_there():
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_config_trains(cli, path, small_signs, small_smiles):
-    """One epoch of two batches; an overlay is laid over the functional model, on one CPU process."""
+    """One epoch of two batches; an overlay goes over the functional model, in one CPU process."""
     config = yaml.safe_load(path.read_text())
     assert path.read_text().startswith("# python -m signs_lightning fit --config configs/")
     train, test = (
@@ -43,24 +37,10 @@ def test_config_trains(cli, path, small_signs, small_smiles):
         else []
     )
     done = cli(
-        "fit",
-        *base,
-        "--config",
-        path,
-        "--data.train_file",
-        train,
-        "--data.test_file",
-        test,
-        "--data.batch_size",
-        8,
-        "--trainer.max_epochs",
-        1,
-        "--trainer.limit_train_batches",
-        2,
-        *ON_CPU,
-        *random,
-        *narrow,
-    )
+        "fit", *base, "--config", path, "--data.train_file", train, "--data.test_file", test,
+        "--data.batch_size", 8, "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2,
+        *ON_CPU, *random, *narrow,
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert "validation accuracy" in done.out
 

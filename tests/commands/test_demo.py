@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -35,9 +36,10 @@ from signs_lightning.demo.server import RequestFilter
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 
+# EXIF orientation 6.
 ON_ITS_SIDE = b"Exif\0\0MM\0*" + bytes(
     [0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]
-)  # EXIF orientation 6
+)
 
 
 @pytest.fixture(scope="session")
@@ -219,11 +221,7 @@ def test_no_file_of_the_machine_can_be_fetched(demo: Demo, checkpoint: Path) -> 
             f"{uploads}/..%2f..%2f..%2f..%2fetc%2fpasswd",
         ),
         *(
-            "secret.txt",
-            "./secret.txt",
-            str(demo.log),
-            str(checkpoint),
-            f"{demo.folder}",
+            "secret.txt", "./secret.txt", str(demo.log), str(checkpoint), f"{demo.folder}",
             f"{Path(uploads).parent}/example_0.png",
         ),
         *(
@@ -233,15 +231,11 @@ def test_no_file_of_the_machine_can_be_fetched(demo: Demo, checkpoint: Path) -> 
             "%2fetc%2fpasswd",
             "/proc/self/environ",
         ),
-    ]
+    ]  # fmt: skip
     for door in (
-        "/gradio_api/file=",
-        "/gradio_api/file/",
-        "/file=",
-        "/gradio_api/proxy=",
-        "/static/",
+        "/gradio_api/file=", "/gradio_api/file/", "/file=", "/gradio_api/proxy=", "/static/",
         "/assets/",
-    ):
+    ):  # fmt: skip
         for target in targets:
             answer = demo.get(door + target)
             assert answer.status in (400, 403, 404), (door, target)
@@ -253,14 +247,17 @@ def test_no_file_of_the_machine_can_be_fetched(demo: Demo, checkpoint: Path) -> 
 @needs_gradio
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "secret.txt", "../secret.txt", "http://192.0.2.1/x.png", "data:image/png;base64,AAAA", {"path": "/etc/passwd"}],
+    [
+        "/etc/passwd", "secret.txt", "../secret.txt", "http://192.0.2.1/x.png",
+        "data:image/png;base64,AAAA", {"path": "/etc/passwd"},
+    ],
 )  # fmt: skip
 def test_only_uploaded_files_are_looked_at(path: object, demo: Demo) -> None:
     """A request that names another file, or an address in the internet, is refused before Gradio
     touches it.
     """
     before = demo.connections.read_text()
-    joined, message = demo.ask(path)  # type: ignore[arg-type]
+    joined, message = demo.ask(path)
     assert (joined.status, message) == (403, {})
     assert b"Only pictures that were uploaded" in joined.body
     assert demo.connections.read_text() == before
@@ -268,10 +265,12 @@ def test_only_uploaded_files_are_looked_at(path: object, demo: Demo) -> None:
 
 @needs_gradio
 @pytest.mark.parametrize("method_and_path", [
-    "GET /gradio_api/vibe-code", "GET /monitoring", "GET /monitoring/summary", "GET /docs", "GET /openapi.json",
-    "GET /gradio_api/openapi.json", "GET /gradio_api/runs", "GET /gradio_api/startup-events", "GET /gradio_api/deep_link?session_hash=x",
-    "POST /gradio_api/process_recording", "POST /gradio_api/component_server", "POST /gradio_api/run/classify",
-    "POST /gradio_api/call/classify", "POST /gradio_api/api/classify", "POST /gradio_api/vibe-edit", "POST /gradio_api/stream/x",
+    "GET /gradio_api/vibe-code", "GET /monitoring", "GET /monitoring/summary", "GET /docs",
+    "GET /openapi.json", "GET /gradio_api/openapi.json", "GET /gradio_api/runs",
+    "GET /gradio_api/startup-events", "GET /gradio_api/deep_link?session_hash=x",
+    "POST /gradio_api/process_recording", "POST /gradio_api/component_server",
+    "POST /gradio_api/run/classify", "POST /gradio_api/call/classify",
+    "POST /gradio_api/api/classify", "POST /gradio_api/vibe-edit", "POST /gradio_api/stream/x",
     "POST /gradio_api/queue/data", "POST /", "GET /gradio_api/mcp/sse",
 ])  # fmt: skip
 def test_what_the_page_does_not_need_is_not_served(method_and_path: str, demo: Demo) -> None:
@@ -300,12 +299,8 @@ def test_nobody_jumps_the_queue(demo: Demo) -> None:
         assert (answer.status == 200) == (name != "classify")
         assert b"confidence" not in answer.body
     data[0]["path"] = "/etc/passwd"
-    assert (
-        demo.post(
-            "/gradio_api/run/predict", {"data": data, "fn_index": 0, "session_hash": "x"}
-        ).status
-        == 403
-    )
+    body = {"data": data, "fn_index": 0, "session_hash": "x"}
+    assert demo.post("/gradio_api/run/predict", body).status == 403
 
 
 @needs_gradio
@@ -376,18 +371,11 @@ def test_onnx_file_has_no_overlay(checkpoint: Path, cli: Callable, tmp_path: Pat
     gradients, and without examples.
     """
     pytest.importorskip("onnxruntime")
-    assert (
-        cli(
-            "export",
-            "--ckpt_path",
-            checkpoint,
-            "--format",
-            "onnx",
-            "--output",
-            tmp_path / "model.onnx",
-        ).code
-        == 0
-    )
+    done = cli(
+        "export", "--ckpt_path", checkpoint, "--format", "onnx",
+        "--output", tmp_path / "model.onnx",
+    )  # fmt: skip
+    assert done.code == 0, done.err
     picture = encoded(noise(64, 64), "PNG")
     with running_demo(tmp_path, "--ckpt_path", tmp_path / "model.onnx") as demo:
         probabilities, html = demo.classify("x.png", picture)
@@ -422,12 +410,8 @@ def test_password(checkpoint: Path, tmp_path: Path) -> None:
             "/gradio_api/queue/status",
         ):
             assert demo.get(path).status == 401
-        assert (
-            demo.post(
-                "/gradio_api/queue/join", {"data": [None], "fn_index": 0, "session_hash": "x"}
-            ).status
-            == 401
-        )
+        body = {"data": [None], "fn_index": 0, "session_hash": "x"}
+        assert demo.post("/gradio_api/queue/join", body).status == 401
         assert b"example_0.png" not in demo.get("/").body
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         assert demo.get("/login", b"username=guest&password=sword", form).status == 400
@@ -457,8 +441,9 @@ def stops_cleanly(demo: Demo, number: int) -> None:
 
 def test_help_is_light() -> None:
     """Neither PyTorch nor Gradio is imported for `--help`."""
-    code = "import sys; from signs_lightning.commands.demo import main\ntry: main('demo', ['--help'])\n"
-    code += (
+    code = (
+        "import sys; from signs_lightning.commands.demo import main\n"
+        "try: main('demo', ['--help'])\n"
         "except SystemExit: print(sorted({'torch', 'gradio', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     finished = subprocess.run(
@@ -516,28 +501,32 @@ def test_pictures_have_a_share_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
     """
     now = 0.0
     monkeypatch.setattr(demo_server.time, "monotonic", lambda: now)
-    guard = RequestFilter(None, tmp_path)  # type: ignore[arg-type]
 
-    def upload(size: int, answer: int = 200) -> int:
-        """Status of an upload that the page behind the guard would answer so."""
+    async def page(scope: object, receive: object, send: Callable) -> None:
+        await send({"type": "http.response.start", "status": answer, "headers": []})
 
-        async def page(scope: object, receive: object, send: Callable) -> None:
-            await send({"type": "http.response.start", "status": answer, "headers": []})
+    async def nothing() -> dict[str, Any]:
+        return {}
 
-        async def note(message: dict) -> None:
+    answer = 200
+    guard = RequestFilter(page, tmp_path)
+
+    def upload(size: int) -> int:
+        """Status of an upload that the page behind the guard would answer by `answer`."""
+
+        async def note(message: Any) -> None:
             statuses.extend([message["status"]] if "status" in message else [])
 
         statuses: list[int] = []
-        guard.app = page  # type: ignore[assignment]
         headers = [(b"content-length", str(size).encode())]
         scope = {"type": "http", "method": "POST", "path": demo_server.UPLOAD, "headers": headers}
-        asyncio.run(guard(scope, None, note))  # type: ignore[arg-type]
+        asyncio.run(guard(scope, nothing, note))
         return statuses[0]
 
     full = demo_server.MAX_STORED_BYTES // demo_server.MAX_UPLOAD_BYTES
-    assert {upload(demo_server.MAX_UPLOAD_BYTES, answer=401) for _ in range(full + 1)} == {
-        401
-    }  # strangers take no place
+    answer = 401  # strangers take no place
+    assert {upload(demo_server.MAX_UPLOAD_BYTES) for _ in range(full + 1)} == {401}
+    answer = 200
     assert [upload(demo_server.MAX_UPLOAD_BYTES) for _ in range(full)] == [200] * full
     assert upload(demo_server.MAX_UPLOAD_BYTES) == 503
     now = 600.0
@@ -573,7 +562,7 @@ def test_sweep_goes_on_while_the_page_runs(tmp_path: Path, monkeypatch: pytest.M
     """Every picture goes in its turn, and so does Gradio's list of them."""
     monkeypatch.setattr(demo_server, "SWEEP_SECONDS", 0.01)
     monkeypatch.setattr(demo_server, "KEEP_SECONDS", -1)
-    page = SimpleNamespace(temp_file_sets=[set()])
+    page: Any = SimpleNamespace(temp_file_sets=[set()])
 
     async def visits() -> None:
         sweeping = asyncio.create_task(demo_server._delete_old_uploads(page, tmp_path, set()))
@@ -595,15 +584,8 @@ def test_load_test_counts(demo: Demo) -> None:
     """
     script = Path(__file__).resolve().parents[2] / "scripts" / "load_test.py"
     options = [
-        "--url",
-        demo.url,
-        "--pid",
-        str(demo.process.pid),
-        "--clients",
-        "3",
-        "--seconds",
-        "1",
-    ]
+        "--url", demo.url, "--pid", str(demo.process.pid), "--clients", "3", "--seconds", "1",
+    ]  # fmt: skip
     command = [sys.executable, str(script), *options]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -20,22 +21,28 @@ import yaml
 
 import signs_lightning
 
-K_OF_N = re.compile(r"(\d+/\d+) = ")
+QUIET: dict[str, Any] = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
+def k_of_n(text):
+    """The first "k/n = " in a text: images classified right, of all."""
+    found = re.search(r"(\d+/\d+) = ", text)
+    assert found is not None, text
+    return found[1]
 
 
 def fit(cli, files, *args):
     """A short fit of the functional model."""
     train, test = files
     done = cli(
-        "fit",
-        "--data.train_file",
-        train,
-        "--data.test_file",
-        test,
-        "--trainer.max_epochs",
-        2,
+        "fit", "--data.train_file", train, "--data.test_file", test, "--trainer.max_epochs", 2,
         *args,
-    )
+    )  # fmt: skip
     assert done.code == 0, done.err
     return done
 
@@ -52,17 +59,11 @@ def test_a_run_leaves_everything(cli, small_signs):
     done = fit(cli, small_signs)
     folder = Path("lightning_logs/signs_functional/version_0")
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml",
-        "run.yaml",
-        "checkpoints",
-        "history.csv",
-        "curves.png",
-        "train",
+        "config.yaml", "run.yaml", "checkpoints", "history.csv", "curves.png", "train",
         "validation",
-    }
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == [
-        "last.ckpt"
-    ]  # the test file chooses nothing
+    }  # fmt: skip
+    # The test file chooses nothing.
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
     assert done.out.count("Validation is the test file") == 1
     for name in ("last.ckpt", "curves.png", f"tensorboard --logdir {folder}", "1,310"):
         assert name in done.out
@@ -90,22 +91,21 @@ def test_test_gives_what_fit_printed(cli, fork, small_signs):
     at its end.
     """
     done = fit(cli, small_signs, "--data.batch_size", 7)
-    printed = K_OF_N.search(done.out.splitlines()[-4])
+    printed = k_of_n(done.out.splitlines()[-4])
     checkpoint = "lightning_logs/signs_functional/version_0/checkpoints/last.ckpt"
     other = fork("test", "--ckpt_path", checkpoint).wait()
     assert (other.code, other.err) == (0, "")
-    assert K_OF_N.search(other.out.splitlines()[-1])[1] == printed[1]
+    assert k_of_n(other.out.splitlines()[-1]) == printed
     named = cli("test", "--ckpt_path", checkpoint, "--data.test_file", small_signs[1])
     assert named.out == other.out
-    assert (
-        len(list(Path("lightning_logs/signs_functional").iterdir())) == 1
-    )  # a test leaves no run folder
+    runs = list(Path("lightning_logs/signs_functional").iterdir())
+    assert len(runs) == 1, "a test leaves no run folder"
 
 
 def test_verbs_agree_on_a_run_folder(cli, run):
     """test, validate and predict need the run folder alone, and count the same images right."""
     found = [
-        K_OF_N.search(cli(verb, "--ckpt_path", run).out.replace("\n", " "))[1]
+        k_of_n(cli(verb, "--ckpt_path", run).out.replace("\n", " "))
         for verb in ("test", "validate", "predict")
     ]
     assert len(set(found)) == 1
@@ -114,9 +114,8 @@ def test_verbs_agree_on_a_run_folder(cli, run):
     correct = sum(row["label"] == row["class"] for row in rows)
     assert f"{correct}/{len(rows)}" == found[0]
     for row in rows:
-        assert sum(
-            float(value) for key, value in row.items() if key.startswith("p(")
-        ) == pytest.approx(1, abs=1e-6)
+        probabilities = [float(value) for key, value in row.items() if key.startswith("p(")]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-6)
 
 
 def test_config_runs_again_as_it_is(cli, run):
@@ -137,19 +136,16 @@ def test_config_of_a_resumed_run_runs_again_from_the_start(cli, run):
 def test_config_names_the_checkpoint_that_a_run_began_from(cli, run):
     """Weights from elsewhere are part of the run: they are named before and after it is resumed."""
     Path("model.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
-    assert (
-        cli("fit", "--ckpt_path", "model.ckpt", "--trainer.max_epochs", 3, "--name", "tuned").code
-        == 0
-    )
+    options = ("--trainer.max_epochs", 3, "--name", "tuned")
+    assert cli("fit", "--ckpt_path", "model.ckpt", *options).code == 0
     folder = Path("lightning_logs/tuned/version_0")
     for epochs in (4, 5):
         assert yaml.safe_load((folder / "config.yaml").read_text())["ckpt_path"] == "model.ckpt"
         assert cli("fit", "--ckpt_path", folder, "--trainer.max_epochs", epochs).code == 0
     again = cli("fit", "--config", folder / "config.yaml")
     assert again.code == 0, again.err
-    assert (folder.parent / "version_1/history.csv").read_text() == (
-        folder / "history.csv"
-    ).read_text()
+    history = (folder / "history.csv").read_text()
+    assert (folder.parent / "version_1/history.csv").read_text() == history
 
 
 def test_without_logger_nothing_is_written(cli, small_signs):
@@ -179,9 +175,8 @@ def test_figures_of_part_of_the_validation_data_say_so(cli, small_signs):
     """One batch of three, five images: k of 5, not of all twelve."""
     done = fit(cli, small_signs, "--trainer.limit_val_batches", 0.5, "--data.batch_size", 5)
     assert "/5 = " in done.out
-    done = cli(
-        "fit", "--ckpt_path", "lightning_logs/signs_functional/version_0"
-    )  # which is over: nothing is validated again
+    # Which is over: nothing is validated again.
+    done = cli("fit", "--ckpt_path", "lightning_logs/signs_functional/version_0")
     assert "/5 = " in done.out
     done = cli("validate", "--ckpt_path", "lightning_logs/signs_functional/version_0")
     assert "/5 = " in done.out
@@ -190,25 +185,21 @@ def test_figures_of_part_of_the_validation_data_say_so(cli, small_signs):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--checkpoint.monitor", "val_acc"), "There is no figure val_acc to choose best.ckpt by; "
-                                              "there are epoch, loss, accuracy, "),
+        (("--checkpoint.monitor", "val_acc"),
+         "There is no figure val_acc to choose best.ckpt by; there are epoch, loss, accuracy, "),
         (("--checkpoint.mode", "minimum"), "minimum"),
-        (("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_acc"), "Give EarlyStopping another `monitor`"),
-        (("--model.augmentation", "[{class_path: torchvision.transforms.v2.RandomCrop, init_args: "
-                                  "{size: 80}}]"), "RandomCrop"),
+        (("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_acc"),
+         "Give EarlyStopping another `monitor`"),
+        (("--model.augmentation",
+          "[{class_path: torchvision.transforms.v2.RandomCrop, init_args: {size: 80}}]"),
+         "RandomCrop"),
     ],
 )  # fmt: skip
 def test_settings_that_show_in_training_end_in_a_sentence(cli, small_signs, flags, message):
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--data.val_fraction",
-        0.2,
-        "--trainer.max_epochs",
-        1,
-        *flags,
-    )
+        "fit", "--data.train_file", small_signs[0], "--data.val_fraction", 0.2,
+        "--trainer.max_epochs", 1, *flags,
+    )  # fmt: skip
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
@@ -250,10 +241,8 @@ def test_a_run_cannot_go_on_with_another_schedule_or_optimizer(
     """Their states do not fit: a sentence, and neither config.yaml nor the checkpoint changes."""
     fit(cli, small_signs, *first)
     run = Path("lightning_logs/signs_functional/version_0")
-    before = {
-        name: (run / name).read_bytes()
-        for name in ("config.yaml", "history.csv", "checkpoints/last.ckpt")
-    }
+    names = ("config.yaml", "history.csv", "checkpoints/last.ckpt")
+    before = {name: (run / name).read_bytes() for name in names}
     done = cli("fit", "--ckpt_path", run, *then)
     assert done.code == 2
     assert message in done.err
@@ -304,11 +293,8 @@ def test_settings_that_a_run_cannot_go_on_with(cli, small_signs, first, then, me
     """A sentence, and nothing in the folder changes."""
     fit(cli, small_signs, *first)
     run = Path("lightning_logs/signs_functional/version_0")
-    before = {
-        path: path.read_bytes()
-        for path in run.rglob("*")
-        if path.is_file() and "tfevents" not in path.name
-    }
+    files = [path for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name]
+    before = {path: path.read_bytes() for path in files}
     done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3, *then)
     assert done.code == 2
     assert message in done.err
@@ -317,16 +303,11 @@ def test_settings_that_a_run_cannot_go_on_with(cli, small_signs, first, then, me
 
 def test_a_plateau_scheduler_goes_on_with_other_patience(cli, small_signs):
     """What it waits for is not of the past: the setting given anew is that of the resumed run."""
-    plateau = (
-        "--model.lr_scheduler",
-        "torch.optim.lr_scheduler.ReduceLROnPlateau",
-        "--model.lr_scheduler.patience",
-    )
-    fit(cli, small_signs, *plateau, 2)
+    plateau = ("--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau")
+    fit(cli, small_signs, *plateau, "--model.lr_scheduler.patience", 2)
     run = Path("lightning_logs/signs_functional/version_0")
-    done = cli(
-        "fit", "--ckpt_path", run, "--trainer.max_epochs", 3, "--model.lr_scheduler.patience", 9
-    )
+    more = ("--trainer.max_epochs", 3, "--model.lr_scheduler.patience", 9)
+    done = cli("fit", "--ckpt_path", run, *more)
     assert done.code == 0, done.err
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["lr_schedulers"][0]
     assert (state["patience"], state["last_epoch"]) == (9, 3)
@@ -358,15 +339,11 @@ def test_a_model_class_of_ones_own(cli, small_signs, monkeypatch, tmp_path):
     run = Path("lightning_logs/mine/version_0")
     done = cli("test", "--ckpt_path", run)
     assert done.code == 2
-    assert (
-        "holds a model of the class 'Mine', which is none of this package's. Name it with --model "
-        "MODULE.Mine." in done.err
-    )
+    assert "holds a model of the class 'Mine', which is none of this package's. " in done.err
+    assert "Name it with --model MODULE.Mine." in done.err
     assert cli("test", "--ckpt_path", run, "--model", "mymodel.Mine").code == 0
-    assert (
-        cli("fit", "--ckpt_path", run, "--model", "mymodel.Mine", "--trainer.max_epochs", 3).code
-        == 0
-    )
+    done = cli("fit", "--ckpt_path", run, "--model", "mymodel.Mine", "--trainer.max_epochs", 3)
+    assert done.code == 0, done.err
     assert len((run / "history.csv").read_text().splitlines()) == 4
 
 
@@ -408,9 +385,8 @@ def test_the_best_of_a_run_that_goes_on_elsewhere(cli, small_signs):
     done = cli("fit", "--ckpt_path", "lightning_logs/first/version_0", *more)
     assert done.code == 0, done.err
     assert "(best epoch, 4 of 4)" in done.out
-    state = torch.load(
-        "elsewhere/lightning_logs/first/version_0/checkpoints/best.ckpt", weights_only=True
-    )
+    run = Path("elsewhere/lightning_logs/first/version_0")
+    state = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert state["epoch"] == 3
 
 
@@ -433,18 +409,9 @@ def test_a_logger_with_a_folder_of_its_own(cli, small_signs):
 def test_overfit_batches_of_streamed_images(cli, small_signs):
     """Lightning's own order takes the place of the shuffled one."""
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--data.reading",
-        "streamed",
-        "--data.batch_size",
-        8,
-        "--trainer.max_epochs",
-        1,
-        "--trainer.overfit_batches",
-        2,
-    )
+        "fit", "--data.train_file", small_signs[0], "--data.reading", "streamed",
+        "--data.batch_size", 8, "--trainer.max_epochs", 1, "--trainer.overfit_batches", 2,
+    )  # fmt: skip
     assert done.code == 0, done.err
 
 
@@ -453,33 +420,25 @@ def test_a_logger_whose_package_is_missing(cli, small_signs):
     """What the logger itself says, in a sentence."""
     done = cli("fit", "--data.train_file", small_signs[0], "--trainer.logger", "WandbLogger")
     assert done.code == 2
-    assert done.err.startswith(
-        "lightning.pytorch.loggers.WandbLogger cannot be made: Requirement 'wandb"
-    )
+    sentence = "lightning.pytorch.loggers.WandbLogger cannot be made: Requirement 'wandb"
+    assert done.err.startswith(sentence)
 
 
 def test_optimizer_settings_given_anew_beat_those_of_the_saved_state(cli, run):
     """weight_decay and Keras's epsilon, neither of which is the learning rate; what is not given
     stays.
     """
-    given = (
-        "--model.optimizer",
-        "signs_lightning.models.keras_adam.KerasAdam",
-        "--model.optimizer.weight_decay",
-        0.25,
-    )
+    optimizer = "--model.optimizer"
     done = cli(
-        "fit", "--ckpt_path", run, *given, "--model.optimizer.eps", 1e-3, "--trainer.max_epochs", 3
-    )
+        "fit", "--ckpt_path", run, "--trainer.max_epochs", 3,
+        optimizer, "signs_lightning.models.keras_adam.KerasAdam",
+        f"{optimizer}.weight_decay", 0.25, f"{optimizer}.eps", 1e-3,
+    )  # fmt: skip
     assert done.code == 0, done.err
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     group = state["optimizer_states"][0]["param_groups"][0]
-    assert (group["weight_decay"], group["keras_eps"], group["betas"], group["lr"]) == (
-        0.25,
-        1e-3,
-        (0.9, 0.999),
-        1e-3,
-    )
+    assert (group["weight_decay"], group["keras_eps"]) == (0.25, 1e-3)
+    assert (group["betas"], group["lr"]) == ((0.9, 0.999), 1e-3)
     assert state["optimizer_states"][0]["state"][0]["step"] > 0
 
 
@@ -488,18 +447,8 @@ def test_resume_under_another_root_copies_the_history(cli, run):
     one.
     """
     before = (run / "history.csv").read_text()
-    assert (
-        cli(
-            "fit",
-            "--ckpt_path",
-            run,
-            "--trainer.max_epochs",
-            3,
-            "--trainer.default_root_dir",
-            "other",
-        ).code
-        == 0
-    )
+    more = ("--trainer.max_epochs", 3, "--trainer.default_root_dir", "other")
+    assert cli("fit", "--ckpt_path", run, *more).code == 0
     after = Path("other/lightning_logs/first/version_0/history.csv").read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == 4
@@ -537,30 +486,21 @@ def test_checkpoint_is_primitive_and_complete(run):
 
 def test_any_optimizer_scheduler_loss_and_metric_by_configuration(cli, small_signs):
     """What the configuration names reaches the run."""
-    settings = {
-        "model": {
-            "class_path": "SignsFunctional",
-            "init_args": {
-                "lr": 0.05,
-                "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}},
-                "lr_scheduler": {
-                    "class_path": "torch.optim.lr_scheduler.StepLR",
-                    "init_args": {"step_size": 1, "gamma": 0.1},
-                },
-                "loss": {
-                    "class_path": "torch.nn.CrossEntropyLoss",
-                    "init_args": {"label_smoothing": 0.1},
-                },
-                "metrics": [
-                    {
-                        "class_path": "torchmetrics.classification.MulticlassF1Score",
-                        "init_args": {"num_classes": 6},
-                    }
-                ],
-            },
-        }
-    }
-    Path("mine.yaml").write_text(yaml.safe_dump(settings))
+
+    def described(class_path, **init_args):
+        return {"class_path": class_path, "init_args": init_args}
+
+    scheduler = described("torch.optim.lr_scheduler.StepLR", step_size=1, gamma=0.1)
+    metric = described("torchmetrics.classification.MulticlassF1Score", num_classes=6)
+    model = described(
+        "SignsFunctional",
+        lr=0.05,
+        optimizer=described("torch.optim.SGD", momentum=0.9),
+        lr_scheduler=scheduler,
+        loss=described("torch.nn.CrossEntropyLoss", label_smoothing=0.1),
+        metrics=[metric],
+    )
+    Path("mine.yaml").write_text(yaml.safe_dump({"model": model}))
     fit(cli, small_signs, "--config", "mine.yaml")
     folder = Path("lightning_logs/mine/version_0")
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
@@ -598,20 +538,11 @@ def test_image_size_resizes(cli, small_signs, tmp_path):
         new["test_set_x"] = old["test_set_x"][:, :, ::2]
         new["test_set_y"] = old["test_set_y"][()]
     fit(cli, small_signs, "--name", "plain")
-    refused = cli(
-        "test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5"
-    )
+    test = ("test", "--ckpt_path", "lightning_logs/plain/version_0", "--data.test_file", "wide.h5")
+    refused = cli(*test)
     assert refused.code == 2
     assert "Add `--data.image_size 64`" in refused.err
-    again = cli(
-        "test",
-        "--ckpt_path",
-        "lightning_logs/plain/version_0",
-        "--data.test_file",
-        "wide.h5",
-        "--data.image_size",
-        64,
-    )
+    again = cli(*test, "--data.image_size", 64)
     assert again.code == 0, again.err
 
 
@@ -639,33 +570,22 @@ def test_checkpoint_of_a_notebook(cli, small_signs):
     """
     from lightning import Trainer
 
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    trainer = Trainer(max_epochs=1, accelerator="cpu", **quiet)
-    trainer.fit(
-        signs_lightning.SignsFunctional(),
-        signs_lightning.H5DataModule(str(small_signs[0]), test_file=str(small_signs[1])),
-    )
+    trainer = Trainer(max_epochs=1, accelerator="cpu", **QUIET)
+    data = signs_lightning.H5DataModule(str(small_signs[0]), test_file=str(small_signs[1]))
+    trainer.fit(signs_lightning.SignsFunctional(), data)
     trainer.save_checkpoint("file.ckpt")
     done = cli("test", "--ckpt_path", "file.ckpt")
     assert done.code == 0, done.err
     assert "/12 = " in done.out
     with h5py.File(small_signs[0]) as file:
         arrays = file["train_set_x"][()], file["train_set_y"][()]
-    trainer.fit(
-        signs_lightning.SignsFunctional(), signs_lightning.H5DataModule(arrays, test_file=arrays)
-    )
+    data = signs_lightning.H5DataModule(arrays, test_file=arrays)
+    trainer.fit(signs_lightning.SignsFunctional(), data)
     trainer.save_checkpoint("arrays.ckpt")
     refused = cli("test", "--ckpt_path", "arrays.ckpt")
     assert refused.code == 2
-    assert (
-        refused.err == "The model saw arrays, which are not at hand any more. Name a file with "
-        "--data.test_file.\n"
-    )
+    sentence = "The model saw arrays, which are not at hand any more. Name a file with "
+    assert refused.err == f"{sentence}--data.test_file.\n"
     assert cli("test", "--ckpt_path", "arrays.ckpt", "--data.test_file", small_signs[1]).code == 0
 
 
@@ -674,7 +594,7 @@ def test_checkpoint_of_a_notebook(cli, small_signs):
 )
 def test_configs_come_with_the_package(cli, small_signs, form):
     """`configs/NAME.yaml` is found from any folder."""
-    fit(cli, small_signs, *form)
+    fit(cli, small_signs, *form, "--trainer.max_epochs", 1)
     assert Path("lightning_logs/quickstart/version_0/config.yaml").is_file()
 
 
@@ -693,32 +613,20 @@ def test_a_warning_is_one_line(fork, small_signs):
     data = ["--data.train_file", small_signs[0], "--data.val_file", small_signs[0]]
     done = fork("fit", *data, "--trainer.max_epochs", 1).wait()
     assert done.code == 0
-    assert (
-        done.err == f"{small_signs[0]} serves for training and for validation: the "
-        "validation figures mean nothing.\n"
-    )
+    sentence = "serves for training and for validation: the validation figures mean nothing."
+    assert done.err == f"{small_signs[0]} {sentence}\n"
 
 
 @pytest.mark.parametrize(("capability", "said"), [("AVX2", True), ("AVX512", False)])
 def test_bfloat16_without_instructions_is_announced(
     cli, small_signs, monkeypatch, capability, said
 ):
-    """A processor that has to emulate bfloat16 takes many times as long: who asks for it is told."""
+    """A processor that has to emulate bfloat16 is many times slower: a message says so."""
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--trainer.precision",
-        "bf16-mixed",
-        "--trainer.max_epochs",
-        1,
-        "--trainer.limit_train_batches",
-        1,
-        "--data.batch_size",
-        2,
-        "--trainer.accelerator",
-        "cpu",
-    )
+        "fit", "--data.train_file", small_signs[0], "--trainer.precision", "bf16-mixed",
+        "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--data.batch_size", 2,
+        "--trainer.accelerator", "cpu",
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert ("has no bfloat16 instructions" in done.out) == said

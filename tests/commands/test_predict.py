@@ -204,14 +204,14 @@ def test_a_model_that_remembers_no_data(file, models, cli):
     """What to predict must be named, for it is not guessed."""
     done = cli("predict", "--ckpt_path", file)
     assert done.code == 2
-    assert (
-        done.err == f"{file} remembers no data. Name pictures with --images or a file with "
-        "--data.test_file.\n"
+    sentence = (
+        f"{file} remembers no data. Name pictures with --images or a file with --data.test_file.\n"
     )
+    assert done.err == sentence
 
 
 def test_predictions_are_written_as_they_come(tmp_path, capsys):
-    """Of 5,000 predictions never more than a few exist, 40 are shown, all are written and counted."""
+    """Of 5,000 predictions a few exist at a time, 40 are shown, all are written and counted."""
     alive: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
     most = 0
 

@@ -53,9 +53,9 @@ OURS = {
 
 
 def printed(model, **options):
-    screen = Console(file=io.StringIO(), width=140)
-    print_summary(model, screen, **options)
-    return screen.file.getvalue()
+    output = io.StringIO()
+    print_summary(model, Console(file=output, width=140), **options)
+    return output.getvalue()
 
 
 def everything():
@@ -392,21 +392,12 @@ def test_any_network_is_traced():
     graph = layer_graph(CustomClassifier(image_size=(5, 6, 3)))
     edges = {(graph.name(a), graph.name(b)) for a, b in graph.edges}
     expected = {
-        ("image", "stem"),
-        ("stem", "block.conv.0"),
-        ("block.conv.0", "block.conv.1"),
-        ("block.conv.1", "block.add"),
-        ("stem", "block.add"),
-        ("block.add", "block.mul"),
-        ("block.mul", "cat"),
-        ("block.mul", "parts.conv.0"),
-        ("parts.conv.0", "parts.conv.1"),
-        ("parts.conv.1", "cat"),
-        ("cat", "norm"),
-        ("norm", "norm"),
-        ("norm", "mean"),
+        ("image", "stem"), ("stem", "block.conv.0"), ("block.conv.0", "block.conv.1"),
+        ("block.conv.1", "block.add"), ("stem", "block.add"), ("block.add", "block.mul"),
+        ("block.mul", "cat"), ("block.mul", "parts.conv.0"), ("parts.conv.0", "parts.conv.1"),
+        ("parts.conv.1", "cat"), ("cat", "norm"), ("norm", "norm"), ("norm", "mean"),
         ("squeeze", "head"),
-    }
+    }  # fmt: skip
     assert expected <= edges
     assert {a for a, b in edges if b == "attention"} == {"getitem", "getitem_1", "getitem_2"}
     kinds = {graph.name(path): (node.kind, node.keras_shape) for path, node in graph.nodes.items()}
@@ -427,7 +418,7 @@ def test_layout_of_any_graph_has_no_overlap(data):
     is called again.
     """
     count = data.draw(st.integers(2, 24))
-    edges = {(max(0, k - data.draw(st.integers(1, 6))), k) for k in range(1, count)}
+    tree = {(max(0, k - data.draw(st.integers(1, 6))), k) for k in range(1, count)}
     further = st.tuples(st.integers(0, count - 1), st.integers(1, count - 1))
     edges = sorted(edges | set(data.draw(st.lists(further, max_size=12))))
     layout = Layout(range(count), edges)
@@ -494,7 +485,7 @@ def drawn(monkeypatch):
                 yield figure
                 figures.append(figure)
 
-        figures = []
+        figures: list[Figure] = []
         original = model_drawing.new_figure
         monkeypatch.setattr(model_drawing, "new_figure", keep)
         model_drawing.draw_model(model, tmp_path / "model.png", expand)
@@ -534,9 +525,8 @@ def test_blocks_are_framed_and_opened(drawn, tmp_path):
     assert texts.count("add") == 5
     assert texts.count("shortcut.0") == 4
     assert "merge" in texts
-    assert (
-        arrows == 5 + 4 * (8 + 3 + 2) + (8 + 2 + 1) + 2
-    )  # the image's; 4 blocks with a projection, one without; the head's
+    # The image's; 4 blocks with a projection, one without; the head's.
+    assert arrows == 5 + 4 * (8 + 3 + 2) + (8 + 2 + 1) + 2
 
 
 def test_names_out_of_a_file_are_shown_literally(tmp_path, drawn):
