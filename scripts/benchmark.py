@@ -1,5 +1,6 @@
-"""How fast signs_lightning is here, beside Keras, a plain Lightning port and a hand-written loop:
-python scripts/benchmark.py
+"""Measure signs_lightning beside Keras, a Lightning port and a plain loop.
+
+    python scripts/benchmark.py
 
 Writes benchmarks.json, benchmarks.md and images/benchmarks.png into docs/ (another folder with
 --output). Everything is measured in processes of their own, one at a time, in turn; a machine that
@@ -23,7 +24,7 @@ MODELS = ("functional", "sequential", "resnet50")
 
 
 def options(args: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Measures signs_lightning beside its rivals on this machine."
     )
@@ -67,9 +68,8 @@ def options(args: list[str] | None) -> argparse.Namespace:
     for name, known in (("parts", PARTS), ("models", MODELS)):
         chosen = tuple(part for part in getattr(found, name).split(",") if part)
         if unknown := set(chosen) - set(known):
-            parser.error(
-                f"--{name}: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}"
-            )
+            names = ", ".join(sorted(unknown))
+            parser.error(f"--{name}: there is no {names}; there are {', '.join(known)}")
         setattr(found, name, chosen)
     found.contestants = tuple(name for name in found.contestants.split(",") if name)
     if not shutil.which(found.keras_python):
@@ -80,7 +80,7 @@ def options(args: list[str] | None) -> argparse.Namespace:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Measures what is asked for and writes the report."""
+    """Measure what is asked for and write the report."""
     chosen = options(args)
     if chosen.scratch:
         chosen.scratch.mkdir(parents=True, exist_ok=True)
@@ -97,33 +97,28 @@ def main(args: list[str] | None = None) -> None:
 
 
 def commit() -> str | None:
-    """The commit that is measured, marked where files differ from it; None outside a clone."""
+    """Return the measured commit, marked if the tree differs; None outside a clone."""
     try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-        )
+        command = ["git", "describe", "--always", "--dirty"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     except OSError:
         return None
-    return said.stdout.strip() or None
+    return done.stdout.strip() or None
 
 
 def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
-    """Measures the chosen parts."""
+    """Measure the chosen parts."""
     from benchmarks import gpu, growth, reading, training
 
     pythons = {"this": sys.executable, "keras": chosen.keras_python}
-    said = [
-        f"--{name} {value}"
-        for name in ("parts", "models")
-        if (value := ",".join(getattr(chosen, name)))
-    ]
-    said += [f"--contestants {','.join(chosen.contestants)}"] if chosen.contestants else []
-    said += [f"--repeats {chosen.repeats}"] + ["--quick"] * chosen.quick
-    said += ["--keras_python PATH"] if chosen.keras_python != sys.executable else []
-    said += [f"--growth_size {chosen.growth_size}"] if chosen.growth_size != 16 else []
+    lists = {name: ",".join(getattr(chosen, name)) for name in ("parts", "models", "contestants")}
+    options = [f"--{name} {value}" for name, value in lists.items() if value]
+    options += [f"--repeats {chosen.repeats}"] + ["--quick"] * chosen.quick
+    options += ["--keras_python PATH"] if chosen.keras_python != sys.executable else []
+    options += [f"--growth_size {chosen.growth_size}"] if chosen.growth_size != 16 else []
     record.begin(
         parts=chosen.parts,
-        command=" ".join(["python scripts/benchmark.py", *said]),
+        command=" ".join(["python scripts/benchmark.py", *options]),
         commit=commit(),
         quick=chosen.quick,
         repeats=1 if chosen.quick else chosen.repeats,
@@ -143,10 +138,8 @@ def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
     )
     busy = machine.busy_share(2.0)
     if (busy or 0) > 0.1:
-        print(
-            f"WARNING: {busy:.0%} of this machine's cores are in use by others. The figures will "
-            "mean little."
-        )
+        others = f"{busy:.0%} of this machine's cores are in use by others"
+        print(f"WARNING: {others}. The figures will mean little.")
     for part in chosen.parts:
         if part == "growth":
             growth.measure(bench, chosen.growth_size)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests of both tiers in fresh environments with the oldest and the newest versions that pyproject.toml admits. They need uv, and
-# some 15 GB for a while.
+# Runs the tests of both tiers in fresh environments, with the oldest and the newest versions that
+# pyproject.toml admits. Needs uv, and some 15 GB of disk while it runs.
 #
 #   scripts/check_versions.sh             both
 #   scripts/check_versions.sh oldest      one of them
@@ -20,7 +20,7 @@ fresh() { # name, resolution, further options of pytest
 
 for part in "$@"; do
   case $part in
-  oldest) fresh oldest lowest-direct -W default ;; # old releases warn of what newer ones have put right
+  oldest) fresh oldest lowest-direct -W default ;; # old releases warn of things since fixed
   newest) fresh newest highest ;;
   *) echo "there is no part '$part'; there are oldest, newest" >&2 && exit 2 ;;
   esac

@@ -1,8 +1,10 @@
-"""Downloads a data set of the course: python scripts/download_data.py {signs,happy} [--output DIR]
+"""Download a data set of the course: signs or happy.
 
-The files come from the first mirror that has them. A download that broke off goes on where it
-stopped; size and SHA-256 are compared with those of the course's own files, of which sound copies
-with another header byte are about.
+    python scripts/download_data.py {signs,happy} [--output DIR]
+
+The files come from the first mirror that has them. A download that broke off resumes where it
+stopped. Size and SHA-256 are compared with those of the course's own files; sound copies that
+differ in a header byte exist, too, and are accepted with a warning.
 """
 
 from __future__ import annotations
@@ -41,36 +43,33 @@ class Original:
 
 
 SIGNS = (
-    Original(
-        "train_signs.h5",
-        13281872,
-        "47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74",
-    ),
-    Original(
-        "test_signs.h5", 1477712, "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be"
-    ),
-)
+    Original("train_signs.h5", 13281872,
+             "47480709d99f2ea6ae428ecc491fc6f65ff1d05336736dd859d5565e0ad3cf74"),
+    Original("test_signs.h5", 1477712,
+             "539fb746ed9e947eb244cfca73f4d1b03f9bf5524d609eeed2cd76ddb1b179be"),
+)  # fmt: skip
 HAPPY = (
-    Original(
-        "train_happy.h5",
-        7379760,
-        "65cbc8a1b83b0b8fa76026f37ba6421a8a29f90a223c31799a1d808bc7d19566",
-    ),
-    Original(
-        "test_happy.h5", 1846560, "5e23db2f28769de83214dce1411e651489d713f9e1ec5d1ca6a61b6222115add"
-    ),
-)
+    Original("train_happy.h5", 7379760,
+             "65cbc8a1b83b0b8fa76026f37ba6421a8a29f90a223c31799a1d808bc7d19566"),
+    Original("test_happy.h5", 1846560,
+             "5e23db2f28769de83214dce1411e651489d713f9e1ec5d1ca6a61b6222115add"),
+)  # fmt: skip
 GITHUB = "https://raw.githubusercontent.com"
+COURSE_COPY = ("itsayushthada/Residual-Networks", "e7f3097c4126cc2ab670e057ed24c284cb664e15")
+SECOND_COPY = (
+    "ironmanciti/ML_Based_BigData_Analysis_Visualization",
+    "a5b3434c6a3efab4b981bae6a68f616e17391288",
+)
 # name → its files, and folders on the web that have them; a commit in the address keeps the content
 # from changing
 DATA_SETS = {
     "signs": (
         SIGNS,
         [
-            f"{GITHUB}/itsayushthada/Residual-Networks/e7f3097c4126cc2ab670e057ed24c284cb664e15/datasets",
+            f"{GITHUB}/{'/'.join(COURSE_COPY)}/datasets",
             f"{GITHUB}/chaitanya-ct/Hand-gesture/c07a29d6383f0083d00fffb6e5921b71e889c9ec/datasets",
-            f"{GITHUB}/ironmanciti/ML_Based_BigData_Analysis_Visualization/a5b3434c6a3efab4b981bae6a68f616e17391288/datasets",
-            "https://cdn.jsdelivr.net/gh/itsayushthada/Residual-Networks@e7f3097c4126cc2ab670e057ed24c284cb664e15/datasets",
+            f"{GITHUB}/{'/'.join(SECOND_COPY)}/datasets",
+            f"https://cdn.jsdelivr.net/gh/{'@'.join(COURSE_COPY)}/datasets",
         ],
     ),
     "happy": (
@@ -85,11 +84,14 @@ class DownloadError(Exception):
 
 
 class BrokenOffError(DownloadError):
-    """It failed half-way, so that another attempt can go on from there."""
+    """An attempt failed half-way, and another one can resume it."""
+
+
+CONNECTION_ERRORS = (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
 
 
 def main(args: list[str]) -> int:
-    """Downloads; returns 1 when a file can be had nowhere."""
+    """Download; return 1 when no mirror has a file."""
     parser = CommandParser("download_data", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/download_data.py"
     parser.add_argument(
@@ -110,19 +112,15 @@ def main(args: list[str]) -> int:
     originals, mirrors = DATA_SETS[options.data_set]
     for url in options.url or []:
         if not re.match(r"https?://[^/\s]+", url):
-            raise InputError(
-                f"--url is {url}, expected an address that begins with http:// or https://."
-            )
+            raise InputError(f"--url is {url}, expected an http:// or https:// address.")
     output = Path(options.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        provided = [
-            _provide(original, options.url or mirrors, output) for original in originals
-        ]  # all of them, first
+        # All of them, first.
+        provided = [_provide(original, options.url or mirrors, output) for original in originals]
     except OSError as error:
-        raise InputError(
-            f"{output} cannot be written ({error}). Choose another --output."
-        ) from error
+        message = f"{output} cannot be written ({error}). Choose another --output."
+        raise InputError(message) from error
     if not all(provided):
         return 1
     train, test = (quote_path(output / original.name) for original in originals)
@@ -131,9 +129,7 @@ def main(args: list[str]) -> int:
 
 
 def _provide(original: Original, mirrors: list[str], output: Path) -> bool:
-    """Sees to it that one file is there: the one that lies there, or from the first mirror that has
-    it.
-    """
+    """Keep or fetch one file; return whether it is there."""
     path = output / original.name
     if path.is_file() and (_matches(path, original) or _is_sound(path, original)):
         print(f"{printable(str(path))} is already there.")
@@ -146,7 +142,7 @@ def _provide(original: Original, mirrors: list[str], output: Path) -> bool:
         except DownloadError as error:
             print(f"{url}: {error}", file=sys.stderr)
             continue
-        if path.exists():  # something else under this name, of which the doctor has told
+        if path.exists():  # something else under this name, of which `_is_sound` warned
             os.replace(path, path.with_name(f"{path.name}.old"))
         os.replace(part, path)
         print(f"{printable(str(path))}: {path.stat().st_size:,} bytes from {url}")
@@ -159,7 +155,7 @@ def _provide(original: Original, mirrors: list[str], output: Path) -> bool:
 
 
 def _fetch(url: str, part: Path, original: Original) -> None:
-    """Downloads into `part`, from where it stopped, and judges what came.
+    """Download into `part`, from where it stopped, and check what came.
 
     Raises:
         DownloadError: it cannot be had here, or is not the data.
@@ -178,10 +174,7 @@ def _fetch(url: str, part: Path, original: Original) -> None:
                 raise
             before = so_far
     else:
-        raise DownloadError(
-            f"it broke off {TRIES} times; what came is kept, and the next "
-            "attempt goes on from there."
-        )
+        raise DownloadError(f"it broke off {TRIES} times; the next attempt resumes it.")
     if resumed and not _matches(part, original):  # perhaps the two halves are of different copies
         part.unlink()
         _transfer(url, part, original)
@@ -196,7 +189,7 @@ def _fetch(url: str, part: Path, original: Original) -> None:
 
 
 def _transfer(url: str, part: Path, original: Original) -> None:
-    """One request; what comes is added to `part`.
+    """Make one request and append what comes to `part`.
 
     Raises:
         BrokenOffError: the connection ended early.
@@ -207,19 +200,15 @@ def _transfer(url: str, part: Path, original: Original) -> None:
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-        ) as response:
-            match = re.match(
-                r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range") or ""
-            )
-            goes_on = response.status == 206 and match is not None and int(match[1]) == start
-            if response.status == 206 and not goes_on:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            content_range = response.headers.get("Content-Range") or ""
+            match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+            resumes = response.status == 206 and match is not None and int(match[1]) == start
+            if response.status == 206 and not resumes:
                 part.unlink(missing_ok=True)
-                raise DownloadError(
-                    "its answer to the request for the rest of the file makes no sense."
-                )
-            start = start if goes_on else 0  # a server that knows no ranges sends everything
+                raise DownloadError("its answer to a request for the rest of the file is wrong.")
+            start = start if resumes else 0  # a server that knows no ranges sends everything
             length = response.headers.get("Content-Length") or ""
             total = start + int(length) if length.isdecimal() else None
             if total is not None and total > 2 * original.size:
@@ -233,10 +222,8 @@ def _transfer(url: str, part: Path, original: Original) -> None:
                     so_far += len(block)
                     if so_far > 2 * original.size:
                         part.unlink()
-                        raise DownloadError(
-                            f"it has more than {2 * original.size:,} bytes, expected "
-                            f"{original.size:,}."
-                        )
+                        most, size = f"{2 * original.size:,}", f"{original.size:,}"
+                        raise DownloadError(f"it has more than {most} bytes, expected {size}.")
                     file.write(block)
                     advance(len(block))
     except urllib.error.HTTPError as error:
@@ -245,23 +232,14 @@ def _transfer(url: str, part: Path, original: Original) -> None:
             part.unlink()
             _transfer(url, part, original)
             return
-        raise DownloadError(
-            f"the server says {error.code} {printable(str(error.reason))}."
-        ) from error
+        reason = printable(str(error.reason))
+        raise DownloadError(f"the server says {error.code} {reason}.") from error
     except urllib.error.URLError as error:
-        raise DownloadError(
-            f"the server cannot be reached ({printable(str(error.reason))})."
-        ) from error
-    except (
-        TimeoutError,
-        ConnectionError,
-        ssl.SSLError,
-        http.client.HTTPException,
-        ValueError,
-    ) as error:
-        raise BrokenOffError(
-            f"the connection failed ({printable(str(error)) or type(error).__name__})."
-        ) from error
+        reason = printable(str(error.reason))
+        raise DownloadError(f"the server cannot be reached ({reason}).") from error
+    except (*CONNECTION_ERRORS, ValueError) as error:
+        reason = printable(str(error)) or type(error).__name__
+        raise BrokenOffError(f"the connection failed ({reason}).") from error
     if total is not None and so_far < total:
         raise BrokenOffError(f"the connection ended after {so_far:,} of {total:,} bytes.")
 
@@ -271,13 +249,9 @@ def _bar(name: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
+    name_column, speed = TextColumn("{task.description}"), TransferSpeedColumn()
     console = Console(stderr=True)
+    columns = (name_column, BarColumn(), DownloadColumn(), speed)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -293,25 +267,14 @@ def _matches(path: Path, original: Original) -> bool:
 
 
 def _is_sound(path: Path, original: Original) -> bool:
-    """Warns about a file that is not the course's own, byte by byte, and asks the doctor whether it
-    holds such data all the same.
-    """
+    """Warn about a file that is not the course's own; return whether it can be used."""
     report = examine_in_sandbox(str(path), {})
-    verdict = (
-        printable(report.problem)
-        or f"it is a sound {report.what}: {dict(report.facts).get('images', '')}."
-    )
-    size = path.stat().st_size
-    differs = (
-        f"has {size:,} bytes, expected {original.size:,}"
-        if size != original.size
-        else "has another SHA-256"
-    )
-    print(
-        f"Warning: {original.name} {differs} than the course's own. Looked at "
-        f"more closely, {verdict}",
-        file=sys.stderr,
-    )
+    sound = f"it is a sound {report.what}: {dict(report.facts).get('images', '')}."
+    verdict = printable(report.problem) or sound
+    size, differs = path.stat().st_size, "has another SHA-256 than the course's own"
+    if size != original.size:
+        differs = f"has {size:,} bytes, expected {original.size:,}"
+    print(f"Warning: {original.name} {differs}. Looked at closely, {verdict}", file=sys.stderr)
     return report.data is not None
 
 
@@ -322,5 +285,5 @@ if __name__ == "__main__":
         print(printable(str(error)), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
+        print("Interrupted. The same command resumes where it stopped.", file=sys.stderr)
         sys.exit(130)

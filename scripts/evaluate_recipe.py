@@ -1,8 +1,9 @@
-"""Trains configurations on several seeds, tests each model once, and writes the table: python
-scripts/evaluate_recipe.py CONFIG …
+"""Train configurations on several seeds, test each model once, write the table.
 
-The test file is opened after the last training run is over, and nothing that is trained is thrown
-away before the table is written. With --folds there is no test file: each image of the training
+    python scripts/evaluate_recipe.py CONFIG …
+
+The test file is opened after the last training run is over, and no trained model is deleted before
+the table is written. With --folds there is no test file: each image of the training
 file is predicted by a model that has not seen it. What was measured goes into recipes.json and
 recipes.md of --output, under --title; what was there under other titles stays. Everything after
 `--` goes to `fit`, of every configuration.
@@ -11,6 +12,7 @@ recipes.md of --output, under --title; what was there under other titles stays. 
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 import tempfile
@@ -27,9 +29,9 @@ from signs_lightning.inspect.duplicates import find_near_copies
 
 
 def options(args: list[str]) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     own, more = runs.split_arguments(args)
-    parser = CommandParser("evaluate_recipe", (__doc__ or "").partition(":")[0])
+    parser = CommandParser("evaluate_recipe", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/evaluate_recipe.py"
     parser.add_argument(
         "configs", nargs="+", type=Path, help="the recipe, and what it is compared with"
@@ -54,7 +56,7 @@ def options(args: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--title", required=True, help="of this table")
     parser.add_argument(
-        "--work", type=Path, help="folder of the runs; one that is there is gone on with, and stays"
+        "--work", type=Path, help="folder of the runs; an existing one is resumed, and kept"
     )
     parser.add_argument("--output", type=Path, default=runs.ROOT / "docs", help="default docs")
     found = parser.parse_args(own)
@@ -64,9 +66,7 @@ def options(args: list[str]) -> argparse.Namespace:
         if name is not None and not name.is_file():
             raise InputError(f"{name} is no file. Check the path.")
     if len({config.stem for config in found.configs}) < len(found.configs):
-        raise InputError(
-            "Two configurations have the same name, and so would their runs. Rename one of them."
-        )
+        raise InputError("Two configurations have the same name. Rename one of them.")
     if found.folds == 1 or found.folds < 0 or found.seeds < 1 or found.jobs < 1:
         parser.error("--folds must be at least 2, --seeds and --jobs at least 1")
     found.more = more
@@ -75,7 +75,7 @@ def options(args: list[str]) -> argparse.Namespace:
 
 
 def main(args: list[str]) -> int:
-    """Trains, tests and writes; returns the exit code."""
+    """Train, test and write; return the exit code."""
     try:
         chosen = options(args)
         evaluate(chosen, table.command(args))
@@ -87,20 +87,17 @@ def main(args: list[str]) -> int:
 
 
 def evaluate(chosen: argparse.Namespace, command: str) -> None:
-    """Runs everything, in a folder that goes after the table is written unless it was named."""
+    """Run everything and write the table; delete the folder unless it was named."""
     work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
     try:
-        runs.keep_settings(
-            work, chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more
-        )
+        options = (chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more)
+        runs.keep_settings(work, *options)
         found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
-        table.write(
-            chosen.output, chosen.title, {"command": command, "threads": chosen.threads} | found
-        )
+        entry = {"command": command, "threads": chosen.threads} | found
+        table.write(chosen.output, chosen.title, entry)
     except BaseException:
-        if chosen.work is None and any(
-            work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt")
-        ):
+        trained = any(work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt"))
+        if chosen.work is None and trained:
             print(f"What is trained lies in {work}: go on with `--work {work}`.", file=sys.stderr)
         elif chosen.work is None:
             shutil.rmtree(work, ignore_errors=True)
@@ -112,7 +109,7 @@ def evaluate(chosen: argparse.Namespace, command: str) -> None:
 def train_all(
     chosen: argparse.Namespace, work: Path, tasks: list[tuple[Path, Path, int, str]]
 ) -> dict[str, float]:
-    """Runs `fit` for each (config, training file, seed, name); seconds of each name."""
+    """Run `fit` for each (config, training file, seed, name); return seconds by name."""
 
     def train(task: tuple[Path, Path, int, str]) -> tuple[str, float]:
         config, train_file, seed, name = task
@@ -129,40 +126,28 @@ def train_all(
 
 
 def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Each configuration on each seed, then the test file."""
+    """Train each configuration on each seed, then open the test file."""
     seeds = range(1, chosen.seeds + 1)
-    tasks = [
-        (config, chosen.train_file, seed, f"{config.stem}-{seed}")
-        for config in chosen.configs
-        for seed in seeds
-    ]
+    pairs = itertools.product(chosen.configs, seeds)
+    tasks = [(config, chosen.train_file, seed, f"{config.stem}-{seed}") for config, seed in pairs]
     seconds = train_all(chosen, work, tasks)
     images, labels, _ = runs.read(chosen.test_file)
     copies = find_near_copies(images, runs.read(chosen.train_file)[0])
     rows, predicted = [], {}
     for config in chosen.configs:
         names = [f"{config.stem}-{seed}" for seed in seeds]
-        said = predicted[config] = [runs.probabilities(work, name, images) for name in names]
-        rows.append(
-            table.row(
-                config.stem,
-                [score(p, labels) for p in said],
-                [seconds[name] for name in names],
-                ensemble=score(ensemble(said), labels),
-                without_copies=[score(p, labels, ~copies) for p in said]
-                if 0 < copies.sum() < len(labels)
-                else [],
-            )
-        )
-    return {"images": len(labels), "near_copies": int(copies.sum()), "rows": rows} | against(
-        predicted, labels
-    )
+        outputs = predicted[config] = [runs.probabilities(work, name, images) for name in names]
+        scores, times = [score(p, labels) for p in outputs], [seconds[name] for name in names]
+        some_copies = 0 < copies.sum() < len(labels)
+        without = [score(p, labels, ~copies) for p in outputs] if some_copies else []
+        together = score(ensemble(outputs), labels)
+        rows.append(table.row(config.stem, scores, times, together, without))
+    found = {"images": len(labels), "near_copies": int(copies.sum()), "rows": rows}
+    return found | against(predicted, labels)
 
 
 def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Each configuration on each seed and fold; every seed splits anew, and all configurations
-    alike.
-    """
+    """Run each configuration on each seed and fold; each seed splits anew for all."""
     images, labels, names = runs.read(chosen.train_file)
     seeds = range(1, chosen.seeds + 1)
     parts = {seed: folds(labels, chosen.folds, seed) for seed in seeds}
@@ -179,7 +164,7 @@ def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
     seconds = train_all(chosen, work, tasks)
     rows, predicted = [], {}
     for config in chosen.configs:
-        said = []
+        outputs = []
         for seed in seeds:
             whole: np.ndarray | None = None
             for fold in range(chosen.folds):
@@ -188,29 +173,22 @@ def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
                 whole = np.empty((len(labels), part.shape[1])) if whole is None else whole
                 whole[held_out] = part
             assert whole is not None
-            said.append(whole)
-        predicted[config] = said
-        times = [
-            seconds[f"{config.stem}-{seed}-{fold}"]
-            for seed in seeds
-            for fold in range(chosen.folds)
-        ]
-        rows.append(table.row(config.stem, [score(p, labels) for p in said], times))
+            outputs.append(whole)
+        predicted[config] = outputs
+        pairs = itertools.product(seeds, range(chosen.folds))
+        times = [seconds[f"{config.stem}-{seed}-{fold}"] for seed, fold in pairs]
+        rows.append(table.row(config.stem, [score(p, labels) for p in outputs], times))
     return {"images": len(labels), "folds": chosen.folds, "rows": rows} | against(predicted, labels)
 
 
 def against(predicted: dict[Path, list[np.ndarray]], labels: np.ndarray) -> dict[str, Any]:
-    """The paired difference between the first configuration and each other one."""
+    """Return the paired difference between the first configuration and each other one."""
     first, *others = predicted
-    return {
-        "differences": [
-            {
-                "between": [first.stem, other.stem],
-                "points": paired_difference(predicted[first], predicted[other], labels),
-            }
-            for other in others
-        ]
-    }
+    differences = []
+    for other in others:
+        points = paired_difference(predicted[first], predicted[other], labels)
+        differences.append({"between": [first.stem, other.stem], "points": points})
+    return {"differences": differences}
 
 
 if __name__ == "__main__":

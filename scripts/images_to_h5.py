@@ -1,4 +1,4 @@
-"""Folders of pictures, one for each class, to HDF5 training and test files; and back.
+"""Convert folders of pictures, one for each class, to HDF5 files, and back.
 
 python scripts/images_to_h5.py FOLDER --output DIR --size 64
 python scripts/images_to_h5.py --from-h5 train_signs.h5 test_signs.h5 --output FOLDER
@@ -93,8 +93,8 @@ def main(args: list[str]) -> int:
     if len(written.unreadable) > MAX_LISTED:
         print(f"… and {len(written.unreadable) - MAX_LISTED} more", file=sys.stderr)
     shape = "×".join(map(str, size))
-    for split, path in written.files.items():
-        print(f"{path}: {written.counts[split]}×{shape}, {len(written.class_names)} classes")
+    for split, file in written.files.items():
+        print(f"{file}: {written.counts[split]}×{shape}, {len(written.class_names)} classes")
     if written.unreadable:
         total = len(written.unreadable) + sum(written.counts.values())
         print(f"{len(written.unreadable)} of {total} pictures cannot be read and were skipped.")

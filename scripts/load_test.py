@@ -1,5 +1,6 @@
-"""Many visitors at once on the demo page: how many requests fail, how long they take, whether the
-server's memory stays flat.
+"""Send the demo page many visitors at once.
+
+Reports how many requests fail, how long they take, and whether the server's memory stays flat.
 
     python scripts/load_test.py --ckpt_path F              # starts a demo of its own on a free port
     python scripts/load_test.py --url http://127.0.0.1:7860 --pid 1234
@@ -35,9 +36,7 @@ SIZES = ((64, 64), (320, 240), (640, 480), (1280, 960))  # width and height of t
 class Figures:
     """What the clients measured."""
 
-    seconds: list[float] = field(
-        default_factory=list
-    )  # of each answered request, from upload to answer
+    seconds: list[float] = field(default_factory=list)  # of each request, from upload to answer
     failures: list[str] = field(default_factory=list)
 
 
@@ -54,20 +53,18 @@ def pictures(seed: int) -> list[bytes]:
 
 
 async def ask(client: httpx.AsyncClient, number: int, session: str, picture: bytes) -> None:
-    """Uploads a picture and waits for its class, as the page does."""
+    """Upload a picture and wait for its class, as the page does."""
     # Bytes behind the end of a JPEG are ignored; they make every file a new one, as visitors'
     # pictures are.
     files = {"files": ("picture.jpg", picture + secrets.token_bytes(16), "image/jpeg")}
     uploaded = await client.post("/gradio_api/upload", files=files)
     uploaded.raise_for_status()
     data = [{"path": uploaded.json()[0], "meta": {"_type": "gradio.FileData"}}]
-    joined = await client.post(
-        "/gradio_api/queue/join", json={"data": data, "fn_index": number, "session_hash": session}
-    )
+    body = {"data": data, "fn_index": number, "session_hash": session}
+    joined = await client.post("/gradio_api/queue/join", json=body)
     joined.raise_for_status()
-    async with client.stream(
-        "GET", "/gradio_api/queue/data", params={"session_hash": session}
-    ) as lines:
+    query = {"session_hash": session}
+    async with client.stream("GET", "/gradio_api/queue/data", params=query) as lines:
         lines.raise_for_status()
         async for line in lines.aiter_lines():
             message = json.loads(line.removeprefix("data: ")) if line else {}
@@ -97,9 +94,8 @@ async def measure(
 ) -> tuple[Figures, list[float]]:
     """The clients' figures, and the server's resident memory (MiB) once a second."""
     config = httpx.get(f"{url}/config", trust_env=False).raise_for_status().json()
-    number = next(
-        entry["id"] for entry in config["dependencies"] if entry["api_name"] == "classify"
-    )
+    entries = config["dependencies"]
+    number = next(entry["id"] for entry in entries if entry["api_name"] == "classify")
     await visit(url, number, 0, time.monotonic() + 2, warm := Figures())
     if warm.failures:
         raise SystemExit(f"The demo does not answer: {warm.failures[0]}")
@@ -152,15 +148,9 @@ def main() -> int:
     try:
         if options.ckpt_path:
             command = [
-                sys.executable,
-                "-m",
-                "signs_lightning",
-                "demo",
-                "--ckpt_path",
-                options.ckpt_path,
-                "--port",
-                "0",
-            ]
+                sys.executable, "-m", "signs_lightning", "demo", "--ckpt_path", options.ckpt_path,
+                "--port", "0",
+            ]  # fmt: skip
             demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert demo.stdout is not None
             words = demo.stdout.readline().split()

@@ -1,5 +1,4 @@
-"""How many small faults the tests notice: one operator or constant of the package is changed at a
-time.
+"""Count the small faults that tests notice, each a changed operator or constant.
 
     python scripts/mutation_score.py --mutants 30 --seed 0
 
@@ -22,6 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("models", "data", "keras_io")
@@ -51,8 +51,7 @@ OPERATORS: dict[type[ast.AST], str] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of one line: the characters from `start` to `end` (0 is the line's first) become
-    `text`.
+    """A change of one line: characters `start` to `end` (from 0) become `text`.
 
     Attributes:
         file: path below the project's root.
@@ -77,17 +76,18 @@ class Mutant:
 
 
 def mutants_of(file: str, source: str) -> Iterator[Mutant]:
-    """Every change of one operator, number or truth value outside annotations, messages of errors
-    and calls of `super`.
+    """List every change of one operator, number or truth value.
+
+    Annotations, messages of errors and calls of `super` are left out.
     """
     lines = [line.encode() for line in source.splitlines()]
     for node in _code(ast.parse(source)):
-        if isinstance(node, ast.Constant) and type(node.value) in (bool, int, float):
+        if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
             text = str(not node.value) if isinstance(node.value, bool) else repr(node.value + 1)
             yield Mutant(file, node.lineno, node.col_offset, node.end_col_offset or 0, text)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             yield Mutant(file, node.lineno, node.col_offset, node.operand.col_offset, "")
-        pairs: list[tuple[ast.AST, ast.AST, ast.AST]] = []
+        pairs: list[tuple[ast.expr, ast.AST, ast.expr]] = []
         if isinstance(node, ast.BinOp):
             pairs = [(node.left, node.op, node.right)]
         elif isinstance(node, ast.BoolOp):
@@ -97,8 +97,8 @@ def mutants_of(file: str, source: str) -> Iterator[Mutant]:
                 zip([node.left, *node.comparators], node.ops, node.comparators, strict=False)
             )
         for left, operator, right in pairs:
-            line, start, end = left.end_lineno, left.end_col_offset, right.col_offset  # type: ignore[attr-defined]
-            if line != right.lineno or type(operator) not in OPERATORS:  # type: ignore[attr-defined]
+            line, start, end = right.lineno, left.end_col_offset or 0, right.col_offset
+            if line != left.end_lineno or type(operator) not in OPERATORS:
                 continue
             between = lines[line - 1][start:end].decode()
             old = between.strip(" ()")
@@ -109,9 +109,7 @@ def mutants_of(file: str, source: str) -> Iterator[Mutant]:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes below one, less what changes no result: annotations, texts of errors, sizes of
-    caches.
-    """
+    """Yield the nodes below one, without annotations, error texts and cache sizes."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "type_params"} or isinstance(
@@ -124,8 +122,9 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def chosen(root: Path, count: int, seed: int) -> list[Mutant]:
-    """A seeded choice, the same number from each folder as far as that goes."""
-    draw, picked = random.Random(seed), []
+    """Return a seeded choice, the same number from each folder where there are as many."""
+    draw = random.Random(seed)
+    picked: list[Mutant] = []
     for k, folder in enumerate(FOLDERS):
         files = sorted((root / "signs_lightning" / folder).glob("*.py"))
         found = [m for f in files for m in mutants_of(str(f.relative_to(root)), f.read_text())]
@@ -135,53 +134,38 @@ def chosen(root: Path, count: int, seed: int) -> list[Mutant]:
 
 
 def tests_naming(root: Path, file: str) -> list[str]:
-    """The test files that import the mutant's module or lie in a folder of its name; the rest comes
-    after them.
-    """
+    """List the test files that import the mutant's module or share its folder first."""
     module, folder = Path(file).stem, Path(file).parent.name
     dotted = ".".join(Path(file).with_suffix("").parts)
     files = sorted((root / "tests").rglob("test_*.py"))
-    near = [
-        p for p in files if dotted in p.read_text() or module in p.stem or p.parent.name == folder
-    ]
-    return [str(path.relative_to(root)) for path in near]
+
+    def is_near(test: Path) -> bool:
+        return dotted in test.read_text() or module in test.stem or test.parent.name == folder
+
+    return [str(test.relative_to(root)) for test in files if is_near(test)]
 
 
 def noticed_by(root: Path, mutant: Mutant, processes: int) -> str | None:
-    """The first test that fails with the mutant in place, or None."""
+    """Return the first test that fails with the mutant in place, or None."""
     path = root / mutant.file
     source = path.read_text()
     path.write_text(mutant.applied(source))
     try:
         for files in (tests_naming(root, mutant.file), []):
             command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-x",
-                "-p",
-                "no:cacheprovider",
-                "-n",
-                str(processes),
-            ]
+                sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+                "-n", str(processes),
+            ]  # fmt: skip
+            command += ["--dist", "loadfile", *files]
+            environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+            options: dict[str, Any] = {"cwd": root, "env": environment, "timeout": SECONDS}
             try:
-                done = subprocess.run(
-                    [*command, "--dist", "loadfile", *files],
-                    cwd=root,
-                    env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-                    capture_output=True,
-                    text=True,
-                    timeout=SECONDS,
-                )
+                done = subprocess.run(command, capture_output=True, text=True, **options)
             except subprocess.TimeoutExpired:
                 return "time"
             if done.returncode:
-                failed = [
-                    line
-                    for line in done.stdout.splitlines()
-                    if line.startswith(("FAILED", "ERROR"))
-                ]
+                lines = done.stdout.splitlines()
+                failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
                 return failed[0].split(" - ")[0] if failed else "collection"
         return None
     finally:
@@ -205,9 +189,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "copy"
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
+        command = ["git", "ls-files", "-z"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).is_file():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -215,25 +198,18 @@ def main() -> int:
         survivors = 0
         mutants = chosen(root, options.mutants, options.seed)
         for number, mutant in enumerate(mutants, 1):
-            before = (root / mutant.file).read_text().splitlines()[mutant.line - 1].strip()
-            after = (
-                mutant.applied((root / mutant.file).read_text())
-                .splitlines()[mutant.line - 1]
-                .strip()
-            )
-            print(
-                f"{number:>3} {mutant.file}:{mutant.line}\n    - {before}\n    + {after}",
-                flush=True,
-            )
+            source = (root / mutant.file).read_text()
+            texts = (source, mutant.applied(source))
+            before, after = (text.splitlines()[mutant.line - 1].strip() for text in texts)
+            print(f"{number:>3} {mutant.file}:{mutant.line}", flush=True)
+            print(f"    - {before}\n    + {after}", flush=True)
             if options.list:
                 continue
             began = time.perf_counter()
             test = noticed_by(root, mutant, options.processes)
             survivors += test is None
-            print(
-                f"    {'SURVIVED' if test is None else test} ({time.perf_counter() - began:.0f} s)",
-                flush=True,
-            )
+            seconds = time.perf_counter() - began
+            print(f"    {'SURVIVED' if test is None else test} ({seconds:.0f} s)", flush=True)
     if not options.list:
         print(f"{len(mutants) - survivors} of {len(mutants)} noticed")
     return 0

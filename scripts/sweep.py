@@ -1,5 +1,6 @@
-"""Searches settings of a configuration with Optuna, on a validation split of the training file:
-python scripts/sweep.py CONFIG SPACE …
+"""Search settings of a configuration with Optuna, on a validation split.
+
+    python scripts/sweep.py CONFIG SPACE …
 
 SPACE is a YAML file with one line a setting, named as on the command line of `fit`:
 
@@ -8,7 +9,7 @@ SPACE is a YAML file with one line a setting, named as on the command line of `f
     model.label_smoothing: [0.0, 0.05, 0.1]
 
 Every trial is `fit` in a process of its own, for each seed; its value is the last epoch's monitored
-figure, the mean over the seeds. The study is a file: the same command goes on with it, also several
+figure, the mean over the seeds. The study is a file: the same command resumes it, also several
 at a time, and trials that were killed are tried again. Everything after `--` goes to `fit`. Needs
 `pip install '.[sweep]'`.
 """
@@ -25,7 +26,7 @@ import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from recipes import runs
@@ -41,9 +42,9 @@ JUST_BEGUN = timedelta(minutes=1)  # a trial says which process it is a moment a
 
 
 def options(args: list[str]) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     own, more = runs.split_arguments(args)
-    parser = CommandParser("sweep", (__doc__ or "").partition(":")[0])
+    parser = CommandParser("sweep", (__doc__ or "").partition("\n")[0])
     parser.prog = "python scripts/sweep.py"
     parser.add_argument("config", type=Path)
     parser.add_argument("space", type=Path, help="YAML file of the settings to vary")
@@ -54,7 +55,7 @@ def options(args: list[str]) -> argparse.Namespace:
         "--study",
         type=Path,
         required=True,
-        help="file of the study; one that is there is gone on with",
+        help="file of the study; an existing one is resumed",
     )
     parser.add_argument(
         "--trials", type=int, default=50, help="of the study as a whole (default 50)"
@@ -88,17 +89,13 @@ def read_space(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(space, dict) or not space:
-        raise InputError(
-            f"{path} lists no settings. Expected lines such as `model.lr: {{low: 0.001, high: "
-            f"0.03, log: true}}`."
-        )
+        example = "`model.lr: {low: 0.001, high: 0.03, log: true}`"
+        raise InputError(f"{path} lists no settings. Expected lines such as {example}.")
     for name, values in space.items():
         if isinstance(values, list) and values:
             continue
-        if not (
-            isinstance(values, dict)
-            and {"low", "high"} <= values.keys() <= {"low", "high", "log", "step"}
-        ):
+        keys = values.keys() if isinstance(values, dict) else set()
+        if not {"low", "high"} <= keys <= {"low", "high", "log", "step"}:
             raise InputError(
                 f"{path}: {name} is {values}, expected a list of choices or {{low: …, high: …}} "
                 "with `log: true` or `step: …`."
@@ -106,12 +103,8 @@ def read_space(path: Path) -> dict[str, Any]:
         for key in values.keys() - {"log"}:
             values[key] = _number(values[key])  # YAML takes 1e-3 for text
         numbers = all(isinstance(values[key], int | float) for key in values.keys() - {"log"})
-        log = bool(values.get("log"))
-        if (
-            not numbers
-            or values["low"] >= values["high"]
-            or (log and (values["low"] <= 0 or "step" in values))
-        ):
+        bad_log = values.get("log") and numbers and (values["low"] <= 0 or "step" in values)
+        if not numbers or values["low"] >= values["high"] or bad_log:
             raise InputError(
                 f"{path}: {name} is {values}, expected numbers with low < high; with `log: true` "
                 "low > 0 and no step."
@@ -131,9 +124,8 @@ def suggest(trial: Trial, space: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, values in space.items():
         if isinstance(values, list):  # as text, because Optuna keeps plain values only
-            found[name] = json.loads(
-                trial.suggest_categorical(name, [json.dumps(value) for value in values])
-            )
+            texts = [json.dumps(value) for value in values]
+            found[name] = json.loads(trial.suggest_categorical(name, texts))
         else:
             whole = isinstance(values["low"], int) and isinstance(values["high"], int)
             found[name] = (trial.suggest_int if whole else trial.suggest_float)(name, **values)
@@ -149,7 +141,7 @@ def arguments(settings: dict[str, Any]) -> list[str]:
 
 
 def main(args: list[str]) -> int:
-    """Runs trials until the study has enough of them, and prints the best; returns the exit code."""
+    """Run trials until the study has enough, print the best, return the exit code."""
     try:
         chosen = options(args)
         space = read_space(chosen.space)
@@ -166,11 +158,13 @@ def open_study(chosen: argparse.Namespace) -> Study:
     """The study of the file, after putting trials back whose process is gone."""
     try:
         import optuna
+        from optuna.storages.journal import JournalFileBackend
     except ImportError as error:
         raise InputError("Optuna is not installed. Run `pip install '.[sweep]'`.") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     chosen.study.parent.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(chosen.study))
+    backend = JournalFileBackend(str(chosen.study))
+    direction: Literal["maximize", "minimize"]
     direction = "maximize" if chosen.mode == "max" else "minimize"
     study = optuna.create_study(
         study_name=chosen.config.stem,
@@ -180,10 +174,8 @@ def open_study(chosen: argparse.Namespace) -> Study:
         load_if_exists=True,
     )
     if study.direction.name.lower() != direction:
-        raise InputError(
-            f"{chosen.study} was begun with another --mode. Keep it, or name a "
-            "new file with --study."
-        )
+        message = f"{chosen.study} was begun with another --mode. Keep it, or name a new file with"
+        raise InputError(f"{message} --study.")
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         process = trial.user_attrs.get("process")
         begun = trial.datetime_start or datetime.now()
@@ -210,7 +202,7 @@ def _alive(process: int | None) -> bool:
 
 
 def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> None:
-    """Trials, several at a time, until the study has as many as were asked for."""
+    """Run trials, several at a time, until the study has as many as were asked for."""
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
 
@@ -227,10 +219,8 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             settings = suggest(trial, space)
         except ValueError as error:  # Optuna's, when a list of choices is not what it was
             reason = str(error).rstrip(".")
-            raise InputError(
-                f"{chosen.study} was begun with another space: {reason}. Name a "
-                "new file with --study."
-            ) from error
+            message = f"{chosen.study} was begun with another space: {reason}. Name a new file"
+            raise InputError(f"{message} with --study.") from error
         more = [*chosen.more, *arguments(settings), f"--data.val_fraction={chosen.val_fraction}"]
         more.append("--trainer.enable_checkpointing=false")
         values = []
@@ -239,20 +229,16 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             runs.fit(chosen.config, chosen.train_file, seed, work, name, more, threads)
             last = runs.history(work, name)[-1]
             if chosen.monitor not in last:
-                raise InputError(
-                    f"There is no figure {chosen.monitor}; there are {', '.join(last)}."
-                )
+                names = ", ".join(last)
+                raise InputError(f"There is no figure {chosen.monitor}; there are {names}.")
             values.append(last[chosen.monitor])
         failed.clear()
+        figure, words = f"{chosen.monitor} {mean(values):.4f}", " ".join(arguments(settings))
         with lock:
-            print(
-                f"trial {trial.number}: {chosen.monitor} {mean(values):.4f} with "
-                f"{' '.join(arguments(settings))}",
-                flush=True,
-            )
+            print(f"trial {trial.number}: {figure} with {words}", flush=True)
         return mean(values)
 
-    def guarded(trial: Trial) -> float:
+    def checked_objective(trial: Trial) -> float:
         try:
             return objective(trial)
         except InputError as error:
@@ -260,14 +246,14 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
             if len(failed) >= AT_MOST_FAILED or not study.get_trials(deepcopy=False, states=enough):
                 given_up.append(error)  # settings that cannot be used: the same would happen again
                 study.stop()
-            else:  # a loss that was lost, say: other settings may do better
+            else:  # a loss that became NaN, for example: other settings may do better
                 print(f"trial {trial.number} failed: {error}", flush=True)
             raise
 
     try:
         if len(study.get_trials(states=enough)) < chosen.trials:
             study.optimize(
-                guarded,
+                checked_objective,
                 n_jobs=chosen.jobs,
                 callbacks=[MaxTrialsCallback(chosen.trials, states=enough)],
                 catch=(InputError,),
@@ -279,13 +265,14 @@ def sweep(study: Study, space: dict[str, Any], chosen: argparse.Namespace) -> No
 
 
 def show(study: Study) -> None:
-    """The best trials, as arguments of `fit`."""
-    done = [trial for trial in study.get_trials(deepcopy=False) if trial.value is not None]
-    done.sort(key=lambda trial: trial.value, reverse=study.direction.name == "MAXIMIZE")
+    """Print the best trials, as arguments of `fit`."""
+    trials = study.get_trials(deepcopy=False)
+    done = [(trial.value, trial.params) for trial in trials if trial.value is not None]
+    done.sort(key=lambda trial: trial[0], reverse=study.direction.name == "MAXIMIZE")
     print(f"\nBest of {len(done)} trials:")
-    for trial in done[:5]:
-        settings = " ".join(f"--{name}={value}" for name, value in trial.params.items())
-        print(f"  {trial.value:.4f}  {settings}")
+    for value, params in done[:5]:
+        settings = " ".join(f"--{name}={setting}" for name, setting in params.items())
+        print(f"  {value:.4f}  {settings}")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,1 @@
-"""What `scripts/benchmark.py` measures: one module for each subject, and the rivals that each is
-measured against.
-"""
+"""Parts of `scripts/benchmark.py`: one module a subject, and the rivals."""

@@ -1,6 +1,4 @@
-"""What a device can do at most: large matrix products and a copy within its memory; and where a
-fit's time goes.
-"""
+"""Measure what a device can do at most, and profile a fit."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ def training_flops(pixels: int) -> int:
 
 
 def profile(command: list[str]) -> None:
-    """Runs a fit under PyTorch's profiler and hands over the head of the table that it wrote."""
+    """Run a fit under PyTorch's profiler and hand over the head of its table."""
     subprocess.run(command, check=True)
     written = sorted(Path().glob("**/fit-profile*.txt"))
     lines = written[0].read_text().splitlines()

@@ -1,5 +1,6 @@
-"""The Lightning callback that takes the times of a fit:
-`--trainer.callbacks+=benchmarks.clock.EpochClock`.
+"""A Lightning callback that takes the times of a fit.
+
+--trainer.callbacks+=benchmarks.clock.EpochClock
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from benchmarks.marks import Marks, count
 
 
 class EpochClock(Callback):
-    """Marks epochs, the first step and the end; keeps the training loss of each epoch where it is
-    logged.
-    """
+    """Mark epochs, the first step and the end; keep the training loss of each epoch."""
 
     def __init__(self) -> None:
         self.marks = Marks()

@@ -1,6 +1,4 @@
-"""HDF5 files to read from: drawn hands with noise, in every layout, of any number and size of
-images.
-"""
+"""Write HDF5 files to read from: noisy drawn hands in every layout and size."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ BLOCK_BYTES = 2**25  # written or read at once, rounded to whole chunks
 
 @cache
 def drawn(size: int, count: int = 512) -> np.ndarray:
-    """uint8 (count, size, size, 3): drawn hands, values in 8..247 so that noise can be added to
-    them.
-    """
+    """Draw hands, uint8 (count, size, size, 3), in 8..247 so that noise can be added."""
     from signs_lightning.data.synthetic import draw_hand
 
     hands = [draw_hand(k % 6, np.random.default_rng([0, k])) for k in range(count)]
@@ -46,9 +42,7 @@ def rows_at_once(dataset: h5py.Dataset) -> int:
 
 
 def write(path: Path, count: int, size: int, layout: str) -> float:
-    """Writes a training file in the course's schema; returns the share of the images' bytes that it
-    takes on disk.
-    """
+    """Write a training file; return the share of the images' bytes it takes on disk."""
     hands, rng = drawn(size), np.random.default_rng(0)
     options = dict(LAYOUTS[layout])
     if options.get("chunks") == 64:

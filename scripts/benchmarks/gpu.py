@@ -1,5 +1,7 @@
-"""On a GPU: the functional model's 100 epochs, ResNet50's images per second, the card's ceilings,
-and where the time goes.
+"""Measure training on a GPU.
+
+The functional model's 100 epochs, ResNet50's images per second, the card's ceilings, and where
+the time goes.
 """
 
 from __future__ import annotations
@@ -21,15 +23,13 @@ PROFILE_STEPS = 20
 
 
 def available() -> bool:
-    """Whether PyTorch sees a GPU; asked in another process, so that this one holds none."""
+    """Return whether PyTorch, in another process, sees a GPU."""
     code = "import torch, sys; sys.exit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def tasks(bench: Bench, folder: Path, device: str = "cuda") -> list[Task]:
-    """What is measured in one repeat. `device` is "cpu" in the tests, which see to it that every
-    command is right.
-    """
+    """List what is measured in one repeat. The tests pass "cpu" as the `device`."""
     gpu = (
         {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
         if device == "cuda"
@@ -39,7 +39,7 @@ def tasks(bench: Bench, folder: Path, device: str = "cuda") -> list[Task]:
     found: list[Task] = []
 
     def add(subject: str, contestant: str, precision: str, command: list[str], **more: Any) -> None:
-        if bench.wanted(contestant):
+        if bench.is_chosen(contestant):
             labels = {
                 "part": "gpu",
                 "subject": subject,
@@ -101,9 +101,7 @@ def tasks(bench: Bench, folder: Path, device: str = "cuda") -> list[Task]:
 
 
 def profiled(command: list[str]) -> list[str]:
-    """The command with PyTorch's profiler over some steps; `ceilings.py --profile` runs it and
-    hands its table over.
-    """
+    """Return the command under PyTorch's profiler: `ceilings.py --profile` runs it."""
     profiler = [
         "--trainer.profiler=lightning.pytorch.profilers.PyTorchProfiler",
         "--trainer.profiler.dirpath=.",

@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of images, and what a second process costs."""
+"""Measure how time and memory grow with the images, and two processes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from benchmarks.measure import ROOT, THREADS, Bench, Task
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_COUNTS = (100, 400)
 LAYOUTS = ("contiguous", "chunked, 64 images", "gzip, 64 images")
-PIXELS = (
-    16  # a million images of 64×64 take 12 GB; of 16×16, 0.8 GB, and numbers are what grows here
-)
+# A million images of 64×64 take 12 GB; of 16×16, 0.8 GB, and numbers are what grows here.
+PIXELS = 16
 
 
 def images(bench: Bench, pixels: int = PIXELS) -> None:
-    """Reading all images once, and an epoch of the functional model over them, from a thousand to a
-    million.
-    """
+    """Read a thousand to a million images, and train one epoch over them."""
     for layout in LAYOUTS[:1] if bench.quick else LAYOUTS:
         for count in QUICK_COUNTS if bench.quick else COUNTS:
             path = bench.scratch / "growth.h5"

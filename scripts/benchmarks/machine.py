@@ -1,4 +1,4 @@
-"""The machine that is measured: what it is, whether it is idle, what memory a process owns."""
+"""Describe the machine: what it is, whether it is idle, a process's memory."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ import ctypes
 import mmap
 import os
 import platform
+import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
-INTERESTING = (
-    "avx2",
-    "avx512f",
-    "avx512_bf16",
-    "amx_bf16",
-    "amx_tile",
-)  # what fast arithmetic depends on
+# What fast arithmetic depends on.
+INTERESTING = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
 PACKAGES = (
-    "torch",
-    "lightning",
-    "torchmetrics",
-    "keras",
-    "tensorflow",
-    "tensorflow-cpu",
-    "numpy",
-    "h5py",
-)
+    "torch", "lightning", "torchmetrics", "keras", "tensorflow", "tensorflow-cpu", "numpy", "h5py",
+)  # fmt: skip
 
 
 def cores() -> int:
@@ -34,40 +24,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe() -> dict[str, object]:
+def describe() -> dict[str, Any]:
     """Processor, memory and system, in words and numbers."""
     info = _read("/proc/cpuinfo")
     field = {
         name.strip(): value.strip()
         for name, _, value in (line.partition(":") for line in info.splitlines())
     }
-    memory = next(
-        (
-            line.split()[1]
-            for line in _read("/proc/meminfo").splitlines()
-            if line.startswith("MemTotal")
-        ),
-        "0",
-    )
+    memory = re.findall(r"MemTotal:\s+(\d+)", _read("/proc/meminfo")) or ["0"]
     flags = field.get("flags", "").split()
     return {
         "processor": field.get("model name", platform.processor() or platform.machine()),
         "instructions": [flag for flag in INTERESTING if flag in flags],
         "cores": cores(),
-        "memory_gib": round(int(memory) / 2**20),
+        "memory_gib": round(int(memory[0]) / 2**20),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; without that, PyTorch's convolutions take
-    some ten times as long as in float32.
+    """Return whether the processor has bfloat16 instructions.
+
+    Without them, PyTorch's convolutions take some ten times as long as in float32.
     """
-    return any(name.endswith("bf16") for name in describe()["instructions"])  # type: ignore[attr-defined]
+    return any(name.endswith("bf16") for name in describe()["instructions"])
 
 
 def versions(python: str) -> dict[str, str]:
-    """Versions of Python and of what an interpreter has of the packages measured here."""
+    """Return the versions of Python and of the packages measured here."""
     code = (
         "import importlib.metadata as m, platform, sys\n"
         "print('python', platform.python_version())\n"
@@ -83,9 +67,7 @@ def versions(python: str) -> dict[str, str]:
 
 
 def busy_share(seconds: float = 0.3) -> float | None:
-    """Share of the machine's cores in use over a moment in which the benchmark itself rests, 0..1;
-    None where unknown.
-    """
+    """Return the share of the cores in use now, 0..1; None where unknown."""
     before = _processor_times()
     time.sleep(seconds)
     after = _processor_times()
@@ -101,8 +83,9 @@ def _processor_times() -> list[int] | None:
 
 
 def own_memory(process: int) -> int:
-    """RssAnon of a process and its descendants, bytes: what they own, without files that are
-    mapped. 0 where unknown.
+    """Return the RssAnon of a process and its descendants in bytes; 0 where unknown.
+
+    It is what they own, without files that are mapped.
 
     What a forked child still shares with its parent is counted twice.
     """
@@ -117,7 +100,7 @@ def own_memory(process: int) -> int:
 
 
 def forget(path: Path) -> bool:
-    """Drops a file from the page cache; False where less than 95% of it could be dropped."""
+    """Drop a file from the page cache; return False if over 5% of it stays."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)  # dirty pages stay otherwise

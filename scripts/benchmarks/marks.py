@@ -1,5 +1,6 @@
-"""When the epochs of a measured process began and ended; handed to the benchmark in a file. Needs
-the standard library only.
+"""When the epochs of a measured process began and ended.
+
+They are handed to the benchmark in a file. Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ VARIABLE = "BENCHMARK_MARKS"  # names the file to write; nothing is written with
 
 
 class Marks:
-    """Times of one training: each epoch's begin, the end of the first step, the end of the last
-    epoch.
+    """Times of one training: epochs, the end of the first step, the end of it all.
 
     An epoch lasts until the next one begins, so that whatever happens between two epochs counts,
     unless its end is marked, too.

@@ -1,6 +1,4 @@
-"""One measurement: a process of its own, its times and memory, and a record of it that survives a
-break.
-"""
+"""Measure a process: its times and memory, in a record that survives a crash."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ Show = Callable[[dict[str, Any]], str]
 
 
 class Record:
-    """All measurements of all runs in one JSON file, written whole after each of them.
+    """All measurements of all runs in one JSON file, rewritten after each of them.
 
     A run's measurements share its identifier; ratios are taken within a run only.
     """
@@ -103,7 +101,7 @@ class Bench:
     contestants: tuple[str, ...] = ()
     keras_python: str = sys.executable
 
-    def wanted(self, contestant: str) -> bool:
+    def is_chosen(self, contestant: str) -> bool:
         """Whether a contestant takes part."""
         return not self.contestants or contestant in self.contestants
 
@@ -128,7 +126,7 @@ class Bench:
         return results
 
     def measure(self, task: Task) -> dict[str, Any]:
-        """Runs a task's process; its wall-clock time, peak own memory and what it handed over."""
+        """Run a task's process; return its time, peak memory and what it handed over."""
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.scratch))
         try:
             found = task.before() if task.before else {}
@@ -138,8 +136,9 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of every measured process: the same number of threads, no GPU unless
-        `more` says so.
+        """Return the environment of every measured process.
+
+        The same number of threads, and no GPU unless `more` names one.
         """
         threads = str(self.threads)
         keep = {
@@ -172,8 +171,10 @@ class Bench:
                 code = process.wait()
             seconds = time.perf_counter() - began
         if code != 0 or not marks.exists():
-            said = log.read_text(errors="replace").strip().splitlines()
-            return {"failed": f"exit code {code}: {said[-1][:300] if said else 'nothing printed'}"}
+            lines = log.read_text(errors="replace").strip().splitlines()
+            return {
+                "failed": f"exit code {code}: {lines[-1][:300] if lines else 'nothing printed'}"
+            }
         found = json.loads(marks.read_text())
         if starts := found.pop("epoch_starts", None):
             end = found.pop("end")
@@ -189,7 +190,7 @@ class Bench:
 
 
 class _Watched:
-    """Looks at a process's own memory every 50 ms, and ends the process when it takes too long."""
+    """Look at a process's memory every 50 ms, and end it when it takes too long."""
 
     def __init__(self, process: subprocess.Popen) -> None:
         self.process, self.peak = process, 0

@@ -38,7 +38,7 @@ LINES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"))
 
 
 def draw(record: dict[str, Any], path: Path) -> bool:
-    """Draws what was measured of training, reading and growth; False where nothing was."""
+    """Draw what was measured of training, reading and growth; False if nothing was."""
     training, reading, growth = (latest(record, part) for part in ("training", "reading", "growth"))
     growth = [row for row in growth if row["subject"] != "processes"]
     models = [model for model in MODELS if where(training, subject=model)]

@@ -1,4 +1,4 @@
-"""One reader in a process of its own: how many images it gets out of a file, and how fast.
+"""Measure one reader in a process of its own: images read per second.
 
 `signs_lightning`, `blocks` and `inflate` read everything once; the per-sample DataLoaders read for
 some seconds. The clock starts when everything is imported: opening and setting up count, and so
@@ -40,11 +40,10 @@ def signs_lightning(path: str, options: argparse.Namespace) -> Iterator[int]:
 
 
 class Images(Dataset):
-    """One image at a time through h5py, as fast as that goes: uint8 (H, W, C) and its label.
+    """One image at a time through h5py, kept open: uint8 (H, W, C) and its label.
 
     Each process opens the file and the dataset in it once, at its first image: looking the dataset
-        up anew takes several times as long
-    as reading an image of 64×64. The labels are in memory.
+    up anew takes several times as long as reading an image of 64×64. The labels are in memory.
     """
 
     images: Any = None
@@ -78,7 +77,7 @@ def per_sample(path: str, options: argparse.Namespace, workers: int) -> Iterator
 
 
 def blocks(path: str, options: argparse.Namespace) -> Iterator[int]:
-    """Whole chunks in file order through h5py: the most that anyone gets who reads through it."""
+    """Read whole chunks in file order through h5py: the limit of h5py."""
     yield 0
     with h5py.File(path, "r") as file:
         images = file["train_set_x"]
@@ -88,9 +87,7 @@ def blocks(path: str, options: argparse.Namespace) -> Iterator[int]:
 
 
 def inflate(path: str, options: argparse.Namespace, threads: int) -> Iterator[int]:
-    """Decompression alone: every chunk's bytes through zlib, put nowhere. Counts whole images at
-    the end.
-    """
+    """Decompress every chunk with zlib and drop it; count whole images at the end."""
     with h5py.File(path, "r") as file, ThreadPoolExecutor(threads) as pool:
         dataset = file["train_set_x"]
         where = [dataset.id.get_chunk_info(k) for k in range(dataset.id.get_num_chunks())]

@@ -10,21 +10,14 @@ from benchmarks import files
 from benchmarks.machine import forget, remember
 from benchmarks.measure import SCRIPTS, Bench, Task
 
-SIZES = {
-    64: (200_000, 20_000),
-    224: (10_000,),
-}  # pixels: numbers of images; the smaller one is read for its memory
+# Pixels: numbers of images; the smaller one is read for its memory.
+SIZES = {64: (200_000, 20_000), 224: (10_000,)}
 QUICK_SIZES = {64: (512, 256)}
 QUICK_LAYOUTS = ("contiguous", "gzip, 64 images")
 LARGE_LAYOUTS = ("contiguous", "chunked, 64 images", "gzip, 64 images")  # of 224×224
 CONTESTANTS = (
-    "signs_lightning",
-    "per_sample_0",
-    "per_sample_2",
-    "blocks",
-    "inflate_1",
-    "inflate_all",
-)
+    "signs_lightning", "per_sample_0", "per_sample_2", "blocks", "inflate_1", "inflate_all",
+)  # fmt: skip
 SCRIPT = SCRIPTS / "benchmarks" / "readers.py"
 
 
@@ -42,9 +35,7 @@ def command(contestant: str, path: Path, bench: Bench) -> list[str]:
 
 
 def tasks(bench: Bench, path: Path, labels: dict[str, Any], only_memory: bool) -> list[Task]:
-    """What is measured of one file in one repeat: everybody from the page cache, then everybody
-    from the disk.
-    """
+    """List what is measured of one file in one repeat: cached, then from the disk."""
 
     def warm() -> dict[str, Any]:
         remember(path)
@@ -64,7 +55,7 @@ def tasks(bench: Bench, path: Path, labels: dict[str, Any], only_memory: bool) -
                 continue
             if only_memory and (contestant != "signs_lightning" or cache == "cold"):
                 continue
-            if bench.wanted(contestant):
+            if bench.is_chosen(contestant):
                 found.append(
                     Task(
                         {**labels, "contestant": contestant, "cache": cache},

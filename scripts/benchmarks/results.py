@@ -1,4 +1,4 @@
-"""Figures out of the record: medians over repeats, within the latest run that measured them."""
+"""Take figures from the record: medians over repeats of the latest run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def where(rows: Iterable[Row], **labels: Any) -> list[Row]:
 
 
 def middle(rows: Iterable[Row], value: Callable[[Row], float | None] | str) -> float | None:
-    """Median over repeats of a figure, or of the entry of that name; None where nobody has it."""
+    """Return the median over repeats of a figure or an entry; None without any."""
     found = [row.get(value) if isinstance(value, str) else value(row) for row in rows]
     numbers = [number for number in found if number is not None]
     return median(numbers) if numbers else None
@@ -63,7 +63,7 @@ def distinct(rows: Iterable[Row], label: str) -> list[Any]:
 def training_times(
     rows: list[Row], model: str, precision: str
 ) -> dict[str, dict[str, float | None]]:
-    """For each contestant its epoch, process and start in seconds and its memory in MiB."""
+    """Return epoch, process and start (s) and memory (MiB) of each contestant."""
     found = {}
     for contestant in NAMES:
         mine = where(rows, subject=model, precision=precision, contestant=contestant)

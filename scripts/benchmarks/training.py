@@ -1,5 +1,6 @@
-"""Epoch time and whole-process time of the three models, against Keras, a plain Lightning port and
-a hand-written loop.
+"""Measure epochs and whole processes of the three models.
+
+Against Keras, a plain Lightning port and a hand-written loop.
 """
 
 from __future__ import annotations
@@ -19,15 +20,10 @@ CONFIGS = {
     "resnet50": "signs_resnet50",
 }
 PROCESS_EPOCHS = {"functional": 100, "sequential": 10, "resnet50": 2}
-KERAS_EPOCHS = {
-    "functional": 20,
-    "sequential": 4,
-}  # without callbacks, for the time of an epoch alone
-QUICK_EPOCHS = {
-    "functional": 2,
-    "sequential": 2,
-    "resnet50": 5,
-}  # the loss of ResNet50 rises at first
+# Without callbacks, for the time of an epoch alone.
+KERAS_EPOCHS = {"functional": 20, "sequential": 4}
+# The loss of ResNet50 rises at first.
+QUICK_EPOCHS = {"functional": 2, "sequential": 2, "resnet50": 5}
 RIVALS = SCRIPTS / "benchmarks" / "rivals"
 Files = tuple[Path, Path]
 
@@ -36,17 +32,11 @@ def ours(model: str, epochs: int, files: tuple[Path, Path | None], *more: str) -
     """The command line as anyone types it, with the callback that takes the times."""
     train_file, test_file = files
     return [
-        sys.executable,
-        "-m",
-        "signs_lightning",
-        "fit",
-        f"--config={ROOT}/configs/{CONFIGS[model]}.yaml",
-        *more,
-        f"--data.train_file={train_file}",
-        *([f"--data.test_file={test_file}"] if test_file else []),
-        f"--trainer.max_epochs={epochs}",
+        sys.executable, "-m", "signs_lightning", "fit",
+        f"--config={ROOT}/configs/{CONFIGS[model]}.yaml", *more, f"--data.train_file={train_file}",
+        *([f"--data.test_file={test_file}"] if test_file else []), f"--trainer.max_epochs={epochs}",
         "--trainer.callbacks+=benchmarks.clock.EpochClock",
-    ]
+    ]  # fmt: skip
 
 
 def rival(
@@ -71,8 +61,9 @@ def rival(
 
 
 def data(bench: Bench) -> dict[str, Files]:
-    """Training and test file of each model: the photos of signs where they lie beside the checkout,
-    else drawn pictures.
+    """Return the training and test file of each model.
+
+    The photos of signs where they lie beside the checkout, else drawn pictures.
     """
     from signs_lightning import DrawnSigns, DrawnSmiles
 
@@ -103,7 +94,7 @@ def tasks(bench: Bench, files: dict[str, Files]) -> list[Task]:
         precision: str = "fp32",
         **env: str,
     ) -> None:
-        if bench.wanted(contestant):
+        if bench.is_chosen(contestant):
             labels = {
                 "part": "training",
                 "subject": model,
@@ -153,7 +144,7 @@ def keras_interpreters(bench: Bench) -> dict[str, str]:
     """Keras's backends that are installed, each with the interpreter that has it."""
     found = {}
     for backend, python in (("tensorflow", bench.keras_python), ("torch", sys.executable)):
-        if bench.wanted(f"keras_{backend}") and _has(python, "keras", backend):
+        if bench.is_chosen(f"keras_{backend}") and _has(python, "keras", backend):
             found[backend] = python
     return found
 
@@ -177,7 +168,7 @@ def measure(bench: Bench) -> None:
 
 
 def epoch_seconds(found: dict[str, Any]) -> float | None:
-    """The median epoch of a process, without the first one, which is slower everywhere."""
+    """Return the median epoch of a process without the first, which is slower."""
     return median(found["epoch_seconds"][1:]) if len(found.get("epoch_seconds", [])) > 1 else None
 
 

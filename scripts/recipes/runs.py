@@ -1,4 +1,4 @@
-"""Training runs as processes of the command line, and what their models say of other images."""
+"""Run trainings as processes of the command line, and predict with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
-    """All of a data file: images uint8 (n, H, W, C), labels int64 (n,) and the class names."""
+    """Read a data file: images uint8 (n, H, W, C), labels int64 (n,), class names."""
     found = check_file(str(path))
     dataset = H5Images([found])
     images = dataset.read_sorted(np.arange(len(dataset)))
@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
 def write(
     path: Path, images: np.ndarray, labels: np.ndarray, class_names: list[str] | None
 ) -> None:
-    """Images and labels as a training file of the course's layout, which is whole or not there."""
+    """Write images and labels as a training file, atomically."""
     part = path.with_suffix(".writing")
     with h5py.File(part, "w") as file:
         file["train_set_x"], file["train_set_y"] = images, labels
@@ -57,7 +57,7 @@ def keep_settings(
     threads: int,
     more: Sequence[str],
 ) -> None:
-    """Writes down what the runs of a folder are made with, and refuses to add others to them.
+    """Write down what the runs of a folder are made with; refuse to mix others in.
 
     Raises:
         InputError: a configuration cannot be read, or the folder has runs of other settings.
@@ -98,7 +98,7 @@ def fit(
 ) -> float:
     """Trains in a process of its own, without a look at any test file.
 
-    A run that was interrupted goes on where it stopped.
+    A run that was interrupted resumes where it stopped.
 
     Returns:
         Seconds that the process took; of the last part, where it was interrupted.
@@ -151,6 +151,6 @@ def history(work: Path, name: str) -> list[dict[str, float]]:
 
 
 def probabilities(work: Path, name: str, images: np.ndarray) -> np.ndarray:
-    """What the last checkpoint of a run says of images uint8 (n, H, W, C): float32 (n, K)."""
+    """Predict images uint8 (n, H, W, C) with a run's last checkpoint: float32 (n, K)."""
     model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
     return model.predict(images).numpy()

@@ -1,5 +1,6 @@
-"""Figures from predicted probabilities: each seed's accuracy, their spread, the ensemble, and a
-paired comparison.
+"""Compute figures from predicted probabilities.
+
+Each seed's accuracy, their spread, the ensemble, and a paired comparison.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Score:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, chosen: np.ndarray | None = None) -> Score:
-    """Accuracy of float (n, K) probabilities against int64 (n,) labels, over the images chosen by
-    bool (n,) or all.
+    """Score float (n, K) probabilities against int64 (n,) labels.
+
+    Over the images chosen by bool (n,), or all.
     """
     right = probabilities.argmax(axis=1) == labels
     right = right if chosen is None else right[chosen]
@@ -49,14 +51,14 @@ def ensemble(probabilities: list[np.ndarray]) -> np.ndarray:
 
 
 def spread(values: list[float]) -> str:
-    """`0.950 ± 0.008`: mean and standard deviation (n - 1); the mean alone of a single value."""
+    """Format mean and standard deviation (n - 1), `0.950 ± 0.008`; one value alone."""
     return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{mean(values):.3f}"
 
 
 def paired_difference(
     ours: list[np.ndarray], theirs: list[np.ndarray], labels: np.ndarray, resamples: int = 10_000
 ) -> tuple[float, float, float]:
-    """How much more often the first models are right than the second on the same images.
+    """Return how much more often the first models are right on the same images.
 
     Args:
         ours: float (n, K) probabilities, one array a seed.
@@ -78,14 +80,13 @@ def paired_difference(
 
 
 def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """int64 (n,): which of `count` parts each image is in; every class is spread evenly over them."""
+    """Divide images into `count` parts, each class evenly: int64 (n,) of parts."""
     rng = np.random.default_rng(seed)
     part = np.empty(len(labels), dtype=np.int64)
     start = 0
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         part[members] = (np.arange(len(members)) + start) % count
-        start += len(
-            members
-        )  # the next class begins where this one ended, so that parts are equally large
+        # The next class begins where this one ended, so that parts are equally large.
+        start += len(members)
     return part

@@ -1,5 +1,6 @@
-"""recipes.json: what was measured, by title; the tables of it in recipes.md, and one of it all in
-the README, between two markers.
+"""Keep recipes.json, and write its tables into recipes.md and the README.
+
+What stands outside the two markers of the README is kept.
 """
 
 from __future__ import annotations
@@ -27,9 +28,7 @@ def row(
     ensemble: Score | None = None,
     without_copies: Sequence[Score] = (),
 ) -> dict[str, Any]:
-    """A configuration's figures as plain values: right answers of each seed, in order, and the
-    seconds of each run.
-    """
+    """Return a configuration's figures as plain values: right answers and seconds."""
     return {
         "config": name,
         "correct": [s.correct for s in scores],
@@ -42,21 +41,18 @@ def row(
 
 
 def command(args: Sequence[str]) -> str:
-    """The command that measured, without the folder of its runs and with files by their names
-    alone.
-    """
+    """Return the command that measured, with plain file names and without --work."""
     kept: list[str] = []
     for before, arg in zip(["", *args], args, strict=False):
         if arg in ("--work", "--output") or before in ("--work", "--output"):
             continue
-        kept.append(
-            Path(arg).name if before in ("--train_file", "--test_file") else shlex.quote(arg)
-        )
+        is_file = before in ("--train_file", "--test_file")
+        kept.append(Path(arg).name if is_file else shlex.quote(arg))
     return " ".join(["python scripts/evaluate_recipe.py", *kept])
 
 
 def write(folder: Path, title: str, found: dict[str, Any]) -> None:
-    """Adds a title's figures to recipes.json, or replaces them, and writes the tables of them anew.
+    """Add or replace a title's figures in recipes.json, and write the tables anew.
 
     recipes.md is made if it is not there. The project's README has its table written, too, when the
     folder is the project's docs.
@@ -74,7 +70,7 @@ def write(folder: Path, title: str, found: dict[str, Any]) -> None:
 
 
 def _between_markers(page: Path, text: str) -> bool:
-    """Whether the page is there and has the markers; the text is then between them."""
+    """Write the text between a page's markers; return whether the page has them."""
     if not page.exists() or BEGIN not in (whole := page.read_text()):
         return False
     before, _, rest = whole.partition(BEGIN)
@@ -89,7 +85,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def summary(known: dict[str, Any]) -> str:
-    """One table of all titles, a line for each configuration."""
+    """Return one table of all titles, a line for each configuration."""
     lines = [
         "| what | configuration | accuracy, mean ± standard deviation | worst and best seed | "
         "seeds | a run takes |",
@@ -99,13 +95,9 @@ def summary(known: dict[str, Any]) -> str:
         what = f"{title}: {_images(found)}"
         for entry in found["rows"]:
             rates = [correct / entry["count"] for correct in entry["correct"]]
-            cells = [
-                what,
-                f"`{entry['config']}`",
-                spread(rates),
-                f"{min(rates):.3f}, {max(rates):.3f}",
-            ]
-            cells += [str(len(rates)), _time(entry["seconds"])]
+            cells = [what, f"`{entry['config']}`", spread(rates)]
+            cells += [f"{min(rates):.3f}, {max(rates):.3f}", str(len(rates))]
+            cells.append(_time(entry["seconds"]))
             lines.append(f"| {' | '.join(cells)} |")
             what = ""
     return "\n".join(lines)
@@ -123,7 +115,7 @@ def _time(seconds: Sequence[float]) -> str:
 
 
 def section(title: str, found: dict[str, Any]) -> str:
-    """A title's table, each seed's scores below it, and the command."""
+    """Return a title's table, each seed's scores below it, and the command."""
     lines = [
         "| configuration | accuracy, mean ± standard deviation over seeds | worst | best | "
         "ensemble | a run takes |",
@@ -133,38 +125,25 @@ def section(title: str, found: dict[str, Any]) -> str:
     for entry in found["rows"]:
         scores = [Score(k, entry["count"]) for k in entry["correct"]]
         rates = sorted(s.accuracy for s in scores)
-        whole = (
-            f"{Score(entry['ensemble'], entry['count']).accuracy:.3f}"
-            if entry["ensemble"] is not None
-            else "–"
-        )
-        cells = [
-            f"`{entry['config']}`",
-            spread(rates),
-            f"{rates[0]:.3f}",
-            f"{rates[-1]:.3f}",
-            whole,
-        ]
+        name, together = f"`{entry['config']}`", "–"
+        if entry["ensemble"] is not None:
+            together = f"{Score(entry['ensemble'], entry['count']).accuracy:.3f}"
+        cells = [name, spread(rates), f"{rates[0]:.3f}", f"{rates[-1]:.3f}", together]
         cells.append(_time(entry["seconds"]))
         lines.append(f"| {' | '.join(cells)} |")
-        details.append(
-            f"- `{entry['config']}`, seed by seed with 95% intervals: "
-            f"{', '.join(map(str, scores))}."
-        )
+        intervals = ", ".join(map(str, scores))
+        details.append(f"- {name}, seed by seed with 95% intervals: {intervals}.")
         if entry["without_copies"]:
-            others = [k / entry["count_without_copies"] for k in entry["without_copies"]]
-            details.append(
-                f"- `{entry['config']}` without the images that nearly are in the training file: "
-                f"{spread(others)} on "
-                f"{entry['count_without_copies']} images."
-            )
+            count = entry["count_without_copies"]
+            others = spread([k / count for k in entry["without_copies"]])
+            without = "without the images that nearly are in the training file"
+            details.append(f"- {name} {without}: {others} on {count} images.")
     for difference in found.get("differences", []):
         first, second = difference["between"]
         mean, low, high = (100 * value for value in difference["points"])
         details.append(
             f"- `{first}` against `{second}` on the same images: {mean:+.1f} points (95% interval "
-            f"{low:+.1f} to {high:+.1f}, "
-            "bootstrap over images)."
+            f"{low:+.1f} to {high:+.1f}, bootstrap over images)."
         )
     what = _images(found)
     if found.get("near_copies"):

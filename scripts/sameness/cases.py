@@ -1,6 +1,4 @@
-"""What both sides run: every configuration, way of reading, resume, import and export, each with
-few images and steps.
-"""
+"""The cases that both sides run, each with few images and steps."""
 
 from __future__ import annotations
 
@@ -37,7 +35,8 @@ lightning.seed_everything(3)
 with h5py.File(r"{data}/signs_train.h5") as file:
     images, labels = file["train_set_x"][()], file["train_set_y"][()]
 model = SignsFunctional(lr=0.01)
-trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False)
+quiet = {"logger": False, "enable_checkpointing": False}
+trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet)
 trainer.fit(model, H5DataModule((images, labels), val_fraction=0.2, batch_size=8))
 trainer.save_checkpoint("model.ckpt")
 export_keras(model, "model.keras")
@@ -72,26 +71,18 @@ class Case:
 
 
 def write_data(drawn: Path, folder: Path) -> None:
-    """Writes BASE's drawn images in different layouts: contiguous, in packed chunks, as floats, as
-    pictures.
-    """
+    """Write BASE's drawn images contiguous, in packed chunks, as floats, as pictures."""
     folder.mkdir()
     for name in ("signs", "smiles"):
         for part in ("train", "test"):
             images, labels = (np.load(drawn / f"{name}_{part}_set_{key}.npy") for key in "xy")
             mirrored = [images, images[:, :, ::-1], images[:, ::-1], images[:, ::-1, ::-1]]
+            packed = {"chunks": (7, *images.shape[1:]), "compression": "gzip"}
+            floats = images.astype(np.float32) / np.float32(510)  # every other byte is half-way
             for layout, stored, options in (
                 ("", images, {}),
-                (
-                    "_packed",
-                    np.concatenate(mirrored),
-                    {"chunks": (7, *images.shape[1:]), "compression": "gzip"},
-                ),
-                (
-                    "_float",
-                    images.astype(np.float32) / np.float32(510),
-                    {},
-                ),  # every other byte is half-way
+                ("_packed", np.concatenate(mirrored), packed),
+                ("_float", floats, {}),
             ):
                 with h5py.File(folder / f"{name}_{part}{layout}.h5", "w") as file:
                     file.create_dataset(f"{part}_set_x", data=stored, **options)
@@ -99,13 +90,12 @@ def write_data(drawn: Path, folder: Path) -> None:
                     file["list_classes"] = np.load(drawn / f"{name}_list_classes.npy")
     (folder / "pictures").mkdir()
     for number, image in enumerate(np.load(drawn / "signs_test_set_x.npy")):
-        Image.fromarray(image).resize((50 + 9 * number, 83)).save(
-            folder / f"pictures/{number:02}.png"
-        )
+        picture = Image.fromarray(image).resize((50 + 9 * number, 83))
+        picture.save(folder / f"pictures/{number:02}.png")
 
 
 def all_cases(configs: dict[str, str], golden: list[str], onnx: bool) -> list[Case]:
-    """The cases in their order, the first of which draws what `write_data` then writes.
+    """List the cases in order; the first draws what `write_data` then writes.
 
     Args:
         configs: text of each configuration that both sides have, by its path in the tree of BASE.
@@ -114,58 +104,50 @@ def all_cases(configs: dict[str, str], golden: list[str], onnx: bool) -> list[Ca
     """
     cases = [Case("drawn pictures", (DRAWING,), quick=True)]
     cases += [_of_configuration(name, text) for name, text in configs.items()]
+    packed = "--data.train_file {data}/signs_train_packed.h5"
     for name, options, quick in (
         ("mapped", "mapped", False),
         ("mapped, two workers", "mapped --data.num_workers 2", False),
         ("mapped floats", "mapped --data.train_file {data}/signs_train_float.h5", True),
         ("mapped, resized", "mapped --data.image_size [48,40]", False),
-        (
-            "streamed",
-            "streamed --data.shuffle_buffer 4 --data.train_file {data}/signs_train_packed.h5",
-            True,
-        ),
-        ("resident", "resident --data.train_file {data}/signs_train_packed.h5", True),
+        ("streamed", f"streamed --data.shuffle_buffer 4 {packed}", True),
+        ("resident", f"resident {packed}", True),
     ):
         fit = f"{FIT} {SIGNS} --trainer.max_epochs 2 --data.reading {options}"
         cases.append(Case(f"reading {name}", (fit,), quick))
     two = f"{FIT} {SIGNS} --trainer.max_epochs 2 --trainer.devices 2 --trainer.strategy ddp"
-    cases += [
-        Case("two processes", (two,), processes=True),
-        Case("notebook", (NOTEBOOK,), quick=True),
-    ]
+    cases.append(Case("two processes", (two,), processes=True))
+    cases.append(Case("notebook", (NOTEBOOK,), quick=True))
     cases += [*_resumes(), *_of_trained()]
     for name, options, quick in (
         ("SignsFunctional", SIGNS, True),
         ("HappySequential", SMILES, False),
         ("SignsResNet50", f"{SIGNS} --model.width 4 --trainer.limit_train_batches 2", False),
     ):
-        cases.append(
-            _of_exports(name, f"{FIT} --model {name} {options} --trainer.max_epochs 1", onnx, quick)
-        )
+        fit = f"{FIT} --model {name} {options} --trainer.max_epochs 1"
+        cases.append(_of_exports(name, fit, onnx, quick))
     return cases + [_of_golden(file, onnx) for file in golden]
 
 
 def _of_configuration(name: str, text: str) -> Case:
     kind = "smiles" if "DrawnSmiles" in text else "signs"
-    short = (
-        "--trainer.max_epochs 1 --trainer.limit_train_batches 3"
-        if "ResNet50" in text
-        else "--trainer.max_epochs 3"
-    )
+    short = "--trainer.max_epochs 3"
+    if "ResNet50" in text:
+        short = "--trainer.max_epochs 1 --trainer.limit_train_batches 3"
     fit = f"--config {{tree}}/{name} {short}"
     if "quickstart" in name:  # draws its own data
         plain = f"fit --name run --trainer.accelerator cpu {fit}"
         return Case(name, (plain, f"predict --ckpt_path {RUN}", f"test --ckpt_path {RUN}"))
     files = f"--data.train_file {{data}}/{kind}_train.h5 --data.test_file {{data}}/{kind}_test.h5"
     look = (f"{PREDICT}/{kind}_test.h5", f"{TEST}/{kind}_test.h5")
-    return Case(
-        name, (f"{FIT} {files} {fit}", *look), quick="recipes" not in name and "course" not in name
-    )
+    quick = "recipes" not in name and "course" not in name
+    return Case(name, (f"{FIT} {files} {fit}", *look), quick)
 
 
 def _resumes() -> Iterator[Case]:
-    """Runs that end inside an epoch: resumed, by each side its own and by both that of BASE, and
-    begun anew from its config.yaml.
+    """List runs that end inside an epoch and are resumed.
+
+    By each side its own and by both that of BASE; and begun anew from its config.yaml.
     """
     callbacks = (
         "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor=val_loss "
@@ -191,9 +173,8 @@ def _resumes() -> Iterator[Case]:
         yield Case(first, (fit,), quick=True, stop=stop)
         yield Case(f"{name}: resumed", again, quick="plateau" in name, after=first, own=True)
         yield Case(f"{name}: BASE's run resumed here", again, quick=True, after=first)
-        yield Case(
-            f"{name}: BASE's config.yaml here", (f"fit --config {RUN}/config.yaml",), after=first
-        )
+        anew = (f"fit --config {RUN}/config.yaml",)
+        yield Case(f"{name}: BASE's config.yaml here", anew, after=first)
 
 
 def _of_trained() -> Iterator[Case]:
@@ -202,12 +183,8 @@ def _of_trained() -> Iterator[Case]:
     yield Case(first, (f"{FIT} {SIGNS} --trainer.max_epochs 2",), quick=True)
     look = (f"{PREDICT}/signs_test.h5", f"{TEST}/signs_test.h5")
     yield Case("BASE's model predicts here", look, quick=True, after=first)
-    yield Case(
-        "loose pictures",
-        (f"predict --ckpt_path {RUN} --images {{data}}/pictures",),
-        quick=True,
-        after=first,
-    )
+    pictures = (f"predict --ckpt_path {RUN} --images {{data}}/pictures",)
+    yield Case("loose pictures", pictures, quick=True, after=first)
 
 
 def _of_exports(name: str, fit: str, onnx: bool, quick: bool) -> Case:
@@ -221,10 +198,8 @@ def _of_exports(name: str, fit: str, onnx: bool, quick: bool) -> Case:
         ("keras-weights", "model.weights.h5"),
     ):
         commands.append(f"export --ckpt_path {RUN} --format {form} --output {file}")
-        commands.append(
-            f"predict --ckpt_path {file} --data.test_file "
-            f"{{data}}/{kind}_test.h5 --output {form}.csv"
-        )
+        data = f"--data.test_file {{data}}/{kind}_test.h5"
+        commands.append(f"predict --ckpt_path {file} {data} --output {form}.csv")
     return Case(f"exporting {name}", tuple(commands), quick)
 
 

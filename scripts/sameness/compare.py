@@ -1,5 +1,6 @@
-"""Where two folders differ that the same commands were run in: tables, tensors and arrays bit by
-bit, exported models by their output.
+"""Find where two folders differ in which the same commands were run.
+
+Tables, tensors and arrays are compared bit by bit, exported models by their output.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def differences(base: Path, here: Path, renamed: Renamed) -> list[str]:
-    """One text for each file that differs, or that one side lacks: which, where in it, and by how
-    much.
-    """
+    """Return one text for each file that differs or is missing: where and how much."""
     found: list[str] = []
     seen: set[str] = set()
     for ending, compare in KINDS.items():
@@ -69,8 +68,9 @@ def of_tables(base: Path, here: Path, _: Renamed) -> str:
 
 
 def of_checkpoints(base: Path, here: Path, renamed: Renamed) -> str:
-    """The tensor of a checkpoint that differs most, and what one side lacks: tensors, or the state
-    of callbacks that BASE kept.
+    """Compare two checkpoints: the tensor that differs most, and what one side lacks.
+
+    That is tensors, or state of callbacks that BASE kept.
     """
     before, after = (
         torch.load(path, map_location="cpu", weights_only=True) for path in (base, here)
@@ -100,7 +100,7 @@ def of_checkpoints(base: Path, here: Path, renamed: Renamed) -> str:
 
 
 def of_arrays(one: np.ndarray, two: np.ndarray) -> str:
-    """Shape, type or largest difference of two arrays that are not the same to the last bit."""
+    """Compare two arrays: shape, type or largest difference; "" if bitwise equal."""
     if (one.shape, one.dtype) != (two.shape, two.dtype):
         return f"{one.dtype} {one.shape} in BASE, {two.dtype} {two.shape} here"
     return "" if one.tobytes() == two.tobytes() else f"largest difference {_distance(one, two):.3g}"
@@ -114,7 +114,7 @@ def _distance(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def _tensors(value: Any, place: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor of nested values, with its place, such as `state_dict/network.0.weight`."""
+    """Yield every tensor of nested values and its place, `state_dict/0.weight`."""
     if isinstance(value, torch.Tensor):
         yield place, value
     elif isinstance(value, dict | list | tuple):

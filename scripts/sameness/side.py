@@ -1,5 +1,4 @@
-"""One side of the comparison: a process that has imported one tree's package, and a fork of it for
-every command.
+"""One side of the comparison: a process that forks itself for every command.
 
 `python side.py TREE` takes one job a line from its standard input, as JSON, and answers it with a
 line of JSON: what went wrong, or "".
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 300  # that a command may take
-TAIL = 1000  # characters of what a failed command said
+TAIL = 1000  # characters of a failed command's output
 
 
 def stop_at(step: int, number: int) -> None:
@@ -36,13 +35,11 @@ def stop_at(step: int, number: int) -> None:
 
 
 def in_fork(
-    verbs: Callable[[list[str]], int], words: list[str], said: str, stop: list[Any] | None
+    verbs: Callable[[list[str]], int], words: list[str], output: str, stop: list[Any] | None
 ) -> None:
-    """Runs a command in this forked process, in its working directory, and ends the process with
-    its exit code.
-    """
+    """Run a command in this forked process and end the process with its exit code."""
     for stream, ending in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{said}.{ending}", os.O_WRONLY | os.O_CREAT, 0o666), stream)
+        os.dup2(os.open(f"{output}.{ending}", os.O_WRONLY | os.O_CREAT, 0o666), stream)
     if stop:
         stop_at(stop[0], signal.Signals[stop[1]])
     if words[0] == "python":
@@ -52,33 +49,28 @@ def in_fork(
 
 
 def run(verbs: Callable[[list[str]], int], job: dict[str, Any]) -> str:
-    """The commands of a job, one after the other, in its folder; what the first one that failed
-    said, or "".
-    """
+    """Run the commands of a job in its folder; return what the first failure printed."""
     os.chdir(job["folder"])
     for number, words in enumerate(job["commands"]):
-        said = f"{number}-{words[0]}"
+        output = f"{number}-{words[0]}"
         stop = job["stop"] if words is job["commands"][-1] else None
-        if (
-            job["processes"] and words[0] == "fit"
-        ):  # which start further ones from their own command line
-            with open(f"{said}.err", "w") as file:
+        # Such a `fit` starts further processes from its own command line.
+        if job["processes"] and words[0] == "fit":
+            with open(f"{output}.err", "w") as file:
                 command = [sys.executable, "-m", "signs_lightning", *words]
                 code = subprocess.run(command, stdout=file, stderr=file, timeout=SECONDS).returncode
         else:
-            process = multiprocessing.get_context("fork").Process(
-                target=in_fork, args=(verbs, words, said, stop)
-            )
+            args = (verbs, words, output, stop)
+            process = multiprocessing.get_context("fork").Process(target=in_fork, args=args)
             process.start()
             process.join(SECONDS)
             process.kill()
             process.join()
             code = process.exitcode or 0
-        expected = {None: 0, "SIGTERM": 128 + signal.SIGTERM, "SIGKILL": -signal.SIGKILL}[
-            stop and stop[1]
-        ]
+        codes = {"SIGTERM": 128 + signal.SIGTERM, "SIGKILL": -signal.SIGKILL}
+        expected = codes[stop[1]] if stop else 0
         if code != expected:
-            text = " ".join(Path(f"{said}.err").read_text(errors="replace")[-TAIL:].split())
+            text = " ".join(Path(f"{output}.err").read_text(errors="replace")[-TAIL:].split())
             return f"{words[0]} ended with {code}, expected {expected}: {text}"
     return ""
 

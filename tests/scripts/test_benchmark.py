@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PARAMETERS = {"functional": 1_310, "sequential": 37_633, "resnet50": 23_600_006}
@@ -44,16 +45,14 @@ def test_rivals_in_pytorch_are_our_networks(model):
     }[model]().eval()
     images = torch.rand(3, 3, 64, 64)
     for rival in (hand_written.build(model), lightning_port.build(model)):
+        assert isinstance(rival, nn.Sequential)
         assert count(rival) == PARAMETERS[model]
         for theirs, mine in zip(rival.parameters(), ours.network.parameters(), strict=True):
             theirs.data.copy_(mine)
-        if not any(
-            isinstance(layer, hand_written.FlattenInPlace) for layer in rival
-        ):  # it flattens (N, C, H, W)
-            dense, channels = (
-                rival[-1].weight.data,
-                {"functional": 16, "sequential": 32, "resnet50": 2048}[model],
-            )
+        if not any(isinstance(layer, hand_written.FlattenInPlace) for layer in rival):
+            # It flattens (N, C, H, W).
+            dense = rival[-1].get_parameter("weight").data
+            channels = {"functional": 16, "sequential": 32, "resnet50": 2048}[model]
             side = int((dense.shape[1] // channels) ** 0.5)
             dense.copy_(dense.unflatten(1, (side, side, channels)).permute(0, 3, 1, 2).flatten(1))
         with torch.inference_mode():
@@ -157,11 +156,8 @@ def test_commands_of_the_gpu_part_on_the_cpu(tmp_path):
     }
     assert [row for row in found.values() if "failed" in row] == []
     assert found["functional", "signs_lightning"]["after_first_step_seconds"] > 0
-    assert (
-        found["ceilings", "card"]["flops"]["224×224"]
-        > found["ceilings", "card"]["flops"]["64×64"]
-        > 1e8
-    )
+    flops = found["ceilings", "card"]["flops"]
+    assert flops["224×224"] > flops["64×64"] > 1e8
     assert "conv" in found["profile of functional", "signs_lightning"]["profile"]
 
 
@@ -169,7 +165,7 @@ def test_files_differ_in_layout_only(tmp_path):
     """Every layout stores the same images, as its name says."""
     from benchmarks import files
 
-    expected = None
+    stored = []
     for layout in files.LAYOUTS:
         path = tmp_path / "file.h5"
         files.write(path, 130, 16, layout)
@@ -178,9 +174,9 @@ def test_files_differ_in_layout_only(tmp_path):
             assert (images.chunks is None) == (layout == "contiguous")
             assert images.compression == ("gzip" if "gzip" in layout else None)
             assert ("64 images" in layout) == (images.chunks == (64, 16, 16, 3))
-            expected = images[()] if expected is None else expected
-            np.testing.assert_array_equal(images[()], expected)
-    assert len(np.unique(expected, axis=0)) == 130
+            stored.append(images[()])
+            np.testing.assert_array_equal(stored[-1], stored[0])
+    assert len(np.unique(stored[0], axis=0)) == 130
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "gzip, 64 images"])
@@ -213,9 +209,12 @@ def test_the_rival_by_the_sample_is_at_its_best(tmp_path, monkeypatch):
     files.write(path, 20, 16, "contiguous")
     images, looked_up = readers.Images(str(path)), []
     found = h5py.Group.__getitem__
-    monkeypatch.setattr(
-        h5py.Group, "__getitem__", lambda group, name: looked_up.append(name) or found(group, name)
-    )
+
+    def look_up(group, name):
+        looked_up.append(name)
+        return found(group, name)
+
+    monkeypatch.setattr(h5py.Group, "__getitem__", look_up)
     with h5py.File(path) as file:
         expected = found(file, "train_set_x")[()]
     for index in (3, 0, 19):
@@ -271,10 +270,8 @@ def test_table_has_medians_and_ratios_of_the_latest_run(tmp_path):
             page.write_text(before + text[text.index("<!-- figures") :] + "\nBelow.\n")
         main(["--from_json", f"--output={tmp_path}"])
         assert page.read_text().startswith(before)
-        assert (
-            "| signs_lightning | 0.200 | 1.50× | 1.25× | 20.0 | 2.50× | 1.00 | 1.00 |"
-            in page.read_text()
-        )
+        row = "| signs_lightning | 0.200 | 1.50× | 1.25× | 20.0 | 2.50× | 1.00 | 1.00 |"
+        assert row in page.read_text()
         assert "| Keras on TensorFlow | 0.300 | 1.00× | 1.88× | 50.0 | 1.00× |" in page.read_text()
         assert "Not measured: no GPU" in page.read_text()
     assert page.read_text().endswith("\nBelow.\n")

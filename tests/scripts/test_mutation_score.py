@@ -33,17 +33,9 @@ def test_each_mutant_is_another_program_that_parses() -> None:
         s.strip() for s in SOURCE.splitlines()
     }
     assert lines == {
-        "def f(a: list[int], n: int = 4) -> bool:",
-        "if a and n > 2:",
-        "if not a or n > 2:",
-        "if not a and n >= 2:",
-        "if not a and n > 3:",
-        "é = a[1] * (n // 2) < 1.5",
-        "é = a[0] / (n // 2) < 1.5",
-        "é = a[0] * (n * 2) < 1.5",
-        "é = a[0] * (n // 3) < 1.5",
-        "é = a[0] * (n // 2) <= 1.5",
-        "é = a[0] * (n // 2) < 2.5",
-        "return é is not True",
+        "def f(a: list[int], n: int = 4) -> bool:", "if a and n > 2:", "if not a or n > 2:",
+        "if not a and n >= 2:", "if not a and n > 3:", "é = a[1] * (n // 2) < 1.5",
+        "é = a[0] / (n // 2) < 1.5", "é = a[0] * (n * 2) < 1.5", "é = a[0] * (n // 3) < 1.5",
+        "é = a[0] * (n // 2) <= 1.5", "é = a[0] * (n // 2) < 2.5", "return é is not True",
         "return é is False",
-    }
+    }  # fmt: skip

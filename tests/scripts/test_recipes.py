@@ -36,7 +36,7 @@ def run(script: str, *args: object, code: int = 0) -> str:
     return out.getvalue()
 
 
-def certain(answers: list[int], classes: int = 3) -> np.ndarray:
+def certain(answers: list[int] | np.ndarray, classes: int = 3) -> np.ndarray:
     """Probabilities of a model that is certain of its answers."""
     return np.eye(classes)[answers]
 
@@ -49,9 +49,8 @@ def test_scores():
     assert [score(p, labels).correct for p in models] == [3, 3, 3]
     assert score(ensemble(models), labels).correct == 4
     assert score(models[0], labels, np.array([False, False, True, True])).accuracy == 0.5
-    assert (
-        str(score(models[0], labels)) == "3/4 = 0.750 (0.301–0.954)"
-    )  # Wilson's interval of 3 of 4
+    # Wilson's interval of 3 of 4.
+    assert str(score(models[0], labels)) == "3/4 = 0.750 (0.301–0.954)"
     assert spread([0.9, 1.0]) == "0.950 ± 0.071"
     assert spread([0.9]) == "0.900"
 
@@ -88,7 +87,7 @@ def test_folds_are_stratified():
 
 
 def test_near_copies():
-    """An image with a little noise, or a little brighter, is a near copy; another drawing is not."""
+    """An image with some noise, or a bit brighter, is a near copy; another drawing is not."""
     from signs_lightning import DrawnSigns
     from signs_lightning.inspect.duplicates import find_near_copies
 
@@ -120,24 +119,10 @@ def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
         "model: {class_path: SignsFunctional, init_args: {lr: 0.01}}\ndata: {batch_size: 10}\n"
     )
     args = [
-        recipe,
-        "--train_file",
-        small_signs[0],
-        "--test_file",
-        small_signs[1],
-        "--seeds",
-        2,
-        "--jobs",
-        2,
-        "--title",
-        "Drawn",
-        "--work",
-        tmp_path / "work",
-        "--output",
-        tmp_path / "docs",
-        "--",
-        "--trainer.max_epochs=2",
-    ]
+        recipe, "--train_file", small_signs[0], "--test_file", small_signs[1], "--seeds", 2,
+        "--jobs", 2, "--title", "Drawn", "--work", tmp_path / "work", "--output", tmp_path / "docs",
+        "--", "--trainer.max_epochs=2",
+    ]  # fmt: skip
     run("evaluate_recipe.py", *args)
     found = json.loads((tmp_path / "docs/recipes.json").read_text())["Drawn"]
     row = found["rows"][0]
@@ -146,9 +131,8 @@ def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
     for seed, correct in enumerate(row["correct"], 1):
         folder = tmp_path / f"work/lightning_logs/recipe-{seed}/version_0"
         assert yaml.safe_load((folder / "config.yaml").read_text())["seed_everything"] == seed
-        assert (
-            "val_loss" not in runs.history(tmp_path / "work", f"recipe-{seed}")[-1]
-        )  # the test file was not looked at
+        # The test file was not looked at.
+        assert "val_loss" not in runs.history(tmp_path / "work", f"recipe-{seed}")[-1]
         done = cli("test", "--ckpt_path", folder, "--data.test_file", small_signs[1])
         assert f"{correct}/12" in done.out
     page = (tmp_path / "docs/recipes.md").read_text()
@@ -171,23 +155,10 @@ def test_evaluate_by_folds(tmp_path, small_smiles):
         "-->\nafter\n"
     )
     run(
-        "evaluate_recipe.py",
-        recipe,
-        "--train_file",
-        small_smiles[0],
-        "--folds",
-        2,
-        "--seeds",
-        1,
-        "--title",
-        "Folds",
-        "--work",
-        tmp_path / "work",
-        "--output",
-        tmp_path,
-        "--",
+        "evaluate_recipe.py", recipe, "--train_file", small_smiles[0], "--folds", 2, "--seeds", 1,
+        "--title", "Folds", "--work", tmp_path / "work", "--output", tmp_path, "--",
         "--trainer.max_epochs=1",
-    )
+    )  # fmt: skip
     found = json.loads((tmp_path / "recipes.json").read_text())["Folds"]
     assert found["rows"][0]["count"] == 40
     assert len(found["rows"][0]["seconds"]) == 2
@@ -311,15 +282,9 @@ def test_evaluate_looks_at_its_arguments_first(tmp_path, small_signs):
     for path in (recipe, same):
         path.write_text("model: SignsFunctional\n")
     args = [
-        "--train_file",
-        small_signs[0],
-        "--title",
-        "x",
-        "--output",
-        tmp_path / "docs",
-        "--work",
-        tmp_path / "work",
-    ]
+        "--train_file", small_signs[0], "--title", "x", "--output", tmp_path / "docs",
+        "--work", tmp_path / "work",
+    ]  # fmt: skip
     said = run("evaluate_recipe.py", recipe, *args, "--test_file", tmp_path / "tset.h5", code=2)
     assert f"{tmp_path / 'tset.h5'} is no file" in said
     said = run("evaluate_recipe.py", recipe, same, *args, "--test_file", small_signs[1], code=2)
@@ -350,7 +315,7 @@ def test_what_is_trained_outlives_a_page_that_cannot_be_written(tmp_path, small_
         "--trainer.max_epochs=1",
         code=2,
     )
-    work = Path(re.search(r"go on with `--work (.*)`", said)[1])
+    work = Path(re.findall(r"go on with `--work (.*)`", said)[0])
     assert (work / "lightning_logs/recipe-1/version_0/checkpoints/last.ckpt").is_file()
     shutil.rmtree(work)
 
@@ -376,19 +341,13 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
         "data.batch_size: {low: 8, high: 16}\n"
     )
     args = [
-        ROOT / "configs/signs_functional.yaml",
-        space,
-        "--train_file",
-        small_signs[0],
-        "--study",
-        tmp_path / "study.journal",
-        "--jobs",
-        2,
-    ]
+        ROOT / "configs/signs_functional.yaml", space, "--train_file", small_signs[0],
+        "--study", tmp_path / "study.journal", "--jobs", 2,
+    ]  # fmt: skip
     said = run("sweep.py", *args, "--trials", 2, "--", "--trainer.max_epochs=1")
     assert "Best of " in said
 
-    def study() -> optuna.Study:
+    def study():
         backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal"))
         return optuna.load_study(
             study_name="signs_functional", storage=optuna.storages.JournalStorage(backend)
@@ -410,9 +369,8 @@ def test_sweep_goes_on_where_it_stopped(tmp_path, small_signs):
             assert 0.001 <= trial.params["model.lr"] <= 0.1
             assert 8 <= trial.params["data.batch_size"] <= 16
     space.write_text("model.label_smoothing: [0.0, 0.2]\n")
-    said = run(
-        "sweep.py", *args, "--trials", 100, code=2
-    )  # more than two jobs at a time have tried by now
+    # More than two jobs at a time have tried by now.
+    said = run("sweep.py", *args, "--trials", 100, code=2)
     assert "was begun with another space" in said
 
 

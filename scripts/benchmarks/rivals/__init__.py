@@ -1,3 +1,1 @@
-"""What signs_lightning is measured against: each a script of its own that trains one of the three
-models and marks its epochs.
-"""
+"""The rivals: scripts that train one of the three models and mark its epochs."""

@@ -1,5 +1,4 @@
-"""A training loop in plain PyTorch with everything known switched on: the limit that the others are
-measured against.
+"""A training loop in plain PyTorch with everything switched on: the limit.
 
 Bytes in memory (or on the GPU), a batch is one index selection, channels_last, pooling before ReLU,
 fused Adam, freed memory kept in the process as signs_lightning keeps it, no figure is read from the
@@ -22,13 +21,12 @@ class FlattenInPlace(nn.Module):
     """Flattens channels_last features in the order in which they lie in memory."""
 
     def forward(self, features: Tensor) -> Tensor:
-        return features.permute(0, 2, 3, 1).flatten(
-            1
-        )  # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
+        # (N, C, H, W) -> (N, H, W, C) -> (N, H * W * C)
+        return features.permute(0, 2, 3, 1).flatten(1)
 
 
 def build(model: str, size: int = 64) -> nn.Module:
-    """The network of a model for float (N, 3, size, size) images, its kernels channels_last."""
+    """Build a model for float (N, 3, size, size) images, its kernels channels_last."""
     classes, pooled = CLASSES[model], -(-size // 8)
     if model == "functional":
         network = nn.Sequential(
@@ -77,9 +75,8 @@ def main() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7, fused=True)
 
     def logits_and_loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = (
-            images.permute(0, 3, 1, 2).float().div_(255)
-        )  # (N, H, W, C) -> (N, C, H, W), channels_last in memory
+        # (N, H, W, C) -> (N, C, H, W), channels_last in memory
+        pixels = images.permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bf16):
             logits = forward(pixels).float()
         if logits.shape[1] == 1:
@@ -104,15 +101,15 @@ def main() -> None:
             totals = torch.zeros(2, device=device)  # sum of the losses, number of correct answers
             with torch.set_grad_enabled(training):
                 for batch in order.split(batch_size):
-                    wanted = labels[batch]
-                    logits, loss = logits_and_loss(images[batch], wanted)
+                    target = labels[batch]
+                    logits, loss = logits_and_loss(images[batch], target)
                     if training:
                         optimizer.zero_grad(set_to_none=True)
                         loss.backward()
                         optimizer.step()
                         marks.step()
                     totals += torch.stack(
-                        [loss.detach() * len(wanted), correct(logits.detach(), wanted)]
+                        [loss.detach() * len(target), correct(logits.detach(), target)]
                     )
             loss_sum, _ = totals.tolist()
             if training:

@@ -1,5 +1,6 @@
-"""What every rival is given: its arguments and its images. Needs h5py and NumPy only, so that any
-interpreter can import it.
+"""Arguments and images of every rival.
+
+Needs h5py and NumPy only, so that any interpreter can import it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def read(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images (N, H, W, C) and int64 labels (N,) of a file in the course's schema."""
+    """Read uint8 images (N, H, W, C) and int64 labels (N,) of a training file."""
     with h5py.File(path, "r") as file:
         kind = "train" if "train_set_x" in file else "test"
         return file[f"{kind}_set_x"][()], file[f"{kind}_set_y"][()].astype(np.int64).reshape(-1)

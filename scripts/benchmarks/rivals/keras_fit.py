@@ -1,5 +1,6 @@
-"""The course's Keras models, trained with `model.fit` as its notebooks do; KERAS_BACKEND says on
-which backend.
+"""The course's Keras models, trained with `model.fit` as its notebooks do.
+
+KERAS_BACKEND chooses the backend.
 
 Imports Keras, h5py and NumPy only: it runs in whatever interpreter has them.
 """
@@ -18,7 +19,7 @@ from benchmarks.rivals.inputs import BATCH_SIZES, CLASSES, arguments, read
 
 
 def build(model: str, shape: tuple[int, int, int] = (64, 64, 3)) -> keras.Model:
-    """The network of a model, as the course writes it; outputs are float32 probabilities."""
+    """Build a model as the course writes it; outputs are float32 probabilities."""
     inputs = keras.Input(shape)
     if model == "functional":
         x = layers.Conv2D(8, 4, padding="same")(inputs)
@@ -100,19 +101,19 @@ def main() -> None:
     model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
     clock = Clock()
     callbacks: list[Any] = [clock]  # first: what it marks comes before what the others do
-    said = []
+    names = []
     if options.callbacks:
         monitor = "val_loss" if validation else "loss"
         callbacks += [
             keras.callbacks.ModelCheckpoint("best.keras", monitor, save_best_only=True),
             keras.callbacks.CSVLogger("history.csv"),
         ]
-        said = ["ModelCheckpoint", "CSVLogger"]
+        names = ["ModelCheckpoint", "CSVLogger"]
         if importlib.util.find_spec(
             "tensorflow"
         ):  # it writes Keras's TensorBoard files whatever the backend is
             callbacks.append(keras.callbacks.TensorBoard("logs"))
-            said.append("TensorBoard")
+            names.append("TensorBoard")
     history = model.fit(
         images,
         labels,
@@ -123,7 +124,7 @@ def main() -> None:
         verbose=2 if options.callbacks else 0,  # a line an epoch; a bar over the steps costs more
     )
     clock.marks.write(
-        losses=history.history["loss"], parameters=model.count_params(), callbacks=said
+        losses=history.history["loss"], parameters=model.count_params(), callbacks=names
     )
 
 

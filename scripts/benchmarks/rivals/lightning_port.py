@@ -1,4 +1,4 @@
-"""The straightforward port of the Keras models to Lightning, as one writes it after the tutorials.
+"""A straightforward port of the Keras models to Lightning, after the tutorials.
 
 One sample at a time out of arrays in memory, a plain DataLoader, torchmetrics and `self.log` in
 every step, padding as modules and layers in Keras's order; logger, checkpoints and progress bar are
@@ -29,9 +29,8 @@ class ImageDataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = (
-            torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
-        )  # (H, W, C) -> (C, H, W)
+        # (H, W, C) -> (C, H, W)
+        image = torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
         return image, int(self.labels[index])
 
 

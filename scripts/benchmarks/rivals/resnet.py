@@ -11,9 +11,7 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """Bottleneck of version 1: the stride on the first 1×1 convolution, every convolution with a
-    bias.
-    """
+    """Bottleneck, version 1: stride in the first 1×1 convolution, biases everywhere."""
 
     def __init__(self, channels: int, filters: int, stride: int, projection: bool) -> None:
         super().__init__()
@@ -31,7 +29,10 @@ class Block(nn.Module):
 
 
 def resnet50(classes: int, size: int = 64) -> nn.Sequential:
-    """float (N, 3, size, size) → logits (N, classes); 23,600,006 parameters for six classes at 64."""
+    """float (N, 3, size, size) → logits (N, classes).
+
+    23,600,006 parameters for six classes of 64×64 images.
+    """
     layers: list[nn.Module] = [
         nn.Conv2d(3, 64, 7, 2, padding=3),
         norm(64),
