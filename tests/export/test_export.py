@@ -51,8 +51,8 @@ def randomized(model, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1, generator=generator)
-            layer.running_var.uniform_(0.5, 1.5, generator=generator)
+            layer.get_buffer("running_mean").normal_(0, 0.1, generator=generator)
+            layer.get_buffer("running_var").uniform_(0.5, 1.5, generator=generator)
             nn.init.uniform_(layer.weight, 0.5, 1.5, generator=generator)
             nn.init.normal_(layer.bias, 0, 0.1, generator=generator)
     return model.eval()
@@ -87,9 +87,8 @@ def test_elsewhere(exported):
     """
     folder, models, images = exported
     names = [f"{name}{ending}" for name in MODELS for ending in artefacts.ENDINGS.values()]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [*names, "images.npy"]
-    )  # one file each, none beside it
+    # One file each, none beside it.
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "images.npy"])
     subprocess.run([sys.executable, "-W", "error", "-c", ELSEWHERE, *names], cwd=folder, check=True)
     with np.load(folder / "found.npz") as found:
         for name, model in models.items():
@@ -166,7 +165,7 @@ def test_nothing_is_written_when_it_does_not_agree(format, fault, tmp_path, monk
             artefacts.ServingModule, "forward", lambda self, images: right(self, images) + 2e-4
         )
     elif fault == "NaN":
-        nn.init.constant_(model.network.fc.bias, float("nan"))
+        nn.init.constant_(model.network.get_parameter("fc.bias"), float("nan"))
     else:
         monkeypatch.setattr(
             "os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
@@ -222,31 +221,22 @@ def test_a_run_is_compared_on_its_own_images(cli, small_signs):
     """
     train, test = small_signs
     quick = [
-        "--trainer.max_epochs",
-        1,
-        "--trainer.enable_progress_bar",
-        "false",
-        "--data.train_file",
-        train,
-    ]
+        "--trainer.max_epochs", 1, "--trainer.enable_progress_bar", "false",
+        "--data.train_file", train,
+    ]  # fmt: skip
     assert cli("fit", *quick, "--data.test_file", test, "--name", "tested").code == 0
     assert cli("fit", *quick, "--data.val_fraction", 0.25, "--name", "split").code == 0
     for run, what in (("tested", "12 test images"), ("split", "15 validation images")):
         done = cli(
-            "export",
-            "--ckpt_path",
-            f"lightning_logs/{run}/version_0",
-            "--format",
-            "onnx",
-            "--output",
-            f"{run}.onnx",
-        )
+            "export", "--ckpt_path", f"lightning_logs/{run}/version_0", "--format", "onnx",
+            "--output", f"{run}.onnx",
+        )  # fmt: skip
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith(f"Largest difference from the model's probabilities on {what}: ")
-        assert (
+        sentence = (
             f"Wrote {run}.onnx. Next: python -m signs_lightning predict --ckpt_path {run}.onnx"
-            in done.out
         )
+        assert sentence in done.out
     model = SignsFunctional(image_size=(32, 32, 3))
     images, what = images_to_compare(model, {"test_file": str(test)})
     assert (tuple(images.shape), what) == ((12, 32, 32, 3), "12 test images")
@@ -307,10 +297,8 @@ def test_what_was_exported_is_not_exported_again(cli):
     Path("a.onnx").touch()
     Path("a.pt2").touch()
     done = cli("export", "--ckpt_path", "a.onnx", "--format", "torch", "--output", "b.pt2")
-    assert (
-        done.err
-        == "a.onnx is an exported file already. Name the checkpoint that it was made from.\n"
-    )
+    sentence = "a.onnx is an exported file already. Name the checkpoint that it was made from.\n"
+    assert done.err == sentence
     for verb in ("export --format onnx --output b.onnx", "predict --images a.png"):
         done = cli(*verb.split(), "--ckpt_path", "a.pt2")
         assert done.code == 2

@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -100,12 +101,8 @@ def test_arrays_tensors_and_batches(file, model):
     expected = model.predict(images)
     fixed = images.numpy().copy()
     fixed.flags.writeable = False
-    spellings = [
-        images,
-        fixed,
-        images.flip(0).numpy()[::-1],
-        np.repeat(images.numpy(), 2, axis=0)[::2],
-    ]
+    strided = np.repeat(images.numpy(), 2, axis=0)[::2]
+    spellings: list[Any] = [images, fixed, images.flip(0).numpy()[::-1], strided]
     for given, batch_size in itertools.product(spellings, (1, 4, 9, 100)):
         found = served.predict(given, batch_size)
         assert found.dtype == torch.float32
@@ -139,30 +136,25 @@ def test_another_size_is_resized(size, file, model):
     )
     resized = resized.round().byte().permute(0, 2, 3, 1)
     found = OnnxClassifier(file).predict(images)
-    torch.testing.assert_close(
-        found, model.predict(resized), rtol=0, atol=5e-4
-    )  # ties of the rounding
+    # Ties of the rounding.
+    torch.testing.assert_close(found, model.predict(resized), rtol=0, atol=5e-4)
     torch.testing.assert_close(found, model.predict(images), rtol=0, atol=3e-3)
 
 
 @pytest.mark.parametrize(
     ("classes", "size", "names"),
     [
-        (2, (64, 64, 3), ["a", "b"]),
-        (6, (64, 64, 3), list("abcdef")),
-        (6, (32, 48, 3), SIGNS),
-        (6, (64, 64, 1), SIGNS),
-        (7, (64, 64, 3), None),
-        (6, (64, 64, 3), SIGNS),
+        (2, (64, 64, 3), ["a", "b"]), (6, (64, 64, 3), list("abcdef")), (6, (32, 48, 3), SIGNS),
+        (6, (64, 64, 1), SIGNS), (7, (64, 64, 3), None), (6, (64, 64, 3), SIGNS),
         (4, (64, 64, 3), None),
     ],
-)
+)  # fmt: skip
 def test_other_data(classes, size, names, file, model):
     """Data of other classes or another size are refused, or taken, exactly as a checkpoint's model
     does.
     """
     checkpoint = SignsFunctional(class_names=SIGNS, num_classes=6, image_size=(64, 64, 3))
-    said = []
+    said: list[str | None] = []
     for candidate in (checkpoint, OnnxClassifier(file)):
         try:
             candidate.adopt(classes, size, names)
@@ -187,7 +179,7 @@ def test_a_model_without_names_takes_those_of_the_data(tmp_path):
     assert served.class_names == SIGNS
 
 
-def edited(change: Callable[[onnx.ModelProto], None]) -> Callable[[bytes], bytes]:
+def edited(change: Callable[[onnx.ModelProto], object]) -> Callable[[bytes], bytes]:
     def apply(contents: bytes) -> bytes:
         model = onnx.load_model_from_string(contents)
         change(model)
@@ -210,9 +202,7 @@ def metadata(**entries: object) -> Callable[[bytes], bytes]:
     return edited(change)
 
 
-def node(
-    op: str, inputs: list[str], outputs: list[str], **more: object
-) -> Callable[[bytes], bytes]:
+def node(op: str, inputs: list[str], outputs: list[str], **more: Any) -> Callable[[bytes], bytes]:
     """One more node in the graph, in front."""
     return edited(
         lambda model: model.graph.node.insert(0, helper.make_node(op, inputs, outputs, **more))
@@ -248,7 +238,7 @@ def subgraph_elsewhere(model: onnx.ModelProto) -> None:
     )
 
 
-def takes(kind: int, shape: list[object]) -> Callable[[bytes], bytes]:
+def takes(kind: int, shape: list[Any]) -> Callable[[bytes], bytes]:
     return edited(
         lambda model: model.graph.input[0].CopyFrom(
             helper.make_tensor_value_info("images", kind, shape)
@@ -256,7 +246,7 @@ def takes(kind: int, shape: list[object]) -> Callable[[bytes], bytes]:
     )
 
 
-def huge(op: str, sizes: list[int], **more: object) -> Callable[[bytes], bytes]:
+def huge(op: str, sizes: list[int], **more: Any) -> Callable[[bytes], bytes]:
     """A node that makes terabytes out of a few bytes."""
 
     def change(model: onnx.ModelProto) -> None:
@@ -470,12 +460,10 @@ def test_test_prints_what_it_prints_for_the_checkpoint(kind, small_signs, small_
     export_artefact(model.eval(), Path("model.onnx"), "onnx", random_images(4, (64, 64, 3)))
     expected = cli("test", "--ckpt_path", "model.ckpt", "--data.test_file", data)
     assert expected.code == 0, expected.err
-    assert (
-        onnx_evaluation.test_onnx(
-            "model.onnx", ["--data.test_file", str(data), "--data.batch_size", "5"]
-        )
-        == 0
+    code = onnx_evaluation.test_onnx(
+        "model.onnx", ["--data.test_file", str(data), "--data.batch_size", "5"]
     )
+    assert code == 0
     found = capfd.readouterr()
     assert found.out[found.out.index("┏") :] == expected.out[expected.out.index("┏") :]
     assert found.err == ""
@@ -492,9 +480,8 @@ def test_test_resizes_when_asked(tmp_path, small_signs, capfd):
     args = ["--data.test_file", str(small_signs[1])]
     with pytest.raises(InputError, match=r"Add `--data.image_size 32` to resize them"):
         onnx_evaluation.test_onnx(str(tmp_path / "m.onnx"), args)
-    assert (
-        onnx_evaluation.test_onnx(str(tmp_path / "m.onnx"), [*args, "--data.image_size", "32"]) == 0
-    )
+    code = onnx_evaluation.test_onnx(str(tmp_path / "m.onnx"), [*args, "--data.image_size", "32"])
+    assert code == 0
     assert "/12 = " in capfd.readouterr().out
     with pytest.raises(InputError, match=r"Unknown option '--data\.image_sise'"):
         onnx_evaluation.test_onnx("m.onnx", [*args, "--data.image_sise", "32"])
