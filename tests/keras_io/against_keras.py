@@ -15,6 +15,8 @@ import torch
 
 from signs_lightning.keras_io.first_difference import first_difference
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.models.classifier import ImageClassifier
 
 FORMATS = ("h5", "keras")
 
@@ -24,6 +26,12 @@ def examples(count: int) -> hypothesis.settings:
     is set.
     """
     return hypothesis.settings(max_examples=count * int(os.environ.get("KERAS_EXAMPLES", "1")))
+
+
+def network_of(model: ImageClassifier) -> KerasNetwork:
+    """The network that was built from a Keras file's config."""
+    assert isinstance(model.network, KerasNetwork)
+    return model.network
 
 
 def randomize(model: keras.Model, seed: int = 0) -> None:
@@ -54,7 +62,7 @@ def to_torch(images: np.ndarray, channels_first: bool = False) -> torch.Tensor:
 
 
 def layer_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Outputs of the layers at the top of a model that are called once and are no models."""
+    """The output of every top-level layer that is called once and is no model itself."""
     left_out = (keras.layers.InputLayer, keras.Model)
     tensors = {
         layer.name: layer.output
@@ -62,9 +70,8 @@ def layer_outputs(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarra
         if not isinstance(layer, left_out) and len(layer._inbound_nodes) == 1
     }
     watched = keras.Model(model.inputs[0], tensors)
-    outputs = jax.jit(lambda x: watched(x, training=False))(
-        images
-    )  # compiled at once: op by op takes ten times as long
+    # Compiled at once: op by op takes ten times as long.
+    outputs = jax.jit(lambda x: watched(x, training=False))(images)
     return {name: np.asarray(outputs[name]) for name in tensors}  # JAX sorts them
 
 
@@ -83,8 +90,9 @@ def assert_same(
     for extension in formats:
         path = folder / f"model.{extension}"
         model.save(path)
-        ours = from_keras(path, scale="/255")  # the images are what the model takes
-        assert isinstance(ours, FromKeras)
+        read = from_keras(path, scale="/255")  # the images are what the model takes
+        assert isinstance(read, FromKeras)
+        ours = read
         difference = first_difference(ours, theirs, inputs)
         assert difference is None, str(difference)
         predicted = ours.predict(inputs).numpy()

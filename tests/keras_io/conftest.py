@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"  # read when keras is first imported
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0"  # every model runs once: compiling is what takes time
-)
+# Every model runs once: compiling is what takes time.
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 
 import logging
 from collections.abc import Iterator
@@ -19,9 +18,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-logging.getLogger("absl").setLevel(
-    logging.ERROR
-)  # Keras warns through it that .h5 is a legacy format
+# Keras warns through it that .h5 is a legacy format.
+logging.getLogger("absl").setLevel(logging.ERROR)
 
 hypothesis.settings.register_profile("keras", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("keras")

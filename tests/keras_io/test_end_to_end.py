@@ -18,7 +18,7 @@ from references import SIGNS
 
 from signs_lightning.keras_io.from_keras import from_keras
 
-from .against_keras import randomize
+from .against_keras import network_of, randomize
 from .test_models import resnet, signs
 
 pytestmark = pytest.mark.usefixtures("guarded_forks")
@@ -32,7 +32,7 @@ def keras_probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(lambda x: model(x, training=False))(images.astype("float32") / 255))
 
 
-def our_probabilities(cli, checkpoint: Path, *arguments: object) -> np.ndarray:
+def our_probabilities(cli, checkpoint: Path | str, *arguments: object) -> np.ndarray:
     """What `predict` writes into predictions.csv."""
     done = cli("predict", "--ckpt_path", checkpoint, *arguments, "--output", "predictions.csv")
     assert done.code == 0, done.err
@@ -77,9 +77,8 @@ def test_fine_tuned_here_predicts_the_same_in_keras(cli, reference, way):
     with (run / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
-    assert (
-        float(rows[-1]["loss"]) < 0.6
-    )  # it went on where Keras stopped; a new network begins at 1.8
+    # It went on where Keras stopped; a new network begins at 1.8.
+    assert float(rows[-1]["loss"]) < 0.6
 
     ours = our_probabilities(cli, run, "--data.test_file", data[-1])
     images, _ = reference.test()
@@ -103,10 +102,8 @@ def test_golden_files_count_as_in_keras(cli, reference, tmp_path, extension):
     """import-keras, then test: the accuracy that Keras on TensorFlow had on these images."""
     with h5py.File("last.h5", "w") as last:
         last["test_set_x"], last["test_set_y"] = reference.test()
-    assert (
-        cli("import-keras", reference.trained(extension, tmp_path), "--output", "model.ckpt").code
-        == 0
-    )
+    finished = cli("import-keras", reference.trained(extension, tmp_path), "--output", "model.ckpt")
+    assert finished.code == 0, finished.err
     done = cli("test", "--ckpt_path", "model.ckpt", "--data.test_file", "last.h5")
     assert done.code == 0, done.err
     assert f"{reference.correct}/{len(reference.probabilities)} = " in done.out
@@ -124,9 +121,8 @@ def test_a_picture_through_resnet50(cli):
     Image.fromarray(image).save("hand.png")
     theirs = keras_probabilities(model, image[None])
     assert np.sort(theirs[0])[-2] > 1e-3  # not a softmax that is 1 whatever the network does
-    assert (
-        cli("import-keras", "model.h5", "--output", "model.ckpt", "--class_names", *NAMES).code == 0
-    )
+    done = cli("import-keras", "model.h5", "--output", "model.ckpt", "--class_names", *NAMES)
+    assert done.code == 0
     for source in ("model.ckpt", "model.h5"):
         ours = our_probabilities(cli, source, "--images", "hand.png")
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0, err_msg=source)
@@ -176,7 +172,8 @@ def test_trainable_layers(cli, small_signs, keras_file):
     model = from_keras(keras_file)
     before, after = model.state_dict(), weights_of(last_checkpoint())
     assert before.keys() == after.keys()
-    last = model.network.names[model.network.plan.steps[-1].path]
+    network = network_of(model)
+    last = network.names[network.plan.steps[-1].path]
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {f"network.{last}.weight", f"network.{last}.bias"}
 
@@ -207,10 +204,8 @@ def test_what_we_export_is_called_like_any_keras_model(cli, format):
     model.save_weights("signs.weights.h5")
     assert cli("import-keras", "signs.weights.h5", "--output", "model.ckpt").code == 0
     exported = f"signs{ENDINGS[format]}"
-    assert (
-        cli("export", "--ckpt_path", "model.ckpt", "--format", format, "--output", exported).code
-        == 0
-    )
+    done = cli("export", "--ckpt_path", "model.ckpt", "--format", format, "--output", exported)
+    assert done.code == 0, done.err
     images = np.random.default_rng(0).random((2, 64, 64, 3), dtype=np.float32)
     again = keras.models.load_model(exported, compile=False)
     np.testing.assert_allclose(

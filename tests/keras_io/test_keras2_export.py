@@ -25,9 +25,8 @@ from signs_lightning.keras_io.to_keras import export_keras
 
 from .against_keras import to_torch
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Argument `alpha` is deprecated"
-)  # of LeakyReLU, which Keras 3 still reads
+# Of LeakyReLU, which Keras 3 still reads.
+pytestmark = pytest.mark.filterwarnings("ignore:Argument `alpha` is deprecated")
 Config = dict[str, Any]
 IMAGES = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
 ENDINGS = {"keras": ".keras", "keras-h5": ".h5", "keras-weights": ".weights.h5"}
@@ -506,11 +505,11 @@ def test_the_table_of_arguments_is_keras_own():
     """Nothing stands in it that Keras does not take; what every layer takes comes from the class
     they all derive from.
     """
-    for name, known in keras3_arguments.LAYERS.items():
+    for name, arguments in keras3_config.ARGUMENTS.items():
         parameters = inspect.signature(getattr(keras.layers, name).__init__).parameters
         aliases = {"alpha"} if name == "LeakyReLU" else {"activity_regularizer"}
-        assert known <= set(parameters) | aliases, name
-    for kind, classes in keras3_arguments.OBJECTS.items():
+        assert arguments <= set(parameters) | aliases, name
+    for kind, classes in keras3_config.OBJECTS.items():
         for name, known in classes.items():
             own = getattr(getattr(keras, f"{kind}s"), name)
             assert set(known.split()) <= set(inspect.signature(own.__init__).parameters), name

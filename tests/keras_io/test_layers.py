@@ -402,9 +402,8 @@ def test_dropout_trains_as_in_keras(folder, layer):
     drop = from_keras(folder / "drop.keras").network.get_submodule("drop").train()
     ours = drop(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     theirs = np.asarray(model.layers[0](images, training=True))
-    assert ours.mean() == pytest.approx(
-        theirs.mean(), abs=0.25
-    )  # a SpatialDropout2D drops whole channels, 4,096 here
+    # A SpatialDropout2D drops whole channels, 4,096 here.
+    assert ours.mean() == pytest.approx(theirs.mean(), abs=0.25)
     assert ours.std() == pytest.approx(theirs.std(), rel=0.15)
 
 

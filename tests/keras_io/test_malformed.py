@@ -100,7 +100,8 @@ def archive(**entries: bytes | str | None) -> Callable[[Path], None]:
 
     def damage(path: Path) -> None:
         with zipfile.ZipFile(path) as old:
-            content = {name: old.read(name) for name in old.namelist()}
+            content: dict[str, bytes | str | None] = {}
+            content |= {name: old.read(name) for name in old.namelist()}
         content |= {name.replace("__", "."): value for name, value in entries.items()}
         with zipfile.ZipFile(path, "w") as new:
             for name, value in content.items():
@@ -118,16 +119,12 @@ def add_entry(name: str, value: bytes, **options: Any) -> Callable[[Path], None]
     return damage
 
 
-def write(content: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(content)  # type: ignore[return-value]
+def write(content: bytes) -> Callable[[Path], Any]:
+    return lambda path: path.write_bytes(content)
 
 
 def truncate(share: float) -> Callable[[Path], None]:
-    def damage(path: Path) -> None:
-        content = path.read_bytes()
-        path.write_bytes(content[: int(len(content) * share)])
-
-    return damage
+    return lambda path: os.truncate(path, int(path.stat().st_size * share))
 
 
 def bomb(path: Path) -> None:
@@ -214,12 +211,17 @@ def nested_models(count: int) -> dict[str, Any]:
     return model
 
 
+def become_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 H5, ZIP, WEIGHTS = "model.h5", "model.keras", "model.weights.h5"
 CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     # what the file is
     "missing": (H5, lambda path: path.unlink(), "does not exist"),
     "empty": (H5, write(b""), "empty"),
-    "a directory": (H5, lambda path: (path.unlink(), path.mkdir()), "directory"),
+    "a directory": (H5, become_directory, "directory"),
     "git-lfs pointer": (
         H5,
         write(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),

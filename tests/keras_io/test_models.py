@@ -21,7 +21,15 @@ from keras.src.legacy.saving import legacy_h5_format
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import from_keras
 
-from .against_keras import assert_same, examples, images_for, layer_outputs, randomize, to_torch
+from .against_keras import (
+    assert_same,
+    examples,
+    images_for,
+    layer_outputs,
+    network_of,
+    randomize,
+    to_torch,
+)
 
 
 @pytest.fixture(scope="session")
@@ -46,15 +54,8 @@ BLOCKS = {
     "dropout": lambda n: layers.Dropout(0.5),
     "dense": lambda n: layers.Dense(n),
 }
-KEEPING = [
-    "conv",
-    "separable",
-    "norm",
-    "average",
-    "relu",
-    "activation",
-    "prelu",
-]  # blocks that keep height and width
+# Blocks that keep height and width.
+KEEPING = ["conv", "separable", "norm", "average", "relu", "activation", "prelu"]
 block = st.tuples(st.sampled_from(sorted(BLOCKS)), st.sampled_from([2, 4, 6]))
 
 
@@ -257,7 +258,7 @@ def test_classics(folder, make):
     ],
 )
 def test_weights_only(folder, architecture, make):
-    """Files of weights only go into the architecture that is named, or that fits."""
+    """Files without a config go into our architecture: the named one, or the one that fits."""
     model = make()
     randomize(model)
     new, legacy = folder / "weights.weights.h5", folder / "weights.legacy.h5"
@@ -329,26 +330,22 @@ def test_gradients(folder):
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
     ours = from_keras(folder / "gradients.h5").double()
+    network = network_of(ours)
     with h5py.File(folder / "gradients.h5") as file:  # float64, too: from_keras made float32 of it
-        for layer, weights in ours.network.plan.layers():
-            for weight, name in zip(
-                weights, file["model_weights"][layer.path[0]].attrs["weight_names"], strict=True
-            ):
-                ours.network.load_keras(
-                    layer.path, weight, file["model_weights"][layer.path[0]][name][()]
-                )
+        for layer, weights in network.plan.layers():
+            group = file["model_weights"][layer.path[0]]
+            for weight, name in zip(weights, group.attrs["weight_names"], strict=True):
+                network.load_keras(layer.path, weight, group[name][()])
     torch.nn.functional.cross_entropy(ours(to_torch(images)), torch.from_numpy(labels)).backward()
     compared = 0
-    for layer, weights in ours.network.plan.layers():
+    for layer, weights in network.plan.layers():
         for weight in weights:
             if not weight.trainable:
                 continue
-            grad = ours.network.parameter(layer.path, weight).grad
-            theirs = (
-                gradients[f"{layer.path[-1]}/{weight.keras}"]
-                .transpose(weight.permutation)
-                .reshape(grad.shape)
-            )
+            grad = network.parameter(layer.path, weight).grad
+            assert grad is not None
+            theirs = gradients[f"{layer.path[-1]}/{weight.keras}"].transpose(weight.permutation)
+            theirs = theirs.reshape(grad.shape)
             assert theirs.dtype == np.float64
             largest = max(np.abs(theirs).max(), 1e-12)
             np.testing.assert_allclose(grad.numpy() / largest, theirs / largest, atol=1e-6, rtol=0)
@@ -368,7 +365,7 @@ def test_first_difference_names_the_layer(folder):
     assert first_difference(ours, reference, to_torch(images)) is None
     name = model.layers[3].name
     with torch.no_grad():
-        ours.network.get_submodule(name).weight[0, 0, 0, 0] += 1
+        ours.network.get_parameter(f"{name}.weight")[0, 0, 0, 0] += 1
     difference = first_difference(ours, reference, to_torch(images))
     assert difference is not None
     assert difference.layer == name

@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from signs_lightning.commands.import_keras import main, run
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.happy_sequential import HappySequential
 from signs_lightning.models.signs_functional import SignsFunctional
 
-from .against_keras import images_for, randomize, to_torch
+from .against_keras import images_for, network_of, randomize, to_torch
 from .test_models import backbone, happy, resnet, signs
 
 
@@ -33,10 +34,10 @@ def test_golden_files(reference, tmp_path, extension):
     same probabilities.
     """
     output = tmp_path / "model.ckpt"
-    assert (
-        run("import-keras", [str(reference.trained(extension, tmp_path)), "--output", str(output)])
-        == 0
+    code = run(
+        "import-keras", [str(reference.trained(extension, tmp_path)), "--output", str(output)]
     )
+    assert code == 0
     ours = HappySequential if reference.binary else SignsFunctional
     model = (ours if extension == "weights.h5" else FromKeras).load_from_checkpoint(
         output, weights_only=True
@@ -57,14 +58,9 @@ def test_checkpoint_is_like_any_other(tmp_path, capsys):
     output = tmp_path / "signs.ckpt"
     names = ["zero", "one", "two", "three", "four", "five"]
     arguments = [
-        str(tmp_path / "signs.keras"),
-        "--output",
-        str(output),
-        "--scale",
-        "tf",
-        "--class_names",
+        str(tmp_path / "signs.keras"), "--output", str(output), "--scale", "tf", "--class_names",
         *names,
-    ]
+    ]  # fmt: skip
     assert main("import-keras", arguments) == 0
     printed = capsys.readouterr().out
     for row in (
@@ -191,7 +187,7 @@ def test_frozen_in_keras_stays_frozen(tmp_path):
     model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(value)))
     randomize(model)
     model.save(tmp_path / "frozen.keras")
-    network = from_keras(tmp_path / "frozen.keras").train().network
+    network = network_of(from_keras(tmp_path / "frozen.keras").train())
     assert not network.get_submodule("backbone.norm").training
     assert network.get_submodule("own").training
     trained = {
@@ -235,9 +231,8 @@ def test_freezing_puts_only_batch_norm_to_sleep(tmp_path):
     one_layer = save(tmp_path / "layer.keras")
     inner.trainable = False
     whole_model = save(tmp_path / "model.keras")
-    in_inference = save(
-        tmp_path / "inference.keras", training=False
-    )  # which Keras 3 overrides while it trains
+    # Which Keras 3 overrides while it trains.
+    in_inference = save(tmp_path / "inference.keras", training=False)
 
     images = np.ones((400, 6, 6, 16), np.float32)
     watched = keras.Model(inner.inputs[0], [norm, *outputs])
@@ -295,15 +290,14 @@ def test_batch_norm_of_a_step_is_keras_own(tmp_path, biased, axis):
     for seed in (1, 2):
         images = images_for(model, 2, seed)
         expected = np.asarray(model(images, training=True))
-        np.testing.assert_allclose(
-            ours.probabilities(ours(to_torch(images))).detach(), expected, atol=1e-5
-        )
-        np.testing.assert_allclose(norm.running_mean, theirs.moving_mean, atol=1e-6)
-        variance = 0.8 * variance + 0.2 * images.astype(np.float64).var(
-            others, ddof=0 if biased else 1
-        )
-        np.testing.assert_allclose(norm.running_var, variance, atol=1e-6)
-    difference = np.abs(norm.running_var.numpy() - np.asarray(theirs.moving_variance))
+        actual = ours.probabilities(ours(to_torch(images))).detach()
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+        np.testing.assert_allclose(norm.get_buffer("running_mean"), theirs.moving_mean, atol=1e-6)
+        added = images.astype(np.float64).var(others, ddof=0 if biased else 1)
+        variance = 0.8 * variance + 0.2 * added
+        np.testing.assert_allclose(norm.get_buffer("running_var"), variance, atol=1e-6)
+    running_variance = norm.get_buffer("running_var").numpy()
+    difference = np.abs(running_variance - np.asarray(theirs.moving_variance))
     assert difference.max() < 1e-6 if biased else difference.min() > 1e-4
 
 
@@ -325,7 +319,7 @@ def test_regularizers_count_in_the_loss(tmp_path, extension):
     model.save(tmp_path / f"penalty.{extension}")
     ours = from_keras(tmp_path / f"penalty.{extension}")
     expected = float(sum(np.asarray(loss) for loss in model.losses))
-    assert ours.network.regularization_loss().item() == pytest.approx(expected, rel=1e-5)
+    assert network_of(ours).regularization_loss().item() == pytest.approx(expected, rel=1e-5)
     images, labels = images_for(model, 4), torch.tensor([0, 1, 1, 0])
     logits = ours(to_torch(images))
     loss = ours.compute_loss(logits, labels)
@@ -333,11 +327,10 @@ def test_regularizers_count_in_the_loss(tmp_path, extension):
         ImageClassifier.compute_loss(ours, logits, labels).item() + expected, rel=1e-5
     )
     frozen = FromKeras(path=str(tmp_path / f"penalty.{extension}"), trainable_layers=1)
-    dense = frozen.network.get_submodule(
-        frozen.network.names[frozen.network.plan.steps[-1].path]
-    ).weight
+    network = network_of(frozen)
+    dense = network.get_parameter(f"{network.names[network.plan.steps[-1].path]}.weight")
     only_dense = 0.01 * dense.abs().sum() + 0.02 * dense.square().sum()
-    assert frozen.network.regularization_loss().item() == pytest.approx(only_dense.item(), rel=1e-5)
+    assert network.regularization_loss().item() == pytest.approx(only_dense.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -347,8 +340,6 @@ def test_a_new_network_is_drawn_as_keras_draws(tmp_path, initializer):
     """A checkpoint without weights is a network as Keras would begin with: same spread, zero
     biases.
     """
-    from signs_lightning.keras_io.network import KerasNetwork
-
     model = keras.Sequential(
         [
             keras.Input((8, 8, 16)),
@@ -362,15 +353,13 @@ def test_a_new_network_is_drawn_as_keras_draws(tmp_path, initializer):
     )
     model.save(tmp_path / "new.keras")
     torch.manual_seed(0)
-    network = KerasNetwork(from_keras(tmp_path / "new.keras").plan)
+    network = KerasNetwork(network_of(from_keras(tmp_path / "new.keras")).plan)
     for name in ("conv", "depthwise", "dense"):
-        theirs, ours = (
-            np.asarray(model.get_layer(name).weights[0]),
-            network.get_submodule(name).weight.detach(),
-        )
+        theirs = np.asarray(model.get_layer(name).weights[0])
+        ours = network.get_parameter(f"{name}.weight").detach()
         assert ours.std().item() == pytest.approx(theirs.std(), rel=0.08)
         assert ours.abs().max().item() == pytest.approx(np.abs(theirs).max(), rel=0.3)
-        assert not network.get_submodule(name).bias.any()
+        assert not network.get_parameter(f"{name}.bias").any()
 
 
 def test_data_of_other_classes_are_refused(tmp_path):
@@ -387,7 +376,8 @@ def test_weights_go_through_bit_by_bit(tmp_path, make):
     model = make()
     randomize(model)
     model.save(tmp_path / "model.keras")
-    ours = from_keras(tmp_path / "model.keras").network.keras_weights()
+    ours = network_of(from_keras(tmp_path / "model.keras")).keras_weights()
+    theirs: dict[tuple[str, ...], list[np.ndarray]]
     theirs = {(layer.name,): [np.asarray(w) for w in layer.weights] for layer in model.layers}
     assert ours.keys() == theirs.keys()
     for path, arrays in ours.items():

@@ -39,8 +39,8 @@ dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 keras.config.set_floatx("float64")
 keras.config.set_dtype_policy("float64")
 loaded = keras.models.load_model("before.keras", compile=False)
-# The file says float32.
-model = keras.models.clone_model(loaded, keras.Input(loaded.input_shape[1:], dtype="float64"))
+inputs = keras.Input(loaded.input_shape[1:], dtype="float64")  # the file says float32
+model = keras.models.clone_model(loaded, inputs)
 model.set_weights(loaded.get_weights())
 assert model.layers[-1].activation is keras.activations.softmax
 model.layers[-1].activation = keras.activations.linear
@@ -66,7 +66,7 @@ class Losses(Callback):
         self.values.append(outputs["loss"].clone())
 
 
-def new_model(width: int, identity_blocks: tuple[int, ...]) -> SignsResNet50:
+def new_model(width: int, identity_blocks: tuple[int, int, int, int]) -> SignsResNet50:
     """ResNet50 as it is drawn, but with moving statistics that are not 0 and 1: the run has to keep
     0.99 of them.
     """
@@ -80,8 +80,8 @@ def new_model(width: int, identity_blocks: tuple[int, ...]) -> SignsResNet50:
     )
     for layer in model.network.modules():
         if isinstance(layer, KerasBatchNorm2d):
-            layer.running_mean.normal_()
-            layer.running_var.uniform_(0.5, 1.5)
+            layer.get_buffer("running_mean").normal_()
+            layer.get_buffer("running_var").uniform_(0.5, 1.5)
     return model.double()
 
 
@@ -160,16 +160,10 @@ def test_five_steps_of_resnet50(tmp_path, monkeypatch, width, identity_blocks, b
     )
     assert run.returncode == 0, run.stderr
 
-    ours, theirs = (
-        np.array([float(value) for value in losses.values]),
-        np.load(tmp_path / "losses.npy"),
-    )
-    assert len(ours) == STEPS
-    np.testing.assert_allclose(ours, theirs, atol=1e-6, rtol=0)
-    ours, theirs = (
-        weights_file(tmp_path / "ours.weights.h5"),
-        weights_file(tmp_path / "theirs.weights.h5"),
-    )
+    our_losses = [float(value) for value in losses.values]
+    assert len(our_losses) == STEPS
+    np.testing.assert_allclose(our_losses, np.load(tmp_path / "losses.npy"), atol=1e-6, rtol=0)
+    ours, theirs = (weights_file(tmp_path / f"{side}.weights.h5") for side in ("ours", "theirs"))
     assert ours.keys() == theirs.keys()
     averages = [
         name for name in ours if "/batch_normalization" in name and name.endswith(("/2", "/3"))

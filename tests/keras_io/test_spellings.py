@@ -40,14 +40,9 @@ def keras2(value: Any) -> Any:
     if "batch_shape" in value:
         value["batch_input_shape"] = value.pop("batch_shape")
     for new in (
-        "quantization_config",
-        "optional",
-        "synchronized",
-        "renorm",
-        "renorm_clipping",
-        "renorm_momentum",
-        "keepdims",
-    ):
+        "quantization_config", "optional", "synchronized", "renorm", "renorm_clipping",
+        "renorm_momentum", "keepdims",
+    ):  # fmt: skip
         value.pop(new, None)
     if "inbound_nodes" in value:
         value["inbound_nodes"] = [_node(node) for node in value["inbound_nodes"]]
