@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import h5py
 import lightning as L
@@ -66,7 +67,7 @@ def test_the_same_weights_however_images_are_read(tmp_path: Path, small_signs, p
 
 def test_a_stream_repeats_itself(tmp_path: Path, small_signs) -> None:
     """Streamed images may come in another order than mapped ones, but in the same one each time."""
-    stream = {"reading": "streamed", "shuffle_buffer": 0.5}
+    stream: dict[str, Any] = {"reading": "streamed", "shuffle_buffer": 0.5}
     one, two = (fit(tmp_path / name, small_signs[0], **stream) for name in "ab")
     assert same(one, two)
 
@@ -150,7 +151,7 @@ def test_a_worker_that_is_killed(tmp_path: Path, small_signs, plain) -> None:
     """SIGKILL for one of two processes that read ahead: a sentence, and the run can go on."""
 
     def kill(trainer: L.Trainer) -> None:
-        loader = trainer.fit_loop._combined_loader.flattened[0]
+        loader: Any = trainer.train_dataloader
         os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
         loader._iterator._workers[0].join()
 

@@ -10,7 +10,9 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -49,6 +51,8 @@ class KillAfterEpoch(L.Callback):
 class Noisy(SignsFunctional):
     """With random numbers in the network, whose draws a resumed run must repeat."""
 
+    final_lr: float
+
     def build(self) -> nn.Module:
         return nn.Sequential(super().build(), nn.Dropout(0.2))
 
@@ -62,7 +66,7 @@ def train(
     accumulate: int = 1,
     validate_every: int = 1,
     **options,
-) -> SignsFunctional:
+) -> Noisy:
     L.seed_everything(3)
     data = H5DataModule(str(files[0]), val_fraction=0.2, batch_size=batch_size)
     model = Noisy(**options)
@@ -87,6 +91,10 @@ def train(
     return model
 
 
+def same_parameters(one: nn.Module, two: nn.Module) -> bool:
+    return all(torch.equal(*pair) for pair in zip(one.parameters(), two.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("epoch", [1, 3, 5, 7])
 def test_a_scheduler_that_watches_the_loss_misses_no_step(
     tmp_path: Path, small_signs, epoch: int
@@ -104,9 +112,7 @@ def test_a_scheduler_that_watches_the_loss_misses_no_step(
     resumed = train(tmp_path / "part", small_signs, resume=True, lr_scheduler=plateau)
     assert resumed.history == whole.history
     assert resumed.final_lr == whole.final_lr
-    assert all(
-        torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True)
-    )
+    assert same_parameters(resumed, whole)
 
 
 class KillAtBatch(L.Callback):
@@ -132,14 +138,12 @@ def test_gradients_that_wait_for_their_step(
     """Gradients of three batches make a step: a run that ends between its batches goes on from
     before them, and ends the same.
     """
-    settings = {"accumulate": 3, "batch_size": 8}
+    settings: dict[str, Any] = {"accumulate": 3, "batch_size": 8}
     whole = train(tmp_path / "whole", small_signs, **settings)
     train(tmp_path / "part", small_signs, KillAtBatch(batch, ask), **settings)
     resumed = train(tmp_path / "part", small_signs, resume=True, **settings)
     assert resumed.history == whole.history
-    assert all(
-        torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True)
-    )
+    assert same_parameters(resumed, whole)
 
 
 def test_a_plateau_scheduler_where_not_every_epoch_is_validated(
@@ -150,11 +154,12 @@ def test_a_plateau_scheduler_where_not_every_epoch_is_validated(
     """
     seen = []
     original = ReduceLROnPlateau.step
-    monkeypatch.setattr(
-        ReduceLROnPlateau,
-        "step",
-        lambda self, figure, *rest: (seen.append(figure), original(self, figure, *rest)),
-    )
+
+    def step(self, figure, *rest):
+        seen.append(figure)
+        original(self, figure, *rest)
+
+    monkeypatch.setattr(ReduceLROnPlateau, "step", step)
     model = train(
         tmp_path,
         small_signs,
@@ -181,35 +186,26 @@ def test_a_plateau_scheduler_without_validation(tmp_path: Path, small_signs) -> 
         default_root_dir=tmp_path,
     )
     trainer.fit(model, data)
-    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(
-        1e-6
-    )  # no epoch is better by such a threshold
+    lr = trainer.optimizers[0].param_groups[0]["lr"]
+    assert lr == pytest.approx(1e-6)  # no epoch is better by such a threshold
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path, small_signs) -> None:
-    """Killed after the last checkpoint and before its end: resumed it trains no further epoch."""
-
-    def stopper() -> EarlyStopping:  # no epoch is better by ten
-        return EarlyStopping("val_loss", patience=1, min_delta=10.0)
-
+    """Killed between its last checkpoint and its end: the resumed run trains no further epoch."""
+    stopper = partial(EarlyStopping, "val_loss", patience=1, min_delta=10.0)  # none is better by 10
     whole = train(tmp_path / "whole", small_signs, stopper())
     assert len(whole.history) == 2
     train(tmp_path / "part", small_signs, stopper(), KillAfterEpoch(99))
     resumed = train(tmp_path / "part", small_signs, stopper(), resume=True)
     assert resumed.history == whole.history
-    assert all(
-        torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True)
-    )
+    assert same_parameters(resumed, whole)
 
 
 def test_a_run_that_stopped_early_goes_on_with_more_patience(tmp_path: Path, small_signs) -> None:
     """The patience given for the resumed run counts, not the one in its checkpoint."""
-
-    def stopper(patience: int) -> EarlyStopping:
-        return EarlyStopping("val_loss", patience=patience, min_delta=10.0)
-
-    assert len(train(tmp_path, small_signs, stopper(1)).history) == 2
-    assert len(train(tmp_path, small_signs, stopper(3), resume=True).history) == 4
+    stopper = partial(EarlyStopping, "val_loss", min_delta=10.0)
+    assert len(train(tmp_path, small_signs, stopper(patience=1)).history) == 2
+    assert len(train(tmp_path, small_signs, stopper(patience=3), resume=True).history) == 4
 
 
 def test_a_rate_that_is_not_given_anew_stays(tmp_path: Path, small_signs) -> None:
@@ -229,13 +225,9 @@ def test_sigterm_ends_cleanly_and_resumes(
     the run ends as if nothing had been.
     """
     settings = [
-        "--data.train_file",
-        str(small_signs[0]),
-        "--data.val_fraction",
-        "0.2",
-        "--trainer.max_epochs",
-        "40",
-    ]
+        "--data.train_file", str(small_signs[0]), "--data.val_fraction", "0.2",
+        "--trainer.max_epochs", "40",
+    ]  # fmt: skip
     assert cli(*FIT, *settings).code == 0
     runs = tmp_path / "lightning_logs/signs_functional"
     history = runs / "version_1/history.csv"
@@ -271,18 +263,12 @@ def test_a_loss_that_is_lost(cli: Callable, small_signs, every_n_steps: int | No
     good checkpoint stays.
     """
     data = [
-        "--data.train_file",
-        small_signs[0],
-        "--data.val_fraction",
-        "0.2",
-        "--data.batch_size",
-        "12",
-    ]
+        "--data.train_file", small_signs[0], "--data.val_fraction", "0.2",
+        "--data.batch_size", "12",
+    ]  # fmt: skip
     steps = [] if every_n_steps is None else ["--checkpoint.every_n_steps", every_n_steps]
-    assert (
-        cli("fit", "--model", "SignsFunctional", "--trainer.max_epochs", "1", *data, *steps).code
-        == 0
-    )
+    finished = cli("fit", "--model", "SignsFunctional", "--trainer.max_epochs", "1", *data, *steps)
+    assert finished.code == 0, finished.err
     run = Path("lightning_logs/signs_functional/version_0")
     before = {
         name: (run / "checkpoints" / name).read_bytes() for name in ("last.ckpt", "best.ckpt")
@@ -302,16 +288,9 @@ def test_a_loss_that_is_lost(cli: Callable, small_signs, every_n_steps: int | No
 def test_a_lost_loss_in_the_first_epoch(cli: Callable, small_signs) -> None:
     """There is no checkpoint to speak of then."""
     done = cli(
-        "fit",
-        "--model",
-        "SignsFunctional",
-        "--data.train_file",
-        small_signs[0],
-        "--model.lr",
-        "1e38",
-        "--data.batch_size",
-        8,
-    )
+        "fit", "--model", "SignsFunctional", "--data.train_file", small_signs[0],
+        "--model.lr", "1e38", "--data.batch_size", 8,
+    )  # fmt: skip
     assert done.code == 2
     assert "since step 2 (epoch 1" in done.err
     assert "No checkpoint was written." in done.err
@@ -332,14 +311,9 @@ def test_a_full_disk(cli: Callable, small_signs, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(L.Trainer, "save_checkpoint", full)
     done = cli(
-        "fit",
-        "--model",
-        "SignsFunctional",
-        "--data.train_file",
-        small_signs[0],
-        "--trainer.max_epochs",
-        "3",
-    )
+        "fit", "--model", "SignsFunctional", "--data.train_file", small_signs[0],
+        "--trainer.max_epochs", "3",
+    )  # fmt: skip
     assert done.code == 2
     assert "There is no room left on the disk (No space left on device)." in done.err
     run = Path("lightning_logs/signs_functional/version_0")
@@ -385,8 +359,6 @@ def test_a_folder_that_is_deleted_while_it_is_trained_in(fork, tmp_path, small_s
             break
     done = process.wait()
     assert done.code == 2
-    assert (
-        "is gone: the run's folder was moved or deleted while it trained. Begin a new run."
-        in done.err
-    )
+    sentence = "is gone: the run's folder was moved or deleted while it trained. Begin a new run."
+    assert sentence in done.err
     assert "Traceback" not in done.out + done.err

@@ -21,23 +21,13 @@ def test_the_rate_is_found_and_the_run_is_otherwise_untouched(cli, small_signs, 
     rate.
     """
     data = (
-        "--data.train_file",
-        small_signs[0],
-        "--data.batch_size",
-        10,
-        "--model.schedule",
-        "one_cycle",
-    )
+        "--data.train_file", small_signs[0], "--data.batch_size", 10,
+        "--model.schedule", "one_cycle",
+    )  # fmt: skip
     done = cli(
-        "fit",
-        *data,
-        "--trainer.max_epochs",
-        2,
-        "--name",
-        "found",
-        "--trainer.callbacks+=FindLearningRate",
-        "--trainer.callbacks.num_training_steps=60",
-    )
+        "fit", *data, "--trainer.max_epochs", 2, "--name", "found",
+        "--trainer.callbacks+=FindLearningRate", "--trainer.callbacks.num_training_steps=60",
+    )  # fmt: skip
     assert done.code == 0, done.err
     folder = tmp_path / "lightning_logs/found/version_0"
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
@@ -65,13 +55,9 @@ def test_the_rate_is_found_and_the_run_is_otherwise_untouched(cli, small_signs, 
 def test_a_fast_run_finds_nothing_and_says_nothing(cli, small_signs):
     """Lightning leaves its finder out of `fast_dev_run`."""
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--trainer.callbacks+=FindLearningRate",
-        "--trainer.fast_dev_run",
-        "true",
-    )
+        "fit", "--data.train_file", small_signs[0], "--trainer.callbacks+=FindLearningRate",
+        "--trainer.fast_dev_run", "true",
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert "falls fastest" not in done.out
 

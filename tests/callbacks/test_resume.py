@@ -25,13 +25,9 @@ def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
     with the same weights and history.
     """
     settings = [
-        "--data.train_file",
-        small_signs[0],
-        "--data.test_file",
-        small_signs[1],
-        "--data.val_fraction",
-        "0.2",
-    ]
+        "--data.train_file", small_signs[0], "--data.test_file", small_signs[1],
+        "--data.val_fraction", "0.2",
+    ]  # fmt: skip
     fit = ["fit", "--trainer.max_epochs", "40", "--trainer.accelerator", "cpu", *settings]
     assert cli(*fit).code == 0
     whole = tmp_path / "lightning_logs/signs_functional/version_0"
@@ -44,9 +40,8 @@ def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
     process.signal(signal.SIGINT)
     done = process.wait()
     assert done.code == 130
-    assert (
-        "Interrupted. Resume with: python -m signs_lightning fit --ckpt_path" in done.out + done.err
-    )
+    sentence = "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path"
+    assert sentence in done.out + done.err
     assert "Traceback" not in done.out + done.err
     assert 5 < len(history.read_text().splitlines()) < 41
     assert cli("fit", "--ckpt_path", history.parent).code == 0
@@ -116,16 +111,10 @@ def uninterrupted(tmp_path_factory, small_signs):
 @pytest.mark.parametrize(
     ("step", "in_validation", "workers"),
     [
-        (1, False, 0),
-        (5, False, 0),
-        (5, False, 2),
-        (8, True, 0),
-        (9, False, 0),
-        (16, True, 0),
-        (19, False, 2),
-        (24, True, 0),
+        (1, False, 0), (5, False, 0), (5, False, 2), (8, True, 0), (9, False, 0), (16, True, 0),
+        (19, False, 2), (24, True, 0),
     ],
-)
+)  # fmt: skip
 def test_stopped_inside_an_epoch(
     tmp_path, small_signs, uninterrupted, step, in_validation, workers
 ):

@@ -103,16 +103,10 @@ def test_test_takes_the_average_and_does_not_complain(cli, small_signs, tmp_path
     which were of the average.
     """
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--data.test_file",
-        small_signs[1],
-        "--trainer.max_epochs",
-        3,
-        "--trainer.callbacks+=EMAWeightAveraging",
+        "fit", "--data.train_file", small_signs[0], "--data.test_file", small_signs[1],
+        "--trainer.max_epochs", 3, "--trainer.callbacks+=EMAWeightAveraging",
         "--trainer.callbacks.decay=0.8",
-    )
+    )  # fmt: skip
     assert done.code == 0, done.err
     expected = done.out.split("validation accuracy ")[1].split(" (")[0]
     done = cli("test", "--ckpt_path", tmp_path / "lightning_logs/signs_functional/version_0")
