@@ -2,18 +2,17 @@
 or harmless, within bounded memory.
 
 Here: checkpoints with a payload (plain, nested, legacy, in a tar, behind a zip, as the
-    configuration that a command would follow), that
-claim more than they hold, or that unfold without end; HDF5 data with sizes beyond reason, bombs,
-filters and types that nobody expects, links in a circle, names with control characters; Keras files
-that inflate; pictures that are bombs; and class names on the screen, in CSV, on the page and in
-TensorBoard.
+configuration that a command would follow), that claim more than they hold, or that unfold without
+end; HDF5 data with sizes beyond reason, bombs, unexpected filters and types, links in a circle,
+names with control characters; Keras files that inflate; pictures that are bombs; and class names on
+the screen, in CSV, on the page and in TensorBoard.
 
-Elsewhere: ONNX with external data or sizes without bounds (export/test_onnx.py); Keras zips with paths,
-    bombs or missing entries, links and
-external storage in them, code in layers (keras_io/test_malformed.py); external links, external
-storage and virtual datasets of data (data/test_image_set.py); what is not what its name says
-(commands/test_bad_input.py, commands/test_inspect.py); hostile names on the page (report/test_report_page.py, commands/test_demo.py);
-and anything at random (fuzz/).
+Elsewhere: ONNX with external data or sizes without bounds (export/test_onnx.py); Keras zips with
+paths, bombs or missing entries, links and external storage in them, code in layers
+(keras_io/test_malformed.py); external links, external storage and virtual datasets of data
+(data/test_image_set.py); what is not what its name says (commands/test_bad_input.py,
+commands/test_inspect.py); hostile names on the page (report/test_report_page.py,
+demo/test_demo.py); and anything at random (fuzz/).
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def limited(imports: str, work: str, limit: int = GIB) -> str:
-    """What Python code prints in a fork that may take so many bytes beyond what this process has."""
+    """What Python code prints in a fork that may take `limit` bytes more than this process has."""
 
     def program(args: list[str]) -> int:
         exec(LIMITED.format(imports=imports, work=work, limit=limit), {})
@@ -133,9 +133,8 @@ def test_code_in_a_checkpoint_is_never_run(verb: str, cli: Callable, tmp_path: P
     done = cli(*arguments)
     assert done.code == (1 if verb == "inspect" else 2)
     said = " ".join((done.out + done.err).split())
-    assert (
-        "holds more than weights and plain values, and could run code when loaded: refused." in said
-    )
+    sentence = "holds more than weights and plain values, and could run code when loaded: refused."
+    assert sentence in said
     assert "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["evil.ckpt"]
 
@@ -145,7 +144,7 @@ def test_code_in_a_checkpoint_is_never_run(verb: str, cli: Callable, tmp_path: P
     "place", ["top", "hyper_parameters", "callbacks", "state_dict", "optimizer_states"]
 )
 def test_code_anywhere_in_a_checkpoint(place: str, way: str, tmp_path: Path) -> None:
-    """Wherever it stands; the file would be written by a loader without care, which the test shows."""
+    """Wherever it stands. A loader without care would run it, which the test shows."""
     written = tmp_path / "owned"
     torch.save(poisoned(place, Payload(way, written)), tmp_path / "evil.ckpt")
     with pytest.raises(InputError, match="could run code when loaded: refused"):
@@ -186,13 +185,12 @@ def with_a_zip_behind(content: bytes) -> bytes:
 )
 def test_code_in_older_formats(form: str, tmp_path: Path) -> None:
     """Formats that this project never wrote are not even unpickled, whatever lies behind them."""
-    checkpoint = {
-        "state_dict": {},
-        "hyper_parameters": {},
-        "extra": Payload("touch", tmp_path / "owned"),
-    }
+    payload = Payload("touch", tmp_path / "owned")
+    checkpoint = {"state_dict": {}, "hyper_parameters": {}, "extra": payload}
     kind = form.partition(" ")[0]
-    content = {"legacy": legacy, "pickle": pickle.dumps, "tar": tarred}[kind](checkpoint)
+    writers: dict[str, Callable[[dict[str, Any]], bytes]]
+    writers = {"legacy": legacy, "pickle": pickle.dumps, "tar": tarred}
+    content = writers[kind](checkpoint)
     (tmp_path / "evil.ckpt").write_bytes(with_a_zip_behind(content) if "zip" in form else content)
     with pytest.raises(InputError, match="is not a checkpoint"):
         load_classifier(tmp_path / "evil.ckpt")
@@ -292,24 +290,13 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
     "a seed that is a text": {"seed_everything": "evil.seed"},
 }
 PLACES = [
-    "/tmp/x",
-    "../x",
-    "~/x",
-    "$HOME/x",
-    "file:///tmp/x",
-    "s3://bucket/x",
-    "C:/x",
-    "a/../../x",
+    "/tmp/x", "../x", "~/x", "$HOME/x", "file:///tmp/x", "s3://bucket/x", "C:/x", "a/../../x",
     "..\\x",
-]
+]  # fmt: skip
 FILE_NAMES = [
-    *PLACES,
-    "{epoch:c}{epoch:c}/x",
-    "{../x}",
-    "{/tmp/x:.2f}",
-    "{epoch.__class__}",
+    *PLACES, "{epoch:c}{epoch:c}/x", "{../x}", "{/tmp/x:.2f}", "{epoch.__class__}",
     "{epoch:{step}}",
-]
+]  # fmt: skip
 NEEDED_TO_EVALUATE = {"loss", "data", "strategy", "seed_everything"}
 
 
@@ -346,9 +333,8 @@ def test_no_remembered_text_leads_elsewhere(
     in names and patterns.
     """
     for text in FILE_NAMES if argument == "filename" else PLACES:
-        kind = {"save_dir": "loggers.CSVLogger", "filename": "callbacks.ModelCheckpoint"}.get(
-            argument, "profilers.SimpleProfiler"
-        )
+        kinds = {"save_dir": "loggers.CSVLogger", "filename": "callbacks.ModelCheckpoint"}
+        kind = kinds.get(argument, "profilers.SimpleProfiler")
         made = {"class_path": f"lightning.pytorch.{kind}", "init_args": {argument: text}}
         option = kind.partition(".")[0].removesuffix("s")
         trainer = {"callbacks": [made]} if option == "callback" else {option: made}
@@ -367,33 +353,33 @@ def test_evaluation_makes_nothing_of_a_run_s_training(
     """
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    objects = {key: {"class_path": "evil.Kind"} for key in ("optimizer", "lr_scheduler")}
+    kind = {"class_path": "evil.Kind"}
     config = {
         "name": "../../elsewhere",
-        "trainer": {
-            key: [{"class_path": "evil.Kind"}] for key in ("callbacks", "logger", "profiler")
+        "trainer": {"callbacks": [kind], "logger": [kind], "profiler": [kind]},
+        "model": {
+            "init_args": {
+                "optimizer": kind,
+                "lr_scheduler": kind,
+                "augmentation": [{"class_path": "evil.Transform"}],
+                "metrics": [{"class_path": "evil.Metric"}],
+            }
         },
-        "model": {"init_args": objects | {"augmentation": [{"class_path": "evil.Transform"}]}},
     }
     config["model"]["init_args"]["metrics"] = [{"class_path": "evil.Metric"}]
     checkpoint = build_checkpoint(SignsFunctional(num_classes=6, image_size=(64, 64, 3)).eval())
     torch.save(checkpoint | {"config": config}, "evil.ckpt")
     given = ("--ckpt_path", "evil.ckpt", "--data.test_file", small_signs[1])
+    sentence = "leaves out 'evil.Metric'; to have it, add --model.metrics+=evil.Metric."
     for verb in ("test", "validate"):
         done = cli(verb, *given)
         assert done.code == 0, done.err
-        assert (
-            "model.metrics leaves out 'evil.Metric'; to have it, add --model.metrics+=evil.Metric."
-            in done.out
-        )
+        assert f"model.metrics {sentence}" in done.out
     assert cli("predict", *given).code == 0
     assert cli("summary", "--ckpt_path", "evil.ckpt").code == 0
     assert cli("inspect", "evil.ckpt").code == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "evil.ckpt",
-        "evil.py",
-        "predictions.csv",
-    ]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["evil.ckpt", "evil.py", "predictions.csv"]
 
 
 @pytest.mark.parametrize("place", ["callbacks", "model"])
@@ -406,15 +392,12 @@ def test_a_run_folder_without_a_checkpoint_is_no_more_trusted(
     callbacks = [{"class_path": "evil.Kind"}] if place == "callbacks" else []
     model = "evil.SignsFunctional" if place == "model" else "signs_lightning.SignsFunctional"
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/config.yaml").write_text(
-        json.dumps({"trainer": {"callbacks": callbacks}, "model": {"class_path": model}})
-    )
+    config = {"trainer": {"callbacks": callbacks}, "model": {"class_path": model}}
+    (tmp_path / "run/config.yaml").write_text(json.dumps(config))
     done = cli("fit", "--data.train_file", small_signs[0], "--ckpt_path", "run")
     assert done.code == 2
-    assert (
-        f"--{'trainer.callbacks+=evil.Kind' if place == 'callbacks' else 'model evil.SignsFunctional'}."
-        in done.err
-    )
+    options = {"callbacks": "--trainer.callbacks+=evil.Kind."}
+    assert options.get(place, "--model evil.SignsFunctional.") in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.py", "run"]
 
 
@@ -486,8 +469,8 @@ def test_checkpoints_that_claim_too_much(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(300 * 2**20))
     said = limited(
-        "from signs_lightning import ImageClassifier\nfrom signs_lightning.checkpoints.files import "
-        "load_classifier\n"
+        "from signs_lightning import ImageClassifier\n"
+        "from signs_lightning.checkpoints.files import load_classifier\n"
         "from signs_lightning.errors import InputError\nimport signs_lightning.data.datamodule",
         f"""
 for path in sorted(Path({str(tmp_path)!r}).glob("*.ckpt")):
@@ -712,8 +695,8 @@ def test_hostile_data_within_a_gibibyte(tmp_path: Path) -> None:
     for number, (datasets, _) in enumerate(HOSTILE.values()):
         write(tmp_path / f"{number:02}.h5", **datasets)
     said = limited(
-        "from signs_lightning.data.dataset import H5Images\nfrom signs_lightning.data.image_set import "
-        "check_file\n"
+        "from signs_lightning.data.dataset import H5Images\n"
+        "from signs_lightning.data.image_set import check_file\n"
         "from signs_lightning.errors import InputError",
         f"""
 for path in sorted(Path({str(tmp_path)!r}).glob("*.h5")):
@@ -744,8 +727,8 @@ def test_a_hundred_gigabytes_of_nothing(chunks: tuple[int, ...] | None, tmp_path
     )
     assert (tmp_path / "f.h5").stat().st_size < 10 * 2**20
     said = limited(
-        "from signs_lightning.data.dataset import H5Images\nfrom "
-        "signs_lightning.data.image_set import check_file",
+        "from signs_lightning.data.dataset import H5Images\n"
+        "from signs_lightning.data.image_set import check_file",
         f"""
 images = H5Images([check_file({str(tmp_path / "f.h5")!r})])
 assert not images.readers[0].layout.is_mapped
@@ -787,18 +770,9 @@ def rewritten(path: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], 
 
 def twice(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
     for name in (*content, "config.json"):
-        with (
-            pytest.warns(UserWarning, match="Duplicate")
-            if name in archive.namelist()
-            else _nothing()
-        ):
+        again = name in archive.namelist()
+        with pytest.warns(UserWarning, match="Duplicate") if again else nullcontext():
             archive.writestr(name, content[name])
-
-
-def _nothing() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 def symbolic(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
@@ -814,9 +788,8 @@ def symbolic(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
 def falsely_sized(archive: zipfile.ZipFile, content: dict[str, bytes]) -> None:
     """An entry says that it is small and is not."""
     for name, value in content.items():
-        archive.writestr(
-            name, value if name != "config.json" else bytes(200 * 2**20), zipfile.ZIP_DEFLATED
-        )
+        value = bytes(200 * 2**20) if name == "config.json" else value
+        archive.writestr(name, value, zipfile.ZIP_DEFLATED)
     entry = archive.getinfo("config.json")
     entry.file_size = 100
 
@@ -843,10 +816,13 @@ def test_keras_archives(change: Callable, message: str, tmp_path: Path) -> None:
     assert "/etc/passwd" not in opened
 
 
-def png(width: int, height: int) -> bytes:
-    """A PNG that says it has so many pixels, and has none."""
-    head = np.array([width, height], ">u4").tobytes() + b"\x08\x02\0\0\0"
-    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+GREY, RGB = 0, 2  # colour types of PNG
+
+
+def png(width: int, height: int, color_type: int, data: bytes) -> bytes:
+    """A PNG of so many pixels, as it says, with these packed data."""
+    head = np.array([width, height], ">u4").tobytes() + bytes([8, color_type, 0, 0, 0])
+    chunks = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
     parts = (
         len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
         for name, body in chunks
@@ -865,20 +841,14 @@ def talkative(chunk: bytes) -> bytes:
 def large() -> bytes:
     """14,000 × 14,000 pixels of one colour in a few hundred kilobytes."""
     row = zlib.compressobj(9)
-    body = b"".join(row.compress(bytes(14_001)) for _ in range(14_000)) + row.flush()
-    head = np.array([14_000, 14_000], ">u4").tobytes() + b"\x08\0\0\0\0"
-    chunks = [(b"IHDR", head), (b"IDAT", body), (b"IEND", b"")]
-    parts = (
-        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
-        for name, body in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    data = b"".join(row.compress(bytes(14_001)) for _ in range(14_000)) + row.flush()
+    return png(14_000, 14_000, GREY, data)
 
 
 PICTURES: dict[str, Callable[[], bytes]] = {
-    "100,000 × 100,000": lambda: png(100_000, 100_000),
+    "100,000 × 100,000": lambda: png(100_000, 100_000, RGB, zlib.compress(b"")),
     "14,000 × 14,000": large,
-    "2³¹ × 1": lambda: png(2**31 - 1, 1),
+    "2³¹ × 1": lambda: png(2**31 - 1, 1, RGB, zlib.compress(b"")),
     "a text of 300 MB": lambda: talkative(b"zTXt"),
     "a profile of 300 MB": lambda: talkative(b"iCCP"),
     "a bitmap of 2³¹ rows": lambda: (
@@ -898,11 +868,11 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("case", PICTURES)
 def test_pictures_that_are_bombs(case: str, tmp_path: Path) -> None:
-    """Refused in a line, or read without what hangs on to it; Pillow takes no more than a gibibyte."""
+    """Refused in a line, or read without what is attached; Pillow takes at most a gibibyte."""
     (tmp_path / "x.png").write_bytes(PICTURES[case]())
     said = limited(
-        "from signs_lightning.data.image_files import UnreadableImageError, read_image\nfrom PIL "
-        "import Image\nImage.init()",
+        "from signs_lightning.data.image_files import UnreadableImageError, read_image\n"
+        "from PIL import Image\nImage.init()",
         f"""
 try:
     print(read_image({str(tmp_path / "x.png")!r}, (8, 8, 3)).shape)
@@ -911,17 +881,13 @@ except UnreadableImageError as error:
 """,
     )
     assert is_one_line(said.rstrip("\n"))
-    assert (said == "(8, 8, 3)\n") == (case in ("a profile of 300 MB",)) or "damaged" in said
+    assert (said == "(8, 8, 3)\n") == (case == "a profile of 300 MB") or "damaged" in said
 
 
 NAMES = [
-    "\x1b[31mred\x1b[0m",
-    "<script>alert(1)</script>",
-    "=1+1",
-    "@SUM(A1)",
-    "\x07\x00bell",
+    "\x1b[31mred\x1b[0m", "<script>alert(1)</script>", "=1+1", "@SUM(A1)", "\x07\x00bell",
     "[bold]x[/bold]",
-]
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -938,13 +904,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         args = [
-            "--data.train_file",
-            "d.h5",
-            "--data.test_file",
-            "t.h5",
-            "--trainer.max_epochs",
-            "1",
-        ]
+            "--data.train_file", "d.h5", "--data.test_file", "t.h5", "--trainer.max_epochs", "1",
+        ]  # fmt: skip
         assert main(["fit", *args, "--trainer.accelerator", "cpu"]) == 0
     return folder
 
@@ -1008,13 +969,8 @@ def test_read_image_never_starts_a_program(tmp_path: Path) -> None:
     """PostScript would be run by Ghostscript."""
     (tmp_path / "x.eps").write_bytes(PICTURES["a PostScript program"]())
     started: list[str] = []
-    sys.addaudithook(
-        lambda event, args: (
-            started.append(event)
-            if event in ("subprocess.Popen", "os.posix_spawn", "os.system")
-            else None
-        )
-    )
+    starting = ("subprocess.Popen", "os.posix_spawn", "os.system")
+    sys.addaudithook(lambda event, args: started.append(event) if event in starting else None)
     with pytest.raises(UnreadableImageError):
         read_image(str(tmp_path / "x.eps"), (8, 8, 3))
     assert started == []
@@ -1026,16 +982,15 @@ def test_sound_files_stay_sound(tmp_path: Path) -> None:
     """
     images = np.random.default_rng(0).integers(0, 256, (64, 128, 128, 3), np.uint8)
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        file.create_dataset(
-            "x", data=images, chunks=images.shape, compression="gzip", fletcher32=True
-        )
-        file.create_dataset(
-            "y", data=np.arange(64) % 3, chunks=(64,), compression="gzip", shuffle=True
-        )
+        gzip = {"compression": "gzip"}
+        file.create_dataset("x", data=images, chunks=images.shape, fletcher32=True, **gzip)
+        file.create_dataset("y", data=np.arange(64) % 3, chunks=(64,), shuffle=True, **gzip)
         file["list_classes"] = ["手", "b", "c"]
     data = H5Images([check_file(tmp_path / "f.h5")])
     np.testing.assert_array_equal(data.read_sorted(np.arange(64)), images)
     assert data.readers[0].images.class_names == ["手", "b", "c"]
+    stopping = "lightning.pytorch.callbacks.EarlyStopping"
+    optimizer = {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}
     config = {
         "name": "a/b",
         "trainer": {
@@ -1043,18 +998,9 @@ def test_sound_files_stay_sound(tmp_path: Path) -> None:
             "max_time": {"hours": 1},
             "devices": "0,1",
             "default_root_dir": "/scratch",
+            "callbacks": [{"class_path": stopping, "init_args": {"monitor": "val_loss"}}],
         },
-        "model": {
-            "init_args": {
-                "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"momentum": 0.9}}
-            }
-        },
+        "model": {"init_args": {"optimizer": optimizer}},
     }
-    config["trainer"]["callbacks"] = [
-        {
-            "class_path": "lightning.pytorch.callbacks.EarlyStopping",
-            "init_args": {"monitor": "val_loss"},
-        }
-    ]
     torch.save(sound() | {"config": config}, tmp_path / "m.ckpt")
     assert load_classifier(tmp_path / "m.ckpt")[0].num_classes == 6
