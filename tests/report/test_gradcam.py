@@ -67,8 +67,8 @@ def test_equals_the_class_activation_map_of_a_globally_pooled_network(channels):
     model = Pooled(num_classes=4, image_size=(16, 12, channels))
     images, classes = some_images(7, 16, 12, channels), torch.tensor([0, 1, 2, 3, 0, 1, 2])
     with torch.no_grad():
-        maps = F.relu(model.network[0](model.preprocess(images))).numpy()
-    weights = model.network[4].weight.detach().numpy()[classes]  # (N, 5)
+        maps = F.relu(model.network.get_submodule("0")(model.preprocess(images))).numpy()
+    weights = model.network.get_parameter("4.weight").detach().numpy()[classes]  # (N, 5)
     expected = normalised(np.einsum("nf,nfhw->nhw", weights, maps))
     heat = grad_cam(model, images, classes)
     assert heat.dtype == torch.float32
@@ -81,8 +81,9 @@ def test_class_0_of_a_binary_model_is_explained_by_the_negative_logit():
     model = PooledBinary(num_classes=2, image_size=(16, 16, 3))
     images = some_images(4)
     with torch.no_grad():
-        maps = F.relu(model.network[0](model.preprocess(images))).numpy()
-    activation = np.einsum("f,nfhw->nhw", model.network[4].weight.detach().numpy()[0], maps)
+        maps = F.relu(model.network.get_submodule("0")(model.preprocess(images))).numpy()
+    weights = model.network.get_parameter("4.weight").detach().numpy()
+    activation = np.einsum("f,nfhw->nhw", weights[0], maps)
     for label, sign in ((0, -1), (1, 1)):
         heat = grad_cam(model, images, torch.full((4,), label))
         np.testing.assert_allclose(heat.numpy(), normalised(sign * activation), atol=1e-5)
@@ -105,8 +106,8 @@ def test_equals_finite_differences_of_the_class_logit(make, stage):
     model = make().double().eval()
     for layer in model.modules():  # not the statistics of a network that has seen nothing
         if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.uniform_(-0.2, 0.2)
-            layer.running_var.uniform_(0.5, 2)
+            layer.get_buffer("running_mean").uniform_(-0.2, 0.2)
+            layer.get_buffer("running_var").uniform_(0.5, 2)
     names = [name for name, _ in model.network.named_children()]
     head, tail = model.network[: names.index(stage) + 1], model.network[names.index(stage) + 1 :]
     height, width, channels = model.image_size
@@ -120,9 +121,8 @@ def test_equals_finite_differences_of_the_class_logit(make, stage):
             rise = torch.cat([tail(a + part) - tail(a - part) for part in steps.split(512)]) / 2e-6
             scores = rise[:, label] if not model.binary else rise[:, 0] * (1 if label else -1)
             weights = scores.view(a.shape).mean((1, 2))
-            seen = (
-                a if stage == "stage5" else a.relu()
-            )  # the other two have their ReLU after the pooling
+            # The other two have their ReLU after the pooling.
+            seen = a if stage == "stage5" else a.relu()
             heats.append((weights[:, None, None] * seen).sum(0).relu())
     expected = F.interpolate(torch.stack(heats)[:, None], (height, width), mode="bilinear")[:, 0]
     expected = normalised(expected.numpy())
@@ -137,8 +137,10 @@ def test_pooling_before_relu_gives_the_map_of_relu_before_pooling():
     pooled_first, relu_first = (SignsFunctional(num_classes=3, fuse=fuse) for fuse in (True, False))
     images, classes = some_images(6, 64, 64), torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():  # no window of zeros only, where the gradient of ReLU first is arbitrary
-        windows = F.max_pool2d(pooled_first.network[:4](pooled_first.preprocess(images)), 4)
-        pooled_first.network.conv2.bias -= windows.amin((0, 2, 3)) - 0.01
+        first_layers = nn.Sequential(*list(pooled_first.network.children())[:4])
+        windows = F.max_pool2d(first_layers(pooled_first.preprocess(images)), 4)
+        bias = pooled_first.network.get_parameter("conv2.bias")
+        bias.sub_(windows.amin((0, 2, 3)) - 0.01)
     relu_first.load_state_dict(pooled_first.state_dict())
     maps, _ = last_feature_maps(pooled_first.eval(), pooled_first.preprocess(images))
     assert (maps < 0).any()
@@ -167,9 +169,8 @@ def test_model_from_keras_agrees_with_keras_s_own_feature_maps(tmp_path):
     keras_model = keras.Model(inputs, outputs)
     keras_model.save(tmp_path / "model.keras")
     images, classes = some_images(5, 12, 12), np.array([0, 1, 2, 3, 0])
-    maps = keras.Model(inputs, scaled).predict(
-        images.numpy().astype(np.float32) / 255, verbose=0
-    )  # (N, h, w, F)
+    # (N, h, w, F)
+    maps = keras.Model(inputs, scaled).predict(images.numpy().astype(np.float32) / 255, verbose=0)
     kernel = keras_model.layers[-1].get_weights()[0]  # (F, K)
     expected = normalised(np.einsum("nhwf,fn->nhw", maps, kernel[:, classes]))
     model = from_keras(str(tmp_path / "model.keras"))
@@ -196,7 +197,7 @@ def test_map_has_the_size_of_the_image_and_changes_nothing_in_the_model():
     torch.manual_seed(5)
     model = SignsResNet50(num_classes=2, width=4, identity_blocks=(0, 0, 0, 0)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.network.fc.weight.requires_grad_(False)
+    model.network.get_parameter("fc.weight").requires_grad_(False)
     images, classes = some_images(5, 90, 70), torch.tensor([0, 1, 0, 1, 0])
     with torch.no_grad():
         heat = grad_cam(model, images, classes, batch_size=2)

@@ -40,6 +40,11 @@ ROWS = [
 ]
 
 
+def data_of(files, batch_size):
+    train_file, val_file = map(str, files)
+    return H5DataModule(train_file, val_file, batch_size=batch_size)
+
+
 def console():
     return Console(file=io.StringIO(), width=100)
 
@@ -110,11 +115,8 @@ def coloured(path):
 @pytest.mark.parametrize(
     ("rows", "blue", "orange"),
     [
-        (
-            ROWS,
-            500,
-            500,
-        ),  # a curve over the whole width; the legend's sample is some 40 columns wide
+        # A curve over the whole width; the legend's sample is some 40 columns wide.
+        (ROWS, 500, 500),
         (ROWS[:1], 45, 45),  # a dot beside the legend's
         ([{**row, "loss": -row["loss"]} for row in ROWS], 500, 500),
         ([{**row, "loss": math.nan} for row in ROWS[:1]] + ROWS[1:], 200, 500),
@@ -134,12 +136,11 @@ def test_curves_are_drawn_in_both_colours(tmp_path, rows, blue, orange):
 
 
 def test_printed_evaluation_has_a_row_a_class_and_the_interval_on_one_line():
-    screen = Console(file=io.StringIO(), width=60)
+    output = io.StringIO()
     confusion = torch.tensor([[3, 1], [2, 1994]])
-    print_evaluation(
-        Evaluation(0.25, 1997, 2000, ["[red]none[/red]", "smiling"], confusion), screen
-    )
-    lines = screen.file.getvalue().splitlines()
+    evaluation = Evaluation(0.25, 1997, 2000, ["[red]none[/red]", "smiling"], confusion)
+    print_evaluation(evaluation, Console(file=output, width=60))
+    lines = output.getvalue().splitlines()
     assert any("smiling" in line and "0.999" in line and "1,996" in line for line in lines)
     assert lines[-1] == "test accuracy 1997/2000 = 0.999 (95% interval 0.996–0.999), loss 0.2500"
 
@@ -157,7 +158,7 @@ def test_progress_prints_about_twenty_lines_without_a_terminal(
 ):
     """Each with the epoch's figures from the history, the last epoch always among them."""
     screen, model = console(), SignsFunctional()
-    data = H5DataModule(*map(str, small_signs), batch_size=60)
+    data = data_of(small_signs, batch_size=60)
     runner = trainer(
         tmp_path,
         max_epochs=epochs,
@@ -185,9 +186,8 @@ def logged(tmp_path_factory, small_signs):
         lr_interval="step",
     )
     callbacks = [LearningRateMonitor("step"), HistoryWriter()]
-    trainer(folder, logger=logger, callbacks=callbacks).fit(
-        model, H5DataModule(*map(str, small_signs), batch_size=15)
-    )
+    data = data_of(small_signs, batch_size=15)
+    trainer(folder, logger=logger, callbacks=callbacks).fit(model, data)
     return folder / "name" / "version_0", model
 
 
@@ -265,7 +265,7 @@ def test_two_loggers_made_at_once_get_two_folders(tmp_path):
 class Scripted(SignsFunctional):
     """Its validation figures are written in the script, so that the best epoch is known."""
 
-    script = (3.0, 1.0, 2.0)
+    script: tuple[float, ...] = (3.0, 1.0, 2.0)
 
     def on_validation_epoch_end(self):
         super().on_validation_epoch_end()
@@ -277,7 +277,7 @@ def fit_scripted(folder, small_signs, script, callback, **kwargs):
     model = Scripted()
     model.script = script
     runner = trainer(folder, max_epochs=len(script), callbacks=[callback], **kwargs)
-    runner.fit(model, H5DataModule(*map(str, small_signs), batch_size=30))
+    runner.fit(model, data_of(small_signs, batch_size=30))
     return model, runner
 
 
@@ -334,9 +334,8 @@ def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path, small_signs):
     model, _ = fit_scripted(tmp_path, small_signs, (2.0, 1.0, 3.0), RunCheckpoint())
     for name, epochs in (("last.ckpt", 3), ("best.ckpt", 2)):
         checkpoint = load(tmp_path / "checkpoints" / name)
-        checkpoint["state_dict"] = dict(
-            checkpoint["state_dict"]
-        )  # an OrderedDict, which torch itself allows
+        # An OrderedDict, which torch itself allows.
+        checkpoint["state_dict"] = dict(checkpoint["state_dict"])
         plain(checkpoint)
         assert checkpoint["signs_lightning"]["history"] == model.history[:epochs]
         assert checkpoint["hyper_parameters"]["num_classes"] == 6
@@ -353,7 +352,7 @@ def test_a_resumed_run_keeps_the_best_of_the_first_part(tmp_path, small_signs):
     runner = trainer(tmp_path, max_epochs=4, callbacks=[callback])
     runner.fit(
         model,
-        H5DataModule(*map(str, small_signs), batch_size=30),
+        data_of(small_signs, batch_size=30),
         ckpt_path=folder / "last.ckpt",
         weights_only=True,
     )
@@ -365,20 +364,17 @@ def test_a_resumed_run_keeps_the_best_of_the_first_part(tmp_path, small_signs):
 
 
 def test_last_is_written_within_an_epoch_too(tmp_path, small_signs):
-    """every_n_steps=3 of 4 steps an epoch: a run that ends after step 3 has that step's checkpoint."""
-    model = SignsFunctional()
+    """every_n_steps=3 of 4 steps: a run that ends after step 3 has that step's checkpoint."""
+
+    class Cut(SignsFunctional):
+        def training_step(self, batch, batch_idx):
+            if batch_idx == 3:
+                raise RuntimeError("cut")
+            return super().training_step(batch, batch_idx)
+
     runner = trainer(tmp_path, max_epochs=1, callbacks=[RunCheckpoint(every_n_steps=3)])
-
-    step = model.training_step
-
-    def cut(batch, batch_idx):
-        if batch_idx == 3:
-            raise RuntimeError("cut")
-        return step(batch, batch_idx)
-
-    model.training_step = cut
     with pytest.raises(RuntimeError, match="cut"):
-        runner.fit(model, H5DataModule(*map(str, small_signs), batch_size=15))
+        runner.fit(Cut(), data_of(small_signs, batch_size=15))
     assert load(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 3
     assert [entry.name for entry in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
 

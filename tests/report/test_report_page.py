@@ -24,6 +24,7 @@ from signs_lightning.__main__ import main
 from signs_lightning.callbacks.history import typed_command
 from signs_lightning.checkpoints.files import load_checkpoint, load_classifier
 from signs_lightning.commands import report as verb
+from signs_lightning.data.dataset import H5Images
 from signs_lightning.models.metrics import Evaluation
 from signs_lightning.report import report_folder
 from signs_lightning.report.calibration import bins_for, calibration
@@ -33,13 +34,8 @@ from signs_lightning.report.tiles import format_probability, gradcam_tiles, mist
 
 FIGURES = ["accuracy", "confusion", "gradcam", "loss", "mistakes", "reliability"]
 HOSTILE = [
-    "<script>alert(1)</script>",
-    '" onload="x',
-    r"$\frac{$ & 5",
-    "\x1b[31mred",
-    "手",
-    "x" * 60,
-]
+    "<script>alert(1)</script>", '" onload="x', r"$\frac{$ & 5", "\x1b[31mred", "手", "x" * 60,
+]  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -82,13 +78,8 @@ def fitted(small_signs, tmp_path_factory):
     root = tmp_path_factory.mktemp("fitted")
     command = [
         *(
-            "fit",
-            "--data.train_file",
-            str(small_signs[0]),
-            "--data.val_fraction",
-            "0.4",
-            "--data.batch_size",
-            "12",
+            "fit", "--data.train_file", str(small_signs[0]), "--data.val_fraction", "0.4",
+            "--data.batch_size", "12",
         ),
         *(
             "--model.lr",
@@ -107,7 +98,7 @@ def fitted(small_signs, tmp_path_factory):
             "a & b",
         ),
         *("--seed_everything", "7"),
-    ]
+    ]  # fmt: skip
     argv = sys.argv
     try:
         sys.argv = ["/somewhere/signs_lightning/__main__.py", *command]
@@ -128,9 +119,8 @@ def reported(fitted, tmp_path_factory):
     """Another copy with its report, to look at; and what the report printed."""
     run = shutil.copytree(fitted, tmp_path_factory.mktemp("reported") / "a & b" / "version_0")
     with redirect_stdout(StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
-        patch.delenv(
-            "PL_GLOBAL_SEED", raising=False
-        )  # another process than the one that trained: it has its own seed
+        # Another process than the one that trained: it has its own seed.
+        patch.delenv("PL_GLOBAL_SEED", raising=False)
         assert report(run) == 0
     return run, printed.getvalue()
 
@@ -154,7 +144,10 @@ def predicted_by_hand(probabilities, labels, names, images=None):
         confusion[label, prediction] += 1
     evaluation = Evaluation(1.0, int((labels == predicted).sum()), len(labels), names, confusion)
 
-    class Pictures:
+    class Pictures(H5Images):
+        def __init__(self):
+            pass
+
         def __getitems__(self, positions):
             return torch.from_numpy(images[positions]), None
 
@@ -254,7 +247,7 @@ def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
     tiles = gradcam_tiles(model, predictions)
     assert len(tiles) == 12  # two of each class
     for tile in tiles:
-        position = int(re.search(r"image (\d+)", tile.lines[0])[1])
+        position = int(re.findall(r"image (\d+)", tile.lines[0])[0])
         wrong = probabilities[position].argmax() != labels[position]
         assert len(tile.pictures) == 2 + wrong
         assert len(tile.lines) == 1 + 2 * wrong
@@ -388,14 +381,9 @@ def test_page_says_how_it_was_made(reported):
 
 def test_commands_of_a_resumed_run_follow_those_of_the_first(run, small_signs, monkeypatch):
     command = [
-        "fit",
-        "--ckpt_path",
-        str(run),
-        "--trainer.max_epochs",
-        "5",
-        "--trainer.enable_progress_bar",
-        "false",
-    ]
+        "fit", "--ckpt_path", str(run), "--trainer.max_epochs", "5",
+        "--trainer.enable_progress_bar", "false",
+    ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["signs_lightning/__main__.py", *command])
     assert main(command) == 0
     commands = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]["RunFiles"][
@@ -452,9 +440,8 @@ def test_damaged_history_is_replaced_by_the_checkpoint_s(run):
 def test_keras_file_is_explained_too(reference, tmp_path):
     """Keras's own figure: as many of the test images as its history says."""
     trained = reference.folder / "trained.keras"
-    assert (
-        report(trained, "--data.test_file", reference.test_file, "--output", tmp_path / "out") == 0
-    )
+    code = report(trained, "--data.test_file", reference.test_file, "--output", tmp_path / "out")
+    assert code == 0
     found = read_page(tmp_path / "out")
     assert f"accuracy: {reference.correct} of {len(reference.probabilities)} images" in found.text
     assert "Training" not in found.text
@@ -478,25 +465,20 @@ def test_keras_file_is_explained_too(reference, tmp_path):
     ids=["binary", "hostile", "hundred"],
 )
 def test_any_data_can_be_reported(tmp_path, model, names, size):
-    train = data_file(tmp_path / "train.h5", names, *size, count=100, part="train")
-    test = data_file(tmp_path / "test.h5", names, *size, count=100 if len(names) == 100 else 12)
+    height, width, channels = size
+    test_count = 100 if len(names) == 100 else 12
+    train = data_file(tmp_path / "train.h5", names, height, width, channels, 100, "train")
+    test = data_file(tmp_path / "test.h5", names, height, width, channels, test_count)
     code = main(
         [
             *(
-                "fit",
-                "--model",
-                model,
-                "--data.train_file",
-                str(train),
-                "--data.test_file",
-                str(test),
-                "--name",
-                "run",
+                "fit", "--model", model, "--data.train_file", str(train),
+                "--data.test_file", str(test), "--name", "run",
             ),
             *("--trainer.max_epochs", "1", "--trainer.default_root_dir", str(tmp_path)),
             *("--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"),
         ]
-    )
+    )  # fmt: skip
     assert code == 0
     run = tmp_path / "lightning_logs" / "run" / "version_0"
     assert report(run) == 0
