@@ -76,11 +76,11 @@ def test_fit_and_test_on_two_processes(run, files, small_signs, model):
         data = ["--data.test_file", files / f"{count}.h5"]
         two = run("test", "--ckpt_path", folder, *data, *TWO)
         one = run("test", "--ckpt_path", folder, *data, *ONE, processes=1)
-        assert (
-            two.out == one.out
-        )  # the whole table: precision, recall and F1 of each class, k/n, loss to 4 digits
-        assert RESULT.search(two.out)[1].endswith(f"/{count}")
-    run(
-        "fit", "--ckpt_path", folder, "--trainer.max_epochs", 3
-    )  # resumes, on two processes as remembered
+        # The whole table: precision, recall and F1 of each class, k/n, loss to 4 digits.
+        assert two.out == one.out
+        result = RESULT.search(two.out)
+        assert result is not None
+        assert result[1].endswith(f"/{count}")
+    # Resumes, on two processes as remembered.
+    run("fit", "--ckpt_path", folder, "--trainer.max_epochs", 3)
     assert len((folder / "history.csv").read_text().splitlines()) == 4

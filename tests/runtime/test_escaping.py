@@ -24,10 +24,8 @@ def test_printable(text: str, shown: str) -> None:
 
 def test_each_place_has_its_own_dangers() -> None:
     assert for_terminal("[red]x[/red]") == r"\[red]x\[/red]"
-    assert (
-        for_html("<script>alert('x')</script>")
-        == "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;"
-    )
+    escaped = "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;"
+    assert for_html("<script>alert('x')</script>") == escaped
     assert for_csv("=1+1") == "'=1+1"
     assert for_csv("@x") == "'@x"
     assert for_csv("3") == "3"

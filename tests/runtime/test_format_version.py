@@ -26,16 +26,9 @@ from signs_lightning.runtime.format_version import (
 def run(cli, small_signs) -> Path:
     """A run folder of one epoch with a best checkpoint."""
     done = cli(
-        "fit",
-        "--data.train_file",
-        small_signs[0],
-        "--data.val_fraction",
-        0.2,
-        "--trainer.max_epochs",
-        1,
-        "--name",
-        "first",
-    )
+        "fit", "--data.train_file", small_signs[0], "--data.val_fraction", 0.2,
+        "--trainer.max_epochs", 1, "--name", "first",
+    )  # fmt: skip
     assert done.code == 0, done.err
     return Path("lightning_logs/first/version_0")
 
@@ -53,12 +46,8 @@ def change(path: Path, changes) -> None:
 
 
 def test_both_files_carry_the_number(run):
-    assert (
-        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["signs_lightning"][
-            "format_version"
-        ]
-        == FORMAT_VERSION
-    )
+    checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["signs_lightning"]["format_version"] == FORMAT_VERSION
     assert yaml.safe_load((run / "config.yaml").read_text())["format_version"] == FORMAT_VERSION
 
 
@@ -71,12 +60,10 @@ def test_files_without_a_number(cli, run, small_signs):
         lambda content: content["signs_lightning"].pop("format_version"),
     )
     change(run / "config.yaml", lambda content: content.pop("format_version"))
-    assert (
-        cli(
-            "test", "--ckpt_path", run / "checkpoints/last.ckpt", "--data.test_file", small_signs[1]
-        ).code
-        == 0
+    done = cli(
+        "test", "--ckpt_path", run / "checkpoints/last.ckpt", "--data.test_file", small_signs[1]
     )
+    assert done.code == 0, done.err
     assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 2).code == 0
     assert cli("fit", "--config", run / "config.yaml", "--trainer.max_epochs", 2).code == 0
     again = run.parent / "version_1"
@@ -86,7 +73,7 @@ def test_files_without_a_number(cli, run, small_signs):
 
 
 def test_later_numbers_are_refused(cli, run):
-    """By number, before anything is written; also in Python. A number that is none is no later one."""
+    """By number, before anything is written; also in Python. What is no number is not later."""
     path, config = run / "checkpoints/last.ckpt", run / "config.yaml"
     sentence = f"has format_version 99, this signs_lightning reads up to {FORMAT_VERSION}: "
     sentence += "install a newer release."
@@ -113,7 +100,7 @@ def test_later_numbers_are_refused(cli, run):
     ):  # the last one has more digits than Python writes out
         with pytest.raises(
             InputError,
-            match=rf"^f has a format_version that is none, expected a number up to {FORMAT_VERSION}.$",
+            match=rf"^f has a format_version that is none, expected .* up to {FORMAT_VERSION}\.$",
         ):
             migrate_config({"format_version": number}, "f")
     assert sorted(Path().rglob("*")) == before
@@ -169,18 +156,15 @@ def test_old_names_in_files_are_brought_up_to_date(cli, run, monkeypatch):
     assert config.read_text() == typed  # what a user wrote stays
     again = run.parent / "version_1"
     written = yaml.safe_load((again / "config.yaml").read_text())
-    assert (
-        written["trainer"]["callbacks"][0]["class_path"]
-        == "lightning.pytorch.callbacks.EarlyStopping"
-    )
+    callback = written["trainer"]["callbacks"][0]["class_path"]
+    assert callback == "lightning.pytorch.callbacks.EarlyStopping"
     assert "rate" not in written["model"]["init_args"]
     done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 2)
     assert done.code == 0, done.err
     assert (again / "history.csv").read_text() == (run / "history.csv").read_text()
     checkpoint = torch.load(path, weights_only=True)
-    assert (
-        checkpoint["callbacks"]["RunCheckpoint"]["best_value"] == -1
-    )  # kept, so the state was found
+    # Kept, so the state was found.
+    assert checkpoint["callbacks"]["RunCheckpoint"]["best_value"] == -1
     assert checkpoint["signs_lightning"]["model"] == "SignsFunctional"
     assert {"rate", "batch"}.isdisjoint(
         {**checkpoint["hyper_parameters"], **checkpoint["H5DataModule"]}
@@ -239,24 +223,14 @@ def test_an_old_option_still_works(cli, small_signs, monkeypatch):
     monkeypatch.setitem(argv.RENAMED_OPTIONS, "--data.batch", "--data.batch_size")
     monkeypatch.setitem(argv.RENAMED_OPTIONS, "--data.train", "--data.train_file")
     done = cli(
-        "fit",
-        f"--data.train={small_signs[0]}",
-        "--data.batch",
-        8,
-        "--trainer.max_epochs",
-        1,
-        "--name",
-        "old",
-    )
+        "fit", f"--data.train={small_signs[0]}", "--data.batch", 8, "--trainer.max_epochs", 1,
+        "--name", "old",
+    )  # fmt: skip
     assert done.code == 0, done.err
     said = [
         f"--data.{old} is now --data.{new}; the old name goes with the next release."
         for old, new in (("train", "train_file"), ("batch", "batch_size"))
     ]
     assert done.err.splitlines() == said
-    assert (
-        yaml.safe_load(Path("lightning_logs/old/version_0/config.yaml").read_text())["data"][
-            "batch_size"
-        ]
-        == 8
-    )
+    config = yaml.safe_load(Path("lightning_logs/old/version_0/config.yaml").read_text())
+    assert config["data"]["batch_size"] == 8

@@ -42,9 +42,8 @@ def test_a_tensor_takes_the_place_of_the_one_before() -> None:
         )
         found[how] = int(done.stdout)
     assert found["kept"] < 500
-    assert (
-        found["default"] > 10 * found["kept"]
-    )  # transparent huge pages may make it far less than 163,840
+    # Transparent huge pages may make it far less than 163,840.
+    assert found["default"] > 10 * found["kept"]
 
 
 def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,23 +15,12 @@ from pathlib import Path
 import pytest
 
 TWO_PROCESSES = [
-    "--trainer.accelerator",
-    "cpu",
-    "--trainer.devices",
-    "2",
-    "--trainer.strategy",
-    "ddp",
-]
+    "--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp",
+]  # fmt: skip
 TWO_NODES = [
-    "--trainer.accelerator",
-    "cpu",
-    "--trainer.devices",
-    "1",
-    "--trainer.num_nodes",
-    "2",
-    "--trainer.strategy",
-    "ddp",
-]
+    "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.num_nodes", "2",
+    "--trainer.strategy", "ddp",
+]  # fmt: skip
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ADDRESSES = ["10.213.77.1", "10.213.77.2"]
 
@@ -76,15 +65,9 @@ def data(small_signs: tuple[Path, Path]) -> list[str]:
 
 def fit(data: list[str]) -> list[str]:
     return [
-        "fit",
-        "--model",
-        "SignsFunctional",
-        *data,
-        "--trainer.max_epochs",
-        "2",
-        "--data.batch_size",
-        "8",
-    ]
+        "fit", "--model", "SignsFunctional", *data, "--trainer.max_epochs", "2",
+        "--data.batch_size", "8",
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +89,8 @@ def results(folder: Path, command: list[str], trainer: list[str]) -> dict[str, s
 def test_torchrun(tmp_path: Path, data: list[str], expected: dict[str, str]) -> None:
     """Two processes that torchrun starts, for fit and for test."""
     launch = [
-        *TORCHRUN,
-        "--nproc_per_node",
-        "2",
-        "--master_port",
-        free_port(),
-        "-m",
-        "signs_lightning",
-    ]
+        *TORCHRUN, "--nproc_per_node", "2", "--master_port", free_port(), "-m", "signs_lightning",
+    ]  # fmt: skip
     finish([start([*launch, *fit(data), *TWO_PROCESSES], tmp_path)])
     assert results(tmp_path, launch, TWO_PROCESSES) == expected
 
@@ -165,19 +142,9 @@ def nodes() -> Iterator[list[list[str]]]:
             for name in names:
                 ip("netns", "add", name)
             ip(
-                "link",
-                "add",
-                cables[0],
-                "netns",
-                names[0],
-                "type",
-                "veth",
-                "peer",
-                "name",
-                cables[1],
-                "netns",
-                names[1],
-            )
+                "link", "add", cables[0], "netns", names[0], "type", "veth", "peer", "name",
+                cables[1], "netns", names[1],
+            )  # fmt: skip
             for name, cable, address in zip(names, cables, ADDRESSES, strict=True):
                 ip("-n", name, "addr", "add", f"{address}/24", "dev", cable)
                 ip("-n", name, "link", "set", cable, "up")
@@ -203,15 +170,9 @@ def test_two_nodes(
 
     def launch(*args: str) -> list[str]:
         rendezvous = [
-            "--nnodes",
-            "2",
-            "--nproc_per_node",
-            "1",
-            "--master_addr",
-            ADDRESSES[0],
-            "--master_port",
-            "29517",
-        ]
+            "--nnodes", "2", "--nproc_per_node", "1", "--master_addr", ADDRESSES[0],
+            "--master_port", "29517",
+        ]  # fmt: skip
         return finish(
             [
                 start(

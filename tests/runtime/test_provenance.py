@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import lightning
@@ -30,15 +31,9 @@ git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not install
 
 def in_git(folder: Path, *args: str) -> str:
     options = [
-        "-c",
-        "user.name=a",
-        "-c",
-        "user.email=a@b",
-        "-c",
-        "init.defaultBranch=main",
-        "-c",
-        "commit.gpgSign=false",
-    ]
+        "-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main",
+        "-c", "commit.gpgSign=false",
+    ]  # fmt: skip
     return subprocess.run(
         ["git", *options, *args], cwd=folder, check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -48,17 +43,11 @@ def test_versions_are_those_that_are_imported():
     versions = provenance.made_with()["versions"]
     assert versions.pop("python") == sys.version.split()[0]
     for name, version in versions.items():
-        assert (
-            version.partition("+")[0] == importlib.import_module(name).__version__.partition("+")[0]
-        )
+        installed = importlib.import_module(name).__version__
+        assert version.partition("+")[0] == installed.partition("+")[0]
     assert set(versions) == {
-        "torch",
-        "torchvision",
-        "lightning",
-        "h5py",
-        "numpy",
-        "signs_lightning",
-    }
+        "torch", "torchvision", "lightning", "h5py", "numpy", "signs_lightning",
+    }  # fmt: skip
 
 
 @git
@@ -165,9 +154,9 @@ def test_packing_changes_nothing_but_the_size(tmp_path, chunks):
     assert plain["hash"] == packed["hash"] == of_arrays(IMAGES)["hash"]
     assert plain["size"] == (tmp_path / "a.h5").stat().st_size != packed["size"]
     again = {"train": [{**packed, "path": plain["path"]}]}
-    assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in describe_changes(
-        again, {"train": [plain]}
-    )
+    message = changed_files_message(again, {"train": [plain]})
+    assert message is not None
+    assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in message
 
 
 def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
@@ -186,9 +175,10 @@ def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
     read.clear()
     packed = of_file(write(tmp_path / "a.h5", chunks=(50, 6, 5, 3), compression="gzip"))
     assert (packed["hashed"], sum(read)) == (8, 8)  # of a single chunk
-    assert (
-        describe_changes({"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]}) is None
+    message = changed_files_message(
+        {"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]}
     )
+    assert message is None
     read.clear()
     single = of_file(write(tmp_path / "a.h5", chunks=(200, 6, 5, 3), compression="gzip"))
     assert (single["hashed"], read) == (24, [200])  # which is unpacked whole in any case, but once
@@ -208,10 +198,10 @@ def test_images_that_cannot_be_read_have_no_hash(tmp_path):
             file.write(bytes(place.size))
     found = fingerprint(ImageReader(reader.images))
     assert (found["hashed"], found["hash"]) == (0, None)
-    assert (
-        describe_changes({"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]})
-        is None
+    message = changed_files_message(
+        {"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]}
     )
+    assert message is None
 
 
 def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
@@ -220,15 +210,9 @@ def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
         {"path": f"{k}.h5", "size": 1, "mtime": 1.0, "images": 3, "hashed": 3, "hash": "a"}
         for k in range(7)
     ]
-    for before in (
-        None,
-        [],
-        {"train": 1},
-        {"train": [1, {}]},
-        {1: [{"path": []}]},
-        {"train": [{"path": "0.h5"}]},
-    ):
-        assert describe_changes(before, {"train": now}) is None
+    malformed: list[Any] = [None, [], {"train": 1}, {"train": [1, {}]}, {1: [{"path": []}]}]
+    for remembered in [*malformed, {"train": [{"path": "0.h5"}]}]:
+        assert changed_files_message(remembered, {"train": now}) is None
     before = [{**file, "images": 2, "mtime": 2.0} for file in now]
     said = describe_changes({"val": before}, {"train": now, "test": now[:2]})
     assert said is not None
@@ -240,10 +224,10 @@ def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
     said = describe_changes(
         {"train": [arrays]}, {"train": [{**arrays, "hash": "b"}], "test": [{**arrays, "hash": "c"}]}
     )
-    assert (
-        said
-        == "Changed since the model was trained on it: the train arrays (other images or labels)."
+    sentence = (
+        "Changed since the model was trained on it: the train arrays (other images or labels)."
     )
+    assert said == sentence
     hostile = {**now[0], "path": "\x1b[2J.h5"}
     assert "\x1b" not in str(
         describe_changes({"train": [{**hostile, "hash": "b"}]}, {"train": [hostile]})
@@ -272,11 +256,8 @@ def test_a_run_remembers_and_says_what_changed(cli, tmp_path):
     run = Path("lightning_logs/run/version_0")
     checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     recorded = yaml.safe_load((run / "run.yaml").read_text())
-    assert (
-        recorded["made_with"]
-        == checkpoint["signs_lightning"]["made_with"]
-        == [provenance.made_with()]
-    )
+    assert recorded["made_with"] == [provenance.made_with()]
+    assert checkpoint["signs_lightning"]["made_with"] == recorded["made_with"]
     assert recorded["data"] == checkpoint["H5DataModule"]["fingerprints"]
     assert recorded["data"] == {"train": [of_file(train)], "test": [of_file(test)]}
     assert [file["path"] for files in recorded["data"].values() for file in files] == [
@@ -297,16 +278,13 @@ def test_a_run_remembers_and_says_what_changed(cli, tmp_path):
         assert cli(*args, "--ckpt_path", run).out.splitlines().count(line) == 1
     rewritten(train, lambda images, labels: images.__setitem__(199, 7))
     both = f"{CHANGED}{train} (other images or labels), {test} (other images or labels)."
-    assert (
-        cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3).out.splitlines().count(both) == 1
-    )
+    done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 3)
+    assert done.out.splitlines().count(both) == 1
     other = write(tmp_path / "other.h5", IMAGES[:30], LABELS[:30])
-    assert (
-        CHANGED not in cli("test", "--ckpt_path", run, "--data.test_file", other).out
-    )  # asked for, so no news
-    assert (
-        CHANGED not in cli("test", "--ckpt_path", run).out
-    )  # it went on with the file as it is now
+    # Asked for, so no news.
+    assert CHANGED not in cli("test", "--ckpt_path", run, "--data.test_file", other).out
+    # It went on with the file as it is now.
+    assert CHANGED not in cli("test", "--ckpt_path", run).out
     assert yaml.safe_load((run / "run.yaml").read_text())["data"]["test"] == [of_file(test)]
 
 
@@ -314,12 +292,8 @@ def test_other_versions_of_a_run_that_goes_on_are_added(tmp_path, monkeypatch, c
     """In Python, without the command line: once for each of them; changed arrays are said there,
     too.
     """
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
+    quiet |= {"enable_progress_bar": False, "enable_model_summary": False}
 
     def train(epochs: int, images: np.ndarray, resume: bool = True) -> list:
         trainer = lightning.Trainer(max_epochs=epochs, accelerator="cpu", **quiet)

@@ -18,15 +18,9 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 PACKAGE = ["-m", "signs_lightning"]
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
 SHORT = [
-    "--data.val_fraction",
-    "0.2",
-    "--data.batch_size",
-    "4",
-    "--trainer.max_epochs",
-    "4",
-    "--checkpoint.every_n_steps",
-    "2",
-]
+    "--data.val_fraction", "0.2", "--data.batch_size", "4", "--trainer.max_epochs", "4",
+    "--checkpoint.every_n_steps", "2",
+]  # fmt: skip
 
 ENDS_ONE = """
 import os, signal, sys
@@ -48,7 +42,8 @@ OWN_FILE = """
 import os, sys
 from signs_lightning.__main__ import main
 
-if os.environ.get("LOCAL_RANK", "0") == os.environ["OTHER"]:  # the process whose file system lacks the file
+# The process whose file system lacks the file.
+if os.environ.get("LOCAL_RANK", "0") == os.environ["OTHER"]:
     sys.argv = [arg.replace("train.h5", "missing.h5") for arg in sys.argv]
 sys.exit(main())
 """
