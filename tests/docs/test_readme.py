@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,13 +28,13 @@ def test_commands_name_verbs_and_configs_that_exist():
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
 def test_notebook_code_runs(tmp_path, monkeypatch, small_signs):
     """The Python block of the README, on small files under the names it uses."""
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     monkeypatch.chdir(tmp_path)
     for name, path in zip(("train_signs.h5", "test_signs.h5"), small_signs, strict=True):
         Path(name).symlink_to(path)
     with h5py.File("test_signs.h5") as file:
         images = file["test_set_x"][()]
-    names: dict[str, object] = {"images": images}
+    names: dict[str, Any] = {"images": images}
     exec(code.replace("max_epochs=100", "max_epochs=2, accelerator='cpu'"), names)
     assert [row["epoch"] for row in names["model"].history] == [0, 1]
     assert np.allclose(names["model"].predict(images).sum(1), 1, atol=1e-6)

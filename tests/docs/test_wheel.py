@@ -59,14 +59,9 @@ def test_quickstart_from_the_wheel(wheel: Path, tmp_path: Path, drawn_cache: Pat
     (tmp_path / "elsewhere").mkdir()
     where = "import signs_lightning; print(signs_lightning.__file__)"
     fit = [
-        "-m",
-        "signs_lightning",
-        "fit",
-        "--config",
-        "configs/quickstart.yaml",
-        "--trainer.max_epochs",
-        "2",
-    ]
+        "-m", "signs_lightning", "fit", "--config", "configs/quickstart.yaml",
+        "--trainer.max_epochs", "2",
+    ]  # fmt: skip
     environment = os.environ | {
         "PYTHONPATH": str(tmp_path / "installed"),
         "SIGNS_LIGHTNING_CACHE": str(drawn_cache),
@@ -85,6 +80,5 @@ def test_quickstart_from_the_wheel(wheel: Path, tmp_path: Path, drawn_cache: Pat
     assert done.stdout.startswith(
         "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
     )
-    assert (
-        tmp_path / "elsewhere/lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
-    ).is_file()
+    run = tmp_path / "elsewhere/lightning_logs/quickstart/version_0"
+    assert (run / "checkpoints/last.ckpt").is_file()
