@@ -9,15 +9,13 @@ import os
 import signal
 import subprocess
 
-os.environ["KERAS_BACKEND"] = (
-    "jax"  # an independent implementation; read when keras is first imported
-)
+# An independent implementation; read when keras is first imported.
+os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What is compared to the last bit is promised on the CPU, and a GPU's state survives no fork.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # also of processes that tests start: two tests at a time fill two cores
+# Also of processes that tests start: two tests at a time fill two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,9 +32,8 @@ from signs_lightning.export.artefacts import MIN_TORCH
 if TYPE_CHECKING:
     from forks import Finished, Fork
 
-torch.set_num_threads(
-    1
-)  # small batches gain nothing from more, and on a busy machine more are many times slower
+# Small batches gain nothing from more, and on a busy machine more are many times slower.
+torch.set_num_threads(1)
 # The first backward pass counts devices, those that an exporter pretends among them, and with one
 # of them no fork can train.
 torch.ones((), requires_grad=True).backward()
@@ -120,7 +117,8 @@ def fork(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
     started: list[Fork] = []
 
     def start(*args: object, folder: Path = tmp_path, **environment: str) -> Fork:
-        started.append(Fork(args, folder, **{"COLUMNS": "120"} | environment))
+        environment.setdefault("COLUMNS", "120")
+        started.append(Fork(args, folder, environment=environment))
         return started[-1]
 
     yield start

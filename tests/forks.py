@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, NoReturn, TextIO
 
-import signs_lightning.commands.fit  # noqa: F401  what is imported before the fork need not be imported after it
+import signs_lightning.commands.fit  # noqa: F401  imported once, before the forks
 from signs_lightning import __main__
 from signs_lightning.__main__ import main
 from signs_lightning.runtime import sandbox
@@ -30,7 +30,7 @@ from signs_lightning.runtime import sandbox
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command came to: exit code (negative: the signal that ended it) and what it printed."""
+    """A command's exit code (negative: the signal that ended it) and what it printed."""
 
     code: int
     out: str
@@ -50,14 +50,14 @@ class Fork:
         args: Iterable[object],
         folder: Path,
         program: Callable[[list[str]], int] = main,
-        **environment: str,
+        environment: dict[str, str] | None = None,
     ) -> None:
-        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  `kill` closes them
+        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  see `kill`
         self._code: int | None = None
         self._said: tuple[str, str] | None = None
         self.pid = _fork()
         if not self.pid:
-            _child([str(arg) for arg in args], folder, program, environment, *self._files)
+            _child([str(arg) for arg in args], folder, program, environment or {}, *self._files)
 
     def poll(self) -> int | None:
         """The exit code; None while it runs."""
@@ -86,9 +86,9 @@ class Fork:
         """What it has printed so far, on either stream."""
         if self._said is not None:
             return self._said
-        out, err = (
-            os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in self._files
-        )  # it shares the position
+        # `pread`, because the child shares the files' position.
+        numbers = [file.fileno() for file in self._files]
+        out, err = (os.pread(number, os.fstat(number).st_size, 0) for number in numbers)
         return out.decode(), err.decode()
 
     def kill(self) -> None:
@@ -114,9 +114,7 @@ def _fork() -> int:
 
 
 class GuardedFork:
-    """In place of `subprocess.Popen` in `signs_lightning.runtime.sandbox`: a child that need not import
-    PyTorch to read a file.
-    """
+    """Stands for `subprocess.Popen` in `runtime.sandbox`: a child that has PyTorch already."""
 
     returncode: int
 
@@ -125,7 +123,7 @@ class GuardedFork:
 
     def communicate(self, request: bytes, timeout: float) -> None:
         def serve(args: list[str]) -> int:
-            sys.stdin = SimpleNamespace(buffer=io.BytesIO(request))  # type: ignore[assignment]
+            sys.stdin = SimpleNamespace(buffer=io.BytesIO(request))
             sandbox._serve()
             return 0
 
@@ -145,21 +143,29 @@ def _child(
     environment: dict[str, str],
     out: IO[bytes],
     err: IO[bytes],
-) -> None:
-    """Never returns: what unwinds from here would run the parent's tests."""
-    code = 99
-    gc.freeze()  # what the parent made is not looked through again
-    try:
+) -> NoReturn:
+    """Run the program in this new process; never return."""
+
+    def run() -> int:
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
-        sys.stdout, sys.stderr = (
-            os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2)
-        )  # not pytest's
+        # Not pytest's streams.
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1, closefd=False) for n in (1, 2))
         sys.argv = [__main__.__file__, *args]
         os.chdir(folder)
         os.environ.update(environment)
         _as_python_begins()
-        code = program(args)
+        return program(args)
+
+    gc.freeze()  # what the parent made is not looked through again
+    run_and_exit(run)
+
+
+def run_and_exit(program: Callable[[], int]) -> NoReturn:
+    """Run a program in a fork and end it as Python does; unwinding would run the parent's code."""
+    code = 99
+    try:
+        code = program()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:
@@ -172,7 +178,12 @@ def _child(
 
 
 def _show(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
 ) -> None:
     """As Python's own, which pytest has replaced by a list."""
     sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
@@ -195,4 +206,5 @@ def _as_python_begins() -> None:
     for logger in list(logging.root.manager.loggerDict.values()):
         for handler in getattr(logger, "handlers", []):
             if type(handler) is logging.StreamHandler:
-                handler.stream = sys.stderr  # setStream would flush a stream that a test has closed
+                # setStream would flush a stream that a test has closed.
+                handler.stream = sys.stderr

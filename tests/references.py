@@ -15,10 +15,8 @@ import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-PHOTOS = {
-    "photos of hands": "signs",
-    "photos of faces": "happy",
-}  # what lies beside some checkouts, none of it in them
+# What lies beside some checkouts, none of it in them.
+PHOTOS = {"photos of hands": "signs", "photos of faces": "happy"}
 
 # For `parametrize("reference", …, indirect=True)`: what the golden files prove, and once more on
 # photographs.

@@ -9,23 +9,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 HERE = (
-    "http://127.0.0.1:",
-    "http://localhost:",
-    "ws://127.0.0.1:",
-    "file://",
-    "data:",
-    "blob:",
+    "http://127.0.0.1:", "http://localhost:", "ws://127.0.0.1:", "file://", "data:", "blob:",
     "about:",
-)
+)  # fmt: skip
 
 
 @dataclass
@@ -69,8 +64,9 @@ def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
     """Opens pages that are watched; `width` in pixels and `scheme` light or dark."""
     contexts = []
 
-    def open_page(width: int = 1280, scheme: str = "light") -> Watched:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    def open_page(width: int = 1280, scheme: Any = "light") -> Watched:
+        size: ViewportSize = {"width": width, "height": 900}
+        context = browser.new_context(viewport=size, color_scheme=scheme)
         contexts.append(context)
         watched = Watched(context.new_page())
         watched.page.set_default_timeout(120_000)

@@ -27,14 +27,10 @@ from forks import Fork
 
 from signs_lightning.__main__ import main
 
+# Class names.
 HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    "**bold**",
-    "a\x1b[31mred",
-    "=1+1",
-    "{{value}}",
-    "</script>",
-]  # class names
+    "<img src=x onerror=alert(1)>", "**bold**", "a\x1b[31mred", "=1+1", "{{value}}", "</script>",
+]  # fmt: skip
 
 
 def watched(args: list[str]) -> int:
@@ -103,7 +99,7 @@ class Demo:
             "/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=seam"}
         )
 
-    def ask(self, path: str, **more: Any) -> tuple[Reply, dict[str, Any]]:
+    def ask(self, path: object, **more: Any) -> tuple[Reply, dict[str, Any]]:
         """The answers to "which class is this file": to the request, and the last message of the
         queue.
         """
@@ -155,7 +151,7 @@ def running_demo(folder: Path, *args: object, **environment: str) -> Iterator[De
     temporary = tempfile.mkdtemp(dir=folder)
     environment = {"TMPDIR": temporary, "http_proxy": "http://192.0.2.1:9", **environment}
     log, connections = folder / "stderr.txt", folder / "connections.txt"
-    process = Fork([connections, log, "demo", "--port", "0", *args], folder, watched, **environment)
+    process = Fork([connections, log, "demo", "--port", "0", *args], folder, watched, environment)
     try:
         address = None  # a line on the scale of a Keras file may come first
         while address is None and process.poll() is None:

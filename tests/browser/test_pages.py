@@ -66,7 +66,7 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def drop(page, name: str, kind: str, contents: bytes) -> None:  # type: ignore[no-untyped-def]
+def drop(page, name: str, kind: str, contents: bytes) -> None:
     page.wait_for_selector("input[type=file]", state="attached")
     page.evaluate(DROP, [name, kind, base64.b64encode(contents).decode()])
 
@@ -198,22 +198,15 @@ def test_tensorboard_stays_on_the_machine(
 ) -> None:
     """The charts of a run appear, and every request goes to the loopback."""
     command = [
-        sys.executable,
-        "-m",
-        "tensorboard.main",
-        "--logdir",
-        str(run_folder),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]
+        sys.executable, "-m", "tensorboard.main", "--logdir", str(run_folder),
+        "--host", "127.0.0.1", "--port", "0",
+    ]  # fmt: skip
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     )
+    assert process.stderr is not None
     try:
-        assert process.stderr is not None
         url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+", line)))
         opened = watch()
         opened.page.goto(url)

@@ -30,9 +30,8 @@ from signs_lightning.runtime.sandbox import run_sandboxed
 __all__ = ["CALLS", "VERBS", "run_sandboxed"]
 Image.init()
 signs_lightning.ImageClassifier, signs_lightning.FromKeras  # noqa: B018  # imported on first use
-READ = (
-    64 * 2**20
-)  # bytes of a file's images that are read: an epoch of a set that claims terabytes would take days
+# Bytes of a file's images that are read: an epoch of a set that claims terabytes would take days.
+READ = 64 * 2**20
 PIXELS = 2**18  # of an image that a damaged model may ask for and is given
 
 
@@ -101,7 +100,5 @@ def _import(path: Path, out: Path) -> str:
 
 
 CALLS = {"data": data, "keras": keras, "checkpoint": checkpoint, "image": image, "onnx": onnx}
-VERBS = {
-    "data": {"inspect": _inspect},
-    "keras": {"inspect": _inspect, "import-keras": _import},
-}  # guarded ones
+# Guarded ones.
+VERBS = {"data": {"inspect": _inspect}, "keras": {"inspect": _inspect, "import-keras": _import}}

@@ -15,22 +15,15 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fuzz.mutations import mutate
 
 OUTCOMES = (
-    "worked",
-    "refused",
-    "crash",
-    "hang",
-    "memory",
-    "other exception",
-    "long sentence",
-    "wrote",
-)
+    "worked", "refused", "crash", "hang", "memory", "other exception", "long sentence", "wrote",
+)  # fmt: skip
 SECONDS = 10.0
 MEMORY = 2**30  # bytes beyond what the imports took
 BATCH = 100  # inputs of one worker
@@ -152,12 +145,12 @@ def _tell(writer: int, message: dict) -> None:
         line = line[os.write(writer, line) :]
 
 
-def _outcome(call: object, path: Path, out: Path) -> tuple[str, str]:
+def _outcome(call: Callable[[Path, Path], object], path: Path, out: Path) -> tuple[str, str]:
     from signs_lightning.data.image_files import UnreadableImageError
     from signs_lightning.errors import InputError
 
     try:
-        call(path, out)  # type: ignore[operator]
+        call(path, out)
     except (InputError, UnreadableImageError) as error:
         sentence = str(error)
         return (

@@ -14,25 +14,9 @@ import h5py
 import numpy as np
 
 SIZES = (
-    0,
-    1,
-    2,
-    5,
-    7,
-    23,
-    25,
-    48,
-    255,
-    10**4,
-    10**6,
-    2**24,
-    2**31 - 1,
-    2**32 - 1,
-    2**40,
-    2**60,
-    2**63,
+    0, 1, 2, 5, 7, 23, 25, 48, 255, 10**4, 10**6, 2**24, 2**31 - 1, 2**32 - 1, 2**40, 2**60, 2**63,
     2**64 - 1,
-)
+)  # fmt: skip
 FILTERS = (1, 2, 3, 4, 5, 6, 32000, 32001, 32004, 32015, 65000)
 
 
@@ -210,15 +194,9 @@ def _drop(file: h5py.File, name: str, dataset: h5py.Dataset, rng: random.Random)
 
 
 WAYS: tuple[Way, ...] = (
-    _other_values,
-    _other_values,
-    _odd_type,
-    _other_filters,
-    _other_filters,
-    _elsewhere,
-    _exchange,
+    _other_values, _other_values, _odd_type, _other_filters, _other_filters, _elsewhere, _exchange,
     _drop,
-)
+)  # fmt: skip
 
 
 def _change_attribute(file: h5py.File, datasets: list[h5py.Dataset], rng: random.Random) -> None:

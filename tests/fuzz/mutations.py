@@ -20,24 +20,8 @@ from fuzz.octets import NUMBERS, WAYS, blank, flip, insert, number, overwrite, r
 
 VALUES: tuple[Any, ...] = (  # that stand where something else should
     *(
-        None,
-        True,
-        False,
-        -1,
-        0,
-        1,
-        2,
-        3,
-        1024,
-        2**16,
-        2**31,
-        2**63,
-        2**70,
-        0.5,
-        -1.5,
-        1e308,
-        math.nan,
-        math.inf,
+        None, True, False, -1, 0, 1, 2, 3, 1024, 2**16, 2**31, 2**63, 2**70, 0.5, -1.5, 1e308,
+        math.nan, math.inf,
     ),
     *(
         "",
@@ -61,7 +45,7 @@ VALUES: tuple[Any, ...] = (  # that stand where something else should
         {"class_name": "Dense", "config": {}},
         [[[[[]]]]],
     ),
-)
+)  # fmt: skip
 
 
 def mutate(kind: str, seed: Path, rng: random.Random) -> bytes:

@@ -7,15 +7,17 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from signs_lightning import ImageClassifier
 
 KINDS = ("data", "keras", "checkpoint", "image", "onnx")
-SIZE = (
-    32,
-    32,
-    3,
-    # of the images that the models take: the smallest that all three layers of SignsFunctional
-    # leave something of
-)
+# Of the images that the models take: the smallest of which SignsFunctional's three layers leave
+# anything.
+SIZE = (32, 32, 3)
 
 
 def write_all(folder: Path, kinds: tuple[str, ...] = KINDS) -> None:
@@ -38,7 +40,7 @@ def _data(folder: Path) -> None:
     images = rng.integers(0, 256, (24, 8, 8, 3), np.uint8)
     labels = (np.arange(24) % 4)[None]
     names = np.array([b"zero", b"one", b"two", b"three"])
-    layouts = {
+    layouts: dict[str, dict[str, Any]] = {
         "contiguous": {},
         "chunked": {"chunks": (5, 8, 8, 3)},
         "gzip": {"chunks": (4, 5, 8, 3), "compression": "gzip"},
@@ -76,7 +78,7 @@ def _data(folder: Path) -> None:
         file["signs/classes"] = np.arange(4)
 
 
-def _models() -> dict[str, object]:
+def _models() -> dict[str, ImageClassifier]:
     from signs_lightning import HappySequential, SignsFunctional
 
     names = ["none", "one", "two", "three", "four", "five"]
@@ -90,12 +92,9 @@ def _keras(folder: Path) -> None:
     from signs_lightning.keras_io.to_keras import export_keras
 
     for name, model in _models().items():
-        for suffix, written_as in (
-            (".h5", "keras-h5"),
-            (".weights.h5", "keras-weights"),
-            (".keras", "keras"),
-        ):
-            export_keras(model, folder / f"{name}{suffix}", written_as)  # type: ignore[arg-type]
+        export_keras(model, folder / f"{name}.h5", "keras-h5")
+        export_keras(model, folder / f"{name}.weights.h5", "keras-weights")
+        export_keras(model, folder / f"{name}.keras", "keras")
 
 
 def _checkpoint(folder: Path) -> None:
@@ -109,7 +108,7 @@ def _checkpoint(folder: Path) -> None:
 
     models = _models()
     with tempfile.TemporaryDirectory() as temporary:
-        export_keras(models["signs"], Path(temporary) / "model.keras")  # type: ignore[arg-type]
+        export_keras(models["signs"], Path(temporary) / "model.keras")
         models["from_keras"] = from_keras(Path(temporary) / "model.keras")
     for name, model in models.items():
         checkpoint = build_checkpoint(model)  # type: ignore[arg-type]
@@ -138,7 +137,7 @@ def _image(folder: Path) -> None:
     info.add_text("Comment", "made to be damaged", zip=True)
     exif = Image.Exif()
     exif[0x0112] = 6  # turned
-    saved = {
+    saved: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "plain.jpg": (picture, {"exif": exif}),
         "progressive.jpg": (picture, {"progressive": True, "quality": 60}),
         "grey.jpg": (picture.convert("L"), {}),
@@ -170,13 +169,9 @@ def _image(folder: Path) -> None:
         feature = needed.get(Path(name).suffix)
         if feature is None or features.check(feature):
             buffer = io.BytesIO()
-            image.save(
-                buffer,
-                {".jp2": "JPEG2000"}.get(
-                    Path(name).suffix, Image.registered_extensions()[Path(name).suffix]
-                ),
-                **options,
-            )
+            suffix = Path(name).suffix
+            kind = "JPEG2000" if suffix == ".jp2" else Image.registered_extensions()[suffix]
+            image.save(buffer, kind, **options)
             (folder / name).write_bytes(buffer.getvalue())
 
 
@@ -184,7 +179,7 @@ def _onnx(folder: Path) -> None:
     from signs_lightning.export.artefacts import export_artefact, random_images
 
     for name, model in _models().items():
-        export_artefact(model, folder / f"{name}.onnx", "onnx", random_images(4, SIZE))  # type: ignore[arg-type]
+        export_artefact(model, folder / f"{name}.onnx", "onnx", random_images(4, SIZE))
 
 
 WRITERS = {

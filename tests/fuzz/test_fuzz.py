@@ -21,15 +21,9 @@ def test_damaged_files(tmp_path: Path, count: int, seed: int) -> None:
     """
     pytest.importorskip("onnxscript")
     command = [
-        sys.executable,
-        str(Path(__file__).with_name("run.py")),
-        "--count",
-        str(count),
-        "--seed",
-        str(seed),
-        "--jobs",
-        "2",
-    ]
+        sys.executable, str(Path(__file__).with_name("run.py")), "--count", str(count),
+        "--seed", str(seed), "--jobs", "2",
+    ]  # fmt: skip
     result = subprocess.run(
         [*command, "--keep", str(tmp_path / "bad")], capture_output=True, text=True, cwd=tmp_path
     )

@@ -25,6 +25,7 @@ import torch
 
 from kill.runs import (
     MODELS,
+    End,
     Ended,
     differences,
     drawn_files,
@@ -74,15 +75,26 @@ def trials(models: list[str], files: dict[str, Path], scratch: Path) -> list[Tri
             whole = run(command, folder)
             if whole.code:
                 raise SystemExit(f"{' '.join(command)}\n{whole.said}")
-            found.append(Trial(model, command, whole, run_folder(folder)))
+            finished = run_folder(folder)
+            assert finished is not None
+            found.append(Trial(model, command, whole, finished))
     return found
+
+
+def compared(ended: Ended, folder: Path, trial: Trial) -> list[str]:
+    """Return what differs between a run's end and the uninterrupted run, one line each."""
+    last = run_folder(folder)
+    if ended.code or last is None:
+        return [f"exit code {ended.code}: {ended.said}"]
+    return differences(last, trial.folder)
 
 
 def interrupted(
     trial: Trial, folder: Path, rng: random.Random, number: int, table: Table, name: str
 ) -> None:
     """One run, interrupted until chance lets it go, and its comparison."""
-    args, moments = trial.command, []
+    args = trial.command
+    moments: list[End] = []
     while not moments or rng.random() < AGAIN:
         end = random_end(trial.whole, rng, number)
         ended = run(args, folder, end)
@@ -93,9 +105,8 @@ def interrupted(
             continue
         moments.append(end)
         table.add("interrupted" if len(moments) == 1 else "interrupted again")
-        if (
-            number == signal.SIGTERM and ended.code != -number
-        ):  # -15: before the training began, when nothing can be lost
+        # -15: before the training began, when nothing can be lost.
+        if number == signal.SIGTERM and ended.code != -number:
             said = "Asked to end (SIGTERM)." in ended.said
             if ended.code != 143 or "Traceback" in ended.said or not said:
                 table.fail(f"{name}: exit code {ended.code} and\n{ended.said}")
@@ -110,11 +121,7 @@ def interrupted(
             table.add("before there was a run folder: begun again")
     else:
         ended = run(args, folder)
-    unlike = (
-        [f"exit code {ended.code}: {ended.said}"]
-        if ended.code
-        else differences(run_folder(folder), trial.folder)
-    )
+    unlike = compared(ended, folder, trial)
     # Python's own empty folders vanish with the processes that read ahead, which notice their
     # parent's end some seconds later.
     left = [path.name for path in (folder / "tmp").iterdir() if not path.name.startswith("pymp-")]
@@ -164,11 +171,7 @@ def full_disk(trial: Trial, folder: Path, rng: random.Random, table: Table, name
         if args is trial.command:
             table.add("before there was a run folder: begun again")
         ended = run(args, folder)
-        unlike = (
-            [f"exit code {ended.code}: {ended.said}"]
-            if ended.code
-            else differences(run_folder(folder), trial.folder)
-        )
+        unlike = compared(ended, folder, trial)
         table.add("the same to the last bit" if not unlike else "different")
         for line in unlike:
             table.fail(f"{name} ({trial.folder.parents[2].name}, {pages} pages): {line}")
@@ -202,9 +205,8 @@ def main() -> int:
     torch.set_num_threads(1)
     rng = random.Random(options.seed)
     bad = 0
-    scratch = Path(
-        tempfile.mkdtemp(prefix="kill.")
-    )  # a TemporaryDirectory would vanish at the end of each fork
+    # A TemporaryDirectory would vanish at the end of each fork.
+    scratch = Path(tempfile.mkdtemp(prefix="kill."))
     try:
         kinds = trials(options.models.split(","), drawn_files(scratch / "data"), scratch)
         for what, count in (

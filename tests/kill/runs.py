@@ -4,8 +4,6 @@ their comparison to the last bit.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import random
 import select
@@ -13,16 +11,16 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import matplotlib.backends.backend_agg  # noqa: F401  imported before the forks
 import torch
 import torchvision.transforms.v2  # noqa: F401
 import yaml
+from forks import run_and_exit
 from PIL import Image
 from torch import nn
 
@@ -30,12 +28,8 @@ import signs_lightning.commands.fit  # noqa: F401
 from signs_lightning import DrawnSigns, DrawnSmiles, HappySequential, SignsFunctional, SignsResNet50
 from signs_lightning.__main__ import main
 
-WRITES = {
-    "os.rename",
-    "os.link",
-    "os.remove",
-    "os.mkdir",
-}  # and opening a file to write: operations that change a folder
+# Operations that change a folder; opening a file to write is another.
+WRITES = {"os.rename", "os.link", "os.remove", "os.mkdir"}
 EVENTS = "events.out.tfevents"
 
 
@@ -61,32 +55,23 @@ class DropoutResNet50(SignsResNet50):
 
 
 PLATEAU = [
-    "--model.lr_scheduler",
-    "torch.optim.lr_scheduler.ReduceLROnPlateau",
-    "--model.lr_scheduler.patience",
-    "0",
-    "--model.lr_scheduler.threshold",
-    "0.02",
+    "--model.lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau",
+    "--model.lr_scheduler.patience=0",
+    "--model.lr_scheduler.threshold=0.02",
 ]
 COSINE = [
-    "--model.lr_scheduler",
-    "CosineAnnealingLR",
-    "--model.lr_scheduler.T_max",
-    "30",
-    "--model.lr_interval",
-    "step",
+    "--model.lr_scheduler=CosineAnnealingLR",
+    "--model.lr_scheduler.T_max=30",
+    "--model.lr_interval=step",
 ]
-STEP = ["--model.lr_scheduler", "StepLR", "--model.lr_scheduler.step_size", "2"]
+STEP = ["--model.lr_scheduler=StepLR", "--model.lr_scheduler.step_size=2"]
 STOP = [
     "--trainer.callbacks+=EarlyStopping",
     "--trainer.callbacks.monitor=val_loss",
     "--trainer.callbacks.patience=50",
 ]
-STOPS = [
-    *STOP[:2],
-    "--trainer.callbacks.patience=1",
-    "--trainer.callbacks.min_delta=10",
-]  # after the second epoch
+# Stops after the second epoch.
+STOPS = [*STOP[:2], "--trainer.callbacks.patience=1", "--trainer.callbacks.min_delta=10"]
 AVERAGE = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
 RECIPE = [
     "--model.schedule",
@@ -134,13 +119,9 @@ def fit_command(kind: tuple[str, list[str]], file: Path, epochs: int = 5) -> lis
     model, options = kind
     data = ["--data.train_file", str(file), "--data.val_fraction", "0.2", "--data.batch_size", "8"]
     rest = [
-        "--trainer.max_epochs",
-        str(epochs),
-        "--checkpoint.every_n_steps",
-        "2",
-        "--trainer.accelerator",
-        "cpu",
-    ]
+        "--trainer.max_epochs", str(epochs), "--checkpoint.every_n_steps", "2",
+        "--trainer.accelerator", "cpu",
+    ]  # fmt: skip
     return ["fit", "--model", model, *options, *data, *rest, "--name", "run"]
 
 
@@ -192,34 +173,30 @@ def run(args: list[str], folder: Path, end: End | None = None) -> Ended:
     notes = b""
     deadline = started + end.after if end is not None and end.operation is None else None
     signalled = False
-    watch = os.pidfd_open(
-        process
-    )  # not the pipe's end, which processes that read ahead hold open for a while
+    # Not the pipe's end, which processes that read ahead hold open for a while.
+    watch = os.pidfd_open(process)
     over = False
     with open(reader, "rb", buffering=0) as pipe:
         while not over:
             wait = None if deadline is None or signalled else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select([pipe, watch], [], [], wait)
-            if not ready:  # the moment has come
+            ready, _, _ = select.select([reader, watch], [], [], wait)
+            if not ready and end is not None:  # the moment has come
                 os.kill(process, end.number)
                 signalled = True
             over = watch in ready
-            if pipe in ready:
+            if reader in ready:
                 notes += pipe.read(65536)
-            if (
-                end is not None
-                and end.operation is not None
-                and deadline is None
-                and notes.count(b"\n") > end.operation
-            ):
+            if end is None or end.operation is None or deadline is not None:
+                continue
+            if notes.count(b"\n") > end.operation:
                 deadline = time.monotonic() + end.after
     os.close(watch)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return Ended(code, said.read_text(), time.monotonic() - started, notes.decode().splitlines())
 
 
-def _child(args: list[str], folder: Path, said: Path, writer: int, end: End | None) -> None:
-    """Never returns."""
+def _child(args: list[str], folder: Path, said: Path, writer: int, end: End | None) -> NoReturn:
+    """Run the command in this new process; never return."""
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for stream in (1, 2):
         os.dup2(output, stream)
@@ -251,24 +228,11 @@ def _child(args: list[str], folder: Path, said: Path, writer: int, end: End | No
         count += 1
 
     sys.addaudithook(note)
-    code = 99
-    try:
-        code = main(args)
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    # What the interpreter does at its end, so that what is said then is seen; unwinding further
-    # would run the parent's code.
-    atexit._run_exitfuncs()
-    gc.collect()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+    run_and_exit(lambda: main(args))
 
 
 def run_folder(folder: Path) -> Path | None:
-    """The newest run folder."""
+    """The newest run folder; None if there is none."""
     found = sorted(
         (folder / "lightning_logs/run").glob("version_*"), key=lambda path: int(path.name[8:])
     )

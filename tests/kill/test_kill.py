@@ -29,17 +29,8 @@ def test_interrupted_runs_end_the_same(
 ) -> None:
     """SIGKILLs, SIGTERMs and full disks (where a tmpfs can be mounted) at random moments."""
     counts = [
-        "--kills",
-        kills,
-        "--terms",
-        terms,
-        "--disks",
-        disks,
-        "--models",
-        models,
-        "--seed",
-        seed,
-    ]
+        "--kills", kills, "--terms", terms, "--disks", disks, "--models", models, "--seed", seed,
+    ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, str(RUN), *map(str, counts)],
         cwd=tmp_path,
