@@ -22,7 +22,7 @@ def wrap_prose(text: str) -> str:
 
 
 def wrap_command(command: str) -> str:
-    """Wrap a shell command with backslashes; an option stays with its value, a quoted text whole."""
+    """Wrap a shell command with backslashes; options keep their values, quotes stay whole."""
     unbroken = re.sub(r"--\w+ (?:'[^']*'|\S+)", lambda match: match[0].replace(" ", "\0"), command)
     return " \\\n".join(_wrap(unbroken, WIDTH - 2, "    ")).replace("\0", " ")
 

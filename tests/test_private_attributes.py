@@ -1,4 +1,4 @@
-"""Private attributes of other packages that the package uses: the first test to fail when one moves.
+"""Private attributes of other packages that are used: the first test to fail when one moves.
 
 Read in Lightning 2.6.6, PyTorch 2.15, jsonargparse 4.53 and Python 3.11.
 """
@@ -47,7 +47,8 @@ def test_it_is_there(name: str, build: Callable[[], Any]) -> None:
 
 def test_these_are_used_and_no_others() -> None:
     """Every private attribute in the package is its own or stands in the list above."""
-    own, used = set(), set()
+    own: set[str] = set()
+    used: set[str] = set()
     source = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     assert [name for name, _ in PRIVATE if name not in source] == []
     for path in PACKAGE.rglob("*.py"):

@@ -12,20 +12,8 @@ from typing import Any
 
 from markdown_lines import wrap_prose
 
-from benchmarks import plot
-from benchmarks.gpu import images_per_second
-from benchmarks.results import (
-    MODELS,
-    NAMES,
-    Row,
-    distinct,
-    latest,
-    middle,
-    rate,
-    ratio,
-    training_times,
-    where,
-)
+from benchmarks import plot, tables
+from benchmarks.results import latest, where
 
 BEGIN, END = "<!-- figures: written by scripts/benchmark.py -->", "<!-- end of figures -->"
 TITLE = "# How fast it is\n"
@@ -44,7 +32,8 @@ def write(folder: Path) -> None:
         _run(record),
         "![Epochs, processes, images per second](images/benchmarks.png)" if drawn else "",
     ]
-    parts += [_training(record), _reading(record), _growth(record), _gpu(record)]
+    parts += [tables.training(record), tables.reading(record)]
+    parts += [tables.growth(record), tables.gpu(record)]
     text = wrap_prose("\n\n".join(part for part in parts if part))
     temporary = page.with_name(f".{page.name}")
     temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")

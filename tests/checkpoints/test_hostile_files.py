@@ -366,7 +366,6 @@ def test_evaluation_makes_nothing_of_a_run_s_training(
             }
         },
     }
-    config["model"]["init_args"]["metrics"] = [{"class_path": "evil.Metric"}]
     checkpoint = build_checkpoint(SignsFunctional(num_classes=6, image_size=(64, 64, 3)).eval())
     torch.save(checkpoint | {"config": config}, "evil.ckpt")
     given = ("--ckpt_path", "evil.ckpt", "--data.test_file", small_signs[1])

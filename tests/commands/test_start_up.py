@@ -46,7 +46,7 @@ def test_fit_imports_the_keras_bridge_only_where_it_is_named(tmp_path: Path) -> 
 
 
 def test_the_installed_command_is_the_module() -> None:
-    """`signs-lightning` runs what `python -m signs_lightning` runs; the version is the package's."""
+    """`signs-lightning` is `python -m signs_lightning`; the version is the package's."""
     path = Path(__file__).parents[2] / "pyproject.toml"
     project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     module, _, name = project["scripts"]["signs-lightning"].partition(":")

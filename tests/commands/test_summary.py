@@ -420,7 +420,7 @@ def test_layout_of_any_graph_has_no_overlap(data):
     count = data.draw(st.integers(2, 24))
     tree = {(max(0, k - data.draw(st.integers(1, 6))), k) for k in range(1, count)}
     further = st.tuples(st.integers(0, count - 1), st.integers(1, count - 1))
-    edges = sorted(edges | set(data.draw(st.lists(further, max_size=12))))
+    edges = sorted(tree | set(data.draw(st.lists(further, max_size=12))))
     layout = Layout(range(count), edges)
     layout.break_into_columns(data.draw(st.integers(1, 5)))
     rank = layout.rank
@@ -428,7 +428,7 @@ def test_layout_of_any_graph_has_no_overlap(data):
     assert len(boxes) == count
     assert {(k, (0, 0)) for k in range(layout.ranks)} <= boxes, "the longest path is straight"
     assert all(track == 0 for _, track in layout.slot.values())
-    ways = Counter()
+    ways: Counter = Counter()
     for a, b in edges:
         low, high = rank[a], rank[b]
         assert low < high or a >= b
@@ -459,7 +459,7 @@ def test_a_chain_is_broken_into_columns_of_equal_height():
 
 
 def check_geometry(axes):
-    """Boxes lie apart from each other, and arrows lead to the upper side of one and through none."""
+    """Boxes lie apart, and arrows lead to the upper side of one and through none."""
     patches = [p for p in axes.patches if isinstance(p, FancyBboxPatch)]
     places = [p.get_bbox() for p in patches if p.get_height() == model_drawing.BOX]
     boxes = [place for place in places if place.width > 0.1]  # the others are their coloured strips
@@ -470,7 +470,7 @@ def check_geometry(axes):
         if isinstance(arrow, FancyArrowPatch):
             *line, head = arrow.get_path().to_polygons(closed_only=False)
             assert not any(box.contains(*point) for box in inner for point in np.concatenate(line))
-            x, y = head[head[:, 1].argmax()]
+            x, y = max(np.asarray(head).tolist(), key=lambda point: point[1])
             assert any(box.x0 < x < box.x1 and abs(box.y0 - y) < 0.02 for box in boxes)
 
 
@@ -493,7 +493,9 @@ def drawn(monkeypatch):
         (figure,) = figures
         axes = figure.axes[0]
         check_geometry(axes)
-        texts = [*axes.texts, *axes.get_legend().get_texts()]
+        legend = axes.get_legend()
+        assert legend is not None
+        texts = [*axes.texts, *legend.get_texts()]
         assert not any(text.get_parse_math() for text in texts)
         arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
         return [text.get_text() for text in texts], len(arrows)

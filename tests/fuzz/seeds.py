@@ -111,7 +111,7 @@ def _checkpoint(folder: Path) -> None:
         export_keras(models["signs"], Path(temporary) / "model.keras")
         models["from_keras"] = from_keras(Path(temporary) / "model.keras")
     for name, model in models.items():
-        checkpoint = build_checkpoint(model)  # type: ignore[arg-type]
+        checkpoint = build_checkpoint(model)
         checkpoint["config"] = {
             "seed_everything": 1,
             "name": name,

@@ -79,7 +79,7 @@ def data(files: Any) -> H5DataModule:
 
 @pytest.mark.parametrize("kind", [LayersInInit, NetworkInInit, SettingsInHparams])
 def test_a_model_fits_and_loads_back(kind, tmp_path: Path, small_signs) -> None:
-    """An epoch, its checkpoint, the same predictions from it; resumed as an unbroken run."""
+    """An epoch, its checkpoint, the same predictions; resumed it ends as an unbroken run."""
     options = {} if kind is NetworkInInit else {"width": 3}
     runs = {}
     for epochs in (1, 2):
