@@ -28,7 +28,7 @@ from signs_lightning.runtime.atomic_write import atomic_write
 MIN_TORCH = "2.7"  # the first whose ONNX exporter takes our networks
 OPSET = 18  # of December 2022: written by torch.onnx without converting, read by every runtime
 TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
-CHECKED = 128  # images that the two are compared on, at most
+MAX_COMPARED = 128  # images that the two are compared on
 ENDINGS: dict[Literal["onnx", "torch"], str] = {"onnx": ".onnx", "torch": ".pt2"}
 
 

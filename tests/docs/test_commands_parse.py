@@ -35,7 +35,7 @@ def parse(
         fit.find_start,
     )
 
-    def parse_args(self: CommandParser, args: list[str]) -> Any:  # type: ignore[override]
+    def parse_args(self: CommandParser, args: list[str]) -> Any:
         parse_verb(self, args)
         raise ParsedError
 

@@ -505,11 +505,11 @@ def test_the_table_of_arguments_is_keras_own():
     """Nothing stands in it that Keras does not take; what every layer takes comes from the class
     they all derive from.
     """
-    for name, arguments in keras3_config.ARGUMENTS.items():
+    for name, arguments in keras3_arguments.LAYERS.items():
         parameters = inspect.signature(getattr(keras.layers, name).__init__).parameters
         aliases = {"alpha"} if name == "LeakyReLU" else {"activity_regularizer"}
         assert arguments <= set(parameters) | aliases, name
-    for kind, classes in keras3_config.OBJECTS.items():
+    for kind, classes in keras3_arguments.OBJECTS.items():
         for name, known in classes.items():
             own = getattr(getattr(keras, f"{kind}s"), name)
             assert set(known.split()) <= set(inspect.signature(own.__init__).parameters), name

@@ -154,7 +154,7 @@ def test_packing_changes_nothing_but_the_size(tmp_path, chunks):
     assert plain["hash"] == packed["hash"] == of_arrays(IMAGES)["hash"]
     assert plain["size"] == (tmp_path / "a.h5").stat().st_size != packed["size"]
     again = {"train": [{**packed, "path": plain["path"]}]}
-    message = changed_files_message(again, {"train": [plain]})
+    message = describe_changes(again, {"train": [plain]})
     assert message is not None
     assert f"a.h5 ({packed['size']:,} bytes then, {plain['size']:,} now)" in message
 
@@ -175,9 +175,7 @@ def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
     read.clear()
     packed = of_file(write(tmp_path / "a.h5", chunks=(50, 6, 5, 3), compression="gzip"))
     assert (packed["hashed"], sum(read)) == (8, 8)  # of a single chunk
-    message = changed_files_message(
-        {"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]}
-    )
+    message = describe_changes({"train": [plain]}, {"train": [{**packed, "size": plain["size"]}]})
     assert message is None
     read.clear()
     single = of_file(write(tmp_path / "a.h5", chunks=(200, 6, 5, 3), compression="gzip"))
@@ -198,7 +196,7 @@ def test_images_that_cannot_be_read_have_no_hash(tmp_path):
             file.write(bytes(place.size))
     found = fingerprint(ImageReader(reader.images))
     assert (found["hashed"], found["hash"]) == (0, None)
-    message = changed_files_message(
+    message = describe_changes(
         {"train": [{**found, "hash": "0", "size": None}]}, {"train": [found]}
     )
     assert message is None
@@ -212,7 +210,7 @@ def test_whatever_a_checkpoint_remembers_is_looked_at(tmp_path):
     ]
     malformed: list[Any] = [None, [], {"train": 1}, {"train": [1, {}]}, {1: [{"path": []}]}]
     for remembered in [*malformed, {"train": [{"path": "0.h5"}]}]:
-        assert changed_files_message(remembered, {"train": now}) is None
+        assert describe_changes(remembered, {"train": now}) is None
     before = [{**file, "images": 2, "mtime": 2.0} for file in now]
     said = describe_changes({"val": before}, {"train": now, "test": now[:2]})
     assert said is not None
