@@ -5,7 +5,6 @@ Read in Lightning 2.6.6, PyTorch 2.15, jsonargparse 4.53 and Python 3.11.
 
 from __future__ import annotations
 
-import argparse
 import ast
 from collections.abc import Callable
 from pathlib import Path
@@ -26,14 +25,12 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what has it
     ("_parse_ckpt_path", lambda: LightningCLI),
     ("_run_subcommand", lambda: LightningCLI),
-    ("_option_string_actions", argparse.ArgumentParser),
     ("_get_next_version", lambda: TensorBoardLogger),
     ("_version", lambda: TensorBoardLogger("logs")),
     ("_version", lambda: CSVLogger("logs")),
     ("_get_file_writer", lambda: SummaryWriter),
     ("_combined_loader", lambda: Trainer(logger=False, enable_checkpointing=False).fit_loop),
     ("_modules", nn.ReLU),
-    ("_NormBase", lambda: nn.modules.batchnorm),
     *((hooks, nn.ReLU) for hooks in HOOKS),
 ]
 
