@@ -40,7 +40,7 @@ def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
     process.signal(signal.SIGINT)
     done = process.wait()
     assert done.code == 130
-    sentence = "Interrupted. Go on with: python -m signs_lightning fit --ckpt_path"
+    sentence = "Interrupted. Resume with: python -m signs_lightning fit --ckpt_path"
     assert sentence in done.out + done.err
     assert "Traceback" not in done.out + done.err
     assert 5 < len(history.read_text().splitlines()) < 41

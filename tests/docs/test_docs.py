@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -66,7 +67,8 @@ def write_outputs(model: str, data: str, output: str) -> None:
     with h5py.File(data) as file:
         images = network.preprocess(torch.from_numpy(file["test_set_x"][()]))
     with torch.inference_mode():
-        np.savez(output, **{name: values.numpy() for name, values in _outputs(network, images)})  # type: ignore[arg-type]
+        outputs: dict[str, Any] = {k: values.numpy() for k, values in _outputs(network, images)}
+    np.savez(output, **outputs)
 
 
 @pytest.mark.slow
