@@ -24,7 +24,7 @@ from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.omissions import find_omissions
 from signs_lightning.keras_io.scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.shape_inference import make_plan
-from signs_lightning.keras_io.weight_mapping import match_weights
+from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.runtime.console import rank_zero_print
@@ -148,9 +148,11 @@ class FromKeras(ImageClassifier):
             config = config if file is None else _config_json(file)
             parsed = parse_config(config or "", "the checkpoint")
             self.plan = make_plan(parsed, image_size=image_size)
-            weights = (
-                [] if file is None else match_weights(self.plan, file)
-            )  # before memory is taken
+            weights: Matches = []
+            self.binary, self.omissions = self.plan.binary, []
+            if file is not None:
+                weights = match_weights(self.plan, file)  # checks shapes before memory is taken
+                self.omissions = find_omissions(file, self.plan.graph, self.binary)
             if num_classes not in (None, self.num_classes):
                 raise InputError(
                     f"The model in the file has {self.num_classes} classes, num_classes is "
@@ -165,14 +167,10 @@ class FromKeras(ImageClassifier):
                     f"scale is '{scale}', which is for three channels, and the model takes "
                     f"{self.image_size[2]}."
                 )
-            self.binary = self.plan.binary
-            self.omissions = (
-                [] if file is None else find_omissions(file, self.plan.graph, self.binary)
-            )
             self._scale_checked = file is not None
             super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
             for layer, weight, stored in weights:
-                self.network.load_keras(layer, weight, stored.read())
+                self.network.load_keras(layer.path, weight, stored.read())
         self.hparams.pop("path", None)  # a checkpoint keeps the model, not the file's path
         self.hparams.update(
             config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size

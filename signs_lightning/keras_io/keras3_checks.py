@@ -122,9 +122,9 @@ def _unsupported_parts(entry: Entry, keras: int, wrapped: bool) -> Iterator[str]
     takes_one_axis = class_name in ("BatchNormalization", "GroupNormalization", "Concatenate")
     if wrapped and isinstance(axis, list) and takes_one_axis:
         yield f"axis {axis}"
-    known = keras3_arguments.LAYERS[class_name] | ANY_LAYER
-    known -= {"trainable"} if class_name == "SpatialDropout2D" else set()
-    yield from (key for key in config if key not in known)
+    allowed = keras3_arguments.LAYERS[class_name] | ANY_LAYER
+    allowed -= {"trainable"} if class_name == "SpatialDropout2D" else set()
+    yield from (key for key in config if key not in allowed)
     for key, value in config.items():
         if key == "activation" or key.rpartition("_")[2] in OBJECTS:
             continue
@@ -142,9 +142,9 @@ def _unsupported_activation(spec: Any) -> Iterator[str]:
     if name == "hard_sigmoid":
         yield "Keras 2's hard_sigmoid"
     elif name in activations.LAYERS:
-        known = keras3_arguments.LAYERS.get(name)
+        allowed = keras3_arguments.LAYERS.get(name)
         is_keras3 = str(spec.get("module")).startswith("keras.")
-        if known is None or not is_keras3 or spec["config"].keys() - ANY_LAYER - known:
+        if allowed is None or not is_keras3 or spec["config"].keys() - ANY_LAYER - allowed:
             yield f"activation '{name}'"
 
 

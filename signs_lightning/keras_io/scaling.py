@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.axis_order import call_module
-from signs_lightning.keras_io.keras_file import StoredWeight
-from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.layer_table import BATCH_NORMS, build_layer
 from signs_lightning.keras_io.model_graph import Call, Layer, LayerPath
 from signs_lightning.keras_io.norm_modules import Standardize
 from signs_lightning.keras_io.scales import RANGES, SCALES, Scale
 from signs_lightning.keras_io.shape_inference import Plan, Step, make_context
+from signs_lightning.keras_io.weight_mapping import Matches
 
 MAX_VALUES = 2**24  # that one layer may give for an image while the scale is found
 # The models of keras.applications: title, pattern of the model's name, that of a layer which no
@@ -112,9 +111,9 @@ def scale_conflict_message(evidence: ScaleEvidence, given: Scale, source: str) -
     )
 
 
-def file_weights(weights: list[tuple[LayerPath, WeightSpec, StoredWeight]]) -> Weights:
+def file_weights(matches: Matches) -> Weights:
     """Return access to the matched arrays of a file, which reads them when asked."""
-    return lambda path: {spec.keras: stored.read() for p, spec, stored in weights if p == path}
+    return lambda path: {w.keras: array.read() for layer, w, array in matches if layer.path == path}
 
 
 def find_scale(plan: Plan, weights: Weights) -> ScaleEvidence:
@@ -139,11 +138,11 @@ def _collect(plan: Plan, weights: Weights) -> list[ScaleEvidence]:
     values: dict[int, Tensor] = {0: pixels.expand(3, channels, height, width)}
     changed: dict[int, ScaleEvidence] = {}  # values that are scaled in a way that shows nothing
     for k, (call, step) in enumerate(zip(plan.graph.calls, plan.steps, strict=True), start=1):
-        layer, known = call.layer, [index for index in step.inputs if index in values]
-        if not known:
+        layer, untrained = call.layer, [index for index in step.inputs if index in values]
+        if not untrained:
             continue
-        unclear = next((changed[index] for index in known if index in changed), None)
-        if len(known) < len(step.inputs) or not _only_scales(plan, layer, step):
+        unclear = next((changed[index] for index in untrained if index in changed), None)
+        if len(untrained) < len(step.inputs) or not _only_scales(plan, layer, step):
             if unclear is not None:
                 evidence.append(unclear)
             elif layer.class_name in BATCH_NORMS:
@@ -159,9 +158,9 @@ def _collect(plan: Plan, weights: Weights) -> list[ScaleEvidence]:
         slope, zero = _fit_lines(value)
         if not len(slope):  # the value does not depend on the image
             continue
-        found = _by_lines(layer, module, inputs[0], slope, zero)
-        if found is not None:
-            evidence.append(found)
+        shown = _by_lines(layer, module, inputs[0], slope, zero)
+        if shown is not None:
+            evidence.append(shown)
             continue
         values[k] = value
         if not bool(((slope - 1).abs() < 1e-4).all() and (zero.abs() < 1e-2).all()):

@@ -175,10 +175,10 @@ def reshape(layer: LayerContext) -> BuiltLayer:
     is_shape = isinstance(target, list) and all(isinstance(v, int) and v >= -1 for v in target)
     if not is_shape or target.count(-1) > 1:
         layer.fail("target_shape", target, "a list of integers")
-    size, known = math.prod(layer.shape), math.prod(v for v in target if v != -1)
-    if (size % known if known and -1 in target else size - known) or not known:
+    size, given = math.prod(layer.shape), math.prod(v for v in target if v != -1)
+    if (size % given if given and -1 in target else size - given) or not given:
         layer.fail("target_shape", target, f"{size} values in all")
-    function = partial(_reshape, shape=[size // known if v == -1 else v for v in target])
+    function = partial(_reshape, shape=[size // given if v == -1 else v for v in target])
     return modules.Reordered(function, layer.channels_last), []
 
 

@@ -11,7 +11,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
 from signs_lightning.keras_io.layer_context import WeightSpec
-from signs_lightning.keras_io.model_graph import Layer, LayerPath
+from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.shape_inference import Plan
 
 Specs = list[tuple[Layer, WeightSpec]]
@@ -22,7 +22,7 @@ RANDOM_STATE = ("seed_generator", "StateVar", "random_generator", "seed_gen")
 OLD_ROOT = "_layer_checkpoint_dependencies"  # the group "layers" as tf.keras 2.12 called it
 
 
-def match_weights(plan: Plan, file: KerasFile) -> list[tuple[LayerPath, WeightSpec, StoredWeight]]:
+def match_weights(plan: Plan, file: KerasFile) -> Matches:
     """Find every weight of the model in the file.
 
     Raises:
@@ -36,7 +36,7 @@ def match_weights(plan: Plan, file: KerasFile) -> list[tuple[LayerPath, WeightSp
                 f"{weight.shape} from its config. {OTHER_MODEL}"
             )
     file.check_inflation(weight.shape for _, weight, _ in matches)
-    return [(layer.path, weight, stored) for layer, weight, stored in matches]
+    return matches
 
 
 def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
