@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import activations, modules
+from signs_lightning.keras_io import activations
 from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 from signs_lightning.keras_io.modules import Apply
@@ -59,7 +59,7 @@ def arithmetic(layer: LayerContext, name: str | None = None) -> BuiltLayer:
         joined = ", ".join(map(str, shapes))
         raise InputError(f"{layer} joins shapes {joined}, expected two or more of the same rank.")
     constants = {k: to_constant(layer, v, "a constant") for k, v in layer.constants.items()}
-    return (modules.WithConstants(function, constants) if constants else Apply(function)), []
+    return Apply(function, constants), []
 
 
 def tf_op_lambda(layer: LayerContext) -> BuiltLayer:

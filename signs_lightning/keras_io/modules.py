@@ -15,31 +15,19 @@ from signs_lightning.models.layers import Conv2dSame, Pair
 
 
 class Apply(nn.Module):
-    """A layer without weights that applies a function to one or more tensors."""
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs)
-
-    def extra_repr(self) -> str:
-        return str(getattr(self.function, "__name__", self.function))
-
-
-class WithConstants(nn.Module):
-    """A function of tensors and constants, such as `1 - x`.
+    """A layer without weights: a function of tensors and constants, such as `1 - x`.
 
     Args:
         function: takes them all, in order.
         constants: by their position among the arguments.
     """
 
-    def __init__(self, function: Callable[..., Tensor], constants: dict[int, Tensor]) -> None:
+    def __init__(
+        self, function: Callable[..., Tensor], constants: dict[int, Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.function = function
-        for position, value in constants.items():
+        for position, value in (constants or {}).items():
             self.register_buffer(f"constant{position}", value, persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -47,6 +35,9 @@ class WithConstants(nn.Module):
         for name, value in sorted(self.named_buffers(recurse=False)):
             arguments.insert(int(name.removeprefix("constant")), value)
         return self.function(*arguments)
+
+    def extra_repr(self) -> str:
+        return str(getattr(self.function, "__name__", self.function))
 
 
 class Reordered(nn.Module):
