@@ -84,6 +84,13 @@ class ImageModel(L.LightningModule):
             if isinstance(layer, KerasBatchNorm2d):
                 layer.biased_variance = self.hparams.get("biased_variance", False)
 
+    def _check_network(self) -> None:
+        if self.network is self and type(self).forward is ImageModel.forward:
+            raise InputError(
+                f"{type(self).__name__} has no network. Name a model that has one, or a subclass "
+                "with `build` or `forward`."
+            )
+
     def adopt(
         self,
         num_classes: int,
@@ -99,8 +106,9 @@ class ImageModel(L.LightningModule):
 
         Raises:
             InputError: the model was made (or its checkpoint was) for other classes or another
-                image size.
+                image size, or has no network.
         """
+        self._check_network()
         given, image_size = self.hparams, (image_size[0], image_size[1], image_size[2])
         if class_names is None:  # data without a class list need not show every class
             num_classes = max(num_classes, given["num_classes"] or 0)
@@ -155,8 +163,7 @@ class ImageModel(L.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
-        if self.network is self:
-            raise NotImplementedError(f"{type(self).__name__} needs a `build` or a `forward`.")
+        self._check_network()
         return self.network(images)
 
     def averaged_logits(self, images: Tensor) -> Tensor:

@@ -133,9 +133,11 @@ def test_layers_made_in_init_fit_the_data_or_a_sentence_says_so(tmp_path: Path, 
     assert len(model.history) == 1
 
 
-def test_a_model_without_layers() -> None:
-    with pytest.raises(NotImplementedError, match="ImageClassifier needs a `build` or a `forward`"):
+def test_a_model_without_a_network(tmp_path: Path, small_signs) -> None:
+    with pytest.raises(InputError, match=r"ImageClassifier has no network\. Name a model that has"):
         ImageClassifier()(torch.rand(1, 3, 64, 64))
+    with pytest.raises(InputError, match="ImageClassifier has no network"):
+        make_trainer(tmp_path).fit(ImageClassifier(), data(small_signs))
 
 
 class EndsEarly(SignsFunctional):
