@@ -147,15 +147,18 @@ class _Drawing:
                 frames[block] = own
         return frames
 
+    def _depth(self, paths: list[Path], outer: int = 0) -> int:
+        """Return the largest number of frames around one of some layers, from a depth on."""
+        return max(sum(path[:k] in self.frames for k in range(outer, len(path))) for path in paths)
+
     def _break_into_columns(self) -> None:
         width, height = self._place() - 2 * MARGIN + COLUMN_GAP, self.layout.ranks * (BOX + GAP)
         number = next(n for n in count(1) if height / n <= max(MAX_HEIGHT, PORTRAIT * n * width))
-        ranks = [sorted(self.rank[path] for path in paths) for paths in self.frames.values()]
+        ranks = [[self.rank[path] for path in paths] for paths in self.frames.values()]
+        spans = [(min(inside), max(inside)) for inside in ranks]
         # A frame of up to half a column stays whole; a larger one continues in the next column.
         half = self.layout.ranks / number / 2
-        self.layout.break_into_columns(
-            number, [(r[0], r[-1]) for r in ranks if r[-1] - r[0] < half]
-        )
+        self.layout.break_into_columns(number, [(a, b) for a, b in spans if b - a < half])
 
     def _place(self) -> float:
         """Find the middle of every slot in every column, and return the drawing's width."""
@@ -167,7 +170,7 @@ class _Drawing:
             boxes = {layout.slot[path] for path in here}
             spans = layout.spans.items()
             tracks = {layout.tracks[edge] for edge, (rank, _) in spans if first <= rank < end}
-            depth = max(sum(path[:k] in self.frames for k in range(len(path))) for path in here)
+            depth = self._depth(here)
             places: dict[Slot, float] = {}
             for slot in sorted(boxes | tracks):
                 half = self.box / 2 if slot in boxes else TRACK / 2
@@ -209,7 +212,7 @@ class _Drawing:
             here = [p for p in self.frames[block] if layout.column(self.rank[p]) == column]
             if not here:
                 continue
-            depth = max(len(path) for path in self.frames[block]) - len(block)
+            depth = self._depth(self.frames[block], len(block))
             xs, ys = [self._x(path) for path in here], [self._y(self.rank[path]) for path in here]
             beside = [slot for (_, b), slot in layout.tracks.items() if b in here and slot[1] > 0]
             left, top = min(xs) - self.box / 2 - FRAME * depth, min(ys) - PADDING * depth
