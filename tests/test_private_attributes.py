@@ -30,7 +30,6 @@ PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what h
     ("_version", lambda: CSVLogger("logs")),
     ("_get_file_writer", lambda: SummaryWriter),
     ("_combined_loader", lambda: Trainer(logger=False, enable_checkpointing=False).fit_loop),
-    ("_modules", nn.ReLU),
     *((hooks, nn.ReLU) for hooks in HOOKS),
 ]
 
