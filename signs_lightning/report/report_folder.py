@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter
 
 from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.errors import InputError
@@ -102,7 +103,7 @@ def _write_figures(
 
 def _write_events(figures: dict[str, Path], folder: Path, step: int) -> None:
     """Write the figures for TensorBoard, which finds them when it reads the run folder."""
-    with SummaryWriter(str(folder / "events")) as writer:
+    with closing(FileWriter(str(folder / "events"))) as writer:
         for name in IN_TENSORBOARD:
             if name in figures:
                 with Image.open(figures[name]) as picture:
@@ -110,7 +111,7 @@ def _write_events(figures: dict[str, Path], folder: Path, step: int) -> None:
                 content = figures[name].read_bytes()
                 image = Summary.Image(height=height, width=width, encoded_image_string=content)
                 summary = Summary(value=[Summary.Value(tag=f"report/{name}", image=image)])
-                # `add_image` would decode and encode it again.
-                writer._get_file_writer().add_summary(summary, step)
+                # SummaryWriter's `add_image` would encode it again.
+                writer.add_summary(summary, step)
     (file,) = (folder / "events").iterdir()
     os.replace(file, folder / EVENTS)
