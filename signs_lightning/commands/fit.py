@@ -200,6 +200,8 @@ class CLI(LightningCLI):
 
     def after_fit(self) -> None:
         history, trainer = self.model.history, self.trainer
+        # Every process asks, because the first one tells the others.
+        log_dir = trainer.log_dir if trainer.loggers else None
         if not trainer.is_global_zero or not history:
             return
         checkpoints = [c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)]
@@ -212,9 +214,9 @@ class CLI(LightningCLI):
             self._print_validation(row, suffix)
         else:
             _print_line(f"training accuracy {row['accuracy']:.3f}, loss {row['loss']:.4f} {suffix}")
-        if not trainer.loggers or trainer.log_dir is None:
+        if log_dir is None:
             return
-        folder = Path(trainer.log_dir)
+        folder = Path(log_dir)
         if checkpoint is not None:
             best, last = (folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
             _print_line(f"checkpoint   {best if checkpoint.keep_best and best.is_file() else last}")
