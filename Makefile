@@ -1,4 +1,4 @@
-# In an environment with `pip install -e '.[test]'`. What is in which tier, and how long it takes: docs/trust.md.
+# In an environment with `pip install -e '.[test]'`. The tiers and their times: docs/trust.md.
 PYTEST = python -m pytest -n 2 --dist loadfile
 
 .PHONY: check test slow long docs

@@ -42,7 +42,7 @@ def on_page_markdown(markdown: str, **context: Any) -> str:
 
 
 def format_help(program: str) -> str:
-    """Return the help text of a verb or a script, or of the whole program for `verbs`."""
+    """Return the help of a verb or a script, or of the program for `verbs`."""
     path = SCRIPTS / f"{program}.py"
     columns = os.environ.get("COLUMNS", "")
     os.environ["COLUMNS"] = HELP_COLUMNS
@@ -67,7 +67,7 @@ def import_script(path: Path) -> ModuleType:
 
 
 def format_options(group: str, name: str, *skip: str) -> str:
-    """Return a table of a class's arguments as options of `fit`, with meanings and defaults."""
+    """Return a table of a class's arguments as options of `fit`."""
     descriptions = describe_arguments(public_class(name))
     rows = ["| option | meaning |", "|---|---|"]
     for argument in inspect.signature(public_class(name)).parameters.values():

@@ -182,7 +182,7 @@ def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def against(predicted: dict[Path, list[np.ndarray]], labels: np.ndarray) -> dict[str, Any]:
-    """Return the paired difference between the first configuration and each other one."""
+    """Return paired differences between the first configuration and the others."""
     first, *others = predicted
     differences = []
     for other in others:

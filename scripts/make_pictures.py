@@ -56,7 +56,7 @@ def reduce_colors(path: Path, colors: int = 256) -> None:
 
 
 def draw_run(folder: Path) -> None:
-    """Write a run's curves; of the quick start also the upper half of its Grad-CAM sheet."""
+    """Write a run's curves, and of the quick start half of its Grad-CAM sheet."""
     config = folder.resolve().parent.name
     name, title = CURVES[config]
     path = PICTURES / f"{name}.png"

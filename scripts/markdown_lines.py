@@ -9,7 +9,7 @@ WIDTH = 100
 
 
 def wrap_prose(text: str) -> str:
-    """Wrap paragraphs and list items; tables, pictures and fenced blocks stay unchanged."""
+    """Wrap paragraphs and list items, but no tables, pictures or fenced blocks."""
     lines: list[str] = []
     in_fence = False
     for line in text.split("\n"):
@@ -22,7 +22,7 @@ def wrap_prose(text: str) -> str:
 
 
 def wrap_command(command: str) -> str:
-    """Wrap a shell command with backslashes; options keep their values, quotes stay whole."""
+    """Wrap a shell command with backslashes; options keep their values."""
     unbroken = re.sub(r"--\w+ (?:'[^']*'|\S+)", lambda match: match[0].replace(" ", "\0"), command)
     return " \\\n".join(_wrap(unbroken, WIDTH - 2, "    ")).replace("\0", " ")
 

@@ -122,7 +122,7 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def chosen(root: Path, count: int, seed: int) -> list[Mutant]:
-    """Return a seeded choice, the same number from each folder where there are as many."""
+    """Return a seeded choice, the same number from each folder."""
     draw = random.Random(seed)
     picked: list[Mutant] = []
     for k, folder in enumerate(FOLDERS):

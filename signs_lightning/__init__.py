@@ -1,4 +1,4 @@
-"""Keras image classifiers and their HDF5 data on PyTorch Lightning, with the same numbers.
+"""Keras image classifiers and their HDF5 data on PyTorch Lightning.
 
 Importing this package is cheap: torch and Lightning are imported when a name is first used.
 """

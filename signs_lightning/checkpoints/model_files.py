@@ -33,7 +33,7 @@ def load_model(
 
     Raises:
         InputError: the file holds no usable model, or needs a package that is not installed; or a
-            scale is given for a file that remembers its own, or none for a Keras file that needs it.
+            scale is given for a file that has its own, or none for a Keras file that needs it.
     """
     if path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.from_keras import from_keras  # start-up, as all of these

@@ -71,7 +71,7 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def _credentials(text: str) -> tuple[str, str]:
-    """Return user and password from USER:PASSWORD; a missing password is prompted for."""
+    """Return user and password of USER:PASSWORD; ask for a missing password."""
     user, colon, password = text.partition(":")
     if user and not colon and sys.stdin.isatty():
         password = getpass.getpass(f"Password for {user}: ")

@@ -16,7 +16,7 @@ MIN_PROBABILITY = 1e-7  # a smaller one counts as this in the loss, as in Keras
 
 
 def test_onnx(path: str, args: list[str]) -> int:
-    """Run `test --ckpt_path model.onnx --data.test_file X.h5`, and print as for a checkpoint.
+    """Run `test --ckpt_path model.onnx --data.test_file X.h5`.
 
     Args:
         path: the ONNX file.

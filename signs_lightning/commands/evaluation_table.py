@@ -10,7 +10,7 @@ from signs_lightning.runtime.escaping import for_terminal
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print precision, recall and F1 of every class, and the accuracy with its interval.
+    """Print precision, recall and F1 of every class, and the accuracy.
 
     The line of the accuracy is never wrapped.
     """

@@ -1,4 +1,4 @@
-"""The report verb: the strengths and weaknesses of a trained model, as figures and as one page."""
+"""The report verb: figures and one page about a trained model."""
 
 from __future__ import annotations
 

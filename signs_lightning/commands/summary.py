@@ -17,7 +17,7 @@ FIT_OPTIONS += ["--seed_everything"]
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Run `summary --config F | --model NAME | --ckpt_path F [--expand] [--plot model.png]`.
+    """Run `summary --config F | --model NAME | --ckpt_path F`, with `--plot PNG`.
 
     Raises:
         InputError: there is no model, or the picture cannot be written.

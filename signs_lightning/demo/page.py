@@ -138,7 +138,7 @@ def _grad_cam_overlay(
 
 
 def _figure(image: np.ndarray, caption: str) -> str:
-    """Return an image uint8 (H, W, C) as HTML; the browser enlarges it by nearest neighbour."""
+    """Return an image uint8 (H, W, C) as HTML, enlarged by nearest neighbour."""
     text, source = for_html(caption), image_uri(image)
     return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
 
@@ -146,7 +146,7 @@ def _figure(image: np.ndarray, caption: str) -> str:
 def _write_examples(
     data: dict[str, Any], model: ImageClassifier | OnnxClassifier, folder: Path
 ) -> list[str]:
-    """Write pictures of the test or validation data, class by class; none without the files."""
+    """Write pictures of the run's data, class by class; none without its files."""
     if not data:
         return []
     try:

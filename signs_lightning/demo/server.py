@@ -1,4 +1,4 @@
-"""The demo's server: Gradio behind a filter that passes only the requests the page needs."""
+"""The demo's server: Gradio behind a filter of requests."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def _delete_old_uploads(page: gr.Blocks, folder: Path, keep: set[Path]) ->
 
 
 def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
-    """Delete files older than a time, also beginnings of uploads that broke off, and old folders."""
+    """Delete old files and folders, and the beginnings of broken uploads."""
     for path in sorted(folder.rglob("*"), reverse=True):  # files before their folder
         try:
             if path not in keep and path.lstat().st_mtime < oldest:
@@ -146,7 +146,7 @@ def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
 
 
 class RequestFilter:
-    """ASGI middleware that passes the page's own requests, of limited size, and no others.
+    """ASGI middleware that passes only the page's requests, of limited size.
 
     Gradio serves many addresses that this page does not use (fetching from the internet,
     recordings, shared links, …); they answer 404 here. Once the disk's share is used up, pictures
@@ -207,7 +207,7 @@ class RequestFilter:
         return None
 
     def _reserve(self, size: int) -> bool:
-        """Count the bytes of a picture among those on the disk; False where there is no room."""
+        """Count a picture's bytes among those stored; False where there is no room."""
         minute = int(time.monotonic() // 60)
         oldest = minute - (KEEP_SECONDS + 2 * SWEEP_SECONDS) // 60  # later ones may still be there
         self.stored = {then: kept for then, kept in self.stored.items() if then >= oldest}

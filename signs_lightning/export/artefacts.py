@@ -1,4 +1,4 @@
-"""A trained model as one ONNX or torch.export file: bytes of images in, probabilities out."""
+"""A trained model as one ONNX or torch.export file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENDINGS: dict[Literal["onnx", "torch"], str] = {"onnx": ".onnx", "torch": ".pt2"
 
 
 class ServingModule(nn.Module):
-    """A classifier with everything around its network: scaling, the network, softmax or sigmoid.
+    """A classifier from bytes to probabilities: scaling, network, softmax.
 
     Shape:
         images uint8 (N, H, W, C) in 0..255 → float32 probabilities (N, K)
@@ -104,7 +104,7 @@ def export_artefact(
 
 
 def _export_program(model: ImageClassifier) -> ExportedProgram:
-    """Return the graph of `ServingModule` for any number of images, without places in our code."""
+    """Return the graph of `ServingModule`, without places in our code."""
     module = ServingModule(copy.deepcopy(model).cpu().eval().requires_grad_(False))
     # Weights in channels_last would be copied for each file.
     module.to(memory_format=torch.contiguous_format)
@@ -128,7 +128,7 @@ def _metadata(model: ImageClassifier) -> dict[str, Any]:
 
 
 def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
-    """Return the ONNX file of a graph, with our metadata and without places in our code."""
+    """Return the ONNX file of a graph, with our metadata."""
     names: Any = {"input_names": ["images"], "output_names": ["probabilities"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own code
@@ -166,7 +166,7 @@ def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
 def _check_outputs(
     path: Path, predict: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
 ) -> float:
-    """Return the largest difference of probabilities, for batches of 1, of 3, and of the rest."""
+    """Return the largest difference of probabilities, for batches of 1, 3 and more."""
     parts = [part for part in (images[:1], images[1:4], images[4:]) if len(part)]
     difference = (torch.cat([predict(part) for part in parts]) - expected).abs().max().item()
     if not difference <= TOLERANCE:  # also where it is NaN
@@ -179,7 +179,7 @@ def _check_outputs(
 
 
 def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple[Tensor, str]:
-    """Return images of the run's own data, or random ones where its files are missing.
+    """Return images of the run's data, or random ones without its files.
 
     Args:
         model: decides their size.
@@ -204,7 +204,7 @@ def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple
 
 
 def random_images(count: int, image_size: tuple[int, int, int]) -> Tensor:
-    """Return uint8 (count, H, W, C) in 0..255: the same noise always, smooth in half of them."""
+    """Return uint8 (count, H, W, C): fixed noise, smooth in half of the images."""
     height, width, channels = image_size
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, channels, -(-height // 8), -(-width // 8), generator=generator)

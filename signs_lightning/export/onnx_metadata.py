@@ -1,4 +1,4 @@
-"""The metadata of an ONNX file, and the checks that it is ours and safe before it runs."""
+"""The metadata of an ONNX file, checked before anything in it runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from signs_lightning.runtime.os_errors import os_error_message
 
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
 MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
+UNBOUNDED = "holds an operator that is unknown, or values that are huge or of unknown size: refused"
 MAX_VALUE = 2**28  # elements of a value inside the network for one image: 1 GiB of float32
 DTYPES = {"FLOAT": "float32", "DOUBLE": "float64"}  # ONNX's names that are not NumPy's in capitals
 
@@ -103,10 +104,7 @@ def read_onnx_metadata(path: Path) -> tuple[bytes, OnnxMetadata]:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     metadata = _metadata(path, texts, input_name, (height, width, channels), num_classes)
     if not _is_bounded(model):
-        raise onnx_error(
-            path,
-            "holds an operator that is unknown, or values that are huge or of unknown size: refused",
-        )
+        raise onnx_error(path, UNBOUNDED)
     return contents, metadata
 
 
@@ -152,7 +150,7 @@ def _interface(value: Any) -> tuple[str, str, list[Any]]:
 
 
 def _sizes(path: Path, verb: str, value: list[Any], expected: str, layout: str) -> list[int]:
-    """Return the sizes besides the batch; the batch must be open and the others fixed."""
+    """Return the sizes besides the batch, which alone must be open."""
     dtype, shape = value
     batch, *sizes = shape or ["?"]
     is_open = not isinstance(batch, int)
@@ -200,9 +198,9 @@ def _metadata(
 
 
 def _is_bounded(model: Any) -> bool:
-    """Return whether every value has a known and moderate size for one image; changes the model.
+    """Return whether every value has a known, moderate size; changes the model.
 
-    A network that computes sizes (`ConstantOfShape`, `Loop`, …) could ask for any amount of memory,
+    A network that computes sizes (`ConstantOfShape`, `Loop`, …) could ask for any memory,
     already when it is loaded.
     """
     import onnx  # optional package

@@ -32,8 +32,10 @@ class Apply(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         arguments = list(inputs)
-        for name, value in sorted(self.named_buffers(recurse=False)):
-            arguments.insert(int(name.removeprefix("constant")), value)
+        buffers = self.named_buffers(recurse=False)
+        constants = {int(name.removeprefix("constant")): value for name, value in buffers}
+        for position in sorted(constants):
+            arguments.insert(position, constants[position])
         return self.function(*arguments)
 
     def extra_repr(self) -> str:

@@ -46,7 +46,7 @@ class LayerNode:
 
 @dataclass
 class LayerGraph:
-    """Layers and the calls between them; a layer that is called twice is one node, as in Keras.
+    """Layers and their calls; a layer called twice is one node, as in Keras.
 
     Attributes:
         image: the path of the input.
@@ -83,8 +83,8 @@ def layer_graph(model: ImageClassifier) -> LayerGraph:
     """Return the graph of a model's network with all blocks open.
 
     A network with a method `layer_graph`, such as one from a Keras file, has its own. Any other one
-    is run on a black image in eval mode, and the calls of its layers and the operations between them are recorded; the model is not
-    changed.
+    is run on a black image in eval mode, and the calls of its layers and the operations between
+    them are recorded; the model is not changed.
     """
     own = getattr(model.network, "layer_graph", None)
     if own is not None:
@@ -152,7 +152,7 @@ def _paths(network: nn.Module) -> dict[nn.Module, Path]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Return whether a module is one node: it has no parts, or is PyTorch's own (attention)."""
+    """Return whether a module is one node: without parts, or PyTorch's own."""
     ready_made = type(module).__module__.startswith("torch.nn.") and type(module) not in CONTAINERS
     return ready_made or next(module.children(), None) is None
 

@@ -1,4 +1,4 @@
-"""How far the probabilities of a classifier can be trusted: the expected calibration error."""
+"""The expected calibration error of a classifier's probabilities."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ def calibration(
 
 
 def bins_for(images: int) -> int:
-    """Return the number of bins M for N images: √N, from 5 to 15, so that few are empty."""
+    """Return the number of bins for N images: √N, from 5 to 15."""
     return min(MAX_BINS, max(5, math.ceil(math.sqrt(images))))

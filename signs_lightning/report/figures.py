@@ -1,4 +1,4 @@
-"""The report's figures: confusion matrix, reliability diagram, sheets of pictures.
+"""The report's figures: confusions, reliability, sheets of pictures.
 
 Their colours are told apart by colour-blind readers, too.
 """
@@ -37,13 +37,13 @@ FALLBACK_FONTS += ["PingFang SC", "Hiragino Sans"]
 
 @dataclass(frozen=True)
 class Tile:
-    """Pictures side by side, uint8 (H, W, C) of one size, and the lines of text below them."""
+    """Pictures side by side, uint8 (H, W, C) of one size, with text below."""
 
     pictures: Sequence[np.ndarray]
     lines: Sequence[str]
 
     def strip(self) -> np.ndarray:
-        """Return uint8 (H, W', 3): the pictures with white gaps between them, grey as RGB."""
+        """Return uint8 (H, W', 3): the pictures with white gaps, grey as RGB."""
         parts = [np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in self.pictures]
         gap = np.full((len(parts[0]), max(2, len(parts[0]) // 24), 3), 255, np.uint8)
         return np.concatenate([part for picture in parts for part in (gap, picture)][1:], axis=1)
@@ -53,7 +53,7 @@ class Tile:
 def new_figure(
     path: Path, width: float, height: float, layout: Any = "constrained"
 ) -> Iterator[Figure]:
-    """Yield a figure of a size in inches, and write it as a PNG of 200 dpi at the end.
+    """Yield a figure of a size in inches, and save it as a PNG of 200 dpi.
 
     A `$` in a text is a dollar and starts no formula.
     """
@@ -74,7 +74,7 @@ def new_figure(
 
 
 def draw_confusion(confusion: Tensor, class_names: list[str], path: Path) -> None:
-    """Draw a confusion matrix: colours are shares of a true class, numbers are images.
+    """Draw a confusion matrix: colours are shares of a class, numbers images.
 
     A cell without an image is white.
 
@@ -116,7 +116,7 @@ def draw_confusion(confusion: Tensor, class_names: list[str], path: Path) -> Non
 
 
 def draw_reliability(bins: Calibration, path: Path) -> None:
-    """Draw accuracy over confidence with 95% Wilson intervals, and how many images each bin has."""
+    """Draw accuracy over confidence, with 95% Wilson intervals and bin sizes."""
     number = len(bins.counts)
     filled = np.flatnonzero(bins.counts)
     counts, correct = bins.counts[filled], bins.correct[filled]

@@ -1,4 +1,4 @@
-"""Where the nodes and arrows of a drawn graph lie: ranks, lanes, tracks and columns.
+"""The layout of a drawn graph: ranks, lanes, tracks and columns.
 
 Nodes lie in ranks from top to bottom (the generations of the graph) and in lanes from left to
 right, one for each chain of nodes. An arrow that passes ranks runs in a lane that is free there, or

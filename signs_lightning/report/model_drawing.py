@@ -1,4 +1,4 @@
-"""The picture of a network that Keras's `plot_model(show_shapes=True)` makes, without graphviz."""
+"""The picture of a network as Keras's `plot_model` draws it, without graphviz."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ class _Drawing:
                 self.axes.add_patch(FancyArrowPatch(path=line, capstyle="butt", **style))
 
     def _route(self, source: Path, target: Path) -> list[Point]:
-        """Return where an arrow begins, and where it enters and leaves its track if it has one."""
+        """Return where an arrow begins, and enters and leaves its track if any."""
         layout, column = self.layout, self.layout.column(self.rank[target])
         start = (self._x(source), self._y(self.rank[source]) + BOX)
         if layout.column(self.rank[source]) < column:
@@ -262,7 +262,7 @@ class _Drawing:
         return [start, *(ends if self.rank[source] < self.rank[target] else ends[::-1])]
 
     def _ports(self, target: Path, routes: list[list[Point]]) -> list[float]:
-        """Return where arrows reach a box: one from right above in the middle, others beside it."""
+        """Return where arrows reach a box: from above in the middle, else beside it."""
         middle, origins = self._x(target), [route[-1][0] for route in routes]
         order = sorted(range(len(routes)), key=origins.__getitem__)
         straight = [k for k, n in enumerate(order) if abs(origins[n] - middle) < 1e-6]
@@ -272,7 +272,7 @@ class _Drawing:
 
 
 def _curve(points: Sequence[Point]) -> Line:
-    """Return a line that is vertical in each of its points; its first and last bend may turn back."""
+    """Return a line that is vertical in each of its points."""
     vertices = [points[0]]
     for (x0, y0), (x1, y1) in pairwise(points):
         turn = (0.3 if len(vertices) == 1 else -0.3) if y0 == y1 else 0

@@ -92,7 +92,7 @@ def render_page(
 
 
 def _printable(value: Any) -> Any:
-    """Return a text without control characters; the template's own HTML and numbers as given."""
+    """Return a text without control characters, and any other value as given."""
     is_plain_text = isinstance(value, str) and not hasattr(value, "__html__")
     return printable(value) if is_plain_text else value
 

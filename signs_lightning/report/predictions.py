@@ -51,12 +51,12 @@ class Predictions:
         return self.probabilities[np.arange(len(self.labels)), self.labels]
 
     def worst_mistakes(self, count: int) -> np.ndarray:
-        """Return int64 (n,) positions of wrongly classified images, those of largest loss first."""
+        """Return int64 (n,) positions of wrong images, largest loss first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         return wrong[np.argsort(self.label_probability[wrong], kind="stable")][:count]
 
     def best_and_worst(self, label: int) -> list[int]:
-        """Return the positions of the images of a class with its largest and smallest probability.
+        """Return the images of a class with its largest and smallest probability.
 
         Only one where the class has one image, none where it has none.
         """

@@ -102,7 +102,7 @@ def _write_figures(
 
 
 def _write_events(figures: dict[str, Path], folder: Path, step: int) -> None:
-    """Write the figures for TensorBoard, which finds them when it reads the run folder."""
+    """Write the figures as TensorBoard events, found in the run folder."""
     with closing(FileWriter(str(folder / "events"))) as writer:
         for name in IN_TENSORBOARD:
             if name in figures:

@@ -22,7 +22,7 @@ def format_probability(value: float) -> str:
 
 
 def mistake_tiles(predictions: Predictions) -> list[Tile]:
-    """Return the images with the largest loss among those classified wrongly, worst first."""
+    """Return the wrongly classified images with the largest loss, worst first."""
     positions = predictions.worst_mistakes(MAX_MISTAKES)
     names = _names(predictions)
     if not len(positions):
@@ -39,7 +39,7 @@ def mistake_tiles(predictions: Predictions) -> list[Tile]:
 
 
 def gradcam_tiles(model: ImageClassifier, predictions: Predictions) -> list[Tile]:
-    """Return Grad-CAM of the images of each class with its largest and smallest probability.
+    """Return Grad-CAM of each class's most and least probable image.
 
     Raises:
         InputError: the network has no convolution.

@@ -1,4 +1,4 @@
-"""What is known about a trained model: its configuration, its history, its commands."""
+"""A trained model with its configuration, history and commands."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def load_run(source: str, verb: str, scale: Scale | None = None) -> TrainedRun:
 
 
 def _read_history(path: Path) -> list[dict[str, float | int]]:
-    """Return the rows of history.csv, which has all epochs; none where it cannot be read."""
+    """Return the rows of history.csv; none where it cannot be read."""
     try:
         with path.open(newline="") as file:
             rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

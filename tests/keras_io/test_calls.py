@@ -17,6 +17,7 @@ from keras import layers
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.modules import Apply
 
 from .against_keras import assert_same, images_for, randomize, to_torch
 
@@ -193,3 +194,9 @@ def test_a_call_that_keras_2_fixed_to_inference_sleeps_alone(tmp_path):
         network(images, lambda name, value, seen=seen: seen.update({name: value}))
         first, second = seen["joined"].split(2, dim=1)
         assert [torch.equal(first, images), torch.equal(second, images)] == asleep
+
+
+def test_more_than_ten_constants_keep_their_places():
+    """Constants of a call stand where Keras has them, also from the tenth argument on."""
+    places = Apply(lambda *values: torch.stack(values), {k: torch.tensor(k) for k in range(1, 12)})
+    assert places(torch.tensor(0)).tolist() == list(range(12))
