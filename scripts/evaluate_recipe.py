@@ -25,7 +25,7 @@ from recipes import runs, table
 from recipes.scores import ensemble, folds, paired_difference, score
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.duplicates import find_near_copies
+from signs_lightning.inspect.image_scan import find_near_copies
 
 
 def options(args: list[str]) -> argparse.Namespace:

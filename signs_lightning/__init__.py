@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from signs_lightning.data.datamodule import H5DataModule
     from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles
     from signs_lightning.errors import InputError
-    from signs_lightning.keras_io.first_difference import first_difference
+    from signs_lightning.keras_io.compare_outputs import first_difference
     from signs_lightning.keras_io.from_keras import FromKeras, from_keras
     from signs_lightning.keras_io.to_keras import export_keras
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.models.happy_sequential import HappySequential
-    from signs_lightning.models.pretrained import PretrainedResNet50
+    from signs_lightning.models.pretrained_resnet50 import PretrainedResNet50
     from signs_lightning.models.signs_functional import SignsFunctional
     from signs_lightning.models.signs_resnet50 import SignsResNet50
 
@@ -47,11 +47,11 @@ _HOMES = {
     "HappySequential": "models.happy_sequential",
     "ImageClassifier": "models.classifier",
     "InputError": "errors",
-    "PretrainedResNet50": "models.pretrained",
+    "PretrainedResNet50": "models.pretrained_resnet50",
     "SignsFunctional": "models.signs_functional",
     "SignsResNet50": "models.signs_resnet50",
     "export_keras": "keras_io.to_keras",
-    "first_difference": "keras_io.first_difference",
+    "first_difference": "keras_io.compare_outputs",
     "from_keras": "keras_io.from_keras",
 }
 _RENAMED: dict[str, str] = {}  # old name → new name, for one release

@@ -9,9 +9,9 @@ from signs_lightning.commands.argv import rename_deprecated_options
 from signs_lightning.errors import InputError, did_you_mean
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
-    "fit": ("commands.fit", "train a model, or resume a run"),
-    "validate": ("commands.fit", "loss and accuracy on the validation data"),
-    "test": ("commands.fit", "accuracy on a test file, over all and for each class"),
+    "fit": ("commands.fit_validate_test", "train a model, or resume a run"),
+    "validate": ("commands.fit_validate_test", "loss and accuracy on the validation data"),
+    "test": ("commands.fit_validate_test", "accuracy on a test file, over all and for each class"),
     "inspect": ("commands.inspect", "what a file is, what is in it, and what is wrong with it"),
     "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("commands.predict", "classes and probabilities for pictures or a file"),

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn, TextIO
 
-import signs_lightning.commands.fit  # noqa: F401  imported once, before the forks
+import signs_lightning.commands.fit_validate_test  # noqa: F401  imported once, before the forks
 from signs_lightning import __main__
 from signs_lightning.__main__ import main
 from signs_lightning.runtime import sandbox

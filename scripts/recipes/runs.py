@@ -17,7 +17,7 @@ import numpy as np
 
 from signs_lightning.checkpoints.model_files import load_model
 from signs_lightning.data.dataset import H5Images
-from signs_lightning.data.image_set import check_file
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

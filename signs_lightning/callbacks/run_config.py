@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
 from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_config
-from signs_lightning.runtime.torchrun import save_for_restart
+from signs_lightning.runtime.torchrun_restarts import save_for_restart
 
 # what the parser writes for a default that is no plain value, such as a torch.device
 UNKNOWN = "Unable to serialize instance"

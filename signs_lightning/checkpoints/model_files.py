@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.scales import Scale
+from signs_lightning.keras_io.input_scales import Scale
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
@@ -37,7 +37,7 @@ def load_model(
     """
     if path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.from_keras import from_keras  # start-up, as all of these
-        from signs_lightning.keras_io.scaling import UnknownScaleError
+        from signs_lightning.keras_io.input_scale_inference import UnknownScaleError
 
         try:
             return from_keras(path, scale=scale), {}

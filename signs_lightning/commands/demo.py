@@ -14,7 +14,7 @@ import tempfile
 from typing import NoReturn
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.keras_io.scales import SCALES
+from signs_lightning.keras_io.input_scales import SCALES
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
@@ -54,7 +54,7 @@ def main(verb: str, args: list[str]) -> int:
 
             configure_gradio(folder)  # before Gradio, an optional package, is imported
             from signs_lightning.checkpoints.model_files import load_model
-            from signs_lightning.demo.page import build_page
+            from signs_lightning.demo.gradio_page import build_page
 
             model, data = load_model(options.ckpt_path, verb, options.scale)
             page = build_page(model, data, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.keras_io.scales import SCALES
+from signs_lightning.keras_io.input_scales import SCALES
 
 FORMATS = {  # ending, and how the file is read
     "onnx": (".onnx", ""),

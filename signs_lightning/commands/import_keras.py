@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.keras_io.scales import SCALES
+from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.sandbox import run_sandboxed
 
@@ -83,7 +83,10 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     import torch  # start-up time, as the next ones
 
     from signs_lightning.callbacks.model_summary import print_summary  # start-up time
-    from signs_lightning.checkpoints.writing import build_checkpoint, save_checkpoint  # start-up
+    from signs_lightning.checkpoints.new_checkpoint import (  # start-up
+        build_checkpoint,
+        save_checkpoint,
+    )
     from signs_lightning.keras_io.from_keras import FromKeras, from_keras  # start-up time
 
     output = Path(options.output)

@@ -15,7 +15,6 @@ from rich.padding import Padding
 from rich.table import Table
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.inspect.duplicates import count_copies_between
 from signs_lightning.inspect.file_report import (
     VERB,
     DataSummary,
@@ -25,6 +24,7 @@ from signs_lightning.inspect.file_report import (
     format_shape,
     quote_path,
 )
+from signs_lightning.inspect.image_scan import count_copies_between
 from signs_lightning.runtime.escaping import for_terminal, printable
 from signs_lightning.runtime.sandbox import run_sandboxed
 
@@ -99,7 +99,7 @@ def examine_in_sandbox(path: str, keys: dict[str, str], seconds: float = SECONDS
         keys: images_key, labels_key, classes_key, as far as they were named.
         seconds: time limit; images are read for at most half of it.
     """
-    function, limits = "signs_lightning.inspect.file_kinds:examine", _limits(path, seconds)
+    function, limits = "signs_lightning.inspect.examine_file:examine", _limits(path, seconds)
     try:
         return run_sandboxed(function, path, keys, seconds / 2, **limits)
     except InputError as error:

@@ -17,7 +17,7 @@ from rich.table import Table
 from signs_lightning.checkpoints.model_files import load_model
 from signs_lightning.data import image_files
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.keras_io.scales import SCALES
+from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from signs_lightning.errors import CommandParser, InputError
-from signs_lightning.keras_io.scales import SCALES
+from signs_lightning.keras_io.input_scales import SCALES
 
 
 def main(verb: str, args: list[str]) -> int:

@@ -84,7 +84,7 @@ def _load(path: str, verb: str) -> ImageClassifier:
 def _build(args: list[str]) -> ImageClassifier:
     """Return the model that `fit` would train with these options."""
     # start-up
-    from signs_lightning.commands.fit import CLI
+    from signs_lightning.commands.fit_validate_test import CLI
     from signs_lightning.runtime.warning_filters import filter_warnings
 
     class ModelOnly(CLI):

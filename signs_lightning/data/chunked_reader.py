@@ -14,8 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
-from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
+from signs_lightning.data.hdf5_header_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
+from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 
 SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index
 CACHED_BYTES = 2**20  # of images that are gathered at a time

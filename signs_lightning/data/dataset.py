@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from signs_lightning.data.image_set import ImageSet
+from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.data.sampler import PAD_INDEX
 

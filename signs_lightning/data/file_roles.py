@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from signs_lightning.data.image_set import ImageSet, check_arrays, check_file
+from signs_lightning.data.hdf5_image_set import ImageSet, check_arrays, check_file
 from signs_lightning.errors import InputError
 
 Role = Literal["train", "val", "test"]

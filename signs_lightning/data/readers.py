@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.chunked_reader import ChunkedReader
-from signs_lightning.data.hdf5_checks import check_dataset_header
+from signs_lightning.data.hdf5_header_checks import check_dataset_header
+from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
-from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.os_errors import translate_os_errors
 

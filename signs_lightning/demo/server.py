@@ -81,7 +81,7 @@ def serve(
     from gradio import mount_gradio_app
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from signs_lightning.demo.page import CSS, THEME
+    from signs_lightning.demo.gradio_page import CSS, THEME
 
     uploads = Path(os.environ["GRADIO_TEMP_DIR"])
     examples = {path for path in uploads.rglob("*") if path.is_file()}

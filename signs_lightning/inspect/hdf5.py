@@ -9,11 +9,10 @@ import numpy as np
 
 from signs_lightning.data import layouts
 from signs_lightning.data.file_roles import guess_split
+from signs_lightning.data.hdf5_image_set import ImageSet, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
-from signs_lightning.data.image_set import ImageSet, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.duplicates import Scan, count_copies_within, scan
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,
     DataSummary,
@@ -22,6 +21,7 @@ from signs_lightning.inspect.file_report import (
     format_shape,
     quote_path,
 )
+from signs_lightning.inspect.image_scan import Scan, count_copies_within, scan
 from signs_lightning.inspect.model_files import describe_keras_file
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")

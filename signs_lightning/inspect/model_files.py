@@ -44,7 +44,11 @@ def describe_keras_file(path: Path, report: FileReport) -> None:
 def _list_layers(file: KerasFile, report: FileReport) -> str:
     """List the layers of the config; return options that `import-keras` needs."""
     from signs_lightning.keras_io.graph_parser import read_graph  # start-up time: brings torch
-    from signs_lightning.keras_io.scaling import file_weights, find_scale, resolve_scale
+    from signs_lightning.keras_io.input_scale_inference import (
+        file_weights,
+        find_scale,
+        resolve_scale,
+    )
     from signs_lightning.keras_io.shape_inference import make_plan
     from signs_lightning.keras_io.weight_mapping import match_weights
 
@@ -88,7 +92,7 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
 
 def _list_arrays(file: KerasFile, report: FileReport) -> str:
     """List the arrays of a file without a config; return the fitting option."""
-    from signs_lightning.keras_io.architectures import (  # start-up time: brings torch
+    from signs_lightning.keras_io.weights_only import (  # start-up time: brings torch
         ARCHITECTURES,
         load_into_architecture,
     )

@@ -15,20 +15,20 @@ import numpy as np
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import scaling
-from signs_lightning.keras_io.architectures import ARCHITECTURES, load_into_architecture
+from signs_lightning.keras_io.input_scale_inference import resolve_scale
+from signs_lightning.keras_io.input_scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.omissions import find_omissions
-from signs_lightning.keras_io.scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.shape_inference import make_plan
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
+from signs_lightning.keras_io.weights_only import ARCHITECTURES, load_into_architecture
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
-from signs_lightning.runtime.console import rank_zero_print
 from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.rank_zero import rank_zero_print
 
 
 def from_keras(
@@ -160,8 +160,8 @@ class FromKeras(ImageClassifier):
                 )
             message = None
             if file is not None or scale is None:
-                evidence = scaling.find_scale(self.plan, scaling.file_weights(weights))
-                scale, message = scaling.resolve_scale(evidence, scale)
+                evidence = find_scale(self.plan, file_weights(weights))
+                scale, message = resolve_scale(evidence, scale)
             if scale in {"caffe", "torch"} and self.image_size[2] != 3:
                 raise InputError(
                     f"scale is '{scale}', which is for three channels, and the model takes "
@@ -203,8 +203,8 @@ class FromKeras(ImageClassifier):
         # The checkpoint's scale stays, but earlier versions took "/255" for every file.
         if not self._scale_checked:
             self._scale_checked = True
-            evidence = scaling.find_scale(self.plan, self._layer_arrays)
-            message = scaling.scale_conflict_message(
+            evidence = find_scale(self.plan, self._layer_arrays)
+            message = scale_conflict_message(
                 evidence, self.hparams["scale"], "as the checkpoint has it"
             )
             if message is not None:

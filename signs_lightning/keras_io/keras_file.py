@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import check_dataset_header
+from signs_lightning.data.hdf5_header_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import hdf5_access as h5

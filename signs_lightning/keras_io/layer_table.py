@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from signs_lightning.keras_io import activations
-from signs_lightning.keras_io import indexing_layers as indexing
+from signs_lightning.keras_io import activations, keras_ops
 from signs_lightning.keras_io import merging_layers as merging
 from signs_lightning.keras_io import stateless_layers as stateless
 from signs_lightning.keras_io import weighted_layers as weighted
@@ -60,10 +59,10 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     "Concatenate": merging.concatenate,
     "TFOpLambda": merging.tf_op_lambda,
     **dict.fromkeys(("Identity", "ActivityRegularization"), stateless.identity),
-    "GetItem": indexing.get_item,
-    "Stack": indexing.stack,
-    "Flip": indexing.flip,
-    "Cast": indexing.cast,
+    "GetItem": keras_ops.get_item,
+    "Stack": keras_ops.stack,
+    "Flip": keras_ops.flip,
+    "Cast": keras_ops.cast,
     **dict.fromkeys(merging.ARITHMETIC, merging.arithmetic),
     **dict.fromkeys(AUGMENTATION, stateless.identity),
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.axis_order import call_module
-from signs_lightning.keras_io.initializers import initialize, penalty
+from signs_lightning.keras_io.initializers_and_regularizers import initialize, penalty
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.layer_table import build_layer
 from signs_lightning.keras_io.model_graph import LayerPath

@@ -108,7 +108,7 @@ def make_plan(
         raise InputError(
             f"The model has what the bridge does not know: {', '.join(parts[:MAX_LISTED])}{more}. "
             "Rebuild it in Keras without these, or port it by hand with "
-            "signs_lightning.keras_io.first_difference."
+            "signs_lightning.keras_io.compare_outputs."
         )
     ending = _read_ending(graph)
     plan = Plan(graph, _image_size(graph, image_size))

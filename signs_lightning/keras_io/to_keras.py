@@ -14,16 +14,16 @@ import h5py
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.architectures import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.keras_io.course_configs import course_config
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.graph_parser import read_graph
-from signs_lightning.keras_io.keras3_checks import check_keras3_config
-from signs_lightning.keras_io.keras3_config import keras3_config, rename_classes
+from signs_lightning.keras_io.keras3_compatibility import check_keras3_config
 from signs_lightning.keras_io.keras_archive import WEIGHTS
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.shape_inference import Plan, make_plan
+from signs_lightning.keras_io.to_keras3_config import keras3_config, rename_classes
 from signs_lightning.keras_io.weight_mapping import stored_order
+from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
 

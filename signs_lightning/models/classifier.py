@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric
 
+from signs_lightning.models.base_model import ImageModel
 from signs_lightning.models.data_compatibility import check_class_counts
-from signs_lightning.models.image_model import ImageModel
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
 from signs_lightning.models.lr_schedules import (

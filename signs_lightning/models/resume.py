@@ -8,13 +8,13 @@ from typing import Any
 import lightning as L
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.plateau import monitored_metric
-from signs_lightning.models.saved_settings import (
+from signs_lightning.models.optimizer_settings import (
     apply_optimizer_settings,
     apply_scheduler_settings,
     optimizer_settings,
     scheduler_settings,
 )
+from signs_lightning.models.plateau_stepper import monitored_metric
 from signs_lightning.models.training_state import is_resumed
 
 

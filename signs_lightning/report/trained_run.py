@@ -15,7 +15,7 @@ from signs_lightning.checkpoints.files import (
 )
 from signs_lightning.checkpoints.model_files import KERAS_SUFFIXES, load_model
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.scales import Scale
+from signs_lightning.keras_io.input_scales import Scale
 from signs_lightning.models.classifier import ImageClassifier
 
 

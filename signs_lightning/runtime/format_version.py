@@ -47,6 +47,7 @@ MIGRATIONS = (
             "signs_lightning.data.module": "signs_lightning.data.datamodule",
             "signs_lightning.keras_io.reading": "signs_lightning.keras_io.from_keras",
             "signs_lightning.models.adam": "signs_lightning.models.keras_adam",
+            "signs_lightning.models.pretrained": "signs_lightning.models.pretrained_resnet50",
             "signs_lightning.models.happy": "signs_lightning.models.happy_sequential",
             "signs_lightning.models.signs": "signs_lightning.models.signs_functional",
             "signs_lightning.models.resnet50": "signs_lightning.models.signs_resnet50",

@@ -40,7 +40,7 @@ def run_sandboxed(
     The child imports only the function's module, so a light module starts in a tenth of a second.
 
     Args:
-        function: its module and name, such as "signs_lightning.inspect.file_kinds:examine".
+        function: its module and name, such as "signs_lightning.inspect.examine_file:examine".
         args: its arguments, anything that pickles.
         about: what messages call the file that is read.
         seconds: time limit by the clock; a busy machine or a slow disk can exceed it with a sound

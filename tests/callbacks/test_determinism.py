@@ -18,7 +18,7 @@ import torch
 
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.data.image_set import check_file
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.errors import InputError
 

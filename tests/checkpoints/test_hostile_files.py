@@ -10,7 +10,7 @@ the screen, in CSV, on the page and in TensorBoard.
 Elsewhere: ONNX with external data or sizes without bounds (export/test_onnx.py); Keras zips with
 paths, bombs or missing entries, links and external storage in them, code in layers
 (keras_io/test_malformed.py); external links, external storage and virtual datasets of data
-(data/test_image_set.py); what is not what its name says (commands/test_bad_input.py,
+(data/test_hdf5_image_set.py); what is not what its name says (commands/test_bad_input.py,
 commands/test_inspect.py); hostile names on the page (report/test_report_page.py,
 demo/test_demo.py); and anything at random (fuzz/).
 """
@@ -39,10 +39,10 @@ from PIL import Image, PngImagePlugin
 
 from signs_lightning import SignsFunctional
 from signs_lightning.checkpoints.files import load_classifier
-from signs_lightning.checkpoints.writing import build_checkpoint
+from signs_lightning.checkpoints.new_checkpoint import build_checkpoint
 from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.image_files import UnreadableImageError, read_image
-from signs_lightning.data.image_set import check_file
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import from_keras
 from signs_lightning.keras_io.to_keras import export_keras
@@ -272,7 +272,7 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
                 "init_args": {
                     "save_dir": "x",
                     "comment": {
-                        "class_path": "signs_lightning.commands.fit.CLI",
+                        "class_path": "signs_lightning.commands.fit_validate_test.CLI",
                         "init_args": {"verb": "fit", "args": ["--model=evil.Model"]},
                     },
                 },
@@ -695,7 +695,7 @@ def test_hostile_data_within_a_gibibyte(tmp_path: Path) -> None:
         write(tmp_path / f"{number:02}.h5", **datasets)
     said = limited(
         "from signs_lightning.data.dataset import H5Images\n"
-        "from signs_lightning.data.image_set import check_file\n"
+        "from signs_lightning.data.hdf5_image_set import check_file\n"
         "from signs_lightning.errors import InputError",
         f"""
 for path in sorted(Path({str(tmp_path)!r}).glob("*.h5")):
@@ -727,7 +727,7 @@ def test_a_hundred_gigabytes_of_nothing(chunks: tuple[int, ...] | None, tmp_path
     assert (tmp_path / "f.h5").stat().st_size < 10 * 2**20
     said = limited(
         "from signs_lightning.data.dataset import H5Images\n"
-        "from signs_lightning.data.image_set import check_file",
+        "from signs_lightning.data.hdf5_image_set import check_file",
         f"""
 images = H5Images([check_file({str(tmp_path / "f.h5")!r})])
 assert not images.readers[0].layout.is_mapped

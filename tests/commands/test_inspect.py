@@ -23,7 +23,7 @@ from PIL import Image
 
 from signs_lightning import InputError, SignsFunctional, export_keras
 from signs_lightning.commands.inspect import examine_in_sandbox
-from signs_lightning.inspect.file_kinds import examine
+from signs_lightning.inspect.examine_file import examine
 from signs_lightning.inspect.file_report import quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
 
@@ -527,7 +527,12 @@ def test_mutated_files(tmp_path: Path) -> None:
             20,
             "x.h5 cannot be read (ValueError: invalid literal for int() with base 10: '{x}')",
         ),
-        ("signs_lightning.data.image_set:check_file", ("gone.h5",), 20, "No such file: gone.h5."),
+        (
+            "signs_lightning.data.hdf5_image_set:check_file",
+            ("gone.h5",),
+            20,
+            "No such file: gone.h5.",
+        ),
     ],
 )
 def test_a_child_that_dies(function: str, args: tuple, seconds: float, message: str) -> None:
@@ -578,7 +583,7 @@ def test_data_need_no_torch(tmp_path: Path) -> None:
     """The child that looks at data starts without torch; so does the help."""
     path = hdf5(tmp_path / "a.h5", course())
     code = (
-        "import sys; from signs_lightning.inspect.file_kinds import examine; from "
+        "import sys; from signs_lightning.inspect.examine_file import examine; from "
         "signs_lightning.commands import inspect;"
         f"assert examine({str(path)!r}, {{}}, 5).data is not None; assert not {{'torch', "
         f"'matplotlib'}} & set(sys.modules)"

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from signs_lightning import InputError, SignsFunctional
-from signs_lightning.checkpoints.writing import save_checkpoint
+from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands import predict
 from signs_lightning.export.artefacts import export_artefact, random_images
 from signs_lightning.keras_io.to_keras import export_keras

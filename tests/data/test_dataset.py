@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from signs_lightning import H5DataModule
 from signs_lightning.data.chunked_reader import ChunkedReader
 from signs_lightning.data.dataset import H5Images
-from signs_lightning.data.image_set import check_arrays, check_file
+from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 from signs_lightning.data.loader import BatchLoader, identity_collate
 from signs_lightning.data.readers import ContiguousReader, HDF5Reader, ImageReader
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler, stratified_split

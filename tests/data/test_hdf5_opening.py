@@ -25,11 +25,11 @@ from PIL import Image
 
 from signs_lightning import HappySequential, InputError
 from signs_lightning.checkpoints.files import load_checkpoint
-from signs_lightning.checkpoints.writing import save_checkpoint
+from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.image_files import UnreadableImageError, read_image
-from signs_lightning.data.image_set import check_file
 from signs_lightning.data.readers import ImageReader
-from signs_lightning.inspect.file_kinds import examine
+from signs_lightning.inspect.examine_file import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.runtime.run_errors import explain_run_error
@@ -97,9 +97,9 @@ import sys
 from pathlib import Path
 import numpy as np
 from signs_lightning.data.folder_import import folder_to_h5
-from signs_lightning.data.image_set import check_file
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.readers import ImageReader
-from signs_lightning.inspect.file_kinds import examine
+from signs_lightning.inspect.examine_file import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 
 for name in ("contiguous.h5", "gzip.h5", "lzf.h5"):
@@ -156,7 +156,7 @@ def test_a_disk_without_locks(files: Path, no_locks: str) -> None:
 
 def test_locks_that_are_asked_for(files: Path, no_locks: str) -> None:
     """HDF5's variable is stronger than we are: it is named."""
-    code = "from signs_lightning.data.image_set import check_file; check_file('contiguous.h5')"
+    code = "from signs_lightning.data.hdf5_image_set import check_file; check_file('contiguous.h5')"
     done = without_locks(code, files, no_locks, HDF5_USE_FILE_LOCKING="TRUE")
     sentence = (
         "lies on a disk without locks (No locks available), and HDF5_USE_FILE_LOCKING asks for one."

@@ -27,19 +27,19 @@ def parse(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Callable[[list[str]], int], list[str]], None]:
     """Return a function that calls a `main` which stops once its arguments are parsed."""
-    from signs_lightning.commands import argv, fit
+    from signs_lightning.commands import argv, fit_validate_test
 
     parse_verb, parse_fit, find_start = (
         CommandParser.parse_args,
-        fit.CLI.parse_arguments,
-        fit.find_start,
+        fit_validate_test.CLI.parse_arguments,
+        fit_validate_test.find_start,
     )
 
     def parse_args(self: CommandParser, args: list[str]) -> Any:
         parse_verb(self, args)
         raise ParsedError
 
-    def parse_arguments(self: fit.CLI, parser: Any, args: Any) -> None:
+    def parse_arguments(self: fit_validate_test.CLI, parser: Any, args: Any) -> None:
         parse_fit(self, parser, args)
         raise ParsedError
 
@@ -48,8 +48,8 @@ def parse(
         return find_start(verb, argv.remove_flag("--ckpt_path", args))
 
     monkeypatch.setattr(CommandParser, "parse_args", parse_args)
-    monkeypatch.setattr(fit.CLI, "parse_arguments", parse_arguments)
-    monkeypatch.setattr(fit, "find_start", find_fresh_start)
+    monkeypatch.setattr(fit_validate_test.CLI, "parse_arguments", parse_arguments)
+    monkeypatch.setattr(fit_validate_test, "find_start", find_fresh_start)
 
     def call(program: Callable[[list[str]], int], words: list[str]) -> None:
         with pytest.raises(ParsedError):
@@ -148,7 +148,7 @@ def test_options_exist() -> None:
 def options_of(program: str) -> set[str]:
     """Return every option of a verb or a script, by its own parser."""
     if program in ("fit", "validate", "test"):
-        from signs_lightning.commands.fit import CLI
+        from signs_lightning.commands.fit_validate_test import CLI
         from signs_lightning.commands.known_models import import_lazy_model
         from signs_lightning.commands.parser_errors import option_names
 

@@ -61,7 +61,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, small_signs: tuple[Path, 
 def write_outputs(model: str, data: str, output: str) -> None:
     """Write what each layer gives for the test images, in place of Keras."""
     from signs_lightning import from_keras
-    from signs_lightning.keras_io.first_difference import _outputs
+    from signs_lightning.keras_io.compare_outputs import _outputs
 
     network = from_keras(model)
     with h5py.File(data) as file:

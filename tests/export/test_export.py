@@ -18,7 +18,7 @@ from references import GOLDEN, SIGNS
 from torch import nn
 
 from signs_lightning import HappySequential, InputError, SignsFunctional, SignsResNet50
-from signs_lightning.checkpoints.writing import save_checkpoint
+from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.export import artefacts
 from signs_lightning.export.artefacts import export_artefact, images_to_compare, random_images
 from signs_lightning.keras_io.from_keras import from_keras

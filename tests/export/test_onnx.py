@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from signs_lightning import InputError, SignsFunctional
 from signs_lightning.checkpoints.model_files import load_model
-from signs_lightning.checkpoints.writing import save_checkpoint
+from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands import evaluate_onnx as onnx_evaluation
 from signs_lightning.export.artefacts import export_artefact, random_images
 from signs_lightning.export.onnx_classifier import OnnxClassifier

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import torch
 
-from signs_lightning.keras_io.first_difference import first_difference
+from signs_lightning.keras_io.compare_outputs import first_difference
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier

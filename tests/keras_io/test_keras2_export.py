@@ -17,9 +17,9 @@ import torch
 from keras import layers
 
 from signs_lightning.__main__ import main
-from signs_lightning.checkpoints.writing import save_checkpoint
+from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import keras3_arguments, to_keras
+from signs_lightning.keras_io import keras3_layer_arguments, to_keras
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.to_keras import export_keras
 
@@ -505,13 +505,13 @@ def test_the_table_of_arguments_is_keras_own():
     """Nothing stands in it that Keras does not take; what every layer takes comes from the class
     they all derive from.
     """
-    for name, arguments in keras3_arguments.LAYERS.items():
+    for name, arguments in keras3_layer_arguments.LAYERS.items():
         parameters = inspect.signature(getattr(keras.layers, name).__init__).parameters
         aliases = {"alpha"} if name == "LeakyReLU" else {"activity_regularizer"}
         assert arguments <= set(parameters) | aliases, name
-    for kind, classes in keras3_arguments.OBJECTS.items():
+    for kind, classes in keras3_layer_arguments.OBJECTS.items():
         for name, known in classes.items():
             own = getattr(getattr(keras, f"{kind}s"), name)
             assert set(known.split()) <= set(inspect.signature(own.__init__).parameters), name
-        for short in keras3_arguments.SHORT_NAMES.get(kind, ()):
+        for short in keras3_layer_arguments.SHORT_NAMES.get(kind, ()):
             assert keras.initializers.get(short) is not None

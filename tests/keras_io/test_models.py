@@ -354,7 +354,7 @@ def test_gradients(folder):
 
 
 def test_first_difference_names_the_layer(folder):
-    from signs_lightning.keras_io.first_difference import first_difference
+    from signs_lightning.keras_io.compare_outputs import first_difference
 
     model = signs(32)
     randomize(model)

@@ -24,7 +24,7 @@ from forks import run_and_exit
 from PIL import Image
 from torch import nn
 
-import signs_lightning.commands.fit  # noqa: F401
+import signs_lightning.commands.fit_validate_test  # noqa: F401
 from signs_lightning import DrawnSigns, DrawnSmiles, HappySequential, SignsFunctional, SignsResNet50
 from signs_lightning.__main__ import main
 

@@ -22,7 +22,7 @@ import yaml
 import signs_lightning
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.data.fingerprints import describe_changes, fingerprint
-from signs_lightning.data.image_set import check_arrays, check_file
+from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 from signs_lightning.data.readers import ImageReader
 from signs_lightning.runtime import provenance
 

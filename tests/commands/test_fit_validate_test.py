@@ -326,16 +326,16 @@ def test_a_checkpoint_from_before_settings_were_kept(cli, run, small_signs):
 
 def test_a_model_class_of_ones_own(cli, small_signs, monkeypatch, tmp_path):
     """Its checkpoint says that the class must be named; then it is tested and goes on."""
-    from signs_lightning.commands import resuming
+    from signs_lightning.commands import ckpt_path
 
     (tmp_path / "mymodel.py").write_text(
         "from signs_lightning import SignsFunctional\n\n\nclass Mine(SignsFunctional):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     fit(cli, small_signs, "--model", "mymodel.Mine", "--name", "mine")
-    names = [name for name in resuming.model_names() if name != "Mine"]
+    names = [name for name in ckpt_path.model_names() if name != "Mine"]
     # as in a process that has not imported it
-    monkeypatch.setattr(resuming, "model_names", lambda: names)
+    monkeypatch.setattr(ckpt_path, "model_names", lambda: names)
     run = Path("lightning_logs/mine/version_0")
     done = cli("test", "--ckpt_path", run)
     assert done.code == 2

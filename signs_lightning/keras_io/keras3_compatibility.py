@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import activations, keras3_arguments
+from signs_lightning.keras_io import activations, keras3_layer_arguments
 from signs_lightning.keras_io.config_entries import MODELS, Entry, name_of
 from signs_lightning.keras_io.inbound_nodes import endpoints, inbound_nodes, references
-from signs_lightning.keras_io.keras3_arguments import ANY_LAYER, OBJECTS, SHORT_NAMES
-from signs_lightning.keras_io.keras3_config import entries_of, is_bare_operation, keras3_name
+from signs_lightning.keras_io.keras3_layer_arguments import ANY_LAYER, OBJECTS, SHORT_NAMES
 from signs_lightning.keras_io.layer_table import WITH_ACTIVATION
+from signs_lightning.keras_io.to_keras3_config import entries_of, is_bare_operation, keras3_name
 
 MAX_LISTED = 5  # problems that a message names
 
@@ -117,12 +117,12 @@ def _unsupported_parts(entry: Entry, keras: int, wrapped: bool) -> Iterator[str]
         return
     if class_name in ("ThresholdedReLU", "TFOpLambda"):
         yield ""
-    if class_name not in keras3_arguments.LAYERS:
+    if class_name not in keras3_layer_arguments.LAYERS:
         return
     takes_one_axis = class_name in ("BatchNormalization", "GroupNormalization", "Concatenate")
     if wrapped and isinstance(axis, list) and takes_one_axis:
         yield f"axis {axis}"
-    allowed = keras3_arguments.LAYERS[class_name] | ANY_LAYER
+    allowed = keras3_layer_arguments.LAYERS[class_name] | ANY_LAYER
     allowed -= {"trainable"} if class_name == "SpatialDropout2D" else set()
     yield from (key for key in config if key not in allowed)
     for key, value in config.items():
@@ -142,7 +142,7 @@ def _unsupported_activation(spec: Any) -> Iterator[str]:
     if name == "hard_sigmoid":
         yield "Keras 2's hard_sigmoid"
     elif name in activations.LAYERS:
-        allowed = keras3_arguments.LAYERS.get(name)
+        allowed = keras3_layer_arguments.LAYERS.get(name)
         is_keras3 = str(spec.get("module")).startswith("keras.")
         if allowed is None or not is_keras3 or spec["config"].keys() - ANY_LAYER - allowed:
             yield f"activation '{name}'"

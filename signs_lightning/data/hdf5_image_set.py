@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_checks import check_dataset_header
+from signs_lightning.data.hdf5_header_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
 from signs_lightning.data.image_checks import (
     check_class_names,

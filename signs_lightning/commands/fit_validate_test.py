@@ -21,18 +21,18 @@ from rich.console import Console
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.run_config import ConfigParser, SaveRunConfig
 from signs_lightning.commands.argv import flag_value, remove_flag
+from signs_lightning.commands.callbacks_and_loggers import evaluation_options, training_options
+from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.known_models import import_lazy_model, model_names
 from signs_lightning.commands.parser_errors import UNUSABLE_CLASS, explain_parser_error
-from signs_lightning.commands.resuming import find_start
-from signs_lightning.commands.trainer_options import evaluation_options, training_options
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import describe_accuracy
-from signs_lightning.runtime.console import rank_zero_print
 from signs_lightning.runtime.format_version import FORMAT_VERSION
 from signs_lightning.runtime.malloc import keep_freed_memory
+from signs_lightning.runtime.rank_zero import rank_zero_print
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.warning_filters import filter_warnings
 

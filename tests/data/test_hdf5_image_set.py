@@ -13,7 +13,7 @@ from references import GOLDEN, read_images
 
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data.dataset import H5Images
-from signs_lightning.data.image_set import check_arrays, check_file
+from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 
 
 def pictures(count: int = 7, height: int = 5, width: int = 9, channels: int = 3) -> np.ndarray:
