@@ -15,7 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.input_scale_inference import resolve_scale
+from signs_lightning.keras_io.input_scale_inference import (
+    file_weights,
+    find_scale,
+    resolve_scale,
+    scale_conflict_message,
+)
 from signs_lightning.keras_io.input_scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file
