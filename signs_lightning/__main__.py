@@ -27,11 +27,8 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 def usage() -> str:
     """Return the help text with all verbs."""
     verbs = "\n".join(f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items())
-    first, last = (
-        "usage: python -m signs_lightning VERB [options]",
-        "Each verb explains its options",
-    )
-    return f"{first}\n\n{verbs}\n\n{last} with --help."
+    first = "usage: python -m signs_lightning VERB [options]"
+    return f"{first}\n\n{verbs}\n\nEach verb explains its options with --help."
 
 
 def main(args: list[str] | None = None) -> int:

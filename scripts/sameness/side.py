@@ -1,6 +1,6 @@
 """One side of the comparison: a process that forks itself for every command.
 
-`python side.py TREE` takes one job a line from its standard input, as JSON, and answers it with a
+`python side.py TREE` takes one job per line from its standard input, as JSON, and answers it with a
 line of JSON: what went wrong, or "".
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -152,7 +153,8 @@ class RunCheckpoint(Checkpoint):
         if self._owns_folder and self.directory is not None:  # else another fit writes there
             self._clear()
             ending = next((v for kind, v in ENDINGS.items() if isinstance(exception, kind)), None)
-            command = f"python -m signs_lightning fit --ckpt_path {self.directory.parent}"
+            run = shlex.quote(str(self.directory.parent))
+            command = f"python -m signs_lightning fit --ckpt_path {run}"
             if ending and (self.directory / "last.ckpt").is_file():
                 print(f"{ending} Resume with: {command}", flush=True)
             elif ending:

@@ -20,7 +20,7 @@ def draw_curves(
     """Draw metrics of training and validation over the epochs as a PNG, atomically.
 
     Args:
-        rows: the history, one row an epoch.
+        rows: the history, one row per epoch.
         path: of the PNG.
         title: above the curves; "" for none.
         names: loss, accuracy or both, side by side.

@@ -22,7 +22,7 @@ Rows = Sequence[dict[str, float | int]]
 
 
 def write_history(rows: Rows, path: Path) -> None:
-    """Write one line an epoch, atomically.
+    """Write one line per epoch, atomically.
 
     Keras's columns come first, further metrics after them; a cell is empty where not measured.
 
@@ -106,10 +106,8 @@ class HistoryWriter(L.Callback):
         if self.directory is None:
             return
         data: Any = getattr(trainer, "datamodule", None)
-        made_with, fingerprints = (
-            getattr(pl_module, "made_with", []),
-            getattr(data, "fingerprints", {}),
-        )
+        made_with: Any = getattr(pl_module, "made_with", [])
+        fingerprints: Any = getattr(data, "fingerprints", {})
         write_provenance(made_with, fingerprints, self.directory / "run.yaml")
         if trainer.current_epoch > 0 or not hasattr(data, "images"):
             return

@@ -1,4 +1,4 @@
-"""The progress bar: one line an epoch with Keras's metrics."""
+"""The progress bar: one line per epoch with Keras's metrics."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module a verb of the command line, and what they share."""
+"""One module per verb of the command line, and what they share."""

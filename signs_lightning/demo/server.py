@@ -140,7 +140,10 @@ def _sweep(folder: Path, keep: set[Path], oldest: float) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):  # files before their folder
         try:
             if path not in keep and path.lstat().st_mtime < oldest:
-                path.rmdir() if path.is_dir() else path.unlink()
+                if path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink()
         except OSError:
             continue  # a folder with pictures in it, or deleted meanwhile
 
@@ -199,9 +202,10 @@ class RequestFilter:
         if length is None or not length.isdecimal():
             return 411, "The request does not say how long it is."
         is_upload = scope["path"] == UPLOAD
-        if int(length) > MAX_TEXT_LENGTH + MAX_UPLOAD_BYTES * is_upload:
-            most = MAX_UPLOAD_BYTES // 2**20
-            return 413, f"The request is too large, expected at most {most} MB."
+        most = MAX_UPLOAD_BYTES if is_upload else MAX_TEXT_LENGTH
+        # An upload is wrapped in a form.
+        if int(length) > most + MAX_TEXT_LENGTH * is_upload:
+            return 413, f"The request is too large, expected at most {most // 2**20} MiB."
         if is_upload and not self._reserve(int(length)):
             return 503, "Too many pictures came in the last minutes. Try again in ten minutes."
         return None

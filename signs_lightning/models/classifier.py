@@ -80,7 +80,7 @@ class ImageClassifier(ImageModel):
         compile: run the network through torch.compile in training; on a GPU with CUDA graphs, which
             is where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3
-            does, at the price of a copy a step; tf.keras 2 and PyTorch take the unbiased one.
+            does, at the price of a copy per step; tf.keras 2 and PyTorch take the unbiased one.
         fuse: pool before ReLU, and train a first convolution and its max pooling as one step,
             see `FusedConvPool`; the same numbers up to the order of summation, in less time.
 
@@ -88,7 +88,7 @@ class ImageClassifier(ImageModel):
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
 
     Attributes:
-        history: one row an epoch with Keras's names: epoch, loss, accuracy, val_loss, val_accuracy.
+        history: one row per epoch with Keras's names: epoch, loss, accuracy, val_loss and so on.
         evaluation: the result of the latest `test`, or None.
         validated_images: how many images the latest validation was of.
         learning_rate: that of the latest epoch when it began.

@@ -193,7 +193,7 @@ class Evaluation:
     confusion: Tensor
 
     def per_class(self) -> list[dict[str, float | int | str]]:
-        """Return a row a class: name, precision, recall, f1 (0 if undefined), images."""
+        """Return a row per class: name, precision, recall, f1 (0 if undefined), images."""
         hits = self.confusion.diagonal().double()
         labelled, predicted = self.confusion.sum(1), self.confusion.sum(0)
         precision, recall = hits / predicted.clamp(min=1), hits / labelled.clamp(min=1)

@@ -46,13 +46,11 @@ def gradcam_tiles(model: ImageClassifier, predictions: Predictions) -> list[Tile
     """
     names = _names(predictions)
     recall = [float(row["recall"]) for row in predictions.evaluation.per_class()]
-    chosen: list[tuple[int, int, str]] = [  # label, position, which
-        (label, position, which)
-        for label in sorted(sorted(range(len(names)), key=recall.__getitem__)[:MAX_EXPLAINED])
-        for position, which in zip(
-            predictions.best_and_worst(label), ("best", "worst"), strict=False
-        )
-    ]
+    hardest = sorted(range(len(names)), key=recall.__getitem__)[:MAX_EXPLAINED]
+    chosen: list[tuple[int, int, str]] = []  # label, position, which
+    for label in sorted(hardest):
+        ends = zip(predictions.best_and_worst(label), ("best", "worst"), strict=False)
+        chosen += [(label, position, which) for position, which in ends]
     positions = [position for _, position, _ in chosen]
     labels, predicted = (
         torch.from_numpy(of[positions]) for of in (predictions.labels, predictions.predicted)

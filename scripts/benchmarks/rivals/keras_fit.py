@@ -121,7 +121,7 @@ def main() -> None:
         epochs=options.epochs,
         validation_data=validation,
         callbacks=callbacks,
-        verbose=2 if options.callbacks else 0,  # a line an epoch; a bar over the steps costs more
+        verbose=2 if options.callbacks else 0,  # a line per epoch; a bar over the steps costs more
     )
     clock.marks.write(
         losses=history.history["loss"], parameters=model.count_params(), callbacks=names
