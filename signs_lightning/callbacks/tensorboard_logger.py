@@ -33,7 +33,7 @@ def resume_logger(logger: Logger, folder: Path) -> None:
         logger._version = given
         return
     metrics = folder / ExperimentWriter.NAME_METRICS_FILE
-    if isinstance(logger, CSVLogger) and metrics.is_file() and _is_first_process():
+    if isinstance(logger, CSVLogger) and metrics.is_file() and is_first_process():
         before = metrics.read_bytes()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Experiment logs directory")
@@ -61,7 +61,7 @@ class RunLogger(TensorBoardLogger):
 
     def _get_next_version(self) -> int:
         number = super()._get_next_version()
-        while _is_first_process():
+        while is_first_process():
             try:
                 Path(self.root_dir, f"version_{number}").mkdir(parents=True)
                 break
@@ -121,5 +121,6 @@ class RunLogger(TensorBoardLogger):
         return self.writer("train")
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
+    """Return whether this is the process that writes, also before there is a Trainer."""
     return getattr(rank_zero_only, "rank", 0) == 0

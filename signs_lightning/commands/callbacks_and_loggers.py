@@ -13,7 +13,8 @@ from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.history import HistoryWriter
 from signs_lightning.callbacks.model_summary import KerasModelSummary
 from signs_lightning.callbacks.progress_bar import EpochProgressBar
-from signs_lightning.callbacks.tensorboard_logger import RunLogger, resume_logger
+from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
+from signs_lightning.callbacks.tensorboard_logger import RunLogger, is_first_process, resume_logger
 from signs_lightning.errors import InputError
 from signs_lightning.models.lr_finder import remove_finders
 
@@ -78,6 +79,8 @@ def _loggers(options: dict[str, Any], name: str, folder: Path | None) -> list[Lo
     with_folder = [x for x in loggers if isinstance(x, TensorBoardLogger | CSVLogger)]
     others = [x for x in loggers if x not in with_folder]
     if folder is not None:
+        if is_first_process():  # loggers write at once, before `RunCheckpoint` locks the folder
+            unlock_run_folder(lock_run_folder(folder))
         for logger in with_folder:
             resume_logger(logger, folder)
     return [*(with_folder or [_run_logger(options, name, folder)]), *others]

@@ -360,12 +360,10 @@ def test_a_model_from_a_file_of_its_own(cli, small_signs):
 
 
 def test_config_of_a_run_in_use_stays(cli, small_signs, run):
-    """Another fit has just begun there and has no checkpoint yet: it is left alone, its
-    configuration, too.
-    """
+    """Another fit has just begun there and has no checkpoint yet: every file stays as it was."""
     fcntl = pytest.importorskip("fcntl")
     shutil.rmtree(run / "checkpoints")
-    before = (run / "config.yaml").read_bytes()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     handle = os.open(run, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -374,7 +372,7 @@ def test_config_of_a_run_in_use_stays(cli, small_signs, run):
         os.close(handle)
     assert done.code == 2
     assert "is in use by another fit" in done.err
-    assert (run / "config.yaml").read_bytes() == before
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_the_best_of_a_run_that_goes_on_elsewhere(cli, small_signs):
