@@ -571,7 +571,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "chunks of a gibibyte": (
         {"x": claimed((2**18, 64, 64, 1), chunks=(2**18, 64, 64, 1)), "y": claimed((2**18,))},
-        "in chunks of 1,073,741,824 bytes",
+        "has chunks of 1,073,741,824 bytes",
     ),
     "a bomb in the labels": (
         {"x": SMALL, "y": packed((4,), "i8", (4,), [1], TERA)},
