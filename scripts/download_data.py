@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.inspect import examine_in_sandbox
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import VERB, quote_path
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_type import describe_non_hdf5

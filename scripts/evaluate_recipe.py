@@ -24,7 +24,8 @@ import numpy as np
 from recipes import runs, table
 from recipes.scores import ensemble, folds, paired_difference, score
 
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
 from signs_lightning.inspect.image_scan import find_near_copies
 
 

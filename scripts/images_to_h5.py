@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.data.folder_export import OnProgress, h5_to_folder
 from signs_lightning.data.folder_import import folder_to_h5
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import VERB, quote_path
 from signs_lightning.runtime.escaping import printable
 

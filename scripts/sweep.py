@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from recipes import runs
 
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -1,12 +1,9 @@
-"""The exception for what the user can put right, and a parser that raises it."""
+"""The exception for what the user can put right, and suggestions of near words."""
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import re
 from collections.abc import Iterable
-from typing import NoReturn
 
 
 class InputError(ValueError):
@@ -35,19 +32,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'train_set_x'?"`, or an empty string if no word is near."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
-
-
-class CommandParser(argparse.ArgumentParser):
-    """An argument parser for one verb that raises `InputError` for mistakes."""
-
-    def __init__(self, verb: str, description: str) -> None:
-        prog = f"python -m signs_lightning {verb}"
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message:
-            option = unknown.split()[0]
-            hint = did_you_mean(option, re.findall(r"--[\w.-]+", self.format_usage()))
-            raise InputError(f"Unknown option '{option}'; see --help.{hint}")
-        raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

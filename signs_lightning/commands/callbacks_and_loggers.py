@@ -10,13 +10,13 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelSummary, Prog
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.callbacks.history import HistoryWriter
+from signs_lightning.callbacks.history_writer import HistoryWriter
 from signs_lightning.callbacks.model_summary import KerasModelSummary
 from signs_lightning.callbacks.progress_bar import EpochProgressBar
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.callbacks.tensorboard_logger import RunLogger, is_first_process, resume_logger
 from signs_lightning.errors import InputError
-from signs_lightning.models.lr_finder import remove_finders
+from signs_lightning.models.tuner_callbacks import remove_finders
 
 
 def training_options(

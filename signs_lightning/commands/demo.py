@@ -13,7 +13,8 @@ import sys
 import tempfile
 from typing import NoReturn
 
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.predict import image_size
 from signs_lightning.data.datamodule import H5DataModule
-from signs_lightning.errors import CommandParser
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
 

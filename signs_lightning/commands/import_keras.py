@@ -9,7 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.sandbox import run_sandboxed

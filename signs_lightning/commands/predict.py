@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.data import image_files
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from signs_lightning.errors import CommandParser, InputError
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 
 

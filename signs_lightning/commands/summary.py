@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signs_lightning.errors import CommandParser, InputError, did_you_mean
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.atomic_write import check_output
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import Role
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.hdf5_image_set import ImageSet
-from signs_lightning.data.loader import build_loader
 from signs_lightning.data.reading_mode import choose_reading
-from signs_lightning.data.sampler import EpochSampler, stratified_split
+from signs_lightning.data.resumable_loader import build_loader
+from signs_lightning.data.sampler import EpochSampler
+from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.rank_zero import rank_zero_print
 

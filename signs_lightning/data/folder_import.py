@@ -14,6 +14,7 @@ import numpy as np
 
 from signs_lightning.data.folder_export import IGNORED_FOLDERS, OnProgress, safe_name
 from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
+from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import printable
@@ -174,8 +175,6 @@ def _choose_orders(
     count = len(labels["all"])
     if test_fraction == 0:
         return {"train": ("all", rng.permutation(count))}
-    from signs_lightning.data.sampler import stratified_split  # start-up time: brings torch
-
     train, test = stratified_split(labels["all"], test_fraction, seed)
     if len(test) == 0:
         raise InputError(

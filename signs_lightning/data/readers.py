@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.chunked_reader import ChunkedReader
+from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_header_checks import check_dataset_header
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only

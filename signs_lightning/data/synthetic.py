@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from signs_lightning.data.drawing_primitives import Picture
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.synthetic_images import draw_face, draw_hand
-from signs_lightning.data.synthetic_shapes import Picture
 
 FORMAT_VERSION = 1  # part of the file names: raise it whenever the same seed gives other pictures
 

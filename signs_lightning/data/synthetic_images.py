@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from signs_lightning.data.synthetic_shapes import (
+from signs_lightning.data.drawing_primitives import (
     CLOTH,
     Picture,
     Plane,

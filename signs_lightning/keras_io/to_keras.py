@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.course_configs import course_config
+from signs_lightning.keras_io.export_course_configs import course_config
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.graph_parser import read_graph
-from signs_lightning.keras_io.keras3_compatibility import check_keras3_config
+from signs_lightning.keras_io.keras3_config_checks import check_keras3_config
 from signs_lightning.keras_io.keras_archive import WEIGHTS
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.shape_inference import Plan, make_plan

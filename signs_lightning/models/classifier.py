@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric
 
-from signs_lightning.models.base_model import ImageModel
+from signs_lightning.models.checkpoint_metadata import load_training_state, training_state
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
@@ -28,13 +28,13 @@ from signs_lightning.models.metrics import (
     EvaluationMetrics,
     may_hold_padding,
 )
+from signs_lightning.models.model_with_preprocessing import ImageModel
 from signs_lightning.models.run_callbacks import (
     check_run_callbacks,
     new_run_callbacks,
     renew_weight_averages,
 )
-from signs_lightning.models.seeding import seed_step
-from signs_lightning.models.training_state import load_training_state, training_state
+from signs_lightning.models.step_seeding import seed_step
 from signs_lightning.models.tta import View
 from signs_lightning.runtime.provenance import append_made_with
 

@@ -8,14 +8,14 @@ from typing import Any
 import lightning as L
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.optimizer_settings import (
+from signs_lightning.models.checkpoint_metadata import is_resumed
+from signs_lightning.models.plateau_stepper import monitored_metric
+from signs_lightning.models.resume_optimizers import (
     apply_optimizer_settings,
     apply_scheduler_settings,
     optimizer_settings,
     scheduler_settings,
 )
-from signs_lightning.models.plateau_stepper import monitored_metric
-from signs_lightning.models.training_state import is_resumed
 
 
 class ExactResume(L.Callback):

@@ -9,12 +9,12 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_history import EpochHistory
-from signs_lightning.models.lr_finder import RenewOptimizers
 from signs_lightning.models.lr_schedules import RisingRateWarning
 from signs_lightning.models.plateau_stepper import PlateauStepper
 from signs_lightning.models.resume import ExactResume
 from signs_lightning.models.resume_early_stopping import ResumeEarlyStopping
 from signs_lightning.models.terminate_on_nan import LostLossGuard
+from signs_lightning.models.tuner_callbacks import RenewOptimizers
 
 # Before training, then at the end of each epoch, in the order in which they act.
 RUN_CALLBACKS: tuple[type[Callback], ...] = (

@@ -32,7 +32,7 @@ MIGRATIONS = (
     Renames(  # 1 → 2: modules moved into rooms
         classes={
             "signs_lightning.report.history.RunFiles": (
-                "signs_lightning.callbacks.history.HistoryWriter"
+                "signs_lightning.callbacks.history_writer.HistoryWriter"
             ),
             "signs_lightning.report.configuration.KeepConfig": (
                 "signs_lightning.callbacks.run_config.SaveRunConfig"
@@ -47,6 +47,7 @@ MIGRATIONS = (
             "signs_lightning.data.module": "signs_lightning.data.datamodule",
             "signs_lightning.keras_io.reading": "signs_lightning.keras_io.from_keras",
             "signs_lightning.models.adam": "signs_lightning.models.keras_adam",
+            "signs_lightning.models.lr_finder": "signs_lightning.models.tuner_callbacks",
             "signs_lightning.models.pretrained": "signs_lightning.models.pretrained_resnet50",
             "signs_lightning.models.happy": "signs_lightning.models.happy_sequential",
             "signs_lightning.models.signs": "signs_lightning.models.signs_functional",
@@ -54,7 +55,7 @@ MIGRATIONS = (
             "signs_lightning.models.schedules": "signs_lightning.models.lr_schedules",
             "signs_lightning.report.checkpoint": "signs_lightning.callbacks.checkpointing",
             "signs_lightning.report.configuration": "signs_lightning.callbacks.run_config",
-            "signs_lightning.report.history": "signs_lightning.callbacks.history",
+            "signs_lightning.report.history": "signs_lightning.callbacks.history_writer",
             "signs_lightning.report.logger": "signs_lightning.callbacks.tensorboard_logger",
             "signs_lightning.report.progress": "signs_lightning.callbacks.progress_bar",
             "signs_lightning.report.summary": "signs_lightning.callbacks.model_summary",

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader
 
 from signs_lightning import H5DataModule
 from signs_lightning.data import reading_mode
-from signs_lightning.data.chunked_reader import ChunkedReader
 from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.loader import BatchLoader
 from signs_lightning.data.reading_mode import choose_reading
+from signs_lightning.data.resumable_loader import BatchLoader
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler, shuffle_blocks
 from signs_lightning.errors import InputError
 

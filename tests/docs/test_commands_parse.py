@@ -15,7 +15,7 @@ import pytest
 from blocks import DOCS, PAGES, ROOT, blocks, pages_with, script, split_words
 
 from signs_lightning.__main__ import VERBS, main
-from signs_lightning.errors import CommandParser
+from signs_lightning.commands.command_parser import CommandParser
 
 
 class ParsedError(Exception):
@@ -124,6 +124,7 @@ def test_options_exist() -> None:
         "scripts/download_data.py",
         "scripts/images_to_h5.py",
         "scripts/benchmark.py",
+        "scripts/mutation_score.py",
         "scripts/same_as.py",
     ):
         known |= options_of(program)

@@ -17,7 +17,7 @@ from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.errors import InputError
 from signs_lightning.models.lr_schedules import make_annealing, make_schedule
-from signs_lightning.models.optimizer_settings import apply_learning_rate
+from signs_lightning.models.resume_optimizers import apply_learning_rate
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

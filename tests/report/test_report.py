@@ -17,10 +17,10 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from signs_lightning import H5DataModule, InputError, SignsFunctional
-from signs_lightning.callbacks import history
+from signs_lightning.callbacks import history_writer
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.curves import draw_curves
-from signs_lightning.callbacks.history import HistoryWriter, write_history
+from signs_lightning.callbacks.history_writer import HistoryWriter, write_history
 from signs_lightning.callbacks.progress_bar import EpochProgressBar
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.commands.evaluation_table import print_evaluation
@@ -87,7 +87,7 @@ def test_history_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(history.os, "replace", fail)
+        patch.setattr(history_writer.os, "replace", fail)
         with pytest.raises(OSError, match="disk full"):
             write_history(ROWS, path)
     assert path.read_bytes() == before

@@ -21,7 +21,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from signs_lightning import InputError, SignsFunctional
 from signs_lightning.__main__ import main
-from signs_lightning.callbacks.history import typed_command
+from signs_lightning.callbacks.history_writer import typed_command
 from signs_lightning.checkpoints.files import load_checkpoint, load_classifier
 from signs_lightning.commands import report as verb
 from signs_lightning.data.dataset import H5Images

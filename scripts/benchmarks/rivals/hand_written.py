@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.marks import Marks, count
 from benchmarks.rivals.inputs import BATCH_SIZES, CLASSES, arguments, read
 from benchmarks.rivals.resnet import norm, resnet50
-from signs_lightning.runtime.malloc import keep_freed_memory
+from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 
 
 class FlattenInPlace(nn.Module):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from signs_lightning.models.lr_finder import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.models.metrics import TOTALS
-from signs_lightning.models.optimizer_settings import apply_learning_rate
+from signs_lightning.models.resume_optimizers import apply_learning_rate
+from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_checkpoint
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import torch
-from signs_lightning.runtime.malloc import keep_freed_memory
+from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -48,7 +48,7 @@ def test_a_tensor_takes_the_place_of_the_one_before() -> None:
 
 def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever tunes malloc by its variables is left alone."""
-    from signs_lightning.runtime.malloc import keep_freed_memory
+    from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     assert not keep_freed_memory()
