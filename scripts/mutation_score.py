@@ -172,7 +172,7 @@ def noticed_by(root: Path, mutant: Mutant, processes: int) -> str | None:
         path.write_text(source)
 
 
-def main() -> int:
+def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -186,7 +186,7 @@ def main() -> int:
         "--processes", type=int, default=2, metavar="N", help="of pytest at a time (default 2)"
     )
     parser.add_argument("--list", action="store_true", help="only print the changes")
-    options = parser.parse_args()
+    options = parser.parse_args(args)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "copy"
         command = ["git", "ls-files", "-z"]
