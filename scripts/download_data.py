@@ -27,7 +27,7 @@ from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import VERB, quote_path
 from signs_lightning.runtime.escaping import printable
-from signs_lightning.runtime.file_type import describe_non_hdf5
+from signs_lightning.runtime.file_signatures import describe_non_hdf5
 
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # for each mirror and file, as long as each brings the file further

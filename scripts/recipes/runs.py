@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.errors import InputError

@@ -14,7 +14,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from signs_lightning.callbacks.checkpoint_io import DirectCheckpointIO
+from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.errors import InputError
 

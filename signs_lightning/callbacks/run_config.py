@@ -13,7 +13,7 @@ from jsonargparse import Namespace, get_loader
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
-from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_config
+from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_config
 from signs_lightning.runtime.torchrun_restarts import save_for_restart
 
 # what the parser writes for a default that is no plain value, such as a torch.device

@@ -17,9 +17,9 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.file_type import is_hdf5
-from signs_lightning.runtime.format_version import migrate_checkpoint
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
+from signs_lightning.runtime.file_signatures import is_hdf5
+from signs_lightning.runtime.format_migrations import migrate_checkpoint
 
 IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
 NAME_A_RUN = "Name a .ckpt file or a run folder such as lightning_logs/NAME/version_0."

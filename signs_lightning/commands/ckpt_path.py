@@ -21,11 +21,11 @@ from signs_lightning.commands.argv import (
     remove_flag,
     resolve_packaged_config,
 )
-from signs_lightning.commands.checkpoint_config_filter import read_config, trusted_options
 from signs_lightning.commands.known_models import model_names
+from signs_lightning.commands.trusted_config import read_config, trusted_options
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.rank_zero import rank_zero_print
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.torchrun_restarts import restarted_run_folder
 
 

@@ -54,7 +54,7 @@ def main(verb: str, args: list[str]) -> int:
             from signs_lightning.demo.server import configure_gradio, serve
 
             configure_gradio(folder)  # before Gradio, an optional package, is imported
-            from signs_lightning.checkpoints.model_files import load_model
+            from signs_lightning.checkpoints.load_model import load_model
             from signs_lightning.demo.gradio_page import build_page
 
             model, data = load_model(options.ckpt_path, verb, options.scale)

@@ -57,7 +57,7 @@ def main(verb: str, args: list[str]) -> int:
         )
 
     # start-up: --help needs none of these
-    from signs_lightning.checkpoints.model_files import load_model
+    from signs_lightning.checkpoints.load_model import load_model
     from signs_lightning.runtime.atomic_write import check_output
 
     check_output(output)

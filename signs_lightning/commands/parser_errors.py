@@ -12,7 +12,7 @@ from signs_lightning.commands.known_models import known_models, model_names
 from signs_lightning.errors import did_you_mean
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.file_type import missing_file_message
+from signs_lightning.runtime.file_signatures import missing_file_message
 
 MAX_LENGTH = 300  # characters of a message of the parser that is passed on
 

@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.data import image_files
 from signs_lightning.errors import InputError

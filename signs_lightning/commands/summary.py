@@ -76,7 +76,7 @@ def _load(path: str, verb: str) -> ImageClassifier:
             f"{path} is an ONNX file, which keeps operations and no layers. Name the checkpoint "
             "that it was exported from."
         )
-    from signs_lightning.checkpoints.model_files import load_model  # start-up
+    from signs_lightning.checkpoints.load_model import load_model  # start-up
 
     model: Any = load_model(path, verb)[0]
     return model

@@ -21,7 +21,7 @@ from signs_lightning.data.resumable_loader import build_loader
 from signs_lightning.data.sampler import EpochSampler
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.rank_zero import rank_zero_print
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_header_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
+from signs_lightning.data.hdf5_dataset_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 
 SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index

@@ -13,7 +13,7 @@ from PIL import Image
 
 from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.hdf5_image_set import ImageSet, check_file
-from signs_lightning.data.readers import ImageReader
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.errors import InputError
 
 IGNORED_FOLDERS = {"__MACOSX", "__pycache__"}

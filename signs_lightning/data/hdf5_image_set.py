@@ -16,9 +16,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_header_checks import check_dataset_header
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
-from signs_lightning.data.image_checks import (
+from signs_lightning.data.image_and_label_checks import (
     check_class_names,
     check_image_shape,
     find_value_range,
@@ -27,7 +27,7 @@ from signs_lightning.data.image_checks import (
 from signs_lightning.data.layouts import find_keys, list_datasets
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once

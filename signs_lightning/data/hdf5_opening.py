@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.file_type import describe_non_hdf5, missing_file_message
-from signs_lightning.runtime.os_errors import os_error_message, translate_os_errors
+from signs_lightning.runtime.file_read_errors import os_error_message, translate_os_errors
+from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
 
 # What h5py raises for damaged bytes; LookupError is a KeyError or IndexError
 DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError, OverflowError)

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.file_type import is_hdf5
-from signs_lightning.runtime.os_errors import os_reason
+from signs_lightning.runtime.file_read_errors import os_reason
+from signs_lightning.runtime.file_signatures import is_hdf5
 
 FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif jp2 tga ppm pgm pbm pnm"
 SUFFIXES = {f".{name}" for name in FORMATS.split()}

@@ -17,7 +17,7 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.report.gradcam import grad_cam, overlay
 from signs_lightning.report.image_uri import image_uri
 from signs_lightning.runtime.escaping import for_html, printable
-from signs_lightning.runtime.os_errors import os_reason
+from signs_lightning.runtime.file_read_errors import os_reason
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier

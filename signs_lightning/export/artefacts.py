@@ -20,8 +20,8 @@ import signs_lightning
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.file_roles import Role
 from signs_lightning.errors import InputError
+from signs_lightning.export.onnx_checks import FORMAT_VERSION, MAX_FILE, import_onnx
 from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_images
-from signs_lightning.export.onnx_metadata import FORMAT_VERSION, MAX_FILE, import_onnx
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.export.onnx_metadata import import_onnx, onnx_error, read_onnx_metadata
+from signs_lightning.export.onnx_checks import import_onnx, onnx_error, read_onnx_metadata
 from signs_lightning.models.data_compatibility import check_data_compatibility
 from signs_lightning.runtime.escaping import shorten
 

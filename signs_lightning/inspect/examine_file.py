@@ -20,8 +20,8 @@ from signs_lightning.inspect.model_files import (
     describe_keras_file,
     describe_onnx,
 )
-from signs_lightning.runtime.file_type import describe_non_hdf5, is_zip, missing_file_message
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
+from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip, missing_file_message
 
 AFTER_IR_VERSION = b"\x12\x1a\x22\x28\x32\x3a\x42"  # tags of the second field of an ONNX model
 

@@ -11,7 +11,7 @@ from signs_lightning.data import layouts
 from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.hdf5_image_set import ImageSet, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
-from signs_lightning.data.readers import ImageReader
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from signs_lightning.data.readers import ImageReader
+    from signs_lightning.data.hdf5_storage_readers import ImageReader
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import MAX_ROWS, FileReport, format_shape, quote_path
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
 
 if TYPE_CHECKING:
     from signs_lightning.keras_io.keras_file import KerasFile
@@ -49,7 +49,7 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
         find_scale,
         resolve_scale,
     )
-    from signs_lightning.keras_io.shape_inference import make_plan
+    from signs_lightning.keras_io.network_plan import make_plan
     from signs_lightning.keras_io.weight_mapping import match_weights
 
     assert file.config is not None  # for the type checker
@@ -195,7 +195,7 @@ def describe_onnx(path: Path, report: FileReport) -> None:
         InputError: it is damaged, or was not exported by this project.
     """
     # optional package, and start-up time
-    from signs_lightning.export.onnx_metadata import import_onnx, read_onnx_metadata
+    from signs_lightning.export.onnx_checks import import_onnx, read_onnx_metadata
 
     report.what = "ONNX model"
     (onnx,) = import_onnx("onnx")

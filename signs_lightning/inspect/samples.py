@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.readers import ImageReader
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import shorten
 

@@ -26,14 +26,14 @@ from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.omissions import find_omissions
-from signs_lightning.keras_io.shape_inference import make_plan
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.keras_io.weights_only import ARCHITECTURES, load_into_architecture
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.runtime.escaping import printable
-from signs_lightning.runtime.rank_zero import rank_zero_print
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 
 def from_keras(

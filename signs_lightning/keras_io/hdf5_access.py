@@ -15,7 +15,7 @@ import numpy as np
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
 
 READ_ERRORS = (
     *(OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError),

@@ -21,8 +21,8 @@ from signs_lightning.keras_io.axis_order import call_module
 from signs_lightning.keras_io.input_scales import RANGES, SCALES, Scale
 from signs_lightning.keras_io.layer_table import BATCH_NORMS, build_layer
 from signs_lightning.keras_io.model_graph import Call, Layer, LayerPath
+from signs_lightning.keras_io.network_plan import Plan, Step, make_context
 from signs_lightning.keras_io.norm_modules import Standardize
-from signs_lightning.keras_io.shape_inference import Plan, Step, make_context
 from signs_lightning.keras_io.weight_mapping import Matches
 
 MAX_VALUES = 2**24  # that one layer may give for an image while the scale is found

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
 
 MAX_CONFIG_BYTES = 64 << 20  # that of EfficientNetV2L, keras.applications' largest, has 1.2 MB
 MAX_DEPTH = 200  # levels of lists and dicts in a config; a model inside a model adds about four

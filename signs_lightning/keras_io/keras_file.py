@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_header_checks import check_dataset_header
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import hdf5_access as h5
@@ -25,8 +25,8 @@ from signs_lightning.keras_io import keras_archive
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.keras_io.keras_archive import MAX_INFLATION, open_archive, parse_config
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.file_type import describe_non_hdf5, is_zip
-from signs_lightning.runtime.os_errors import translate_os_errors
+from signs_lightning.runtime.file_read_errors import translate_os_errors
+from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip
 
 FREE_BYTES = 64 << 20  # that weights may claim however small their file is
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from signs_lightning.keras_io import activations, keras_ops
+from signs_lightning.keras_io import activations, tensor_ops
 from signs_lightning.keras_io import merging_layers as merging
 from signs_lightning.keras_io import stateless_layers as stateless
 from signs_lightning.keras_io import weighted_layers as weighted
@@ -59,10 +59,10 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     "Concatenate": merging.concatenate,
     "TFOpLambda": merging.tf_op_lambda,
     **dict.fromkeys(("Identity", "ActivityRegularization"), stateless.identity),
-    "GetItem": keras_ops.get_item,
-    "Stack": keras_ops.stack,
-    "Flip": keras_ops.flip,
-    "Cast": keras_ops.cast,
+    "GetItem": tensor_ops.get_item,
+    "Stack": tensor_ops.stack,
+    "Flip": tensor_ops.flip,
+    "Cast": tensor_ops.cast,
     **dict.fromkeys(merging.ARITHMETIC, merging.arithmetic),
     **dict.fromkeys(AUGMENTATION, stateless.identity),
 }

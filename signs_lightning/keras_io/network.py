@@ -15,7 +15,7 @@ from signs_lightning.keras_io.initializers_and_regularizers import initialize, p
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.layer_table import build_layer
 from signs_lightning.keras_io.model_graph import LayerPath
-from signs_lightning.keras_io.shape_inference import Plan, Step
+from signs_lightning.keras_io.network_plan import Plan, Step
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode
 from signs_lightning.models.layers import KerasBatchNorm2d
 

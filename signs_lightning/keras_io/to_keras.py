@@ -20,7 +20,7 @@ from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.keras3_config_checks import check_keras3_config
 from signs_lightning.keras_io.keras_archive import WEIGHTS
 from signs_lightning.keras_io.model_graph import LayerPath
-from signs_lightning.keras_io.shape_inference import Plan, make_plan
+from signs_lightning.keras_io.network_plan import Plan, make_plan
 from signs_lightning.keras_io.to_keras3_config import keras3_config, rename_classes
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors

@@ -12,7 +12,7 @@ from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer
-from signs_lightning.keras_io.shape_inference import Plan
+from signs_lightning.keras_io.network_plan import Plan
 
 Specs = list[tuple[Layer, WeightSpec]]
 Matches = list[tuple[Layer, WeightSpec, StoredWeight]]

@@ -12,7 +12,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
-from signs_lightning.runtime.format_version import FORMAT_VERSION, migrate_checkpoint
+from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_checkpoint
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier

@@ -13,7 +13,7 @@ from signs_lightning.checkpoints.files import (
     load_checkpoint,
     run_folder,
 )
-from signs_lightning.checkpoints.model_files import KERAS_SUFFIXES, load_model
+from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import Scale
 from signs_lightning.models.classifier import ImageClassifier

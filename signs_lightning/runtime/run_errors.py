@@ -8,7 +8,7 @@ import re
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from signs_lightning.runtime.os_errors import error_number, os_error_message
+from signs_lightning.runtime.file_read_errors import error_number, os_error_message
 
 PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)")
 

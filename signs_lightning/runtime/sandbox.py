@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.os_errors import os_error_message
+from signs_lightning.runtime.file_read_errors import os_error_message
 
 MAX_SECONDS = 60.0  # by the clock
 MAX_MEMORY = 16 * 2**30  # bytes of address space, mapped libraries included

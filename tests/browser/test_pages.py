@@ -105,7 +105,7 @@ def test_demo_shows_class_crop_and_heat(
     """An uploaded picture: the class that the model predicts, as plain text, and two pictures that
     fit the screen.
     """
-    from signs_lightning.checkpoints.model_files import load_model
+    from signs_lightning.checkpoints.load_model import load_model
 
     model, data = load_model(str(run_folder), "demo")
     with h5py.File(data["test_file"]) as file:

@@ -19,7 +19,7 @@ import torch
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.readers import ImageReader
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.errors import InputError
 
 
@@ -141,7 +141,9 @@ def test_a_read_that_comes_up_short(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         h5["x"], h5["y"] = np.zeros((50, 8, 8, 3), np.uint8), np.arange(50) % 2
     reader = ImageReader(check_file(file))
     reader.take(np.array([0]))
-    monkeypatch.setattr("signs_lightning.data.readers._stamp", lambda status: reader._stamp)
+    monkeypatch.setattr(
+        "signs_lightning.data.hdf5_storage_readers._stamp", lambda status: reader._stamp
+    )
     os.truncate(file, 4000)
     with pytest.raises(InputError, match="is damaged: the file has become shorter"):
         reader.take(np.array([3, 49]))

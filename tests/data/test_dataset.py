@@ -18,7 +18,7 @@ from signs_lightning import H5DataModule
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
-from signs_lightning.data.readers import ContiguousReader, HDF5Reader, ImageReader
+from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
 from signs_lightning.data.resumable_loader import BatchLoader, identity_collate
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler
 from signs_lightning.data.stratified_split import stratified_split

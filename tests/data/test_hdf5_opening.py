@@ -27,8 +27,8 @@ from signs_lightning import HappySequential, InputError
 from signs_lightning.checkpoints.files import load_checkpoint
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_files import UnreadableImageError, read_image
-from signs_lightning.data.readers import ImageReader
 from signs_lightning.inspect.examine_file import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.to_keras import export_keras
@@ -98,7 +98,7 @@ from pathlib import Path
 import numpy as np
 from signs_lightning.data.folder_import import folder_to_h5
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.readers import ImageReader
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.inspect.examine_file import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 

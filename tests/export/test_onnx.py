@@ -21,7 +21,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from signs_lightning import InputError, SignsFunctional
-from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands import evaluate_onnx as onnx_evaluation
 from signs_lightning.export.artefacts import export_artefact, random_images

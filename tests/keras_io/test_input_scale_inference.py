@@ -18,7 +18,7 @@ import torch
 from keras import layers, ops
 
 from signs_lightning import ImageClassifier
-from signs_lightning.checkpoints.model_files import load_model
+from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras

@@ -317,7 +317,7 @@ def test_a_checkpoint_remembers_its_views(cli, small_signs, tmp_path):
         "--trainer.max_epochs", 1, "--model.test_time_augmentation", "[hflip]",
     )  # fmt: skip
     assert done.code == 0, done.err
-    from signs_lightning.checkpoints.model_files import load_model
+    from signs_lightning.checkpoints.load_model import load_model
 
     model, _ = load_model(str(next((tmp_path / "lightning_logs").rglob("last.ckpt"))), "predict")
     images = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)

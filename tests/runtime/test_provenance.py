@@ -23,7 +23,7 @@ import signs_lightning
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.data.fingerprints import describe_changes, fingerprint
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
-from signs_lightning.data.readers import ImageReader
+from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.runtime import provenance
 
 git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -169,7 +169,7 @@ def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ImageReader, "read", counted)
     monkeypatch.setattr("signs_lightning.data.fingerprints.MAX_BYTES", 90 * 24)
-    monkeypatch.setattr("signs_lightning.data.readers.BLOCK_BYTES", 90)
+    monkeypatch.setattr("signs_lightning.data.hdf5_storage_readers.BLOCK_BYTES", 90)
     plain = of_file(write(tmp_path / "a.h5"))
     assert (plain["hashed"], sum(read)) == (24, 24)
     read.clear()

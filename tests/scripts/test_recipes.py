@@ -164,7 +164,7 @@ def test_evaluate_by_folds(tmp_path, small_smiles):
     assert len(found["rows"][0]["seconds"]) == 2
     with h5py.File(small_smiles[0]) as file:
         images, labels = file["train_set_x"][:], file["train_set_y"][:].reshape(-1)
-    from signs_lightning.checkpoints.model_files import load_model
+    from signs_lightning.checkpoints.load_model import load_model
 
     correct, seen = 0, []
     for fold in range(2):

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
-from signs_lightning.data.hdf5_header_checks import check_dataset_header
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.os_errors import translate_os_errors
+from signs_lightning.runtime.file_read_errors import translate_os_errors
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
 MAX_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to

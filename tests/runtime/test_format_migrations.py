@@ -13,8 +13,8 @@ import yaml
 import signs_lightning
 from signs_lightning import InputError, SignsFunctional
 from signs_lightning.commands import argv
-from signs_lightning.runtime import format_version
-from signs_lightning.runtime.format_version import (
+from signs_lightning.runtime import format_migrations
+from signs_lightning.runtime.format_migrations import (
     FORMAT_VERSION,
     Renames,
     migrate_checkpoint,
@@ -150,7 +150,7 @@ def test_old_names_in_files_are_brought_up_to_date(cli, run, monkeypatch):
     typed = config.read_text()
     assert cli("test", "--ckpt_path", path).code == 2  # the old names are not today's
     assert cli("fit", "--config", config).code == 2
-    monkeypatch.setattr(format_version, "MIGRATIONS", (RENAMES,))
+    monkeypatch.setattr(format_migrations, "MIGRATIONS", (RENAMES,))
     done = cli("fit", "--config", config, "--trainer.max_epochs", 2)
     assert done.code == 0, done.err
     assert config.read_text() == typed  # what a user wrote stays
@@ -177,11 +177,11 @@ def test_each_number_leads_to_the_next(monkeypatch):
     """
     first = Renames(options={"data.a": "data.b"}, classes={"x": "y"})
     monkeypatch.setattr(
-        format_version,
+        format_migrations,
         "MIGRATIONS",
         (first, Renames(options={"data.b": "data.c", "old": "new.part"})),
     )
-    monkeypatch.setattr(format_version, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(format_migrations, "FORMAT_VERSION", 2)
     old = {"data": {"a": 1}, "old": 5, "list": [{"class_path": "x.Z"}]}
     assert migrate_config(old, "f") == {
         "data": {"c": 1},

@@ -30,7 +30,7 @@ from signs_lightning.commands.trusted_types import (
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.rank_zero import rank_zero_print
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 # a model's arguments that are no plain values
 OBJECTS = {"optimizer", "lr_scheduler", "loss", "metrics", "augmentation"}
