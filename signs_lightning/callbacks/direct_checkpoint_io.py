@@ -1,4 +1,4 @@
-"""Writing a checkpoint's file."""
+"""Lightning's plugin for writing checkpoints, without its temporary folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run prints."""
+"""A line that a run prints once, for all of its processes."""
 
 from __future__ import annotations
 
