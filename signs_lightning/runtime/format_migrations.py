@@ -29,7 +29,7 @@ class Renames:
 # Files without a number are 0.
 MIGRATIONS = (
     Renames(),  # 0 → 1: nothing but the number itself
-    Renames(  # 1 → 2: modules moved into rooms
+    Renames(  # 1 → 2: modules moved
         classes={
             "signs_lightning.report.history.RunFiles": (
                 "signs_lightning.callbacks.history_writer.HistoryWriter"
