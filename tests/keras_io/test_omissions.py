@@ -73,7 +73,7 @@ def test_everything_is_named(extension, tmp_path, capsys):
     """In one line of import-keras; what the model predicts is Keras's, as far as float16 goes."""
     model = everything()
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
-    model.fit(images[:4] / 255.0, np.eye(3)[[0, 1, 2, 0]], epochs=1, verbose=0)
+    model.optimizer.build(model.trainable_variables)  # its state, without compiling a step
     model.save(tmp_path / f"model.{extension}")
     run(
         "import-keras",
