@@ -11,7 +11,7 @@ Elsewhere: ONNX with external data or sizes without bounds (export/test_onnx.py)
 paths, bombs or missing entries, links and external storage in them, code in layers
 (keras_io/test_malformed.py); external links, external storage and virtual datasets of data
 (data/test_hdf5_image_set.py); what is not what its name says (commands/test_bad_input.py,
-commands/test_inspect.py); hostile names on the page (report/test_report_page.py,
+inspect_files/test_inspect.py); hostile names on the page (report/test_report_page.py,
 demo/test_demo.py); and anything at random (fuzz/).
 """
 
