@@ -55,9 +55,14 @@ def weights_by_numpy() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Warnings of Keras and JAX themselves, which nobody here can put right."""
+    """Ignore warnings of Keras and JAX themselves."""
+    ignore_warnings_of_keras(items, Path(__file__).parent)
+
+
+def ignore_warnings_of_keras(items: list[pytest.Item], folder: Path) -> None:
+    """Ignore warnings of Keras and JAX themselves in the tests of a folder."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if folder in item.path.parents:
             item.add_marker(
                 pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
             )

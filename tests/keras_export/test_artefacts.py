@@ -8,12 +8,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras_io.against_keras import randomize
 
 from signs_lightning.export.artefacts import ENDINGS, export_artefact, random_images
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
 from signs_lightning.keras_io.from_keras import from_keras
-
-from .against_keras import randomize
 
 BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6, 4)
     "activations": [

@@ -9,6 +9,9 @@ import keras
 import numpy as np
 import pytest
 import torch
+from keras_io.against_keras import randomize, to_torch
+from keras_io.test_models import backbone, functional_of, happy, resnet, signs
+from keras_io.test_spellings import rewrite, short_nodes
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import from_keras
@@ -17,10 +20,6 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.happy_sequential import HappySequential
 from signs_lightning.models.signs_functional import SignsFunctional
 from signs_lightning.models.signs_resnet50 import SignsResNet50
-
-from .against_keras import randomize, to_torch
-from .test_models import backbone, functional_of, happy, resnet, signs
-from .test_spellings import rewrite, short_nodes
 
 ENDINGS = {"keras": ".keras", "keras-weights": ".weights.h5", "keras-h5": ".h5"}
 OURS = {

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from keras import layers
+from keras_io.against_keras import to_torch
 
 from signs_lightning.__main__ import main
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
@@ -22,8 +23,6 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io import keras3_layer_arguments, to_keras
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.to_keras import export_keras
-
-from .against_keras import to_torch
 
 # Of LeakyReLU, which Keras 3 still reads.
 pytestmark = pytest.mark.filterwarnings("ignore:Argument `alpha` is deprecated")
