@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from signs_lightning.keras_io.axis_order import to_keras_order
 from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.models.fused_conv_pool import unfused
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,13 @@ def _outputs(model: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
 
         def record(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                outputs.append((name, output))
+                outputs.append((name, output.clone()))  # a ReLU may change it in place
 
         modules = [(name, module) for name, module in network.named_modules() if name]
         handles = [module.register_forward_hook(partial(record, name)) for name, module in modules]
         try:
-            network(images)
+            with unfused(network):
+                network(images)
         finally:
             for handle in handles:
                 handle.remove()

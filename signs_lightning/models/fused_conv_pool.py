@@ -50,7 +50,8 @@ class FusedConvPool(nn.Sequential):
     ReLU and max pooling commute exactly, and a ReLU behind the pooling has fewer values to work
     on. The fused step gives the same outputs, and gradients up to the order of summation, in half
     the time on a CPU. It is left out on other devices, under autocast, for frozen or hooked layers,
-    where gradients of the images are needed, and for windows that need padding.
+    where gradients of the images are needed, and for windows that need padding. A hook on the ReLU
+    or the pooling sees values in the order in which they run; `unfused` is for those who compare.
 
     Shape:
         as the plain Sequential

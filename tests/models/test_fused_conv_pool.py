@@ -10,7 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from signs_lightning import H5DataModule, HappySequential, SignsFunctional
+from signs_lightning import (
+    H5DataModule,
+    HappySequential,
+    ImageClassifier,
+    SignsFunctional,
+    SignsResNet50,
+    first_difference,
+)
 from signs_lightning.models import fused_conv_pool
 from signs_lightning.models.fused_conv_pool import (
     ConvMaxPoolFunction,
@@ -198,3 +205,21 @@ def test_a_run_is_the_same_within_float_noise(model, small_signs, small_smiles) 
     images = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
     plain.load_state_dict(fused.state_dict())
     assert torch.equal(fused.predict(images), plain.predict(images))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [SignsFunctional(), HappySequential(), SignsResNet50(width=4, identity_blocks=(1, 0, 0, 0))],
+    ids=["functional", "sequential", "resnet50"],
+)
+def test_layers_are_compared_as_they_are_written(model: ImageClassifier) -> None:
+    """`first_difference` finds none beside the model's layers, run one after the other."""
+    model.eval()
+    images = torch.rand(2, 3, 64, 64)
+    value, outputs = images, {}
+    with torch.inference_mode():
+        for name, layer in model.network.named_children():
+            value = layer(value.clone())  # a ReLU may change it in place
+            # (N, C, H, W) -> (N, H, W, C)
+            outputs[name] = (value.permute(0, 2, 3, 1) if value.dim() == 4 else value).numpy()
+    assert first_difference(model, outputs, images) is None
