@@ -116,7 +116,7 @@ def all_cases(configs: dict[str, str], golden: list[str], onnx: bool) -> list[Ca
         fit = f"{FIT} {SIGNS} --trainer.max_epochs 2 --data.reading {options}"
         cases.append(Case(f"reading {name}", (fit,), quick))
     two = f"{FIT} {SIGNS} --trainer.max_epochs 2 --trainer.devices 2 --trainer.strategy ddp"
-    cases.append(Case("two processes", (two,), processes=True))
+    cases.append(Case("two processes", (two,), quick=True, processes=True))
     cases.append(Case("notebook", (NOTEBOOK,), quick=True))
     cases += [*_resumes(), *_of_trained()]
     for name, options, quick in (

@@ -186,10 +186,10 @@ class CLI(LightningCLI):
                 f"{doing} on {data.draws} (data.drawn is {data.drawn}), because no file is named."
             )
         model.adopt(data.num_classes, data.image_shape, data.class_names)
-        untrained = type(model).__module__.startswith("signs_lightning.models.")
+        is_package_model = type(model).__module__.startswith("signs_lightning.models.")
         if self.verb == "fit":
             model.prepare(resumed=self.start.checkpoint is not None)
-        elif untrained and self.start.checkpoint is None:
+        elif is_package_model and self.start.checkpoint is None:
             raise InputError(
                 f"There is no trained model to {self.verb}. Name its checkpoint or run folder "
                 "with --ckpt_path."
