@@ -41,7 +41,7 @@ class ImageSet:
 
     Attributes:
         name: what messages call it: the file's path, or "the arrays".
-        shape: N, height, width (pixels), channels.
+        shape: N, height, width (pixels), channels, as the model sees them.
         is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read);
             else 0..255.
         labels: int64 (N,) in 0..K-1.
@@ -51,6 +51,11 @@ class ImageSet:
         images_key: the dataset inside it.
         array: the images themselves when they came as an array (N, H, W, C).
         note: what to tell the user about the values, or an empty string.
+        axes: what the stored axes are, one letter each: "NHWC", "NCHW", "NHW" (one channel), "NCWH"
+            (MATLAB's order), "HWCN" and so on. Images in flat rows (N, D) have the axes that a row
+            unfolds to, such as "NCHW".
+        is_encoded: whether each image is a picture file's bytes (JPEG or PNG); `images_key` is then
+            a dataset of N of them, or the group of N datasets.
     """
 
     name: str
@@ -63,6 +68,14 @@ class ImageSet:
     images_key: str = ""
     array: np.ndarray | None = field(default=None, repr=False)
     note: str = ""
+    axes: str = "NHWC"
+    is_encoded: bool = False
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of the images in the order of `axes`."""
+        sizes = dict(zip("NHWC", self.shape, strict=True))
+        return tuple(sizes[axis] for axis in self.axes)
 
 
 def check_file(

@@ -135,6 +135,12 @@ class ImageReader:
             return np.memmap(images.path, dataset.dtype, "r", offset, dataset.shape)
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
+        axes = self.images.axes
+        if axes != "NHWC":
+            values = values.reshape(-1, *self.images.stored_shape[1:])  # from flat rows, too
+            # (N, C, H, W) or the like -> (N, H, W, C)
+            values = values.transpose([axes.index(axis) for axis in "NHWC" if axis in axes])
+            values = values.reshape(-1, *self.images.shape[1:])  # grey images without a channel
         if self.images.is_unit_range:
             values = values * 255
         if values.dtype != np.uint8:
