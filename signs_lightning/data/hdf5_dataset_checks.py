@@ -47,6 +47,8 @@ def check_dataset_header(
             f"{where} keeps its data in other files, which are not followed. Copy it into one file."
         )
     itemsize, shape, chunks = dataset.dtype.itemsize, dataset.shape, dataset.chunks
+    if dataset.dtype.kind == "O":
+        itemsize = 16  # in the file, where it leads into the heap
     if max_bytes is not None and shape is not None and math.prod(shape) * itemsize > max_bytes:
         raise InputError(
             f"{where} claims to hold {'×'.join(map(str, shape))} values, more than can be read: "

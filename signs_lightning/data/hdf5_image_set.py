@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from signs_lightning.data.global_heap import read_texts
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
 from signs_lightning.data.image_and_label_checks import (
@@ -28,10 +29,8 @@ from signs_lightning.data.layouts import find_keys, list_datasets
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
-from signs_lightning.runtime.sandbox import run_sandboxed
 
 MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once
-NAME_SECONDS = 8  # of computing that reading class names out of HDF5's heap may take
 MAX_CLASSES, MAX_NAME_BYTES = 2**16, 2**24  # of a class list
 
 
@@ -140,10 +139,7 @@ def _check(
 
 
 def _read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
-    """Return the values, flat.
-
-    Texts of any length lie in a heap, and HDF5 may hang on a damaged one: a child reads it.
-    """
+    """Return the values, flat."""
     where = f"'{shorten(key)}' in {path}"
     check_dataset_header(where, classes, MAX_NAME_BYTES)
     count = 0 if classes.shape is None else math.prod(classes.shape)
@@ -154,29 +150,7 @@ def _read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
         )
     if classes.dtype.kind != "O":
         return [] if count == 0 else np.ravel(classes[()]).tolist()
-    function = f"{__name__}:{read_texts.__name__}"
-    return run_sandboxed(function, str(path), key, about=where, processor_seconds=NAME_SECONDS)
-
-
-def read_texts(path: str, key: str) -> list[Any]:
-    """Return the texts of a dataset, flat; read one by one, because one may be huge.
-
-    Raises:
-        InputError: they are no texts, or take more than `MAX_NAME_BYTES`.
-    """
-    values: list[Any] = []
-    size = 0
-    with open_hdf5(Path(path)) as file:
-        for index in np.ndindex(file[key].shape):
-            value = file[key][index]
-            size += len(value) if isinstance(value, str | bytes) else MAX_NAME_BYTES + 1
-            if size > MAX_NAME_BYTES:
-                raise InputError(
-                    f"'{shorten(key)}' in {path} holds no text, or too much of it, expected the "
-                    "names of the classes."
-                )
-            values.append(value)
-    return values
+    return read_texts(path, key, MAX_NAME_BYTES, "the names of the classes")
 
 
 @contextmanager
