@@ -28,6 +28,18 @@ class InputError(ValueError):
         )
 
 
+class InputErrors(InputError):
+    """Several things that cannot be used, found by looking on after the first.
+
+    Attributes:
+        messages: one for each, all different.
+    """
+
+    def __init__(self, messages: Iterable[str]) -> None:
+        self.messages = list(dict.fromkeys(messages))
+        super().__init__(" ".join(self.messages))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'train_set_x'?"`, or an empty string if no word is near."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -21,7 +21,7 @@ from signs_lightning.inspect.file_report import (
     DataSummary,
     FileReport,
     TextTable,
-    format_key_options,
+    format_options,
     format_shape,
     quote_path,
 )
@@ -29,8 +29,30 @@ from signs_lightning.inspect.image_scan import count_copies_between
 from signs_lightning.runtime.escaping import for_terminal, printable
 from signs_lightning.runtime.sandbox import run_sandboxed
 
+
+def class_names(text: str) -> list[str]:
+    """`[cat,dog]` → its parts"""
+    return [name.strip() for name in text.strip("[]").split(",")]
+
+
+def pixels(text: str) -> list[int]:
+    """`28,20` or `[28,20]` → height and width"""
+    height, width = (int(part) for part in text.strip("[]").split(","))
+    return [height, width]
+
+
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
+READING = {  # how files are read: option of `check_file` → type, placeholder, help
+    "images_key": (str, "KEY", "dataset of the images, where its name does not tell"),
+    "labels_key": (str, "KEY", "dataset of the labels, where its name does not tell"),
+    "classes_key": (str, "KEY", "dataset of the classes, where its name does not tell"),
+    "labels_file": (str, "FILE", "file of the labels, where it is another"),
+    "label_offset": (int, "N", "added to every label"),
+    "class_names": (class_names, "[A,B,…]", "names of the classes, where no file lists them"),
+    "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
+    "row_shape": (pixels, "H,W", "height and width of images in flat rows"),
+}
 HELD_OUT = ("test", "val")
 MAX_PARALLEL = 4  # files that are examined side by side
 
@@ -45,12 +67,11 @@ def main(verb: str, args: list[str]) -> int:
             f"The folder of --samples {options.samples} does not exist. Make it, or name another "
             "file."
         )
-    names = ("images_key", "labels_key", "classes_key")
-    keys = {name: value for name in names if (value := getattr(options, name))}
+    how = {name: value for name in READING if (value := getattr(options, name)) is not None}
     paths = [path for pattern in options.files for path in _expand(pattern)]
 
     def examine(path: str) -> FileReport:
-        return examine_in_sandbox(path, keys, options.seconds)
+        return examine_in_sandbox(path, how, options.seconds)
 
     # Each thread waits for a process of its own.
     with ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1)) as pool:
@@ -58,7 +79,7 @@ def main(verb: str, args: list[str]) -> int:
     console = Console(highlight=False)
     for report in reports:
         _print_report(report, console)
-    data = [report.data for report in reports if report.data is not None]
+    data = [summary for report in reports for summary in report.data]
     if len(data) > 1:
         _print_comparison(data, console)
     if options.samples is not None:
@@ -77,9 +98,11 @@ def _build_parser(verb: str) -> CommandParser:
     parser.add_argument("files", nargs="+", metavar="FILE", help=help_text)
     help_text = "draws labelled pictures of every class of the first data file"
     parser.add_argument("--samples", metavar="PNG", help=help_text)
-    for role in ("images", "labels", "classes"):
-        help_text = f"dataset of the {role}, where its name does not tell"
-        parser.add_argument(f"--data.{role}_key", dest=f"{role}_key", metavar="KEY", help=help_text)
+    for name, (kind, metavar, help_text) in READING.items():
+        flags = [f"--data.{name}"]
+        if name == "labels_file":
+            flags = [f"--data.{role}_labels_file" for role in ("train", "val", "test")]
+        parser.add_argument(*flags, dest=name, type=kind, metavar=metavar, help=help_text)
     help_text = "time for each file (default 60)"
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help=help_text)
     return parser
@@ -92,17 +115,17 @@ def _expand(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]
 
 
-def examine_in_sandbox(path: str, keys: dict[str, str], seconds: float = SECONDS) -> FileReport:
+def examine_in_sandbox(path: str, options: dict[str, Any], seconds: float = SECONDS) -> FileReport:
     """Describe one file in a child process, so that it cannot crash or hang this one.
 
     Args:
         path: anything, also what does not exist.
-        keys: images_key, labels_key, classes_key, as far as they were named.
+        options: how it is read, see `check_file`, as far as it was given.
         seconds: time limit; images are read for at most half of it.
     """
     function, limits = "signs_lightning.inspect.examine_file:examine", _limits(path, seconds)
     try:
-        return run_sandboxed(function, path, keys, seconds / 2, **limits)
+        return run_sandboxed(function, path, options, seconds / 2, **limits)
     except InputError as error:
         return FileReport(path, problem=str(error))
 
@@ -126,9 +149,8 @@ def _print_report(report: FileReport, console: Console) -> None:
         _print_table(listing, console)
     if report.listings:
         console.print()
-    if report.problem:
-        problem = for_terminal(report.problem)
-        console.print(f"  [bold red]Problem:[/bold red] {problem}", soft_wrap=True)
+    for problem in report.problem.splitlines():
+        console.print(f"  [bold red]Problem:[/bold red] {for_terminal(problem)}", soft_wrap=True)
     _print_commands(report.commands, console)
     console.print()
 
@@ -165,20 +187,24 @@ def _print_comparison(data: list[DataSummary], console: Console) -> None:
 
 def _shared_images(first: DataSummary, second: DataSummary) -> list[str]:
     """Return a sentence on the images in two files; the one to test on is counted."""
-    is_held_out = second.split in HELD_OUT
-    if first.split in HELD_OUT and not is_held_out:
+    is_held_out = second.role in HELD_OUT
+    if first.role in HELD_OUT and not is_held_out:
         return _shared_images(second, first)
     count = len(second.fingerprints)
     copies = count_copies_between(second.fingerprints, first.fingerprints)
     if not copies:
         return []
     line = (
-        f"{copies} of the {count} images of {second.path} ({copies / count:.1%}) "
-        f"{'is' if copies == 1 else 'are'} also in {first.path}."
+        f"{copies} of the {count} images of {_name(second)} ({copies / count:.1%}) "
+        f"{'is' if copies == 1 else 'are'} also in {_name(first)}."
     )
-    if is_held_out and first.split not in HELD_OUT:
+    if is_held_out and first.role not in HELD_OUT:
         line += " A model that trained there has seen them."
     return [line]
+
+
+def _name(summary: DataSummary) -> str:
+    return f"{summary.path} ({summary.role})" if summary.is_one_of_several else summary.path
 
 
 def _disagreements(first: DataSummary, second: DataSummary) -> list[str]:
@@ -196,12 +222,16 @@ def _disagreements(first: DataSummary, second: DataSummary) -> list[str]:
 
 def _joint_command(data: list[DataSummary]) -> list[str]:
     """Return the fit for one file of each split."""
-    paths = {summary.split: summary.path for summary in data}
+    if any(summary.is_one_of_several for summary in data):
+        return []  # its own report has it
+    paths = {summary.role: summary.path for summary in data}
+    if "" in paths and "train" not in paths:
+        paths["train"] = paths.pop("")
     if "train" not in paths or "" in paths or len(paths) < len(data):
         return []
-    splits = [split for split in ("train", *HELD_OUT) if split in paths]
-    files = "".join(f" --data.{split}_file {quote_path(paths[split])}" for split in splits)
-    return [f"{VERB} fit{files}{format_key_options(data[0].keys)}"]
+    roles = [role for role in ("train", *HELD_OUT) if role in paths]
+    files = "".join(f" --data.{role}_file {quote_path(paths[role])}" for role in roles)
+    return [f"{VERB} fit{files}{format_options(data[0].options)}"]
 
 
 def _draw_samples(data: list[DataSummary], output: str, seconds: float) -> None:
@@ -210,5 +240,6 @@ def _draw_samples(data: list[DataSummary], output: str, seconds: float) -> None:
             "--samples draws the pictures of an HDF5 data file, and none of the files is one."
         )
     path, function = data[0].path, "signs_lightning.inspect.samples:draw_data_samples"
-    count = run_sandboxed(function, path, data[0].keys, output, **_limits(path, seconds))
+    options = {**data[0].options, "role": data[0].role}
+    count = run_sandboxed(function, path, options, output, **_limits(path, seconds))
     print(f"Pictures of {count} classes of {printable(path)}: {printable(output)}")

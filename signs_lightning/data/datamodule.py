@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import cached_property
 from typing import Any, Literal
 
 import lightning as L
@@ -11,14 +12,21 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from signs_lightning.data import file_roles
+from signs_lightning.data.data_options import check_options, plain_options
 from signs_lightning.data.dataset import H5Images
-from signs_lightning.data.file_roles import Role
+from signs_lightning.data.file_roles import (
+    RoleFiles,
+    check_same_data,
+    no_file_error,
+)
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.hdf5_image_set import ImageSet
+from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.resumable_loader import build_loader
 from signs_lightning.data.sampler import EpochSampler
+from signs_lightning.data.setup_notes import setup_notes
+from signs_lightning.data.shared_files import warn_of_repeated_file, warn_of_shared_files
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -31,7 +39,7 @@ class H5DataModule(L.LightningDataModule):
 
     A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python
     also a pair of arrays (images, labels). When no file is named at all, and `drawn` is set, a
-    drawn data set is written once and used. A file that serves for two roles gives a warning.
+    drawn data set is written once and used. Images that serve for two roles give a warning.
 
     Validation is a stratified part of the training file where `val_fraction` is given, else
     `val_file`, else the test file, as the course does it; then no checkpoint is chosen by it.
@@ -57,6 +65,23 @@ class H5DataModule(L.LightningDataModule):
         drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling
             and other faces. When it is omitted, files must be named.
         seed: of order and split; the run's own (`seed_everything`) when omitted, else 0.
+        file: a file with images for several roles, such as `X_train` and `X_test`; each role that
+            no other option names is taken from it.
+        train_images_key: the same of the training file only, as the next five of theirs.
+        train_labels_key: see above.
+        val_images_key: see above.
+        val_labels_key: see above.
+        test_images_key: see above.
+        test_labels_key: see above.
+        train_labels_file: file of the training labels, HDF5 or CSV, where it is not that of the
+            images; one beside it whose name differs in x/y or images/labels is found.
+        val_labels_file: the same of the validation labels.
+        test_labels_file: the same of the test labels.
+        label_offset: added to every label; -1 where labels begin at 1.
+        class_names: names of the K classes, where no file lists them; the sorted words of the
+            training file when its labels are words.
+        axes: axes of one stored image, `H,W`, `H,W,C` or `C,H,W`, where its shape does not tell.
+        row_shape: height and width (pixels) of images in flat rows; square when omitted.
 
     Batches:
         images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
@@ -96,23 +121,24 @@ class H5DataModule(L.LightningDataModule):
         classes_key: str | None = None,
         drawn: Literal["DrawnSigns", "DrawnSmiles"] | None = None,
         seed: int | None = None,
+        file: str | None = None,
+        train_images_key: str | None = None,
+        train_labels_key: str | None = None,
+        val_images_key: str | None = None,
+        val_labels_key: str | None = None,
+        test_images_key: str | None = None,
+        test_labels_key: str | None = None,
+        train_labels_file: str | list[str] | None = None,
+        val_labels_file: str | list[str] | None = None,
+        test_labels_file: str | list[str] | None = None,
+        label_offset: int = 0,
+        class_names: list[str] | None = None,
+        axes: str | None = None,
+        row_shape: tuple[int, int] | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}, expected at least 1.")
-        if num_workers < 0:
-            raise InputError(f"num_workers is {num_workers}, expected 0 or more.")
-        if shuffle_buffer <= 0:
-            raise InputError(f"shuffle_buffer is {shuffle_buffer:g} MiB, expected more than 0.")
-        if val_fraction is not None and not 0 < val_fraction < 1:
-            raise InputError(
-                f"val_fraction is {val_fraction:g}, expected a share between 0 and 1 (exclusive)."
-            )
-        if val_fraction is not None and val_file is not None:
-            raise InputError("val_file and val_fraction are both given. Drop one of them.")
-        self.files: dict[Role, Any] = {"train": train_file, "val": val_file, "test": test_file}
-        self.keys = {"images_key": images_key, "labels_key": labels_key, "classes_key": classes_key}
+        check_options(options)
         self.val_fraction = val_fraction
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -120,13 +146,9 @@ class H5DataModule(L.LightningDataModule):
         self.reading = reading
         self.shuffle_buffer = shuffle_buffer
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if self.image_size is not None and min(self.image_size) < 1:
-            raise InputError(f"image_size is {image_size}, expected pixels, at least 1.")
         self.drawn = drawn
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
-        files = {f"{role}_file": file_roles.to_plain_paths(v) for role, v in self.files.items()}
-        size = list(image_size) if isinstance(image_size, tuple | list) else image_size
-        self._options = {**options, **files, "image_size": size}  # plain values, for checkpoints
+        self.options = options
         self._reading_message: str | None = None  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
         self._sets: dict[Role, list[ImageSet]] = {}
@@ -136,6 +158,11 @@ class H5DataModule(L.LightningDataModule):
     @property
     def _image_sets(self) -> list[ImageSet]:
         return [images for image_sets in self._sets.values() for images in image_sets]
+
+    @cached_property
+    def role_files(self) -> RoleFiles:
+        """The files by role; looks into `file` for the roles that it has."""
+        return RoleFiles(self.options)
 
     @property
     def class_names(self) -> list[str] | None:
@@ -158,22 +185,22 @@ class H5DataModule(L.LightningDataModule):
     @property
     def validates_on_test_file(self) -> bool:
         """Whether validation is the test file, so that no choice may rest on it."""
-        return self.files["val"] is None and self.val_fraction is None
+        return self.role_files.files["val"] is None and self.val_fraction is None
 
     @property
     def draws(self) -> str | None:
         """What is drawn instead of read, such as "drawn hands", or None."""
-        return DRAWN[self.drawn] if self.drawn and not file_roles.names_files(self.files) else None
+        return DRAWN[self.drawn] if self.drawn and not self.role_files.is_any else None
 
     def prepare_data(self) -> None:
         if self.draws:
             self._drawn_files()
 
-    def _drawn_files(self) -> dict[Role, Any]:
+    def _drawn_files(self) -> dict[str, Any]:
         from signs_lightning.data import synthetic  # start-up time: draws with Pillow
 
         train_file, test_file = getattr(synthetic, str(self.drawn))().files()
-        return {"train": train_file, "val": None, "test": test_file}
+        return {**self.options, "train_file": train_file, "test_file": test_file}
 
     def setup(self, stage: str) -> None:
         if stage == self._stage:
@@ -182,7 +209,7 @@ class H5DataModule(L.LightningDataModule):
             rank_zero_print(
                 f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named."
             )
-        self._role_files = self._drawn_files() if self.draws else self.files
+        self._files = RoleFiles(self._drawn_files()) if self.draws else self.role_files
         self._sets, self._datasets = {}, {}
         if stage == "fit":
             self._open("train")
@@ -190,11 +217,11 @@ class H5DataModule(L.LightningDataModule):
             self._set_up_validation()
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self._open("test"))
-        file_roles.check_same_data(self._image_sets)
-        file_roles.warn_of_shared_files(self._role_files, stage, self.val_fraction is not None)
-        for images in self._image_sets:
-            if images.note:
-                rank_zero_print(images.note)
+        check_same_data(self._image_sets)
+        warn_of_shared_files(self._files, stage, self.val_fraction is not None)
+        if not self.draws:
+            for note in setup_notes(self._files, self._sets, stage, self.num_classes):
+                rank_zero_print(note)
         if stage == "fit":
             self.fingerprints = fingerprint_files(self._datasets, self._sets)
         self._stage = stage
@@ -202,7 +229,11 @@ class H5DataModule(L.LightningDataModule):
     def _open(self, role: Role) -> list[ImageSet]:
         """Open and check the files of a role, once."""
         if role not in self._sets:
-            self._sets[role] = file_roles.open_role(role, self._role_files, self.keys)
+            sets = self._files.open(role)
+            if role != "train" and sets[0].words is not None and self._files.files["train"]:
+                sets = self._files.open(role, self._open("train")[0].class_names)
+            self._sets[role] = sets
+            warn_of_repeated_file(self._files.files[role], f"--data.{role}_file")
         return self._sets[role]
 
     def _set_up_validation(self) -> None:
@@ -218,12 +249,12 @@ class H5DataModule(L.LightningDataModule):
             self._datasets |= {"train": H5Images(train, first), "val": H5Images(train, second)}
             return
         has_train = "train" in self._sets
-        role: Role = "test" if self._role_files["val"] is None else "val"
+        role: Role = "test" if self._files.files["val"] is None else "val"
         if has_train:
             self._datasets["train"] = H5Images(self._sets["train"])
-        if self._role_files[role] is None:
+        if self._files.files[role] is None:
             if not has_train:
-                raise file_roles.no_file_error("val", self._role_files)
+                raise no_file_error("val", self._files)
             return  # training without validation
         self._datasets["val"] = H5Images(self._open(role))
         if role == "test" and has_train:
@@ -235,7 +266,7 @@ class H5DataModule(L.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return the options as plain values, with the seed and fingerprints in use."""
         changed = {"batch_size": self.batch_size, "seed": self.seed}
-        return {**self._options, **changed, "fingerprints": self.fingerprints}
+        return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the seed of a checkpoint, so that files are split as they were.

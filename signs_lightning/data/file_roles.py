@@ -2,35 +2,141 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
-import re
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from signs_lightning.data import layouts
 from signs_lightning.data.hdf5_image_set import ImageSet, check_arrays, check_file
+from signs_lightning.data.hdf5_opening import open_hdf5
+from signs_lightning.data.labels import number_words
+from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.errors import InputError
 
-Role = Literal["train", "val", "test"]
 ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
-SPLITS = {
-    "train": {"train", "training"},
-    "val": {"val", "valid", "validation", "dev"},
-    "test": {"test", "testing"},
-}
+SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
+KEYS = ("images_key", "labels_key", "classes_key")
+
+
+class RoleFiles:
+    """The files of a run by role, and how each is read.
+
+    Args:
+        options: of the data module; of its arguments those that name files, keys and layouts.
+
+    Attributes:
+        files: role → a path, a pattern, a list of them, a pair of arrays (images, labels), or None.
+
+    Raises:
+        InputError: `file` holds images for one role only, or cannot be read.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = options
+        self.files: dict[Role, Any] = {role: options[f"{role}_file"] for role in ROLES}
+        if options["file"] is not None:
+            found = list_roles(options["file"])
+            for role in ROLES:
+                if self.files[role] is None and role in found:
+                    self.files[role] = options["file"]
+
+    @property
+    def is_any(self) -> bool:
+        """Whether a run has data of its own."""
+        return any(value is not None for value in self.files.values())
+
+    def keys(self, role: Role) -> dict[str, Any]:
+        """Return the keys of a role, as far as they are named, for `check_file`."""
+        named = {key: self.options.get(f"{role}_{key}") or self.options[key] for key in KEYS}
+        return {**named, "role": role}
+
+    def open(self, role: Role, class_names: Sequence[str] | None = None) -> list[ImageSet]:
+        """Open and check what a role's option names.
+
+        Args:
+            role: "train", "val" or "test".
+            class_names: the K names, where the training files have told them.
+
+        Raises:
+            InputError: there is no file, or a file or the arrays cannot be used.
+        """
+        value, option = self.files[role], f"--data.{role}_file"
+        if value is None:
+            raise no_file_error(role, self)
+        if isinstance(value, str | list) and not value:
+            raise InputError(f"{option} is empty. Name a file.")
+        if isinstance(value, str) and value == ARRAYS:
+            raise InputError(
+                f"The model saw arrays, which are not at hand any more. Name a file with {option}."
+            )
+        options = {name: self.options[name] for name in SHARED_OPTIONS}
+        options["class_names"] = options["class_names"] or class_names
+        if not is_named(value):
+            return [check_arrays(*value, **options)]
+        paths = expand_paths(value)
+        label_files = self._label_files(role, len(paths))
+        options |= self.keys(role)
+        image_sets = [
+            check_file(path, labels_file=labels, **options)
+            for path, labels in zip(paths, label_files, strict=True)
+        ]
+        return number_alike(image_sets)
+
+    def _label_files(self, role: Role, count: int) -> list[str | None]:
+        """Return the files of labels of a role, one for each of its files of images."""
+        value = self.options[f"{role}_labels_file"]
+        if value is None:
+            return [None] * count
+        paths = expand_paths(value)
+        if len(paths) != count:
+            raise InputError(
+                f"--data.{role}_labels_file names {len(paths)} files, --data.{role}_file "
+                f"{count}. Name one for each."
+            )
+        return list(paths)
+
+
+def list_roles(path: str | Path) -> list[str]:
+    """Return the roles that the images of a file have.
+
+    Raises:
+        InputError: they have none, or the file cannot be read.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        roles = layouts.find_images(path, file, layouts.list_datasets(file))
+    if "" in roles:
+        raise InputError(
+            f"{path} has images for one role only ('{roles['']}'). Name it with --data.train_file "
+            "and, to validate on a part of it, --data.val_fraction 0.2."
+        )
+    return list(roles)
+
+
+def number_alike(image_sets: list[ImageSet]) -> list[ImageSet]:
+    """Give files whose labels are words the same classes: the sorted words of all."""
+    if any(images.words is None for images in image_sets):
+        return image_sets
+    names = sorted({name for images in image_sets for name in images.class_names or ()})
+    return [
+        images
+        if images.class_names == names
+        else replace(
+            images,
+            labels=number_words(f"The file {images.name}", images.words, names),
+            class_names=names,
+            num_classes=len(names),
+        )
+        for images in image_sets
+    ]
 
 
 def guess_split(key: str, path: Path) -> str:
     """Return the split that the images' key or else the file's name tells, or ""."""
-    for text in (key, path.stem):
-        words = set(re.findall("[a-z]+", text.lower()))
-        for split, names in SPLITS.items():
-            if words & names:
-                return split
-    return ""
+    return layouts.guess_role(key) or layouts.guess_role(path.stem)
 
 
 def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:
@@ -66,49 +172,12 @@ def to_plain_paths(value: Any) -> Any:
     return [str(path) for path in value] if isinstance(value, list | tuple) else str(value)
 
 
-def names_files(files: dict[Role, Any]) -> bool:
-    """Whether a run has data of its own."""
-    return any(value is not None for value in files.values())
-
-
-def no_file_error(role: Role, files: dict[Role, Any]) -> InputError:
+def no_file_error(role: Role, files: RoleFiles) -> InputError:
     """Return the error for a role without a file, among the options of a run."""
     options = "--data.val_file or --data.test_file" if role == "val" else f"--data.{role}_file"
     purpose = {"train": "train on", "val": "validate on", "test": "test on"}[role]
-    drawn = "" if names_files(files) else ", or take drawn pictures with --data.drawn DrawnSigns"
+    drawn = "" if files.is_any else ", or take drawn pictures with --data.drawn DrawnSigns"
     return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")
-
-
-def open_role(role: Role, files: dict[Role, Any], keys: dict[str, str | None]) -> list[ImageSet]:
-    """Open and check what a role's option names.
-
-    Args:
-        role: "train", "val" or "test".
-        files: the options, each a path, a pattern, a list of them, or a pair of arrays (images,
-            labels).
-        keys: images_key, labels_key and classes_key, see `check_file`.
-
-    Raises:
-        InputError: there is no file, or a file or the arrays cannot be used.
-    """
-    value, option = files[role], f"--data.{role}_file"
-    if value is None:
-        raise no_file_error(role, files)
-    if isinstance(value, str | list) and not value:
-        raise InputError(f"{option} is empty. Name a file.")
-    if isinstance(value, str) and value == ARRAYS:
-        raise InputError(
-            f"The model saw arrays, which are not at hand any more. Name a file with {option}."
-        )
-    is_sequence = isinstance(value, Sequence) and len(value) == 2
-    if is_sequence and all(hasattr(part, "shape") for part in value):
-        return [check_arrays(*value)]
-    paths = expand_paths(value)
-    image_sets = [check_file(path, **keys) for path in paths]
-    if repeated := find_repeated_file(paths):
-        message = f"{repeated} is named twice by {option}: its images count twice."
-        warnings.warn(message, stacklevel=2)
-    return image_sets
 
 
 def check_same_data(image_sets: Sequence[ImageSet]) -> None:
@@ -136,65 +205,3 @@ def check_same_data(image_sets: Sequence[ImageSet]) -> None:
             raise InputError(
                 f"{images.name} holds the label {label}, but there are {len(names)} classes."
             )
-
-
-def identify_files(value: Any) -> dict[tuple[int, int], str]:
-    """Return device and inode of each file that exists → the first name it is given.
-
-    Links and other ways of writing a path lead to the same file.
-    """
-    identities: dict[tuple[int, int], str] = {}
-    # Files and patterns that cannot be found are reported where they are read.
-    with contextlib.suppress(InputError):
-        for path in expand_paths(value) if is_named(value) else ():
-            with contextlib.suppress(OSError, ValueError):
-                status = os.stat(path)
-                identities.setdefault((status.st_dev, status.st_ino), path)
-    return identities
-
-
-def find_shared_file(first: Any, second: Any) -> str | None:
-    """Return the name of the first file that two options share, or None."""
-    names = identify_files(first)
-    for identity, name in identify_files(second).items():
-        if identity in names:
-            other = names[identity]
-            return name if name == other else f"{name}, which is {other} under another name,"
-    return None
-
-
-def find_repeated_file(paths: list[str]) -> str | None:
-    """Return the first path to a file that an earlier path leads to."""
-    seen: set[tuple[int, int]] = set()
-    for path in paths:
-        new = set(identify_files(path))
-        if new & seen:
-            return path
-        seen |= new
-    return None
-
-
-def warn_of_shared_files(files: dict[Role, Any], stage: str, is_split: bool) -> None:
-    """Warn of figures from images that trained the model or chose its checkpoint.
-
-    Args:
-        files: the options, by role.
-        stage: what is being set up: "fit", "validate", "test" or "predict".
-        is_split: whether validation is a part of the training file.
-    """
-    train, val, test = files["train"], files["val"], files["test"]
-    no_meaning = "the test figures mean nothing"
-    chosen_by = "the test figures are of images that chose the checkpoint"
-    pairs: list[tuple[Any, Any, str, str]] = []
-    if stage in ("fit", "validate") and not is_split:
-        validation, consequence = (
-            test if val is None else val,
-            "the validation figures mean nothing",
-        )
-        pairs.append((train, validation, "training and for validation", consequence))
-    if stage in ("test", "predict") or (stage == "fit" and (is_split or val is not None)):
-        pairs.append((train, test, "training and for the test", no_meaning))
-        pairs.append((val, test, "validation and for the test", chosen_by))
-    for first, second, roles, consequence in pairs:
-        if name := find_shared_file(first, second):
-            warnings.warn(f"{name} serves for {roles}: {consequence}.", stacklevel=4)

@@ -7,7 +7,7 @@ an image's numbers mean. Links and datasets that lead out of the file are never 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,22 +16,17 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.global_heap import read_texts
+from signs_lightning.data import layouts
+from signs_lightning.data.class_names import read_class_list
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
-from signs_lightning.data.image_and_label_checks import (
-    check_class_names,
-    check_image_shape,
-    find_value_range,
-    read_labels,
-)
-from signs_lightning.data.layouts import find_keys, list_datasets
-from signs_lightning.errors import InputError
+from signs_lightning.data.image_axes import find_axes, is_matlab
+from signs_lightning.data.label_files import find_label_file, load_labels, read_label_file
+from signs_lightning.data.labels import number_words, read_labels
+from signs_lightning.data.value_range import find_value_range
+from signs_lightning.errors import InputError, InputErrors
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
-
-MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once
-MAX_CLASSES, MAX_NAME_BYTES = 2**16, 2**24  # of a class list
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,8 @@ class ImageSet:
         is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read);
             else 0..255.
         labels: int64 (N,) in 0..K-1.
-        class_names: the K names where the file lists them, else None.
-        num_classes: K; without a list, one more than the largest label.
+        class_names: the K names where they are known, else None.
+        num_classes: K; without names, one more than the largest label.
         path: the HDF5 file, None for arrays.
         images_key: the dataset inside it.
         array: the images themselves when they came as an array (N, H, W, C).
@@ -55,6 +50,9 @@ class ImageSet:
             unfolds to, such as "NCHW".
         is_encoded: whether each image is a picture file's bytes (JPEG or PNG); `images_key` is then
             a dataset of N of them, or the group of N datasets.
+        layout: where things were found, such as "images X_train, labels y_train".
+        other_roles: the roles of other images in the file.
+        words: the labels as the file has them, object (N,) of str, where they are words.
     """
 
     name: str
@@ -69,6 +67,9 @@ class ImageSet:
     note: str = ""
     axes: str = "NHWC"
     is_encoded: bool = False
+    layout: str = ""
+    other_roles: tuple[str, ...] = ()
+    words: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -77,80 +78,218 @@ class ImageSet:
         return tuple(sizes[axis] for axis in self.axes)
 
 
+class Problems:
+    """What stands in the way of using a file: the first raised, or all collected.
+
+    Args:
+        collect: whether to collect them.
+    """
+
+    def __init__(self, collect: bool) -> None:
+        self.collect, self.texts = collect, list[str]()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            if not self.collect:
+                raise
+            self.texts.append(str(error))
+
+    def raise_if_any(self) -> None:
+        """Raise all that was collected."""
+        if self.texts:
+            raise InputErrors(self.texts)
+
+
 def check_file(
     path: str | Path,
     images_key: str | None = None,
     labels_key: str | None = None,
     classes_key: str | None = None,
+    *,
+    role: str = "",
+    labels_file: str | Path | None = None,
+    label_offset: int = 0,
+    class_names: Sequence[str] | None = None,
+    axes: str | None = None,
+    row_shape: Sequence[int] | None = None,
+    collect: bool = False,
 ) -> ImageSet:
     """Open an HDF5 data file, find its keys and check what they hold.
 
     Args:
         path: the file.
-        images_key: dataset of the images; found by its name (`*_set_x`, `x`, `images`, …) when
-            omitted.
-        labels_key: dataset of the labels; the images' partner (`*_set_y`, `y`, `labels`, …) when
-            omitted.
+        images_key: dataset of the images; found by `layouts.LAYOUTS` when omitted.
+        labels_key: dataset of the labels, by its full name or within the images' group; found like
+            the images when omitted.
         classes_key: dataset of the class names; `list_classes` or the like when omitted, and there
             need not be one.
+        role: "train", "val" or "test": which images to take where a file has several.
+        labels_file: HDF5 or CSV file of the labels; where the images' file has none, the one beside
+            it whose name says so.
+        label_offset: to add to every label.
+        class_names: the K names; those of the file, or its sorted words, when omitted.
+        axes: of one stored image, such as "C,H,W"; found by the shape when omitted.
+        row_shape: height and width (pixels) of images in flat rows; square when omitted.
+        collect: whether to look on after a problem, and to raise all of them at once.
 
     Raises:
         InputError: the file or what it holds cannot be used; the message says why.
     """
-    path = Path(path)
+    path, problems = Path(path), Problems(collect)
+    names = list(class_names) if class_names is not None else None
     with open_hdf5(path) as file:
-        datasets = list_datasets(file)
-        images_key, labels_key, classes_key = find_keys(
-            path, file, datasets, images_key, labels_key, classes_key
+        datasets = layouts.list_datasets(file)
+        roles = {"": images_key}
+        if images_key is None:
+            roles = layouts.find_images(path, file, datasets)
+            images_key = layouts.choose_role(path, roles, role)
+        images_key = layouts.named_key(path, datasets, images_key, "images_key")
+        images = datasets[images_key]
+        where = f"'{shorten(images_key)}' in {path}"
+        with problems():
+            check_dataset_header(where, images, unpacks=images.dtype != np.uint8)
+        labels = label_where = None
+        with problems():
+            label_where, layout, labels = _find_labels(
+                path, datasets, images_key, labels_key, labels_file
+            )
+        with problems():
+            classes_key = _find_classes(path, datasets, images_key, label_where, classes_key)
+            if classes_key is not None:
+                names = read_class_list(path, classes_key, datasets[classes_key])
+        shape = None
+        with problems():
+            count = _common_length(images.shape, labels)
+            letters, shape = find_axes(where, images.shape, axes, row_shape, is_matlab(path), count)
+        with problems():
+            is_unit_range, note = find_value_range(where, images)
+        with problems():
+            if labels is not None and shape is not None:
+                found = _check_labels(str(path), label_where, labels, shape[0], names, label_offset)
+        problems.raise_if_any()
+        return ImageSet(
+            str(path),
+            shape,
+            is_unit_range,
+            path=path,
+            images_key=images_key,
+            note=note,
+            axes=letters,
+            layout=layout,
+            other_roles=tuple(name for name, key in roles.items() if key != images_key),
+            **found,
         )
-        images, labels = datasets[images_key], datasets[labels_key]
-        where = f"'{shorten(images_key)}' in {path}", f"'{shorten(labels_key)}' in {path}"
-        check_dataset_header(where[0], images, unpacks=images.dtype != np.uint8)
-        check_dataset_header(where[1], labels, MAX_LABEL_BYTES)
-        names = None
-        if classes_key is not None:
-            names = _read_class_list(path, classes_key, datasets[classes_key])
-        return _check(str(path), where, images, labels, names, path=path, images_key=images_key)
 
 
-def check_arrays(images: Any, labels: Any) -> ImageSet:
-    """Check NumPy arrays: images (N, H, W, C), and labels as in a file."""
-    images, labels, where = np.asarray(images), np.asarray(labels), ("images", "labels")
-    return _check("the arrays", where, images, labels, None, images_key="images", array=images)
+def find_images_key(path: Path, options: dict[str, Any]) -> str:
+    """Return the key that `check_file` takes the images of a role from.
+
+    Args:
+        path: of the file.
+        options: images_key and role, of those of `check_file`.
+
+    Raises:
+        InputError: there is none, or the file cannot be read.
+    """
+    if options["images_key"] is not None:
+        return str(options["images_key"])
+    with open_hdf5(path) as file:
+        roles = layouts.find_images(path, file, layouts.list_datasets(file))
+    return layouts.choose_role(path, roles, options["role"])
 
 
-def _check(
-    name: str, where: tuple[str, str], images: Any, labels: Any, classes: list | None, **source: Any
+def check_arrays(
+    images: Any,
+    labels: Any,
+    *,
+    label_offset: int = 0,
+    class_names: Sequence[str] | None = None,
+    axes: str | None = None,
+    row_shape: Sequence[int] | None = None,
 ) -> ImageSet:
-    """Check images and labels, called `where` in messages and read from `source`."""
-    shape = check_image_shape(where[0], images.shape)
-    class_names = None if classes is None else check_class_names(name, classes)
-    num_classes, numbers = read_labels(where[1], labels, shape[0], class_names)
-    if class_names is None and num_classes > max(shape[0], 1000):
+    """Check NumPy arrays: images (N, H, W, C), and labels, with the options of `check_file`."""
+    images, labels, name = np.asarray(images), np.asarray(labels), "the arrays"
+    count = _common_length(images.shape, labels)
+    letters, shape = find_axes("images", images.shape, axes, row_shape, count=count)
+    names = list(class_names) if class_names is not None else None
+    found = _check_labels(name, "labels", labels, shape[0], names, label_offset)
+    is_unit_range, note = find_value_range("images", images)
+    return ImageSet(
+        name, shape, is_unit_range, images_key="images", array=images, note=note, axes=letters,
+        layout=name, **found,
+    )  # fmt: skip
+
+
+def _find_labels(
+    path: Path,
+    datasets: dict[str, h5py.Dataset],
+    images_key: str,
+    labels_key: str | None,
+    labels_file: str | Path | None,
+) -> tuple[str, str, Any]:
+    """Return what messages call the labels, the layout in words, and the labels."""
+    counts = layouts.possible_counts(datasets[images_key])
+    if labels_file is None:
+        if labels_key is not None:
+            group = images_key.rpartition("/")[0]
+            labels_key = layouts.named_key(path, datasets, labels_key, "labels_key", group)
+        else:
+            labels_key = layouts.find_labels(path, datasets, images_key, counts)
+        if labels_key is not None:
+            where = f"'{shorten(labels_key)}' in {path}"
+            layout = f"images {images_key}, labels {labels_key}"
+            return where, layout, load_labels(where, path, datasets[labels_key])
+        labels_file = find_label_file(path)
+    if labels_file is None:
+        raise layouts.no_labels_error(path, datasets, images_key)
+    labels_file = Path(labels_file)
+    labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
+    where = f"'{shorten(labels_key)}' in {labels_file}"
+    return where, f"images {images_key}, labels {labels_key} in {labels_file}", labels
+
+
+def _find_classes(
+    path: Path,
+    datasets: dict[str, h5py.Dataset],
+    images_key: str,
+    label_where: str | None,
+    classes_key: str | None,
+) -> str | None:
+    """Return the key of the class names, or None."""
+    if classes_key is not None:
+        return layouts.named_key(path, datasets, classes_key, "classes_key")
+    keys = (images_key, (label_where or "").removeprefix("'").partition("'")[0])
+    return layouts.find_classes(path, datasets, keys)
+
+
+def _common_length(shape: tuple[int, ...] | None, labels: Any) -> int | None:
+    """Return the length that images and labels share, None where that is unknown."""
+    label_shape = getattr(labels, "shape", None)
+    if not shape or not label_shape:
+        return None
+    lengths = {math.prod(label_shape), *label_shape}
+    return next((size for size in (shape[0], shape[-1]) if size in lengths), None)
+
+
+def _check_labels(
+    name: str, where: str, labels: Any, count: int, names: list[str] | None, offset: int
+) -> dict[str, Any]:
+    """Return the `ImageSet`'s labels, words, num_classes and class_names."""
+    num_classes, numbers = read_labels(where, labels, count, names, offset)
+    words = None
+    if numbers.dtype == object:
+        words, names = numbers, names or sorted(set(numbers.tolist()))
+        numbers = number_words(where, words, names)
+    elif names is None and num_classes > max(count, 1000):
         raise InputError(
-            f"{where[1]} holds the label {num_classes - 1:,} for {shape[0]:,} images, and the file "
+            f"{where} holds the label {num_classes - 1:,} for {count:,} images, and the file "
             "lists no classes. Expected class numbers from 0 up."
         )
-    num_classes = len(class_names) if class_names else num_classes
-    is_unit_range, note = find_value_range(where[0], images)
-    return ImageSet(
-        name, shape, is_unit_range, numbers, class_names, num_classes, note=note, **source
-    )
-
-
-def _read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[Any]:
-    """Return the values, flat."""
-    where = f"'{shorten(key)}' in {path}"
-    check_dataset_header(where, classes, MAX_NAME_BYTES)
-    count = 0 if classes.shape is None else math.prod(classes.shape)
-    if count > MAX_CLASSES or classes.dtype.kind not in "SUOiub":
-        raise InputError(
-            f"{where} holds {count:,} values of type {shorten(str(classes.dtype))}, expected the "
-            "names of the classes."
-        )
-    if classes.dtype.kind != "O":
-        return [] if count == 0 else np.ravel(classes[()]).tolist()
-    return read_texts(path, key, MAX_NAME_BYTES, "the names of the classes")
+    num_classes = len(names) if names else num_classes
+    return {"labels": numbers, "words": words, "num_classes": num_classes, "class_names": names}
 
 
 @contextmanager

@@ -1,19 +1,56 @@
-"""Where an HDF5 file has its images, labels and class names."""
+"""Where an HDF5 file has the images, labels and class names of each role: a table of layouts."""
 
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import h5py
+import numpy as np
 
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.escaping import shorten
 
-IMAGE_KEYS = ("x", "images", "image", "data", "features")
-LABEL_KEYS = ("y", "labels", "label", "targets", "target")
-CLASS_KEYS = ("list_classes", "classes", "class_names", "label_names")
+Role = Literal["train", "val", "test"]
+ROLES: dict[Role, tuple[str, ...]] = {  # role → its names in keys, and in files' names
+    "train": ("training", "train"),
+    "val": ("validation", "valid", "val", "dev"),
+    "test": ("testing", "test"),
+}
+WORDS = {  # placeholder of a layout → what may stand there
+    "role": "|".join(name for names in ROLES.values() for name in names),
+    "images": "x|images?|imgs?|pictures?|data|features?|inputs?",
+    "labels": "y|labels?|targets?|class(?:es)?|categor(?:y|ies)",
+    "stem": ".+",
+}
+
+
+class Layout(NamedTuple):
+    """One way of naming the images and the labels of a role, below any group.
+
+    An underscore stands for `_`, `-`, `.` or nothing; upper and lower case are the same.
+    """
+
+    images: str
+    labels: str
+
+
+LAYOUTS = (  # the first that a file follows is taken; those without {role} hold one role only
+    Layout("{role}_set_x", "{role}_set_y"),  # the course's
+    Layout("{images}_{role}", "{labels}_{role}"),  # X_train, images_train
+    Layout("{role}_{images}", "{role}_{labels}"),  # train_images, train_img, trainX
+    Layout("{role}/{images}", "{role}/{labels}"),  # groups, such as USPS has them
+    Layout("{images}/{role}", "{labels}/{role}"),
+    Layout("{images}", "{labels}"),
+    Layout("x_{stem}", "y_{stem}"),
+    Layout("{stem}_x", "{stem}_y"),
+)
+CLASS_KEYS = r"(?:list_)?classes|(?:class|label|category|target)_?names?|categories"
 EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
 MAX_LISTED = 12  # keys named in a message
 
@@ -23,76 +60,187 @@ def list_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     datasets: dict[str, h5py.Dataset] = {}
 
     def add(name: str, item: h5py.HLObject) -> None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and not name.startswith("#"):  # MATLAB's own
             datasets[name] = item
 
     file.visititems(add)
     return datasets
 
 
-def find_keys(
-    path: Path,
-    file: h5py.File,
-    datasets: dict[str, h5py.Dataset],
-    images_key: str | None,
-    labels_key: str | None,
-    classes_key: str | None,
-) -> tuple[str, str, str | None]:
-    """Return the names of the datasets of images, labels and classes.
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """Return a layout's template as a pattern for whole keys."""
+    text = template.replace("_", "[-_.]" if "{stem}" in template else "[-_.]?")
+    for name, words in WORDS.items():
+        text = text.replace(f"{{{name}}}", f"(?P<{name}>{words})")
+    return re.compile(f"(?P<group>(?:.*/)?){text}", re.IGNORECASE)
+
+
+def _place(template: str, key: str) -> tuple[str, str, str] | None:
+    """Return group, role and stem of a key that follows a template, else None."""
+    match = _pattern(template).fullmatch(key)
+    if match is None:
+        return None
+    found = match.groupdict()
+    return found["group"].lower(), guess_role(found.get("role") or ""), found.get("stem") or ""
+
+
+def guess_role(text: str) -> Role | Literal[""]:
+    """Return the role that one of the words of a text names, or ""."""
+    words = set(re.findall("[a-z]+", text.lower()))
+    return next((role for role, names in ROLES.items() if words.intersection(names)), "")
+
+
+def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) -> dict[str, str]:
+    """Return role → the key of its images; the role is "" where keys name none.
 
     Args:
         path: of the file, for messages.
         file: the file.
         datasets: all its datasets, from `list_datasets`.
-        images_key: name of the images, checked; found by its name when None.
-        labels_key: name of the labels, checked; found by its name when None.
-        classes_key: name of the class list, checked; found by its name when None.
-
-    Returns:
-        The three names, the last of them None where the file has no class list.
 
     Raises:
-        InputError: there is no dataset of that name, or none, or several, that look like it.
+        InputError: there are none, or several that could be those of one role.
     """
-    for role, key in (("images", images_key), ("labels", labels_key), ("classes", classes_key)):
-        if key is not None and key not in datasets:
-            raise InputError(
-                f"{path} has no dataset '{key}' ({role}_key); it has {_list(datasets)}."
-                + did_you_mean(key, _possible_keys(role, datasets))
-            )
-    if images_key is None:
-        candidates = [key for key in datasets if guess_role(key, IMAGE_KEYS, "x")]
-        is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
-        if not candidates and is_model:
-            raise InputError(
-                f"{path} holds a Keras model, not images. Name the file that it was trained on."
-            )
-        images_key = _choose(path, datasets, candidates, "images")
-    if labels_key is None:
-        candidates = [key for key in datasets if guess_role(key, LABEL_KEYS, "y")]
-        partners = [key for key in candidates if _stem(key) == _stem(images_key)]
-        labels_key = _choose(path, datasets, partners or candidates, "labels")
-    if classes_key is None:
-        candidates = [key for key in datasets if key.rpartition("/")[2].lower() in CLASS_KEYS]
-        classes_key = _choose(path, datasets, candidates, "classes") if candidates else None
-    return images_key, labels_key, classes_key
+    named: tuple[dict[str, list[str]], ...] = ({}, {})  # role → keys that can hold images; all
+    for layout in LAYOUTS:
+        places = {key: place for key in datasets if (place := _place(layout.images, key))}
+        likely = {key for key in places if can_hold_images(datasets[key])}
+        for found, keys in zip(named, (likely, places), strict=True):
+            if not found:
+                for key in sorted(keys):
+                    found.setdefault(places[key][1], []).append(key)
+    others = [key for key, dataset in datasets.items() if can_hold_images(dataset)]
+    is_sure = len(others) == 1 and len(datasets[others[0]].shape) != 3
+    found = named[0] or ({"": others} if is_sure else named[1]) or {"": others}
+    is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
+    if is_model and not any(found.values()):
+        raise InputError(
+            f"{path} holds a Keras model, not images. Name the file that it was trained on."
+        )
+    return {role: _choose(path, datasets, keys, "images") for role, keys in found.items()}
 
 
-def guess_role(key: str, names: tuple[str, ...], letter: str) -> bool:
-    """Whether a dataset's name says images (letter x) or labels (letter y).
+def choose_role(path: Path, roles: dict[str, str], role: str) -> str:
+    """Return the key of a role's images; where a file has one role only, that one's.
 
-    Such as `train_set_x`, `X_train` and `images`.
+    Raises:
+        InputError: the file has several roles, and this is none of them.
     """
-    name = key.rpartition("/")[2].lower()
-    return name in names or name.endswith(f"_{letter}") or name.startswith(f"{letter}_")
+    if role in roles or len(roles) == 1:
+        return roles.get(role) or next(iter(roles.values()))
+    listed = ", ".join(f"{name} ('{shorten(key)}')" for name, key in roles.items())
+    option = f"--data.{role}_images_key" if role else "--data.images_key"
+    raise InputError(
+        f"{path} has images for several roles: {listed}. Take each for its role with "
+        f"`--data.file {path}`, or name one with `{option}`."
+    )
 
 
-def _stem(key: str) -> str:
-    """Return what two keys share: `train_set_` of train_set_x, `_test` of X_test."""
-    group, _, name = key.lower().rpartition("/")
-    if name in (*IMAGE_KEYS, *LABEL_KEYS):
-        return group
-    return f"{group}/{name[1:] if name[0] in 'xy' and name[1] == '_' else name[:-1]}"
+def find_labels(
+    path: Path, datasets: dict[str, h5py.Dataset], images_key: str, counts: set[int]
+) -> str | None:
+    """Return the key of the labels of some images; None where the file has none.
+
+    They are the images' partner in a layout; else what is called labels anywhere in the file; else
+    the only dataset of one integer or word an image.
+
+    Args:
+        path: of the file, for messages.
+        datasets: all its datasets.
+        images_key: of the images, which may lie in another file.
+        counts: how many images there may be, see `possible_counts`.
+
+    Raises:
+        InputError: there are several.
+    """
+    others = {k: dataset for k, dataset in datasets.items() if k != images_key}
+    places = [(layout, _place(layout.images, images_key)) for layout in LAYOUTS]
+    partners: list[str] = []
+    for layout, place in places:
+        if place is not None and not partners:
+            partners = [key for key in others if _place(layout.labels, key) == place]
+    role = next((place[1] for _, place in places if place), "")
+    named = partners or [key for key in others if _is_label_name(key, role)]
+    named = [key for key in named if _fits(others[key], counts)] or named
+    named = [key for key in named if not _is_class_list(key)] or named
+    if not named:
+        group = images_key.rpartition("/")[0]
+        fitting = [key for key in others if _is_one_per_image(others[key], counts)]
+        named = [key for key in fitting if key.rpartition("/")[0] == group] or fitting
+    return _choose(path, datasets, named, "labels") if named else None
+
+
+def find_classes(
+    path: Path, datasets: dict[str, h5py.Dataset], keys: tuple[str, ...]
+) -> str | None:
+    """Return the key of the class names, None where the file lists none.
+
+    Args:
+        path: of the file, for messages.
+        datasets: all its datasets.
+        keys: those of images and labels; of several lists the one beside them is taken.
+
+    Raises:
+        InputError: there are several.
+    """
+    named = [key for key in datasets if key not in keys and _is_class_list(key)]
+    for group in {key.rpartition("/")[0] for key in keys}:
+        named = [key for key in named if key.rpartition("/")[0] == group] or named
+    return _choose(path, datasets, named, "classes") if named else None
+
+
+def named_key(
+    path: Path, datasets: dict[str, h5py.Dataset], key: str, option: str, group: str = ""
+) -> str:
+    """Return a key that the user named, which may leave out the group of the images.
+
+    Raises:
+        InputError: there is no such dataset.
+    """
+    for name in (key, f"{group}/{key}"):
+        if name in datasets:
+            return name
+    near = difflib.get_close_matches(key, datasets, n=1, cutoff=0.5)
+    raise InputError(
+        f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
+        + did_you_mean(key, near)
+    )
+
+
+def can_hold_images(dataset: h5py.Dataset) -> bool:
+    """Whether a header says images: three or four axes of numbers, or N picture files."""
+    shape, dtype = dataset.shape or (), dataset.dtype
+    if h5py.check_vlen_dtype(dtype) == np.uint8 or (dtype.kind == "V" and dtype.names is None):
+        return len(shape) in (1, 2)
+    return len(shape) in (3, 4) and max(shape[1:]) > 1 and dtype.kind in "iuf"
+
+
+def possible_counts(images: h5py.Dataset) -> set[int]:
+    """Return how many images there may be: the length of the first axis, or of the last."""
+    shape = images.shape
+    return {shape[0], shape[-1]} if shape else set()
+
+
+def _fits(labels: h5py.Dataset, counts: set[int]) -> bool:
+    """Whether a header says one label, or one row, for each image."""
+    return bool(counts.intersection(labels.shape or ()))
+
+
+def _is_one_per_image(dataset: h5py.Dataset, counts: set[int]) -> bool:
+    """Whether a dataset has one integer, truth value or word for each image."""
+    is_text = dataset.dtype.kind in "SU" or h5py.check_string_dtype(dataset.dtype) is not None
+    return math.prod(dataset.shape or (0,)) in counts and (dataset.dtype.kind in "iub" or is_text)
+
+
+def _is_label_name(key: str, role: str) -> bool:
+    """Whether a name says labels, and no other role."""
+    places = [place for layout in LAYOUTS if (place := _place(layout.labels, key))]
+    return any(place[1] in ("", role) or not role for place in places)
+
+
+def _is_class_list(key: str) -> bool:
+    return re.fullmatch(CLASS_KEYS, key.rpartition("/")[2], re.IGNORECASE) is not None
 
 
 def _choose(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], role: str) -> str:
@@ -110,19 +258,27 @@ def _choose(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str]
             f"{path} has several datasets that could be the {role}: {_list(candidates)}. Name one "
             f"with `{option}`."
         )
-    example = EXAMPLES[role]
-    near = difflib.get_close_matches(example, _possible_keys(role, datasets), n=1, cutoff=0.5)
-    hint = f"Did you mean `{option} {near[0]}`?" if near else f"Name one with `{option}`."
     raise InputError(
-        f"{path} has no dataset that looks like the {role} ('{example}' or the like); it has "
-        f"{_list(datasets)}. {hint}"
+        f"{path} has no dataset that looks like the {role} ('{EXAMPLES[role]}' or the like); it "
+        f"has {_list(datasets)}. {_suggest_key(role, datasets)}"
     )
 
 
-def _possible_keys(role: str, datasets: Iterable[str]) -> list[str]:
-    """Return keys to suggest for a role: those whose name says no other role."""
-    names, letter = {"images": (LABEL_KEYS, "y"), "labels": (IMAGE_KEYS, "x")}.get(role, ((), ""))
-    return [key for key in datasets if not letter or not guess_role(key, names, letter)]
+def _suggest_key(role: str, datasets: Iterable[str]) -> str:
+    """Return a sentence that names the option, and a key where one is near."""
+    option, other = f"--data.{role}_key", "labels" if role == "images" else "images"
+    keys = [key for key in datasets if not any(_place(getattr(x, other), key) for x in LAYOUTS)]
+    near = difflib.get_close_matches(EXAMPLES[role], keys, n=1, cutoff=0.5)
+    return f"Did you mean `{option} {near[0]}`?" if near else f"Name one with `{option}`."
+
+
+def no_labels_error(path: Path, datasets: dict[str, h5py.Dataset], images_key: str) -> InputError:
+    """Return the error for images whose labels are in no file that is known."""
+    return InputError(
+        f"{path} has images ('{shorten(images_key)}') and no dataset that looks like their labels; "
+        f"it has {_list(datasets)}. Name one with `--data.labels_key`, or their file with "
+        "`--data.train_labels_file`."
+    )
 
 
 def _list(keys: Iterable[str]) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from signs_lightning.data.image_files import find_images
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, InputErrors
 from signs_lightning.inspect.file_report import FileReport, quote_path
 from signs_lightning.inspect.hdf5 import describe_hdf5
 from signs_lightning.inspect.model_files import (
@@ -26,17 +27,19 @@ from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip, m
 AFTER_IR_VERSION = b"\x12\x1a\x22\x28\x32\x3a\x42"  # tags of the second field of an ONNX model
 
 
-def examine(path: str, keys: dict[str, str], seconds: float) -> FileReport:
+def examine(path: str, options: dict[str, Any], seconds: float) -> FileReport:
     """Describe one file.
 
     Args:
         path: anything, also what does not exist.
-        keys: images_key, labels_key, classes_key, as far as they were named.
+        options: how it is read, see `check_file`, as far as it was given.
         seconds: for which its images may be read.
     """
     report = FileReport(path)
     try:
-        _examine(Path(path), report, keys, seconds)
+        _examine(Path(path), report, options, seconds)
+    except InputErrors as errors:
+        report.problem = "\n".join(errors.messages)
     except InputError as error:
         report.problem = str(error)
     except MemoryError:
@@ -52,7 +55,7 @@ def examine(path: str, keys: dict[str, str], seconds: float) -> FileReport:
     return report
 
 
-def _examine(path: Path, report: FileReport, keys: dict[str, str], seconds: float) -> None:
+def _examine(path: Path, report: FileReport, options: dict[str, Any], seconds: float) -> None:
     if not path.exists():
         raise InputError(missing_file_message(path))
     if path.is_dir():
@@ -72,7 +75,7 @@ def _examine(path: Path, report: FileReport, keys: dict[str, str], seconds: floa
         if not _describe_picture(path, report):
             report.problem = f"{path} is {other_type}"
     else:
-        describe_hdf5(path, report, keys, seconds)
+        describe_hdf5(path, report, options, seconds)
 
 
 def _begins_like_onnx(head: bytes) -> bool:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,23 +32,25 @@ class TextTable:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What two files of images are compared by.
+    """What images of one role are compared by with others.
 
     Attributes:
-        path: as it was given.
-        split: "train", "val", "test", or "" where neither key nor name tells.
-        keys: options that name the keys, as they were given.
+        path: of their file, as it was given.
+        role: "train", "val", "test", or "" where neither keys nor name tell.
+        options: how they are read, as they were given; see `check_file`.
         shape: (N, H, W, C).
         class_names: the K names, or None.
         fingerprints: uint64 (n,) of the images that were read.
+        is_one_of_several: whether the file has images for other roles, too.
     """
 
     path: str
-    split: str
-    keys: dict[str, str]
+    role: str
+    options: dict[str, Any]
     shape: tuple[int, int, int, int]
     class_names: list[str] | None
     fingerprints: np.ndarray
+    is_one_of_several: bool = False
 
 
 @dataclass
@@ -59,9 +62,9 @@ class FileReport:
         what: the kind of file, in a few words.
         facts: (name, value) pairs.
         listings: tables.
-        problem: why the project cannot use it, in a sentence or two; empty when it can.
+        problem: why the project cannot use it, a line each; empty when it can.
         commands: what to type next.
-        data: for a file of images that can be used.
+        data: for a file of images that can be used, by role.
     """
 
     path: str
@@ -70,7 +73,7 @@ class FileReport:
     listings: list[TextTable] = field(default_factory=list)
     problem: str = ""
     commands: list[str] = field(default_factory=list)
-    data: DataSummary | None = None
+    data: list[DataSummary] = field(default_factory=list)
 
     def add_fact(self, name: str, value: object) -> None:
         """Add a pair to the facts."""
@@ -110,6 +113,18 @@ def quote_path(path: Path | str) -> str:
     return f"$'{''.join(octets)}'"
 
 
-def format_key_options(keys: Mapping[str, str]) -> str:
-    """Return the keys that were named, as options of a further command."""
-    return "".join(f" --data.{name} {quote_path(key)}" for name, key in keys.items())
+def format_options(options: Mapping[str, Any], role: str = "train") -> str:
+    """Return how files are read, as options of a further command.
+
+    Args:
+        options: those of `check_file` that were given.
+        role: of the file, whose labels may lie in another.
+    """
+    words = ""
+    for name, value in options.items():
+        name = f"{role}_labels_file" if name == "labels_file" else name
+        if isinstance(value, list | tuple):
+            is_size = all(isinstance(part, int) for part in value)
+            value = ",".join(map(str, value)) if is_size else f"[{','.join(value)}]"
+        words += f" --data.{name} {quote_path(str(value)) if value != -1 else value}"
+    return words

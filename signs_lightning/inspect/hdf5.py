@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,12 +14,14 @@ from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.hdf5_image_set import ImageSet, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.label_files import find_image_file
+from signs_lightning.data.labels import describe_missing_labels
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,
     DataSummary,
     FileReport,
-    format_key_options,
+    format_options,
     format_shape,
     quote_path,
 )
@@ -31,59 +35,105 @@ FILTERS[32000] = "lzf"
 BAR = 24  # characters of the largest class's bar
 
 
-def describe_hdf5(path: Path, report: FileReport, keys: dict[str, str], seconds: float) -> None:
+def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], seconds: float) -> None:
     """Describe an HDF5 file: a Keras file by its layers, any other by its datasets.
 
     Args:
         path: the file.
         report: to add to.
-        keys: images_key, labels_key, classes_key, as far as they were named.
+        options: how it is read, see `check_file`, as far as it was given.
         seconds: for which its images may be read.
 
     Raises:
-        InputError: the project cannot use the file.
+        InputError: the project cannot use the file; a line for each thing in the way.
     """
     report.what = "HDF5 file"
     with open_hdf5(path) as file:
         has_attribute = any(name in file.attrs for name in KERAS_ATTRIBUTES)
         is_keras = has_attribute or any(name in file for name in KERAS_GROUPS)
-        if not is_keras:
-            _list_datasets(file, report, keys)
+        datasets = layouts.list_datasets(file)
+        found = None if is_keras else _find_keys(path, file, datasets, options)
+        if found is not None:
+            _list_datasets(file, datasets, found, report)
     if is_keras:
         describe_keras_file(path, report)
         return
-    images = check_file(path, **keys)
+    if not found and (images := find_image_file(path)) is not None:
+        report.what = "HDF5 file of labels"
+        report.add_fact("labels of", f"{images}, which is read together with it")
+        return
+    roles = list(found or {"": None})
+    for role in roles:
+        _describe_images(path, role, len(roles) > 1, report, options, seconds / len(roles))
+    name, words = quote_path(path), format_options(options)
+    if len(roles) > 1:
+        report.suggest(f"fit --data.file {name}{words}")
+    elif report.data[0].role in ("test", "val"):
+        words = format_options(options, "test")
+        report.suggest(f"test --ckpt_path RUN_FOLDER --data.test_file {name}{words}")
+    else:
+        report.suggest(f"fit --data.train_file {name} --data.val_fraction 0.2{words}")
+
+
+def _describe_images(
+    path: Path,
+    role: str,
+    is_one_of_several: bool,
+    report: FileReport,
+    options: dict[str, Any],
+    seconds: float,
+) -> None:
+    """Describe the images of a role.
+
+    Raises:
+        InputError: they cannot be used; a line for each thing in the way.
+    """
+    images = check_file(path, role=role, collect=True, **options)
     report.what = "HDF5 data set"
     reader = ImageReader(images)
     found = scan(reader, seconds)
-    _add_facts(reader, found, report)
-    _list_classes(images, report)
-    split = guess_split(images.images_key, path)
-    report.data = DataSummary(
-        report.path, split, keys, images.shape, images.class_names, found.fingerprints
-    )
-    name, options = quote_path(path), format_key_options(keys)
     if found.is_complete and found.high == 0:
-        report.problem = (
+        raise InputError(
             f"Every image in {path} is black: whatever wrote them stopped before it filled them. "
             "Write the file again."
         )
-    elif split in ("test", "val"):
-        report.suggest(f"test --ckpt_path RUN_FOLDER --data.test_file {name}{options}")
-    else:
-        report.suggest(f"fit --data.train_file {name} --data.val_fraction 0.2{options}")
+    prefix = f"{role} " if is_one_of_several else ""
+    _add_facts(reader, found, report, prefix, options.get("label_offset", 0))
+    _list_classes(images, report)
+    role = role or guess_split(images.images_key, path)
+    report.data.append(
+        DataSummary(
+            report.path,
+            role,
+            options,
+            images.shape,
+            images.class_names,
+            found.fingerprints,
+            is_one_of_several,
+        )
+    )
 
 
-def _list_datasets(file: h5py.File, report: FileReport, keys: dict[str, str]) -> None:
-    """List every dataset with its role, and links, which are not followed."""
-    datasets = layouts.list_datasets(file)
-    roles = _find_roles(file, datasets, keys)
+def _list_datasets(
+    file: h5py.File,
+    datasets: dict[str, h5py.Dataset],
+    found: dict[str, dict[str, str]],
+    report: FileReport,
+) -> None:
+    """List every dataset with what it serves as, and links, which are not followed."""
+    serves = {
+        key: f"{role} {purpose}" if len(found) > 1 else purpose
+        for role, keys in found.items()
+        for key, purpose in keys.items()
+    }
+    if not found:
+        serves = {k: "images?" for k, dataset in datasets.items() if layouts.can_hold_images(dataset)}
     rows: list[tuple[str, ...]] = []
     for name, dataset in list(datasets.items())[:MAX_ROWS]:
         try:
             shape = _describe_shape(dataset.shape)
             storage = _describe_storage(dataset)
-            rows.append((name, shape, str(dataset.dtype), storage, roles.get(name, "")))
+            rows.append((name, shape, str(dataset.dtype), storage, serves.get(name, "")))
         except (TypeError, ValueError, OSError, RuntimeError) as error:  # a damaged header, mostly
             rows.append((name, "?", "?", f"cannot be read ({error})", ""))
     report.add_table(("dataset", "shape", "type", "stored", "serves as"), rows, len(datasets))
@@ -92,23 +142,26 @@ def _list_datasets(file: h5py.File, report: FileReport, keys: dict[str, str]) ->
         report.add_fact("links", f"{', '.join(links[:12])} lead elsewhere and are not followed")
 
 
-def _find_roles(
-    file: h5py.File, datasets: dict[str, h5py.Dataset], keys: dict[str, str]
-) -> dict[str, str]:
-    """Return dataset → images, labels or classes, with "?" for candidates."""
-    roles = ("images", "labels", "classes")
-    given = [keys.get(f"{role}_key") for role in roles]
+def _find_keys(
+    path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset], options: dict[str, Any]
+) -> dict[str, dict[str, str]]:
+    """Return role → key → what it serves as; empty where no images can be told."""
+    images_key = options.get("images_key")
     try:
-        found = layouts.find_keys(Path(file.filename), file, datasets, *given)
+        roles = {"": images_key} if images_key else layouts.find_images(path, file, datasets)
     except InputError:
-        guesses = (("images?", layouts.IMAGE_KEYS, "x"), ("labels?", layouts.LABEL_KEYS, "y"))
-        return {
-            key: role
-            for key in datasets
-            for role, names, letter in guesses
-            if layouts.guess_role(key, names, letter)
-        }
-    return {key: role for key, role in zip(found, roles, strict=True) if key}
+        return {}
+    found = {}
+    for role, key in roles.items():
+        labels_key, classes_key = options.get("labels_key"), options.get("classes_key")
+        with contextlib.suppress(InputError, KeyError):  # reported where they are read
+            counts = layouts.possible_counts(datasets[key])
+            labels_key = labels_key or layouts.find_labels(path, datasets, key, counts)
+            keys = (key, labels_key or "")
+            classes_key = classes_key or layouts.find_classes(path, datasets, keys)
+        purposes = {key: "images", labels_key: "labels", classes_key: "classes"}
+        found[role] = {name: purpose for name, purpose in purposes.items() if name}
+    return found
 
 
 def _describe_shape(shape: tuple[int, ...] | None) -> str:
@@ -134,29 +187,39 @@ def _describe_storage(dataset: h5py.Dataset) -> str:
     return ", ".join([f"chunks {format_shape(dataset.chunks)}", *names])
 
 
-def _add_facts(reader: ImageReader, found: Scan, report: FileReport) -> None:
+def _add_facts(
+    reader: ImageReader, found: Scan, report: FileReport, prefix: str, label_offset: int
+) -> None:
     images = reader.images
     count, height, width, channels = images.shape
-    color = "RGB" if channels == 3 else "grey"
-    report.add_fact("images", f"{count} of {height}×{width} pixels, {color}")
+    color = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+    report.add_fact(prefix + "found", images.layout)
+    report.add_fact(prefix + "images", f"{count} of {height}×{width} pixels, {color}")
     names = ", ".join(images.class_names or ["the file lists none; they are numbered"])
     listed = f" ({names})" if len(names) < 400 else ""
-    report.add_fact("classes", f"{images.num_classes}{listed}")
+    report.add_fact(prefix + "classes", f"{images.num_classes}{listed}")
     seen = len(found.fingerprints)
     limit = f" among the first {seen} images (time ran out; --seconds gives more)"
     limit = "" if found.is_complete else limit
-    report.add_fact("values", f"{found.low} to {found.high}{limit}")
+    report.add_fact(prefix + "values", f"{found.low} to {found.high}{limit}")
     if images.note:
-        report.add_fact("stored as", images.note)
+        report.add_fact(prefix + "stored as", images.note)
+    missing = describe_missing_labels(images.labels, images.num_classes, label_offset)
+    if missing is not None:
+        report.add_fact(prefix + "labels", missing)
+    if found.high == 1 and found.is_complete and not images.is_unit_range:
+        report.add_fact(
+            prefix + "dark", "0 and 1 only, nearly black; if they mean 0..1, write them as floats"
+        )
     copies, contradicting = count_copies_within(found.fingerprints, images.labels[:seen])
     text = "1 image is an exact copy" if copies == 1 else f"{copies} images are exact copies"
     others = f", {contradicting} of them with another label" if contradicting else ""
     text = f"{text} of an earlier one{others}" if copies else "none"
-    report.add_fact("duplicates", text + limit)
+    report.add_fact(prefix + "duplicates", text + limit)
     reading = "mapped: any image is read alone, at its place in the file"
     if not reader.layout.is_mapped:
         reading = f"streamed, or kept in memory where they fit ({reader.layout.description})"
-    report.add_fact("reading", reading)
+    report.add_fact(prefix + "reading", reading)
 
 
 def _list_classes(images: ImageSet, report: FileReport) -> None:

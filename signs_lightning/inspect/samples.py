@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,12 +20,12 @@ MAX_CLASSES = 48  # in one picture of samples
 MAX_PIXELS = 160  # height and width of a sample in it
 
 
-def draw_data_samples(path: str, keys: dict[str, str], output: str, per_class: int = 8) -> int:
+def draw_data_samples(path: str, options: dict[str, Any], output: str, per_class: int = 8) -> int:
     """Draw the first pictures of every class of a data file, as a PNG.
 
     Args:
         path: the HDF5 file.
-        keys: images_key, labels_key, classes_key, as far as they were named.
+        options: how it is read, see `check_file`, as far as it was given.
         output: the PNG.
         per_class: pictures of each class.
 
@@ -34,7 +35,7 @@ def draw_data_samples(path: str, keys: dict[str, str], output: str, per_class: i
     Raises:
         InputError: the file cannot be used, or the PNG cannot be written.
     """
-    images = check_file(path, **keys)
+    images = check_file(path, **options)
     classes = min(images.num_classes, MAX_CLASSES)
     indices = [np.flatnonzero(images.labels == k)[:per_class] for k in range(classes)]
     chosen = np.concatenate(indices)

@@ -87,9 +87,13 @@ def predict_dataset(
     fixed = {"batch_size": BATCH_SIZE, "num_workers": 0, "image_size": model.image_size[:2]}
     if test_file is not None:
         fixed |= {"test_file": test_file}
-        fixed |= dict.fromkeys(("train_file", "val_file", "val_fraction"))
+        fixed |= dict.fromkeys(("train_file", "val_file", "val_fraction", "test_labels_file"))
     data = H5DataModule(**settings | fixed)
-    role = "test" if data.draws is not None or data.files["test"] is not None else "validation"
+    role = (
+        "test"
+        if data.draws is not None or data.role_files.files["test"] is not None
+        else "validation"
+    )
     if role == "validation" and data.validates_on_test_file:
         raise InputError(
             "The run has neither a test file nor validation data. Name a file with "

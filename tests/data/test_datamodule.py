@@ -201,19 +201,24 @@ def test_validation_on_the_test_file_is_said_once(
     for _ in range(2):
         module.setup("fit")
         module.val_dataloader()
-    assert capsys.readouterr().out.splitlines() == [SAID]
+    train, test = small_signs
+    assert capsys.readouterr().out.splitlines() == [
+        SAID,
+        f"Training: images train_set_x, labels train_set_y, 6 classes (in {train}).",
+        f"Test: images test_set_x, labels test_set_y, 6 classes (in {test}).",
+    ]
     assert module.validates_on_test_file
     same(module.val_dataloader(), *contents(small_signs[1], "test"))
 
 
 def test_a_validation_file(small_signs: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
-    """A file of its own: nothing is said, and the test file is not touched."""
+    """A file of its own: its layout is all that is said, and the test file is not touched."""
     module = H5DataModule(
         train_file=str(small_signs[0]), val_file=str(small_signs[1]), test_file="/nowhere.h5"
     )
     module.setup("fit")
     same(module.val_dataloader(), *contents(small_signs[1], "test"))
-    assert capsys.readouterr().out == ""
+    assert SAID not in capsys.readouterr().out
     assert not module.validates_on_test_file
 
 

@@ -90,13 +90,8 @@ def test_naming_the_images_finds_their_labels(tmp_path: Path) -> None:
     ("datasets", "message"),
     [
         (
-            {
-                "train_set_x": pictures(),
-                "train_set_y": LABELS,
-                "test_set_x": pictures(),
-                "test_set_y": LABELS,
-            },
-            "the images: 'test_set_x', 'train_set_x'. Name one with `--data.images_key`.",
+            {"x": pictures(), "images": pictures(), "y": LABELS},
+            "the images: 'images', 'x'. Name one with `--data.images_key`.",
         ),
         (
             {"images": pictures(), "y": LABELS, "target": LABELS},
@@ -174,7 +169,7 @@ def test_a_black_float_file_is_black(tmp_path: Path) -> None:
 def test_the_range_is_that_of_all_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the images are looked at in several goes, the last counts as much as the first."""
     monkeypatch.setattr(
-        "signs_lightning.data.image_and_label_checks.SCAN_BYTES", 1
+        "signs_lightning.data.value_range.SCAN_BYTES", 1
     )  # one image at a time
     x = np.zeros((4, 2, 2, 1), np.float32)
     x[3] = 200

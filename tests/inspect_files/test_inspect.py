@@ -144,7 +144,7 @@ def test_duplicates_of_real_data(cli: Callable, shared: Path) -> None:
     reports = [examine_in_sandbox(str(path), {}) for path in paths]
     for images, report in zip(found, reports, strict=True):
         assert report.data is not None
-        assert len(np.unique(report.data.fingerprints)) == len(np.unique(images, axis=0))
+        assert len(np.unique(report.data[0].fingerprints)) == len(np.unique(images, axis=0))
     shared_cats = len(np.unique(found[1], axis=0)) + len(np.unique(found[2], axis=0))
     shared_cats -= len(np.unique(np.concatenate(found[1:]), axis=0))
     assert f"{shared_cats} of the 50 images of" in cli("inspect", *paths[1:]).out
@@ -172,23 +172,46 @@ def test_keys_that_cannot_be_told(cli: Callable, tmp_path: Path) -> None:
     """The candidates are marked, the option is named, and with it all is well; the next command
     carries it on.
     """
-    hdf5(tmp_path / "both.h5", course(test_set_x=NOISE[:6], test_set_y=np.arange(6) % 3))
+    hdf5(tmp_path / "both.h5", {"x": NOISE, "images": NOISE, "y": np.arange(len(NOISE)) % 3})
     result = cli("inspect", "both.h5")
     assert result.code == 1
     assert result.out.count("images?") == 2
     sentence = (
-        "several datasets that could be the images: 'test_set_x', 'train_set_x'. Name one with "
+        "several datasets that could be the images: 'images', 'x'. Name one with "
         "`--data.images_key`"
     )
     assert sentence in result.out
-    result = cli("inspect", "both.h5", "--data.images_key", "test_set_x")
+    result = cli("inspect", "both.h5", "--data.images_key", "x")
     assert result.code == 0
     assert next_commands(result.out)[0][3:] == [
         *(
-            "test", "--ckpt_path", "RUN_FOLDER", "--data.test_file", "both.h5",
-            "--data.images_key", "test_set_x",
+            "fit", "--data.train_file", "both.h5", "--data.val_fraction", "0.2",
+            "--data.images_key", "x",
         )
     ]  # fmt: skip
+
+
+def test_several_roles_in_one_file(cli: Callable, tmp_path: Path) -> None:
+    """Each is described, copies between them are counted, and one option takes them all."""
+    hdf5(tmp_path / "both.h5", course(test_set_x=NOISE[:6], test_set_y=np.arange(6) % 3))
+    result = cli("inspect", "both.h5")
+    assert result.code == 0
+    assert "test images" in result.out
+    assert "6 of the 6 images of both.h5 (test) (100.0%) are also in both.h5 (train)." in result.out
+    assert next_commands(result.out)[0][3:] == ["fit", "--data.file", "both.h5"]
+    assert cli(*next_commands(result.out)[0][3:], "--trainer.max_epochs=1").code == 0
+
+
+def test_everything_in_the_way_at_once(cli: Callable, tmp_path: Path) -> None:
+    """Labels of another number, values out of range and too many axes are three lines."""
+    images = NOISE.astype(np.int16) - 300
+    hdf5(tmp_path / "bad.h5", {"x": images[..., None], "y": [0.5], "classes": [b"a", b"a"]})
+    result = cli("inspect", "bad.h5")
+    assert result.code == 1
+    problems = [line for line in result.out.splitlines() if "Problem:" in line]
+    assert len(problems) == 3
+    for part in ("expected images (N, height", "expected different names", "holds values from"):
+        assert sum(part in line for line in problems) == 1
 
 
 def test_files_that_do_not_fit_together(cli: Callable, tmp_path: Path) -> None:
@@ -574,7 +597,7 @@ def test_partial_scan(tmp_path: Path) -> None:
     )
     report = examine(str(path), {}, 0)
     assert report.data is not None
-    seen = len(report.data.fingerprints)
+    seen = len(report.data[0].fingerprints)
     assert 0 < seen < 3000
     assert f"among the first {seen} images" in dict(report.facts)["duplicates"]
 

@@ -1,0 +1,50 @@
+"""The options of `H5DataModule`, checked, and as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from signs_lightning.data.file_roles import to_plain_paths
+from signs_lightning.errors import InputError
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check the values that no file need be read for.
+
+    Raises:
+        InputError: one cannot be used, or two contradict each other.
+    """
+    batch_size, num_workers = options["batch_size"], options["num_workers"]
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}, expected at least 1.")
+    if num_workers < 0:
+        raise InputError(f"num_workers is {num_workers}, expected 0 or more.")
+    if options["shuffle_buffer"] <= 0:
+        raise InputError(
+            f"shuffle_buffer is {options['shuffle_buffer']:g} MiB, expected more than 0."
+        )
+    val_fraction = options["val_fraction"]
+    if val_fraction is not None and not 0 < val_fraction < 1:
+        raise InputError(
+            f"val_fraction is {val_fraction:g}, expected a share between 0 and 1 (exclusive)."
+        )
+    if val_fraction is not None and options["val_file"] is not None:
+        raise InputError("val_file and val_fraction are both given. Drop one of them.")
+    for name in ("image_size", "row_shape"):
+        size = options[name]
+        if size is not None and min([size] if isinstance(size, int) else size) < 1:
+            raise InputError(f"{name} is {size}, expected pixels, at least 1.")
+    names = options["class_names"]
+    if names is not None and len(set(names)) != len(names):
+        raise InputError(f"class_names is {', '.join(names)}, expected different names.")
+
+
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as a checkpoint remembers them: no objects, no arrays."""
+    plain = {
+        k: list(v) if isinstance(v, tuple | list) else v
+        for k, v in options.items()
+        if not k.endswith("file")
+    }
+    return plain | {k: to_plain_paths(v) for k, v in options.items() if k.endswith("file")}

@@ -1,0 +1,84 @@
+"""Labels that lie in another file than their images."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from signs_lightning.data.global_heap import read_texts
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_opening import open_hdf5
+from signs_lightning.data.layouts import find_labels, list_datasets, named_key
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import shorten
+
+MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once
+SIBLINGS = {"x": "y", "images": "labels", "image": "label", "imgs": "labels", "img": "label"}
+SIBLINGS |= {"data": "labels", "features": "targets", "X": "Y"}
+
+
+def find_label_file(images: Path) -> Path | None:
+    """Return the file beside one of images whose name says labels where that says images.
+
+    Such as `train_y.h5` beside `train_x.h5`, and `labels_test.h5` beside `images_test.h5`.
+    """
+    parts = re.split(r"([^\W_]+)", images.name)
+    for k in range(len(parts) - 1, -1, -1):
+        if parts[k] in SIBLINGS:
+            names = [SIBLINGS[parts[k]], SIBLINGS[parts[k]].lower()]
+            paths = [images.with_name("".join([*parts[:k], n, *parts[k + 1 :]])) for n in names]
+            for path in paths:
+                if path != images and path.is_file():
+                    return path
+    return None
+
+
+def find_image_file(labels: Path) -> Path | None:
+    """Return the file of images whose labels `find_label_file` finds in this one."""
+    others = sorted(labels.parent.glob(f"*{labels.suffix}"))
+    return next((path for path in others if find_label_file(path) == labels), None)
+
+
+def read_label_file(
+    path: Path, labels_key: str | None, images_key: str, counts: set[int]
+) -> tuple[str, np.ndarray]:
+    """Return the key of the labels in a file of their own, and their values.
+
+    Args:
+        path: the file.
+        labels_key: their key; found by its name, or as the only one of that length, when None.
+        images_key: of the images in the other file, whose partner they may be.
+        counts: how many images there may be.
+
+    Raises:
+        InputError: the file cannot be read, or holds no labels, or several.
+    """
+    with open_hdf5(path) as file:
+        datasets = list_datasets(file)
+        if labels_key is None:
+            labels_key = find_labels(path, datasets, images_key, counts)
+            if labels_key is None:
+                raise InputError(
+                    f"{path} has no dataset of labels for {min(counts):,} images. Name another "
+                    "with `--data.train_labels_file`, or the dataset with `--data.labels_key`."
+                )
+        else:
+            labels_key = named_key(path, datasets, labels_key, "labels_key")
+        where = f"'{shorten(labels_key)}' in {path}"
+        return labels_key, np.asarray(load_labels(where, path, datasets[labels_key]))
+
+
+def load_labels(where: str, path: Path, labels: h5py.Dataset) -> np.ndarray | h5py.Dataset:
+    """Return a dataset of labels, checked; texts as an array of objects.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    check_dataset_header(where, labels, MAX_LABEL_BYTES)
+    if labels.dtype.kind != "O" or labels.shape is None:
+        return labels
+    texts = read_texts(path, labels.name, MAX_LABEL_BYTES)
+    return np.array(texts, object).reshape(labels.shape)

@@ -1,0 +1,80 @@
+"""Files that serve for two roles of a run, by whatever name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from signs_lightning.data.file_roles import RoleFiles, expand_paths, is_named
+from signs_lightning.data.hdf5_image_set import find_images_key
+from signs_lightning.data.layouts import Role
+from signs_lightning.errors import InputError
+
+
+def identify_files(value: Any) -> dict[tuple[int, int], str]:
+    """Return device and inode of each file that exists → the first name it is given.
+
+    Links and other ways of writing a path lead to the same file.
+    """
+    identities: dict[tuple[int, int], str] = {}
+    # Files and patterns that cannot be found are reported where they are read.
+    with contextlib.suppress(InputError):
+        for path in expand_paths(value) if is_named(value) else ():
+            with contextlib.suppress(OSError, ValueError):
+                status = os.stat(path)
+                identities.setdefault((status.st_dev, status.st_ino), path)
+    return identities
+
+
+def find_shared_images(files: RoleFiles, first: Role, second: Role) -> str | None:
+    """Return the name of the first file whose same images two roles take, or None."""
+    names = identify_files(files.files[first])
+    for identity, name in identify_files(files.files[second]).items():
+        if identity not in names:
+            continue
+        keys = set()
+        for role in (first, second):
+            with contextlib.suppress(InputError):  # reported where the role is opened
+                keys.add(find_images_key(Path(name), files.keys(role)))
+        if len(keys) < 2:
+            other = names[identity]
+            return name if name == other else f"{name}, which is {other} under another name,"
+    return None
+
+
+def warn_of_repeated_file(value: Any, option: str) -> None:
+    """Warn of a file that an option names twice, by whatever names."""
+    seen: set[tuple[int, int]] = set()
+    for path in expand_paths(value) if is_named(value) else ():
+        new = set(identify_files(path))
+        if new & seen:
+            message = f"{path} is named twice by {option}: its images count twice."
+            warnings.warn(message, stacklevel=3)
+            return
+        seen |= new
+
+
+def warn_of_shared_files(files: RoleFiles, stage: str, is_split: bool) -> None:
+    """Warn of figures from images that trained the model or chose its checkpoint.
+
+    Args:
+        files: the files of the run.
+        stage: what is being set up: "fit", "validate", "test" or "predict".
+        is_split: whether validation is a part of the training file.
+    """
+    validated: Role = "test" if files.files["val"] is None else "val"
+    no_meaning = "the test figures mean nothing"
+    chosen_by = "the test figures are of images that chose the checkpoint"
+    pairs: list[tuple[Role, Role, str, str]] = []
+    if stage in ("fit", "validate") and not is_split:
+        consequence = "the validation figures mean nothing"
+        pairs.append(("train", validated, "training and for validation", consequence))
+    if stage in ("test", "predict") or (stage == "fit" and (is_split or validated == "val")):
+        pairs.append(("train", "test", "training and for the test", no_meaning))
+        pairs.append(("val", "test", "validation and for the test", chosen_by))
+    for first, second, purposes, consequence in pairs:
+        if name := find_shared_images(files, first, second):
+            warnings.warn(f"{name} serves for {purposes}: {consequence}.", stacklevel=4)
