@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import weakref
 import zlib
 from collections.abc import Iterator
 from operator import floordiv
@@ -16,6 +14,7 @@ import numpy as np
 
 from signs_lightning.data.hdf5_dataset_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
+from signs_lightning.data.open_handles import RawFile
 
 SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index
 CACHED_BYTES = 2**20  # of images that are gathered at a time
@@ -31,28 +30,29 @@ class ChunkedReader:
 
     @staticmethod
     def can_read(dataset: h5py.Dataset) -> bool:
-        """Whether the chunks are stored plainly or by gzip, and few enough.
-
-        Byte shuffle changes nothing for single bytes.
-        """
+        """Whether the chunks are stored plainly, shuffled or by gzip, and few enough."""
         is_listable = hasattr(dataset.id, "chunk_iter") and not dataset.file.userblock_size
         if dataset.chunks is None or not is_listable:
             return False
-        codes = list_filters(dataset)
-        if codes == [SHUFFLE, DEFLATE] and dataset.dtype.itemsize == 1:
-            codes = [DEFLATE]
-        return codes in ([], [DEFLATE]) and math.prod(_grid(dataset)) <= MAX_CHUNKS
+        has_order = list_filters(dataset) in ([], [SHUFFLE], [DEFLATE], [SHUFFLE, DEFLATE])
+        return has_order and math.prod(_grid(dataset)) <= MAX_CHUNKS
 
-    def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
-        assert images.path is not None
-        self.images = images
-        self.shape, self.dtype, self.chunk = dataset.shape, dataset.dtype, dataset.chunks
-        self.fill = dataset.fillvalue
-        self.packed = dataset.compression == "gzip"
-        self.bytes = math.prod(self.chunk) * self.dtype.itemsize
+    def __init__(self, images: ImageSet, dataset: h5py.Dataset, axis: int = 0) -> None:
+        self.images, self.axis, self.dtype = images, axis, dataset.dtype
+        self.filters, self.fill = list_filters(dataset), dataset.fillvalue
+        self.stored_chunk = dataset.chunks
+        self.bytes = math.prod(dataset.chunks) * self.dtype.itemsize
+        # The axis of the images comes first from here on.
+        self.chunk, self.shape = (
+            (sizes[axis], *sizes[:axis], *sizes[axis + 1 :])
+            for sizes in (dataset.chunks, dataset.shape)
+        )
         image, piece = self.shape[1:], self.chunk[1:]
-        # Values of an image that lie beside each other in a chunk
-        run = piece[2] if piece[2] < image[2] else piece[1] * piece[2]
+        run = 1  # values of an image that lie beside each other in a chunk
+        for size, step in zip(image[::-1], piece[::-1], strict=True):
+            run *= step
+            if step < size:
+                break
         is_cut = piece != image and all(np.less_equal(piece, image))
         is_fine = is_cut and run * self.dtype.itemsize < SMALL_RUN_BYTES
         self.order = _gather_order(image, piece) if is_fine else None
@@ -60,24 +60,28 @@ class ChunkedReader:
         for size, step in zip(image, piece, strict=True):
             self.ranges.append([slice(low, low + step) for low in range(0, size, step)])
         # Of each chunk: byte offset, size, mask of filters left out
-        self.places = np.full((*_grid(dataset), 3), -1, np.int64)
+        places = np.full((*_grid(dataset), 3), -1, np.int64)
 
         def note(chunk: Any) -> None:
-            corner = tuple(map(floordiv, chunk.chunk_offset, self.chunk))
-            self.places[corner] = chunk.byte_offset, chunk.size, chunk.filter_mask
+            corner = tuple(map(floordiv, chunk.chunk_offset, self.stored_chunk))
+            places[corner] = chunk.byte_offset, chunk.size, chunk.filter_mask
 
         with translate_read_errors(images):
             dataset.id.chunk_iter(note)
-        self.file = os.open(images.path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self.file)
+        self.places = np.moveaxis(places, axis, 0)
 
-    def __getitem__(self, rows: slice) -> np.ndarray:
+    def open(self) -> RawFile:
+        assert self.images.path is not None
+        return RawFile(self.images.path)
+
+    def read(self, handle: RawFile, rows: slice) -> np.ndarray:
         low, high = rows.start, rows.stop
         values = np.empty((high - low, *self.shape[1:]), self.dtype)
         for k in range(low // self.chunk[0], -(-high // self.chunk[0])):
             first, last = max(low, k * self.chunk[0]), min(high, (k + 1) * self.chunk[0])
             part = slice(first - k * self.chunk[0], last - k * self.chunk[0])
-            chunks = (self._unpacked(*place) for place in self.places[k].reshape(-1, 3).tolist())
+            places = self.places[k].reshape(-1, 3).tolist()
+            chunks = (self._unpack(handle, *place) for place in places)
             pieces = (self.fill if chunk is None else chunk[part] for chunk in chunks)
             images = values[first - low : last - low]
             if self.order is None:
@@ -87,7 +91,10 @@ class ChunkedReader:
         return values
 
     def _paste(self, pieces: Iterator[Any], images: np.ndarray) -> None:
-        """Put pieces (n, h, w, c) of n images to their places in the images (n, H, W, C)."""
+        """Put pieces (n, h, w, c) of n images to their places in the images (n, H, W, C).
+
+        Their axes are those of the file, in any order behind that of the images.
+        """
         for area, piece in zip(itertools.product(*self.ranges), pieces, strict=True):
             target = images[area]
             if target.shape[1:] != self.chunk[1:] and not np.isscalar(piece):
@@ -112,13 +119,16 @@ class ChunkedReader:
             target = images[start : start + step].reshape(len(few), -1)
             np.take(few, order, axis=1, out=target, mode="clip")  # "raise" would copy the target
 
-    def _unpacked(self, offset: int, size: int, filter_mask: int) -> np.ndarray | None:
-        """Return one chunk, None for one that was never written."""
-        if offset < 0:
+    def _unpack(
+        self, handle: RawFile, offset: int, size: int, filter_mask: int
+    ) -> np.ndarray | None:
+        """Return a chunk, the axis of the images in front; None for one never written."""
+        if size < 0:
             return None
-        is_packed = self.packed and not filter_mask
+        packed_by = [code for k, code in enumerate(self.filters) if not filter_mask >> k & 1]
+        is_packed = DEFLATE in packed_by
         most = max_deflated(self.bytes) if is_packed else self.bytes
-        content = os.pread(self.file, size, offset) if 0 < size <= most else b""
+        content = handle.read(size, offset) if 0 < size <= most else b""
         if is_packed:
             try:
                 content = zlib.decompressobj().decompress(content, self.bytes)
@@ -127,7 +137,16 @@ class ChunkedReader:
         if len(content) != self.bytes:
             reason = f"a chunk has {len(content):,} bytes instead of {self.bytes:,}"
             raise damaged_data_error(self.images, reason)
-        return np.frombuffer(content, self.dtype).reshape(self.chunk)
+        if SHUFFLE in packed_by and self.dtype.itemsize > 1:
+            content = _unshuffle(content, self.dtype.itemsize)
+        chunk = np.frombuffer(content, self.dtype).reshape(self.stored_chunk)
+        return np.moveaxis(chunk, self.axis, 0)
+
+
+def _unshuffle(content: bytes, itemsize: int) -> np.ndarray:
+    """Return the bytes in order of which all first bytes of values are stored first, and so on."""
+    planes = np.frombuffer(content, np.uint8).reshape(itemsize, -1)
+    return np.ascontiguousarray(planes.T).reshape(-1)
 
 
 def _grid(dataset: h5py.Dataset) -> list[int]:
@@ -139,12 +158,13 @@ def _gather_order(shape: tuple[int, ...], piece: tuple[int, ...]) -> np.ndarray:
     """Return where each value of an image is among its pieces, intp (H·W·C,).
 
     Args:
-        shape: H, W, C of the image.
-        piece: h, w, c of a piece.
+        shape: H, W, C of the image, in any order, or fewer of them.
+        piece: h, w, c of a piece, in the same order.
     """
-    (height, width, channels), (h, w, c) = shape, piece
-    down, across, deep = (-(-size // step) for size, step in zip(shape, piece, strict=True))
-    places = np.arange(down * across * deep * h * w * c).reshape(down, across, deep, h, w, c)
+    counts = [-(-size // step) for size, step in zip(shape, piece, strict=True)]
+    places = np.arange(math.prod(counts) * math.prod(piece)).reshape(*counts, *piece)
     # (down, across, deep, h, w, c) -> (down, h, across, w, deep, c): the last pieces reach beyond
-    places = places.transpose(0, 3, 1, 4, 2, 5).reshape(down * h, across * w, deep * c)
-    return places[:height, :width, :channels].ravel()
+    rank = len(shape)
+    places = places.transpose([axis for k in range(rank) for axis in (k, rank + k)])
+    places = places.reshape([count * step for count, step in zip(counts, piece, strict=True)])
+    return places[tuple(map(slice, shape))].ravel()

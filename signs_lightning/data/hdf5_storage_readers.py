@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -15,11 +14,14 @@ from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
+from signs_lightning.data.open_handles import HANDLES, RawFile
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
 MAX_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
+# Where images lie across each other, a block has runs of so many values in the file, and the bytes.
+RUN, RUN_BLOCK = 2**12, 2**26
 
 
 @dataclass(frozen=True)
@@ -28,45 +30,66 @@ class StorageLayout:
 
     Attributes:
         description: `contiguous`, `in chunks of 64×64×64×3, gzip`, or `an array`.
-        offset: the byte of the file at which they can be mapped, None where they cannot.
+        is_mapped: whether any image can be read at its place, without reading others.
+        offset: the byte of the file at which contiguous images begin, else None.
         block: number of images that are best read together: whole chunks.
+        chunk: number of images that are unpacked together, 1 where each is stored alone.
     """
 
     description: str
+    is_mapped: bool
     offset: int | None
     block: int
-
-    @property
-    def is_mapped(self) -> bool:
-        """Whether any image can be read without reading others."""
-        return self.offset is not None
+    chunk: int = 1
 
 
 def read_storage_layout(images: ImageSet) -> StorageLayout:
     """Return how a set is stored; reads its header only."""
     image_bytes = math.prod(images.shape[1:])
     few = max(1, BLOCK_BYTES // image_bytes)
+    most = max(1, MAX_BLOCK // image_bytes)
     if images.path is None:
-        return StorageLayout("an array", 0, few)
+        return StorageLayout("an array", True, None, few)
     with translate_read_errors(images), open_read_only(images.path) as file:
         dataset = file[images.images_key]
+        axis = find_row_axis(images.axes, len(dataset.shape))
         if dataset.chunks is not None:
             packing = dataset.compression if dataset.compression in ("gzip", "lzf") else None
             text = f"in chunks of {'×'.join(map(str, dataset.chunks))}"
-            rows = dataset.chunks[0]
-            block = min(rows * max(1, few // rows), max(1, MAX_BLOCK // image_bytes))
-            return StorageLayout(f"{text}, {packing}" if packing else text, None, block)
+            rows = dataset.chunks[axis]
+            block = min(rows * max(1, few // rows), most)
+            text = f"{text}, {packing}" if packing else text
+            return StorageLayout(text, False, None, block, rows)
         offset = dataset.id.get_offset()
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
-            return StorageLayout("not written, or inside the file's header", None, few)
-        return StorageLayout("contiguous", offset, few)
+            return StorageLayout("not written, or inside the file's header", False, None, few)
+        if axis == 0:
+            return StorageLayout("contiguous", True, offset, few)
+        block = max(few, min(RUN, RUN_BLOCK // image_bytes))
+        return StorageLayout("contiguous, images not on the first axis", False, offset, block)
+
+
+def find_row_axis(axes: str, rank: int) -> int:
+    """Return the stored axis that counts images; flat rows have fewer than an image has."""
+    return rank - 1 if axes[-1] == "N" else axes.index("N")
+
+
+class StorageReader(Protocol):
+    """What reads a dataset from a handle that stays open."""
+
+    def open(self) -> Any:
+        """Return a new handle, which closes when nothing refers to it."""
+
+    def read(self, handle: Any, rows: slice | np.ndarray) -> np.ndarray:
+        """Return the images `rows`, with the axis of the images in front, the others as stored."""
 
 
 class ImageReader:
     """The images of one set, as bytes.
 
-    The file is opened at the first read of each process: no handle crosses a fork or a pickle.
+    The file is opened at the first read of each process, and again where many others were read
+    meanwhile: no handle crosses a fork or a pickle.
 
     Args:
         images: the set.
@@ -77,12 +100,10 @@ class ImageReader:
         self.layout = read_storage_layout(images)
         with translate_os_errors(images.name):
             self._stamp = None if images.path is None else _stamp(os.stat(images.path))
-        self._file: int | None = None
-        self._source: Any = None
-        self._process: int | None = None
+        self._source: StorageReader | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_source": None, "_process": None}
+        return {**self.__dict__, "_source": None}
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """Return images in any order, quick where the set is mapped.
@@ -94,58 +115,72 @@ class ImageReader:
             uint8 (n, H, W, C).
         """
         if self.layout.is_mapped:
-            with translate_os_errors(self.images.name):
-                return self._as_bytes(self._open()[indices])
+            return self._read(indices)
         rows, place = np.unique(indices, return_inverse=True)
-        return np.concatenate([self.read(row, row + 1) for row in rows.tolist()])[place]
+        # Images that are unpacked together are read together.
+        cuts = np.flatnonzero(np.diff(rows // self.layout.chunk)) + 1
+        parts = [
+            self.read(int(part[0]), int(part[-1]) + 1)[part - part[0]]
+            for part in np.split(rows, cuts)
+        ]
+        return np.concatenate(parts)[place]
 
     def read(self, low: int, high: int) -> np.ndarray:
         """Return images `low` to `high` (exclusive), uint8 (high - low, H, W, C).
 
         Quickest for whole blocks, and safe in several threads.
         """
-        with translate_os_errors(self.images.name):
-            return self._as_bytes(self._open()[low:high])
+        return self._read(slice(low, high))
+
+    def _read(self, rows: slice | np.ndarray) -> np.ndarray:
+        images = self.images
+        with translate_os_errors(images.name):
+            if images.array is not None:
+                axis = find_row_axis(images.axes, images.array.ndim)
+                return self._as_bytes(np.moveaxis(images.array, axis, 0)[rows])
+            # Other threads may open so many files that this one is given up; it stays open here.
+            handle = HANDLES.get(self, self._open)
+            if _stamp(_status(handle)) != self._stamp:
+                raise InputError(
+                    f"{images.name} was changed or replaced while this run reads it. Put it back "
+                    "and resume with `fit --ckpt_path` and the run folder, or begin a new run."
+                )
+            assert self._source is not None
+            return self._as_bytes(self._source.read(handle, rows))
 
     def _open(self) -> Any:
-        """Return what to read from, opened once in each process."""
-        if self._process != os.getpid():
-            self._source, self._process = self._open_source(), os.getpid()
-        if self._file is not None and _stamp(os.fstat(self._file)) != self._stamp:
-            raise InputError(
-                f"{self.images.name} was changed or replaced while this run reads it. Put it back "
-                "and resume with `fit --ckpt_path` and the run folder, or begin a new run."
-            )
-        return self._source
-
-    def _open_source(self) -> Any:
-        images, offset = self.images, self.layout.offset
-        if images.path is None:
-            return images.array
-        with translate_read_errors(images):
-            self._file = os.open(images.path, os.O_RDONLY)
-            weakref.finalize(self, os.close, self._file)
-            dataset = open_read_only(images.path)[images.images_key]
-            if offset is None:
-                is_plain = ChunkedReader.can_read(dataset)
-                return ChunkedReader(images, dataset) if is_plain else HDF5Reader(images, dataset)
-            if hasattr(os, "preadv"):
-                return ContiguousReader(images, dataset, offset, self._file)
-            # Windows, where a mapped file cannot be cut
-            return np.memmap(images.path, dataset.dtype, "r", offset, dataset.shape)
+        """Return a new handle; what is read from the header at the first is kept."""
+        with translate_read_errors(self.images):
+            if self._source is None:
+                self._source = _find_source(self.images, self.layout)
+            return self._source.open()
 
     def _as_bytes(self, values: np.ndarray) -> np.ndarray:
-        axes = self.images.axes
-        if axes != "NHWC":
-            values = values.reshape(-1, *self.images.stored_shape[1:])  # from flat rows, too
+        """Return uint8 (n, H, W, C) of values as stored, the axis of the images in front."""
+        axes = "N" + self.images.axes.replace("N", "")
+        if axes != "NHWC" or values.ndim != len(axes):
+            sizes = dict(zip("NHWC", self.images.shape, strict=True)) | {"N": len(values)}
+            values = values.reshape([sizes[axis] for axis in axes])  # flat rows, too
             # (N, C, H, W) or the like -> (N, H, W, C)
             values = values.transpose([axes.index(axis) for axis in "NHWC" if axis in axes])
-            values = values.reshape(-1, *self.images.shape[1:])  # grey images without a channel
+            values = values.reshape(len(values), *self.images.shape[1:])  # grey without a channel
         if self.images.is_unit_range:
             values = values * 255
         if values.dtype != np.uint8:
             values = np.rint(values).astype(np.uint8)
         return np.ascontiguousarray(values)
+
+
+def _find_source(images: ImageSet, layout: StorageLayout) -> StorageReader:
+    """Return what reads the images of a file."""
+    assert images.path is not None
+    dataset = open_read_only(images.path)[images.images_key]
+    axis = find_row_axis(images.axes, len(dataset.shape))
+    if layout.offset is not None:
+        return ContiguousReader(images, dataset, layout.offset, axis)
+    if ChunkedReader.can_read(dataset):
+        return ChunkedReader(images, dataset, axis)
+    return HDF5Reader(images, dataset, axis)
 
 
 class ContiguousReader:
@@ -155,24 +190,34 @@ class ContiguousReader:
     end the process with SIGBUS. The operating system keeps what was read in memory in either case.
     """
 
-    def __init__(self, images: ImageSet, dataset: h5py.Dataset, offset: int, file: int) -> None:
-        self.images, self.offset, self.file = images, offset, file
+    def __init__(self, images: ImageSet, dataset: h5py.Dataset, offset: int, axis: int = 0) -> None:
+        self.images, self.offset, self.axis = images, offset, axis
         self.shape, self.dtype = dataset.shape, dataset.dtype
-        self.bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.bytes = math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize  # of one image's run
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+    def open(self) -> RawFile:
+        assert self.images.path is not None
+        return RawFile(self.images.path)
+
+    def read(self, handle: RawFile, rows: slice | np.ndarray) -> np.ndarray:
         starts = [rows.start] if isinstance(rows, slice) else rows.tolist()
         count = rows.stop - rows.start if isinstance(rows, slice) else len(starts)
-        values = np.empty((count, *self.shape[1:]), self.dtype)
+        before, after = self.shape[: self.axis], self.shape[self.axis + 1 :]
+        values = np.empty((*before, count, *after), self.dtype)
         content = values.reshape(-1).view(np.uint8).data
-        size = len(content) // max(1, len(starts))
-        for k, row in enumerate(starts):
-            self._fill(content[k * size : (k + 1) * size], self.offset + row * self.bytes)
-        return values
+        size = count // max(1, len(starts)) * self.bytes
+        position = 0
+        for line in range(math.prod(before)):  # one, where the images are on the first axis
+            first = line * self.shape[self.axis]
+            for row in starts:
+                part = content[position : position + size]
+                self._fill(handle, part, self.offset + (first + row) * self.bytes)
+                position += size
+        return np.moveaxis(values, self.axis, 0)
 
-    def _fill(self, part: memoryview, position: int) -> None:
+    def _fill(self, handle: RawFile, part: memoryview, position: int) -> None:
         while len(part):  # a single call reads up to 2 GiB
-            count = os.preadv(self.file, [part], position)
+            count = handle.read_into(part, position)
             if not count:
                 raise damaged_data_error(self.images, "the file has become shorter")
             part, position = part[count:], position + count
@@ -181,13 +226,24 @@ class ContiguousReader:
 class HDF5Reader:
     """Slices of a dataset through HDF5 itself, with any filter that it has."""
 
-    def __init__(self, images: ImageSet, dataset: h5py.Dataset) -> None:
-        self.images, self.dataset = images, dataset
+    def __init__(self, images: ImageSet, dataset: h5py.Dataset, axis: int = 0) -> None:
+        self.images, self.axis = images, axis
         check_dataset_header(f"'{images.images_key}' in {images.name}", dataset)
 
-    def __getitem__(self, rows: slice) -> np.ndarray:
+    def open(self) -> h5py.Dataset:
+        assert self.images.path is not None
+        return open_read_only(self.images.path)[self.images.images_key]
+
+    def read(self, handle: h5py.Dataset, rows: slice) -> np.ndarray:
         with translate_read_errors(self.images):
-            return self.dataset[rows]
+            return np.moveaxis(handle[(*[slice(None)] * self.axis, rows)], self.axis, 0)
+
+
+def _status(handle: RawFile | h5py.Dataset) -> os.stat_result:
+    """Return the status of the open file."""
+    if isinstance(handle, RawFile):
+        return os.fstat(handle.descriptor)
+    return os.fstat(h5py.h5i.get_file_id(handle.id).get_vfd_handle())
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

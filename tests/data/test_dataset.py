@@ -19,6 +19,7 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
+from signs_lightning.data.open_handles import HANDLES
 from signs_lightning.data.resumable_loader import BatchLoader, identity_collate
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler
 from signs_lightning.data.stratified_split import stratified_split
@@ -324,13 +325,14 @@ def test_after_a_fork_the_file_is_opened_again(stored: str, tmp_path: Path) -> N
     child disturb the parent.
     """
     dataset = opened(write(tmp_path / "f.h5", **STORED[stored][0]))
-    inherited = dataset.readers[0]._source
+    reader = dataset.readers[0]
+    inherited = HANDLES.get(reader, reader._open)
     child = os.fork()
     if child == 0:
         right = np.array_equal(dataset.__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
-        os._exit(0 if right and dataset.readers[0]._source is not inherited else 1)
+        os._exit(0 if right and HANDLES.get(reader, reader._open) is not inherited else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert dataset.readers[0]._source is inherited
+    assert HANDLES.get(reader, reader._open) is inherited
     np.testing.assert_array_equal(dataset.__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
 
 

@@ -19,6 +19,7 @@ from signs_lightning.data import reading_mode
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.open_handles import RawFile
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.resumable_loader import BatchLoader
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler, shuffle_blocks
@@ -136,14 +137,14 @@ def test_shares(processes: int, exact: bool, size: int, path: Path) -> None:
 def test_every_block_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch unpacks each chunk a single time, although the order is shuffled."""
     unpacked = []
-    original = ChunkedReader._unpacked
+    original = ChunkedReader._unpack
     loader = streamed(path).train_dataloader()  # whose setup has looked at some images
 
-    def counted(self: ChunkedReader, *place: Any) -> Any:
+    def counted(self: ChunkedReader, handle: RawFile, *place: int) -> Any:
         unpacked.append(place)
-        return original(self, *place)
+        return original(self, handle, *place)
 
-    monkeypatch.setattr(ChunkedReader, "_unpacked", counted)
+    monkeypatch.setattr(ChunkedReader, "_unpack", counted)
     everything(loader)
     assert len(unpacked) == len(set(unpacked)) == -(-COUNT // CHUNK)
 

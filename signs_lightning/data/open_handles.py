@@ -1,0 +1,89 @@
+"""Files that stay open between reads: at most so many, each opened again when it is needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MAX_OPEN = 128  # handles of a process, which a low limit of the system makes fewer
+SHARE = 4  # of the system's limit that is not taken up: one in so many is
+
+
+class RawFile:
+    """A file whose bytes are read at any position, by several threads at a time.
+
+    It is closed when nothing refers to it any more.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self.descriptor)
+        self._lock = threading.Lock()
+
+    def read(self, size: int, position: int) -> bytes:
+        """Return up to `size` bytes; none behind the end of the file."""
+        if hasattr(os, "pread"):
+            return os.pread(self.descriptor, size, position)
+        with self._lock:  # Windows, where only a second call moves to the position
+            os.lseek(self.descriptor, position, os.SEEK_SET)
+            return os.read(self.descriptor, size)
+
+    def read_into(self, part: memoryview, position: int) -> int:
+        """Fill the beginning of `part`; return how many bytes came."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self.descriptor, [part], position)
+        content = self.read(len(part), position)
+        part[: len(content)] = content
+        return len(content)
+
+
+class OpenHandles:
+    """The handles that were used last, by their owner.
+
+    A handle that is given up here closes when the last thread that reads from it lets go of it.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def get(self, owner: Any, open_handle: Callable[[], Any]) -> Any:
+        """Return the owner's handle, opened where it is not open.
+
+        Args:
+            owner: what it belongs to.
+            open_handle: returns a new one, which closes when nothing refers to it.
+        """
+        with self._lock:
+            handle = self._handles.pop(owner, None)
+            if handle is None:
+                too_many = max(0, len(self._handles) + 1 - max_open())
+                for oldest in list(self._handles)[:too_many]:
+                    self._handles.pop(oldest, None)
+                handle = open_handle()
+            self._handles[owner] = handle
+            return handle
+
+    def forget(self) -> None:
+        """Give up all handles, as a process does that was forked off."""
+        self._lock = threading.Lock()  # another thread may have held the last one at the fork
+        # In the order of use. A handle goes with its owner, too.
+        self._handles: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def max_open() -> int:
+    """Return how many handles this process keeps open."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return MAX_OPEN
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MAX_OPEN if limit == resource.RLIM_INFINITY else max(1, min(MAX_OPEN, limit // SHARE))
+
+
+HANDLES = OpenHandles()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=HANDLES.forget)
