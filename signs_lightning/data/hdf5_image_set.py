@@ -18,6 +18,11 @@ import numpy as np
 
 from signs_lightning.data import layouts
 from signs_lightning.data.class_names import read_class_list
+from signs_lightning.data.encoded_pictures import (
+    EncodedPictures,
+    find_picture_shape,
+    is_encoded_dataset,
+)
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
 from signs_lightning.data.image_axes import find_axes, is_matlab
@@ -53,6 +58,8 @@ class ImageSet:
         layout: where things were found, such as "images X_train, labels y_train".
         other_roles: the roles of other images in the file.
         words: the labels as the file has them, object (N,) of str, where they are words.
+        resizing: method and fit by which encoded pictures are brought to `shape`; None where all of
+            them must have it.
     """
 
     name: str
@@ -70,6 +77,7 @@ class ImageSet:
     layout: str = ""
     other_roles: tuple[str, ...] = ()
     words: np.ndarray | None = field(default=None, repr=False)
+    resizing: tuple[str, str] | None = None
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -115,6 +123,8 @@ def check_file(
     class_names: Sequence[str] | None = None,
     axes: str | None = None,
     row_shape: Sequence[int] | None = None,
+    image_size: tuple[int, int] | None = None,
+    resizing: tuple[str, str] | None = None,
     collect: bool = False,
 ) -> ImageSet:
     """Open an HDF5 data file, find its keys and check what they hold.
@@ -133,6 +143,9 @@ def check_file(
         class_names: the K names; those of the file, or its sorted words, when omitted.
         axes: of one stored image, such as "C,H,W"; found by the shape when omitted.
         row_shape: height and width (pixels) of images in flat rows; square when omitted.
+        image_size: height and width (pixels) that pictures stored as JPEG or PNG files are brought
+            to; they must have one size when omitted.
+        resizing: method and fit by which they are, see `runtime.resize`.
         collect: whether to look on after a problem, and to raise all of them at once.
 
     Raises:
@@ -147,10 +160,12 @@ def check_file(
             roles = layouts.find_images(path, file, datasets)
             images_key = layouts.choose_role(path, roles, role)
         images_key = layouts.named_key(path, datasets, images_key, "images_key")
-        images = datasets[images_key]
+        images = datasets.get(images_key, file[images_key])
         where = f"'{shorten(images_key)}' in {path}"
-        with problems():
-            check_dataset_header(where, images, unpacks=images.dtype != np.uint8)
+        is_encoded = isinstance(images, h5py.Group) or is_encoded_dataset(images)
+        if not is_encoded:
+            with problems():
+                check_dataset_header(where, images, unpacks=images.dtype != np.uint8)
         labels = label_where = None
         with problems():
             label_where, layout, labels = _find_labels(
@@ -162,10 +177,18 @@ def check_file(
                 names = read_class_list(path, classes_key, datasets[classes_key])
         shape = None
         with problems():
-            count = _common_length(images.shape, labels)
-            letters, shape = find_axes(where, images.shape, axes, row_shape, is_matlab(path), count)
-        with problems():
-            is_unit_range, note = find_value_range(where, images)
+            if is_encoded:
+                pictures = EncodedPictures(path, file, images_key)
+                size = find_picture_shape(pictures, image_size)
+                letters, shape = "NHWC", (len(pictures), *size)
+            else:
+                count = _common_length(images.shape, labels)
+                reading = (axes, row_shape, is_matlab(path), count)
+                letters, shape = find_axes(where, images.shape, *reading)
+        is_unit_range, note = False, ""
+        if not is_encoded:
+            with problems():
+                is_unit_range, note = find_value_range(where, images)
         with problems():
             if labels is not None and shape is not None:
                 found = _check_labels(str(path), label_where, labels, shape[0], names, label_offset)
@@ -178,6 +201,8 @@ def check_file(
             images_key=images_key,
             note=note,
             axes=letters,
+            is_encoded=is_encoded,
+            resizing=resizing,
             layout=layout,
             other_roles=tuple(name for name, key in roles.items() if key != images_key),
             **found,

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
+from signs_lightning.data.encoded_picture_reader import EncodedPictureReader
+from signs_lightning.data.encoded_pictures import EncodedPictures
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
@@ -50,6 +52,8 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
     most = max(1, MAX_BLOCK // image_bytes)
     if images.path is None:
         return StorageLayout("an array", True, None, few)
+    if images.is_encoded:
+        return StorageLayout("JPEG or PNG files", False, None, few)
     with translate_read_errors(images), open_read_only(images.path) as file:
         dataset = file[images.images_key]
         axis = find_row_axis(images.axes, len(dataset.shape))
@@ -114,7 +118,7 @@ class ImageReader:
         Returns:
             uint8 (n, H, W, C).
         """
-        if self.layout.is_mapped:
+        if self.layout.is_mapped or self.images.is_encoded:
             return self._read(indices)
         rows, place = np.unique(indices, return_inverse=True)
         # Images that are unpacked together are read together.
@@ -174,6 +178,8 @@ class ImageReader:
 def _find_source(images: ImageSet, layout: StorageLayout) -> StorageReader:
     """Return what reads the images of a file."""
     assert images.path is not None
+    if images.is_encoded:
+        return EncodedPictureReader(images)
     dataset = open_read_only(images.path)[images.images_key]
     axis = find_row_axis(images.axes, len(dataset.shape))
     if layout.offset is not None:
@@ -239,9 +245,9 @@ class HDF5Reader:
             return np.moveaxis(handle[(*[slice(None)] * self.axis, rows)], self.axis, 0)
 
 
-def _status(handle: RawFile | h5py.Dataset) -> os.stat_result:
+def _status(handle: RawFile | EncodedPictures | h5py.Dataset) -> os.stat_result:
     """Return the status of the open file."""
-    if isinstance(handle, RawFile):
+    if not isinstance(handle, h5py.Dataset):
         return os.fstat(handle.descriptor)
     return os.fstat(h5py.h5i.get_file_id(handle.id).get_vfd_handle())
 

@@ -60,14 +60,14 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
-def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
+def read_image(path: str | BinaryIO, image_size: tuple[int, int, int]) -> np.ndarray:
     """Read one picture as the model takes it.
 
     It is turned as its EXIF orientation says, transparency becomes white, and the largest part of
     the model's aspect ratio is cut out of the middle and scaled.
 
     Args:
-        path: of the file, or `-` for standard input.
+        path: of the file, `-` for standard input, or an open file.
         image_size: height, width (pixels) and channels of the model, 1 (grey) or 3 (RGB).
 
     Returns:
@@ -93,7 +93,7 @@ def read_image(path: str, image_size: tuple[int, int, int]) -> np.ndarray:
     except Exception as error:  # a format's reader raises anything where bytes are damaged
         if (found := os_reason(error)) is not None:
             reason = found[0]
-        elif path != STANDARD_INPUT and is_hdf5(Path(path)):
+        elif isinstance(path, str) and path != STANDARD_INPUT and is_hdf5(Path(path)):
             reason = "an HDF5 file, no picture; name a file of images with --data.test_file"
         else:
             reason = f"damaged ({shorten(str(error), 200) or type(error).__name__})"

@@ -15,14 +15,15 @@ class RandomAccessFile:
         path: of the file.
 
     Attributes:
+        descriptor: the system's number of the open file.
         size: bytes, when it was opened.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        weakref.finalize(self, os.close, self._file)
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self.descriptor)
         self._lock = threading.Lock()
-        self.size = os.fstat(self._file).st_size
+        self.size = os.fstat(self.descriptor).st_size
 
     def read(self, position: int, count: int) -> bytes:
         """Return `count` bytes from `position` on, fewer where the file ends before."""
@@ -34,7 +35,7 @@ class RandomAccessFile:
 
     def _read_once(self, position: int, count: int) -> bytes:
         if hasattr(os, "pread"):
-            return os.pread(self._file, count, position)
+            return os.pread(self.descriptor, count, position)
         with self._lock:  # Windows
-            os.lseek(self._file, position, os.SEEK_SET)
-            return os.read(self._file, count)
+            os.lseek(self.descriptor, position, os.SEEK_SET)
+            return os.read(self.descriptor, count)

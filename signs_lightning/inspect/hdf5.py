@@ -127,7 +127,9 @@ def _list_datasets(
         for key, purpose in keys.items()
     }
     if not found:
-        serves = {k: "images?" for k, dataset in datasets.items() if layouts.can_hold_images(dataset)}
+        serves = {
+            k: "images?" for k, dataset in datasets.items() if layouts.can_hold_images(dataset)
+        }
     rows: list[tuple[str, ...]] = []
     for name, dataset in list(datasets.items())[:MAX_ROWS]:
         try:

@@ -1,0 +1,245 @@
+"""JPEG and PNG files inside an HDF5 file: where they are, and their bytes.
+
+They are the values of one dataset (bytes of variable or fixed length, or rows of uint8), or each
+is a dataset of its own in a group, or in a group for each class.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os.path
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import ExifTags
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from signs_lightning.data.global_heap import VariableLengthValues, is_variable_length
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.random_access_file import RandomAccessFile
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import shorten
+
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+MAX_PICTURE_BYTES = 2**28  # of one, encoded
+SAMPLED = 64  # pictures whose sizes are compared
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+
+
+def is_encoded_dataset(dataset: h5py.Dataset) -> bool:
+    """Whether the values of a dataset are JPEG or PNG files, by the first bytes of a few."""
+    shape, dtype = dataset.shape, dataset.dtype
+    if not shape or 0 in shape or dataset.is_virtual or dataset.external:
+        return False
+    if is_variable_length(dtype) or dtype.kind in "VS":
+        if math.prod(shape[1:]) != 1 or dtype.names:
+            return False
+    elif dtype != np.uint8 or len(shape) != 2 or shape[1] < 32:
+        return False
+    pictures = EncodedPictures(dataset.file.filename, dataset.file, dataset.name)
+    return _has_signatures([pictures.read(row) for row in _spread(shape[0], 8)])
+
+
+def find_picture_group(file: h5py.Group) -> str | None:
+    """Return the group of which each dataset is a JPEG or PNG file, "/" for all of the file.
+
+    Where they are in a group for each class, it is the group of these. None where there are none.
+    """
+    parents = {f"/{os.path.dirname(name)}" for name in list_pictures(file)}
+    return os.path.commonpath(parents) if parents else None
+
+
+def list_pictures(group: h5py.Group) -> list[str]:
+    """Return the names of the datasets below a group that are JPEG or PNG files, sorted.
+
+    A few datasets of each group beneath are looked at, and tell what the others are.
+    """
+    members: dict[str, list[str]] = {}
+
+    def add(name: bytes, info: h5py.h5o.ObjInfo) -> None:
+        if info.type == h5py.h5o.TYPE_DATASET:
+            text = name.decode("utf-8", "surrogateescape")
+            members.setdefault(os.path.dirname(text), []).append(text)
+
+    h5py.h5o.visit(group.id, add, info=True)  # opens nothing, which takes long where there are many
+    pictures = []
+    for names in members.values():
+        few = [group[names[k]] for k in _spread(len(names), 3)]
+        if _has_signatures([_read_first_bytes(dataset) for dataset in few]):
+            pictures += names
+    return sorted(pictures)
+
+
+def list_class_folders(names: list[str]) -> list[str] | None:
+    """Return the class of each picture, where their names are `class/picture`, else None."""
+    folders = [os.path.dirname(name) for name in names]
+    return folders if all(folders) and len(set(folders)) > 1 else None
+
+
+class EncodedPictures:
+    """The bytes of pictures in an HDF5 file, by their number. Safe in several threads.
+
+    Args:
+        path: of the file.
+        file: the same, open; it must stay open where pictures are read.
+        key: the dataset, or the group of datasets.
+
+    Attributes:
+        names: of the datasets below the group, in their order; None for a single dataset.
+    """
+
+    def __init__(self, path: str | Path, file: h5py.File, key: str) -> None:
+        self.where = f"'{shorten(key)}' in {path}"
+        self.names: list[str] | None = None
+        self._item = file[key]
+        self._file = RandomAccessFile(path)
+        self._values: VariableLengthValues | None = None
+        if isinstance(self._item, h5py.Group):
+            self.names = list_pictures(self._item)
+            # Byte offset and size of those that were read before, and lie in one piece
+            self._places = np.zeros((len(self.names), 2), np.int64)
+            return
+        dataset = self._item
+        if is_variable_length(dataset.dtype):
+            self._values = VariableLengthValues(path, dataset)
+            return
+        check_dataset_header(self.where, dataset)
+        size = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+        self._places = np.zeros((len(dataset), 2), np.int64)
+        if (offset := _find_offset(dataset)) is not None:
+            self._places[:, 0] = offset + size * np.arange(len(dataset))
+            self._places[:, 1] = size
+
+    @property
+    def descriptor(self) -> int:
+        """The system's number of the open file."""
+        return self._file.descriptor
+
+    def __len__(self) -> int:
+        return len(self._places if self._values is None else self._values)
+
+    def describe(self, row: int) -> str:
+        """Return what messages call a picture."""
+        if self.names is None:
+            return f"Picture {row} of {self.where}"
+        return f"Picture '{shorten(self.names[row])}' of {self.where}"
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one picture.
+
+        Raises:
+            InputError: they are too many, or not where the file says.
+        """
+        if self._values is not None:
+            if self._values.lengths[row] > MAX_PICTURE_BYTES:
+                raise InputError(f"{self.describe(row)} claims to be larger than can be read.")
+            return self._values.read(np.array([row]))[0]
+        offset, size = self._places[row].tolist()
+        if size:
+            content = self._file.read(offset, size)
+            if len(content) < size:
+                raise InputError(f"{self.describe(row)} is cut off: the file has become shorter.")
+            return content
+        if self.names is None:
+            return np.asarray(self._item[row]).tobytes()
+        self._places[row], content = _read_whole(self._item[self.names[row]])
+        return content
+
+
+def find_picture_shape(
+    pictures: EncodedPictures, image_size: tuple[int, int] | None
+) -> tuple[int, int, int]:
+    """Return height, width and channels that pictures are decoded to.
+
+    Some headers are read. Channels are 1 where all of these are grey, else 3.
+
+    Args:
+        pictures: at least one.
+        image_size: height and width to scale them to, None for their own.
+
+    Raises:
+        InputError: none can be read, or they differ in size and none is named.
+    """
+    rows = _spread(len(pictures), SAMPLED)
+    headers = [read_picture_header(pictures.read(row)) for row in rows]
+    readable = [header for header in headers if header is not None]
+    if not readable:
+        raise InputError(
+            f"{pictures.describe(rows[0])} is no JPEG or PNG file, or a damaged one, and so are "
+            "others. Fetch or write the file again."
+        )
+    channels = 1 if all(mode in GREY_MODES for _, _, mode in readable) else 3
+    sizes = Counter((height, width) for height, width, _ in readable)
+    if image_size is None and len(sizes) > 1:
+        (height, width), (other_height, other_width) = sorted(sizes)[0], sorted(sizes)[-1]
+        raise InputError(
+            f"{pictures.where} holds pictures of different sizes, such as {height}×{width} and "
+            f"{other_height}×{other_width}. Name the size to scale them to, such as "
+            "`--data.image_size 64`."
+        )
+    return (*(image_size or next(iter(sizes))), channels)
+
+
+def read_picture_header(content: bytes) -> tuple[int, int, str] | None:
+    """Return height, width (pixels, upright) and Pillow's mode; None for no JPEG or PNG file."""
+    open_header = PngImageFile if content.startswith(SIGNATURES[1]) else JpegImageFile
+    try:
+        with open_header(io.BytesIO(content)) as picture:
+            width, height = picture.size
+            if picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
+                width, height = height, width
+            return height, width, picture.mode
+    except Exception:  # Pillow raises anything where bytes are damaged
+        return None
+
+
+def _read_first_bytes(dataset: h5py.Dataset) -> bytes:
+    """Return how a dataset of one picture begins; nothing for what cannot be one."""
+    shape, dtype = dataset.shape, dataset.dtype
+    is_text = is_variable_length(dtype) or (dtype.kind in "VS" and not dtype.names)
+    is_row = dtype.kind in "iu" and dtype.itemsize == 1 and shape is not None and len(shape) == 1
+    if not is_row and not (is_text and shape in ((), (1,))):
+        return b""
+    try:
+        if is_text:
+            return _read_whole(dataset)[1]
+        check_dataset_header(dataset.name, dataset)
+        return dataset[:16].tobytes()
+    except InputError:  # is reported where it is needed
+        return b""
+
+
+def _read_whole(dataset: h5py.Dataset) -> tuple[tuple[int, int], bytes]:
+    """Return byte offset and size, 0 where it is not in one piece, and the bytes of a picture."""
+    where = f"'{shorten(dataset.name)}' in {dataset.file.filename}"
+    check_dataset_header(where, dataset, MAX_PICTURE_BYTES)
+    if is_variable_length(dataset.dtype):
+        values = VariableLengthValues(dataset.file.filename, dataset)
+        if len(values) != 1 or values.lengths[0] > MAX_PICTURE_BYTES:
+            raise InputError(f"{where} claims to be larger than can be read.")
+        return (0, 0), values.read(np.array([0]))[0]
+    offset = _find_offset(dataset)
+    place = (0, 0) if offset is None else (offset, dataset.nbytes)
+    return place, np.asarray(dataset[()]).tobytes()
+
+
+def _find_offset(dataset: h5py.Dataset) -> int | None:
+    """Return the byte of the file where a dataset in one piece begins."""
+    if dataset.chunks is not None or dataset.id.get_storage_size() != dataset.nbytes:
+        return None
+    return dataset.id.get_offset()
+
+
+def _has_signatures(contents: list[bytes]) -> bool:
+    """Whether most of some files begin as JPEG and PNG files do."""
+    return 2 * sum(content.startswith(SIGNATURES) for content in contents) > len(contents)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return up to `most` numbers from 0 to count - 1, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
