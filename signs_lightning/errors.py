@@ -28,7 +28,7 @@ class InputError(ValueError):
         )
 
 
-class InputErrors(InputError):
+class CollectedInputError(InputError):
     """Several things that cannot be used, found by looking on after the first.
 
     Attributes:

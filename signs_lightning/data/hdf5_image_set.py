@@ -29,7 +29,7 @@ from signs_lightning.data.image_axes import find_axes, is_matlab
 from signs_lightning.data.label_files import find_label_file, load_labels, read_label_file
 from signs_lightning.data.labels import number_words, read_labels
 from signs_lightning.data.value_range import find_value_range
-from signs_lightning.errors import InputError, InputErrors
+from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 
@@ -108,7 +108,7 @@ class Problems:
     def raise_if_any(self) -> None:
         """Raise all that was collected."""
         if self.texts:
-            raise InputErrors(self.texts)
+            raise CollectedInputError(self.texts)
 
 
 def check_file(

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from signs_lightning.data.image_files import find_images
-from signs_lightning.errors import InputError, InputErrors
+from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.inspect.file_report import FileReport, quote_path
 from signs_lightning.inspect.hdf5 import describe_hdf5
 from signs_lightning.inspect.model_files import (
@@ -38,7 +38,7 @@ def examine(path: str, options: dict[str, Any], seconds: float) -> FileReport:
     report = FileReport(path)
     try:
         _examine(Path(path), report, options, seconds)
-    except InputErrors as errors:
+    except CollectedInputError as errors:
         report.problem = "\n".join(errors.messages)
     except InputError as error:
         report.problem = str(error)
