@@ -16,6 +16,7 @@ import yaml
 
 from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
+from signs_lightning.runtime.display import to_grey_or_rgb
 
 KERAS_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 Rows = Sequence[dict[str, float | int]]
@@ -113,7 +114,9 @@ class HistoryWriter(L.Callback):
             return
         for logger in _run_loggers(trainer):
             images, _ = data.images("train", 16)
-            logger.experiment.add_images("first images", images, dataformats="NHWC")
+            drawn = to_grey_or_rgb(images)
+            some = "" if drawn.shape == images.shape else f", first {drawn.shape[3]} channels"
+            logger.experiment.add_images(f"first images{some}", drawn, dataformats="NHWC")
             logger.save()
 
     # The last epoch's row is written here: it is made after all callbacks that were given to the

@@ -26,6 +26,7 @@ from signs_lightning.inspect.file_report import (
     quote_path,
 )
 from signs_lightning.inspect.image_scan import count_copies_between
+from signs_lightning.runtime.display import describe_drawn_channels
 from signs_lightning.runtime.escaping import for_terminal, printable
 from signs_lightning.runtime.sandbox import run_sandboxed
 
@@ -243,3 +244,5 @@ def _draw_samples(data: list[DataSummary], output: str, seconds: float) -> None:
     options = {**data[0].options, "role": data[0].role}
     count = run_sandboxed(function, path, options, output, **_limits(path, seconds))
     print(f"Pictures of {count} classes of {printable(path)}: {printable(output)}")
+    if drawn := describe_drawn_channels(data[0].shape[3]):
+        print(drawn)

@@ -113,6 +113,7 @@ def image_size(text: str) -> tuple[int, int]:
 def _predict_images(
     model: AnyClassifier, arguments: list[str], batch_size: int, unreadable: list[str]
 ) -> Iterator[Prediction]:
+    image_files.check_picture_channels(model.image_size[2])
     paths = image_files.find_images(arguments)
     for start in range(0, len(paths), batch_size):
         names, images = [], []

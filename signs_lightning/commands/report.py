@@ -8,6 +8,7 @@ from pathlib import Path
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
+from signs_lightning.runtime.display import describe_drawn_channels
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -68,4 +69,6 @@ def main(verb: str, args: list[str]) -> int:
     console.print(f"{predictions.role} accuracy {accuracy}")
     console.print(f"written      {', '.join(files)}")
     console.print(f"page         {output / PAGE}")
+    if drawn := describe_drawn_channels(run.model.image_size[2]):
+        console.print(drawn)
     return 0

@@ -40,8 +40,8 @@ def h5_to_folder(
         where the two differ.
 
     Raises:
-        InputError: a file cannot be used, the files disagree on the classes, or the folder cannot
-            be written or holds something.
+        InputError: a file cannot be used or has images that are no pictures, the files disagree on
+            the classes, or the folder cannot be written or holds something.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is not an empty folder. Choose another --output.")
@@ -49,6 +49,11 @@ def h5_to_folder(
     names = next((images.class_names for images in sets if images.class_names), None)
     names = names or [str(k) for k in range(max(images.num_classes for images in sets))]
     for images in sets:
+        if (channels := images.shape[3]) not in (1, 3):
+            raise InputError(
+                f"{images.name} has images of {channels} channels, and a PNG here has 1 (grey) or "
+                "3 (RGB). Keep them in HDF5."
+            )
         if (images.class_names or names) != names or images.num_classes > len(names):
             raise InputError(
                 f"{images.name} has other classes than {sets[0].name}. Write it to another folder."

@@ -29,6 +29,19 @@ class UnreadableImageError(ValueError):
     """A picture cannot be read; the message says why, and others can still be."""
 
 
+def check_picture_channels(channels: int) -> None:
+    """Check that loose pictures can be read for a model that takes images of so many channels.
+
+    Raises:
+        InputError: they are neither grey nor RGB.
+    """
+    if channels not in (1, 3):
+        raise InputError(
+            f"The model takes images of {channels} channels, and a picture is read as 1 (grey) or "
+            "3 (RGB). Use `predict` with --data.test_file and an HDF5 file of such images."
+        )
+
+
 def find_images(arguments: list[str]) -> list[str]:
     """Return the paths that arguments name, in order and without repetition.
 

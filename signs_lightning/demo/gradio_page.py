@@ -11,7 +11,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from signs_lightning.data.datamodule import H5DataModule
-from signs_lightning.data.image_files import UnreadableImageError, read_image
+from signs_lightning.data.image_files import (
+    UnreadableImageError,
+    check_picture_channels,
+    read_image,
+)
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.report.gradcam import grad_cam, overlay
@@ -59,10 +63,14 @@ def build_page(
     picture of more than `MAX_PIXELS`.
 
     Args:
-        model: in eval mode; moved to the GPU where there is one.
+        model: of grey or RGB images, in eval mode; moved to the GPU where there is one.
         data: settings of the `H5DataModule` that it was trained on, for the examples; may be empty.
         folder: where the examples are written.
+
+    Raises:
+        InputError: the model takes images of other channels than pictures have.
     """
+    check_picture_channels(model.image_size[2])
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS

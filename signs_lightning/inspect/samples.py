@@ -14,6 +14,7 @@ from PIL import Image
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.display import to_grey_or_rgb
 from signs_lightning.runtime.escaping import shorten
 
 MAX_CLASSES = 48  # in one picture of samples
@@ -51,7 +52,8 @@ def draw_data_samples(path: str, options: dict[str, Any], output: str, per_class
 
 
 def _reduce(picture: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W, C), scaled down where it is larger than it is drawn."""
+    """Return uint8 (H, W, 1 or 3), scaled down where it is larger than it is drawn."""
+    picture = to_grey_or_rgb(picture)
     height, width, channels = picture.shape
     if max(height, width) <= MAX_PIXELS:
         return picture

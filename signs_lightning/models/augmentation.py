@@ -116,9 +116,10 @@ def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
         float (N, C, H, W)
 
     Raises:
-        InputError: its interpolation is neither nearest nor bilinear.
+        InputError: its interpolation is neither nearest nor bilinear, or its fill is for images of
+            other channels.
     """
-    count, device = len(images), images.device
+    count, device, channels = len(images), images.device, images.shape[1]
     height, width = images.shape[-2:]
     angle = uniform(transform.degrees, count, device)
     across, down = transform.translate or (0.0, 0.0)
@@ -133,6 +134,11 @@ def random_affine(images: Tensor, transform: v2.RandomAffine) -> Tensor:
     center = (x - width / 2, y - height / 2)
     inverse = inverse_affine(angle, shift_x, shift_y, scale, shear_x, shear_y, center)
     fill = transform.fill if isinstance(transform.fill, int | float | list | tuple) else 0
+    if isinstance(fill, list | tuple) and len(fill) not in (1, channels):
+        raise InputError(
+            f"RandomAffine's fill has {len(fill)} values for images of {channels} channels. Give "
+            "it one, or one for each channel."
+        )
     # older torchvisions: BILINEAR
     mode = str(getattr(transform.interpolation, "value", transform.interpolation)).lower()
     mode = INTERPOLATIONS.get(mode, mode)
@@ -206,12 +212,21 @@ def color_jitter(images: Tensor, transform: v2.ColorJitter) -> Tensor:
     """Apply ColorJitter with factors of each image's own, in an order of the batch's.
 
     Args:
-        images: float (N, 3, H, W) in 0..1.
+        images: float (N, C, H, W) in 0..1.
         transform: its ranges.
 
     Returns:
-        float (N, 3, H, W) in 0..1
+        float (N, C, H, W) in 0..1
+
+    Raises:
+        InputError: it changes colours, and the images are neither grey nor RGB.
     """
+    channels = images.shape[1]
+    if channels not in (1, 3) and (transform.saturation or transform.hue):
+        raise InputError(
+            f"ColorJitter's saturation and hue are of grey or RGB images, these have {channels} "
+            "channels. Leave them out; brightness and contrast work."
+        )
     for number in torch.randperm(4).tolist():
         change = COLOR_CHANGES[number]
         bounds = getattr(transform, change)
@@ -230,7 +245,8 @@ def blend(images: Tensor, factors: Tensor, change: str) -> Tensor:
     """Move images away from black, from their mean grey, or from their grey picture.
 
     Args:
-        images: float (N, C, H, W) in 0..1, C is 3 or 1.
+        images: float (N, C, H, W) in 0..1; where C is not 3, the grey is the mean of all channels
+            for the contrast, and the image itself for the saturation.
         factors: float (N,); 1 changes nothing.
         change: "brightness", "contrast" or "saturation", in this order.
 

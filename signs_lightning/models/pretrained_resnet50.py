@@ -87,7 +87,8 @@ class PretrainedResNet50(ImageClassifier):
         channels = self.image_size[2]
         if channels not in (1, 3):
             raise InputError(
-                f"PretrainedResNet50 takes images of 1 or 3 channels, these have {channels}."
+                f"PretrainedResNet50 takes images of 1 or 3 channels, these have {channels}. Use "
+                "SignsFunctional, which takes any number."
             )
         layers = OrderedDict[str, nn.Module](
             input=ImageNetInput(self.network_size),  # (N, 3, 128, 128)

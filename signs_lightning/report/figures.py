@@ -19,6 +19,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from signs_lightning.models.metrics import wilson_interval
+from signs_lightning.runtime.display import to_grey_or_rgb
 from signs_lightning.runtime.escaping import shorten
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class Tile:
     lines: Sequence[str]
 
     def strip(self) -> np.ndarray:
-        """Return uint8 (H, W', 3): the pictures with white gaps, grey as RGB."""
-        parts = [np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in self.pictures]
+        """Return uint8 (H, W', 3): what is drawn of the pictures, with white gaps, grey as RGB."""
+        drawn = [to_grey_or_rgb(picture) for picture in self.pictures]
+        parts = [np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in drawn]
         gap = np.full((len(parts[0]), max(2, len(parts[0]) // 24), 3), 255, np.uint8)
         return np.concatenate([part for picture in parts for part in (gap, picture)][1:], axis=1)
 

@@ -19,6 +19,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.modules import ConvTranspose2dKeras, SeparableConv2d
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.runtime.display import to_grey_or_rgb
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ConvTranspose2dKeras, SeparableConv2d)
 
@@ -61,14 +62,15 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Return a heat map over its image, which is made grey: every colour means heat.
 
     Args:
-        image: uint8 (H, W, C) in 0..255, C of 1 or 3.
+        image: uint8 (H, W, C) in 0..255; of other channels than 1 or 3, those that are drawn count.
         heat: float (H, W) in 0..1.
 
     Returns:
         uint8 (H, W, 3) in 0..255.
     """
-    weights = [0.299, 0.587, 0.114] if image.shape[2] == 3 else [1.0]
-    grey = (image.astype(np.float64) @ weights)[..., None]  # (H, W, 1)
+    drawn = to_grey_or_rgb(image)
+    weights = [0.299, 0.587, 0.114] if drawn.shape[2] == 3 else [1.0]
+    grey = (drawn.astype(np.float64) @ weights)[..., None]  # (H, W, 1)
     colors = colormaps["inferno"](np.clip(heat, 0, 1))[..., :3] * 255  # (H, W, 3)
     return np.rint(0.5 * grey + 0.5 * colors).clip(0, 255).astype(np.uint8)
 

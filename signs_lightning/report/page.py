@@ -22,6 +22,7 @@ from signs_lightning.report.figures import MAX_NUMBERED, Tile
 from signs_lightning.report.image_uri import data_uri, image_uri
 from signs_lightning.report.predictions import Predictions
 from signs_lightning.report.trained_run import TrainedRun
+from signs_lightning.runtime.display import describe_drawn_channels
 from signs_lightning.runtime.escaping import printable
 
 MAX_VALUE_LENGTH = 300  # characters of a setting; the configuration of a Keras model has thousands
@@ -129,12 +130,14 @@ def _describe_data(run: TrainedRun, predictions: Predictions) -> list[str]:
         run.path.name == "last.ckpt" and role == "test" and "val_loss" in (run.history or [{}])[-1]
     ):
         sentences.append("This is the last epoch's checkpoint: none was chosen by validation.")
-    height, width, _ = run.model.image_size
+    height, width, channels = run.model.image_size
     stored = predictions.images.readers[0].images.shape[1:3]
     if tuple(stored) != (height, width):
         sentences.append(
             f"Their {stored[0]}×{stored[1]} pixels are resized to {height}×{width} for the network."
         )
+    if drawn := describe_drawn_channels(channels):
+        sentences.append(drawn)
     return sentences
 
 

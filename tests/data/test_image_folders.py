@@ -238,6 +238,16 @@ def test_grey_and_float_files(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("channels", [2, 4, 13])
+def test_images_that_are_no_pictures_are_refused(tmp_path: Path, channels: int) -> None:
+    """A PNG of four channels would be read back as a transparent picture: nothing is written."""
+    with h5py.File(tmp_path / "bands.h5", "w") as file:
+        file["x"], file["y"] = np.ones((4, 8, 6, channels), np.uint8), np.arange(4) % 2
+    with pytest.raises(InputError, match=f"images of {channels} channels, and a PNG here has 1"):
+        h5_to_folder([tmp_path / "bands.h5"], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["bands.h5"]
+
+
 def test_names_that_lead_elsewhere(tmp_path: Path) -> None:
     """Whatever a class is called, its pictures stay below the folder, each class apart."""
     names = ["../x", "a/b", "a\\b", "..", "", "c\x1b[31m\n", "CON", "A/B", "/etc", "x" * 500, "~"]

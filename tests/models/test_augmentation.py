@@ -179,6 +179,29 @@ def test_a_transform_that_cannot_take_the_images_is_named():
         Augmentation([v2.RandomCrop(80)], 2)(pictures(2), torch.zeros(2).long())
 
 
+def test_colour_jitter_of_many_channels():
+    """Brightness and contrast work on any channels, as formulas say; colours need grey or RGB."""
+    images, labels = pictures(4, channels=13), torch.zeros(4).long()
+    factors = torch.tensor([0.5, 1.0, 1.5, 0.0])
+    mean = images.flatten(1).mean(1).view(-1, 1, 1, 1)
+    expected = (mean + factors.view(-1, 1, 1, 1) * (images - mean)).clamp(0, 1)
+    torch.testing.assert_close(blend(images, factors, "contrast"), expected, atol=1e-5, rtol=0)
+    changed, _ = Augmentation([v2.ColorJitter(brightness=0.5, contrast=0.5)], 2)(images, labels)
+    assert changed.shape == images.shape
+    with pytest.raises(InputError, match="are of grey or RGB images, these have 13 channels"):
+        Augmentation([v2.ColorJitter(saturation=0.5)], 2)(images, labels)
+    with pytest.raises(InputError, match="are of grey or RGB images, these have 13 channels"):
+        Augmentation([v2.ColorJitter(hue=0.1)], 2)(images, labels)
+
+
+@pytest.mark.parametrize("channels", [1, 13])
+def test_a_fill_for_other_channels_is_refused(channels):
+    with pytest.raises(InputError, match=f"fill has 3 values for images of {channels} channels"):
+        Augmentation([v2.RandomAffine(20, fill=[0.1, 0.5, 0.9])], 2)(
+            pictures(2, channels=channels), torch.zeros(2).long()
+        )
+
+
 def test_a_choice_of_mixes_takes_whole_batches():
     """torchvision's own idiom; images are mixed either way, and so are labels."""
     torch.manual_seed(2)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torchvision.models import ResNet50_Weights, resnet50
 
-from signs_lightning import H5DataModule, PretrainedResNet50
+from signs_lightning import H5DataModule, PretrainedResNet50, SignsFunctional
 from signs_lightning.errors import InputError
 
 
@@ -28,6 +28,15 @@ def hub(tmp_path, monkeypatch):
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     return folder
+
+
+def test_images_that_are_neither_grey_nor_rgb_are_refused():
+    """The message's suggestion takes them."""
+    kind = "1 or 3 channels, these have 13. Use SignsFunctional"
+    with pytest.raises(InputError, match=kind):
+        PretrainedResNet50(weights=None, image_size=(32, 32, 13), num_classes=2)
+    model = SignsFunctional(image_size=(32, 32, 13), num_classes=2)
+    assert model(torch.zeros(1, 13, 32, 32)).shape == (1, 2)
 
 
 def test_it_is_torchvisions_network():

@@ -226,7 +226,7 @@ def test_network_without_convolution_is_refused():
         grad_cam(Dense(image_size=(16, 16, 3)), some_images(1), torch.tensor([0]))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 13])
 def test_overlay_is_grey_where_nothing_is_hot(channels):
     image = np.full((4, 6, channels), 200, np.uint8)
     heat = np.zeros((4, 6))
