@@ -6,6 +6,7 @@ The pictures are drawn; what is taken from each description is names, axes, type
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import shlex
 from collections.abc import Callable
@@ -228,7 +229,8 @@ def isic2024(folder: Path) -> Content:
         writer.writerow(["isic_id", "target", "patient_id", "age_approx", "sex"])
         for k in np.random.default_rng(0).permutation(len(names)):
             writer.writerow([names[k], labels[k], f"IP_{k:07d}", 60.0, "male"])
-    return Content({"train": (np.stack([decode(content) for content in contents]), labels)})
+    pictures = np.stack([np.asarray(decode(content)) for content in contents])
+    return Content({"train": (pictures, labels)})
 
 
 def ilsvrc2012(folder: Path) -> Content:
@@ -238,7 +240,7 @@ def ilsvrc2012(folder: Path) -> Content:
     filenames.
     """
     kinds = {"train": draw(40, 4, height=1, width=3), "test": draw(20, 4, height=1, width=3)}
-    roles = {}
+    roles: dict[str, Arrays] = {}
     for role, (colors, labels) in kinds.items():
         contents = []
         for k, color in enumerate(colors):
@@ -253,7 +255,7 @@ def ilsvrc2012(folder: Path) -> Content:
             file["targets"] = labels.astype(np.int16)[:, None]
             file["filenames"] = np.array([[f"n{k:04d}.JPEG"] for k in range(len(labels))], "S32")
         pictures = [ImageOps.fit(decode(c), (24, 24), Image.Resampling.BILINEAR) for c in contents]
-        roles[role] = (np.stack(pictures), labels)
+        roles[role] = (np.stack([np.asarray(picture) for picture in pictures]), labels)
     return Content(roles)
 
 
@@ -325,8 +327,7 @@ def blosc(folder: Path) -> Content:
 
     https://www.pytables.org/usersguide/optimization.html#compression-issues
     """
-    import hdf5plugin  # optional
-
+    hdf5plugin = importlib.import_module("hdf5plugin")
     roles = draw_roles(4)
     for role, (images, labels) in roles.items():
         with h5py.File(folder / f"{role}.h5", "w") as file:
