@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from PIL import Image, ImageOps
 
-HEIGHT, WIDTH = 16, 12  # not square, so that exchanged axes are seen
+HEIGHT, WIDTH = 24, 20  # not square, so that exchanged axes are seen
 Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 (N, H, W, C), labels int64 (N,)
 
 
