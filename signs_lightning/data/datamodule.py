@@ -275,16 +275,21 @@ class H5DataModule(L.LightningDataModule):
         """
         if before := state_dict.get("fingerprints"):
             now = self.fingerprints or fingerprint_files(self._datasets, self._sets)
-            changed = describe_changes(before, now)
-            if changed is not None:
+            if (changed := describe_changes(before, now)) is not None:
                 rank_zero_print(changed)
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
                 self._set_up_validation()
 
+    def _dataset(self, role: Role) -> H5Images:
+        """Return a role's images, also where `setup` was last called for another stage."""
+        if role not in self._datasets:
+            self.setup({"train": "fit", "val": "validate", "test": "test"}[role])
+        return self._datasets[role]
+
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
-        dataset = self._datasets[role]
+        dataset = self._dataset(role)
         trainer: Any = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
@@ -308,6 +313,8 @@ class H5DataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader | list:
         """Return batches of the validation images in file order, if there are any."""
+        if self._stage not in ("fit", "validate"):
+            self.setup("validate")
         return self._loader("val", shuffle=False, exact=True) if "val" in self._datasets else []
 
     def test_dataloader(self) -> DataLoader:
@@ -320,6 +327,6 @@ class H5DataModule(L.LightningDataModule):
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,)."""
-        dataset = self._datasets[role]
-        images, labels = dataset.__getitems__(range(min(count, len(dataset))))
-        return images.numpy(), labels.numpy()
+        dataset = self._dataset(role)
+        indices = np.arange(min(count, len(dataset)))
+        return dataset.read_sorted(indices), dataset.labels[indices]

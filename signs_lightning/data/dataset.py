@@ -106,12 +106,17 @@ class H5Images(Dataset):
     def read_sorted(self, indices: np.ndarray) -> np.ndarray:
         """Read images block by block, on as many threads as there are cores.
 
+        Images that are resident are not read again.
+
         Args:
             indices: sorted, different int64 (n,).
 
         Returns:
             uint8 (n, H, W, C).
         """
+        if self._resident is not None:
+            selected = torch.from_numpy(indices).to(self._resident.device)
+            return self._resident.index_select(0, selected).cpu().numpy()
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         edges = np.searchsorted(indices, self.blocks)  # where in `indices` each block begins
 
@@ -143,11 +148,12 @@ class H5Images(Dataset):
             self._resident = torch.from_numpy(self.read_sorted(np.arange(len(self))))
         else:
             shape = (len(self), *self.image_shape)
-            self._resident = torch.empty(shape, dtype=torch.uint8, device=device)
+            loaded = torch.empty(shape, dtype=torch.uint8, device=device)
             step = max(1, COPY_VALUES // math.prod(self.image_shape))
             for low in range(0, len(self), step):
                 images = self.read_sorted(np.arange(low, min(low + step, len(self))))
-                self._resident[low : low + len(images)] = torch.from_numpy(images)
+                loaded[low : low + len(images)] = torch.from_numpy(images)
+            self._resident = loaded
         self.reading = "resident"
 
 

@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -16,6 +16,8 @@ import torch
 
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data import synthetic
+from signs_lightning.data.direct_chunk_reader import ChunkedReader
+from signs_lightning.data.open_handles import RawFile
 
 SAID = "Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result."
 
@@ -434,3 +436,63 @@ def test_images_for_pictures(small_signs: tuple[Path, Path]) -> None:
         ours = module.images("test", count)
         np.testing.assert_array_equal(ours[0], images[:count])
         np.testing.assert_array_equal(ours[1], labels[:count])
+
+
+@pytest.mark.parametrize("reading", ["resident", "streamed"])
+def test_images_for_pictures_unpack_each_chunk_once(
+    reading: Literal["resident", "streamed"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks, and not image by image; those that are in memory are not read again."""
+    x = np.random.default_rng(0).integers(0, 256, (90, 6, 6, 3), dtype=np.uint8)
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.create_dataset("x", data=x, chunks=(30, 6, 6, 3), compression="gzip")
+        file["y"] = np.arange(90) % 3
+    unpacked = []
+    original = ChunkedReader._unpack
+    module = H5DataModule(
+        train_file=str(tmp_path / "f.h5"), val_fraction=0.1, reading=reading, batch_size=90
+    )
+    module.setup("fit")
+    loader = module.train_dataloader()
+
+    def counted(self: ChunkedReader, handle: RawFile, *place: int) -> Any:
+        unpacked.append(place)
+        return original(self, handle, *place)
+
+    monkeypatch.setattr(ChunkedReader, "_unpack", counted)
+    images, labels = module.images("train", 50)
+    assert len(unpacked) == (0 if reading == "resident" else 2)
+    subset = module._datasets["train"].subset[:50]
+    np.testing.assert_array_equal(images, x[subset])
+    np.testing.assert_array_equal(labels, subset % 3)
+    assert len(next(iter(loader))[0]) == 81
+    unpacked.clear()
+    module._datasets["val"].__getitems__([8, 0, 4, 0, 1])  # a batch of images that share chunks
+    assert len(unpacked) == len(set(unpacked)) <= 3
+
+
+@pytest.mark.parametrize("split", [{}, {"val_fraction": 0.25}])
+def test_every_loader_after_any_stage(split: dict, small_signs: tuple[Path, Path]) -> None:
+    """After a fit and a test in one Python session there are training images, too."""
+    files = {"train_file": str(small_signs[0]), "test_file": str(small_signs[1])}
+    fresh, module = (H5DataModule(**files, **split, shuffle=False) for _ in range(2))
+    fresh.setup("fit")
+    train, val = everything(fresh.train_dataloader()), everything(fresh.val_dataloader())
+    for stages in (("fit", "test"), ("test",), ("predict",), ("validate", "test")):
+        for stage in stages:
+            module.setup(stage)
+        same(module.train_dataloader(), *train)
+        same(module.val_dataloader(), *val)
+        same(module.test_dataloader(), *contents(small_signs[1], "test"))
+        same(module.val_dataloader(), *val)
+        np.testing.assert_array_equal(module.images("train", 3)[0], train[0][:3])
+
+
+def test_no_loader_without_a_file(small_signs: tuple[Path, Path]) -> None:
+    """A loader of a role that no option names says so."""
+    module = H5DataModule(test_file=str(small_signs[1]))
+    module.setup("test")
+    with pytest.raises(
+        InputError, match=r"nothing to train on\. Name a file with --data.train_fil"
+    ):
+        module.train_dataloader()
