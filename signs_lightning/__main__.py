@@ -13,6 +13,7 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "validate": ("commands.fit_validate_test", "loss and accuracy on the validation data"),
     "test": ("commands.fit_validate_test", "accuracy on a test file, over all and for each class"),
     "inspect": ("commands.inspect", "what a file is, what is in it, and what is wrong with it"),
+    "convert": ("commands.convert", "pictures and arrays to HDF5 files, and HDF5 to pictures"),
     "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("commands.predict", "classes and probabilities for pictures or a file"),
     "import-keras": ("commands.import_keras", "a checkpoint from a Keras file"),

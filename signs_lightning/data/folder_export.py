@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -14,13 +14,13 @@ from PIL import Image
 from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.hdf5_image_set import ImageSet, check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.picture_folders import IGNORED_FOLDERS
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.progress import OnProgress
 
-IGNORED_FOLDERS = {"__MACOSX", "__pycache__"}
 # Names that no file of Windows can have
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 MAX_NAME_LENGTH = 100  # characters of a class's folder
-OnProgress = Callable[[int, int], None]  # called with how many of how many pictures are done
 
 
 def h5_to_folder(

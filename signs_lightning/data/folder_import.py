@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from signs_lightning.data.folder_export import IGNORED_FOLDERS, OnProgress, safe_name
-from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
+from signs_lightning.data.folder_export import safe_name
+from signs_lightning.data.image_files import UnreadableImageError, read_image
+from signs_lightning.data.picture_folders import (
+    PictureFolder,
+    SkippedFile,
+    choose_channels,
+    choose_size,
+    find_class_pictures,
+    find_split_folders,
+)
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.progress import OnProgress
 
-SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test"}
-SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "val")
 WRITE_BYTES = 2**24  # of images that are written at a time
 
 
@@ -32,29 +38,27 @@ class ConversionResult:
         files: split ("train", "test", "val") → the file that was written.
         counts: split → number of images.
         class_names: in label order.
-        unreadable: (path, reason) of every picture that was skipped.
+        image_size: height, width (pixels) and channels.
+        skipped: every file that no image was made of.
     """
 
     files: dict[str, Path]
     counts: dict[str, int]
     class_names: list[str]
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return a sorting key by which `2` comes before `10`, and `Cat` beside `cat`."""
-    parts = (part for part in re.split(r"(\d+)", name) if part)
-    key = [(1, int(part), "") if part.isdecimal() else (2, 0, part.casefold()) for part in parts]
-    return [*key, (0, 0, name)]
+    image_size: tuple[int, int, int]
+    skipped: list[SkippedFile] = field(default_factory=list)
 
 
 def folder_to_h5(
     folder: Path,
     output: Path,
-    image_size: tuple[int, int, int],
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
     test_fraction: float = 0.1,
     seed: int = 0,
     name: str | None = None,
+    resize: str = "bilinear",
+    fit: str = "crop",
     advance: OnProgress | None = None,
 ) -> ConversionResult:
     """Write pictures, in a folder for each class, to HDF5 files, shuffled.
@@ -65,22 +69,37 @@ def folder_to_h5(
     on both sides.
 
     Args:
-        folder: of class folders; they sort naturally, and their place is the label.
+        folder: of class folders; sorted as Keras sorts them, their place is the label.
         output: folder of the files, which is made where it does not exist.
-        image_size: height, width (pixels) and channels, 1 (grey) or 3 (RGB).
+        image_size: height and width (pixels); when omitted, the size that all pictures have.
+        channels: 1 (grey) or 3 (RGB); when omitted, 1 where all pictures are grey.
         test_fraction: share of the test file, 0 for none, below 1.
         seed: of split and order.
         name: in the files' names; the folder's own when omitted.
+        resize: how pictures are resized, see `read_image`.
+        fit: what becomes of another aspect ratio, see `read_image`.
         advance: called after each picture.
 
     Raises:
-        InputError: there are no classes, a class has no picture that can be read, or the files
-            cannot be written.
+        InputError: there are no classes, a class has no picture that can be read, no size is given
+            and the pictures have several, or the files cannot be written.
     """
     name = name or safe_name(folder.resolve().name)
-    pictures, class_names = _find_pictures(folder)
-    total, done = sum(map(len, pictures.values())), 0
-    unreadable: list[tuple[str, str]] = []
+    splits = _find_splits(folder)
+    for pictures in splits.values():
+        pictures.read_headers()
+    first = next(iter(splits.values()))
+    headers = [header for pictures in splits.values() for header in pictures.headers]
+    height, width = image_size or choose_size(folder, headers, "--size")
+    size = (height, width, channels or choose_channels(headers))
+    total, done = sum(len(pictures.pictures) for pictures in splits.values()), 0
+
+    def advance_all(_: int, __: int) -> None:
+        nonlocal done
+        done += 1
+        if advance is not None:
+            advance(done, total)
+
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -90,78 +109,74 @@ def folder_to_h5(
     labels: dict[str, np.ndarray] = {}
     with ExitStack() as stack:
         spools = {}
-        for split, entries in pictures.items():
+        for split, pictures in splits.items():
             # How many pictures are sound is known only when all are read, and a contiguous dataset
             # is written once.
-            spool = spools[split] = stack.enter_context(tempfile.TemporaryFile(dir=output))
-            kept: list[int] = []
-            failed: dict[int, tuple[str, str]] = {}  # label → path and reason
-            for path, label in entries:
-                try:
-                    spool.write(read_image(path, image_size).tobytes())
-                    kept.append(label)
-                except UnreadableImageError as error:
-                    unreadable.append((path, str(error)))
-                    failed.setdefault(label, unreadable[-1])
-                done += 1
-                if advance is not None:
-                    advance(done, total)
-            if missing := sorted(failed.keys() - set(kept)):
-                path, reason = failed[missing[0]]
-                raise InputError(
-                    f"No picture of the class {printable(class_names[missing[0]])} can be read: "
-                    f"{printable(path)} is {reason}, for one. Replace them, or remove the folder."
-                )
-            spool.flush()
-            labels[split] = np.array(kept, np.int64)
+            spools[split] = stack.enter_context(tempfile.TemporaryFile(dir=output))
+            spool_pictures(pictures, size, spools[split], resize, fit, advance_all)
+            labels[split] = np.array([label for _, label in pictures.pictures], np.int64)
         orders = _choose_orders(labels, test_fraction, seed)
         files = {split: output / f"{split}_{name}.h5" for split in orders}
         temporary = {split: stack.enter_context(atomic_write(files[split])) for split in orders}
         for split, (source, order) in orders.items():
-            shape = (len(labels[source]), *image_size)
-            images = np.memmap(spools[source], np.uint8, "r", shape=shape)
-            _write(temporary[split], split, images, labels[source], order, class_names)
+            images = np.memmap(spools[source], np.uint8, "r", shape=(len(labels[source]), *size))
+            keys = f"{split}_set_x", f"{split}_set_y"
+            write_images(temporary[split], keys, images, labels[source], order, first.class_names)
     counts = {split: len(order) for split, (_, order) in orders.items()}
-    return ConversionResult(files, counts, class_names, unreadable)
+    skipped = [skip for pictures in splits.values() for skip in pictures.skipped]
+    return ConversionResult(files, counts, first.class_names, size, skipped)
 
 
-def _find_pictures(folder: Path) -> tuple[dict[str, list[tuple[str, int]]], list[str]]:
-    """Return split (or "all") → (picture, label) pairs, and the class names."""
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "not there"
-        raise InputError(f"{folder} is {found}, expected a folder with one folder for each class.")
-    splits = {SPLIT_FOLDERS.get(child.name.lower(), ""): child for child in _subfolders(folder)}
-    splits.pop("", None)
-    is_split = "train" in splits and len(splits) > 1 and all(map(_subfolders, splits.values()))
-    if not is_split:
-        splits = {"all": folder}
-    train = splits.get("train", folder)
-    class_names = [child.name for child in _subfolders(train)]
-    if len(class_names) < 2:
-        found = f"the folder {class_names[0]} only" if class_names else "no folders"
-        raise InputError(
-            f"{train} holds {found}, expected one folder for each class with its pictures in it."
-        )
-    label_of = {name: k for k, name in enumerate(class_names)}
-    pictures: dict[str, list[tuple[str, int]]] = {}
-    for split, place in splits.items():
-        children = _subfolders(place)
-        if unknown := [child.name for child in children if child.name not in label_of]:
-            raise InputError(
-                f"{place} has the class {printable(unknown[0])}, which {train} does not have. "
-                "Rename it, or add it there."
-            )
-        pictures[split] = []
-        for child in children:
-            paths = find_images([str(child)])
-            pictures[split] += [(path, label_of[child.name]) for path in paths]
-    return pictures, class_names
+def _find_splits(folder: Path) -> dict[str, PictureFolder]:
+    """Return split → pictures, of which those of "all" are still to be split."""
+    splits = find_split_folders(folder) if folder.is_dir() else {}
+    if not splits:
+        return {"all": find_class_pictures(folder)}
+    if "train" not in splits:
+        names = ", ".join(place.name for place in splits.values())
+        raise InputError(f"{folder} has {names} and no train. Name a folder of classes in it.")
+    train = find_class_pictures(splits["train"])
+    found = {"train": train}
+    for split in ("val", "test"):
+        if split in splits:
+            found[split] = find_class_pictures(splits[split], train.class_names)
+    return found
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    children = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    kept = (child for child in children if child.name not in IGNORED_FOLDERS)
-    return sorted(kept, key=lambda child: natural_key(child.name))
+def spool_pictures(
+    pictures: PictureFolder,
+    image_size: tuple[int, int, int],
+    spool: Any,
+    resize: str,
+    fit: str,
+    advance: OnProgress,
+) -> None:
+    """Write the pixels of all pictures to a file, one after another.
+
+    Pictures that cannot be read are skipped: `pictures` then has those that were written.
+
+    Args:
+        pictures: whose headers were read.
+        image_size: height, width (pixels) and channels.
+        spool: the file, open for bytes: uint8 (N, H, W, C).
+        resize: see `read_image`.
+        fit: see `read_image`.
+        advance: called after each picture.
+
+    Raises:
+        InputError: no picture of a class can be read.
+    """
+    kept = []
+    how: Any = {} if (resize, fit) == ("bilinear", "crop") else {"resize": resize, "fit": fit}
+    for done, (path, label) in enumerate(pictures.pictures, 1):
+        try:
+            spool.write(read_image(path, image_size, **how).tobytes())
+            kept.append((path, label))
+        except UnreadableImageError as error:
+            pictures.skipped.append(SkippedFile(path, error.kind, str(error)))
+        advance(done, len(pictures.pictures))
+    spool.flush()
+    pictures.keep(kept)
 
 
 def _choose_orders(
@@ -170,8 +185,7 @@ def _choose_orders(
     """Return file → the split whose pictures it takes, and their indices in order."""
     rng = np.random.default_rng(seed)
     if "all" not in labels:
-        splits = [split for split in ("train", "val", "test") if split in labels]
-        return {split: (split, rng.permutation(len(labels[split]))) for split in splits}
+        return {split: (split, rng.permutation(len(labels[split]))) for split in labels}
     count = len(labels["all"])
     if test_fraction == 0:
         return {"train": ("all", rng.permutation(count))}
@@ -184,20 +198,29 @@ def _choose_orders(
     return {"train": ("all", rng.permutation(train)), "test": ("all", rng.permutation(test))}
 
 
-def _write(
+def write_images(
     path: Path,
-    split: str,
+    keys: tuple[str, str],
     images: np.ndarray,
     labels: np.ndarray,
     order: np.ndarray,
     class_names: list[str],
 ) -> None:
-    """Write contiguous images uint8 (N, H, W, C), labels and class names."""
+    """Write contiguous images uint8 (N, H, W, C), labels and class names.
+
+    Args:
+        path: of the HDF5 file.
+        keys: of images and labels.
+        images: uint8 (M, H, W, C), of which those in `order` are written.
+        labels: int64 (M,).
+        order: int64 (N,).
+        class_names: in label order.
+    """
     shape = images.shape[1:]
     with h5py.File(path, "w", locking=False) as file:  # a temporary file, maybe without locks
-        dataset = file.create_dataset(f"{split}_set_x", (len(order), *shape), np.uint8)
+        dataset = file.create_dataset(keys[0], (len(order), *shape), np.uint8)
         step = max(1, WRITE_BYTES // int(np.prod(shape)))
         for start in range(0, len(order), step):
             dataset[start : start + step] = images[order[start : start + step]]
-        file[f"{split}_set_y"] = labels[order]
+        file[keys[1]] = labels[order]
         file["list_classes"] = np.array([os.fsencode(name) for name in class_names])

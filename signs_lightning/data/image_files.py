@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,14 +20,47 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_reason
 from signs_lightning.runtime.file_signatures import is_hdf5
 
-FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif jp2 tga ppm pgm pbm pnm"
+FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif heic heif hif jp2 tga ppm pgm pbm pnm"
 SUFFIXES = {f".{name}" for name in FORMATS.split()}
 RUN_PROGRAMS = {"EPS"}  # formats for which Pillow starts another program (Ghostscript): never read
+STUBS = {"BUFR", "GRIB", "HDF5", "WMF"}  # that Pillow knows by name only
 STANDARD_INPUT = "-"
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1"}
+ANIMATIONS = {"GIF", "WEBP", "PNG", "AVIF", "FLI"}  # others have pages, of which the first is read
+ORIENTATION, TURNED = 0x0112, {5, 6, 7, 8}  # EXIF's tag, and its values that swap the sides
 
 
 class UnreadableImageError(ValueError):
-    """A picture cannot be read; the message says why, and others can still be."""
+    """A picture cannot be read; the message says why, and others can still be.
+
+    Attributes:
+        kind: "damaged", "animated", "HEIC" (its plugin is missing), "unknown" (no picture), "not
+            readable" (the system does not let it be read) or "of another range".
+    """
+
+    def __init__(self, message: str, kind: str = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a picture says of itself before it is unpacked.
+
+    Attributes:
+        format: as Pillow calls it, such as "JPEG".
+        mode: as Pillow calls it, such as "RGB" or "I;16".
+        size: height and width (pixels), upright.
+    """
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether one channel holds all that the picture shows."""
+        return self.mode in ("1", "L", "LA", "I", "F") or self.mode.startswith("I;16")
 
 
 def check_picture_channels(channels: int) -> None:
@@ -92,6 +126,7 @@ def read_image(path: str | BinaryIO, image_size: tuple[int, int, int]) -> np.nda
     """
     height, width, channels = image_size
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
+    _load_heic_plugin(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata
@@ -99,35 +134,108 @@ def read_image(path: str | BinaryIO, image_size: tuple[int, int, int]) -> np.nda
             with Image.open(source, formats=_formats()) as opened:
                 picture = _flatten(opened).convert("L" if channels == 1 else "RGB")
                 picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError("not a picture in any format that Pillow knows") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError("it unpacks to too many pixels") from error
     except Exception as error:  # a format's reader raises anything where bytes are damaged
-        if (found := os_reason(error)) is not None:
-            reason = found[0]
-        elif isinstance(path, str) and path != STANDARD_INPUT and is_hdf5(Path(path)):
-            reason = "an HDF5 file, no picture; name a file of images with --data.test_file"
-        else:
-            reason = f"damaged ({shorten(str(error), 200) or type(error).__name__})"
-        raise UnreadableImageError(reason) from error
+        raise _explain(error, path if isinstance(path, str) else STANDARD_INPUT) from error
     return np.asarray(picture).reshape(height, width, channels)
 
 
 def _flatten(opened: Image.Image) -> Image.Image:
     """Return a picture upright, with 8 bits a channel, and without transparency."""
     picture: Image.Image = ImageOps.exif_transpose(opened)
-    if opened.mode.startswith("I;16") or (opened.mode == "I" and opened.format == "PNG"):
+    is_16_bit = opened.mode.startswith("I;16") or opened.format in ("PNG", "PPM")
+    if opened.mode.startswith("I") and is_16_bit:
         # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them
         picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
+    elif opened.mode in ("I", "F"):
+        values = np.asarray(picture)
+        low, high = float(values.min()), float(values.max())
+        if not 0 <= low <= high <= 255 or (opened.mode == "F" and 0 < high <= 1):
+            raise UnreadableImageError(
+                f"a picture of values from {low:g} to {high:g}, expected 0 to 255; save it with 8 "
+                "or 16 bits",
+                "of another range",
+            )
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture
 
 
+def read_header(path: str) -> ImageHeader:
+    """Read what a picture says of itself, without unpacking it.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UnreadableImageError: it is not a picture, is animated, or its header cannot be read.
+    """
+    _load_heic_plugin(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_formats()) as opened:
+                frames = getattr(opened, "n_frames", 1) if opened.format in ANIMATIONS else 1
+                # A PNG's own method would unpack it, to look for EXIF after the pixels.
+                is_turned = Image.Image.getexif(opened).get(ORIENTATION) in TURNED
+                size = (opened.width, opened.height) if is_turned else opened.size[::-1]
+                header = ImageHeader(str(opened.format), opened.mode, size)
+    except Exception as error:  # a format's reader raises anything where bytes are damaged
+        raise _explain(error, path) from error
+    if frames > 1:
+        raise UnreadableImageError(f"animated ({frames} frames)", "animated")
+    return header
+
+
+def _explain(error: Exception, path: str) -> UnreadableImageError:
+    """Return why a picture cannot be read, from what its reader raised."""
+    if isinstance(error, UnreadableImageError):
+        return error
+    if isinstance(error, UnidentifiedImageError):
+        if path != STANDARD_INPUT and is_hdf5(Path(path)):
+            reason = "an HDF5 file, no picture; name a file of images with --data.test_file"
+            return UnreadableImageError(reason, "unknown")
+        has_name = path == STANDARD_INPUT or Path(path).suffix.lower() in SUFFIXES
+        kind = "damaged" if has_name else "unknown"
+        return UnreadableImageError("not a picture in any format that Pillow knows", kind)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return UnreadableImageError("it unpacks to too many pixels")
+    if (found := os_reason(error)) is not None:
+        return UnreadableImageError(found[0], "not readable")
+    return UnreadableImageError(f"damaged ({shorten(str(error), 200) or type(error).__name__})")
+
+
+def _load_heic_plugin(source: str | BinaryIO) -> None:
+    """Let Pillow read HEIC pictures, once one is met.
+
+    Raises:
+        UnreadableImageError: the picture is one, and the plugin is not installed.
+    """
+    try:
+        if isinstance(source, str):
+            with open(source, "rb") as file:
+                head = file.read(32)
+        else:
+            head = source.read(32)
+            source.seek(0)
+    except OSError:  # reported where the picture is read
+        return
+    is_heic = head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS and b"avif" not in head
+    if not is_heic or "HEIF" in _formats():
+        return
+    try:
+        import pillow_heif  # optional: the extra `heic`
+    except ImportError as error:
+        message = "a HEIC picture, which needs `pip install pillow-heif`"
+        raise UnreadableImageError(message, "HEIC") from error
+    pillow_heif.register_heif_opener()
+    _formats.cache_clear()
+
+
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Return every format that Pillow reads by itself."""
+    """Return every format that Pillow reads by itself, HEIC before AVIF."""
     Image.init()
-    return tuple(name for name in Image.ID if name not in RUN_PROGRAMS)
+    names = (name for name in Image.ID if name not in RUN_PROGRAMS | STUBS)
+    return tuple(sorted(names, key=lambda name: name != "HEIF"))

@@ -4,12 +4,10 @@ Nothing is downloaded: the files are drawn on first use, in about three seconds 
 same seed always gives the same pictures.
 """
 
-import contextlib
 import os
-import tempfile
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy.typing as npt
 from signs_lightning.data.drawing_primitives import Picture
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.synthetic_images import draw_face, draw_hand
+from signs_lightning.runtime.cache_folders import cache_folders
 
 FORMAT_VERSION = 1  # part of the file names: raise it whenever the same seed gives other pictures
 
@@ -115,7 +114,7 @@ def _files(
             f"got {sizes}"
         )
     first_error: OSError | None = None
-    for place in _cache_folders() if folder is None else (Path(folder),):
+    for place in cache_folders() if folder is None else (Path(folder),):
         try:
             train, test = (
                 _file(place, name, split, draw, classes, size, seed)
@@ -170,16 +169,3 @@ def _is_whole(path: Path, kind: str) -> bool:
             return bool(checksum == h5.attrs["crc32"])
     except Exception:  # absent or damaged: HDF5 raises many kinds of errors
         return False
-
-
-def _cache_folders() -> Iterator[Path]:
-    """Yield folders for the files: the user's cache, else a temporary folder."""
-    own, cache = os.environ.get("SIGNS_LIGHTNING_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    default = Path(cache or "~/.cache") / "signs_lightning"
-    with contextlib.suppress(RuntimeError):  # where the user has no home
-        yield (Path(own) if own else default).expanduser()
-    user = getattr(os, "getuid", int)()  # Windows has no getuid, and a folder for each user
-    folder = Path(tempfile.gettempdir()) / f"signs_lightning-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    is_own = folder.lstat().st_uid == user
-    yield folder if is_own else Path(tempfile.mkdtemp(prefix="signs_lightning-"))

@@ -21,6 +21,7 @@ from signs_lightning.inspect.model_files import (
     describe_keras_file,
     describe_onnx,
 )
+from signs_lightning.inspect.picture_folder import describe_picture_folder
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip, missing_file_message
 
@@ -144,12 +145,10 @@ def _describe_folder(path: Path, report: FileReport) -> None:
             report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
             return
     try:
-        pictures = find_images([str(path)])
+        find_images([str(path)])
     except InputError:
         raise InputError(f"{path} is {describe_non_hdf5(path)}") from None
-    report.what = "folder of pictures"
-    report.add_fact("pictures", f"{len(pictures):,}")
-    report.commands.append(f"python scripts/images_to_h5.py {quote_path(path)} --output DIR")
+    describe_picture_folder(path, report)
 
 
 def _describe_picture(path: Path, report: FileReport) -> bool:

@@ -107,7 +107,7 @@ for name in ("contiguous.h5", "gzip.h5", "lzf.h5"):
     print(total, examine(name, {}, 5).problem)
 with open_keras_file("model.h5") as file:
     print(file.kind)
-print(folder_to_h5(Path("photos"), Path("written"), (8, 8, 3), test_fraction=0).counts)
+print(folder_to_h5(Path("photos"), Path("written"), (8, 8), test_fraction=0).counts)
 """
 
 

@@ -1,0 +1,255 @@
+"""The verb convert: pictures and arrays to HDF5 files, and HDF5 files to pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.file_signatures import (
+    describe_non_hdf5,
+    is_hdf5,
+    is_zip,
+    missing_file_message,
+)
+from signs_lightning.runtime.progress import show_progress
+
+VERB = "python -m signs_lightning"
+HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf"}
+RESIZE = ("bilinear", "nearest", "bicubic", "lanczos", "tf-bilinear")
+FIT = ("crop", "stretch", "pad")
+# kind of the source → the options that it takes, besides --output
+OPTIONS = {
+    "folder": {"size", "channels", "resize", "fit", "test_fraction", "seed", "name"},
+    "npz": set(),
+    "mat": {"samples"},
+    "csv": {"axes", "row_shape"},
+    "hdf5": set(),
+}
+WHAT = {
+    "folder": "a folder",
+    "npz": "a NumPy archive",
+    "mat": "a MATLAB file",
+    "csv": "a CSV file",
+    "hdf5": "an HDF5 file",
+}
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Run `convert SOURCE... --output OUTPUT`; return the exit code.
+
+    It is 0 also when single pictures were skipped.
+
+    Raises:
+        InputError: a source cannot be converted; nothing is written of it then.
+    """
+    options = _build_parser(verb).parse_args(args)
+    sources = [Path(source) for source in options.sources]
+    kinds = {_find_kind(source) for source in sources}
+    if len(kinds) > 1:
+        raise InputError("The sources are of several kinds. Convert them one after another.")
+    kind = kinds.pop()
+    _check_options(options, kind)
+    if kind == "hdf5":
+        return write_pictures(sources, Path(options.output))
+    if kind == "folder":
+        if len(sources) > 1:
+            raise InputError("Several folders are named. Convert them one after another.")
+        return _convert_folder(sources[0], options)
+    for source, output in zip(sources, _name_outputs(sources, options.output), strict=True):
+        _convert_arrays(source, kind, output, options)
+    return 0
+
+
+def _build_parser(verb: str) -> CommandParser:
+    parser = CommandParser(
+        verb,
+        "Converts a folder of pictures, a NumPy archive (.npz), a MATLAB file (.mat) or a CSV file "
+        "of pixels to HDF5 files; and HDF5 files to a folder of PNGs.",
+    )
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE", help="one folder, or one or more files of a kind")
+    text = "what is written: a folder, or for one file of arrays the name of an .h5 file"
+    add("--output", required=True, metavar="OUTPUT", help=text)
+    group = parser.add_argument_group("a folder with a folder for each class")
+    add = group.add_argument
+    text = "height and width, or one number; by default the pictures' own where all have the same"
+    add("--size", nargs="+", type=int, metavar="PIXELS", help=text)
+    text = "1 for grey, 3 for RGB; by default 1 where all pictures are grey"
+    add("--channels", type=int, choices=(1, 3), help=text)
+    add("--resize", choices=RESIZE, help="how pictures are resized (default bilinear)")
+    text = "what becomes of another aspect ratio (default crop)"
+    add("--fit", choices=FIT, help=text)
+    text = "share of the test file, where the folder has no train and test in it (default 0.1)"
+    add("--test_fraction", type=float, metavar="P", help=text)
+    add("--seed", type=int, help="of split and order (default 0)")
+    add("--name", help="train_NAME.h5 and test_NAME.h5; the folder's name by default")
+    group = parser.add_argument_group("a CSV file: a label and the pixels of one image a line")
+    add = group.add_argument
+    add("--axes", choices=("H,W", "H,W,C", "C,H,W"), help="order of the pixels (default H,W)")
+    add("--row_shape", metavar="H,W", help="height and width, where they are no square")
+    group = parser.add_argument_group("a MATLAB file of before version 7.3")
+    text = "axis that counts the images, where the number of labels does not tell"
+    group.add_argument("--samples", choices=("first", "last"), help=text)
+    return parser
+
+
+def _find_kind(source: Path) -> str:
+    """Return which of `OPTIONS` a source is."""
+    if not source.exists():
+        raise InputError(missing_file_message(source))
+    if source.is_dir():
+        return "folder"
+    if not source.is_file():
+        raise InputError(f"{source} is {describe_non_hdf5(source)}")
+    if is_hdf5(source):
+        return "hdf5"
+    if source.suffix.lower() == ".npz" and is_zip(source):
+        return "npz"
+    if ".csv" in (suffix.lower() for suffix in source.suffixes[-2:]):
+        return "csv"
+    with source.open("rb") as file:
+        if file.read(10) == b"MATLAB 5.0" or source.suffix.lower() == ".mat":
+            return "mat"
+    raise InputError(
+        f"{source} is no folder of pictures, .npz, .mat, .csv or HDF5 file, but "
+        f"{describe_non_hdf5(source)}"
+    )
+
+
+def _check_options(options: argparse.Namespace, kind: str) -> None:
+    """Check the values of options, and that the kind of source takes them."""
+    for name in sorted(set().union(*OPTIONS.values()) - OPTIONS[kind]):
+        if getattr(options, name) is not None:
+            kinds = " or ".join(WHAT[other] for other in OPTIONS if name in OPTIONS[other])
+            raise InputError(f"--{name} is for {kinds}, and {options.sources[0]} is {WHAT[kind]}.")
+    size = options.size
+    if size is not None and (len(size) > 2 or min(size) < 1):
+        raise InputError(
+            f"--size is {' '.join(map(str, size))}, expected pixels: one number, or height and "
+            "width."
+        )
+    fraction = options.test_fraction
+    if fraction is not None and not 0 <= fraction < 1:
+        raise InputError(f"--test_fraction is {fraction:g}, expected 0 or more, and less than 1.")
+    if options.seed is not None and options.seed < 0:
+        raise InputError(f"--seed is {options.seed}, expected 0 or more.")
+    if options.name and ("/" in options.name or "\\" in options.name):
+        raise InputError(
+            f"--name is {options.name}, expected a part of a file's name. The folder goes to "
+            "--output."
+        )
+
+
+def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
+    from signs_lightning.data.folder_import import folder_to_h5  # start-up: --help needs none
+    from signs_lightning.data.picture_folders import describe_skipped
+    from signs_lightning.inspect.file_report import quote_path
+
+    output = Path(options.output)
+    if output.suffix.lower() in HDF5_SUFFIXES:
+        raise InputError(
+            f"A folder becomes train_NAME.h5 and test_NAME.h5, and --output {output} is a file's "
+            "name. Name a folder."
+        )
+    with show_progress(f"Converting {folder}") as advance:
+        written = folder_to_h5(
+            folder,
+            output,
+            None if options.size is None else (options.size[0], options.size[-1]),
+            options.channels,
+            0.1 if options.test_fraction is None else options.test_fraction,
+            options.seed or 0,
+            options.name,
+            options.resize or "bilinear",
+            options.fit or "crop",
+            advance,
+        )
+    for line in describe_skipped(written.skipped, sum(written.counts.values())):
+        print(line, file=sys.stderr)
+    shape = "×".join(map(str, written.image_size))
+    for split, file in written.files.items():
+        print(f"{file}: {written.counts[split]}×{shape}, {len(written.class_names)} classes")
+    files = "".join(f" --data.{split}_file {quote_path(p)}" for split, p in written.files.items())
+    held_out = "" if len(written.files) > 1 else " --data.val_fraction 0.2"
+    print(f"next: {VERB} fit{files}{held_out}")
+    return 0
+
+
+def write_pictures(files: list[Path], output: Path) -> int:
+    """Write HDF5 files to a folder of PNGs for each class; return the exit code."""
+    from signs_lightning.data.folder_export import h5_to_folder  # start-up: --help needs none
+
+    with show_progress("Writing pictures") as advance:
+        counts, renamed = h5_to_folder(files, output, advance)
+    for split, count in counts.items():
+        print(f"{output / split if len(counts) > 1 else output}: {count} pictures")
+    for name, folder in renamed.items():
+        print(f"the class {printable(name)!r} is in the folder {folder}")
+    return 0
+
+
+def _name_outputs(sources: list[Path], output: str) -> list[Path]:
+    """Return the HDF5 file of each source: the one that is named, or in the folder."""
+    from signs_lightning.runtime.atomic_write import check_output
+
+    path = Path(output)
+    if path.suffix.lower() in HDF5_SUFFIXES and not path.is_dir():
+        if len(sources) > 1:
+            raise InputError(
+                f"{len(sources)} files are named, and --output {path} is one file. Name a folder."
+            )
+        check_output(path)
+        return [path]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {path} cannot be made ({error}). Choose another --output."
+        ) from error
+    outputs = [path / f"{source.name.partition('.')[0]}.h5" for source in sources]
+    if len(set(outputs)) < len(outputs):
+        raise InputError("Two of the files have one name. Convert them one after another.")
+    return outputs
+
+
+def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Namespace) -> None:
+    from signs_lightning.inspect.file_report import quote_path  # start-up: --help needs none
+
+    with show_progress(f"Converting {source}") as advance:
+        if kind == "npz":
+            from signs_lightning.data.array_import import npz_to_h5
+
+            written = npz_to_h5(source, output, advance)
+        elif kind == "mat":
+            from signs_lightning.data.matlab_import import mat_to_h5
+
+            written = mat_to_h5(source, output, options.samples, advance)
+        else:
+            from signs_lightning.data.csv_import import csv_to_h5
+
+            shape = _parse_row_shape(options.row_shape)
+            written = csv_to_h5(source, output, options.axes, shape, advance)
+    for note in written.notes:
+        print(note)
+    arrays = ", ".join(
+        f"{printable(key)} {'×'.join(map(str, shape)) or '(one value)'}"
+        for key, shape in written.shapes.items()
+    )
+    print(f"{output}: {arrays}")
+    print(f"next: {VERB} inspect {quote_path(output)}")
+
+
+def _parse_row_shape(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        height, width = map(int, text.strip("[]() ").split(","))
+    except ValueError:
+        height = width = 0
+    if min(height, width) < 1:
+        raise InputError(f"--row_shape is {text}, expected height and width such as 28,20.")
+    return height, width

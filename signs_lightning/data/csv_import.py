@@ -1,0 +1,163 @@
+"""CSV files of pixels → HDF5 files, some thousand lines in memory at a time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import h5py
+import numpy as np
+
+from signs_lightning.data.array_import import WrittenArrays
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.file_read_errors import translate_os_errors
+from signs_lightning.runtime.progress import OnProgress
+
+LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
+LINES = 2048  # that are read at a time
+AXES = ("H,W", "H,W,C", "C,H,W")
+
+
+def csv_to_h5(
+    source: Path,
+    output: Path,
+    axes: str | None = None,
+    row_shape: tuple[int, int] | None = None,
+    advance: OnProgress | None = None,
+) -> WrittenArrays:
+    """Write a CSV file of one image a line to an HDF5 file.
+
+    The label is the column of that name, else the first one; all others are pixels. The datasets
+    are `x` (N, H, W, C), uint8 or float32, `y`, and `list_classes` where labels are words.
+
+    Args:
+        source: with or without a line of names; `.gz` is unpacked.
+        output: the HDF5 file.
+        axes: the order of a line's pixels, one of `AXES`; "H,W" when omitted.
+        row_shape: height and width; a square when omitted.
+        advance: called after each part, with lines.
+
+    Raises:
+        InputError: lines are no images with labels, or an option is asked for.
+    """
+    with translate_os_errors(source), _open(source) as file:
+        first = next(csv.reader(file), [])
+        has_header = bool(first) and not _is_number(first[-1])
+        total = sum(1 for line in file if line.strip()) + (not has_header)
+    if len(first) < 2 or total == 0:
+        raise InputError(f"{source} holds no lines of pixels separated by commas.")
+    names = [name.strip().lower() for name in first] if has_header else []
+    column = next((names.index(name) for name in LABEL_COLUMNS if name in names), 0)
+    shape, order = _find_shape(source, len(first) - 1, axes, row_shape)
+    written, texts, start = WrittenArrays(), [], 0
+    with (
+        translate_os_errors(source),
+        _open(source) as file,
+        atomic_write(output) as temporary,
+        h5py.File(temporary, "w", locking=False) as h5,
+    ):
+        if has_header:
+            next(file)
+        for labels, pixels in _read_blocks(source, file, column, len(first)):
+            if start == 0:
+                images = h5.create_dataset("x", (total, *shape), _choose_dtype(pixels))
+            if images.dtype == np.uint8 and _choose_dtype(pixels) != np.uint8:
+                raise InputError(
+                    f"{source} begins with whole pixels in 0..255, and has others after line "
+                    f"{start:,}. Correct them."
+                )
+            # (n, H * W * C) -> (n, H, W, C)
+            block = pixels.reshape(len(pixels), *(shape[axis] for axis in order))
+            images[start : start + len(block)] = block.transpose(
+                0, *(1 + order.index(axis) for axis in range(3))
+            )
+            texts += labels
+            start += len(block)
+            if advance is not None:
+                advance(start, total)
+        written.shapes["x"] = images.shape
+        numbers, classes = _read_labels(texts)
+        written.add(h5, "y", numbers)
+        if classes is not None:
+            written.add(h5, "list_classes", np.array(classes))
+    return written
+
+
+def _open(source: Path) -> TextIO:
+    opener = gzip.open if source.suffix == ".gz" else open
+    file: TextIO = opener(source, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return file
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _find_shape(
+    source: Path, count: int, axes: str | None, row_shape: tuple[int, int] | None
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return (H, W, C), and the order of these axes in a line."""
+    channels = 3 if axes and "C" in axes else 1
+    side = math.isqrt(count // channels)
+    height, width = row_shape or (side, side)
+    if height * width * channels == count:
+        return (height, width, channels), (2, 0, 1) if axes == "C,H,W" else (0, 1, 2)
+    third = math.isqrt(count // 3)
+    if axes is None and 3 * (height * width if row_shape else third * third) == count:
+        raise InputError(
+            f"{source} has {count:,} pixels a line: three channels. Say how they lie: add --axes "
+            "H,W,C (colour by colour in each pixel) or --axes C,H,W (all of red first)."
+        )
+    if math.isqrt(count + 1) ** 2 == count + 1 and row_shape is None and axes is None:
+        raise InputError(
+            f"{source} has {count + 1:,} columns, which is a square: pixels without a column of "
+            "labels. Nothing can be trained or tested on it."
+        )
+    raise InputError(
+        f"{source} has {count:,} pixels a line, expected height × width × {channels}. Name height "
+        "and width, such as --row_shape 28,20."
+    )
+
+
+def _read_blocks(
+    source: Path, file: TextIO, column: int, columns: int
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield the labels and pixels float64 (n, D) of some lines."""
+    reader = csv.reader(line for line in file if line.strip())
+    while rows := list(islice(reader, LINES)):
+        try:
+            labels = [row.pop(column).strip() for row in rows]
+            pixels = np.array(rows, dtype=np.float64)
+        except (ValueError, IndexError):
+            pixels = np.empty(0)
+        if pixels.shape != (len(rows), columns - 1) or not np.isfinite(pixels).all():
+            raise InputError(
+                f"{source} has a line before line {reader.line_num + 2:,} that is not a label and "
+                f"{columns - 1:,} numbers. Correct it."
+            )
+        yield labels, pixels
+
+
+def _choose_dtype(pixels: np.ndarray) -> type[np.generic]:
+    is_whole = bool((pixels == np.floor(pixels)).all())
+    is_byte = is_whole and pixels.min() >= 0 and pixels.max() <= 255
+    return np.uint8 if is_byte else np.float32
+
+
+def _read_labels(texts: list[str]) -> tuple[np.ndarray, list[str] | None]:
+    """Return labels int64 (N,), and the sorted class names where labels are words."""
+    if all(map(_is_number, texts)) and all(float(text).is_integer() for text in texts):
+        return np.array([int(float(text)) for text in texts], np.int64), None
+    classes = sorted(set(texts))
+    label_of = {name: label for label, name in enumerate(classes)}
+    return np.array([label_of[text] for text in texts], np.int64), classes

@@ -1,0 +1,217 @@
+"""A folder of pictures as training data: converted once into a cached HDF5 file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from signs_lightning.data.folder_export import safe_name
+from signs_lightning.data.folder_import import spool_pictures, write_images
+from signs_lightning.data.hdf5_image_set import ImageSet, check_file
+from signs_lightning.data.picture_folders import (
+    PictureFolder,
+    SkippedFile,
+    choose_channels,
+    choose_size,
+    describe_skipped,
+    find_class_pictures,
+    find_split_folders,
+    suggest_size,
+)
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
+from signs_lightning.runtime.progress import show_progress
+
+FORMAT_VERSION = 1  # of the cached files: raise it whenever the same pictures give other images
+SIZE_OPTION = "--data.image_size"
+MAX_NAMED = 6  # classes that a line names
+
+
+@dataclass(frozen=True)
+class ConvertedFolder:
+    """The cached file of a folder.
+
+    Attributes:
+        path: HDF5, with the datasets `x` (contiguous uint8), `y`, `list_classes`, `paths` (of the
+            pictures, within the folder).
+        skipped: the folder's files that are not in it.
+    """
+
+    path: Path
+    skipped: list[SkippedFile]
+
+
+def open_folder(
+    folder: Path,
+    role: str,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str = "bilinear",
+    fit: str = "crop",
+    class_names: Sequence[str] | None = None,
+) -> ImageSet:
+    """Open a folder of pictures as the data of a role.
+
+    Args:
+        folder: with a folder for each class, or with the folders `train`, `val` and `test` that
+            have these.
+        role: "train", "val" or "test".
+        image_size: height and width (pixels); when omitted, the size that all pictures have.
+        channels: 1 (grey) or 3 (RGB); when omitted, 1 where all pictures are grey.
+        resize: how pictures are resized, see `read_image`.
+        fit: what becomes of another aspect ratio, see `read_image`.
+        class_names: of the training data or the model; the folders' names when omitted.
+
+    Returns:
+        The images, called by the folder's name, with a note on what they are and what was skipped.
+
+    Raises:
+        InputError: the folder cannot be used, or asks for an option.
+    """
+    place = find_role_folder(folder, role)
+    converted = convert_folder_once(place, image_size, channels, resize, fit, class_names)
+    images = _open_cached(converted.path)
+    count, *shape = images.shape
+    names = images.class_names or []
+    listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
+    grey = ", all of them grey" if channels is None and shape[2] == 1 else ""
+    size = "×".join(map(str, shape))
+    lines = [f"{place}: {count:,} pictures{grey}, {len(names)} classes ({listed}), as {size}."]
+    lines += describe_skipped(converted.skipped, count)
+    return replace(images, name=str(place), note="\n".join(lines))
+
+
+def find_role_folder(folder: Path, role: str) -> Path:
+    """Return the folder of a role in a folder with splits, else the folder itself.
+
+    Raises:
+        InputError: the folder has splits, and not this one.
+    """
+    splits = find_split_folders(folder) if folder.is_dir() else {}
+    if splits and role not in splits:
+        names = ", ".join(str(place) for place in splits.values())
+        raise InputError(f"{folder} has no folder {role}; it has {names}. Name one of them.")
+    return splits.get(role, folder)
+
+
+def convert_folder_once(
+    folder: Path,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str = "bilinear",
+    fit: str = "crop",
+    class_names: Sequence[str] | None = None,
+) -> ConvertedFolder:
+    """Return the cached HDF5 file of a folder of pictures, converted if need be.
+
+    It is found again as long as names, sizes and modification times of all pictures stay the same,
+    and replaced when they do not. One process converts at a time; the others wait.
+
+    Args:
+        folder: with a folder for each class.
+        image_size: as for `open_folder`, like all that follow.
+
+    Raises:
+        InputError: the folder cannot be used, or asks for an option, or there is no room.
+    """
+    pictures = find_class_pictures(folder, class_names)
+    folder_key, content_key = _cache_keys(pictures, image_size, channels, resize, fit)
+    try:
+        cache = find_cache_folder("folders")
+    except OSError as error:
+        raise InputError(
+            f"There is no folder to convert {folder} into ({error}). Name one in the environment "
+            "variable SIGNS_LIGHTNING_CACHE."
+        ) from error
+    stem = f"{safe_name(folder.resolve().name)[:40]}-{folder_key}"
+    path = cache / f"{stem}-{content_key}.h5"
+    waiting = f"Waiting for another process, which converts {folder} …"
+    with lock_file(cache / f"{stem}.lock", waiting):
+        if (skipped := _read_skipped(path)) is not None:
+            return ConvertedFolder(path, skipped)
+        for old in (*cache.glob(f"{stem}-*.h5"), *cache.glob(f".{stem}-*")):
+            with suppress(OSError):  # of the folder as it was, or left by a killed process
+                old.unlink()
+        _convert(pictures, path, image_size, channels, resize, fit)
+    return ConvertedFolder(path, pictures.skipped)
+
+
+def _cache_keys(pictures: PictureFolder, *options: object) -> tuple[str, str]:
+    """Return what tells apart folders with options, and the states of one folder."""
+    has_heic = importlib.util.find_spec("pillow_heif") is not None
+    folder = os.fsencode(pictures.folder.resolve())
+    start = repr((FORMAT_VERSION, folder, pictures.class_names, has_heic, *options)).encode()
+    listing = hashlib.blake2b(start, digest_size=8)
+    for path, label in pictures.pictures:
+        with suppress(OSError):  # a link to nothing is named where it is read
+            status = os.stat(path)
+            entry = (os.fsencode(path), label, status.st_size, status.st_mtime_ns)
+            listing.update(repr(entry).encode())
+    options_key = hashlib.blake2b(repr((folder, *options)).encode(), digest_size=6)
+    return options_key.hexdigest(), listing.hexdigest()
+
+
+def _convert(
+    pictures: PictureFolder,
+    path: Path,
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    resize: str,
+    fit: str,
+) -> None:
+    """Write the cached file; `pictures` then has those that are in it."""
+    folder = pictures.folder
+    with show_progress(f"Reading {len(pictures.pictures):,} headers in {folder}") as advance:
+        pictures.read_headers(advance)
+    height, width = image_size or choose_size(folder, pictures.headers, SIZE_OPTION)
+    size = (height, width, channels or choose_channels(pictures.headers))
+    needed, free = (
+        2 * len(pictures.pictures) * int(np.prod(size)),
+        shutil.disk_usage(path.parent).free,
+    )
+    if needed > free:
+        raise InputError(
+            f"The pictures in {folder} take {needed / 2**30:.1f} GiB while they are converted to "
+            f"{'×'.join(map(str, size))}, and {path.parent} has {free / 2**30:.1f} GiB left. "
+            f"Choose a smaller size with {SIZE_OPTION} {suggest_size(pictures.headers)}, or "
+            "another folder with the environment variable SIGNS_LIGHTNING_CACHE."
+        )
+    with atomic_write(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
+        with show_progress(f"Converting {len(pictures.pictures):,} pictures") as advance:
+            spool_pictures(pictures, size, spool, resize, fit, advance)
+        labels = np.array([label for _, label in pictures.pictures], np.int64)
+        images = np.memmap(spool, np.uint8, "r", shape=(len(labels), *size))
+        write_images(
+            temporary, ("x", "y"), images, labels, np.arange(len(labels)), pictures.class_names
+        )
+        paths = [os.fsencode(os.path.relpath(name, folder)) for name, _ in pictures.pictures]
+        with h5py.File(temporary, "a", locking=False) as file:
+            file["paths"] = np.array(paths)
+            skipped = json.dumps(pictures.skipped).encode()
+            file["skipped"] = np.frombuffer(skipped, np.uint8)  # an attribute holds 64 KiB only
+
+
+def _read_skipped(path: Path) -> list[SkippedFile] | None:
+    """Return the skipped files of a cached file; None where it is not there, or damaged."""
+    try:
+        _open_cached(path)
+        with h5py.File(path, "r", locking=False) as file:
+            return [SkippedFile(*entry) for entry in json.loads(file["skipped"][()].tobytes())]
+    except (InputError, OSError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _open_cached(path: Path) -> ImageSet:
+    return check_file(path, images_key="x", labels_key="y", classes_key="list_classes")

@@ -1,0 +1,249 @@
+"""Folders of pictures: which pictures they hold, of which classes and splits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from signs_lightning.data.image_files import (
+    SUFFIXES,
+    ImageHeader,
+    UnreadableImageError,
+    read_header,
+)
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.file_read_errors import translate_os_errors
+from signs_lightning.runtime.progress import OnProgress
+
+SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "val")
+IGNORED_FOLDERS = {"__MACOSX", "__pycache__"}
+IGNORED_FILES = {"thumbs.db", "desktop.ini"}
+# What lies beside pictures and is none; files of other endings are looked into.
+NO_PICTURES = "txt md rst csv tsv json xml yaml yml html log py ipynb"
+IGNORED_SUFFIXES = {f".{name}" for name in NO_PICTURES.split()}
+MAX_LISTED = 20  # skipped files that are named
+SUGGESTED_SIZES = ((48, 32), (96, 64), (192, 128))  # up to this median side, this size; else 224
+
+
+class SkippedFile(NamedTuple):
+    """A file of a folder that no image was made of.
+
+    Attributes:
+        path: of the file.
+        kind: in one or two words, as `UnreadableImageError` has it.
+        reason: to follow "PATH is", or "PATH:".
+    """
+
+    path: str
+    kind: str
+    reason: str
+
+
+@dataclass
+class PictureFolder:
+    """The pictures of one split, class by class.
+
+    Attributes:
+        folder: with one folder for each class.
+        class_names: in label order.
+        pictures: (path, label) of every file that may be a picture.
+        skipped: files that are left out.
+        headers: of the pictures, once `read_headers` has read them.
+    """
+
+    folder: Path
+    class_names: list[str]
+    pictures: list[tuple[str, int]]
+    skipped: list[SkippedFile] = field(default_factory=list)
+    headers: list[ImageHeader] = field(default_factory=list)
+
+    def read_headers(self, advance: OnProgress | None = None) -> None:
+        """Read the header of every picture, and skip what has none that can be read."""
+        kept = []
+        for done, (path, label) in enumerate(self.pictures, 1):
+            try:
+                self.headers.append(read_header(path))
+                kept.append((path, label))
+            except UnreadableImageError as error:
+                self.skipped.append(SkippedFile(path, error.kind, str(error)))
+            if advance is not None:
+                advance(done, len(self.pictures))
+        self.keep(kept)
+
+    def keep(self, kept: list[tuple[str, int]]) -> None:
+        """Drop all pictures but some, and check that each class still has one.
+
+        Raises:
+            InputError: a class has none that can be read.
+        """
+        label_of, self.pictures = dict(self.pictures), kept
+        reasons = {label_of[skip.path]: skip for skip in self.skipped if skip.path in label_of}
+        if missing := sorted(reasons.keys() - {label for _, label in kept}):
+            skip = reasons[missing[0]]
+            raise InputError(
+                f"No picture of the class {printable(self.class_names[missing[0]])} can be read: "
+                f"{printable(skip.path)} is {skip.reason}, for one. Replace them, or remove the "
+                "folder."
+            )
+
+
+def choose_size(folder: Path, headers: Sequence[ImageHeader], option: str) -> tuple[int, int]:
+    """Return the height and width (pixels) that all pictures have.
+
+    Args:
+        folder: of the pictures, for the message.
+        headers: of all pictures.
+        option: that names another size.
+
+    Raises:
+        InputError: they have several; the message says what to add.
+    """
+    sizes = {header.size for header in headers}
+    if len(sizes) == 1:
+        return sizes.pop()
+    sides = [min(header.size) for header in headers]
+    raise InputError(
+        f"The pictures in {folder} have {len(sizes):,} different sizes (shorter side "
+        f"{min(sides):,} to {max(sides):,} pixels). Choose the size that the model sees: add "
+        f"{option} {suggest_size(headers)}, for one."
+    )
+
+
+def suggest_size(headers: Sequence[ImageHeader]) -> int:
+    """Return a usual side for pictures, from the median of their shorter sides."""
+    sides = sorted(min(header.size) for header in headers)
+    median = sides[len(sides) // 2]
+    return next((size for largest, size in SUGGESTED_SIZES if median <= largest), 224)
+
+
+def choose_channels(headers: Sequence[ImageHeader]) -> int:
+    """Return 1 where every picture is grey, else 3."""
+    return 1 if all(header.is_grey for header in headers) else 3
+
+
+def find_split_folders(folder: Path) -> dict[str, Path]:
+    """Return a folder's `train`, `val` (`valid`, `validation`) and `test`, by role.
+
+    Args:
+        folder: without such folders, which have a folder for each class, the result is empty.
+
+    Raises:
+        InputError: two folders are of the same split.
+    """
+    found: dict[str, Path] = {}
+    for child in subfolders(folder):
+        role = SPLIT_FOLDERS.get(child.name.lower())
+        if role is None or not subfolders(child):
+            continue
+        if role in found:
+            raise InputError(
+                f"{folder} has {found[role].name} and {child.name}, which are both of the {role} "
+                "split. Rename one of them."
+            )
+        found[role] = child
+    is_split = any(len(subfolders(child)) > 1 for child in found.values())
+    return found if is_split else {}
+
+
+def find_class_pictures(folder: Path, class_names: Sequence[str] | None = None) -> PictureFolder:
+    """Find the pictures in a folder that has a folder for each class.
+
+    Args:
+        folder: a class's pictures may lie at any depth in its folder.
+        class_names: of the training data or a model; a folder that is not among them is refused, a
+            class without a folder is not. When None, the folders' names, sorted as Keras sorts
+            them, and every folder must have pictures.
+
+    Raises:
+        InputError: there are no classes or no pictures, or a class that training lacks.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "not there"
+        raise InputError(f"{folder} is {found}, expected a folder with one folder for each class.")
+    with translate_os_errors(folder):
+        children = subfolders(folder)
+        names = [child.name for child in children]
+        if not children or (class_names is None and len(children) < 2):
+            found = f"the folder {names[0]} only" if names else "no folders"
+            inner = f" Name {children[0]}?" if names and len(subfolders(children[0])) > 1 else ""
+            raise InputError(
+                f"{folder} holds {found}, expected one folder for each class with its pictures in "
+                f"it.{inner}"
+            )
+        known = list(class_names) if class_names is not None else names
+        if unknown := [name for name in names if name not in known]:
+            raise InputError(
+                f"{folder} has the class {printable(unknown[0])}, which training does not have "
+                f"({printable(', '.join(known[:MAX_LISTED]))}). Rename the folder, or remove it."
+            )
+        pictures: list[tuple[str, int]] = []
+        label_of = {name: label for label, name in enumerate(known)}
+        for child in children:
+            files = _find_files(child)
+            if not files and class_names is None:
+                raise InputError(
+                    f"{child} holds no pictures. Put some into it, or remove the folder."
+                )
+            pictures += [(path, label_of[child.name]) for path in files]
+        if not pictures:
+            raise InputError(f"{folder} holds no pictures. Put some into its classes' folders.")
+        loose = sorted(entry.path for entry in os.scandir(folder) if _is_loose_picture(entry))
+    skipped = [SkippedFile(path, "outside the class folders", "in no class") for path in loose]
+    return PictureFolder(folder, known, pictures, skipped)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted as Keras sorts them, without hidden ones."""
+    children = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    kept = (child for child in children if child.name not in IGNORED_FOLDERS)
+    return sorted(kept, key=lambda child: child.name)
+
+
+def _find_files(folder: Path) -> list[str]:
+    """Return the files at any depth that may be pictures, sorted."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found = []
+    for place, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [f for f in folders if not f.startswith(".") and f not in IGNORED_FOLDERS]
+        found += [os.path.join(place, name) for name in files if _may_be_picture(name)]
+    return sorted(found)
+
+
+def _may_be_picture(name: str) -> bool:
+    is_ignored = name.startswith(".") or name.lower() in IGNORED_FILES
+    return not is_ignored and os.path.splitext(name)[1].lower() not in IGNORED_SUFFIXES
+
+
+def _is_loose_picture(entry: os.DirEntry[str]) -> bool:
+    is_picture = os.path.splitext(entry.name)[1].lower() in SUFFIXES
+    return is_picture and not entry.name.startswith(".") and entry.is_file()
+
+
+def describe_skipped(skipped: Sequence[SkippedFile], count: int) -> list[str]:
+    """Return lines that count the skipped files by kind, and name them.
+
+    Args:
+        skipped: the files.
+        count: number of pictures that were taken.
+    """
+    if not skipped:
+        return []
+    kinds = Counter(skip.kind for skip in skipped)
+    counted = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+    total = len(skipped) + count
+    lines = [f"{len(skipped):,} of {total:,} files were skipped ({counted}):"]
+    lines += [
+        f"  {printable(skip.path)}: {printable(skip.reason)}" for skip in skipped[:MAX_LISTED]
+    ]
+    if len(skipped) > MAX_LISTED:
+        lines.append(f"  … and {len(skipped) - MAX_LISTED:,} more")
+    return lines
