@@ -54,7 +54,8 @@ def fingerprint(reader: ImageReader) -> dict[str, Any]:
         files packed in another way have the same. The hash is None where the images cannot be read.
     """
     images = reader.images
-    found: dict[str, Any] = {"path": str(images.path or ARRAYS), "size": None, "mtime": None}
+    path = ARRAYS if images.path is None else images.name  # of a folder, not of its cached file
+    found: dict[str, Any] = {"path": path, "size": None, "mtime": None}
     found |= {"images": images.shape[0], "hashed": 0, "hash": None}
     try:
         if images.path is not None:

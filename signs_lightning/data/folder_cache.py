@@ -32,7 +32,7 @@ from signs_lightning.data.picture_folders import (
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
-from signs_lightning.runtime.progress import show_progress
+from signs_lightning.runtime.progress import OnProgress, show_progress
 
 FORMAT_VERSION = 1  # of the cached files: raise it whenever the same pictures give other images
 SIZE_OPTION = "--data.image_size"
@@ -144,7 +144,9 @@ def convert_folder_once(
         for old in (*cache.glob(f"{stem}-*.h5"), *cache.glob(f".{stem}-*")):
             with suppress(OSError):  # of the folder as it was, or left by a killed process
                 old.unlink()
-        _convert(pictures, path, image_size, channels, resize, fit)
+        text = f"Converting {len(pictures.pictures):,} pictures in {folder}"
+        with show_progress(text) as advance:
+            _convert(pictures, path, image_size, channels, resize, fit, advance)
     return ConvertedFolder(path, pictures.skipped)
 
 
@@ -152,12 +154,13 @@ def _cache_keys(pictures: PictureFolder, *options: object) -> tuple[str, str]:
     """Return what tells apart folders with options, and the states of one folder."""
     has_heic = importlib.util.find_spec("pillow_heif") is not None
     folder = os.fsencode(pictures.folder.resolve())
+    start_of_name = len(os.fsencode(pictures.folder))
     start = repr((FORMAT_VERSION, folder, pictures.class_names, has_heic, *options)).encode()
     listing = hashlib.blake2b(start, digest_size=8)
     for path, label in pictures.pictures:
         with suppress(OSError):  # a link to nothing is named where it is read
             status = os.stat(path)
-            entry = (os.fsencode(path), label, status.st_size, status.st_mtime_ns)
+            entry = (os.fsencode(path)[start_of_name:], label, status.st_size, status.st_mtime_ns)
             listing.update(repr(entry).encode())
     options_key = hashlib.blake2b(repr((folder, *options)).encode(), digest_size=6)
     return options_key.hexdigest(), listing.hexdigest()
@@ -170,11 +173,11 @@ def _convert(
     channels: int | None,
     resize: str,
     fit: str,
+    advance: OnProgress,
 ) -> None:
     """Write the cached file; `pictures` then has those that are in it."""
     folder = pictures.folder
-    with show_progress(f"Reading {len(pictures.pictures):,} headers in {folder}") as advance:
-        pictures.read_headers(advance)
+    pictures.read_headers(advance)
     height, width = image_size or choose_size(folder, pictures.headers, SIZE_OPTION)
     size = (height, width, channels or choose_channels(pictures.headers))
     needed, free = (
@@ -189,8 +192,7 @@ def _convert(
             "another folder with the environment variable SIGNS_LIGHTNING_CACHE."
         )
     with atomic_write(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
-        with show_progress(f"Converting {len(pictures.pictures):,} pictures") as advance:
-            spool_pictures(pictures, size, spool, resize, fit, advance)
+        spool_pictures(pictures, size, spool, resize, fit, advance)
         labels = np.array([label for _, label in pictures.pictures], np.int64)
         images = np.memmap(spool, np.uint8, "r", shape=(len(labels), *size))
         write_images(

@@ -83,7 +83,8 @@ class PictureFolder:
             InputError: a class has none that can be read.
         """
         label_of, self.pictures = dict(self.pictures), kept
-        reasons = {label_of[skip.path]: skip for skip in self.skipped if skip.path in label_of}
+        lost = [skip for skip in self.skipped if skip.path in label_of]
+        reasons = {label_of[skip.path]: skip for skip in reversed(lost)}  # the first of a class
         if missing := sorted(reasons.keys() - {label for _, label in kept}):
             skip = reasons[missing[0]]
             raise InputError(
