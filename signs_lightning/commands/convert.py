@@ -107,9 +107,14 @@ def _find_kind(source: Path) -> str:
         raise InputError(f"{source} is {describe_non_hdf5(source)}")
     if is_hdf5(source):
         return "hdf5"
-    if source.suffix.lower() == ".npz" and is_zip(source):
+    if source.suffix.lower() == ".npz":
+        if not is_zip(source):
+            raise InputError(
+                f"{source} is no whole NumPy archive ({source.stat().st_size:,} bytes). Fetch or "
+                "write it again."
+            )
         return "npz"
-    if ".csv" in (suffix.lower() for suffix in source.suffixes[-2:]):
+    if source.name.lower().endswith((".csv", ".csv.gz")):
         return "csv"
     with source.open("rb") as file:
         if file.read(10) == b"MATLAB 5.0" or source.suffix.lower() == ".mat":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from signs_lightning.data.array_import import WrittenArrays
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.progress import OnProgress
 
@@ -53,7 +55,15 @@ def csv_to_h5(
     if len(first) < 2 or total == 0:
         raise InputError(f"{source} holds no lines of pixels separated by commas.")
     names = [name.strip().lower() for name in first] if has_header else []
-    column = next((names.index(name) for name in LABEL_COLUMNS if name in names), 0)
+    column = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
+    side = math.isqrt(len(first))
+    if column is None and side**2 == len(first) and axes is None and row_shape is None:
+        raise InputError(
+            f"{source} has {len(first):,} columns, {side}×{side} pixels without a column of "
+            "labels: nothing can be trained or tested on it. If the first column is the label, "
+            "name height and width of the images with --row_shape."
+        )
+    column = column or 0
     shape, order = _find_shape(source, len(first) - 1, axes, row_shape)
     written, texts, start = WrittenArrays(), [], 0
     with (
@@ -62,14 +72,12 @@ def csv_to_h5(
         atomic_write(output) as temporary,
         h5py.File(temporary, "w", locking=False) as h5,
     ):
-        if has_header:
-            next(file)
-        for labels, pixels in _read_blocks(source, file, column, len(first)):
+        for labels, pixels in _read_blocks(source, file, has_header, column, len(first)):
             if start == 0:
                 images = h5.create_dataset("x", (total, *shape), _choose_dtype(pixels))
             if images.dtype == np.uint8 and _choose_dtype(pixels) != np.uint8:
                 raise InputError(
-                    f"{source} begins with whole pixels in 0..255, and has others after line "
+                    f"{source} begins with whole pixels in 0..255, and has others after image "
                     f"{start:,}. Correct them."
                 )
             # (n, H * W * C) -> (n, H, W, C)
@@ -118,11 +126,6 @@ def _find_shape(
             f"{source} has {count:,} pixels a line: three channels. Say how they lie: add --axes "
             "H,W,C (colour by colour in each pixel) or --axes C,H,W (all of red first)."
         )
-    if math.isqrt(count + 1) ** 2 == count + 1 and row_shape is None and axes is None:
-        raise InputError(
-            f"{source} has {count + 1:,} columns, which is a square: pixels without a column of "
-            "labels. Nothing can be trained or tested on it."
-        )
     raise InputError(
         f"{source} has {count:,} pixels a line, expected height × width × {channels}. Name height "
         "and width, such as --row_shape 28,20."
@@ -130,26 +133,52 @@ def _find_shape(
 
 
 def _read_blocks(
-    source: Path, file: TextIO, column: int, columns: int
+    source: Path, file: TextIO, has_header: bool, column: int, columns: int
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield the labels and pixels float64 (n, D) of some lines."""
-    reader = csv.reader(line for line in file if line.strip())
-    while rows := list(islice(reader, LINES)):
+    """Yield the labels and pixels (n, D) of some lines."""
+    numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    if has_header:
+        next(numbered)
+    pixel_columns = [k for k in range(columns) if k != column]
+    while block := list(islice(numbered, LINES)):
+        for number, line in block:
+            if line.count(",") != columns - 1:
+                raise InputError(
+                    f"{source} has {line.count(',') + 1:,} columns in line {number:,}, expected "
+                    f"{columns:,}. Correct it."
+                )
+        lines = [line for _, line in block]
+        labels = [line.split(",", column + 1)[column].strip(' "\r\n') for line in lines]
         try:
-            labels = [row.pop(column).strip() for row in rows]
-            pixels = np.array(rows, dtype=np.float64)
-        except (ValueError, IndexError):
-            pixels = np.empty(0)
-        if pixels.shape != (len(rows), columns - 1) or not np.isfinite(pixels).all():
+            pixels = _parse(lines, pixel_columns)
+        except ValueError as error:
             raise InputError(
-                f"{source} has a line before line {reader.line_num + 2:,} that is not a label and "
-                f"{columns - 1:,} numbers. Correct it."
-            )
+                f"{source} has a pixel that is no number between line {block[0][0]:,} and line "
+                f"{block[-1][0]:,} ({shorten(str(error), 120)}). Correct it."
+            ) from error
         yield labels, pixels
 
 
+def _parse(lines: list[str], columns: list[int]) -> np.ndarray:
+    """Return columns of some lines as int64, which is fast, or as float64.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    options: dict[str, Any] = {"delimiter": ",", "comments": None, "quotechar": '"', "ndmin": 2}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy 1 cuts fractions off, and warns
+            return np.loadtxt(lines, np.int64, usecols=columns, **options)
+    except (ValueError, DeprecationWarning):
+        pixels = np.loadtxt(lines, np.float64, usecols=columns, **options)
+    if not np.isfinite(pixels).all():
+        raise ValueError("it is NaN or infinite")
+    return pixels
+
+
 def _choose_dtype(pixels: np.ndarray) -> type[np.generic]:
-    is_whole = bool((pixels == np.floor(pixels)).all())
+    is_whole = pixels.dtype.kind == "i" or bool((pixels == np.floor(pixels)).all())
     is_byte = is_whole and pixels.min() >= 0 and pixels.max() <= 255
     return np.uint8 if is_byte else np.float32
 
