@@ -229,10 +229,10 @@ class H5DataModule(L.LightningDataModule):
     def _open(self, role: Role) -> list[ImageSet]:
         """Open and check the files of a role, once."""
         if role not in self._sets:
-            sets = self._files.open(role)
-            if role != "train" and sets[0].words is not None and self._files.files["train"]:
-                sets = self._files.open(role, self._open("train")[0].class_names)
-            self._sets[role] = sets
+            has_train = role != "train" and self._files.files["train"] is not None
+            self._sets[role] = self._files.open(
+                role, lambda: self._open("train")[0].class_names if has_train else None
+            )
             warn_of_repeated_file(self._files.files[role], f"--data.{role}_file")
         return self._sets[role]
 

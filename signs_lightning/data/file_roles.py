@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from signs_lightning.data import layouts
+from signs_lightning.data.folder_cache import open_folder
 from signs_lightning.data.hdf5_image_set import ImageSet, check_arrays, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.labels import number_words
 from signs_lightning.data.layouts import ROLES, Role
+from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.errors import InputError
 
 ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
@@ -37,11 +39,14 @@ class RoleFiles:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = options
         self.files: dict[Role, Any] = {role: options[f"{role}_file"] for role in ROLES}
-        if options["file"] is not None:
-            found = list_roles(options["file"])
+        source = options["file"]
+        if source is None and has_split_folders(options["train_file"]):
+            source = options["train_file"]
+        if source is not None:
+            found = list_roles(source)
             for role in ROLES:
                 if self.files[role] is None and role in found:
-                    self.files[role] = options["file"]
+                    self.files[role] = source
 
     @property
     def is_any(self) -> bool:
@@ -53,12 +58,13 @@ class RoleFiles:
         named = {key: self.options.get(f"{role}_{key}") or self.options[key] for key in KEYS}
         return {**named, "role": role}
 
-    def open(self, role: Role, class_names: Sequence[str] | None = None) -> list[ImageSet]:
+    def open(self, role: Role, find_names: Callable[[], list[str] | None]) -> list[ImageSet]:
         """Open and check what a role's option names.
 
         Args:
             role: "train", "val" or "test".
-            class_names: the K names, where the training files have told them.
+            find_names: returns the K names of the training data, or None; called where labels are
+                words or folders, and no option names the classes.
 
         Raises:
             InputError: there is no file, or a file or the arrays cannot be used.
@@ -73,17 +79,22 @@ class RoleFiles:
                 f"The model saw arrays, which are not at hand any more. Name a file with {option}."
             )
         options = {name: self.options[name] for name in SHARED_OPTIONS}
-        options["class_names"] = options["class_names"] or class_names
         if not is_named(value):
             return [check_arrays(*value, **options)]
-        paths = expand_paths(value)
-        label_files = self._label_files(role, len(paths))
-        options |= self.keys(role)
+        size = self.options["image_size"]
+        options |= {"image_size": (size, size) if isinstance(size, int) else size}
+        paths, names = expand_paths(value), options["class_names"]
+        if names is None and any(map(os.path.isdir, paths)):
+            names = find_names()
         image_sets = [
-            check_file(path, labels_file=labels, **options)
-            for path, labels in zip(paths, label_files, strict=True)
+            open_folder(Path(path), role, options["image_size"], class_names=names)
+            if os.path.isdir(path)
+            else check_file(path, labels_file=labels, **options, **self.keys(role))
+            for path, labels in zip(paths, self._label_files(role, len(paths)), strict=True)
         ]
-        return number_alike(image_sets)
+        if any(images.words is None for images in image_sets):
+            return image_sets
+        return number_alike(image_sets, names or find_names())
 
     def _label_files(self, role: Role, count: int) -> list[str | None]:
         """Return the files of labels of a role, one for each of its files of images."""
@@ -99,15 +110,28 @@ class RoleFiles:
         return list(paths)
 
 
+def has_split_folders(value: Any) -> bool:
+    """Whether an option names a folder of pictures with folders `train`, `val` or `test` in it."""
+    return (
+        isinstance(value, str | Path)
+        and Path(value).is_dir()
+        and bool(find_split_folders(Path(value)))
+    )
+
+
 def list_roles(path: str | Path) -> list[str]:
-    """Return the roles that the images of a file have.
+    """Return the roles that the images of a file, or of a folder, have.
 
     Raises:
         InputError: they have none, or the file cannot be read.
     """
     path = Path(path)
-    with open_hdf5(path) as file:
-        roles = layouts.find_images(path, file, layouts.list_datasets(file))
+    if path.is_dir():
+        roles = {role: str(place) for role, place in find_split_folders(path).items()}
+        roles = roles or {"": str(path)}
+    else:
+        with open_hdf5(path) as file:
+            roles = layouts.find_images(path, file, layouts.list_datasets(file))
     if "" in roles:
         raise InputError(
             f"{path} has images for one role only ('{roles['']}'). Name it with --data.train_file "
@@ -116,27 +140,29 @@ def list_roles(path: str | Path) -> list[str]:
     return list(roles)
 
 
-def number_alike(image_sets: list[ImageSet]) -> list[ImageSet]:
-    """Give files whose labels are words the same classes: the sorted words of all."""
-    if any(images.words is None for images in image_sets):
-        return image_sets
-    names = sorted({name for images in image_sets for name in images.class_names or ()})
+def number_alike(image_sets: list[ImageSet], class_names: list[str] | None) -> list[ImageSet]:
+    """Give files whose labels are words the same classes: the sorted words of all.
+
+    Args:
+        image_sets: with words.
+        class_names: the K names, where they are known.
+
+    Raises:
+        InputError: a word is none of the names.
+    """
+    words = {name for images in image_sets for name in images.class_names or ()}
+    names = class_names or sorted(words)
     return [
         images
         if images.class_names == names
         else replace(
             images,
-            labels=number_words(f"The file {images.name}", images.words, names),
-            class_names=names,
+            labels=number_words(images.name, images.words, names),
+            class_names=list(names),
             num_classes=len(names),
         )
         for images in image_sets
     ]
-
-
-def guess_split(key: str, path: Path) -> str:
-    """Return the split that the images' key or else the file's name tells, or ""."""
-    return layouts.guess_role(key) or layouts.guess_role(path.stem)
 
 
 def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:

@@ -26,7 +26,7 @@ from signs_lightning.data.encoded_pictures import (
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
 from signs_lightning.data.image_axes import find_axes, is_matlab
-from signs_lightning.data.label_files import find_label_file, load_labels, read_label_file
+from signs_lightning.data.label_files import locate_labels
 from signs_lightning.data.labels import number_words, read_labels
 from signs_lightning.data.value_range import find_value_range
 from signs_lightning.errors import CollectedInputError, InputError
@@ -124,7 +124,7 @@ def check_file(
     axes: str | None = None,
     row_shape: Sequence[int] | None = None,
     image_size: tuple[int, int] | None = None,
-    resizing: tuple[str, str] | None = None,
+    resizing: tuple[str, str] = ("bilinear", "crop"),
     collect: bool = False,
 ) -> ImageSet:
     """Open an HDF5 data file, find its keys and check what they hold.
@@ -159,17 +159,20 @@ def check_file(
         if images_key is None:
             roles = layouts.find_images(path, file, datasets)
             images_key = layouts.choose_role(path, roles, role)
-        images_key = layouts.named_key(path, datasets, images_key, "images_key")
-        images = datasets.get(images_key, file[images_key])
+        else:
+            images_key = layouts.named_key(path, datasets, images_key, "images_key")
         where = f"'{shorten(images_key)}' in {path}"
-        is_encoded = isinstance(images, h5py.Group) or is_encoded_dataset(images)
-        if not is_encoded:
-            with problems():
+        images = datasets.get(images_key)
+        pictures = None
+        with problems():
+            if images is None or is_encoded_dataset(images):
+                pictures = EncodedPictures(path, file, images_key)
+            else:
                 check_dataset_header(where, images, unpacks=images.dtype != np.uint8)
         labels = label_where = None
         with problems():
-            label_where, layout, labels = _find_labels(
-                path, datasets, images_key, labels_key, labels_file
+            label_where, layout, labels = locate_labels(
+                path, datasets, images_key, labels_key, labels_file, pictures
             )
         with problems():
             classes_key = _find_classes(path, datasets, images_key, label_where, classes_key)
@@ -177,8 +180,7 @@ def check_file(
                 names = read_class_list(path, classes_key, datasets[classes_key])
         shape = None
         with problems():
-            if is_encoded:
-                pictures = EncodedPictures(path, file, images_key)
+            if pictures is not None:
                 size = find_picture_shape(pictures, image_size)
                 letters, shape = "NHWC", (len(pictures), *size)
             else:
@@ -186,7 +188,7 @@ def check_file(
                 reading = (axes, row_shape, is_matlab(path), count)
                 letters, shape = find_axes(where, images.shape, *reading)
         is_unit_range, note = False, ""
-        if not is_encoded:
+        if pictures is None:
             with problems():
                 is_unit_range, note = find_value_range(where, images)
         with problems():
@@ -201,8 +203,8 @@ def check_file(
             images_key=images_key,
             note=note,
             axes=letters,
-            is_encoded=is_encoded,
-            resizing=resizing,
+            is_encoded=pictures is not None,
+            resizing=resizing if image_size is not None else None,
             layout=layout,
             other_roles=tuple(name for name, key in roles.items() if key != images_key),
             **found,
@@ -246,34 +248,6 @@ def check_arrays(
         name, shape, is_unit_range, images_key="images", array=images, note=note, axes=letters,
         layout=name, **found,
     )  # fmt: skip
-
-
-def _find_labels(
-    path: Path,
-    datasets: dict[str, h5py.Dataset],
-    images_key: str,
-    labels_key: str | None,
-    labels_file: str | Path | None,
-) -> tuple[str, str, Any]:
-    """Return what messages call the labels, the layout in words, and the labels."""
-    counts = layouts.possible_counts(datasets[images_key])
-    if labels_file is None:
-        if labels_key is not None:
-            group = images_key.rpartition("/")[0]
-            labels_key = layouts.named_key(path, datasets, labels_key, "labels_key", group)
-        else:
-            labels_key = layouts.find_labels(path, datasets, images_key, counts)
-        if labels_key is not None:
-            where = f"'{shorten(labels_key)}' in {path}"
-            layout = f"images {images_key}, labels {labels_key}"
-            return where, layout, load_labels(where, path, datasets[labels_key])
-        labels_file = find_label_file(path)
-    if labels_file is None:
-        raise layouts.no_labels_error(path, datasets, images_key)
-    labels_file = Path(labels_file)
-    labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
-    where = f"'{shorten(labels_key)}' in {labels_file}"
-    return where, f"images {images_key}, labels {labels_key} in {labels_file}", labels
 
 
 def _find_classes(

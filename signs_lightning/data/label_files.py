@@ -4,20 +4,71 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from signs_lightning.data import layouts
+from signs_lightning.data.encoded_pictures import EncodedPictures, list_class_folders
 from signs_lightning.data.global_heap import read_texts
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_hdf5
-from signs_lightning.data.layouts import find_labels, list_datasets, named_key
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
 MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once
 SIBLINGS = {"x": "y", "images": "labels", "image": "label", "imgs": "labels", "img": "label"}
 SIBLINGS |= {"data": "labels", "features": "targets", "X": "Y"}
+
+
+def locate_labels(
+    path: Path,
+    datasets: dict[str, h5py.Dataset],
+    images_key: str,
+    labels_key: str | None,
+    labels_file: str | Path | None,
+    pictures: EncodedPictures | None = None,
+) -> tuple[str, str, Any]:
+    """Return where the labels of some images are, and their values.
+
+    Args:
+        path: the file of the images.
+        datasets: all its datasets.
+        images_key: of the images.
+        labels_key: of the labels, as the user names it.
+        labels_file: of the labels, as the user names it.
+        pictures: the images, where they are JPEG or PNG files.
+
+    Returns:
+        What messages call the labels, the layout in words, and a dataset or an array of labels.
+
+    Raises:
+        InputError: there are none, or several that could be they.
+    """
+    images, names = datasets.get(images_key), pictures.names if pictures is not None else None
+    counts = {len(pictures)} if pictures is not None else layouts.possible_counts(images)
+    if labels_file is None:
+        folders = list_class_folders(names) if names is not None and labels_key is None else None
+        if folders is not None:
+            layout = f"images {images_key}, labels by group"
+            return f"The groups in {path}", layout, np.array(folders, object)
+        if labels_key is not None:
+            group = images_key.rpartition("/")[0]
+            labels_key = layouts.named_key(path, datasets, labels_key, "labels_key", group)
+        else:
+            labels_key = layouts.find_labels(path, datasets, images_key, counts)
+        if labels_key is not None:
+            where = f"'{shorten(labels_key)}' in {path}"
+            layout = f"images {images_key}, labels {labels_key}"
+            return where, layout, load_labels(where, path, datasets[labels_key])
+        labels_file = find_label_file(path)
+    if labels_file is None:
+        raise layouts.no_labels_error(path, datasets, images_key)
+    labels_file = Path(labels_file)
+    labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
+    where = f"'{shorten(labels_key)}' in {labels_file}"
+    return where, f"images {images_key}, labels {labels_key} in {labels_file}", labels
 
 
 def find_label_file(images: Path) -> Path | None:
@@ -57,16 +108,16 @@ def read_label_file(
         InputError: the file cannot be read, or holds no labels, or several.
     """
     with open_hdf5(path) as file:
-        datasets = list_datasets(file)
+        datasets = layouts.list_datasets(file)
         if labels_key is None:
-            labels_key = find_labels(path, datasets, images_key, counts)
+            labels_key = layouts.find_labels(path, datasets, images_key, counts)
             if labels_key is None:
                 raise InputError(
                     f"{path} has no dataset of labels for {min(counts):,} images. Name another "
                     "with `--data.train_labels_file`, or the dataset with `--data.labels_key`."
                 )
         else:
-            labels_key = named_key(path, datasets, labels_key, "labels_key")
+            labels_key = layouts.named_key(path, datasets, labels_key, "labels_key")
         where = f"'{shorten(labels_key)}' in {path}"
         return labels_key, np.asarray(load_labels(where, path, datasets[labels_key]))
 

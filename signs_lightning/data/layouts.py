@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import h5py
 import numpy as np
 
+from signs_lightning.data.encoded_pictures import find_picture_group
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.escaping import shorten
 
@@ -91,6 +92,11 @@ def guess_role(text: str) -> Role | Literal[""]:
     return next((role for role, names in ROLES.items() if words.intersection(names)), "")
 
 
+def guess_split(key: str, path: Path) -> str:
+    """Return the split that the images' key or else the file's name tells, or ""."""
+    return guess_role(key) or guess_role(path.stem)
+
+
 def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) -> dict[str, str]:
     """Return role → the key of its images; the role is "" where keys name none.
 
@@ -113,6 +119,8 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
     others = [key for key, dataset in datasets.items() if can_hold_images(dataset)]
     is_sure = len(others) == 1 and len(datasets[others[0]].shape) != 3
     found = named[0] or ({"": others} if is_sure else named[1]) or {"": others}
+    if not any(found.values()) and (group := find_picture_group(file)) is not None:
+        return {"": group}
     is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
     if is_model and not any(found.values()):
         raise InputError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.data.file_roles import RoleFiles, expand_paths, is_named
+from signs_lightning.data.folder_cache import find_role_folder
 from signs_lightning.data.hdf5_image_set import find_images_key
 from signs_lightning.data.layouts import Role
 from signs_lightning.errors import InputError
@@ -38,7 +39,12 @@ def find_shared_images(files: RoleFiles, first: Role, second: Role) -> str | Non
         keys = set()
         for role in (first, second):
             with contextlib.suppress(InputError):  # reported where the role is opened
-                keys.add(find_images_key(Path(name), files.keys(role)))
+                path, is_folder = Path(name), os.path.isdir(name)
+                keys.add(
+                    str(find_role_folder(path, role))
+                    if is_folder
+                    else find_images_key(path, files.keys(role))
+                )
         if len(keys) < 2:
             other = names[identity]
             return name if name == other else f"{name}, which is {other} under another name,"

@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 
 from signs_lightning.data import layouts
-from signs_lightning.data.file_roles import guess_split
 from signs_lightning.data.hdf5_image_set import ImageSet, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.label_files import find_image_file
 from signs_lightning.data.labels import describe_missing_labels
+from signs_lightning.data.layouts import guess_split
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from PIL import Image, ImageOps
 
-HEIGHT, WIDTH = 24, 20  # not square, so that exchanged axes are seen
+HEIGHT, WIDTH = 16, 12  # not square, so that exchanged axes are seen
 Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 (N, H, W, C), labels int64 (N,)
 
 
@@ -92,11 +92,11 @@ def draw(count: int, classes: int, channels: int = 3, seed: int = 0, **size: int
     return images.astype(np.uint8), labels
 
 
-def draw_roles(classes: int, channels: int = 3, val: int = 0) -> dict[str, Arrays]:
+def draw_roles(classes: int, channels: int = 3, val: int = 0, **size: int) -> dict[str, Arrays]:
     """Return 40 images to train on, 20 to test on, and some to validate on."""
     counts = {"train": 40, "val": val, "test": 20}
     return {
-        role: draw(count, classes, channels, seed)
+        role: draw(count, classes, channels, seed, **size)
         for seed, (role, count) in enumerate(counts.items())
         if count
     }
@@ -191,7 +191,7 @@ def eurosat(folder: Path) -> Content:
     gathered to.
     """
     names = ["AnnualCrop", "Forest", "Highway", "River", "SeaLake"]
-    images, labels = draw(50, 5, channels=13)
+    images, labels = draw(50, 5, channels=13, height=24, width=20)
     with h5py.File(folder / "EuroSAT_MS.h5", "w") as file:
         file["images"], file["labels"] = images, labels
         file["class_names"] = np.array(names, "S")
@@ -203,11 +203,11 @@ def so2sat(folder: Path) -> Content:
 
     https://mediatum.ub.tum.de/1454690: training.h5, validation.h5, testing.h5.
     """
-    roles = draw_roles(17, channels=10, val=17)
+    roles = draw_roles(17, channels=10, val=17, height=24, width=20)
     names = {"train": "training", "val": "validation", "test": "testing"}
     for role, (images, labels) in roles.items():
         with h5py.File(folder / f"{names[role]}.h5", "w") as file:
-            radar = np.random.default_rng(2).normal(size=(len(images), HEIGHT, WIDTH, 8))
+            radar = np.random.default_rng(2).normal(size=(*images.shape[:3], 8))
             file["sen1"], file["sen2"], file["label"] = radar, images, np.eye(17)[labels]
     return Content(roles)
 

@@ -168,9 +168,7 @@ def test_a_black_float_file_is_black(tmp_path: Path) -> None:
 
 def test_the_range_is_that_of_all_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the images are looked at in several goes, the last counts as much as the first."""
-    monkeypatch.setattr(
-        "signs_lightning.data.value_range.SCAN_BYTES", 1
-    )  # one image at a time
+    monkeypatch.setattr("signs_lightning.data.value_range.SCAN_BYTES", 1)  # one image at a time
     x = np.zeros((4, 2, 2, 1), np.float32)
     x[3] = 200
     images, _ = read(write(tmp_path / "f.h5", x=x, y=[0, 1, 0, 1]))
