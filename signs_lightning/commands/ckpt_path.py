@@ -82,10 +82,24 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
         remembered = checkpoint_config(load_checkpoint(source), source)
     _name_own_model(remembered["model"], args, source)
     config = trusted_options(remembered, verb, args, source)
+    data = config.setdefault("data", {})
+    _forget_replaced_files(data, verb, args)
+    if checkpoint is not None:
+        names = load_checkpoint(checkpoint).get("H5DataModule", {}).get("class_names")
+        data["class_names"] = data.get("class_names") or names
     if checkpoint is None:
         rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
         config["ckpt_path"] = remembered.get("ckpt_path")
     return f"--config={yaml.safe_dump(config)}"
+
+
+def _forget_replaced_files(data: dict[str, Any], verb: str, args: list[str]) -> None:
+    """Drop remembered files that belong to a file that is replaced."""
+    role = {"test": "test", "validate": "val"}.get(verb, "train")
+    if flag_value(f"--data.{role}_file", args) is not None:
+        data.pop(f"{role}_labels_file", None)
+        if verb != "fit":
+            data.pop("file", None)
 
 
 def _name_own_model(model: dict[str, Any], args: list[str], path: Path) -> None:

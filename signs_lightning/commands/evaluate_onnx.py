@@ -7,7 +7,11 @@ import torch.nn.functional as F
 
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.evaluation_table import print_evaluation
-from signs_lightning.commands.predict import image_size
+from signs_lightning.commands.reading_options import (
+    add_reading_options,
+    image_size,
+    test_data_options,
+)
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
@@ -36,10 +40,16 @@ def test_onnx(path: str, args: list[str]) -> int:
     add("--data.test_file", dest="test_file", required=True, metavar="H5", help=file)
     add("--data.batch_size", dest="batch_size", type=int, default=64, metavar="N")
     add("--data.image_size", dest="image_size", type=image_size, metavar="PIXELS")
-    for key in ("images_key", "labels_key", "classes_key"):
-        add(f"--data.{key}", dest=key, metavar="KEY")
-    data = H5DataModule(**vars(parser.parse_args(args)))
-    print_evaluation(evaluate_onnx(OnnxClassifier(path), data))
+    add_reading_options(parser)
+    options, model = parser.parse_args(args), OnnxClassifier(path)
+    data = H5DataModule(
+        test_file=options.test_file,
+        batch_size=options.batch_size,
+        image_size=options.image_size,
+        class_names=model.known_class_names,
+        **test_data_options(options),
+    )
+    print_evaluation(evaluate_onnx(model, data))
     return 0
 
 

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.reading_options import add_reading_options, given_reading_options
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import (
     VERB,
@@ -30,30 +31,8 @@ from signs_lightning.runtime.display import describe_drawn_channels
 from signs_lightning.runtime.escaping import for_terminal, printable
 from signs_lightning.runtime.sandbox import run_sandboxed
 
-
-def class_names(text: str) -> list[str]:
-    """`[cat,dog]` → its parts"""
-    return [name.strip() for name in text.strip("[]").split(",")]
-
-
-def pixels(text: str) -> list[int]:
-    """`28,20` or `[28,20]` → height and width"""
-    height, width = (int(part) for part in text.strip("[]").split(","))
-    return [height, width]
-
-
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
-READING = {  # how files are read: option of `check_file` → type, placeholder, help
-    "images_key": (str, "KEY", "dataset of the images, where its name does not tell"),
-    "labels_key": (str, "KEY", "dataset of the labels, where its name does not tell"),
-    "classes_key": (str, "KEY", "dataset of the classes, where its name does not tell"),
-    "labels_file": (str, "FILE", "file of the labels, where it is another"),
-    "label_offset": (int, "N", "added to every label"),
-    "class_names": (class_names, "[A,B,…]", "names of the classes, where no file lists them"),
-    "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
-    "row_shape": (pixels, "H,W", "height and width of images in flat rows"),
-}
 HELD_OUT = ("test", "val")
 MAX_PARALLEL = 4  # files that are examined side by side
 
@@ -68,7 +47,7 @@ def main(verb: str, args: list[str]) -> int:
             f"The folder of --samples {options.samples} does not exist. Make it, or name another "
             "file."
         )
-    how = {name: value for name in READING if (value := getattr(options, name)) is not None}
+    how = given_reading_options(options)
     paths = [path for pattern in options.files for path in _expand(pattern)]
 
     def examine(path: str) -> FileReport:
@@ -99,11 +78,7 @@ def _build_parser(verb: str) -> CommandParser:
     parser.add_argument("files", nargs="+", metavar="FILE", help=help_text)
     help_text = "draws labelled pictures of every class of the first data file"
     parser.add_argument("--samples", metavar="PNG", help=help_text)
-    for name, (kind, metavar, help_text) in READING.items():
-        flags = [f"--data.{name}"]
-        if name == "labels_file":
-            flags = [f"--data.{role}_labels_file" for role in ("train", "val", "test")]
-        parser.add_argument(*flags, dest=name, type=kind, metavar=metavar, help=help_text)
+    add_reading_options(parser, with_names=True)
     help_text = "time for each file (default 60)"
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help=help_text)
     return parser

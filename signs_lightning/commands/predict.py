@@ -16,6 +16,11 @@ from rich.table import Table
 
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.reading_options import (
+    add_reading_options,
+    image_size,
+    test_data_options,
+)
 from signs_lightning.data import image_files
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
@@ -29,12 +34,6 @@ if TYPE_CHECKING:
     AnyClassifier = ImageClassifier | OnnxClassifier
 
 ROWS_SHOWN = 40
-DATA_OPTIONS = {  # option of the data module → placeholder, help
-    "test_file": ("H5", "HDF5 file; the run's own test file by default"),
-    "image_size": ("PIXELS", "resize its images to the model's size, a number or [height,width]"),
-    "images_key": ("KEY", "its images, where the name does not tell"),
-    "labels_key": ("KEY", "its labels, where the name does not tell"),
-}
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,10 @@ def main(verb: str, args: list[str]) -> int:
     if options.images:
         predictions = _predict_images(model, options.images, options.batch_size, unreadable)
     else:
-        given = {key: getattr(options, key) for key in ("image_size", "images_key", "labels_key")}
-        data = data | {key: value for key, value in given.items() if value is not None}
-        predictions = _predict_file(model, data, options.test_file, options.batch_size)
+        given = test_data_options(options)
+        if options.image_size is not None:
+            given["image_size"] = options.image_size
+        predictions = _predict_file(model, data, options.test_file, given, options.batch_size)
     first = next(predictions, None)
     if first is not None:
         has_labels = first.label is not None
@@ -92,22 +92,18 @@ def _parser(verb: str) -> CommandParser:
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     text = "pictures, folders, patterns, or - for standard input"
     parser.add_argument("--images", nargs="+", metavar="PATH", help=text)
-    for name, (metavar, text) in DATA_OPTIONS.items():
-        kind = image_size if name == "image_size" else str
-        parser.add_argument(f"--data.{name}", dest=name, type=kind, metavar=metavar, help=text)
+    text = "HDF5 file; the run's own test file by default"
+    parser.add_argument("--data.test_file", dest="test_file", metavar="H5", help=text)
+    text = "resize its images to the model's size, a number or [height,width]"
+    parser.add_argument(
+        "--data.image_size", dest="image_size", type=image_size, metavar="PIXELS", help=text
+    )
+    add_reading_options(parser)
     text = "where every probability goes"
     parser.add_argument("--output", default="predictions.csv", metavar="CSV", help=text)
     text = "images that go through the network at a time"
     parser.add_argument("--batch_size", type=int, default=64, metavar="N", help=text)
     return parser
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """`64`, `64,48` or `[64,48]` → height and width in pixels."""
-    height, *width = (int(part) for part in text.strip("[]").split(","))
-    if len(width) > 1:
-        raise ValueError(text)
-    return height, (width or [height])[0]
 
 
 def _predict_images(
@@ -130,14 +126,21 @@ def _predict_images(
 
 
 def _predict_file(
-    model: AnyClassifier, data: dict[str, Any], test_file: str | None, batch_size: int
+    model: AnyClassifier,
+    data: dict[str, Any],
+    test_file: str | None,
+    given: dict[str, Any],
+    batch_size: int,
 ) -> Iterator[Prediction]:
-    from signs_lightning.data.datamodule import H5DataModule  # start-up: it imports Lightning
+    # start-up: they import Lightning
+    from signs_lightning.data.data_options import for_test_file
+    from signs_lightning.data.datamodule import H5DataModule
 
     if test_file is not None:
-        others = dict.fromkeys(("train_file", "val_file", "val_fraction"))
-        data = {**data, **others, "test_file": test_file}
-    module = H5DataModule(**{**data, "batch_size": batch_size})
+        data = for_test_file(data, test_file)
+    data = {**data, **given, "batch_size": batch_size}
+    data["class_names"] = data.get("class_names") or model.known_class_names
+    module = H5DataModule(**data)
     module.prepare_data()
     module.setup("test")
     model.adopt(module.num_classes, module.image_shape, module.class_names)

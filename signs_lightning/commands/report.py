@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.reading_options import add_reading_options, test_data_options
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.display import describe_drawn_channels
@@ -21,12 +22,9 @@ def main(verb: str, args: list[str]) -> int:
         verb, "What a trained model does well and badly: figures, and one page that holds them all."
     )
     parser.add_argument("run", metavar="RUN", help="run folder, checkpoint or Keras file")
-    for name, metavar, text in (
-        ("test_file", "H5", "HDF5 file; the run's own test file by default"),
-        ("images_key", "KEY", "its images, if their name is unknown"),
-        ("labels_key", "KEY", "its labels, if their name is unknown"),
-    ):
-        parser.add_argument(f"--data.{name}", dest=name, metavar=metavar, help=text)
+    text = "HDF5 file; the run's own test file by default"
+    parser.add_argument("--data.test_file", dest="test_file", metavar="H5", help=text)
+    add_reading_options(parser)
     parser.add_argument(
         "--output", metavar="DIR", help="folder to write to (default: report/ in the run folder)"
     )
@@ -58,9 +56,8 @@ def main(verb: str, args: list[str]) -> int:
             "--output."
         )
     run.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    keys = {"images_key": options.images_key, "labels_key": options.labels_key}
-    settings = run.settings | {key: value for key, value in keys.items() if value is not None}
-    predictions = predict_dataset(run.model, settings, options.test_file)
+    given = test_data_options(options)
+    predictions = predict_dataset(run.model, run.settings, options.test_file, given)
     command = shlex.join(["python", "-m", "signs_lightning", verb, *args])
     *files, _ = write_report(run, predictions, output, command)
     console = Console(soft_wrap=True, highlight=False, markup=False)

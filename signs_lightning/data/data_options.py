@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from signs_lightning.data.file_roles import to_plain_paths
+from signs_lightning.data.layouts import ROLES
 from signs_lightning.errors import InputError
 
 
@@ -48,3 +49,10 @@ def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
         if not k.endswith("file")
     }
     return plain | {k: to_plain_paths(v) for k, v in options.items() if k.endswith("file")}
+
+
+def for_test_file(options: Mapping[str, Any], test_file: str) -> dict[str, Any]:
+    """Return the options of a run for another test file: without its own files."""
+    files = (f"{role}_{kind}" for role in ROLES for kind in ("file", "labels_file"))
+    others = dict.fromkeys((*files, "file", "val_fraction"))
+    return {**options, **others, "test_file": test_file}

@@ -265,7 +265,8 @@ class H5DataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the options as plain values, with the seed and fingerprints in use."""
-        changed = {"batch_size": self.batch_size, "seed": self.seed}
+        names = self.options["class_names"] or (self.class_names if self._image_sets else None)
+        changed = {"batch_size": self.batch_size, "seed": self.seed, "class_names": names}
         return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

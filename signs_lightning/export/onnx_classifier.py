@@ -55,6 +55,11 @@ class OnnxClassifier:
             ) from error
 
     @property
+    def known_class_names(self) -> list[str] | None:
+        """Names of the K classes; None when the model had none."""
+        return self._names or None
+
+    @property
     def class_names(self) -> list[str]:
         """Names of the K classes; their numbers when the model had none."""
         return self._names or [str(k) for k in range(self.num_classes)]

@@ -59,6 +59,11 @@ class ImageModel(L.LightningModule):
         """Names of the K classes; their numbers when none were given."""
         return self.hparams.get("class_names") or [str(k) for k in range(self.num_classes)]
 
+    @property
+    def known_class_names(self) -> list[str] | None:
+        """Names of the K classes; None when none were given."""
+        return self.hparams.get("class_names") or None
+
     def _build(self) -> None:
         """Make all that depends on the number of classes and the size of the images."""
         if self.binary and self.num_classes != 2:

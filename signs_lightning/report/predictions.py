@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signs_lightning.data.data_options import for_test_file
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.errors import InputError
@@ -70,7 +71,10 @@ class Predictions:
 
 
 def predict_dataset(
-    model: ImageClassifier, settings: dict[str, Any], test_file: str | None
+    model: ImageClassifier,
+    settings: dict[str, Any],
+    test_file: str | None,
+    given: dict[str, Any] | None = None,
 ) -> Predictions:
     """Run a model on a test file, or else on the validation data of its run.
 
@@ -80,15 +84,17 @@ def predict_dataset(
         settings: of the `H5DataModule` that the model was trained on, its seed included; empty when
             unknown.
         test_file: another test file than the run's own.
+        given: settings that replace those of the run.
 
     Raises:
         InputError: there are no such data, or they are not for this model.
     """
     fixed = {"batch_size": BATCH_SIZE, "num_workers": 0, "image_size": model.image_size[:2]}
     if test_file is not None:
-        fixed |= {"test_file": test_file}
-        fixed |= dict.fromkeys(("train_file", "val_file", "val_fraction", "test_labels_file"))
-    data = H5DataModule(**settings | fixed)
+        settings = for_test_file(settings, test_file)
+    settings = {**settings, **fixed, **(given or {})}
+    settings["class_names"] = settings.get("class_names") or model.known_class_names
+    data = H5DataModule(**settings)
     role = (
         "test"
         if data.draws is not None or data.role_files.files["test"] is not None

@@ -1,0 +1,70 @@
+"""The options that say how data files are read, for the verbs without Lightning's command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+READING = {  # argument of `H5DataModule` → type, placeholder, help
+    "images_key": (str, "KEY", "dataset of the images, where its name does not tell"),
+    "labels_key": (str, "KEY", "dataset of the labels, where its name does not tell"),
+    "classes_key": (str, "KEY", "dataset of the class names, where its name does not tell"),
+    "labels_file": (str, "FILE", "file of the labels, HDF5 or CSV, where it is another"),
+    "label_offset": (int, "N", "added to every label; -1 where they begin at 1"),
+    "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
+    "row_shape": ("pixels", "H,W", "height and width of images in flat rows"),
+}
+NAMES = {"class_names": ("names", "[A,B]", "names of the classes, where no file lists them")}
+ROLES = ("test", "train", "val")
+
+
+def class_names(text: str) -> list[str]:
+    """`[cat,dog]` → its parts"""
+    return [name.strip() for name in text.strip("[]").split(",")]
+
+
+def pixels(text: str) -> list[int]:
+    """`28,20` or `[28,20]` → height and width"""
+    height, width = (int(part) for part in text.strip("[]").split(","))
+    return [height, width]
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """`64`, `64,48` or `[64,48]` → height and width in pixels."""
+    height, *width = (int(part) for part in text.strip("[]").split(","))
+    if len(width) > 1:
+        raise ValueError(text)
+    return height, (width or [height])[0]
+
+
+TYPES = {"pixels": pixels, "names": class_names}
+
+
+def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = False) -> None:
+    """Add `--data.images_key` and the others.
+
+    Args:
+        parser: to add to.
+        with_names: whether classes can be named, too: where there is no model that knows them.
+    """
+    for name, (kind, metavar, text) in (READING | (NAMES if with_names else {})).items():
+        flags = [f"--data.{name}"]
+        if name == "labels_file":
+            flags = [f"--data.{role}_labels_file" for role in ROLES]
+        parser.add_argument(
+            *flags, dest=name, type=TYPES.get(str(kind), kind), metavar=metavar, help=text
+        )
+
+
+def given_reading_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return those that were given, by the names of `check_file`'s arguments."""
+    given = {name: getattr(options, name, None) for name in READING | NAMES}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def test_data_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return those that were given, by the names of `H5DataModule`'s arguments, for a test file."""
+    given = given_reading_options(options)
+    if "labels_file" in given:
+        given["test_labels_file"] = given.pop("labels_file")
+    return given
