@@ -242,7 +242,7 @@ def test_grey_and_float_files(tmp_path: Path) -> None:
 def test_images_that_are_no_pictures_are_refused(tmp_path: Path, channels: int) -> None:
     """A PNG of four channels would be read back as a transparent picture: nothing is written."""
     with h5py.File(tmp_path / "bands.h5", "w") as file:
-        file["x"], file["y"] = np.ones((4, 8, 6, channels), np.uint8), np.arange(4) % 2
+        file["x"], file["y"] = np.ones((4, 24, 20, channels), np.uint8), np.arange(4) % 2
     with pytest.raises(InputError, match=f"images of {channels} channels, and a PNG here has 1"):
         h5_to_folder([tmp_path / "bands.h5"], tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["bands.h5"]
