@@ -31,6 +31,10 @@ def read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[str]:
         cells = (classes.file[reference][()] for reference in np.ravel(classes[()]))
         values = ["".join(map(chr, np.ravel(cell).tolist())) for cell in cells]
         return check_class_names(str(path), values)
+    if classes.dtype == np.uint8 and len(classes.shape or ()) == 2 and 1 not in classes.shape:
+        # texts as rows of codes, filled up with zeros
+        rows = classes[()] if len(classes) <= MAX_CLASSES else []
+        return check_class_names(str(path), [bytes(row).rstrip(b"\0") for row in rows])
     if count > MAX_CLASSES or classes.dtype.kind not in "SUOiub":
         raise InputError(
             f"{where} holds {count:,} values of type {shorten(str(classes.dtype))}, expected the "
