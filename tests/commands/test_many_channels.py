@@ -22,7 +22,7 @@ def write(path: Path, channels: int, count: int) -> np.ndarray:
     """Images whose channel k has about the value 40 + 10 k, with the class added."""
     labels = np.arange(count) % 2
     values = 40 + 10 * np.arange(channels) + 60 * labels[:, None, None, None]
-    noise = np.random.default_rng(channels).integers(0, 9, (count, 16, 12, channels))
+    noise = np.random.default_rng(channels).integers(0, 9, (count, 20, 18, channels))
     with h5py.File(path, "w") as file:
         file["images"], file["labels"] = (values + noise).astype(np.uint8), labels
         return file["images"][()]
@@ -62,7 +62,7 @@ def test_every_verb(
 
     result = cli("inspect", "train.h5", "--samples", "samples.png")
     assert result.code == 0, result.out
-    assert f"16 of 16×12 pixels, {channels} channels" in result.out
+    assert f"16 of 20×18 pixels, {channels} channels" in result.out
     assert sentence in result.out
     colors = (matplotlib.image.imread("samples.png")[..., :3] * 255).round().reshape(-1, 3)
     for value in (drawn[0].mean((0, 1)), drawn[1].mean((0, 1))):
