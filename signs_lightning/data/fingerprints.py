@@ -31,7 +31,8 @@ def fingerprint_files(
 
     Args:
         datasets: whose readers are used.
-        image_sets: the files by role.
+        image_sets: the files by role; a role without a dataset is left out, of which only the class
+            names were read.
     """
     readers = {
         id(reader.images): reader for dataset in datasets.values() for reader in dataset.readers
@@ -39,6 +40,7 @@ def fingerprint_files(
     return {
         role: [fingerprint(readers[id(images)]) for images in sets]
         for role, sets in image_sets.items()
+        if all(id(images) in readers for images in sets)
     }
 
 

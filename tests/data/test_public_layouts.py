@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forks import Finished
-from public_layouts import LAYOUTS, Content, PublicLayout, as_arguments
+from public_layouts import LAYOUTS, Content, PublicLayout, as_arguments, text_labels
 
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data.datamodule import Role
@@ -132,3 +132,21 @@ def test_the_docs_list_every_layout() -> None:
     assert [(title, command) for title, _, command in table] == [
         (layout.title, command) for layout, command in zip(LAYOUTS, commands, strict=True)
     ]
+
+
+def test_words_are_numbered_alike_after_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A checkpoint's state meets a test set that has opened the training file for its words only:
+    nothing has changed, and nothing is said.
+    """
+    monkeypatch.chdir(tmp_path)
+    text_labels(tmp_path)
+    files = {"train_file": "animals_train.h5", "test_file": "animals_test.h5"}
+    first, second = H5DataModule(**files), H5DataModule(**files)
+    first.setup("fit")
+    second.setup("test")
+    capsys.readouterr()
+    second.load_state_dict(first.state_dict())
+    assert capsys.readouterr().out == ""
+    assert second.class_names == first.class_names
