@@ -3,8 +3,8 @@
 python scripts/images_to_h5.py FOLDER --output DIR --size 64
 python scripts/images_to_h5.py --from-h5 train_signs.h5 test_signs.h5 --output FOLDER
 
-New commands use `python -m signs_lightning convert`. Here the size is 64 and pictures are RGB where
-nothing else is said.
+Deprecated: `python -m signs_lightning convert` does it, and takes more kinds of files. Here the
+size is 64 and pictures are RGB where nothing else is said.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main(args: list[str]) -> int:
     options = parser.parse_args(args)
     if (options.folder is None) == (options.from_h5 is None):
         raise InputError("Name either a FOLDER of class folders or files with --from-h5.")
+    print("Deprecated: use `python -m signs_lightning convert` instead.", file=sys.stderr)
     if options.from_h5:
         return convert.write_pictures(list(map(Path, options.from_h5)), Path(options.output))
     values = {name: getattr(options, name) for name in ("channels", "test_fraction", "seed")}

@@ -122,7 +122,6 @@ def test_options_exist() -> None:
     for program in (
         *VERBS,
         "scripts/download_data.py",
-        "scripts/images_to_h5.py",
         "scripts/benchmark.py",
         "scripts/mutation_score.py",
         "scripts/same_as.py",
