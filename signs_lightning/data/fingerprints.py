@@ -38,7 +38,8 @@ def fingerprint_files(
         id(reader.images): reader for dataset in datasets.values() for reader in dataset.readers
     }
     return {
-        role: [fingerprint(readers[id(images)]) for images in sets]
+        # Files that were opened for their classes only have no reader.
+        role: [fingerprint(readers[id(images)]) for images in sets if id(images) in readers]
         for role, sets in image_sets.items()
         if all(id(images) in readers for images in sets)
     }
