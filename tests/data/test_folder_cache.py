@@ -436,3 +436,38 @@ def test_a_folder_that_changed(tmp_path: Path) -> None:
     save(folder / "a" / "new.png", blocks(77))
     said = f"Changed since the model was trained on it: {folder} (6 images then, 7 now)."
     assert describe_changes(before, look()) == said
+
+
+def test_one_command_trains(tmp_path: Path, cli: Callable) -> None:
+    """fit on a folder with splits, then test, predict and inspect: each takes the folder as it is.
+
+    The test folder lacks a class, and a model that learned to tell brightness finds the others.
+    """
+    for split, count in (("train", 12), ("test", 4)):
+        for label, name in enumerate(("b", "a10", "a9")):
+            for k in range(count if (split, name) != ("test", "a9") else 0):
+                level = {"a10": 20, "a9": 128, "b": 235}[name] + k
+                pixels = np.full((30 + k, 40 + label, 3), level, np.uint8)
+                save(tmp_path / "photos" / split / name / f"{k}.png", pixels)
+    (tmp_path / "photos" / "train" / "b" / "bad.png").write_bytes(b"broken")
+    asked = cli("fit", "--data.file", "photos", "--trainer.max_epochs", 1)
+    assert asked.code == 2
+    assert "add --data.image_size 32, for one." in asked.err
+    fitted = cli(
+        "fit", "--data.file", "photos", "--data.image_size", 32, "--trainer.max_epochs", 40,
+        "--data.batch_size", 4, "--trainer.accelerator", "cpu",
+    )  # fmt: skip
+    assert fitted.code == 0, fitted.err
+    train = "photos/train: 36 pictures, 3 classes (a10, a9, b), as 32×32×3."
+    assert (
+        f"{train}\n1 of 37 files were skipped (1 damaged):\n  photos/train/b/bad.png: not a "
+        in (fitted.out)
+    )
+    run = "lightning_logs/signs_functional/version_0"
+    for files in ([], ["--data.test_file", "photos/test"]):
+        tested = cli("test", "--ckpt_path", run, *files)
+        assert tested.code == 0, tested.err
+        assert "photos/test: 8 pictures, 3 classes (a10, a9, b), as 32×32×3." in tested.out
+        assert "test accuracy 8/8" in tested.out
+    predicted = cli("predict", "--ckpt_path", run, "--data.test_file", "photos/test")
+    assert (predicted.code, "accuracy 8/8" in predicted.out) == (0, True)
