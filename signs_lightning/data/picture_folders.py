@@ -27,6 +27,7 @@ IGNORED_FILES = {"thumbs.db", "desktop.ini"}
 # What lies beside pictures and is none; files of other endings are looked into.
 NO_PICTURES = "txt md rst csv tsv json xml yaml yml html log py ipynb"
 IGNORED_SUFFIXES = {f".{name}" for name in NO_PICTURES.split()}
+HDF5_SUFFIXES = {".h5", ".hdf5"}
 MAX_LISTED = 20  # skipped files that are named
 SUGGESTED_SIZES = ((48, 32), (96, 64), (192, 128))  # up to this median side, this size; else 224
 
@@ -171,12 +172,7 @@ def find_class_pictures(folder: Path, class_names: Sequence[str] | None = None) 
         children = subfolders(folder)
         names = [child.name for child in children]
         if not children or (class_names is None and len(children) < 2):
-            found = f"the folder {names[0]} only" if names else "no folders"
-            inner = f" Name {children[0]}?" if names and len(subfolders(children[0])) > 1 else ""
-            raise InputError(
-                f"{folder} holds {found}, expected one folder for each class with its pictures in "
-                f"it.{inner}"
-            )
+            raise _no_classes(folder, children)
         known = list(class_names) if class_names is not None else names
         if unknown := [name for name in names if name not in known]:
             raise InputError(
@@ -197,6 +193,25 @@ def find_class_pictures(folder: Path, class_names: Sequence[str] | None = None) 
         loose = sorted(entry.path for entry in os.scandir(folder) if _is_loose_picture(entry))
     skipped = [SkippedFile(path, "outside the class folders", "in no class") for path in loose]
     return PictureFolder(folder, known, pictures, skipped)
+
+
+def _no_classes(folder: Path, children: list[Path]) -> InputError:
+    """Return the error for a folder with fewer than two folders in it."""
+    if not children:
+        suffixes = {path.suffix for path in folder.iterdir()}
+        if found := suffixes & HDF5_SUFFIXES:
+            pattern = folder / f"*{found.pop()}"
+            return InputError(
+                f"{folder} is a folder of HDF5 files. Name them all with '{pattern}'."
+            )
+        held = "pictures, but no folders" if suffixes & SUFFIXES else "no folders"
+    else:
+        held = f"the folder {printable(children[0].name)} only"
+    is_wrapped = bool(children) and len(subfolders(children[0])) > 1
+    inner = f" Name {children[0]}?" if is_wrapped else ""
+    return InputError(
+        f"{folder} holds {held}, expected one folder for each class with its pictures in it.{inner}"
+    )
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signs_lightning import InputError
+from signs_lightning import H5DataModule, InputError
 from signs_lightning.data import folder_cache, image_files, picture_folders
 from signs_lightning.data.fingerprints import describe_changes, fingerprint
 from signs_lightning.data.folder_cache import convert_folder_once, open_folder
@@ -355,6 +355,24 @@ def test_one_class_only(tmp_path: Path) -> None:
         open_folder(folder, "train")
 
 
+def shards(folder: Path) -> None:
+    folder.mkdir()
+    for number in range(2):
+        with h5py.File(folder / f"{number}.h5", "w") as file:
+            file["x"], file["y"] = np.zeros((2, 4, 4, 3), np.uint8), [0, 1]
+
+
+def test_the_pattern_for_shards(tmp_path: Path) -> None:
+    """The pattern that the message names opens all of them."""
+    shards(tmp_path / "shards")
+    with pytest.raises(InputError) as error:
+        open_folder(tmp_path / "shards", "train")
+    pattern = str(error.value).split("'")[1]
+    data = H5DataModule(train_file=pattern)
+    data.setup("fit")
+    assert len(data.images("train", 10)[1]) == 4
+
+
 def two_of_a_split(folder: Path) -> None:
     small_folder(folder / "val")
     small_folder(folder / "validation")
@@ -386,6 +404,8 @@ def all_cut_off(folder: Path) -> None:
     [
         (two_of_a_split, "val and validation, which are both of the val split. Rename one"),
         (no_test, "has no folder test; it has .*/train, .*/val. Name one of them."),
+        (shards, r"is a folder of HDF5 files. Name them all with '.*/photos/\*.h5'"),
+        (lambda folder: save(folder / "a.png", blocks(0)), "holds pictures, but no folders, exp"),
         (wrapped, "holds the folder inner only, .* Name .*/photos/inner?"),
         (all_broken, "No picture of the class b can be read: .*/b/0.png is not a picture"),
         (all_cut_off, "No picture of the class b can be read: .*/b/0.png is damaged"),

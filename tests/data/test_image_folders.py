@@ -336,7 +336,7 @@ def loose(album: Path) -> None:
     [
         (break_class, "No picture of the class 2 can be read: .*album/2/.* is not a picture"),
         (lambda album: (album / "empty").mkdir(), "empty holds no pictures"),
-        (loose, "album holds no folders, expected one folder for each class"),
+        (loose, "album holds pictures, but no folders, expected one folder for each class"),
         (
             lambda album: [(album / name).rename(album / f".{name}") for name in ("1", "2")],
             "holds the folder 10 only",
