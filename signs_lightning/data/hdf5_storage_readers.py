@@ -14,6 +14,7 @@ from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.encoded_picture_reader import EncodedPictureReader
 from signs_lightning.data.encoded_pictures import EncodedPictures
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.open_handles import HANDLES, RawFile
@@ -24,6 +25,7 @@ BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are n
 MAX_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
 # Where images lie across each other, a block has runs of so many values in the file, and the bytes.
 RUN, RUN_BLOCK = 2**12, 2**26
+UNSAID_FILTERS = ("shuffle", "checksum")  # which make nothing smaller
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,10 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
         dataset = file[images.images_key]
         axis = find_row_axis(images.axes, len(dataset.shape))
         if dataset.chunks is not None:
-            packing = dataset.compression if dataset.compression in ("gzip", "lzf") else None
-            text = f"in chunks of {'×'.join(map(str, dataset.chunks))}"
+            packing = [name for name in describe_filters(dataset) if name not in UNSAID_FILTERS]
             rows = dataset.chunks[axis]
             block = min(rows * max(1, few // rows), most)
-            text = f"{text}, {packing}" if packing else text
+            text = ", ".join([f"in chunks of {'×'.join(map(str, dataset.chunks))}", *packing])
             return StorageLayout(text, False, None, block, rows)
         offset = dataset.id.get_offset()
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
@@ -85,8 +86,13 @@ class StorageReader(Protocol):
     def open(self) -> Any:
         """Return a new handle, which closes when nothing refers to it."""
 
-    def read(self, handle: Any, rows: slice | np.ndarray) -> np.ndarray:
-        """Return the images `rows`, with the axis of the images in front, the others as stored."""
+    def read(self, handle: Any, rows: Any) -> np.ndarray:
+        """Return images, their axis in front and the others as stored.
+
+        Args:
+            handle: from `open`.
+            rows: a slice; where the images are mapped also int64 (n,).
+        """
 
 
 class ImageReader:

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.data import layouts
+from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_image_set import ImageSet, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
@@ -30,8 +31,6 @@ from signs_lightning.inspect.model_files import describe_keras_file
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
-FILTERS = {1: "gzip", 2: "shuffle", 3: "checksum", 4: "szip", 5: "nbit", 6: "scale-offset"}
-FILTERS[32000] = "lzf"
 BAR = 24  # characters of the largest class's bar
 
 
@@ -176,17 +175,11 @@ def _describe_storage(dataset: h5py.Dataset) -> str:
         return "in other files (virtual)"
     if dataset.external:
         return "in other files (external)"
-    properties = dataset.id.get_create_plist()
     if dataset.chunks is None:
-        is_compact = properties.get_layout() == h5py.h5d.COMPACT
+        is_compact = dataset.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
         is_written = is_compact or dataset.nbytes == 0 or dataset.id.get_storage_size() > 0
         return "compact" if is_compact else "contiguous" if is_written else "never written"
-    filters = [properties.get_filter(k) for k in range(properties.get_nfilters())]
-    names = [
-        FILTERS.get(code, f"{text.decode(errors='replace') or 'filter'} ({code})")
-        for code, _, _, text in filters
-    ]
-    return ", ".join([f"chunks {format_shape(dataset.chunks)}", *names])
+    return ", ".join([f"chunks {format_shape(dataset.chunks)}", *describe_filters(dataset)])
 
 
 def _add_facts(

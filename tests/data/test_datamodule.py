@@ -474,8 +474,8 @@ def test_images_for_pictures_unpack_each_chunk_once(
 @pytest.mark.parametrize("split", [{}, {"val_fraction": 0.25}])
 def test_every_loader_after_any_stage(split: dict, small_signs: tuple[Path, Path]) -> None:
     """After a fit and a test in one Python session there are training images, too."""
-    files = {"train_file": str(small_signs[0]), "test_file": str(small_signs[1])}
-    fresh, module = (H5DataModule(**files, **split, shuffle=False) for _ in range(2))
+    options: dict[str, Any] = {"train_file": str(small_signs[0]), "test_file": str(small_signs[1])}
+    fresh, module = (H5DataModule(**options, **split, shuffle=False) for _ in range(2))
     fresh.setup("fit")
     train, val = everything(fresh.train_dataloader()), everything(fresh.val_dataloader())
     for stages in (("fit", "test"), ("test",), ("predict",), ("validate", "test")):
