@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
-from signs_lightning.data.encoded_pictures import EncodedPictures, read_picture_header
+from signs_lightning.data.encoded_pictures import (
+    EncodedPictures,
+    read_jpeg_frame,
+    read_picture_header,
+)
 from signs_lightning.data.hdf5_image_set import ImageSet, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.image_axes import MAX_IMAGE_VALUES
@@ -57,45 +61,37 @@ class EncodedPictureReader:
 
     def _decode_row(self, pictures: EncodedPictures, row: int) -> np.ndarray:
         """Return one picture uint8 (H, W, C)."""
-        height, width = self.images.shape[1:3]
+        height, width, channels = self.images.shape[1:]
         with translate_read_errors(self.images):
             content = pictures.read(row)
-        header = read_picture_header(content)
+        decoder, frame = self._decode_jpeg, read_jpeg_frame(content)
+        if frame is None or frame[2] not in (1, 3):  # PNG or CMYK: Pillow, as for loose pictures
+            decoder = None
+        header = read_picture_header(content) if decoder is None else frame
         if header is None:
             raise self._damage(pictures, row, "neither JPEG nor PNG, or cut off in its header")
         if header[0] * header[1] * 3 > MAX_IMAGE_VALUES:
-            raise self._damage(
-                pictures, row, f"it claims to have {header[0]:,}×{header[1]:,} pixels"
-            )
-        if header[:2] != (height, width) and self.images.resizing is None:
-            raise InputError(
-                f"{pictures.describe(row)} has {header[0]}×{header[1]} pixels, others have "
-                f"{height}×{width}. Name the size to scale them to: `--data.image_size {height}` "
-                "or another."
-            )
+            size = f"{header[0]:,}×{header[1]:,}"
+            raise self._damage(pictures, row, f"it claims to have {size} pixels")
         try:
-            picture = self._decode(content, header)
+            if decoder is None:
+                picture = read_image(io.BytesIO(content), (header[0], header[1], channels))
+            else:
+                encoded = self._torch.frombuffer(bytearray(content), dtype=self._torch.uint8)
+                color = "RGB" if channels == 3 else "GRAY"
+                decoded = decoder(encoded, color, apply_exif_orientation=True)
+                picture = decoded.permute(1, 2, 0).numpy()  # (C, h, w) -> (h, w, C)
         except (RuntimeError, UnreadableImageError) as error:  # RuntimeError is torchvision's
             raise self._damage(pictures, row, str(error).partition("\n")[0][:200]) from error
-        if picture.shape[:2] != (height, width):
-            picture = _resize(picture, (height, width))
-        return picture
-
-    def _decode(self, content: bytes, header: tuple[int, int, str]) -> np.ndarray:
-        """Return a picture upright, uint8 (h, w, C).
-
-        What is no common JPEG file (PNG, CMYK) is read as a loose picture is, by Pillow.
-        """
-        height, width, mode = header
-        channels = self.images.shape[3]
-        if self._decode_jpeg is None or content[0] != 0xFF or mode not in ("L", "RGB"):
-            return read_image(io.BytesIO(content), (height, width, channels))
-        encoded = self._torch.frombuffer(bytearray(content), dtype=self._torch.uint8)
-        color = "RGB" if channels == 3 else "GRAY"
-        # (C, h, w) -> (h, w, C)
-        return (
-            self._decode_jpeg(encoded, color, apply_exif_orientation=True).permute(1, 2, 0).numpy()
-        )
+        if picture.shape[:2] == (height, width):
+            return picture
+        if self.images.resizing is None:
+            raise InputError(
+                f"{pictures.describe(row)} has {picture.shape[0]}×{picture.shape[1]} pixels, "
+                f"others have {height}×{width}. Name the size to scale them to: "
+                f"`--data.image_size {height}` or another."
+            )
+        return _resize(picture, (height, width))
 
     def _damage(self, pictures: EncodedPictures, row: int, reason: str) -> InputError:
         return InputError(

