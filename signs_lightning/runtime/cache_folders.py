@@ -48,7 +48,7 @@ def find_cache_folder(name: str) -> Path:
 
 
 @contextmanager
-def lock_file(path: Path, waiting: str) -> Iterator[None]:
+def lock_file(path: Path, waiting: str) -> Iterator[bool]:
     """Hold a lock that one process has at a time; the others wait.
 
     Where the system has no locks, nobody waits.
@@ -56,7 +56,11 @@ def lock_file(path: Path, waiting: str) -> Iterator[None]:
     Args:
         path: the lock's file, which is made and stays.
         waiting: what is said on standard error before this process waits.
+
+    Yields:
+        Whether it is locked.
     """
+    is_locked = fcntl is not None
     with path.open("a") as file:
         if fcntl is not None:
             try:
@@ -65,5 +69,5 @@ def lock_file(path: Path, waiting: str) -> Iterator[None]:
                 print(waiting, file=sys.stderr, flush=True)
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError:  # a file system without locks
-                pass
-        yield
+                is_locked = False
+        yield is_locked
