@@ -7,6 +7,7 @@ import re
 from typing import NoReturn
 
 from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.runtime.resize_weights import FITS, RESIZES
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -15,6 +16,13 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, verb: str, description: str) -> None:
         prog = f"python -m signs_lightning {verb}"
         super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def add_resize_options(self) -> None:
+        """Add --data.resize and --data.fit, which win over what a model remembers."""
+        text = "how images of another size get the model's; as the model remembers by default"
+        self.add_argument("--data.resize", dest="resize", choices=RESIZES, help=text)
+        text = "what becomes of another aspect ratio; as the model remembers by default"
+        self.add_argument("--data.fit", dest="fit", choices=FITS, help=text)
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")

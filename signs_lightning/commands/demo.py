@@ -33,6 +33,7 @@ def main(verb: str, args: list[str]) -> int:
     source = "checkpoint, run folder, Keras file or exported .onnx"
     add("--ckpt_path", required=True, metavar="F", help=source)
     add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_resize_options()
     host, port = "127.0.0.1", 7860
     add("--host", default=host, metavar="H", help=f"address, 0.0.0.0 for every network ({host})")
     add("--port", type=int, default=port, metavar="P", help=f"port, 0 for any free one ({port})")
@@ -58,6 +59,7 @@ def main(verb: str, args: list[str]) -> int:
             from signs_lightning.demo.gradio_page import build_page
 
             model, data = load_model(options.ckpt_path, verb, options.scale)
+            model.adopt_resizing(options.resize, options.fit, is_needed=True)
             page = build_page(model, data, folder)
             address = listener.getsockname()[0]
             hosts = ["localhost", address, f"[{address}]", options.host]

@@ -41,11 +41,14 @@ def test_onnx(path: str, args: list[str]) -> int:
     add("--data.batch_size", dest="batch_size", type=int, default=64, metavar="N")
     add("--data.image_size", dest="image_size", type=image_size, metavar="PIXELS")
     add_reading_options(parser)
+    parser.add_resize_options()
     options, model = parser.parse_args(args), OnnxClassifier(path)
     data = H5DataModule(
         test_file=options.test_file,
         batch_size=options.batch_size,
         image_size=options.image_size,
+        resize=options.resize,
+        fit=options.fit,
         class_names=model.known_class_names,
         **test_data_options(options),
     )
@@ -66,6 +69,7 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     data.prepare_data()
     data.setup("test")
     model.adopt(data.num_classes, data.image_shape, data.class_names)
+    model.adopt_resizing(data.resize, data.fit, data.resizes)
     classes, loss = model.num_classes, 0.0
     confusion = torch.zeros(classes, classes, dtype=torch.int64)  # row = label, column = prediction
     for images, labels in data.test_dataloader():

@@ -33,6 +33,7 @@ from signs_lightning.models.metrics import describe_accuracy
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
+from signs_lightning.runtime.resize import describe_resizing
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.warning_filters import filter_warnings
 
@@ -186,6 +187,9 @@ class CLI(LightningCLI):
                 f"{doing} on {data.draws} (data.drawn is {data.drawn}), because no file is named."
             )
         model.adopt(data.num_classes, data.image_shape, data.class_names)
+        model.adopt_resizing(data.resize, data.fit, data.resizes)
+        if data.resizes:
+            rank_zero_print(describe_resizing(data.image_shape, *model.resizing))
         is_package_model = type(model).__module__.startswith("signs_lightning.models.")
         if self.verb == "fit":
             model.prepare(resumed=self.start.checkpoint is not None)

@@ -100,6 +100,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         architecture=options.architecture,
         image_size=None if size is None else (size[0], size[-1], options.channels),
     )
+    model.adopt_resizing(options.resize, options.fit)
     if temporary is None:
         save_checkpoint(model, output)
     else:
@@ -143,5 +144,6 @@ def _parser(verb: str) -> CommandParser:
         "--image_size", nargs="+", type=int, metavar="PIXELS",
         help="height and width (or one number), for a model that takes images of any size",
     )  # fmt: skip
+    parser.add_resize_options()
     add("--channels", type=int, default=3, help="channels of such a model (default 3)")
     return parser

@@ -63,11 +63,15 @@ def main(verb: str, args: list[str]) -> int:
             f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with "
             "--data.test_file."
         )
+    model.adopt_resizing(options.resize, options.fit)
     if isinstance(model, torch.nn.Module) and torch.cuda.is_available():
         model.to("cuda")
     unreadable: list[str] = []
+    differences: image_files.Differences = {}
     if options.images:
-        predictions = _predict_images(model, options.images, options.batch_size, unreadable)
+        paths = image_files.find_images(options.images)
+        notes = unreadable, differences
+        predictions = _predict_images(model, paths, options.batch_size, *notes)
     else:
         given = test_data_options(options)
         if options.image_size is not None:
@@ -77,6 +81,8 @@ def main(verb: str, args: list[str]) -> int:
     if first is not None:
         has_labels = first.label is not None
         _write_and_print(chain([first], predictions), has_labels, model.class_names, output)
+    for line in image_files.describe_differences(differences):
+        print(line)
     for line in unreadable:
         print(line, file=sys.stderr)
     if first is None:
@@ -99,6 +105,7 @@ def _parser(verb: str) -> CommandParser:
         "--data.image_size", dest="image_size", type=image_size, metavar="PIXELS", help=text
     )
     add_reading_options(parser)
+    parser.add_resize_options()
     text = "where every probability goes"
     parser.add_argument("--output", default="predictions.csv", metavar="CSV", help=text)
     text = "images that go through the network at a time"
@@ -107,16 +114,22 @@ def _parser(verb: str) -> CommandParser:
 
 
 def _predict_images(
-    model: AnyClassifier, arguments: list[str], batch_size: int, unreadable: list[str]
+    model: AnyClassifier,
+    paths: list[str],
+    batch_size: int,
+    unreadable: list[str],
+    differences: image_files.Differences,
 ) -> Iterator[Prediction]:
+    """Yield the predictions; fill the last two with what there is to say of the pictures."""
     image_files.check_picture_channels(model.image_size[2])
-    paths = image_files.find_images(arguments)
+    resizing = model.resizing
     for start in range(0, len(paths), batch_size):
         names, images = [], []
         for path in paths[start : start + batch_size]:
             name = "standard input" if path == image_files.STANDARD_INPUT else path
             try:
-                images.append(image_files.read_image(path, model.image_size))
+                image = image_files.read_image(path, model.image_size, *resizing, differences)
+                images.append(image)
                 names.append(name)
             except image_files.UnreadableImageError as error:
                 unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
@@ -144,6 +157,7 @@ def _predict_file(
     module.prepare_data()
     module.setup("test")
     model.adopt(module.num_classes, module.image_shape, module.class_names)
+    model.adopt_resizing(None, None, module.resizes)
     position = 0
     for images, labels in module.test_dataloader():
         rows = model.predict(images, batch_size).numpy()

@@ -25,6 +25,7 @@ def main(verb: str, args: list[str]) -> int:
     text = "HDF5 file; the run's own test file by default"
     parser.add_argument("--data.test_file", dest="test_file", metavar="H5", help=text)
     add_reading_options(parser)
+    parser.add_resize_options()
     parser.add_argument(
         "--output", metavar="DIR", help="folder to write to (default: report/ in the run folder)"
     )
@@ -55,6 +56,7 @@ def main(verb: str, args: list[str]) -> int:
             f"{output} is a file, expected a folder to write the report to. Choose another "
             "--output."
         )
+    run.model.adopt_resizing(options.resize, options.fit)
     run.model.to("cuda" if torch.cuda.is_available() else "cpu")
     given = test_data_options(options)
     predictions = predict_dataset(run.model, run.settings, options.test_file, given)

@@ -30,6 +30,7 @@ from signs_lightning.data.shared_files import warn_of_repeated_file, warn_of_sha
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
+from signs_lightning.runtime.resize_weights import Fit, Resize
 
 DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 
@@ -64,6 +65,10 @@ class H5DataModule(L.LightningDataModule):
         classes_key: dataset of the class names, where its name does not tell.
         drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling
             and other faces. When it is omitted, files must be named.
+        resize: filter for images of another size: Pillow's (Keras's `load_img`), or "tf-bilinear"
+            as `image_dataset_from_directory`; the checkpoint's when omitted, else bilinear.
+        fit: what becomes of another aspect ratio: "stretch" it, "crop" the middle, or "pad" with
+            black; the checkpoint's when omitted, else crop.
         seed: of order and split; the run's own (`seed_everything`) when omitted, else 0.
         file: a file with images for several roles, such as `X_train` and `X_test`; each role that
             no other option names is taken from it.
@@ -120,6 +125,8 @@ class H5DataModule(L.LightningDataModule):
         labels_key: str | None = None,
         classes_key: str | None = None,
         drawn: Literal["DrawnSigns", "DrawnSmiles"] | None = None,
+        resize: Resize | None = None,
+        fit: Fit | None = None,
         seed: int | None = None,
         file: str | None = None,
         train_images_key: str | None = None,
@@ -146,6 +153,7 @@ class H5DataModule(L.LightningDataModule):
         self.reading = reading
         self.shuffle_buffer = shuffle_buffer
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.resize, self.fit = resize, fit
         self.drawn = drawn
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
         self.options = options
@@ -181,6 +189,11 @@ class H5DataModule(L.LightningDataModule):
         """Height, width (pixels) and channels that the model sees."""
         _, height, width, channels = self._image_sets[0].shape
         return (*(self.image_size or (height, width)), channels)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether images have another size than the model sees."""
+        return any(s.shape[1:3] != self.image_shape[:2] for s in self._image_sets)
 
     @property
     def validates_on_test_file(self) -> bool:

@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.escaping import printable, shorten
 from signs_lightning.runtime.file_read_errors import os_reason
 from signs_lightning.runtime.file_signatures import is_hdf5
+from signs_lightning.runtime.resize import (
+    DEFAULT_FIT,
+    DEFAULT_RESIZE,
+    resize_array,
+    unknown_resize,
+)
+from signs_lightning.runtime.resize_weights import Fit, RememberedResize
 
 FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif heic heif hif jp2 tga ppm pgm pbm pnm"
 SUFFIXES = {f".{name}" for name in FORMATS.split()}
@@ -27,7 +34,13 @@ STUBS = {"BUFR", "GRIB", "HDF5", "WMF"}  # that Pillow knows by name only
 STANDARD_INPUT = "-"
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1"}
 ANIMATIONS = {"GIF", "WEBP", "PNG", "AVIF", "FLI"}  # others have pages, of which the first is read
-ORIENTATION, TURNED = 0x0112, {5, 6, 7, 8}  # EXIF's tag, and its values that swap the sides
+SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap the sides
+TURNED, SCALED, WHITENED = DIFFERENCES = (  # from what Keras makes of the same picture
+    "turned by EXIF orientation, as Keras does not",
+    "scaled from 16 bits to 8, where Keras cuts off",
+    "put on white where transparent, as Keras does not",
+)
+Differences = dict[str, list[str]]  # one of `DIFFERENCES` → paths
 
 
 class UnreadableImageError(ValueError):
@@ -107,24 +120,35 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
-def read_image(path: str | BinaryIO, image_size: tuple[int, int, int]) -> np.ndarray:
+def read_image(
+    path: str | BinaryIO,
+    image_size: tuple[int, int, int],
+    resize: RememberedResize = DEFAULT_RESIZE,
+    fit: Fit | None = DEFAULT_FIT,
+    differences: Differences | None = None,
+) -> np.ndarray:
     """Read one picture as the model takes it.
 
-    It is turned as its EXIF orientation says, transparency becomes white, and the largest part of
-    the model's aspect ratio is cut out of the middle and scaled.
+    It is turned as its EXIF orientation says, 16 bits are scaled to 8, transparency becomes white;
+    all else is as `keras.utils.load_img` does it.
 
     Args:
         path: of the file, `-` for standard input, or an open file.
         image_size: height, width (pixels) and channels of the model, 1 (grey) or 3 (RGB).
+        resize: how a picture of another size is resized, see `resize_images`.
+        fit: what becomes of another aspect ratio, see there; None where a model does not know.
+        differences: takes the path where Keras would have made another picture of it.
 
     Returns:
         uint8 (H, W, C) in 0..255.
 
     Raises:
+        InputError: the picture is of another size, and nothing tells how to resize it.
         UnreadableImageError: it is not a picture, cannot be read, is damaged, or unpacks to more
             pixels than Pillow allows.
     """
     height, width, channels = image_size
+    name = path if isinstance(path, str) else STANDARD_INPUT
     source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
     _load_heic_plugin(source)
     try:
@@ -132,20 +156,45 @@ def read_image(path: str | BinaryIO, image_size: tuple[int, int, int]) -> np.nda
             warnings.simplefilter("ignore")  # of odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=_formats()) as opened:
-                picture = _flatten(opened).convert("L" if channels == 1 else "RGB")
-                picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+                picture, changes = _flatten(opened)
+                picture = picture.convert("L" if channels == 1 else "RGB")
     except Exception as error:  # a format's reader raises anything where bytes are damaged
-        raise _explain(error, path if isinstance(path, str) else STANDARD_INPUT) from error
-    return np.asarray(picture).reshape(height, width, channels)
+        raise _explain(error, name) from error
+    if differences is not None:
+        for change in changes:
+            differences.setdefault(change, []).append(name)
+    if resize == "legacy":
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    image = np.asarray(picture).reshape(picture.height, picture.width, channels)
+    if image.shape[:2] == (height, width):
+        return image
+    if resize == "legacy" or resize == "unknown" or fit is None:
+        size = f"{printable(name)} has {picture.width}×{picture.height} pixels"
+        raise unknown_resize(f"{size}, the model takes {width}×{height}")
+    return resize_array(image, (height, width), resize, fit)
 
 
-def _flatten(opened: Image.Image) -> Image.Image:
-    """Return a picture upright, with 8 bits a channel, and without transparency."""
+def describe_differences(differences: Differences) -> list[str]:
+    """Return a line for each way in which pictures differ from those that Keras reads."""
+    lines = []
+    for difference, paths in differences.items():
+        count, more = len(paths), ", …" if len(paths) > 1 else ""
+        pictures = "1 picture was" if count == 1 else f"{count:,} pictures were"
+        lines.append(f"{pictures} {difference} ({printable(paths[0])}{more}).")
+    return lines
+
+
+def _flatten(opened: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return a picture upright, with 8 bits a channel, without transparency, and what was done."""
+    changes = []
     picture: Image.Image = ImageOps.exif_transpose(opened)
+    if opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+        changes.append(TURNED)
     is_16_bit = opened.mode.startswith("I;16") or opened.format in ("PNG", "PPM")
     if opened.mode.startswith("I") and is_16_bit:
         # 16 bits of grey, which Pillow's own conversion clips at 255 instead of scaling them
         picture = Image.fromarray(np.rint(np.asarray(picture) / 257).astype(np.uint8))
+        changes.append(SCALED)
     elif opened.mode in ("I", "F"):
         values = np.asarray(picture)
         low, high = float(values.min()), float(values.max())
@@ -157,8 +206,10 @@ def _flatten(opened: Image.Image) -> Image.Image:
             )
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
+        if np.asarray(picture.getchannel("A")).min() < 255:
+            changes.append(WHITENED)
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture
+    return picture, changes
 
 
 def read_header(path: str) -> ImageHeader:
@@ -178,7 +229,7 @@ def read_header(path: str) -> ImageHeader:
             with Image.open(path, formats=_formats()) as opened:
                 frames = getattr(opened, "n_frames", 1) if opened.format in ANIMATIONS else 1
                 # A PNG's own method would unpack it, to look for EXIF after the pixels.
-                is_turned = Image.Image.getexif(opened).get(ORIENTATION) in TURNED
+                is_turned = Image.Image.getexif(opened).get(ExifTags.Base.Orientation) in SIDEWAYS
                 size = (opened.width, opened.height) if is_turned else opened.size[::-1]
                 header = ImageHeader(str(opened.format), opened.mode, size)
     except Exception as error:  # a format's reader raises anything where bytes are damaged

@@ -84,7 +84,7 @@ def build_page(
         if upload is None:
             return None, ""
         try:
-            image = read_image(str(upload["path"]), model.image_size)
+            image = read_image(str(upload["path"]), model.image_size, *model.resizing)
         except UnreadableImageError as error:
             return None, f'<p class="unreadable" role="alert">{_explain(error)}</p>'
         probabilities = model.predict(image[None])[0]

@@ -21,7 +21,7 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.file_roles import Role
 from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_checks import FORMAT_VERSION, MAX_FILE, import_onnx
-from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_images
+from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_batch
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
 
@@ -56,9 +56,9 @@ def export_artefact(
 
     The file takes uint8 (N, H, W, C) images in 0..255 of the model's size, N from 1 on, as
     `images`, and gives float32 (N, K) `probabilities`. It carries format_version, model,
-    image_size, binary and, where the model has some, class_names: as JSON in ONNX's metadata_props,
-    or in `metadata.json` among the extra files of torch.export. Nothing of this package is needed
-    to run it.
+    image_size, binary, resize and, where the model has some, fit and class_names: as JSON in ONNX's
+    metadata_props, or in `metadata.json` among the extra files of torch.export. Nothing of this
+    package is needed to run it.
 
     Args:
         model: any classifier; it is not changed.
@@ -117,12 +117,14 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
 
 
 def _metadata(model: ImageClassifier) -> dict[str, Any]:
-    names = model.hparams.get("class_names")
+    names, (resize, fit) = model.hparams.get("class_names"), model.resizing
     return {
         "format_version": FORMAT_VERSION,
         "model": type(model).__name__,
         "image_size": list(model.image_size),
         "binary": model.binary,
+        "resize": resize,
+        **({"fit": fit} if fit else {}),
         **({"class_names": list(names)} if names else {}),
     }
 
@@ -195,11 +197,12 @@ def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple
             data.prepare_data()
             data.setup("test" if role == "test" else "validate")
             images, _ = data.images(role, MAX_COMPARED)
-        except InputError:  # the files are missing
+            if len(images) < 2 or images.shape[3] != model.image_size[2]:
+                continue
+            resized = resize_batch(images, model.image_size[:2], *model.resizing)
+        except InputError:  # the files are missing, or a model from Keras does not tell how
             continue
-        if len(images) > 1 and images.shape[3] == model.image_size[2]:
-            resized = resize_images(images, model.image_size[:2])
-            return torch.from_numpy(resized), f"{len(images)} {name} images"
+        return torch.from_numpy(resized), f"{len(images)} {name} images"
     return random_images(64, model.image_size), "64 random images"
 
 

@@ -15,6 +15,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
+from signs_lightning.runtime.resize_weights import FITS, RESIZES, Fit, RememberedResize
 
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
 MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
@@ -34,6 +35,7 @@ class OnnxMetadata:
         binary: whether the model had one logit and a sigmoid.
         class_names: the K names, None when the model had none.
         model_name: class of the model.
+        resizing: how images of another size are resized; as the first files where it does not say.
     """
 
     input_name: str
@@ -42,6 +44,7 @@ class OnnxMetadata:
     binary: bool
     class_names: list[str] | None
     model_name: str
+    resizing: tuple[RememberedResize, Fit | None]
 
 
 def import_onnx(*packages: str) -> list[Any]:
@@ -194,7 +197,13 @@ def _metadata(
             f"carries metadata that do not fit its own {'×'.join(map(str, image_size))} images "
             f"and {num_classes} classes: it was damaged or edited",
         )
-    return OnnxMetadata(input_name, image_size, num_classes, binary, names, texts.get("model", ""))
+    resize, fit = texts.get("resize", "legacy"), texts.get("fit")
+    is_known = (resize in RESIZES and fit in FITS) or (resize in ("legacy", "unknown"))
+    if not is_known:
+        raise onnx_error(path, "carries metadata on resizing that are none: it was damaged")
+    resizing: Any = resize, fit if resize in RESIZES else None
+    name = texts.get("model", "")
+    return OnnxMetadata(input_name, image_size, num_classes, binary, names, name, resizing)
 
 
 def _is_bounded(model: Any) -> bool:

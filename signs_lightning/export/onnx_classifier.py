@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_checks import import_onnx, onnx_error, read_onnx_metadata
 from signs_lightning.models.data_compatibility import check_data_compatibility
 from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.resize import (
+    choose_resizing,
+    resize_images,
+    resize_legacy,
+    unknown_resize,
+)
+from signs_lightning.runtime.resize_weights import Fit, RememberedResize, Resize
 
 
 class OnnxClassifier:
@@ -29,6 +35,7 @@ class OnnxClassifier:
         num_classes: number of classes K.
         binary: whether the model had one logit and a sigmoid.
         model_name: class of the model that was exported.
+        resizing: how images of another size are resized, and what becomes of another aspect ratio.
 
     Raises:
         InputError: the extra `onnx` is not installed, or the file is missing, damaged, malicious or
@@ -42,6 +49,7 @@ class OnnxClassifier:
         self.image_size, self.num_classes = metadata.image_size, metadata.num_classes
         self.binary, self.model_name = metadata.binary, metadata.model_name
         self._names, self._input = metadata.class_names, metadata.input_name
+        self.resizing: tuple[RememberedResize, Fit | None] = metadata.resizing
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # as many as a checkpoint takes
         options.log_severity_level = 4  # errors are raised, too
@@ -82,12 +90,27 @@ class OnnxClassifier:
         check_data_compatibility(expected, num_classes, image_size, class_names)
         self._names = list(class_names) if class_names else self._names
 
+    def adopt_resizing(
+        self, resize: Resize | None, fit: Fit | None, is_needed: bool = False
+    ) -> None:
+        """Take from options how images are resized, as a checkpoint's model does.
+
+        Raises:
+            InputError: the model is from Keras, and nothing tells how images are resized.
+        """
+        now, fit_now = choose_resizing(self.resizing, resize, fit)
+        if now is not None:
+            self.resizing = now, fit_now
+        if is_needed and now == "unknown":
+            height, width, _ = self.image_size
+            raise unknown_resize(f"The images are to be resized to {height}×{width}")
+
     def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
         """Return class probabilities, as the checkpoint gives them.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255, resized by `resize_images` where they are of
-                another height or width.
+            images: uint8 (N, H, W, C) in 0..255, resized where they are of another height or
+                width.
             batch_size: images that go through the network at a time.
 
         Returns:
@@ -104,7 +127,9 @@ class OnnxClassifier:
             )
         probabilities = np.empty((len(pixels), self.num_classes), np.float32)
         for start in range(0, len(pixels), batch_size):
-            part = resize_images(pixels[start : start + batch_size], self.image_size[:2])
+            part = resize_batch(
+                pixels[start : start + batch_size], self.image_size[:2], *self.resizing
+            )
             try:
                 (outputs,) = self._session.run(None, {self._input: part})
                 probabilities[start : start + batch_size] = outputs
@@ -113,22 +138,35 @@ class OnnxClassifier:
         return torch.from_numpy(probabilities)
 
 
-def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_batch(
+    images: np.ndarray, size: tuple[int, int], resize: RememberedResize, fit: Fit | None
+) -> np.ndarray:
     """Return images of a model's size, as bytes: what an exported file takes.
 
     Args:
         images: uint8 (N, H, W, C) in 0..255.
         size: height and width of the result, pixels.
+        resize: what the model remembers.
+        fit: what it remembers of another aspect ratio.
 
     Returns:
-        uint8 (N, height, width, C), resized as by `ImageClassifier.preprocess` and then rounded;
-        the images themselves if they fit.
+        uint8 (N, height, width, C), resized as by `ImageClassifier.preprocess`; the images
+        themselves if they fit.
+
+    Raises:
+        InputError: nothing tells how they are resized.
     """
     if images.shape[1:3] == size:
         return images
-    values = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()  # (N, C, H, W)
-    values = F.interpolate(values, size, mode="bilinear", antialias=True).clamp_(0, 255).round_()
-    return values.byte().permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
+    values = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)  # (N, C, H, W)
+    if resize == "legacy":
+        values = resize_legacy(values.float(), size).byte()
+    elif resize == "unknown" or fit is None:
+        found, expected = (f"{h}×{w}" for h, w in (images.shape[1:3], size))
+        raise unknown_resize(f"The images have {found} pixels, the model takes {expected}")
+    else:
+        values = resize_images(values, size, resize, fit)
+    return values.permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
 
 
 def _reason(error: Exception) -> str:

@@ -82,6 +82,7 @@ def from_keras(
                     "architectures take '/255'."
                 )
             model = load_into_architecture(file, architecture, class_names, image_size)
+            model.hparams["resize"] = "unknown"
             if scale is None:
                 because = "the file has weights only, and our architectures take that"
                 rank_zero_print(f"scale: /255 (0..1), because {because}.")
@@ -180,6 +181,8 @@ class FromKeras(ImageClassifier):
         self.hparams.update(
             config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size
         )
+        if file is not None and self.hparams.get("resize") is None:
+            self.hparams["resize"] = "unknown"
         check_class_counts(self.hparams, self.num_classes)
         if message is not None:
             rank_zero_print(printable(message))

@@ -58,6 +58,9 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
         rank = model.global_rank if model.global_rank < len(value) else 0
         setattr(model.train_totals, name, value[rank].to(model.device))
     apply_learning_rate(model.hparams["lr"], checkpoint)
+    if model.hparams.get("resize") is None:
+        arguments = checkpoint.get("hyper_parameters", {})
+        model.hparams.update({name: arguments.get(name) for name in ("resize", "fit")})
     try:
         trainer = model.trainer
     except RuntimeError:  # it has none

@@ -37,10 +37,12 @@ from signs_lightning.models.run_callbacks import (
 from signs_lightning.models.step_seeding import seed_step
 from signs_lightning.models.tta import View
 from signs_lightning.runtime.provenance import append_made_with
+from signs_lightning.runtime.resize_weights import Fit, RememberedResize
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler]
+OBJECTS = ["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"]  # no plain values
 
 
 class ImageClassifier(ImageModel):
@@ -77,10 +79,12 @@ class ImageClassifier(ImageModel):
             in four directions.
         metrics: further torchmetrics for validation and test; they see probabilities (N, K), a
             binary model's see (N,).
-        compile: run the network through torch.compile in training; on a GPU with CUDA graphs, which
-            is where small networks gain.
+        compile: train through torch.compile; on a GPU with CUDA graphs, where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3
             does, at the price of a copy per step; tf.keras 2 and PyTorch take the unbiased one.
+        resize: how images of another size are resized, see `H5DataModule`; "legacy" as the first
+            checkpoints, "unknown" for a Keras file, which does not tell.
+        fit: what becomes of another aspect ratio, see there.
         fuse: pool before ReLU, and train a first convolution and its max pooling as one step,
             see `FusedConvPool`; the same numbers up to the order of summation, in less time.
 
@@ -129,12 +133,13 @@ class ImageClassifier(ImageModel):
         metrics: list[Metric] | None = None,
         compile: bool = False,
         biased_variance: bool = False,
+        resize: RememberedResize | None = None,
+        fit: Fit | None = None,
         fuse: bool = True,
     ) -> None:
         super().__init__()
         # Only plain values, so that a checkpoint loads without running code.
-        objects = ["optimizer", "lr_scheduler", "loss", "metrics", "augmentation"]
-        self.save_hyperparameters(ignore=objects)
+        self.save_hyperparameters(ignore=OBJECTS)
         check_loss_arguments(loss, class_weights, label_smoothing)
         check_schedule_arguments(schedule, lr_scheduler, warmup)
         self.optimizer = optimizer
@@ -177,6 +182,7 @@ class ImageClassifier(ImageModel):
         network = self.network
         if hasattr(data, "image_shape"):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
+            self.adopt_resizing(getattr(data, "resize", None), getattr(data, "fit", None))
         else:  # plain DataLoaders do not say what they hold
             check_class_counts(self.hparams, self.num_classes)
         if not self.has_build:
@@ -287,6 +293,8 @@ class ImageClassifier(ImageModel):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["signs_lightning"] = training_state(self)
+        resize, fit = self.resizing  # today's defaults, where nothing else was said
+        checkpoint["hyper_parameters"] |= {"resize": resize, "fit": fit}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         load_training_state(self, checkpoint)

@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
@@ -16,6 +15,15 @@ from signs_lightning.models.data_compatibility import check_class_counts, check_
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
 from signs_lightning.models.tta import augmented_views, mean_logits
+from signs_lightning.runtime.resize import (
+    DEFAULT_FIT,
+    DEFAULT_RESIZE,
+    choose_resizing,
+    resize_images,
+    resize_legacy,
+    unknown_resize,
+)
+from signs_lightning.runtime.resize_weights import Fit, RememberedResize, Resize
 
 
 class ImageModel(L.LightningModule):
@@ -25,7 +33,8 @@ class ImageModel(L.LightningModule):
     after `super().__init__(**kwargs)`, and calls them in `forward`: it is its own network.
 
     What it was made for lies in `hparams`: num_classes, image_size, class_names, class_weights,
-    test_time_augmentation, biased_variance and fuse, as `ImageClassifier` describes them.
+    resize, fit, test_time_augmentation, biased_variance and fuse, as `ImageClassifier` describes
+    them.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
@@ -63,6 +72,13 @@ class ImageModel(L.LightningModule):
     def known_class_names(self) -> list[str] | None:
         """Names of the K classes; None when none were given."""
         return self.hparams.get("class_names") or None
+
+    @property
+    def resizing(self) -> tuple[RememberedResize, Fit | None]:
+        """How images of another size are resized, and what becomes of another aspect ratio."""
+        if self.hparams.get("resize") in ("legacy", "unknown"):
+            return self.hparams["resize"], None
+        return self.hparams.get("resize") or DEFAULT_RESIZE, self.hparams.get("fit") or DEFAULT_FIT
 
     def _build(self) -> None:
         """Make all that depends on the number of classes and the size of the images."""
@@ -137,6 +153,26 @@ class ImageModel(L.LightningModule):
             given.update(before)
             raise
 
+    def adopt_resizing(
+        self, resize: Resize | None, fit: Fit | None, is_needed: bool = False
+    ) -> None:
+        """Take from options how images are resized; what is not given stays as remembered.
+
+        Args:
+            resize: filter, see `resize_images`.
+            fit: what becomes of another aspect ratio, see there.
+            is_needed: whether there are images of another size.
+
+        Raises:
+            InputError: the model is from Keras, and nothing tells how images are resized.
+        """
+        remembered = self.hparams.get("resize"), self.hparams.get("fit")
+        resize_now, fit_now = choose_resizing(remembered, resize, fit)
+        self.hparams.update(resize=resize_now, fit=fit_now)
+        if is_needed and resize_now == "unknown":
+            height, width, _ = self.image_size
+            raise unknown_resize(f"The images are to be resized to {height}×{width}")
+
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
@@ -155,16 +191,28 @@ class ImageModel(L.LightningModule):
         Returns:
             float (N, C, H, W) in 0..1 at the model's image size; images that are resized are
             rounded to bytes, as files hold them.
+
+        Raises:
+            InputError: they are of another size, the model is from Keras, and nothing tells how it
+                resizes.
         """
         if images.dtype != torch.uint8:
             return images.to(self.dtype)
         # (N, H, W, C) -> (N, C, H, W): channels_last in memory
-        images = images.permute(0, 3, 1, 2).to(self.dtype)
-        size = self.image_size[:2]
-        if tuple(images.shape[-2:]) != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
-            images = images.clamp_(0, 255).round_()
-        return images.div_(255)
+        images = images.permute(0, 3, 1, 2)
+        if tuple(images.shape[-2:]) != self.image_size[:2]:
+            images = self._resize(images)
+        return images.to(self.dtype).div_(255)
+
+    def _resize(self, images: Tensor) -> Tensor:
+        """uint8 (N, C, H, W) → whole numbers (N, C, height, width) in 0..255."""
+        size, (resize, fit) = self.image_size[:2], self.resizing
+        if resize == "legacy":
+            return resize_legacy(images.to(self.dtype), size)
+        if resize == "unknown" or fit is None:
+            found, expected = (f"{h}×{w}" for h, w in (images.shape[-2:], size))
+            raise unknown_resize(f"The images have {found} pixels, the model takes {expected}")
+        return resize_images(images, size, resize, fit)
 
     def forward(self, images: Tensor) -> Tensor:
         """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""

@@ -113,6 +113,7 @@ def predict_dataset(
             raise
         raise InputError(f"{error} Or name other data with --data.test_file.") from error
     model.adopt(data.num_classes, data.image_shape, data.class_names)
+    model.adopt_resizing(None, None, data.resizes)
     loader: Any = data.test_dataloader() if role == "test" else data.val_dataloader()
     parts, loss_sum = [], 0.0
     with torch.inference_mode():

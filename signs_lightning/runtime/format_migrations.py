@@ -18,11 +18,13 @@ class Renames:
         states: keys of the states that a checkpoint holds, such as `RunCheckpoint`.
         options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`, and
             of sections.
+        arguments: of a model, which earlier files lack, with what holds for these.
     """
 
     classes: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 # From each number to the next. A change of names is a new entry; released entries do not change.
@@ -61,6 +63,7 @@ MIGRATIONS = (
             "signs_lightning.report.summary": "signs_lightning.callbacks.model_summary",
         },
     ),
+    Renames(arguments={"resize": "legacy"}),  # 2 → 3: before, images had one way to be resized
 )
 FORMAT_VERSION = len(MIGRATIONS)
 # where a checkpoint keeps options besides its configuration
@@ -102,6 +105,8 @@ def migrate_config(config: dict[str, Any], what: str, version: int | None = None
     Raises:
         InputError: it comes from a later release.
     """
+    # One that was typed has no number, and takes today's defaults.
+    is_from_run = version is not None or config.get("format_version") is not None
     if version is None:
         version = check_format_version(config.get("format_version"), what)
     for renames in MIGRATIONS[version:]:
@@ -112,6 +117,8 @@ def migrate_config(config: dict[str, Any], what: str, version: int | None = None
             raise InputError(f"{message}. Do not trust this file.") from error
         for old, new in renames.options.items():
             _move(config, old.split("."), new.split("."))
+        if is_from_run:
+            config = _with_arguments(config, renames.arguments)
     return {**config, "format_version": FORMAT_VERSION} if "format_version" in config else config
 
 
@@ -136,6 +143,8 @@ def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
             if isinstance(part, dict):
                 for old in renames.states.keys() & part.keys():
                     part[renames.states[old]] = part.pop(old)
+        if isinstance(checkpoint.get("hyper_parameters"), dict):
+            checkpoint["hyper_parameters"] = renames.arguments | checkpoint["hyper_parameters"]
         for old, new in renames.options.items():
             for section, place in SECTIONS.items():
                 values = checkpoint.get(place)
@@ -144,6 +153,15 @@ def migrate_checkpoint(checkpoint: dict[str, Any], what: str) -> None:
     if isinstance(checkpoint.get("config"), dict):
         checkpoint["config"] = migrate_config(checkpoint["config"], what, version)
     ours["format_version"] = FORMAT_VERSION
+
+
+def _with_arguments(config: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy whose model has further arguments, if it takes all that models take."""
+    model: Any = config.get("model")
+    given = model.get("init_args") if isinstance(model, dict) else None
+    if not isinstance(given, dict) or "image_size" not in given:  # a run writes every default
+        return config
+    return {**config, "model": {**model, "init_args": arguments | given}}
 
 
 def _new_name(name: str, classes: dict[str, str]) -> str:

@@ -79,7 +79,7 @@ def by_pillow(path: Path) -> np.ndarray:
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     side = min(picture.size)
-    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
     box = (left, top, left + side, top + side)
     return np.asarray(picture.resize((16, 16), Image.Resampling.BILINEAR, box=box))
 

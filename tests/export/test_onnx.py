@@ -19,6 +19,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from signs_lightning import InputError, SignsFunctional
 from signs_lightning.checkpoints.load_model import load_model
@@ -127,18 +128,18 @@ def test_other_images(images, found, file):
 
 @pytest.mark.parametrize("size", [(64, 65), (100, 80), (31, 200)])
 def test_another_size_is_resized(size, file, model):
-    """As the model resizes, but for the rounding to bytes: nearly the same probabilities, the same
-    on the rounded images.
-    """
+    """As Pillow and the model resize: the middle, bilinear."""
     images = random_images(6, (*size, 3))
-    resized = torch.nn.functional.interpolate(
-        images.permute(0, 3, 1, 2).double(), (64, 64), mode="bilinear", antialias=True
-    )
-    resized = resized.round().byte().permute(0, 2, 3, 1)
+    side = min(size)
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    box = (left, top, left + side, top + side)
+    resized = [
+        np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR, box=box))
+        for image in images.numpy()
+    ]
     found = OnnxClassifier(file).predict(images)
-    # Ties of the rounding.
-    torch.testing.assert_close(found, model.predict(resized), rtol=0, atol=5e-4)
-    torch.testing.assert_close(found, model.predict(images), rtol=0, atol=3e-3)
+    torch.testing.assert_close(found, OnnxClassifier(file).predict(np.stack(resized)))
+    torch.testing.assert_close(found, model.predict(images), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
