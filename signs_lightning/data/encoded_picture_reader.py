@@ -10,7 +10,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from signs_lightning.data.encoded_pictures import (
     EncodedPictures,
@@ -91,7 +90,7 @@ class EncodedPictureReader:
                 f"others have {height}×{width}. Name the size to scale them to: "
                 f"`--data.image_size {height}` or another."
             )
-        return _resize(picture, (height, width))
+        return resize_array(picture, (height, width), *self.images.resizing)
 
     def _damage(self, pictures: EncodedPictures, row: int, reason: str) -> InputError:
         return InputError(
@@ -112,14 +111,6 @@ def _find_jpeg_decoder() -> Callable[..., Tensor] | None:
     except ImportError:
         return None
     return decode_jpeg
-
-
-def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the middle of a picture (h, w, C) at a height and width."""
-    channels = picture.shape[2]
-    opened = Image.fromarray(picture if channels == 3 else picture[..., 0])
-    resized = ImageOps.fit(opened, size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized).reshape(*size, channels)
 
 
 def _count_cores() -> int:

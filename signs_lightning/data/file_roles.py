@@ -17,6 +17,7 @@ from signs_lightning.data.labels import number_words
 from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
 
 ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
 SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
@@ -82,14 +83,22 @@ class RoleFiles:
         if not is_named(value):
             return [check_arrays(*value, **options)]
         size = self.options["image_size"]
-        options |= {"image_size": (size, size) if isinstance(size, int) else size}
+        size = (size, size) if isinstance(size, int) else size
+        resizing = self.options["resize"] or DEFAULT_RESIZE, self.options["fit"] or DEFAULT_FIT
         paths, names = expand_paths(value), options["class_names"]
         if names is None and any(map(os.path.isdir, paths)):
             names = find_names()
         image_sets = [
-            open_folder(Path(path), role, options["image_size"], class_names=names)
+            open_folder(Path(path), role, size, None, *resizing, names)
             if os.path.isdir(path)
-            else check_file(path, labels_file=labels, **options, **self.keys(role))
+            else check_file(
+                path,
+                labels_file=labels,
+                image_size=size,
+                resizing=resizing,
+                **options,
+                **self.keys(role),
+            )
             for path, labels in zip(paths, self._label_files(role, len(paths)), strict=True)
         ]
         if any(images.words is None for images in image_sets):

@@ -32,6 +32,8 @@ from signs_lightning.data.value_range import find_value_range
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
+from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
+from signs_lightning.runtime.resize_weights import Fit, Resize
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class ImageSet:
     layout: str = ""
     other_roles: tuple[str, ...] = ()
     words: np.ndarray | None = field(default=None, repr=False)
-    resizing: tuple[str, str] | None = None
+    resizing: tuple[Resize, Fit] | None = None
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -124,7 +126,7 @@ def check_file(
     axes: str | None = None,
     row_shape: Sequence[int] | None = None,
     image_size: tuple[int, int] | None = None,
-    resizing: tuple[str, str] = ("bilinear", "crop"),
+    resizing: tuple[Resize, Fit] = (DEFAULT_RESIZE, DEFAULT_FIT),
     collect: bool = False,
 ) -> ImageSet:
     """Open an HDF5 data file, find its keys and check what they hold.

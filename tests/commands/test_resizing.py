@@ -265,9 +265,9 @@ def test_a_checkpoint_remembers_the_answer(cli, keras_files, guarded_forks):
     """import-keras takes it, also for weights alone; one half of it is not enough."""
     options = ("--data.resize", "tf-bilinear", "--data.fit", "stretch")
     for file in ("model.keras", "model.weights.h5"):
-        command = ("import-keras", file, "--output", "new.ckpt", "--scale", "/255")
+        command = ["import-keras", file, "--output", "new.ckpt", "--scale", "/255"]
         if file == "model.weights.h5":
-            command += ("--image_size", "16", "--architecture", "signs")
+            command += ["--image_size", "16", "--architecture", "signs"]
         assert cli(*command).code == 0
         asked = cli("predict", "--ckpt_path", "new.ckpt", "--images", "pictures")
         assert "pictures/00.png has 60×40 pixels, the model takes 16×16, and" in asked.err

@@ -8,6 +8,7 @@ them. It needs keras, tensorflow and pillow, nothing of this project.
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ FITS = {"stretch": {}, "crop": {"crop_to_aspect_ratio": True}, "pad": {"pad_to_a
 
 def main() -> None:
     rng = np.random.default_rng(5)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, size in enumerate(SIZES):
             blocks = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
