@@ -20,6 +20,7 @@ from signs_lightning.keras_io.modules import ConvTranspose2dKeras, SeparableConv
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.display import to_grey_or_rgb
+from signs_lightning.runtime.resize_weights import Fit, place
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ConvTranspose2dKeras, SeparableConv2d)
 
@@ -129,9 +130,30 @@ def _heat_maps(model: ImageClassifier, images: Tensor, classes: Tensor) -> Tenso
     maps = torch.where(has_relu, maps.relu(), maps)
     weights = gradients.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
     heat = (weights * maps).sum(1, keepdim=True).relu()  # (N, 1, h, w)
-    heat = F.interpolate(heat, images.shape[1:3], mode="bilinear")[:, 0]
+    stored, fit = (images.shape[1], images.shape[2]), model.resizing[1] or "stretch"
+    heat = _over_images(heat, stored, model.image_size[:2], fit)[:, 0]
     peak = heat.amax((1, 2), keepdim=True)
     return torch.where(peak > 0, heat / peak, 0.0).cpu()
+
+
+def _over_images(heat: Tensor, stored: tuple[int, int], size: tuple[int, int], fit: Fit) -> Tensor:
+    """Lay heat maps over the part of the images that the network saw.
+
+    Args:
+        heat: float (N, 1, h, w) over what the network saw, of any size.
+        stored: height and width of the images.
+        size: those of the network's images.
+        fit: what it does with another aspect ratio.
+
+    Returns:
+        float (N, 1, H, W), zero beside that part.
+    """
+    (left, top, right, bottom), inner, (row, column) = place(stored, size, fit)
+    if inner != size:  # bars that the image does not have
+        heat = F.interpolate(heat, size, mode="bilinear")
+        heat = heat[..., row : row + inner[0], column : column + inner[1]]
+    heat = F.interpolate(heat, (bottom - top, right - left), mode="bilinear")
+    return F.pad(heat, (left, stored[1] - right, top, stored[0] - bottom))
 
 
 @contextmanager

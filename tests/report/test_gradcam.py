@@ -238,3 +238,21 @@ def test_overlay_is_grey_where_nothing_is_hot(channels):
     assert cold.max() - cold.min() <= 3  # the colour map begins a little above black
     np.testing.assert_allclose(cold, 100, atol=3)
     assert hot.sum() > cold.sum() + 200
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_heat_lies_over_what_the_network_saw(fit):
+    """Of a wide image only the middle, of a low one all of it: as of that part alone."""
+    torch.manual_seed(0)
+    model = Pooled(num_classes=3, image_size=(16, 16, 3), resize="nearest", fit=fit).eval()
+    classes = torch.tensor([0, 2])
+    if fit == "crop":
+        images = some_images(2, 16, 40)
+        expected = torch.zeros(2, 16, 40)
+        expected[:, :, 12:28] = grad_cam(model, images[:, :, 12:28], classes)
+    else:
+        images = some_images(2, 8, 16)
+        bars = torch.zeros(2, 4, 16, 3, dtype=torch.uint8)
+        expected = grad_cam(model, torch.cat([bars, images, bars], dim=1), classes)[:, 4:12]
+        expected = expected / expected.amax((1, 2), keepdim=True)
+    torch.testing.assert_close(grad_cam(model, images, classes), expected)
