@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
-
-READING = {  # argument of `H5DataModule` → type, placeholder, help
-    "images_key": (str, "KEY", "dataset of the images, where its name does not tell"),
-    "labels_key": (str, "KEY", "dataset of the labels, where its name does not tell"),
-    "classes_key": (str, "KEY", "dataset of the class names, where its name does not tell"),
-    "labels_file": (str, "FILE", "file of the labels, HDF5 or CSV, where it is another"),
-    "label_offset": (int, "N", "added to every label; -1 where they begin at 1"),
-    "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
-    "row_shape": ("pixels", "H,W", "height and width of images in flat rows"),
-}
-NAMES = {"class_names": ("names", "[A,B]", "names of the classes, where no file lists them")}
-ROLES = ("test", "train", "val")
 
 
 def class_names(text: str) -> list[str]:
@@ -37,7 +26,20 @@ def image_size(text: str) -> tuple[int, int]:
     return height, (width or [height])[0]
 
 
-TYPES = {"pixels": pixels, "names": class_names}
+Option = tuple[Callable[[str], Any], str, str]  # type, placeholder, help
+READING: dict[str, Option] = {  # by the names of `check_file`'s arguments
+    "images_key": (str, "KEY", "dataset of the images, where its name does not tell"),
+    "labels_key": (str, "KEY", "dataset of the labels, where its name does not tell"),
+    "classes_key": (str, "KEY", "dataset of the class names, where its name does not tell"),
+    "labels_file": (str, "FILE", "file of the labels, HDF5 or CSV, where it is another"),
+    "label_offset": (int, "N", "added to every label; -1 where they begin at 1"),
+    "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
+    "row_shape": (pixels, "H,W", "height and width of images in flat rows"),
+}
+NAMES: dict[str, Option] = {
+    "class_names": (class_names, "[A,B]", "names of the classes, where no file lists them")
+}
+ROLES = ("test", "train", "val")
 
 
 def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = False) -> None:
@@ -51,9 +53,7 @@ def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = Fals
         flags = [f"--data.{name}"]
         if name == "labels_file":
             flags = [f"--data.{role}_labels_file" for role in ROLES]
-        parser.add_argument(
-            *flags, dest=name, type=TYPES.get(str(kind), kind), metavar=metavar, help=text
-        )
+        parser.add_argument(*flags, dest=name, type=kind, metavar=metavar, help=text)
 
 
 def given_reading_options(options: argparse.Namespace) -> dict[str, Any]:

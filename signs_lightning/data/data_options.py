@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from signs_lightning.data.file_roles import to_plain_paths
 from signs_lightning.data.layouts import ROLES
+from signs_lightning.data.paths import to_plain_paths
 from signs_lightning.errors import InputError
 
 

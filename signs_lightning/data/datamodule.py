@@ -14,21 +14,15 @@ from torch.utils.data import DataLoader
 
 from signs_lightning.data.data_options import check_options, plain_options
 from signs_lightning.data.dataset import H5Images
-from signs_lightning.data.file_roles import (
-    RoleFiles,
-    check_same_data,
-    no_file_error,
-)
+from signs_lightning.data.file_roles import RoleFiles, check_same_data
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
-from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.resumable_loader import build_loader
 from signs_lightning.data.sampler import EpochSampler
 from signs_lightning.data.setup_notes import setup_notes
-from signs_lightning.data.shared_files import warn_of_repeated_file, warn_of_shared_files
-from signs_lightning.data.stratified_split import stratified_split
-from signs_lightning.errors import InputError
+from signs_lightning.data.shared_files import warn_of_shared_files
+from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_weights import Fit, Resize
 
@@ -87,6 +81,8 @@ class H5DataModule(L.LightningDataModule):
             training file when its labels are words.
         axes: axes of one stored image, `H,W`, `H,W,C` or `C,H,W`, where its shape does not tell.
         row_shape: height and width (pixels) of images in flat rows; square when omitted.
+        follow_links: follow HDF5's links and storage that lead out of a file.
+        sha256: checksum that a file fetched from an address must have; one of several.
 
     Batches:
         images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
@@ -142,6 +138,8 @@ class H5DataModule(L.LightningDataModule):
         class_names: list[str] | None = None,
         axes: str | None = None,
         row_shape: tuple[int, int] | None = None,
+        follow_links: bool = False,
+        sha256: str | list[str] | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
@@ -159,13 +157,14 @@ class H5DataModule(L.LightningDataModule):
         self.options = options
         self._reading_message: str | None = None  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
-        self._sets: dict[Role, list[ImageSet]] = {}
+        self._files: RoleFiles | None = None  # of that stage
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
     @property
-    def _image_sets(self) -> list[ImageSet]:
-        return [images for image_sets in self._sets.values() for images in image_sets]
+    def _opened(self) -> RoleFiles:
+        """The files of the stage that `setup` was called for."""
+        return self.role_files if self._files is None else self._files
 
     @cached_property
     def role_files(self) -> RoleFiles:
@@ -175,25 +174,25 @@ class H5DataModule(L.LightningDataModule):
     @property
     def class_names(self) -> list[str] | None:
         """The K names where a file lists them, else None."""
-        return next((s.class_names for s in self._image_sets if s.class_names), None)
+        return self._opened.class_names
 
     @property
     def num_classes(self) -> int:
         """K: the length of the class list, or one more than the largest label."""
         if names := self.class_names:
             return len(names)
-        return max(images.num_classes for images in self._image_sets)
+        return max(images.num_classes for images in self._opened.image_sets)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width (pixels) and channels that the model sees."""
-        _, height, width, channels = self._image_sets[0].shape
+        _, height, width, channels = self._opened.image_sets[0].shape
         return (*(self.image_size or (height, width)), channels)
 
     @property
     def resizes(self) -> bool:
         """Whether images have another size than the model sees."""
-        return any(s.shape[1:3] != self.image_shape[:2] for s in self._image_sets)
+        return any(s.shape[1:3] != self.image_shape[:2] for s in self._opened.image_sets)
 
     @property
     def validates_on_test_file(self) -> bool:
@@ -222,63 +221,26 @@ class H5DataModule(L.LightningDataModule):
             rank_zero_print(
                 f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named."
             )
-        self._files = RoleFiles(self._drawn_files()) if self.draws else self.role_files
-        self._sets, self._datasets = {}, {}
+        self._files = RoleFiles(self._drawn_files() if self.draws else self.options)
+        self._datasets = {}
         if stage == "fit":
-            self._open("train")
+            self._opened.open("train")
         if stage in ("fit", "validate"):
-            self._set_up_validation()
+            self._datasets = open_validation(self._opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
-            self._datasets["test"] = H5Images(self._open("test"))
-        check_same_data(self._image_sets)
-        warn_of_shared_files(self._files, stage, self.val_fraction is not None)
+            self._datasets["test"] = H5Images(self._opened.open("test"))
+        check_same_data(self._opened.image_sets)
+        warn_of_shared_files(self._opened, stage, self.val_fraction is not None)
         if not self.draws:
-            for note in setup_notes(self._files, self._sets, stage, self.num_classes):
+            for note in setup_notes(self._opened, stage, self.num_classes):
                 rank_zero_print(note)
         if stage == "fit":
-            self.fingerprints = fingerprint_files(self._datasets, self._sets)
+            self.fingerprints = fingerprint_files(self._datasets, self._opened.sets)
         self._stage = stage
-
-    def _open(self, role: Role) -> list[ImageSet]:
-        """Open and check the files of a role, once."""
-        if role not in self._sets:
-            has_train = role != "train" and self._files.files["train"] is not None
-            self._sets[role] = self._files.open(
-                role, lambda: self._open("train")[0].class_names if has_train else None
-            )
-            warn_of_repeated_file(self._files.files[role], f"--data.{role}_file")
-        return self._sets[role]
-
-    def _set_up_validation(self) -> None:
-        if self.val_fraction is not None:
-            train = self._open("train")
-            labels = H5Images(train).labels
-            first, second = stratified_split(labels, self.val_fraction, self.seed)
-            if len(second) == 0:
-                raise InputError(
-                    f"val_fraction {self.val_fraction:g} of {len(labels):,} images leaves none to "
-                    "validate on. Raise it."
-                )
-            self._datasets |= {"train": H5Images(train, first), "val": H5Images(train, second)}
-            return
-        has_train = "train" in self._sets
-        role: Role = "test" if self._files.files["val"] is None else "val"
-        if has_train:
-            self._datasets["train"] = H5Images(self._sets["train"])
-        if self._files.files[role] is None:
-            if not has_train:
-                raise no_file_error("val", self._files)
-            return  # training without validation
-        self._datasets["val"] = H5Images(self._open(role))
-        if role == "test" and has_train:
-            rank_zero_print(
-                "Validation is the test file, so no checkpoint is chosen by it: "
-                "last.ckpt is the result."
-            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the options as plain values, with the seed and fingerprints in use."""
-        names = self.options["class_names"] or (self.class_names if self._image_sets else None)
+        names = self.options["class_names"] or self.class_names
         changed = {"batch_size": self.batch_size, "seed": self.seed, "class_names": names}
         return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}
 
@@ -288,13 +250,13 @@ class H5DataModule(L.LightningDataModule):
         Prints which files differ from those that the model was trained on.
         """
         if before := state_dict.get("fingerprints"):
-            now = self.fingerprints or fingerprint_files(self._datasets, self._sets)
+            now = self.fingerprints or fingerprint_files(self._datasets, self._opened.sets)
             if (changed := describe_changes(before, now)) is not None:
                 rank_zero_print(changed)
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
-                self._set_up_validation()
+                self._datasets = open_validation(self._opened, self.val_fraction, self.seed)
 
     def _dataset(self, role: Role) -> H5Images:
         """Return a role's images, also where `setup` was last called for another stage."""

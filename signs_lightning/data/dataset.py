@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.sampler import PAD_INDEX
 
 COPY_VALUES = 2**26  # of images that are copied to a device at a time

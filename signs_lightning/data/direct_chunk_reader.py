@@ -14,7 +14,7 @@ import numpy as np
 
 from signs_lightning.data.hdf5_dataset_checks import max_deflated
 from signs_lightning.data.hdf5_filters import DEFLATE, SHUFFLE, list_filters
-from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
+from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.open_handles import RawFile
 
 SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index
@@ -144,10 +144,10 @@ class ChunkedReader:
         return np.moveaxis(chunk, self.axis, 0)
 
 
-def _unshuffle(content: bytes, itemsize: int) -> np.ndarray:
+def _unshuffle(content: bytes, itemsize: int) -> bytes:
     """Return the bytes in order of which all first bytes of values are stored first, and so on."""
     planes = np.frombuffer(content, np.uint8).reshape(itemsize, -1)
-    return np.ascontiguousarray(planes.T).reshape(-1)
+    return planes.T.tobytes()
 
 
 def _grid(dataset: h5py.Dataset) -> list[int]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from signs_lightning.data import layouts
 from signs_lightning.data.folder_cache import open_folder
-from signs_lightning.data.hdf5_image_set import ImageSet, check_arrays, check_file
+from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.labels import number_words
 from signs_lightning.data.layouts import ROLES, Role
+from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_repeated_file
 from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
 
-ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
 SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
 KEYS = ("images_key", "labels_key", "classes_key")
 
@@ -32,6 +32,7 @@ class RoleFiles:
 
     Attributes:
         files: role → a path, a pattern, a list of them, a pair of arrays (images, labels), or None.
+        sets: role → the images of its files, of roles that are open.
 
     Raises:
         InputError: `file` holds images for one role only, or cannot be read.
@@ -39,12 +40,13 @@ class RoleFiles:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = options
+        self.sets: dict[Role, list[ImageSet]] = {}
         self.files: dict[Role, Any] = {role: options[f"{role}_file"] for role in ROLES}
         source = options["file"]
         if source is None and has_split_folders(options["train_file"]):
             source = options["train_file"]
         if source is not None:
-            found = list_roles(source)
+            found = list_roles(source, options["sha256"])
             for role in ROLES:
                 if self.files[role] is None and role in found:
                     self.files[role] = source
@@ -59,17 +61,37 @@ class RoleFiles:
         named = {key: self.options.get(f"{role}_{key}") or self.options[key] for key in KEYS}
         return {**named, "role": role}
 
-    def open(self, role: Role, find_names: Callable[[], list[str] | None]) -> list[ImageSet]:
-        """Open and check what a role's option names.
+    @property
+    def image_sets(self) -> list[ImageSet]:
+        """All that are open."""
+        return [images for image_sets in self.sets.values() for images in image_sets]
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The K names where a file lists them, else None."""
+        return next((s.class_names for s in self.image_sets if s.class_names), None)
+
+    def open(self, role: Role) -> list[ImageSet]:
+        """Open and check what a role's option names, once.
 
         Args:
             role: "train", "val" or "test".
-            find_names: returns the K names of the training data, or None; called where labels are
-                words or folders, and no option names the classes.
 
         Raises:
             InputError: there is no file, or a file or the arrays cannot be used.
         """
+        if role not in self.sets:
+            self.sets[role] = self._open(role)
+            warn_of_repeated_file(self.files[role], f"--data.{role}_file")
+        return self.sets[role]
+
+    def _training_names(self, role: Role) -> list[str] | None:
+        """Return the class names of the training data, which every other role takes."""
+        if role == "train" or self.files["train"] is None:
+            return None
+        return self.open("train")[0].class_names
+
+    def _open(self, role: Role) -> list[ImageSet]:
         value, option = self.files[role], f"--data.{role}_file"
         if value is None:
             raise no_file_error(role, self)
@@ -85,9 +107,9 @@ class RoleFiles:
         size = self.options["image_size"]
         size = (size, size) if isinstance(size, int) else size
         resizing = self.options["resize"] or DEFAULT_RESIZE, self.options["fit"] or DEFAULT_FIT
-        paths, names = expand_paths(value), options["class_names"]
+        paths, names = expand_paths(value, self.options["sha256"]), options["class_names"]
         if names is None and any(map(os.path.isdir, paths)):
-            names = find_names()
+            names = self._training_names(role)
         image_sets = [
             open_folder(Path(path), role, size, None, *resizing, names)
             if os.path.isdir(path)
@@ -103,14 +125,14 @@ class RoleFiles:
         ]
         if any(images.words is None for images in image_sets):
             return image_sets
-        return number_alike(image_sets, names or find_names())
+        return number_alike(image_sets, names or self._training_names(role))
 
     def _label_files(self, role: Role, count: int) -> list[str | None]:
         """Return the files of labels of a role, one for each of its files of images."""
         value = self.options[f"{role}_labels_file"]
         if value is None:
             return [None] * count
-        paths = expand_paths(value)
+        paths = expand_paths(value, self.options["sha256"])
         if len(paths) != count:
             raise InputError(
                 f"--data.{role}_labels_file names {len(paths)} files, --data.{role}_file "
@@ -128,13 +150,17 @@ def has_split_folders(value: Any) -> bool:
     )
 
 
-def list_roles(path: str | Path) -> list[str]:
+def list_roles(value: str | Path, sha256: Sequence[str] | None = None) -> list[str]:
     """Return the roles that the images of a file, or of a folder, have.
+
+    Args:
+        value: the option.
+        sha256: as for `expand_paths`.
 
     Raises:
         InputError: they have none, or the file cannot be read.
     """
-    path = Path(path)
+    path = Path(expand_paths(value, sha256)[0])
     if path.is_dir():
         roles = {role: str(place) for role, place in find_split_folders(path).items()}
         roles = roles or {"": str(path)}
@@ -166,45 +192,12 @@ def number_alike(image_sets: list[ImageSet], class_names: list[str] | None) -> l
         if images.class_names == names
         else replace(
             images,
-            labels=number_words(images.name, images.words, names),
+            labels=number_words(images.name, images.words, names),  # type: ignore[arg-type]
             class_names=list(names),
             num_classes=len(names),
         )
         for images in image_sets
     ]
-
-
-def expand_paths(value: str | Path | Iterable[str | Path]) -> list[str]:
-    """Return a path, what a pattern matches (sorted), or those of a list.
-
-    Raises:
-        InputError: a pattern matches nothing.
-    """
-    if not isinstance(value, str | Path):
-        return [path for item in value for path in expand_paths(item)]
-    pattern = str(value)
-    if os.path.exists(pattern) or not glob.has_magic(pattern):
-        return [pattern]
-    paths = sorted(glob.glob(pattern, recursive=True))
-    if not paths:
-        raise InputError(f"No file matches '{pattern}'. Check the pattern.")
-    return paths
-
-
-def is_named(value: Any) -> bool:
-    """Whether an option holds names of files, and not a pair of arrays."""
-    if isinstance(value, list | tuple):
-        return all(isinstance(item, str | Path) for item in value)
-    return isinstance(value, str | Path)
-
-
-def to_plain_paths(value: Any) -> Any:
-    """Return an option for a checkpoint: paths as strings, arrays as `ARRAYS`."""
-    if value is None:
-        return None
-    if not is_named(value):
-        return ARRAYS
-    return [str(path) for path in value] if isinstance(value, list | tuple) else str(value)
 
 
 def no_file_error(role: Role, files: RoleFiles) -> InputError:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from signs_lightning.data.file_roles import ARRAYS
-from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.image_set import ImageSet
+from signs_lightning.data.paths import ARRAYS
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from signs_lightning.data.folder_export import safe_name
 from signs_lightning.data.folder_import import spool_pictures, write_images
-from signs_lightning.data.hdf5_image_set import ImageSet, check_file
+from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import (
     PictureFolder,
     SkippedFile,

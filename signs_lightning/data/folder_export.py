@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from signs_lightning.data.hdf5_image_set import ImageSet, check_file
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.layouts import guess_split
 from signs_lightning.data.picture_folders import IGNORED_FOLDERS
 from signs_lightning.errors import InputError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,68 +23,16 @@ from signs_lightning.data.encoded_pictures import (
     is_encoded_dataset,
 )
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
-from signs_lightning.data.hdf5_opening import DAMAGE, open_hdf5
+from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.image_axes import find_axes, is_matlab
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.label_files import locate_labels
 from signs_lightning.data.labels import number_words, read_labels
 from signs_lightning.data.value_range import find_value_range
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
 from signs_lightning.runtime.resize_weights import Fit, Resize
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Images with labels, checked.
-
-    Attributes:
-        name: what messages call it: the file's path, or "the arrays".
-        shape: N, height, width (pixels), channels, as the model sees them.
-        is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read);
-            else 0..255.
-        labels: int64 (N,) in 0..K-1.
-        class_names: the K names where they are known, else None.
-        num_classes: K; without names, one more than the largest label.
-        path: the HDF5 file, None for arrays.
-        images_key: the dataset inside it.
-        array: the images themselves when they came as an array (N, H, W, C).
-        note: what to tell the user about the values, or an empty string.
-        axes: what the stored axes are, one letter each: "NHWC", "NCHW", "NHW" (one channel), "NCWH"
-            (MATLAB's order), "HWCN" and so on. Images in flat rows (N, D) have the axes that a row
-            unfolds to, such as "NCHW".
-        is_encoded: whether each image is a picture file's bytes (JPEG or PNG); `images_key` is then
-            a dataset of N of them, or the group of N datasets.
-        layout: where things were found, such as "images X_train, labels y_train".
-        other_roles: the roles of other images in the file.
-        words: the labels as the file has them, object (N,) of str, where they are words.
-        resizing: method and fit by which encoded pictures are brought to `shape`; None where all of
-            them must have it.
-    """
-
-    name: str
-    shape: tuple[int, int, int, int]
-    is_unit_range: bool
-    labels: np.ndarray = field(repr=False)
-    class_names: list[str] | None
-    num_classes: int
-    path: Path | None = None
-    images_key: str = ""
-    array: np.ndarray | None = field(default=None, repr=False)
-    note: str = ""
-    axes: str = "NHWC"
-    is_encoded: bool = False
-    layout: str = ""
-    other_roles: tuple[str, ...] = ()
-    words: np.ndarray | None = field(default=None, repr=False)
-    resizing: tuple[Resize, Fit] | None = None
-
-    @property
-    def stored_shape(self) -> tuple[int, ...]:
-        """The shape of the images in the order of `axes`."""
-        sizes = dict(zip("NHWC", self.shape, strict=True))
-        return tuple(sizes[axis] for axis in self.axes)
 
 
 class Problems:
@@ -157,12 +104,7 @@ def check_file(
     names = list(class_names) if class_names is not None else None
     with open_hdf5(path) as file:
         datasets = layouts.list_datasets(file)
-        roles = {"": images_key}
-        if images_key is None:
-            roles = layouts.find_images(path, file, datasets)
-            images_key = layouts.choose_role(path, roles, role)
-        else:
-            images_key = layouts.named_key(path, datasets, images_key, "images_key")
+        images_key, other_roles = _find_images(path, file, datasets, images_key, role)
         where = f"'{shorten(images_key)}' in {path}"
         images = datasets.get(images_key)
         pictures = None
@@ -180,23 +122,22 @@ def check_file(
             classes_key = _find_classes(path, datasets, images_key, label_where, classes_key)
             if classes_key is not None:
                 names = read_class_list(path, classes_key, datasets[classes_key])
-        shape = None
+        letters, shape, is_unit_range, note = "NHWC", None, False, ""
         with problems():
             if pictures is not None:
-                size = find_picture_shape(pictures, image_size)
-                letters, shape = "NHWC", (len(pictures), *size)
-            else:
+                shape = (len(pictures), *find_picture_shape(pictures, image_size))
+            elif images is not None:
                 count = _common_length(images.shape, labels)
                 reading = (axes, row_shape, is_matlab(path), count)
                 letters, shape = find_axes(where, images.shape, *reading)
-        is_unit_range, note = False, ""
-        if pictures is None:
-            with problems():
+        with problems():
+            if images is not None and pictures is None:
                 is_unit_range, note = find_value_range(where, images)
         with problems():
             if labels is not None and shape is not None:
                 found = _check_labels(str(path), label_where, labels, shape[0], names, label_offset)
         problems.raise_if_any()
+        assert shape is not None  # or there was a problem
         return ImageSet(
             str(path),
             shape,
@@ -208,7 +149,7 @@ def check_file(
             is_encoded=pictures is not None,
             resizing=resizing if image_size is not None else None,
             layout=layout,
-            other_roles=tuple(name for name, key in roles.items() if key != images_key),
+            other_roles=other_roles,
             **found,
         )
 
@@ -252,6 +193,21 @@ def check_arrays(
     )  # fmt: skip
 
 
+def _find_images(
+    path: Path,
+    file: h5py.File,
+    datasets: dict[str, h5py.Dataset],
+    images_key: str | None,
+    role: str,
+) -> tuple[str, tuple[str, ...]]:
+    """Return the key of the images, and the roles of others that the file has."""
+    if images_key is not None:
+        return layouts.named_key(path, datasets, images_key, "images_key"), ()
+    roles = layouts.find_images(path, file, datasets)
+    images_key = layouts.choose_role(path, roles, role)
+    return images_key, tuple(name for name, key in roles.items() if key != images_key)
+
+
 def _find_classes(
     path: Path,
     datasets: dict[str, h5py.Dataset],
@@ -291,21 +247,3 @@ def _check_labels(
         )
     num_classes = len(names) if names else num_classes
     return {"labels": numbers, "words": words, "num_classes": num_classes, "class_names": names}
-
-
-@contextmanager
-def translate_read_errors(images: ImageSet) -> Iterator[None]:
-    """Raise an `InputError` for bytes that cannot be read or unpacked."""
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise os_error_message(error, images.name) or damaged_data_error(images, error) from error
-
-
-def damaged_data_error(images: ImageSet, reason: object) -> InputError:
-    """Return the error for images whose bytes cannot be read."""
-    return InputError(
-        f"'{images.images_key}' in {images.name} is damaged: {reason}. Fetch or write it again."
-    )

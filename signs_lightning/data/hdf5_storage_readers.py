@@ -15,8 +15,8 @@ from signs_lightning.data.encoded_picture_reader import EncodedPictureReader
 from signs_lightning.data.encoded_pictures import EncodedPictures
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_filters import describe_filters
-from signs_lightning.data.hdf5_image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.hdf5_opening import open_read_only
+from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.open_handles import HANDLES, RawFile
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_read_errors import translate_os_errors

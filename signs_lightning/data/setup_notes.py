@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import RoleFiles
-from signs_lightning.data.hdf5_image_set import ImageSet
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.labels import describe_missing_labels
-from signs_lightning.data.layouts import Role
 
 PURPOSES = {"train": "Training", "val": "Validation", "test": "Test"}
 MAX_LOOKED_AT = 8  # training images, for values of 0 and 1
 
 
-def setup_notes(
-    files: RoleFiles, sets: dict[Role, list[ImageSet]], stage: str, num_classes: int
-) -> Iterator[str]:
+def setup_notes(files: RoleFiles, stage: str, num_classes: int) -> Iterator[str]:
     """Yield lines on what was found where, and what the user may not expect.
 
     Args:
-        files: the files of the run.
-        sets: those that are open, by role.
+        files: the files of the run, opened.
         stage: what is being set up: "fit", "validate", "test" or "predict".
         num_classes: number of classes K.
     """
-    for role, image_sets in sets.items():
+    for role, image_sets in files.sets.items():
         first, count = image_sets[0], len(image_sets)
         if first.path is not None:
             where = f"in {first.name}" if count == 1 else f"in {count:,} files"
@@ -36,7 +30,7 @@ def setup_notes(
             if images.note:
                 yield images.note
     if stage == "fit":
-        yield from _training_notes(files, sets["train"], num_classes)
+        yield from _training_notes(files, files.sets["train"], num_classes)
 
 
 def _training_notes(files: RoleFiles, train: list[ImageSet], num_classes: int) -> Iterator[str]:
@@ -44,13 +38,14 @@ def _training_notes(files: RoleFiles, train: list[ImageSet], num_classes: int) -
     line = describe_missing_labels(dataset.labels, num_classes, files.options["label_offset"])
     if line is not None:
         yield line
-    unused = [role for role in train[0].other_roles if files.files.get(role) is None]
+    unused = [role for role, value in files.files.items() if value is None]
+    unused = [role for role in unused if role in train[0].other_roles]
     if unused and files.options["file"] is None:
         yield (
             f"{train[0].name} also has images for {' and '.join(unused)}; --data.file in place of "
             "--data.train_file takes them, too."
         )
-    images, _ = dataset.__getitems__(np.arange(min(MAX_LOOKED_AT, len(dataset))))
+    images, _ = dataset.__getitems__(range(min(MAX_LOOKED_AT, len(dataset))))
     if int(images.max()) == 1:
         yield (
             f"The first training images in {train[0].name} have the values 0 and 1 only, which is "

@@ -6,28 +6,13 @@ import contextlib
 import os
 import warnings
 from pathlib import Path
-from typing import Any
 
-from signs_lightning.data.file_roles import RoleFiles, expand_paths, is_named
+from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.folder_cache import find_role_folder
 from signs_lightning.data.hdf5_image_set import find_images_key
 from signs_lightning.data.layouts import Role
+from signs_lightning.data.paths import identify_files
 from signs_lightning.errors import InputError
-
-
-def identify_files(value: Any) -> dict[tuple[int, int], str]:
-    """Return device and inode of each file that exists → the first name it is given.
-
-    Links and other ways of writing a path lead to the same file.
-    """
-    identities: dict[tuple[int, int], str] = {}
-    # Files and patterns that cannot be found are reported where they are read.
-    with contextlib.suppress(InputError):
-        for path in expand_paths(value) if is_named(value) else ():
-            with contextlib.suppress(OSError, ValueError):
-                status = os.stat(path)
-                identities.setdefault((status.st_dev, status.st_ino), path)
-    return identities
 
 
 def find_shared_images(files: RoleFiles, first: Role, second: Role) -> str | None:
@@ -49,18 +34,6 @@ def find_shared_images(files: RoleFiles, first: Role, second: Role) -> str | Non
             other = names[identity]
             return name if name == other else f"{name}, which is {other} under another name,"
     return None
-
-
-def warn_of_repeated_file(value: Any, option: str) -> None:
-    """Warn of a file that an option names twice, by whatever names."""
-    seen: set[tuple[int, int]] = set()
-    for path in expand_paths(value) if is_named(value) else ():
-        new = set(identify_files(path))
-        if new & seen:
-            message = f"{path} is named twice by {option}: its images count twice."
-            warnings.warn(message, stacklevel=3)
-            return
-        seen |= new
 
 
 def warn_of_shared_files(files: RoleFiles, stage: str, is_split: bool) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from signs_lightning.data import layouts
 from signs_lightning.data.hdf5_filters import describe_filters
-from signs_lightning.data.hdf5_image_set import ImageSet, check_file
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.label_files import find_image_file
 from signs_lightning.data.labels import describe_missing_labels
 from signs_lightning.data.layouts import guess_split
@@ -61,7 +62,7 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
         report.what = "HDF5 file of labels"
         report.add_fact("labels of", f"{images}, which is read together with it")
         return
-    roles = list(found or {"": None})
+    roles = list(found or {}) or [""]
     for role in roles:
         _describe_images(path, role, len(roles) > 1, report, options, seconds / len(roles))
     name, words = quote_path(path), format_options(options)

@@ -57,7 +57,10 @@ def test_npz(
         "scalar": np.array(7.5),
         "flags": LABELS > 1,
     }
-    texts = {"names": np.array(["cat", "ß", "owl"]), "octets": np.array([b"a", b"bc"])}
+    texts: dict[str, Any] = {
+        "names": np.array(["cat", "ß", "owl"]),
+        "octets": np.array([b"a", b"bc"]),
+    }
     save = np.savez_compressed if is_compressed else np.savez
     save(tmp_path / "a.npz", **arrays, **texts, objects=np.array([{}], dtype=object))
     result = cli("convert", "a.npz", "--output", "a.h5")

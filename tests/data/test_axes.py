@@ -13,8 +13,8 @@ from signs_lightning import H5DataModule
 from signs_lightning.data import hdf5_storage_readers
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
-from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
+from signs_lightning.data.image_set import ImageSet
 
 N, H, W = 23, 6, 5
 SIZES = {"N": N, "H": H, "W": W}

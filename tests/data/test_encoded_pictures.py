@@ -26,9 +26,9 @@ from signs_lightning.data.encoded_pictures import (
     list_class_folders,
     list_pictures,
 )
-from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_files import read_image
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.errors import InputError
 
 SIZE = (24, 32)
@@ -112,7 +112,7 @@ def image_set(path: Path, key: str = "x", **options: Any) -> ImageSet:
         pictures = EncodedPictures(path, file, key)
         shape = (len(pictures), *find_picture_shape(pictures, size))
     labels = np.zeros(shape[0], np.int64)
-    resizing = None if size is None else ("bilinear", "crop")
+    resizing: Any = None if size is None else ("bilinear", "crop")
     return ImageSet(
         str(path), shape, False, labels, None, 1, path, key, is_encoded=True, resizing=resizing
     )

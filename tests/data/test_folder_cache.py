@@ -19,8 +19,8 @@ from signs_lightning import H5DataModule, InputError
 from signs_lightning.data import folder_cache, image_files, picture_folders
 from signs_lightning.data.fingerprints import describe_changes, fingerprint
 from signs_lightning.data.folder_cache import convert_folder_once, open_folder
-from signs_lightning.data.hdf5_image_set import ImageSet
 from signs_lightning.data.hdf5_storage_readers import ImageReader
+from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import find_split_folders
 
 HEIGHT, WIDTH = 16, 24
@@ -237,7 +237,7 @@ def convert_and_count(folder: Path, log: Path, barrier: Any) -> None:
             file.write("converted\n")
         convert(*args)
 
-    folder_cache._convert = count
+    folder_cache._convert = count  # type: ignore[assignment]
     barrier.wait(60)
     with log.open("a") as file:
         file.write(f"{convert_folder_once(folder).path}\n")

@@ -33,7 +33,7 @@ def write(path: Path, **datasets: Any) -> Path:
     return path
 
 
-def read(path: Path, **keys: str) -> tuple[np.ndarray, np.ndarray]:
+def read(path: Path, **keys: Any) -> tuple[np.ndarray, np.ndarray]:
     """Everything in a file, through our reader."""
     dataset = H5Images([check_file(path, **keys)])
     images, labels = dataset.__getitems__(range(len(dataset)))

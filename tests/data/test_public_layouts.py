@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_words_are_numbered_alike_after_training(
     """
     monkeypatch.chdir(tmp_path)
     text_labels(tmp_path)
-    files = {"train_file": "animals_train.h5", "test_file": "animals_test.h5"}
+    files: dict[str, Any] = {"train_file": "animals_train.h5", "test_file": "animals_test.h5"}
     first, second = H5DataModule(**files), H5DataModule(**files)
     first.setup("fit")
     second.setup("test")
