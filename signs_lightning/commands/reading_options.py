@@ -18,6 +18,11 @@ def pixels(text: str) -> list[int]:
     return [height, width]
 
 
+def flag(text: str) -> bool:
+    """`true` or `false`"""
+    return {"true": True, "false": False}[text.lower()]
+
+
 def image_size(text: str) -> tuple[int, int]:
     """`64`, `64,48` or `[64,48]` → height and width in pixels."""
     height, *width = (int(part) for part in text.strip("[]").split(","))
@@ -34,6 +39,7 @@ READING: dict[str, Option] = {  # by the names of `check_file`'s arguments
     "labels_file": (str, "FILE", "file of the labels, HDF5 or CSV, where it is another"),
     "label_offset": (int, "N", "added to every label; -1 where they begin at 1"),
     "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
+    "follow_links": (flag, "BOOL", "follow HDF5's links and storage that lead out of a file"),
     "row_shape": (pixels, "H,W", "height and width of images in flat rows"),
 }
 NAMES: dict[str, Option] = {

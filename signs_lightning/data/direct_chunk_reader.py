@@ -39,7 +39,8 @@ class ChunkedReader:
         return has_order and math.prod(_grid(dataset)) <= MAX_CHUNKS
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset, axis: int = 0) -> None:
-        self.images, self.axis, self.dtype = images, axis, dataset.dtype
+        self.images, self.path, self.axis = images, dataset.file.filename, axis
+        self.dtype = dataset.dtype
         self.filters, self.fill = list_filters(dataset), dataset.fillvalue
         self.stored_chunk = dataset.chunks
         self.bytes = math.prod(dataset.chunks) * self.dtype.itemsize
@@ -72,8 +73,7 @@ class ChunkedReader:
         self.places = np.moveaxis(places, axis, 0)
 
     def open(self) -> RawFile:
-        assert self.images.path is not None
-        return RawFile(self.images.path)
+        return RawFile(self.path)
 
     def read(self, handle: RawFile, rows: slice) -> np.ndarray:
         low, high = rows.start, rows.stop

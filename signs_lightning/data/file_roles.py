@@ -59,7 +59,7 @@ class RoleFiles:
     def keys(self, role: Role) -> dict[str, Any]:
         """Return the keys of a role, as far as they are named, for `check_file`."""
         named = {key: self.options.get(f"{role}_{key}") or self.options[key] for key in KEYS}
-        return {**named, "role": role}
+        return {**named, "role": role, "follow_links": self.options["follow_links"]}
 
     @property
     def image_sets(self) -> list[ImageSet]:

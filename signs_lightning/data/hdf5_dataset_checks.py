@@ -48,7 +48,8 @@ def check_dataset_header(
             filter, or with options that crash the library, or has a chunk that unpacks to more than
             the dataset has room for.
     """
-    if dataset.is_virtual or dataset.external:
+    leads_elsewhere = dataset.is_virtual or dataset.external
+    if leads_elsewhere and not getattr(dataset, "is_followed", False):  # by `open_dataset`
         raise InputError(
             f"{where} keeps its data in other files, which are not followed. Copy it into one file."
         )

@@ -1,7 +1,8 @@
 """An HDF5 file (or a pair of arrays) of images and labels, opened and checked.
 
 Nothing is read beyond headers, labels and class names, except where only the values can tell what
-an image's numbers mean. Links and datasets that lead out of the file are never followed.
+an image's numbers mean. Links and datasets that lead out of the file are followed as
+`hdf5_links` says.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from signs_lightning.data.encoded_pictures import (
     is_encoded_dataset,
 )
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.image_axes import find_axes, is_matlab
 from signs_lightning.data.image_set import ImageSet
@@ -72,6 +74,7 @@ def check_file(
     class_names: Sequence[str] | None = None,
     axes: str | None = None,
     row_shape: Sequence[int] | None = None,
+    follow_links: bool = False,
     image_size: tuple[int, int] | None = None,
     resizing: tuple[Resize, Fit] = (DEFAULT_RESIZE, DEFAULT_FIT),
     collect: bool = False,
@@ -92,6 +95,8 @@ def check_file(
         class_names: the K names; those of the file, or its sorted words, when omitted.
         axes: of one stored image, such as "C,H,W"; found by the shape when omitted.
         row_shape: height and width (pixels) of images in flat rows; square when omitted.
+        follow_links: whether to follow links, external storage and virtual datasets to files
+            elsewhere.
         image_size: height and width (pixels) that pictures stored as JPEG or PNG files are brought
             to; they must have one size when omitted.
         resizing: method and fit by which they are, see `runtime.resize`.
@@ -103,12 +108,14 @@ def check_file(
     path, problems = Path(path), Problems(collect)
     names = list(class_names) if class_names is not None else None
     with open_hdf5(path) as file:
-        datasets = layouts.list_datasets(file)
+        datasets = layouts.list_datasets(file, follow_links)
         images_key, other_roles = _find_images(path, file, datasets, images_key, role)
         where = f"'{shorten(images_key)}' in {path}"
-        images = datasets.get(images_key)
+        images = None
         pictures = None
         with problems():
+            if images_key in datasets:
+                images = open_dataset(file, images_key, follow_links)
             if images is None or is_encoded_dataset(images):
                 pictures = EncodedPictures(path, file, images_key)
             else:
@@ -116,12 +123,13 @@ def check_file(
         labels = label_where = None
         with problems():
             label_where, layout, labels = locate_labels(
-                path, datasets, images_key, labels_key, labels_file, pictures
+                path, datasets, images_key, labels_key, labels_file, pictures, follow_links
             )
         with problems():
             classes_key = _find_classes(path, datasets, images_key, label_where, classes_key)
             if classes_key is not None:
-                names = read_class_list(path, classes_key, datasets[classes_key])
+                classes = open_dataset(file, classes_key, follow_links)
+                names = read_class_list(path, classes_key, classes)
         letters, shape, is_unit_range, note = "NHWC", None, False, ""
         with problems():
             if pictures is not None:
@@ -149,6 +157,7 @@ def check_file(
             is_encoded=pictures is not None,
             resizing=resizing if image_size is not None else None,
             layout=layout,
+            follow_links=follow_links,
             other_roles=other_roles,
             **found,
         )
@@ -159,7 +168,7 @@ def find_images_key(path: Path, options: dict[str, Any]) -> str:
 
     Args:
         path: of the file.
-        options: images_key and role, of those of `check_file`.
+        options: images_key, role and follow_links, of those of `check_file`.
 
     Raises:
         InputError: there is none, or the file cannot be read.
@@ -167,7 +176,9 @@ def find_images_key(path: Path, options: dict[str, Any]) -> str:
     if options["images_key"] is not None:
         return str(options["images_key"])
     with open_hdf5(path) as file:
-        roles = layouts.find_images(path, file, layouts.list_datasets(file))
+        roles = layouts.find_images(
+            path, file, layouts.list_datasets(file, options["follow_links"])
+        )
     return layouts.choose_role(path, roles, options["role"])
 
 

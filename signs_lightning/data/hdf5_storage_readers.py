@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import h5py
@@ -15,10 +16,17 @@ from signs_lightning.data.encoded_picture_reader import EncodedPictureReader
 from signs_lightning.data.encoded_pictures import EncodedPictures
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_filters import describe_filters
+from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_read_only
+from signs_lightning.data.hdf5_virtual import AssembledDataset, Assembly
 from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
-from signs_lightning.data.open_handles import HANDLES, RawFile
-from signs_lightning.errors import InputError
+from signs_lightning.data.open_handles import (
+    HANDLES,
+    RawFile,
+    check_stamp,
+    stamp_file,
+    stamp_status,
+)
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
@@ -38,6 +46,8 @@ class StorageLayout:
         offset: the byte of the file at which contiguous images begin, else None.
         block: number of images that are best read together: whole chunks.
         chunk: number of images that are unpacked together, 1 where each is stored alone.
+        path: the file that the images lie in, which a link may have led to; None for an array.
+        parts: where the images of a virtual dataset, or of external storage, are.
     """
 
     description: str
@@ -45,6 +55,8 @@ class StorageLayout:
     offset: int | None
     block: int
     chunk: int = 1
+    path: Path | None = None
+    parts: Assembly | None = None
 
 
 def read_storage_layout(images: ImageSet) -> StorageLayout:
@@ -57,22 +69,28 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
     if images.is_encoded:
         return StorageLayout("JPEG or PNG files", False, None, few)
     with translate_read_errors(images), open_read_only(images.path) as file:
-        dataset = file[images.images_key]
+        dataset = open_dataset(file, images.images_key, images.follow_links)
+        path = Path(dataset.file.filename)
         axis = find_row_axis(images.axes, len(dataset.shape))
         if dataset.chunks is not None:
             packing = [name for name in describe_filters(dataset) if name not in UNSAID_FILTERS]
             rows = dataset.chunks[axis]
             block = min(rows * max(1, few // rows), most)
             text = ", ".join([f"in chunks of {'×'.join(map(str, dataset.chunks))}", *packing])
-            return StorageLayout(text, False, None, block, rows)
+            return StorageLayout(text, False, None, block, rows, path)
+        if isinstance(dataset, AssembledDataset):
+            text = f"in {len(dataset.parts.stamps):,} other files"
+            return StorageLayout(text, False, None, few, few, path, dataset.parts)
         offset = dataset.id.get_offset()
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
-            return StorageLayout("not written, or inside the file's header", False, None, few)
+            text = "not written, or inside the file's header"
+            return StorageLayout(text, False, None, few, path=path)
         if axis == 0:
-            return StorageLayout("contiguous", True, offset, few)
+            return StorageLayout("contiguous", True, offset, few, path=path)
         block = max(few, min(RUN, RUN_BLOCK // image_bytes))
-        return StorageLayout("contiguous, images not on the first axis", False, offset, block)
+        text = "contiguous, images not on the first axis"
+        return StorageLayout(text, False, offset, block, path=path)
 
 
 def find_row_axis(axes: str, rank: int) -> int:
@@ -109,7 +127,7 @@ class ImageReader:
         self.images = images
         self.layout = read_storage_layout(images)
         with translate_os_errors(images.name):
-            self._stamp = None if images.path is None else _stamp(os.stat(images.path))
+            self._stamp = None if self.layout.path is None else stamp_file(self.layout.path)
         self._source: StorageReader | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -150,11 +168,7 @@ class ImageReader:
                 return self._as_bytes(np.moveaxis(images.array, axis, 0)[rows])
             # Other threads may open so many files that this one is given up; it stays open here.
             handle = HANDLES.get(self, self._open)
-            if _stamp(_status(handle)) != self._stamp:
-                raise InputError(
-                    f"{images.name} was changed or replaced while this run reads it. Put it back "
-                    "and resume with `fit --ckpt_path` and the run folder, or begin a new run."
-                )
+            check_stamp(images.name, self._stamp, stamp_status(_status(handle)))
             assert self._source is not None
             return self._as_bytes(self._source.read(handle, rows))
 
@@ -183,16 +197,24 @@ class ImageReader:
 
 def _find_source(images: ImageSet, layout: StorageLayout) -> StorageReader:
     """Return what reads the images of a file."""
-    assert images.path is not None
     if images.is_encoded:
         return EncodedPictureReader(images)
-    dataset = open_read_only(images.path)[images.images_key]
+    if layout.parts is not None:
+        assert layout.path is not None
+        return AssembledReader(images, layout.parts, layout.path)
+    dataset = _open_images(images)
     axis = find_row_axis(images.axes, len(dataset.shape))
     if layout.offset is not None:
         return ContiguousReader(images, dataset, layout.offset, axis)
     if ChunkedReader.can_read(dataset):
         return ChunkedReader(images, dataset, axis)
     return HDF5Reader(images, dataset, axis)
+
+
+def _open_images(images: ImageSet) -> h5py.Dataset:
+    """Return the dataset of the images, whose file closes when nothing refers to it any more."""
+    assert images.path is not None
+    return open_dataset(open_read_only(images.path), images.images_key, images.follow_links)
 
 
 class ContiguousReader:
@@ -204,12 +226,11 @@ class ContiguousReader:
 
     def __init__(self, images: ImageSet, dataset: h5py.Dataset, offset: int, axis: int = 0) -> None:
         self.images, self.offset, self.axis = images, offset, axis
-        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.path, self.shape, self.dtype = dataset.file.filename, dataset.shape, dataset.dtype
         self.bytes = math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize  # of one image's run
 
     def open(self) -> RawFile:
-        assert self.images.path is not None
-        return RawFile(self.images.path)
+        return RawFile(self.path)
 
     def read(self, handle: RawFile, rows: slice | np.ndarray) -> np.ndarray:
         starts = [rows.start] if isinstance(rows, slice) else rows.tolist()
@@ -243,12 +264,28 @@ class HDF5Reader:
         check_dataset_header(f"'{images.images_key}' in {images.name}", dataset)
 
     def open(self) -> h5py.Dataset:
-        assert self.images.path is not None
-        return open_read_only(self.images.path)[self.images.images_key]
+        return _open_images(self.images)
 
     def read(self, handle: h5py.Dataset, rows: slice) -> np.ndarray:
         with translate_read_errors(self.images):
             return np.moveaxis(handle[(*[slice(None)] * self.axis, rows)], self.axis, 0)
+
+
+class AssembledReader:
+    """Slices of a dataset in other files, which are opened when they are read."""
+
+    def __init__(self, images: ImageSet, parts: Assembly, path: Path) -> None:
+        self.images, self.parts, self.path = images, parts, path
+        self.axis = find_row_axis(images.axes, len(parts.shape))
+
+    def open(self) -> RawFile:
+        return RawFile(self.path)
+
+    def read(self, handle: RawFile, rows: slice) -> np.ndarray:
+        box = [slice(0, size) for size in self.parts.shape]
+        box[self.axis] = rows
+        with translate_read_errors(self.images):
+            return np.moveaxis(self.parts.read(tuple(box)), self.axis, 0)
 
 
 def _status(handle: RawFile | EncodedPictures | h5py.Dataset) -> os.stat_result:
@@ -256,8 +293,3 @@ def _status(handle: RawFile | EncodedPictures | h5py.Dataset) -> os.stat_result:
     if not isinstance(handle, h5py.Dataset):
         return os.fstat(handle.descriptor)
     return os.fstat(h5py.h5i.get_file_id(handle.id).get_vfd_handle())
-
-
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written to."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

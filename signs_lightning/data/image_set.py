@@ -38,6 +38,7 @@ class ImageSet:
             a dataset of N of them, or the group of N datasets.
         layout: where things were found, such as "images X_train, labels y_train".
         other_roles: the roles of other images in the file.
+        follow_links: whether the images may lie in any other files that the file leads to.
         words: the labels as the file has them, object (N,) of str, where they are words.
         resizing: method and fit by which encoded pictures are brought to `shape`; None where all of
             them must have it.
@@ -57,6 +58,7 @@ class ImageSet:
     is_encoded: bool = False
     layout: str = ""
     other_roles: tuple[str, ...] = ()
+    follow_links: bool = False
     words: np.ndarray | None = field(default=None, repr=False)
     resizing: tuple[Resize, Fit] | None = None
 

@@ -13,6 +13,7 @@ from signs_lightning.data import layouts
 from signs_lightning.data.encoded_pictures import EncodedPictures, list_class_folders
 from signs_lightning.data.global_heap import read_texts
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
@@ -29,6 +30,7 @@ def locate_labels(
     labels_key: str | None,
     labels_file: str | Path | None,
     pictures: EncodedPictures | None = None,
+    follow_links: bool = False,
 ) -> tuple[str, str, Any]:
     """Return where the labels of some images are, and their values.
 
@@ -39,6 +41,7 @@ def locate_labels(
         labels_key: of the labels, as the user names it.
         labels_file: of the labels, as the user names it.
         pictures: the images, where they are JPEG or PNG files.
+        follow_links: see `check_file`.
 
     Returns:
         What messages call the labels, the layout in words, and a dataset or an array of labels.
@@ -61,7 +64,7 @@ def locate_labels(
         if labels_key is not None:
             where = f"'{shorten(labels_key)}' in {path}"
             layout = f"images {images_key}, labels {labels_key}"
-            return where, layout, load_labels(where, path, datasets[labels_key])
+            return where, layout, load_labels(where, datasets[labels_key], follow_links)
         labels_file = find_label_file(path)
     if labels_file is None:
         raise layouts.no_labels_error(path, datasets, images_key)
@@ -119,17 +122,20 @@ def read_label_file(
         else:
             labels_key = layouts.named_key(path, datasets, labels_key, "labels_key")
         where = f"'{shorten(labels_key)}' in {path}"
-        return labels_key, np.asarray(load_labels(where, path, datasets[labels_key]))
+        return labels_key, np.asarray(load_labels(where, datasets[labels_key], follow_links))
 
 
-def load_labels(where: str, path: Path, labels: h5py.Dataset) -> np.ndarray | h5py.Dataset:
+def load_labels(
+    where: str, labels: h5py.Dataset, follow_links: bool = False
+) -> np.ndarray | h5py.Dataset:
     """Return a dataset of labels, checked; texts as an array of objects.
 
     Raises:
         InputError: they cannot be read.
     """
+    labels = open_dataset(labels.file, labels.name, follow_links)
     check_dataset_header(where, labels, MAX_LABEL_BYTES)
     if labels.dtype.kind != "O" or labels.shape is None:
         return labels
-    texts = read_texts(path, labels.name, MAX_LABEL_BYTES)
+    texts = read_texts(labels.file.filename, labels.name, MAX_LABEL_BYTES)
     return np.array(texts, object).reshape(labels.shape)

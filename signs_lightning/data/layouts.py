@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.encoded_pictures import find_picture_group
+from signs_lightning.data.hdf5_links import linked_datasets, list_external_links
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.escaping import shorten
 
@@ -56,8 +57,8 @@ EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
 MAX_LISTED = 12  # keys named in a message
 
 
-def list_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Return every dataset by its full name; links out of the file are not followed."""
+def list_datasets(file: h5py.File, follow_links: bool = False) -> dict[str, h5py.Dataset]:
+    """Return every dataset by its full name, then those behind links (`linked_datasets`)."""
     datasets: dict[str, h5py.Dataset] = {}
 
     def add(name: str, item: h5py.HLObject) -> None:
@@ -65,7 +66,7 @@ def list_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
             datasets[name] = item
 
     file.visititems(add)
-    return datasets
+    return datasets | linked_datasets(file, follow_links)
 
 
 @cache
@@ -119,8 +120,14 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
     others = [key for key, dataset in datasets.items() if can_hold_images(dataset)]
     is_sure = len(others) == 1 and len(datasets[others[0]].shape) != 3
     found = named[0] or ({"": others} if is_sure else named[1]) or {"": others}
-    if not any(found.values()) and (group := find_picture_group(file)) is not None:
-        return {"": group}
+    if not any(found.values()):
+        if (group := find_picture_group(file)) is not None:
+            return {"": group}
+        if links := list_external_links(file):
+            raise InputError(
+                f"{path} has no images of its own, and links to other files ({_list(links)}). "
+                "Follow them with `--data.follow_links true`."
+            )
     is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
     if is_model and not any(found.values()):
         raise InputError(
@@ -253,6 +260,8 @@ def _is_class_list(key: str) -> bool:
 
 def _choose(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], role: str) -> str:
     """Return the only candidate for a role; with none or several, name the way out."""
+    by_dataset = {datasets[key]: key for key in reversed(candidates)}  # links give it other names
+    candidates = [key for key in candidates if key in by_dataset.values()]
     if len(candidates) == 1:
         return candidates[0]
     option = f"--data.{role}_key"

@@ -9,8 +9,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from signs_lightning.errors import InputError
+
 MAX_OPEN = 128  # handles of a process, which a low limit of the system makes fewer
 SHARE = 4  # of the system's limit that is not taken up: one in so many is
+
+
+Stamp = tuple[int, ...]
+
+
+def stamp_status(status: os.stat_result) -> Stamp:
+    """Return what changes when a file is replaced or written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def stamp_file(path: Path | str) -> Stamp:
+    """Return what changes when the file of that name is replaced or written to."""
+    return stamp_status(os.stat(path))
+
+
+def check_stamp(path: Path | str, stamp: Stamp | None, now: Stamp | None = None) -> None:
+    """Check that a file is the one that it was.
+
+    Args:
+        path: what messages call it, and where it is looked for.
+        stamp: as it was.
+        now: as it is; read anew when omitted.
+
+    Raises:
+        InputError: it was changed or replaced, or is gone.
+    """
+    if now is None and os.path.exists(path):
+        now = stamp_file(path)
+    if now != stamp:
+        raise InputError(
+            f"{path} was changed or replaced while this run reads it. Put it back "
+            "and resume with `fit --ckpt_path` and the run folder, or begin a new run."
+        )
 
 
 class RawFile:

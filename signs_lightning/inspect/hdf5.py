@@ -12,6 +12,7 @@ import numpy as np
 from signs_lightning.data import layouts
 from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.hdf5_links import list_external_links
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
@@ -51,7 +52,7 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
     with open_hdf5(path) as file:
         has_attribute = any(name in file.attrs for name in KERAS_ATTRIBUTES)
         is_keras = has_attribute or any(name in file for name in KERAS_GROUPS)
-        datasets = layouts.list_datasets(file)
+        datasets = layouts.list_datasets(file, options.get("follow_links", False))
         found = None if is_keras else _find_keys(path, file, datasets, options)
         if found is not None:
             _list_datasets(file, datasets, found, report)
@@ -120,7 +121,7 @@ def _list_datasets(
     found: dict[str, dict[str, str]],
     report: FileReport,
 ) -> None:
-    """List every dataset with what it serves as, and links, which are not followed."""
+    """List every dataset with what it serves as, and links to other files."""
     serves = {
         key: f"{role} {purpose}" if len(found) > 1 else purpose
         for role, keys in found.items()
@@ -139,8 +140,7 @@ def _list_datasets(
         except (TypeError, ValueError, OSError, RuntimeError) as error:  # a damaged header, mostly
             rows.append((name, "?", "?", f"cannot be read ({error})", ""))
     report.add_table(("dataset", "shape", "type", "stored", "serves as"), rows, len(datasets))
-    links = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
-    if links:
+    if links := list_external_links(file):
         report.add_fact("links", f"{', '.join(links[:12])} lead elsewhere and are not followed")
 
 

@@ -142,7 +142,7 @@ def test_a_read_that_comes_up_short(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     reader = ImageReader(check_file(file))
     reader.take(np.array([0]))
     monkeypatch.setattr(
-        "signs_lightning.data.hdf5_storage_readers._stamp", lambda status: reader._stamp
+        "signs_lightning.data.hdf5_storage_readers.stamp_status", lambda status: reader._stamp
     )
     os.truncate(file, 4000)
     with pytest.raises(InputError, match="is damaged: the file has become shorter"):

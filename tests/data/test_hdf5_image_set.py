@@ -269,43 +269,6 @@ def test_a_group_behind_an_external_link_is_not_followed(tmp_path: Path, secret:
         check_file(tmp_path / "f.h5", images_key="far/x", labels_key="far/y")
 
 
-def virtual(file: h5py.File, key: str, values: np.ndarray) -> None:
-    layout = h5py.VirtualLayout(values.shape, values.dtype)
-    layout[:] = h5py.VirtualSource("secret.h5", key, values.shape)
-    file.create_virtual_dataset(key, layout)
-
-
-def external(file: h5py.File, key: str, values: np.ndarray) -> None:
-    raw = Path(file.filename).with_name(f"{key}.raw")
-    raw.write_bytes(values.tobytes())
-    file.create_dataset(key, values.shape, values.dtype, external=[(str(raw), 0, values.nbytes)])
-
-
-@pytest.mark.parametrize("elsewhere", [virtual, external])
-@pytest.mark.parametrize("key", ["x", "y", "list_classes"])
-def test_data_elsewhere_are_refused(tmp_path: Path, secret: Path, elsewhere: Any, key: str) -> None:
-    """Virtual datasets and external storage, for images, labels and class names, although h5py
-    itself would read them.
-    """
-    path = tmp_path / "f.h5"
-    values = {"x": pictures(), "y": LABELS, "list_classes": np.arange(3)}
-    with h5py.File(tmp_path / "secret.h5", "a") as file:
-        file["list_classes"] = values["list_classes"]
-    with h5py.File(path, "w") as file:
-        for name in values:
-            if name == key:
-                elsewhere(file, name, values[name])
-            else:
-                file[name] = values[name]
-    with h5py.File(path) as file:
-        np.testing.assert_array_equal(file[key][()], values[key])
-    with pytest.raises(InputError) as error:
-        check_file(path)
-    assert str(error.value).startswith(
-        f"'{key}' in {path} keeps its data in other files, which are not followed."
-    )
-
-
 def read_as_h5py_does(path: Path) -> None:
     module = H5DataModule(test_file=str(path), batch_size=10_000, image_size=None)
     module.setup("test")
