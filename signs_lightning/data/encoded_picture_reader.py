@@ -48,15 +48,14 @@ class EncodedPictureReader:
 
     def read(self, handle: EncodedPictures, rows: slice | np.ndarray) -> np.ndarray:
         numbers = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
+        if len(numbers) == 1:
+            return self._decode_row(handle, numbers[0])[None]
         images = np.empty((len(numbers), *self.images.shape[1:]), np.uint8)
 
         def decode(place: int, row: int) -> None:
             images[place] = self._decode_row(handle, row)
 
-        if len(numbers) == 1:
-            decode(0, numbers[0])
-        else:
-            list(_decoding_threads(os.getpid()).map(decode, range(len(numbers)), numbers))
+        list(_decoding_threads(os.getpid()).map(decode, range(len(numbers)), numbers))
         return images
 
     def _decode_row(self, pictures: EncodedPictures, row: int) -> np.ndarray:

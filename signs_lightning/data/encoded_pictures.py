@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from signs_lightning.data.global_heap import VariableLengthValues, is_variable_length
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
-from signs_lightning.data.random_access_file import RandomAccessFile
+from signs_lightning.data.open_handles import RawFile
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
@@ -99,7 +99,7 @@ class EncodedPictures:
         self.where = f"'{shorten(key)}' in {path}"
         self.names: list[str] | None = None
         self._item = file[key]
-        self._file = RandomAccessFile(path)
+        self._file = RawFile(path)
         self._values: VariableLengthValues | None = None
         if isinstance(self._item, h5py.Group):
             self.names = list_pictures(self._item)
@@ -111,11 +111,10 @@ class EncodedPictures:
             self._values = VariableLengthValues(path, dataset)
             return
         check_dataset_header(self.where, dataset)
-        size = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
-        self._places = np.zeros((len(dataset), 2), np.int64)
-        if (offset := _find_offset(dataset)) is not None:
-            self._places[:, 0] = offset + size * np.arange(len(dataset))
-            self._places[:, 1] = size
+        self._size = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+        if self._size > MAX_PICTURE_BYTES:
+            raise InputError(f"{self.where} claims to hold pictures larger than can be read.")
+        self._offset = _find_offset(dataset)
 
     @property
     def descriptor(self) -> int:
@@ -123,7 +122,9 @@ class EncodedPictures:
         return self._file.descriptor
 
     def __len__(self) -> int:
-        return len(self._places if self._values is None else self._values)
+        if self.names is not None:
+            return len(self.names)
+        return len(self._item if self._values is None else self._values)
 
     def describe(self, row: int) -> str:
         """Return what messages call a picture."""
@@ -141,15 +142,18 @@ class EncodedPictures:
             if self._values.lengths[row] > MAX_PICTURE_BYTES:
                 raise InputError(f"{self.describe(row)} claims to be larger than can be read.")
             return self._values.read(np.array([row]))[0]
-        offset, size = self._places[row].tolist()
-        if size:
-            content = self._file.read(offset, size)
-            if len(content) < size:
-                raise InputError(f"{self.describe(row)} is cut off: the file has become shorter.")
-            return content
-        if self.names is None:
+        if self.names is not None:
+            offset, size = self._places[row].tolist()
+            if not size:
+                self._places[row], content = _read_whole(self._item[self.names[row]])
+                return content
+        elif self._offset is None:
             return np.asarray(self._item[row]).tobytes()
-        self._places[row], content = _read_whole(self._item[self.names[row]])
+        else:
+            offset, size = self._offset + row * self._size, self._size
+        content = self._file.read(size, offset)
+        if len(content) < size:
+            raise InputError(f"{self.describe(row)} is cut off: the file has become shorter.")
         return content
 
 

@@ -9,6 +9,7 @@ _f_m_t3.html, "Global Heap".
 from __future__ import annotations
 
 import math
+import os
 import struct
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header, list_filters
 from signs_lightning.data.hdf5_opening import open_hdf5
-from signs_lightning.data.random_access_file import RandomAccessFile
+from signs_lightning.data.open_handles import RawFile
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
@@ -35,7 +36,7 @@ def is_variable_length(dtype: np.dtype) -> bool:
 
 
 def read_texts(
-    path: str | Path, key: str, max_bytes: int, expected: str = "one text for each image"
+    path: str | Path, key: str, max_bytes: int, expected: str = "class numbers or texts"
 ) -> list[str]:
     """Return the texts of variable length of a dataset, flat.
 
@@ -55,7 +56,7 @@ def read_texts(
         dataset = file[key]
         where = f"'{shorten(key)}' in {path}"
         wrong = f"{where} holds no text, or too much of it, expected {expected}."
-        if not is_variable_length(dataset.dtype):
+        if h5py.check_string_dtype(dataset.dtype) is None or not is_variable_length(dataset.dtype):
             raise InputError(wrong)
         if dataset.shape is None or 0 in dataset.shape:
             return []
@@ -86,7 +87,8 @@ class VariableLengthValues:
     def __init__(self, path: str | Path, dataset: h5py.Dataset) -> None:
         self.where = f"'{shorten(dataset.name.lstrip('/'))}' in {path}"
         check_dataset_header(self.where, dataset, MAX_REFERENCE_BYTES)
-        self._file = RandomAccessFile(path)
+        self._file = RawFile(path)
+        self._file_size = os.fstat(self._file.descriptor).st_size
         self._base = dataset.file.userblock_size  # that addresses count from
         address_bytes, self._size_bytes = dataset.file.id.get_create_plist().get_sizes()
         self._object = struct.Struct(f"<HHI{_code(self._size_bytes)}")  # the header of an object
@@ -119,7 +121,7 @@ class VariableLengthValues:
             size, found = self._read_collection(address, set(objects), longest)
             # Collections do not overlap; that they seem to may be meant to take forever.
             walked += size
-            if walked > self._file.size:
+            if walked > self._file_size:
                 raise self._damage("its heap overlaps itself")
             for index, places in objects.items():
                 for place in places:
@@ -137,18 +139,20 @@ class VariableLengthValues:
         """Return the bytes of a collection of the heap, and its wanted objects by their index."""
         start, header = self._base + address, 8 + self._size_bytes
         ahead = max(WINDOW, header + self._object.size + longest)  # most often all there is
-        window, window_start = self._file.read(start, min(ahead, self._file.size - start)), 0
+        if start >= self._file_size:
+            raise self._damage("a reference leads out of the file")
+        window, window_start = self._file.read(min(ahead, self._file_size - start), start), 0
         if len(window) < header or window[:5] != b"GCOL\x01":
             raise self._damage("a reference leads to no heap")
         size = int.from_bytes(window[8:header], "little")
-        if not header <= size <= self._file.size - start:
+        if not header <= size <= self._file_size - start:
             raise self._damage(f"a part of its heap claims to have {size:,} bytes")
         found: dict[int, bytes] = {}
         position = header
         while len(found) < len(wanted) and position + self._object.size <= size:
             if position + self._object.size > window_start + len(window):
                 window_start = position
-                window = self._file.read(start + position, min(ahead, size - position))
+                window = self._file.read(min(ahead, size - position), start + position)
                 if len(window) < self._object.size:
                     raise self._damage("the file has become shorter")
             index, _, _, length = self._object.unpack_from(window, position - window_start)
@@ -171,7 +175,7 @@ class VariableLengthValues:
 
     def _read_value(self, position: int, length: int, longest: int) -> bytes:
         # One that is longer than any reference says is reported by the caller.
-        content = self._file.read(position, min(length, longest + 1))
+        content = self._file.read(min(length, longest + 1), position)
         if len(content) < min(length, longest + 1):
             raise self._damage("the file has become shorter")
         return content
@@ -190,7 +194,7 @@ class VariableLengthValues:
         if offset is None or dataset.id.get_storage_size() == 0:
             self._check_fill_value(dataset)
             return bytes(count * size)  # never written: empty values
-        content = self._file.read(offset, count * size)
+        content = self._file.read(count * size, offset)
         if len(content) != count * size or dataset.id.get_storage_size() != len(content):
             raise self._damage("the file ends before its references do")
         return content
@@ -213,7 +217,7 @@ class VariableLengthValues:
                 self._check_fill_value(dataset)
             for k in range(count):
                 chunk = dataset.id.get_chunk_info(k)
-                if chunk.size > self._file.size:
+                if chunk.size > self._file_size:
                     raise self._damage(f"a chunk claims to have {chunk.size:,} bytes")
                 mask, content = dataset.id.read_direct_chunk(chunk.chunk_offset)
                 if mask not in copies:

@@ -123,14 +123,19 @@ def test_class_names_start_no_process(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_text_that_is_no_text(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are escaped; numbers, and too much, are refused."""
+    """Bytes that are not UTF-8 are escaped; numbers, bytes and too much are refused."""
     path = tmp_path / "f.h5"
     with h5py.File(path, "w") as file:
-        bytes_dataset(file, [b"caf\xe9", b"cut\0off"])
+        file.create_dataset("t", data=[b"caf\xe9", b"cut@off"], dtype=h5py.string_dtype())
+        bytes_dataset(file, [b"one", b"two"])
         file.create_dataset("numbers", (2,), h5py.vlen_dtype(np.int32))
-    assert read_texts(path, "v", 100) == ["caf\\xe9", "cut"]
-    for key, limit in (("v", 10), ("numbers", 100)):
-        with pytest.raises(InputError, match="no text, or too much of it, expected one text for"):
+        file.create_dataset("references", (2,), h5py.ref_dtype)
+    path.write_bytes(path.read_bytes().replace(b"cut@off", b"cut\0off"))
+    with h5py.File(path) as file:
+        assert list(file["t"][()]) == [b"caf\xe9", b"cut"]
+    assert read_texts(path, "t", 100) == ["caf\\xe9", "cut"]
+    for key, limit in (("t", 10), ("v", 100), ("numbers", 100), ("references", 100)):
+        with pytest.raises(InputError, match=r"no text, or too much of it, expected class numbers"):
             read_texts(path, key, limit)
 
 
