@@ -64,8 +64,8 @@ class EncodedPictureReader:
         with translate_read_errors(self.images):
             content = pictures.read(row)
         decoder, frame = self._decode_jpeg, read_jpeg_frame(content)
-        if frame is None or frame[2] not in (1, 3):  # PNG or CMYK: Pillow, as for loose pictures
-            decoder = None
+        if frame is None or frame[2] not in (1, channels):
+            decoder = None  # PNG, CMYK, or colour among grey: Pillow, as for loose pictures
         header = read_picture_header(content) if decoder is None else frame
         if header is None:
             raise self._damage(pictures, row, "neither JPEG nor PNG, or cut off in its header")

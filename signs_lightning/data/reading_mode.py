@@ -35,9 +35,10 @@ def choose_reading(dataset: H5Images, requested: str, device: torch.device, buff
     where = device if is_cuda else torch.device("cpu")
     chunked = next((reader for reader in dataset.readers if not reader.layout.is_mapped), None)
     if requested == "mapped" and chunked is not None:
+        rewrite = ", or rewrite the file with `h5repack -l CONTI`"
         raise InputError(
             f"The images in {chunked.images.name} are {chunked.layout.description}, so they cannot "
-            "be mapped. Drop --data.reading, or rewrite the file with `h5repack -l CONTI`."
+            f"be mapped. Drop --data.reading{'' if chunked.images.is_encoded else rewrite}."
         )
     free = torch.cuda.mem_get_info(where)[0] if is_cuda else free_memory()
     is_loaded = dataset.resident_on == where  # by a loader that was made before
