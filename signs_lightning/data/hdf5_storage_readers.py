@@ -67,7 +67,7 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
     if images.path is None:
         return StorageLayout("an array", True, None, few)
     if images.is_encoded:
-        return StorageLayout("JPEG or PNG files", False, None, few)
+        return StorageLayout("JPEG or PNG files", False, None, few, path=images.path)
     with translate_read_errors(images), open_read_only(images.path) as file:
         dataset = open_dataset(file, images.images_key, images.follow_links)
         path = Path(dataset.file.filename)

@@ -122,7 +122,7 @@ def read_label_file(
         else:
             labels_key = layouts.named_key(path, datasets, labels_key, "labels_key")
         where = f"'{shorten(labels_key)}' in {path}"
-        return labels_key, np.asarray(load_labels(where, datasets[labels_key], follow_links))
+        return labels_key, np.asarray(load_labels(where, datasets[labels_key]))
 
 
 def load_labels(

@@ -340,7 +340,7 @@ def test_external_links(parts: Path) -> None:
         parts / "f.h5", x=h5py.ExternalLink("whole.h5", "/x"),
         far=h5py.ExternalLink("part_1.h5", "/"), y=LABELS,
     )  # fmt: skip
-    with pytest.raises(InputError, match="has no dataset that looks like the images"):
+    with pytest.raises(InputError, match="has no images of its own, and links to other files"):
         check_file(path)
     with h5py.File(path) as file:
         assert list_external_links(file) == ["far", "x"]
