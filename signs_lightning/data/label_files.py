@@ -15,6 +15,11 @@ from signs_lightning.data.global_heap import read_texts
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_hdf5
+from signs_lightning.data.label_table import (
+    find_label_table,
+    is_label_table,
+    read_label_table,
+)
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
@@ -56,20 +61,27 @@ def locate_labels(
         if folders is not None:
             layout = f"images {images_key}, labels by group"
             return f"The groups in {path}", layout, np.array(folders, object)
-        if labels_key is not None:
+        if names is not None and labels_key is not None and labels_key not in datasets:
+            labels_file = find_label_table(path, names)
+        if labels_file is None and labels_key is not None:
             group = images_key.rpartition("/")[0]
             labels_key = layouts.named_key(path, datasets, labels_key, "labels_key", group)
-        else:
+        elif labels_file is None:
             labels_key = layouts.find_labels(path, datasets, images_key, counts)
-        if labels_key is not None:
+        if labels_file is None and labels_key is not None:
             where = f"'{shorten(labels_key)}' in {path}"
             layout = f"images {images_key}, labels {labels_key}"
             return where, layout, load_labels(where, datasets[labels_key], follow_links)
-        labels_file = find_label_file(path)
+        labels_file = labels_file or find_label_file(path)
+        if labels_file is None and names is not None:
+            labels_file = find_label_table(path, names)
     if labels_file is None:
         raise layouts.no_labels_error(path, datasets, images_key)
     labels_file = Path(labels_file)
-    labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
+    if is_label_table(labels_file):
+        labels_key, labels = read_label_table(labels_file, names, counts, labels_key)
+    else:
+        labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
     where = f"'{shorten(labels_key)}' in {labels_file}"
     return where, f"images {images_key}, labels {labels_key} in {labels_file}", labels
 
