@@ -18,7 +18,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
-from signs_lightning.runtime.file_signatures import is_hdf5
+from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_hdf5
 from signs_lightning.runtime.format_migrations import migrate_checkpoint
 
 IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
@@ -105,14 +105,16 @@ def _check_archive(path: Path) -> int:
                 f"{path} is an HDF5 file, not a checkpoint. If it holds a Keras model: make a "
                 f"checkpoint of it with {IMPORT}."
             ) from error
-        raise InputError(
-            f"{path} is not a checkpoint, or a truncated one ({size:,} bytes). {NAME_ANOTHER}"
-        ) from error
+        other_type = describe_non_hdf5(path, "model")
+        raise InputError(f"{path} is not a checkpoint but {other_type}") from error
     if "model.weights.h5" in {entry.filename for entry in entries}:
         raise InputError(f"{path} is a Keras file. Make a checkpoint of it with {IMPORT}.")
     if sum(entry.file_size for entry in entries) > size:  # PyTorch does not compress
         problem = f"{path} claims to unpack to more bytes than it has: a zip bomb"
         raise InputError(f"{problem}. Do not trust this file.")
+    if not any(entry.filename.endswith("data.pkl") for entry in entries):
+        other_type = describe_non_hdf5(path, "model")
+        raise InputError(f"{path} is not a checkpoint but {other_type}")
     return size
 
 

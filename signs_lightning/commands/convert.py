@@ -9,6 +9,7 @@ from pathlib import Path
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.file_kinds import find_table, is_npz
 from signs_lightning.runtime.file_signatures import (
     describe_non_hdf5,
     is_hdf5,
@@ -114,11 +115,15 @@ def _find_kind(source: Path) -> str:
                 "write it again."
             )
         return "npz"
+    if is_npz(source):
+        return "npz"
     if source.name.lower().endswith((".csv", ".csv.gz")):
         return "csv"
     with source.open("rb") as file:
         if file.read(10) == b"MATLAB 5.0" or source.suffix.lower() == ".mat":
             return "mat"
+    if (table := find_table(source)) is not None and table.separator == ",":
+        return "csv"
     raise InputError(
         f"{source} is no folder of pictures, .npz, .mat, .csv or HDF5 file, but "
         f"{describe_non_hdf5(source)}"

@@ -75,7 +75,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     with translate_os_errors(path):
         if not path.exists():
             raise InputError(missing_file_message(path))
-        other_type, size = describe_non_hdf5(path), path.stat().st_size
+        other_type, size = describe_non_hdf5(path, "data"), path.stat().st_size
     if other_type is not None:
         raise InputError(f"{path} is not an HDF5 file but {other_type}")
     try:
@@ -86,9 +86,10 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
                 f"{path} is a truncated HDF5 file ({size:,} bytes): a download that broke off. "
                 "Fetch it again."
             ) from error
+        reason = str(error).partition("(")[2].rpartition(")")[0] or str(error)
         raise InputError(
-            f"{path} is a damaged HDF5 file, or one that is still being written ({size:,} bytes). "
-            "Fetch or write it again."
+            f"{path} ({size:,} bytes) begins as an HDF5 file and cannot be opened ({reason}): it "
+            "is damaged, still being written, or of a newer format. Fetch or write it again."
         ) from error
     with file:
         try:

@@ -115,7 +115,7 @@ def _read(path: Path) -> bytes:
     try:
         if not path.exists():
             raise InputError(missing_file_message(path))
-        kind = describe_non_hdf5(path)
+        kind = describe_non_hdf5(path, "model")
         if kind is None:
             raise onnx_error(path, "is not an ONNX file but an HDF5 file")
         if not kind.startswith("something else"):  # a kind of file that is known

@@ -52,7 +52,8 @@ def examine(path: str, options: dict[str, Any], seconds: float) -> FileReport:
         # str() of a KeyError is in quotes.
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         reason = str(text).partition("\n")[0][:200].rstrip(".") or type(error).__name__
-        report.problem = f"{path} is damaged ({reason}). Fetch or write it again."
+        what = report.what or "what its first bytes say"
+        report.problem = f"{path} cannot be read as {what} ({reason}). Fetch or write it again."
     return report
 
 
@@ -97,8 +98,8 @@ def _describe_zip(path: Path, report: FileReport) -> None:
     """Describe what is a zip archive: `.keras`, a checkpoint, `.npz` and others."""
     if not is_zip(path):
         raise InputError(
-            f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes): a download that "
-            "broke off. Fetch it again."
+            f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes). The download "
+            "broke off: fetch it again."
         )
     try:
         with zipfile.ZipFile(path) as archive:
@@ -121,16 +122,12 @@ def _describe_zip(path: Path, report: FileReport) -> None:
     elif names and all(name.endswith(".npy") for name in names):
         report.what = "NumPy archive (.npz)"
         report.add_table(("array",), rows)
-        report.problem = (
-            f"{path} is a NumPy archive. Load it with `numpy.load` and pass the arrays, or write "
-            "them with h5py."
-        )
+        report.problem = f"{path} is {describe_non_hdf5(path)}"
+        report.suggest(f"convert {quote_path(path)} --output DIR")
     else:
         report.what = "zip archive"
         report.add_table(("entry",), rows)
-        content = describe_non_hdf5(path) if names else "an empty zip archive. Fetch it again."
-        report.problem = f"{path} is {content}"
-        report.commands.append(f"unzip {quote_path(path)}")
+        report.problem = f"{path} is {describe_non_hdf5(path)}"
 
 
 def _describe_folder(path: Path, report: FileReport) -> None:

@@ -198,7 +198,7 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
                 f"{path} does not exist. Name a Keras file: .h5, .weights.h5 or .keras."
             )
         is_archive = path.is_file() and is_zip(path)
-        other_kind = None if is_archive else describe_non_hdf5(path)
+        other_kind = None if is_archive else describe_non_hdf5(path, "model")
     if is_archive:
         with (
             open_archive(path) as (config, version, stream),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import zipfile
 from pathlib import Path
 
+from signs_lightning.runtime.file_kinds import Kind, find_folder_kind, find_kind, find_loose_kind
+from signs_lightning.runtime.signature_table import TF_CHECKPOINT_FILE, Use
+
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-ARCHIVES = (  # offset and bytes of the signature, what it is, what unpacks it
-    (0, b"PK\x03\x04", "zip", "unzip"),
-    (0, b"\x1f\x8b", "gzip", "tar xzf` or `gunzip"),
-    (257, b"ustar", "tar", "tar xf"),
-    (0, b"BZh", "bzip2", "tar xjf` or `bunzip2"),
-    (0, b"\xfd7zXZ\x00", "xz", "tar xJf` or `unxz"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7-Zip", "7z x"),
-    (0, b"Rar!\x1a\x07", "RAR", "unrar x"),
-)
-HTML = (b"<!doctype html", b"<html", b"<head")
-PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+HEAD = 4096
+WANTED = {  # what is wanted: what to do about a file that is for the other purpose
+    "data": "Name a file of images and labels.",
+    "model": "Name a file that holds a model.",
+}
 
 
 def is_hdf5(path: Path) -> bool:
@@ -55,44 +53,58 @@ def missing_file_message(path: Path) -> str:
     return f"No such file: {path}. {hint}"
 
 
-def describe_non_hdf5(path: Path) -> str | None:
+def describe_non_hdf5(path: Path, wanted: Use = "any") -> str | None:
     """Return the end of "FILE is not an HDF5 file but …", or None for an HDF5 file.
 
     Args:
         path: something that exists.
+        wanted: what the file was named for, which decides what to do next.
 
     Raises:
         OSError: it cannot be read.
     """
     if path.is_dir():
-        return "a directory. Name a file in it, or all of them with a pattern such as '*.h5'."
+        return _phrase(path, wanted, find_folder_kind(path))
     if not path.is_file():
         return "a device, a pipe or a socket. Name a file."
-    size = path.stat().st_size
-    if size == 0:
+    if path.stat().st_size == 0:
         return "an empty file (0 bytes). Fetch or write it again."
     with path.open("rb") as file:
-        head = file.read(1024)
-    if head.startswith(b"version https://git-lfs"):
-        return f"a git-lfs pointer ({size:,} bytes of text). Run `git lfs pull` in its repository."
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(HTML):
-        page = f"an HTML page ({size:,} bytes): the link led to a web page"
-        return f"{page}. Fetch the file itself, by its download or raw link."
-    if head.startswith(b"\x00\x05\x16\x07"):
-        kind = f"a macOS `._` companion file ({size:,} bytes)"
-        return f"{kind}. Use the file without `._` in its name."
-    for offset, signature, name, command in ARCHIVES:
-        if head[offset:].startswith(signature):
-            kind = f"a {name} archive ({size:,} bytes)"
-            return f"{kind}. Unpack it with `{command}` and use what is inside."
-    if head.startswith(PICKLE):
-        kind = f"a Python pickle ({size:,} bytes), which can run code when it is opened"
-        return f"{kind}. Ask for an HDF5 file or a checkpoint."
-    if head.startswith(b"\x93NUMPY"):
-        return (
-            "a NumPy file. Load it with `numpy.load` and pass the arrays, or write them with h5py."
-        )
-    if is_hdf5(path):
+        head = file.read(HEAD)
+    if head.startswith(SIGNATURE):
         return None
+    if (found := find_kind(path, head)) is not None:
+        return _phrase(path, wanted, found)
+    if is_hdf5(path):  # with a user block
+        return None
+    if (found := find_loose_kind(path, head)) is not None:
+        return _phrase(path, wanted, found)
+    size = path.stat().st_size
     start = f"something else ({size:,} bytes that begin with {head[:8]!r})"
-    return f"{start}. Fetch or write it again."
+    return f"{start}. Name another file, or fetch it again."
+
+
+def _phrase(path: Path, wanted: Use, kind: Kind) -> str:
+    """Return the kind, the size and what to do."""
+    what, use, advice = kind
+    size = "" if path.is_dir() else f"{path.stat().st_size:,}"
+    if size and "{size}" not in what:
+        what += " ({size} bytes)"
+    if "any" not in (wanted, use) and wanted != use:
+        advice = WANTED[wanted]
+    match = TF_CHECKPOINT_FILE.fullmatch(path.name)
+    advice = advice.format(
+        file=shlex.quote(str(path)),
+        python=repr(str(path)),
+        stem=shlex.quote(str(path.with_suffix(""))),
+        unpacked=shlex.quote(str(_unpacked_name(path))),
+        prefix=path.with_name(match[1]) if match else "PREFIX",
+    )
+    return f"{what.format(size=size)}. {advice}"
+
+
+def _unpacked_name(path: Path) -> Path:
+    """Return a name for what is in a packed file: a.h5.gz → a.h5, a.h5 → a.unpacked.h5."""
+    if path.suffix in (".gz", ".bz2", ".xz", ".zst", ".lz4"):
+        return path.with_suffix("")
+    return path.with_suffix(f".unpacked{path.suffix}")

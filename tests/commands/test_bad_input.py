@@ -194,7 +194,7 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
         {"train.h5": gzip.compress(hdf5(course()), mtime=0)},
         HDF5 + f"a gzip archive ({len(gzip.compress(hdf5(course()), mtime=0)):,} bytes).",
     ),
-    "NumPy file": ({"train.h5": numpy_file(images(8, 16, 16, 3))}, HDF5 + "a NumPy file."),
+    "NumPy file": ({"train.h5": numpy_file(images(8, 16, 16, 3))}, HDF5 + "a NumPy file ("),
     "other bytes": (
         {"train.h5": b"\x8e\x01\x02 and so on" * 100},
         HDF5 + "something else (1,300 bytes that begin with b'\\x8e\\x01\\x02 and ').",
@@ -205,7 +205,7 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "damaged HDF5": (
         {"train.h5": hdf5(course())[:8] + bytes(4000)},
-        "train.h5 is a damaged HDF5 file, or one that is still being written (4,008 bytes).",
+        "train.h5 (4,008 bytes) begins as an HDF5 file and cannot be opened (",
     ),
     "HDF5 with nothing in it": (
         {"train.h5": {}},
@@ -641,19 +641,21 @@ TEST, REFIT = (
     "test --data.test_file data.h5 --ckpt_path ",
     "fit --data.train_file data.h5 --ckpt_path ",
 )
-NOT_ONE = "is not a checkpoint, or a truncated one"
+NOT_ONE = "is not a checkpoint but a"
+HALF = f"half.ckpt {NOT_ONE} truncated zip archive ({{half:,}} bytes)."
+LEGACY = f"legacy.ckpt {NOT_ONE} PyTorch file of before version 1.6 ({{legacy:,}} bytes)."
 CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
     TEST + "absent.ckpt": "No such checkpoint: absent.ckpt.",
     REFIT + "absent.ckpt": "No such checkpoint: absent.ckpt.",
     "predict --ckpt_path absent.ckpt": "No such checkpoint: absent.ckpt.",
-    TEST + "half.ckpt": f"half.ckpt {NOT_ONE} ({{half:,}} bytes).",
-    REFIT + "half.ckpt": f"half.ckpt {NOT_ONE} ({{half:,}} bytes).",
-    "predict --ckpt_path half.ckpt": f"half.ckpt {NOT_ONE} ({{half:,}} bytes).",
-    TEST + "empty.ckpt": f"empty.ckpt {NOT_ONE} (0 bytes).",
-    TEST + "text.ckpt": f"text.ckpt {NOT_ONE} (18 bytes).",
+    TEST + "half.ckpt": HALF,
+    REFIT + "half.ckpt": HALF,
+    "predict --ckpt_path half.ckpt": HALF,
+    TEST + "empty.ckpt": f"empty.ckpt {NOT_ONE}n empty file (0 bytes).",
+    TEST + "text.ckpt": f"text.ckpt {NOT_ONE} CSV file of 2 columns (18 bytes).",
     TEST + "data.h5": "data.h5 is an HDF5 file, not a checkpoint.",
     TEST + "model.keras": "model.keras is a Keras file.",
-    TEST + "zip.ckpt": "zip.ckpt is not a checkpoint that can be read.",
+    TEST + "zip.ckpt": f"zip.ckpt {NOT_ONE} zip archive (",
     TEST + "list.ckpt": "list.ckpt holds no trained model of this project.",
     TEST + "foreign.ckpt": "foreign.ckpt holds no trained model of this project.",
     TEST + "lightning.ckpt": "lightning.ckpt was not written by this project.",
@@ -666,7 +668,7 @@ CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
         "when loaded: refused."
         for verb in (TEST, REFIT, "predict --ckpt_path ")
     },
-    TEST + "legacy.ckpt": f"legacy.ckpt {NOT_ONE} ({{legacy:,}} bytes).",
+    TEST + "legacy.ckpt": LEGACY,
     "fit --ckpt_path run --data.train_file animals.h5": (
         "The model was made for 6 classes, the data have 2."
     ),

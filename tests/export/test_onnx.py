@@ -300,7 +300,10 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda contents: b"version https://git-lfs.github.com/spec/v1\n",
         "is not an ONNX file but a git-lfs pointer",
     ),
-    "a zip": (lambda contents: b"PK\x03\x04" + contents, "is not an ONNX file but a zip archive"),
+    "a zip": (
+        lambda contents: b"PK\x03\x04" + contents,
+        "is not an ONNX file but a truncated zip archive",
+    ),
     "no metadata": (
         edited(lambda model: model.ClearField("metadata_props")),
         "was not written by this project",
