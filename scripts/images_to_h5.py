@@ -40,7 +40,7 @@ def main(args: list[str]) -> int:
         raise InputError("Name either a FOLDER of class folders or files with --from-h5.")
     print("Deprecated: use `python -m signs_lightning convert` instead.", file=sys.stderr)
     if options.from_h5:
-        return convert.write_pictures(list(map(Path, options.from_h5)), Path(options.output))
+        return convert.write_pictures(list(map(Path, options.from_h5)), Path(options.output), {})
     values = {name: getattr(options, name) for name in ("channels", "test_fraction", "seed")}
     values |= {"name": options.name} if options.name else {}
     given = [f"--{name}={value}" for name, value in values.items()]

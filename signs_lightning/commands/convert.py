@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.reading_options import (
+    NAMES,
+    READING,
+    add_reading_options,
+    given_reading_options,
+)
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_kinds import find_table, is_npz
@@ -28,7 +36,7 @@ OPTIONS = {
     "npz": set(),
     "mat": {"samples"},
     "csv": {"axes", "row_shape"},
-    "hdf5": set(),
+    "hdf5": {"size", *READING, *NAMES},
 }
 WHAT = {
     "folder": "a folder",
@@ -55,7 +63,10 @@ def main(verb: str, args: list[str]) -> int:
     kind = kinds.pop()
     _check_options(options, kind)
     if kind == "hdf5":
-        return write_pictures(sources, Path(options.output))
+        reading = given_reading_options(options)
+        if options.size is not None:
+            reading["image_size"] = (options.size[0], options.size[-1])
+        return write_pictures(sources, Path(options.output), reading)
     if kind == "folder":
         if len(sources) > 1:
             raise InputError("Several folders are named. Convert them one after another.")
@@ -75,10 +86,11 @@ def _build_parser(verb: str) -> CommandParser:
     add("sources", nargs="+", metavar="SOURCE", help="one folder, or one or more files of a kind")
     text = "what is written: a folder, or for one file of arrays the name of an .h5 file"
     add("--output", required=True, metavar="OUTPUT", help=text)
+    add_reading_options(parser, with_names=True)
     group = parser.add_argument_group("a folder with a folder for each class")
     add = group.add_argument
     text = "height and width, or one number; by default the pictures' own where all have the same"
-    add("--size", nargs="+", type=int, metavar="PIXELS", help=text)
+    add("--size", "--data.image_size", nargs="+", type=int, metavar="PIXELS", help=text)
     text = "1 for grey, 3 for RGB; by default 1 where all pictures are grey"
     add("--channels", type=int, choices=(1, 3), help=text)
     add("--resize", choices=RESIZE, help="how pictures are resized (default bilinear)")
@@ -88,10 +100,6 @@ def _build_parser(verb: str) -> CommandParser:
     add("--test_fraction", type=float, metavar="P", help=text)
     add("--seed", type=int, help="of split and order (default 0)")
     add("--name", help="train_NAME.h5 and test_NAME.h5; the folder's name by default")
-    group = parser.add_argument_group("a CSV file: a label and the pixels of one image a line")
-    add = group.add_argument
-    add("--axes", choices=("H,W", "H,W,C", "C,H,W"), help="order of the pixels (default H,W)")
-    add("--row_shape", metavar="H,W", help="height and width, where they are no square")
     group = parser.add_argument_group("a MATLAB file of before version 7.3")
     text = "axis that counts the images, where the number of labels does not tell"
     group.add_argument("--samples", choices=("first", "last"), help=text)
@@ -135,7 +143,8 @@ def _check_options(options: argparse.Namespace, kind: str) -> None:
     for name in sorted(set().union(*OPTIONS.values()) - OPTIONS[kind]):
         if getattr(options, name) is not None:
             kinds = " or ".join(WHAT[other] for other in OPTIONS if name in OPTIONS[other])
-            raise InputError(f"--{name} is for {kinds}, and {options.sources[0]} is {WHAT[kind]}.")
+            option = f"--data.{name}" if name in READING | NAMES else f"--{name}"
+            raise InputError(f"{option} is for {kinds}, and {options.sources[0]} is {WHAT[kind]}.")
     size = options.size
     if size is not None and (len(size) > 2 or min(size) < 1):
         raise InputError(
@@ -189,12 +198,18 @@ def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
     return 0
 
 
-def write_pictures(files: list[Path], output: Path) -> int:
-    """Write HDF5 files to a folder of PNGs for each class; return the exit code."""
+def write_pictures(files: list[Path], output: Path, options: Mapping[str, Any]) -> int:
+    """Write HDF5 files to a folder of PNGs for each class; return the exit code.
+
+    Args:
+        files: in any layout that training takes.
+        output: the folder, which does not exist yet.
+        options: of `check_file`.
+    """
     from signs_lightning.data.folder_export import h5_to_folder  # start-up: --help needs none
 
     with show_progress("Writing pictures") as advance:
-        counts, renamed = h5_to_folder(files, output, advance)
+        counts, renamed = h5_to_folder(files, output, options, advance)
     for split, count in counts.items():
         print(f"{output / split if len(counts) > 1 else output}: {count} pictures")
     for name, folder in renamed.items():
@@ -241,8 +256,7 @@ def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Nam
         else:
             from signs_lightning.data.csv_import import csv_to_h5
 
-            shape = _parse_row_shape(options.row_shape)
-            written = csv_to_h5(source, output, options.axes, shape, advance)
+            written = csv_to_h5(source, output, options.axes, options.row_shape, advance)
     for note in written.notes:
         print(note)
     arrays = ", ".join(
@@ -251,15 +265,3 @@ def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Nam
     )
     print(f"{output}: {arrays}")
     print(f"next: {VERB} inspect {quote_path(output)}")
-
-
-def _parse_row_shape(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    try:
-        height, width = map(int, text.strip("[]() ").split(","))
-    except ValueError:
-        height = width = 0
-    if min(height, width) < 1:
-        raise InputError(f"--row_shape is {text}, expected height and width such as 28,20.")
-    return height, width

@@ -6,7 +6,7 @@ import csv
 import gzip
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,7 +30,7 @@ def csv_to_h5(
     source: Path,
     output: Path,
     axes: str | None = None,
-    row_shape: tuple[int, int] | None = None,
+    row_shape: Sequence[int] | None = None,
     advance: OnProgress | None = None,
 ) -> WrittenArrays:
     """Write a CSV file of one image a line to an HDF5 file.
@@ -61,7 +61,7 @@ def csv_to_h5(
         raise InputError(
             f"{source} has {len(first):,} columns, {side}×{side} pixels without a column of "
             "labels: nothing can be trained or tested on it. If the first column is the label, "
-            "name height and width of the images with --row_shape."
+            "name height and width of the images with --data.row_shape."
         )
     column = column or 0
     shape, order = _find_shape(source, len(first) - 1, axes, row_shape)
@@ -112,9 +112,11 @@ def _is_number(text: str) -> bool:
 
 
 def _find_shape(
-    source: Path, count: int, axes: str | None, row_shape: tuple[int, int] | None
+    source: Path, count: int, axes: str | None, row_shape: Sequence[int] | None
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return (H, W, C), and the order of these axes in a line."""
+    if axes not in (None, *AXES):
+        raise InputError(f"--data.axes is {axes}, expected {', '.join(AXES[:-1])} or {AXES[-1]}.")
     channels = 3 if axes and "C" in axes else 1
     side = math.isqrt(count // channels)
     height, width = row_shape or (side, side)
@@ -123,12 +125,13 @@ def _find_shape(
     third = math.isqrt(count // 3)
     if axes is None and 3 * (height * width if row_shape else third * third) == count:
         raise InputError(
-            f"{source} has {count:,} pixels a line: three channels. Say how they lie: add --axes "
-            "H,W,C (colour by colour in each pixel) or --axes C,H,W (all of red first)."
+            f"{source} has {count:,} pixels a line: three channels. Say how they lie: add "
+            "--data.axes H,W,C (colour by colour in each pixel) or --data.axes C,H,W (all of red "
+            "first)."
         )
     raise InputError(
         f"{source} has {count:,} pixels a line, expected height × width × {channels}. Name height "
-        "and width, such as --row_shape 28,20."
+        "and width, such as --data.row_shape 28,20."
     )
 
 

@@ -6,15 +6,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
-from signs_lightning.data.layouts import guess_split
+from signs_lightning.data.layouts import find_images, guess_split, list_datasets
 from signs_lightning.data.picture_folders import IGNORED_FOLDERS
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.progress import OnProgress
@@ -25,7 +27,10 @@ MAX_NAME_LENGTH = 100  # characters of a class's folder
 
 
 def h5_to_folder(
-    files: list[Path], output: Path, advance: OnProgress | None = None
+    files: list[Path],
+    output: Path,
+    options: Mapping[str, Any] | None = None,
+    advance: OnProgress | None = None,
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Write HDF5 files to a folder of PNGs for each class.
 
@@ -34,6 +39,7 @@ def h5_to_folder(
     Args:
         files: in any layout that training takes.
         output: a folder that does not exist yet, or is empty.
+        options: of `check_file`, where a file's layout does not tell.
         advance: called after each picture.
 
     Returns:
@@ -46,7 +52,7 @@ def h5_to_folder(
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists and is not an empty folder. Choose another --output.")
-    sets = [check_file(path) for path in files]
+    sets = [images for path in files for images in _open(path, options or {})]
     names = next((images.class_names for images in sets if images.class_names), None)
     names = names or [str(k) for k in range(max(images.num_classes for images in sets))]
     for images in sets:
@@ -60,7 +66,7 @@ def h5_to_folder(
                 f"{images.name} has other classes than {sets[0].name}. Write it to another folder."
             )
     folders = _folder_names(names)
-    splits = [guess_split(s.images_key, path) for s, path in zip(sets, files, strict=True)]
+    splits = [guess_split(images.images_key, Path(images.name)) for images in sets]
     total, done, counts = sum(len(images.labels) for images in sets), 0, dict.fromkeys(splits, 0)
     digits = len(str(total - 1))
     temporary = None
@@ -88,6 +94,15 @@ def h5_to_folder(
             shutil.rmtree(temporary, ignore_errors=True)
     pairs = zip(names, folders, strict=True)
     return counts, {name: folder for name, folder in pairs if name != folder}
+
+
+def _open(path: Path, options: Mapping[str, Any]) -> list[ImageSet]:
+    """Open the images of each role that a file has."""
+    if "images_key" in options:
+        return [check_file(path, **options)]
+    with open_hdf5(path) as file:
+        roles = find_images(path, file, list_datasets(file))
+    return [check_file(path, role=role, **options) for role in roles]
 
 
 def _pictures(images: ImageSet) -> Iterator[Image.Image]:

@@ -247,16 +247,18 @@ def test_csv_of_other_shapes(cli: Callable, tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", images.reshape(6, -1), LABELS[:6])
     result = cli("convert", "a.csv", "--output", "a.h5")
     assert result.code == 2
-    assert "add --axes H,W,C (colour by colour in each pixel) or --axes C,H,W" in result.err
-    assert cli("convert", "a.csv", "--output", "a.h5", "--axes", "H,W,C").code == 0
+    assert (
+        "add --data.axes H,W,C (colour by colour in each pixel) or --data.axes C,H,W" in result.err
+    )
+    assert cli("convert", "a.csv", "--output", "a.h5", "--data.axes", "H,W,C").code == 0
     np.testing.assert_array_equal(read(tmp_path / "a.h5")["x"], images)
     write_csv(tmp_path / "a.csv", images.transpose(0, 3, 1, 2).reshape(6, -1), LABELS[:6])
-    assert cli("convert", "a.csv", "--output", "a.h5", "--axes", "C,H,W").code == 0
+    assert cli("convert", "a.csv", "--output", "a.h5", "--data.axes", "C,H,W").code == 0
     np.testing.assert_array_equal(read(tmp_path / "a.h5")["x"], images)
 
     write_csv(tmp_path / "a.csv", RNG.integers(0, 256, (6, 8)), LABELS[:6])
     assert "If the first column is the label" in cli("convert", "a.csv", "--output", "a.h5").err
-    assert cli("convert", "a.csv", "--output", "a.h5", "--row_shape", "4,2").code == 0
+    assert cli("convert", "a.csv", "--output", "a.h5", "--data.row_shape", "4,2").code == 0
     assert read(tmp_path / "a.h5")["x"].shape == (6, 4, 2, 1)
 
     pixels, words = RNG.random((6, 35)), ["ß", "b", "a"] * 2
@@ -266,8 +268,8 @@ def test_csv_of_other_shapes(cli: Callable, tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("\ufeff" + text.replace("\n", "\n\n"))
     result = cli("convert", "b.csv", "--output", "b.h5")
     assert result.code == 2
-    assert "Name height and width, such as --row_shape 28,20." in result.err
-    assert cli("convert", "b.csv", "--output", "b.h5", "--row_shape", "5,7").code == 0
+    assert "Name height and width, such as --data.row_shape 28,20." in result.err
+    assert cli("convert", "b.csv", "--output", "b.h5", "--data.row_shape", "5,7").code == 0
     found = read(tmp_path / "b.h5")
     np.testing.assert_allclose(found["x"], pixels.reshape(6, 5, 7, 1), rtol=1e-6)
     assert [name.decode() for name in found["list_classes"]] == ["a", "b", "ß"]
@@ -349,13 +351,23 @@ def test_sizes_of_a_folder(cli: Callable, tmp_path: Path) -> None:
         ("a.npz folder --output o", "The sources are of several kinds."),
         ("a.npz b.npz --output o.h5", "2 files are named, and --output o.h5 is one file."),
         ("a.npz sub/a.npz --output o", "Two of the files have one name."),
-        ("a.npz --output o --size 8", "--size is for a folder, and a.npz is a NumPy archive."),
-        ("folder --output o --axes H,W", "--axes is for a CSV file, and folder is a folder."),
+        (
+            "a.npz --output o --size 8",
+            "--size is for a folder or an HDF5 file, and a.npz is a NumPy archive.",
+        ),
+        (
+            "folder --output o --data.axes H,W",
+            "--data.axes is for a CSV file or an HDF5 file, and folder is a folder.",
+        ),
         ("folder folder --output o", "Several folders are named."),
         ("folder --output o.h5", "A folder becomes train_NAME.h5 and test_NAME.h5"),
         ("folder --output o --size 1 2 3", "--size is 1 2 3, expected pixels"),
         ("page.csv.html --output o", "page.csv.html is no folder of pictures, .npz, .mat, .csv or"),
-        ("a.csv --output o --row_shape 5", "--row_shape is 5, expected height and width"),
+        (
+            "a.csv --output o --data.row_shape 5",
+            "Argument --data.row_shape: invalid pixels value: '5'",
+        ),
+        ("a.csv --output o --data.axes W,H", "--data.axes is W,H, expected H,W, H,W,C or C,H,W."),
         ("a.npz --output gone/o.h5", "The folder gone does not exist."),
         ("a.npz --output b.npz", "The folder b.npz cannot be made"),
     ],
@@ -394,3 +406,33 @@ def test_a_bar_in_a_terminal(tmp_path: Path) -> None:
     assert "Converting a.npz" in shown
     assert "\x1b[" in shown
     assert process.stdout.decode().startswith("a.h5: x 12×8×6×3")
+
+
+def test_all_roles_of_a_file(cli: Callable, tmp_path: Path) -> None:
+    """Training and test images of one archive: one HDF5 file, and a folder for each role."""
+    np.savez(
+        tmp_path / "a.npz", x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:6], y_test=LABELS[:6]
+    )
+    assert cli("convert", "a.npz", "--output", "a.h5").code == 0
+    assert cli("convert", "a.h5", "--output", "back").code == 0
+    for split, count in (("train", 12), ("test", 6)):
+        for label in range(3):
+            found = set()
+            for path in (tmp_path / "back" / split / str(label)).iterdir():
+                with Image.open(path) as picture:
+                    found.add(np.asarray(picture).tobytes())
+            assert found == {pixels.tobytes() for pixels in IMAGES[label:count:3]}
+
+
+def test_a_file_that_needs_an_option(cli: Callable, tmp_path: Path) -> None:
+    """What the message names is taken here, too."""
+    rows = IMAGES.transpose(0, 3, 1, 2).reshape(12, -1)  # (N, H, W, C) -> (N, C * H * W)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = rows, LABELS
+    result = cli("convert", "a.h5", "--output", "back")
+    assert result.code == 2
+    assert "--data.axes" in result.err
+    options = ["--data.axes", "C,H,W", "--data.row_shape", "8,6", "--data.class_names", "[p,q,r]"]
+    assert cli("convert", "a.h5", "--output", "back", *options).code == 0
+    with Image.open(sorted((tmp_path / "back" / "q").iterdir())[0]) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), IMAGES[1])

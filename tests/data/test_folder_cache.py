@@ -237,7 +237,8 @@ def convert_and_count(folder: Path, log: Path, barrier: Any) -> None:
             file.write("converted\n")
         convert(*args)
 
-    folder_cache._convert = count  # type: ignore[assignment]
+    monkeypatch = pytest.MonkeyPatch()  # of a process of its own
+    monkeypatch.setattr(folder_cache, "_convert", count)
     barrier.wait(60)
     with log.open("a") as file:
         file.write(f"{convert_folder_once(folder).path}\n")
