@@ -85,8 +85,9 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
     data = config.setdefault("data", {})
     _forget_replaced_files(data, verb, args)
     if checkpoint is not None:
-        names = load_checkpoint(checkpoint).get("H5DataModule", {}).get("class_names")
-        data["class_names"] = data.get("class_names") or names
+        before = load_checkpoint(checkpoint).get("H5DataModule", {})
+        for name in ("class_names", "channels"):
+            data[name] = data.get(name) or before.get(name)
     if checkpoint is None:
         rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
         config["ckpt_path"] = remembered.get("ckpt_path")

@@ -25,11 +25,10 @@ from signs_lightning.runtime.file_signatures import (
     missing_file_message,
 )
 from signs_lightning.runtime.progress import show_progress
+from signs_lightning.runtime.resize_weights import FITS, RESIZES
 
 VERB = "python -m signs_lightning"
 HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf"}
-RESIZE = ("bilinear", "nearest", "bicubic", "lanczos", "tf-bilinear")
-FIT = ("crop", "stretch", "pad")
 # kind of the source → the options that it takes, besides --output
 OPTIONS = {
     "folder": {"size", "channels", "resize", "fit", "test_fraction", "seed", "name"},
@@ -93,9 +92,9 @@ def _build_parser(verb: str) -> CommandParser:
     add("--size", "--data.image_size", nargs="+", type=int, metavar="PIXELS", help=text)
     text = "1 for grey, 3 for RGB; by default 1 where all pictures are grey"
     add("--channels", type=int, choices=(1, 3), help=text)
-    add("--resize", choices=RESIZE, help="how pictures are resized (default bilinear)")
+    add("--resize", choices=RESIZES, help="how pictures are resized (default bilinear)")
     text = "what becomes of another aspect ratio (default crop)"
-    add("--fit", choices=FIT, help=text)
+    add("--fit", choices=FITS, help=text)
     text = "share of the test file, where the folder has no train and test in it (default 0.1)"
     add("--test_fraction", type=float, metavar="P", help=text)
     add("--seed", type=int, help="of split and order (default 0)")
@@ -165,6 +164,7 @@ def _check_options(options: argparse.Namespace, kind: str) -> None:
 
 def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
     from signs_lightning.data.folder_import import folder_to_h5  # start-up: --help needs none
+    from signs_lightning.data.image_files import describe_differences
     from signs_lightning.data.picture_folders import describe_skipped
     from signs_lightning.inspect.file_report import quote_path
 
@@ -187,6 +187,8 @@ def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
             options.fit or "crop",
             advance,
         )
+    for line in describe_differences(written.differences):
+        print(line)
     for line in describe_skipped(written.skipped, sum(written.counts.values())):
         print(line, file=sys.stderr)
     shape = "×".join(map(str, written.image_size))

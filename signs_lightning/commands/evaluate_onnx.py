@@ -50,6 +50,7 @@ def test_onnx(path: str, args: list[str]) -> int:
         resize=options.resize,
         fit=options.fit,
         class_names=model.known_class_names,
+        channels=model.image_size[2],
         **test_data_options(options),
     )
     print_evaluation(evaluate_onnx(model, data))

@@ -153,6 +153,7 @@ def _predict_file(
         data = for_test_file(data, test_file)
     data = {**data, **given, "batch_size": batch_size}
     data["class_names"] = data.get("class_names") or model.known_class_names
+    data["channels"] = data.get("channels") or model.image_size[2]
     module = H5DataModule(**data)
     module.prepare_data()
     module.setup("test")

@@ -83,6 +83,8 @@ class H5DataModule(L.LightningDataModule):
         row_shape: height and width (pixels) of images in flat rows; square when omitted.
         follow_links: follow HDF5's links and storage that lead out of a file.
         sha256: checksum that a file fetched from an address must have; one of several.
+        channels: that pictures in folders are read with, 1 (grey) or 3 (RGB); when omitted, 1 where
+            all pictures of a folder are grey.
 
     Batches:
         images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
@@ -140,6 +142,7 @@ class H5DataModule(L.LightningDataModule):
         row_shape: tuple[int, int] | None = None,
         follow_links: bool = False,
         sha256: str | list[str] | None = None,
+        channels: int | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
@@ -192,7 +195,8 @@ class H5DataModule(L.LightningDataModule):
     @property
     def resizes(self) -> bool:
         """Whether images have another size than the model sees."""
-        return any(s.shape[1:3] != self.image_shape[:2] for s in self._opened.image_sets)
+        size, image_sets = self.image_shape[:2], self._opened.image_sets
+        return any(s.shape[1:3] != size or s.resizing is not None for s in image_sets)
 
     @property
     def validates_on_test_file(self) -> bool:
@@ -242,6 +246,8 @@ class H5DataModule(L.LightningDataModule):
         """Return the options as plain values, with the seed and fingerprints in use."""
         names = self.options["class_names"] or self.class_names
         changed = {"batch_size": self.batch_size, "seed": self.seed, "class_names": names}
+        if self._opened.image_sets:  # pictures in the folder of a later test have as many
+            changed["channels"] = self.image_shape[2]
         return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

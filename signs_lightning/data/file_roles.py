@@ -85,11 +85,11 @@ class RoleFiles:
             warn_of_repeated_file(self.files[role], f"--data.{role}_file")
         return self.sets[role]
 
-    def _training_names(self, role: Role) -> list[str] | None:
-        """Return the class names of the training data, which every other role takes."""
+    def _training_images(self, role: Role) -> ImageSet | None:
+        """Return the training images, whose class names every other role takes."""
         if role == "train" or self.files["train"] is None:
             return None
-        return self.open("train")[0].class_names
+        return self.open("train")[0]
 
     def _open(self, role: Role) -> list[ImageSet]:
         value, option = self.files[role], f"--data.{role}_file"
@@ -108,10 +108,13 @@ class RoleFiles:
         size = (size, size) if isinstance(size, int) else size
         resizing = self.options["resize"] or DEFAULT_RESIZE, self.options["fit"] or DEFAULT_FIT
         paths, names = expand_paths(value, self.options["sha256"]), options["class_names"]
-        if names is None and any(map(os.path.isdir, paths)):
-            names = self._training_names(role)
+        channels = self.options["channels"]
+        asks_train = any(map(os.path.isdir, paths)) and (names is None or channels is None)
+        if asks_train and (train := self._training_images(role)) is not None:
+            names, channels = names or train.class_names, channels or train.shape[3]
+            size = size or train.shape[1:3]
         image_sets = [
-            open_folder(Path(path), role, size, None, *resizing, names)
+            open_folder(Path(path), role, size, channels, *resizing, names)
             if os.path.isdir(path)
             else check_file(
                 path,
@@ -125,7 +128,9 @@ class RoleFiles:
         ]
         if any(images.words is None for images in image_sets):
             return image_sets
-        return number_alike(image_sets, names or self._training_names(role))
+        if names is None and (train := self._training_images(role)) is not None:
+            names = train.class_names
+        return number_alike(image_sets, names)
 
     def _label_files(self, role: Role, count: int) -> list[str | None]:
         """Return the files of labels of a role, one for each of its files of images."""

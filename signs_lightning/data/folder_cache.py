@@ -19,6 +19,7 @@ import numpy as np
 from signs_lightning.data.folder_export import safe_name
 from signs_lightning.data.folder_import import spool_pictures, write_images
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.image_files import check_picture_channels, describe_differences
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import (
     PictureFolder,
@@ -34,6 +35,8 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
 from signs_lightning.runtime.progress import OnProgress, show_progress
+from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
+from signs_lightning.runtime.resize_weights import Fit, Resize
 
 FORMAT_VERSION = 1  # of the cached files: raise it whenever the same pictures give other images
 SIZE_OPTION = "--data.image_size"
@@ -48,10 +51,14 @@ class ConvertedFolder:
         path: HDF5, with the datasets `x` (contiguous uint8), `y`, `list_classes`, `paths` (of the
             pictures, within the folder).
         skipped: the folder's files that are not in it.
+        differences: lines on pictures of which Keras would have made another image.
+        is_resized: whether a picture had another size.
     """
 
     path: Path
     skipped: list[SkippedFile]
+    differences: list[str]
+    is_resized: bool
 
 
 def open_folder(
@@ -59,8 +66,8 @@ def open_folder(
     role: str,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
-    resize: str = "bilinear",
-    fit: str = "crop",
+    resize: Resize = DEFAULT_RESIZE,
+    fit: Fit = DEFAULT_FIT,
     class_names: Sequence[str] | None = None,
 ) -> ImageSet:
     """Open a folder of pictures as the data of a role.
@@ -81,6 +88,8 @@ def open_folder(
     Raises:
         InputError: the folder cannot be used, or asks for an option.
     """
+    if channels is not None:
+        check_picture_channels(channels)
     place = find_role_folder(folder, role)
     converted = convert_folder_once(place, image_size, channels, resize, fit, class_names)
     images = _open_cached(converted.path)
@@ -90,8 +99,9 @@ def open_folder(
     grey = ", all of them grey" if channels is None and shape[2] == 1 else ""
     size = "×".join(map(str, shape))
     lines = [f"{place}: {count:,} pictures{grey}, {len(names)} classes ({listed}), as {size}."]
-    lines += describe_skipped(converted.skipped, count)
-    return replace(images, name=str(place), note="\n".join(lines))
+    lines += converted.differences + describe_skipped(converted.skipped, count)
+    resizing = (resize, fit) if converted.is_resized else None
+    return replace(images, name=str(place), note="\n".join(lines), resizing=resizing)
 
 
 def find_role_folder(folder: Path, role: str) -> Path:
@@ -111,8 +121,8 @@ def convert_folder_once(
     folder: Path,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
-    resize: str = "bilinear",
-    fit: str = "crop",
+    resize: Resize = DEFAULT_RESIZE,
+    fit: Fit = DEFAULT_FIT,
     class_names: Sequence[str] | None = None,
 ) -> ConvertedFolder:
     """Return the cached HDF5 file of a folder of pictures, converted if need be.
@@ -140,15 +150,14 @@ def convert_folder_once(
     path = cache / f"{stem}-{content_key}.h5"
     waiting = f"Waiting for another process, which converts {folder} …"
     with lock_file(cache / f"{stem}.lock", waiting):
-        if (skipped := _read_skipped(path)) is not None:
-            return ConvertedFolder(path, skipped)
+        if (converted := _find_converted(path)) is not None:
+            return converted
         for old in (*cache.glob(f"{stem}-*.h5"), *cache.glob(f".{stem}-*")):
             with suppress(OSError):  # of the folder as it was, or left by a killed process
                 old.unlink()
         text = f"Converting {len(pictures.pictures):,} pictures in {folder}"
         with show_progress(text) as advance:
-            _convert(pictures, path, image_size, channels, resize, fit, advance)
-    return ConvertedFolder(path, pictures.skipped)
+            return _convert(pictures, path, image_size, channels, resize, fit, advance)
 
 
 def _cache_keys(pictures: PictureFolder, *options: object) -> tuple[str, str]:
@@ -172,10 +181,10 @@ def _convert(
     path: Path,
     image_size: tuple[int, int] | None,
     channels: int | None,
-    resize: str,
-    fit: str,
+    resize: Resize,
+    fit: Fit,
     advance: OnProgress,
-) -> None:
+) -> ConvertedFolder:
     """Write the cached file; `pictures` then has those that are in it."""
     folder = pictures.folder
     pictures.read_headers(advance)
@@ -199,21 +208,26 @@ def _convert(
         write_images(
             temporary, ("x", "y"), images, labels, np.arange(len(labels)), pictures.class_names
         )
+        is_resized = any(header.size != (height, width) for header in pictures.headers)
+        notes = pictures.skipped, describe_differences(pictures.differences), is_resized
         paths = [os.fsencode(os.path.relpath(name, folder)) for name, _ in pictures.pictures]
         with h5py.File(temporary, "a", locking=False) as file:
             file["paths"] = np.array(paths)
-            skipped = json.dumps(pictures.skipped).encode()
-            file["skipped"] = np.frombuffer(skipped, np.uint8)  # an attribute holds 64 KiB only
+            # As a dataset, because an attribute holds 64 KiB only
+            file["notes"] = np.frombuffer(json.dumps(notes).encode(), np.uint8)
+    return ConvertedFolder(path, *notes)
 
 
-def _read_skipped(path: Path) -> list[SkippedFile] | None:
-    """Return the skipped files of a cached file; None where it is not there, or damaged."""
+def _find_converted(path: Path) -> ConvertedFolder | None:
+    """Return what is known of a cached file; None where it is not there, or damaged."""
     try:
         _open_cached(path)
         with h5py.File(path, "r", locking=False) as file:
-            return [SkippedFile(*entry) for entry in json.loads(file["skipped"][()].tobytes())]
+            skipped, differences, is_resized = json.loads(file["notes"][()].tobytes())
+        skipped = [SkippedFile(*entry) for entry in skipped]
     except (InputError, OSError, KeyError, ValueError, TypeError):
         return None
+    return ConvertedFolder(path, skipped, differences, is_resized)
 
 
 def _open_cached(path: Path) -> ImageSet:

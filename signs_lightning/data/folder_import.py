@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.folder_export import safe_name
-from signs_lightning.data.image_files import UnreadableImageError, read_image
+from signs_lightning.data.image_files import Differences, UnreadableImageError, read_image
 from signs_lightning.data.picture_folders import (
     PictureFolder,
     SkippedFile,
@@ -26,6 +26,8 @@ from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.progress import OnProgress
+from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
+from signs_lightning.runtime.resize_weights import Fit, Resize
 
 WRITE_BYTES = 2**24  # of images that are written at a time
 
@@ -40,6 +42,7 @@ class ConversionResult:
         class_names: in label order.
         image_size: height, width (pixels) and channels.
         skipped: every file that no image was made of.
+        differences: pictures of which Keras would have made another image.
     """
 
     files: dict[str, Path]
@@ -47,6 +50,7 @@ class ConversionResult:
     class_names: list[str]
     image_size: tuple[int, int, int]
     skipped: list[SkippedFile] = field(default_factory=list)
+    differences: Differences = field(default_factory=dict)
 
 
 def folder_to_h5(
@@ -57,8 +61,8 @@ def folder_to_h5(
     test_fraction: float = 0.1,
     seed: int = 0,
     name: str | None = None,
-    resize: str = "bilinear",
-    fit: str = "crop",
+    resize: Resize = DEFAULT_RESIZE,
+    fit: Fit = DEFAULT_FIT,
     advance: OnProgress | None = None,
 ) -> ConversionResult:
     """Write pictures, in a folder for each class, to HDF5 files, shuffled.
@@ -124,7 +128,11 @@ def folder_to_h5(
             write_images(temporary[split], keys, images, labels[source], order, first.class_names)
     counts = {split: len(order) for split, (_, order) in orders.items()}
     skipped = [skip for pictures in splits.values() for skip in pictures.skipped]
-    return ConversionResult(files, counts, first.class_names, size, skipped)
+    differences: Differences = {}
+    for pictures in splits.values():
+        for difference, paths in pictures.differences.items():
+            differences.setdefault(difference, []).extend(paths)
+    return ConversionResult(files, counts, first.class_names, size, skipped, differences)
 
 
 def _find_splits(folder: Path) -> dict[str, PictureFolder]:
@@ -147,8 +155,8 @@ def spool_pictures(
     pictures: PictureFolder,
     image_size: tuple[int, int, int],
     spool: Any,
-    resize: str,
-    fit: str,
+    resize: Resize,
+    fit: Fit,
     advance: OnProgress,
 ) -> None:
     """Write the pixels of all pictures to a file, one after another.
@@ -167,10 +175,10 @@ def spool_pictures(
         InputError: no picture of a class can be read.
     """
     kept = []
-    how: Any = {} if (resize, fit) == ("bilinear", "crop") else {"resize": resize, "fit": fit}
     for done, (path, label) in enumerate(pictures.pictures, 1):
         try:
-            spool.write(read_image(path, image_size, **how).tobytes())
+            image = read_image(path, image_size, resize, fit, pictures.differences)
+            spool.write(image.tobytes())
             kept.append((path, label))
         except UnreadableImageError as error:
             pictures.skipped.append(SkippedFile(path, error.kind, str(error)))

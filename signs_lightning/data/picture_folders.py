@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from signs_lightning.data.image_files import (
     SUFFIXES,
+    Differences,
     ImageHeader,
     UnreadableImageError,
     read_header,
@@ -56,6 +57,7 @@ class PictureFolder:
         pictures: (path, label) of every file that may be a picture.
         skipped: files that are left out.
         headers: of the pictures, once `read_headers` has read them.
+        differences: pictures of which Keras would have made another image, once they are read.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class PictureFolder:
     pictures: list[tuple[str, int]]
     skipped: list[SkippedFile] = field(default_factory=list)
     headers: list[ImageHeader] = field(default_factory=list)
+    differences: Differences = field(default_factory=dict)
 
     def read_headers(self, advance: OnProgress | None = None) -> None:
         """Read the header of every picture, and skip what has none that can be read."""

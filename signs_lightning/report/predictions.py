@@ -94,6 +94,7 @@ def predict_dataset(
         settings = for_test_file(settings, test_file)
     settings = {**settings, **fixed, **(given or {})}
     settings["class_names"] = settings.get("class_names") or model.known_class_names
+    settings["channels"] = settings.get("channels") or model.image_size[2]
     data = H5DataModule(**settings)
     role = (
         "test"

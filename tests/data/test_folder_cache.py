@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signs_lightning import H5DataModule, InputError
+from signs_lightning import H5DataModule, HappySequential, InputError
+from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.data import folder_cache, image_files, picture_folders
 from signs_lightning.data.fingerprints import describe_changes, fingerprint
-from signs_lightning.data.folder_cache import convert_folder_once, open_folder
+from signs_lightning.data.folder_cache import ConvertedFolder, convert_folder_once, open_folder
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import find_split_folders
@@ -169,14 +170,21 @@ def test_300_pictures(has_heic: bool, tmp_path: Path) -> None:
     }
     if not has_heic:
         reasons["Zebra/phone.heic"] = "a HEIC picture, which needs `pip install pillow-heif`"
-    first, counted, *lines = images.note.splitlines()
+    first, *differences, counted = images.note.partition("\n  ")[0].splitlines()
+    assert differences == [
+        f"1 picture was turned by EXIF orientation, as Keras does not ({folder}/10/turned.jpg).",
+        f"1 picture was scaled from 16 bits to 8, where Keras cuts off ({folder}/2/deep.png).",
+        "1 picture was put on white where transparent, as Keras does not "
+        f"({folder}/ant/clear.png).",
+    ]
+    assert open_folder(folder, "train").note == images.note
+    lines = images.note.splitlines()[-len(reasons) :]
     total = len(found) + len(reasons)
     assert first == f"{folder}: {len(found)} pictures, 4 classes (10, 2, Zebra, ant), as 16×24×3."
     assert counted.startswith(f"{len(reasons)} of {total} files were skipped (")
     for kind in ("2 damaged", "3 animated", "1 unknown", "1 outside the class folders"):
         assert kind in counted
     assert ("1 HEIC" in counted) is not has_heic
-    assert len(lines) == len(reasons)
     for name, reason in reasons.items():
         assert any(line.startswith(f"  {folder / name}: {reason}") for line in lines), name
 
@@ -230,12 +238,12 @@ def test_a_damaged_cached_file(tmp_path: Path) -> None:
 
 
 def convert_and_count(folder: Path, log: Path, barrier: Any) -> None:
-    convert: Callable[..., None] = folder_cache._convert
+    convert = folder_cache._convert
 
-    def count(*args: Any) -> None:
+    def count(*args: Any) -> ConvertedFolder:
         with log.open("a") as file:
             file.write("converted\n")
-        convert(*args)
+        return convert(*args)
 
     monkeypatch = pytest.MonkeyPatch()  # of a process of its own
     monkeypatch.setattr(folder_cache, "_convert", count)
@@ -492,3 +500,63 @@ def test_one_command_trains(tmp_path: Path, cli: Callable) -> None:
         assert "test accuracy 8/8" in tested.out
     predicted = cli("predict", "--ckpt_path", run, "--data.test_file", "photos/test")
     assert (predicted.code, "accuracy 8/8" in predicted.out) == (0, True)
+
+
+@pytest.mark.parametrize("name", ["nearest", "bicubic"])
+def test_resize_options(name: Any, tmp_path: Path) -> None:
+    """Pictures are resized as the options say, each way in a file of its own, and it is known
+    whether one was.
+    """
+    folder = small_folder(tmp_path / "photos")
+    images = open_folder(folder, "train", (10, 9), resize=name, fit="stretch")
+    assert images.resizing == (name, "stretch")
+    with Image.open(folder / "b" / "1.png") as picture:
+        expected = np.asarray(picture.resize((9, 10), Image.Resampling[name.upper()]))
+    np.testing.assert_array_equal(read(images)["b/1.png"][0], expected)
+    other = open_folder(folder, "train", (10, 9))
+    assert other.resizing == ("bilinear", "crop")
+    assert (read(other)["b/1.png"][0] != expected).any()
+    assert open_folder(folder, "train", (HEIGHT, WIDTH), resize=name).resizing is None
+    data = H5DataModule(train_file=str(folder), image_size=(10, 9), resize=name, fit="stretch")
+    data.setup("fit")
+    np.testing.assert_array_equal(data.images("train", 6)[0][4], expected)
+    assert data.resizes
+
+
+def test_the_training_folder_decides(tmp_path: Path) -> None:
+    """Channels and size of the other roles are those of the training pictures, and a later test
+    takes the channels that the checkpoint remembers.
+    """
+    for number in range(4):
+        save(tmp_path / "grey" / "ab"[number % 2] / f"{number}.png", blocks(number), "L")
+    small_folder(tmp_path / "color")
+    save(tmp_path / "color" / "a" / "large.png", blocks(9, 64, 64))
+    data = H5DataModule(train_file=tmp_path / "grey", val_file=tmp_path / "color")
+    data.setup("fit")
+    images, labels = data.images("val", 7)
+    assert images.shape == (7, HEIGHT, WIDTH, 1)
+    assert labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    expected = np.asarray(Image.fromarray(blocks(0)).convert("L"))
+    np.testing.assert_array_equal(images[0, ..., 0], expected)
+    state = data.state_dict()
+    assert (state["channels"], state["class_names"]) == (1, ["a", "b"])
+    later = H5DataModule(test_file=tmp_path / "color", channels=3, image_size=8)
+    later.setup("test")
+    assert later.image_shape == (8, 8, 3)
+    with pytest.raises(InputError, match="takes images of 13 channels, and a picture is read as 1"):
+        H5DataModule(test_file=tmp_path / "color", channels=13).setup("test")
+
+
+def test_a_model_from_keras_asks(tmp_path: Path, cli: Callable) -> None:
+    """Its file does not tell how pictures were resized: nothing is predicted from a folder of
+    pictures of another size until that is said.
+    """
+    model = HappySequential(num_classes=2, image_size=(8, 8, 3), resize="unknown")
+    save_checkpoint(model, tmp_path / "k.ckpt")
+    small_folder(tmp_path / "photos")
+    test = ["test", "--ckpt_path", "k.ckpt", "--data.test_file", "photos", "--data.image_size", 8]
+    asked = cli(*test)
+    assert asked.code == 2
+    assert "Add `--data.resize nearest --data.fit stretch` if by" in asked.err
+    answered = cli(*test, "--data.resize", "nearest", "--data.fit", "stretch")
+    assert answered.code == 0, answered.err
