@@ -8,6 +8,7 @@ from typing import Any
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
+from signs_lightning.runtime.display import predict_option
 
 FORMATS = {  # ending, and how the file is read
     "onnx": (".onnx", ""),
@@ -75,6 +76,7 @@ def main(verb: str, args: list[str]) -> int:
         from signs_lightning.keras_io.to_keras import export_keras
 
         export_keras(model, output, options.format)
-    predict = f"python -m signs_lightning predict --ckpt_path {output} --images PICTURE"
+    option = predict_option(model.image_size[2])
+    predict = f"python -m signs_lightning predict --ckpt_path {output} {option}"
     print(f"Wrote {output}. {how_to_read.format(output) or f'Next: {predict}'}")
     return 0

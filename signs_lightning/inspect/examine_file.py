@@ -135,11 +135,11 @@ def _describe_folder(path: Path, report: FileReport) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         if (path / "checkpoints" / name).is_file():
             report.add_fact("checkpoint", f"checkpoints/{name}")
-            describe_checkpoint(path / "checkpoints" / name, report)
+            option = describe_checkpoint(path / "checkpoints" / name, report)
             report.what = "run folder"
             report.commands.clear()
             report.suggest(f"test --ckpt_path {quote_path(path)}")
-            report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
+            report.suggest(f"predict --ckpt_path {quote_path(path)} {option}")
             return
     try:
         find_images([str(path)])

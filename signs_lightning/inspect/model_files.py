@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import MAX_ROWS, FileReport, format_shape, quote_path
+from signs_lightning.runtime.display import predict_option
 from signs_lightning.runtime.file_read_errors import os_error_message
 
 if TYPE_CHECKING:
@@ -119,8 +120,11 @@ def _list_arrays(file: KerasFile, report: FileReport) -> str:
     return f" --architecture {name}"
 
 
-def describe_checkpoint(path: Path, report: FileReport) -> None:
+def describe_checkpoint(path: Path, report: FileReport) -> str:
     """Describe a checkpoint of this project, or another file's tensors.
+
+    Returns:
+        The option by which `predict` takes images for its model.
 
     Raises:
         InputError: it is no checkpoint of this project.
@@ -159,10 +163,12 @@ def describe_checkpoint(path: Path, report: FileReport) -> None:
         if value is not None:
             is_list = isinstance(value, list)
             report.add_fact(f"data.{key}", ", ".join(map(str, value)) if is_list else value)
-    report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
+    option = predict_option(size[2] if size else 3)
+    report.suggest(f"predict --ckpt_path {quote_path(path)} {option}")
     has_file = "train_file" in data or "test_file" in data
     file_option = "" if has_file else " --data.test_file FILE.h5"
     report.suggest(f"test --ckpt_path {quote_path(path)}{file_option}")
+    return option
 
 
 def _figure(value: Any) -> str:
@@ -222,8 +228,10 @@ def describe_onnx(path: Path, report: FileReport) -> None:
     rows = [("input", *_describe_port(value, onnx)) for value in inputs]
     rows += [("output", *_describe_port(value, onnx)) for value in model.graph.output]
     report.add_table(("", "name", "type", "shape"), rows)
-    read_onnx_metadata(path)  # refuses foreign and damaged models
-    report.suggest(f"predict --ckpt_path {quote_path(path)} --images PICTURE")
+    _, metadata = read_onnx_metadata(path)  # refuses foreign and damaged models
+    report.suggest(
+        f"predict --ckpt_path {quote_path(path)} {predict_option(metadata.image_size[2])}"
+    )
 
 
 def _describe_port(value: Any, onnx: Any) -> tuple[str, str, str]:

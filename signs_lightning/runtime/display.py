@@ -1,4 +1,4 @@
-"""Images of any number of channels, as they are drawn: grey or RGB."""
+"""Images of any number of channels: what is drawn of them, and where `predict` finds them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def describe_drawn_channels(channels: int) -> str:
     if channels == 2:
         return "Pictures show the first of the 2 channels, as grey."
     return f"Pictures show the first 3 of the {channels} channels, as red, green and blue."
+
+
+def predict_option(channels: int) -> str:
+    """Return the option of `predict` to suggest: pictures are grey or RGB only, files are not."""
+    return "--images PICTURE" if channels in (1, 3) else "--data.test_file FILE.h5"

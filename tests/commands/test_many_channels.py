@@ -71,6 +71,11 @@ def test_every_verb(
 
     result = cli("export", "--ckpt_path", run, "--format", "onnx", "--output", "model.onnx")
     assert result.code == 0, result.err
+    command = "predict --ckpt_path {} --data.test_file FILE.h5"  # no picture has such channels
+    assert command.format("model.onnx") in result.out
+    result = cli("inspect", run, run / "checkpoints" / "last.ckpt", "model.onnx")
+    for path in (run, run / "checkpoints" / "last.ckpt", "model.onnx"):
+        assert command.format(path) in result.out
     session = onnxruntime.InferenceSession("model.onnx")
     (expected,) = session.run(None, {session.get_inputs()[0].name: test})
     result = cli("predict", "--ckpt_path", run, "--data.test_file", "test.h5")
