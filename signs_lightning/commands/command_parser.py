@@ -7,7 +7,7 @@ import re
 from typing import NoReturn
 
 from signs_lightning.errors import InputError, did_you_mean
-from signs_lightning.runtime.resize_weights import FITS, RESIZES
+from signs_lightning.runtime.resize_options import FITS, RESIZES
 
 
 class CommandParser(argparse.ArgumentParser):

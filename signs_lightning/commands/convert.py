@@ -25,7 +25,7 @@ from signs_lightning.runtime.file_signatures import (
     missing_file_message,
 )
 from signs_lightning.runtime.progress import show_progress
-from signs_lightning.runtime.resize_weights import FITS, RESIZES
+from signs_lightning.runtime.resize_options import FITS, RESIZES
 
 VERB = "python -m signs_lightning"
 HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf"}

@@ -33,7 +33,7 @@ from signs_lightning.models.metrics import describe_accuracy
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
-from signs_lightning.runtime.resize import describe_resizing
+from signs_lightning.runtime.resize_options import describe_resizing
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.warning_filters import filter_warnings
 

@@ -24,7 +24,7 @@ from signs_lightning.data.setup_notes import setup_notes
 from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
-from signs_lightning.runtime.resize_weights import Fit, Resize
+from signs_lightning.runtime.resize_options import Fit, Resize
 
 DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 

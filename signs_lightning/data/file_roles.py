@@ -18,7 +18,7 @@ from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_repeated_file
 from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
+from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE
 
 SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
 KEYS = ("images_key", "labels_key", "classes_key")

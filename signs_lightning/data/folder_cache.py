@@ -35,8 +35,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
 from signs_lightning.runtime.progress import OnProgress, show_progress
-from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
-from signs_lightning.runtime.resize_weights import Fit, Resize
+from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 
 FORMAT_VERSION = 1  # of the cached files: raise it whenever the same pictures give other images
 SIZE_OPTION = "--data.image_size"

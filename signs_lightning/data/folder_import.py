@@ -26,8 +26,7 @@ from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.progress import OnProgress
-from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
-from signs_lightning.runtime.resize_weights import Fit, Resize
+from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 
 WRITE_BYTES = 2**24  # of images that are written at a time
 

@@ -33,8 +33,7 @@ from signs_lightning.data.labels import number_words, read_labels
 from signs_lightning.data.value_range import find_value_range
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.resize import DEFAULT_FIT, DEFAULT_RESIZE
-from signs_lightning.runtime.resize_weights import Fit, Resize
+from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 
 
 class Problems:

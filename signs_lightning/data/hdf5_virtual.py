@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import h5py
@@ -48,7 +49,7 @@ class Progression(NamedTuple):
 
     start: int
     step: int
-    count: int
+    count: int  # type: ignore[assignment]  # of tuple, which nobody calls here
 
 
 @dataclass
@@ -120,7 +121,7 @@ class VirtualMap:
             box = tuple(slice(axis.start, axis.stop) for axis in chosen)
             values = part.inner.read(box)[tuple(slice(None, None, axis.step) for axis in chosen)]
         else:
-            with open_read_only(part.path) as file:
+            with open_read_only(Path(part.path)) as file:
                 values = file[part.key].astype(self.dtype)[chosen]
         return values if is_aligned else values.reshape(counts)[cuts]
 

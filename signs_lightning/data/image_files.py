@@ -19,13 +19,14 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable, shorten
 from signs_lightning.runtime.file_read_errors import os_reason
 from signs_lightning.runtime.file_signatures import is_hdf5
-from signs_lightning.runtime.resize import (
+from signs_lightning.runtime.resize import resize_array
+from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
     DEFAULT_RESIZE,
-    resize_array,
+    Fit,
+    RememberedResize,
     unknown_resize,
 )
-from signs_lightning.runtime.resize_weights import Fit, RememberedResize
 
 FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif heic heif hif jp2 tga ppm pgm pbm pnm"
 SUFFIXES = {f".{name}" for name in FORMATS.split()}

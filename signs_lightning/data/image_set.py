@@ -12,7 +12,7 @@ import numpy as np
 from signs_lightning.data.hdf5_opening import DAMAGE
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_read_errors import os_error_message
-from signs_lightning.runtime.resize_weights import Fit, Resize
+from signs_lightning.runtime.resize_options import Fit, Resize
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
-from signs_lightning.runtime.resize_weights import FITS, RESIZES, Fit, RememberedResize
+from signs_lightning.runtime.resize_options import FITS, RESIZES, Fit, RememberedResize
 
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
 MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data

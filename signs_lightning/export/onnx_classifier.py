@@ -14,13 +14,14 @@ from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_checks import import_onnx, onnx_error, read_onnx_metadata
 from signs_lightning.models.data_compatibility import check_data_compatibility
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.resize import (
+from signs_lightning.runtime.resize import resize_images, resize_legacy
+from signs_lightning.runtime.resize_options import (
+    Fit,
+    RememberedResize,
+    Resize,
     choose_resizing,
-    resize_images,
-    resize_legacy,
     unknown_resize,
 )
-from signs_lightning.runtime.resize_weights import Fit, RememberedResize, Resize
 
 
 class OnnxClassifier:

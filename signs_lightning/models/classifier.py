@@ -37,7 +37,7 @@ from signs_lightning.models.run_callbacks import (
 from signs_lightning.models.step_seeding import seed_step
 from signs_lightning.models.tta import View
 from signs_lightning.runtime.provenance import append_made_with
-from signs_lightning.runtime.resize_weights import Fit, RememberedResize
+from signs_lightning.runtime.resize_options import Fit, RememberedResize
 
 Batch = tuple[Tensor, Tensor]
 OptimizerCallable = Callable[[Iterable], Optimizer]

@@ -15,15 +15,17 @@ from signs_lightning.models.data_compatibility import check_class_counts, check_
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
 from signs_lightning.models.tta import augmented_views, mean_logits
-from signs_lightning.runtime.resize import (
+from signs_lightning.runtime.resize import resize_images, resize_legacy
+from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
     DEFAULT_RESIZE,
+    Fit,
+    RememberedResize,
+    Resize,
+    check_resizing,
     choose_resizing,
-    resize_images,
-    resize_legacy,
     unknown_resize,
 )
-from signs_lightning.runtime.resize_weights import Fit, RememberedResize, Resize
 
 
 class ImageModel(L.LightningModule):
@@ -82,6 +84,7 @@ class ImageModel(L.LightningModule):
 
     def _build(self) -> None:
         """Make all that depends on the number of classes and the size of the images."""
+        check_resizing(self.hparams.get("resize"), self.hparams.get("fit"))
         if self.binary and self.num_classes != 2:
             raise InputError(
                 f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "

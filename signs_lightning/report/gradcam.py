@@ -20,7 +20,8 @@ from signs_lightning.keras_io.modules import ConvTranspose2dKeras, SeparableConv
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.display import to_grey_or_rgb
-from signs_lightning.runtime.resize_weights import Fit, place
+from signs_lightning.runtime.resize_options import Fit
+from signs_lightning.runtime.resize_weights import place
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, ConvTranspose2dKeras, SeparableConv2d)
 

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from signs_lightning.errors import InputError
+from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 from signs_lightning.runtime.resize_weights import (
     BITS,
     TF_BITS,
-    Fit,
-    RememberedResize,
-    Resize,
     nearest_positions,
     pillow_weights,
     place,
@@ -28,8 +25,6 @@ from signs_lightning.runtime.resize_weights import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-DEFAULT_RESIZE: Resize = "bilinear"
-DEFAULT_FIT: Fit = "crop"
 MAX_VALUES = 2**25  # float64 values of the images that a GPU resizes at a time
 
 Images = TypeVar("Images", np.ndarray, "Tensor")
@@ -188,40 +183,3 @@ def resize_legacy(images: Tensor, size: tuple[int, int]) -> Tensor:
 
     images = interpolate(images, size, mode="bilinear", antialias=True)
     return images.clamp_(0, 255).round_()
-
-
-def choose_resizing(
-    remembered: tuple[RememberedResize | None, Fit | None], resize: Resize | None, fit: Fit | None
-) -> tuple[RememberedResize | None, Fit | None]:
-    """Return what options make of what a model remembers; None is not decided.
-
-    Raises:
-        InputError: only one is given for a model from Keras, whose file tells neither.
-    """
-    before, before_fit = remembered
-    if resize is None and fit is None:
-        return remembered
-    if before == "unknown" and (resize is None or fit is None):
-        raise unknown_resize("Only one of --data.resize and --data.fit is given")
-    if before in ("legacy", "unknown"):
-        before = before_fit = None
-    return resize or before or DEFAULT_RESIZE, fit or before_fit or DEFAULT_FIT
-
-
-def describe_resizing(
-    image_size: tuple[int, int, int], resize: RememberedResize | None, fit: Fit | None
-) -> str:
-    """Return the line of a run whose images are resized."""
-    height, width, _ = image_size
-    how = "stretched, antialiased" if fit is None else f"--data.resize {resize} --data.fit {fit}"
-    return f"Images are resized to {height}×{width} pixels: {how}."
-
-
-def unknown_resize(found: str) -> InputError:
-    """Return the question how a model from Keras resizes, after what makes it necessary."""
-    return InputError(
-        f"{found}, and the Keras file that the model came from does not tell how its images were "
-        "resized. Add `--data.resize nearest --data.fit stretch` if by keras.utils.load_img or "
-        "flow_from_directory, `--data.resize tf-bilinear --data.fit stretch` if by "
-        "keras.utils.image_dataset_from_directory."
-    )

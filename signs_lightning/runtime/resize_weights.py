@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
-Resize = Literal["bilinear", "nearest", "bicubic", "lanczos", "tf-bilinear"]
-Fit = Literal["stretch", "crop", "pad"]
-# What a model remembers: "legacy" is the way of the first checkpoint formats, "unknown" that of a
-# Keras file, which does not tell.
-RememberedResize = Literal[Resize, "legacy", "unknown"]
-RESIZES, FITS = get_args(Resize), get_args(Fit)
+from signs_lightning.runtime.resize_options import Fit, Resize
 
 BITS = 22  # of Pillow's weights for images of 8 bits
 TF_BITS = 20  # of the weights of tf-bilinear

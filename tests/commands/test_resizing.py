@@ -151,6 +151,22 @@ def test_earlier_checkpoints_do_as_before(cli, wide):
     assert load_classifier(Path(path))[0].resizing == ("legacy", None)
 
 
+def test_what_has_no_meaning_is_refused(cli, wide):
+    """In Python, on the command line, and in a checkpoint that was edited."""
+    with pytest.raises(InputError, match="fit is 'squash', expected one of stretch, crop, pad"):
+        SignsFunctional(fit="squash")  # type: ignore[arg-type]
+    fit(cli, "run")
+    path = LAST.format("run")
+    wrong = cli("predict", "--ckpt_path", path, "--images", "pictures", "--data.fit", "squash")
+    assert wrong.code == 2
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["resize"] = ["x"]
+    torch.save(content, path)
+    edited = cli("predict", "--ckpt_path", path, "--images", "pictures")
+    assert edited.code == 2
+    assert edited.err.startswith("resize is '['x']', expected one of bilinear")
+
+
 def test_an_earlier_config_trains_as_before(cli, wide):
     """One that a run wrote; one that was typed has no number, and takes today's defaults."""
     fit(cli, "run")

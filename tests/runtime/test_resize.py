@@ -9,14 +9,9 @@ from PIL import Image, ImageOps
 from references import GOLDEN
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.resize import (
-    choose_resizing,
-    resize_array,
-    resize_by_matrix,
-    resize_images,
-    unknown_resize,
-)
-from signs_lightning.runtime.resize_weights import FITS, RESIZES, place
+from signs_lightning.runtime.resize import resize_array, resize_by_matrix, resize_images
+from signs_lightning.runtime.resize_options import FITS, RESIZES, choose_resizing, unknown_resize
+from signs_lightning.runtime.resize_weights import place
 
 PILLOW = ("bilinear", "nearest", "bicubic", "lanczos")
 
@@ -110,6 +105,8 @@ def test_options_win_over_what_is_remembered():
     assert choose_resizing(("legacy", None), None, None) == ("legacy", None)
     assert choose_resizing(("legacy", None), None, "stretch") == ("bilinear", "stretch")
     assert choose_resizing(("unknown", None), "bicubic", "pad") == ("bicubic", "pad")
+    with pytest.raises(InputError, match="resize is 'cubic', expected one of bilinear, nearest"):
+        choose_resizing((None, None), "cubic", None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="Only one of"):
         choose_resizing(("unknown", None), "bicubic", None)
     assert "`--data.resize nearest --data.fit stretch`" in str(unknown_resize("x"))
