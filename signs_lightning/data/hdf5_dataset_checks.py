@@ -27,6 +27,11 @@ FILTER_HEADER = 1024  # bytes that such a filter may add to a chunk
 MAX_DEFLATE_RATIO = 1032  # that zlib can reach (https://zlib.net/zlib_tech.html)
 
 
+def has_plain_values(dataset: h5py.Dataset) -> bool:
+    """Whether the stored values are those of NumPy's type, and have no unused bits."""
+    return dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype)
+
+
 def max_deflated(size: int) -> int:
     """Return how many bytes deflate makes of `size` bytes at worst."""
     return size + size // 100 + 1024

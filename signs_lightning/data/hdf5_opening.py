@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -20,10 +21,14 @@ DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, MemoryError
 LOCKED = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
-def open_read_only(path: Path) -> h5py.File:
+def open_read_only(path: Path, **options: Any) -> h5py.File:
     """Return `h5py.File(path, "r")`, without a lock where the file's disk has none.
 
     NFS, Lustre and the like may have none.
+
+    Args:
+        path: the file.
+        options: for `h5py.File`.
 
     Raises:
         InputError: the system, or another program, keeps it from being opened.
@@ -31,7 +36,7 @@ def open_read_only(path: Path) -> h5py.File:
     """
     for locking in (None, False, True):  # None is HDF5's default: a lock that readers share
         try:
-            return h5py.File(path, "r", locking=locking)
+            return h5py.File(path, "r", locking=locking, **options)
         except OSError as error:  # not stored: with its frames it would keep the file open
             if locking is not True and _is_worth_another_lock(error):
                 continue

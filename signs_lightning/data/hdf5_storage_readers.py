@@ -14,7 +14,7 @@ import numpy as np
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.encoded_picture_reader import EncodedPictureReader
 from signs_lightning.data.encoded_pictures import EncodedPictures
-from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header, has_plain_values
 from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_read_only
@@ -85,6 +85,9 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
             text = "not written, or inside the file's header"
+            return StorageLayout(text, False, None, few, path=path)
+        if not has_plain_values(dataset):
+            text = "contiguous, of values with unused bits"
             return StorageLayout(text, False, None, few, path=path)
         if axis == 0:
             return StorageLayout("contiguous", True, offset, few, path=path)
@@ -212,9 +215,13 @@ def _find_source(images: ImageSet, layout: StorageLayout) -> StorageReader:
 
 
 def _open_images(images: ImageSet) -> h5py.Dataset:
-    """Return the dataset of the images, whose file closes when nothing refers to it any more."""
+    """Return the dataset of the images, whose file closes when nothing refers to it any more.
+
+    Each chunk is read once by whoever reads it, so none is kept: many open files would keep many.
+    """
     assert images.path is not None
-    return open_dataset(open_read_only(images.path), images.images_key, images.follow_links)
+    file = open_read_only(images.path, rdcc_nbytes=0)
+    return open_dataset(file, images.images_key, images.follow_links)
 
 
 class ContiguousReader:

@@ -45,11 +45,11 @@ UNLIMITED = 2**32  # a count from here on means "as many as there are"
 
 
 class Progression(NamedTuple):
-    """Positions along an axis: start, start + step, … (count of them)."""
+    """Positions along an axis: start, start + step, … (`length` of them)."""
 
     start: int
     step: int
-    count: int  # type: ignore[assignment]  # of tuple, which nobody calls here
+    length: int
 
 
 @dataclass
@@ -109,10 +109,10 @@ class VirtualMap:
         """Return the values of a part, cut along each axis of the target."""
         if part.inner is None:
             check_stamp(part.path, self.stamps[part.path])
-        counts = tuple(axis.count for axis in part.target)
-        is_aligned = counts == tuple(axis.count for axis in part.source)
+        counts = tuple(axis.length for axis in part.target)
+        is_aligned = counts == tuple(axis.length for axis in part.source)
         # Where the source has other axes, it is read whole.
-        ranges = cuts if is_aligned else [slice(0, axis.count) for axis in part.source]
+        ranges = cuts if is_aligned else [slice(0, axis.length) for axis in part.source]
         chosen = tuple(
             slice(start + cut.start * step, start + (cut.stop - 1) * step + 1, step)
             for cut, (start, step, _) in zip(ranges, part.source, strict=True)
@@ -178,7 +178,7 @@ def _not_of_slices(where: str) -> InputError:
 
 
 def _count(positions: tuple[Progression, ...]) -> int:
-    return int(np.prod([axis.count for axis in positions], dtype=object))
+    return int(np.prod([axis.length for axis in positions], dtype=object))
 
 
 def _list_positions(

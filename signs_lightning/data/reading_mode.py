@@ -10,6 +10,8 @@ import torch
 from signs_lightning.data.dataset import H5Images, ReadingMode
 from signs_lightning.errors import InputError
 
+ASSUMED_MEMORY = 8 * 2**30  # bytes of a machine that does not tell
+
 
 def choose_reading(dataset: H5Images, requested: str, device: torch.device, buffer: int) -> str:
     """Set `dataset.reading`, and load the images where they are to be resident.
@@ -71,7 +73,10 @@ def total_memory() -> int:
 
     A mapped file larger than that would be read from the disk again in every epoch, image by image.
     """
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows, or a system without these names
+        return ASSUMED_MEMORY
 
 
 def free_memory() -> int:
