@@ -55,6 +55,11 @@ def csv_to_h5(
     if len(first) < 2 or total == 0:
         raise InputError(f"{source} holds no lines of pixels separated by commas.")
     names = [name.strip().lower() for name in first] if has_header else []
+    if "pixels" in names:
+        raise InputError(
+            f"{source} has all pixels of an image in its column 'pixels', expected a column for "
+            "each. Split that column at the spaces."
+        )
     column = next((names.index(name) for name in LABEL_COLUMNS if name in names), None)
     side = math.isqrt(len(first))
     if column is None and side**2 == len(first) and axes is None and row_shape is None:

@@ -285,6 +285,7 @@ def test_csv_of_other_shapes(cli: Callable, tmp_path: Path) -> None:
         (["1,2,3,4,5", *["1,2,3,4,5"] * 5, "1,2,3,4,256"], "has others after image 5"),
         (["1,2,3,4,5,6,7,8,9"], "9 columns, 3×3 pixels without a column of labels:"),
         (["a,b,c,d,e"], "holds no lines of pixels"),
+        (["emotion,pixels,Usage", "0,1 2 3 4,Training"], "all pixels of an image in its column"),
         ([""], "holds no lines of pixels"),
     ],
 )

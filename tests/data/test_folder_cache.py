@@ -23,6 +23,7 @@ from signs_lightning.data.folder_cache import ConvertedFolder, convert_folder_on
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import find_split_folders
+from signs_lightning.inspect.examine_file import examine
 
 HEIGHT, WIDTH = 16, 24
 CLASSES = ("10", "2", "Zebra", "ant")  # as Keras sorts them
@@ -482,9 +483,11 @@ def test_one_command_trains(tmp_path: Path, cli: Callable) -> None:
     asked = cli("fit", "--data.file", "photos", "--trainer.max_epochs", 1)
     assert asked.code == 2
     assert "add --data.image_size 32, for one." in asked.err
+    (command,) = examine("photos", {}, 10).commands  # what inspect prints
+    assert command == "python -m signs_lightning fit --data.file photos --data.image_size 32"
     fitted = cli(
-        "fit", "--data.file", "photos", "--data.image_size", 32, "--trainer.max_epochs", 40,
-        "--data.batch_size", 4, "--trainer.accelerator", "cpu",
+        *command.split()[3:], "--trainer.max_epochs", 40, "--data.batch_size", 4,
+        "--trainer.accelerator", "cpu",
     )  # fmt: skip
     assert fitted.code == 0, fitted.err
     train = "photos/train: 36 pictures, 3 classes (a10, a9, b), as 32×32×3."
