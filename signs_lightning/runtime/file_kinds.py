@@ -275,8 +275,8 @@ def _find_json_kind(content: object) -> Kind:
     if {"class_name", "config"} <= keys:
         advice = (
             "With its weights, Keras makes a whole file: `model = "
-            "keras.models.model_from_json(open({python}).read())`, `model.load_weights(WEIGHTS)`, "
-            "`model.save('model.keras')`."
+            "keras.models.model_from_json(pathlib.Path({python}).read_text())`, "
+            "`model.load_weights(WEIGHTS)`, `model.save('model.keras')`."
         )
         return "a Keras architecture without weights", "model", advice
     if {"cells", "nbformat"} <= keys:
