@@ -21,12 +21,14 @@ from PIL.PngImagePlugin import PngImageFile
 
 from signs_lightning.data.global_heap import VariableLengthValues, is_variable_length
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_opening import DAMAGE
 from signs_lightning.data.open_handles import RawFile
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 MAX_PICTURE_BYTES = 2**28  # of one, encoded
+MAX_WORDS = 64  # datasets of a group of pictures without a number in their name, looked at
 SAMPLED = 64  # pictures whose sizes are compared
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 NO_FRAMES = (0xC4, 0xC8, 0xCC)  # among JPEG's markers from 0xC0 to 0xCF
@@ -47,19 +49,33 @@ def is_encoded_dataset(dataset: h5py.Dataset) -> bool:
     return _has_signatures([pictures.read(row) for row in _spread(shape[0], 8)])
 
 
-def find_picture_group(file: h5py.Group) -> str | None:
+def find_picture_groups(file: h5py.Group) -> tuple[str | None, list[str]]:
     """Return the group of which each dataset is a JPEG or PNG file, "/" for all of the file.
 
     Where they are in a group for each class, it is the group of these. None where there are none.
+
+    Returns:
+        The group, and the names of the groups right below it, all of which hold pictures.
     """
-    parents = {f"/{os.path.dirname(name)}" for name in list_pictures(file)}
-    return os.path.commonpath(parents) if parents else None
+    parents = {f"/{os.path.dirname(name)}" for name in split_members(file)[1]}
+    if not parents:
+        return None, []
+    group = os.path.commonpath(parents)
+    below = {os.path.relpath(parent, group).partition("/")[0] for parent in parents}
+    return group, sorted(below - {"."})
 
 
-def list_pictures(group: h5py.Group) -> list[str]:
-    """Return the names of the datasets below a group that are JPEG or PNG files, sorted.
+def is_picture_group(file: h5py.Group, key: str) -> bool:
+    """Whether a key names a group with JPEG or PNG files."""
+    start = f"{key.strip('/')}/".lstrip("/")
+    return any(name.startswith(start) for name in split_members(file)[1])
 
-    A few datasets of each group beneath are looked at, and tell what the others are.
+
+def split_members(group: h5py.Group) -> tuple[list[str], list[str]]:
+    """Return the names of the datasets below a group: the others, and those that are pictures.
+
+    A few datasets of each group beneath are looked at, and tell what the others are; those without
+    a number in their name are looked at, too. Links are not followed.
     """
     members: dict[str, list[str]] = {}
 
@@ -68,13 +84,20 @@ def list_pictures(group: h5py.Group) -> list[str]:
             text = name.decode("utf-8", "surrogateescape")
             members.setdefault(os.path.dirname(text), []).append(text)
 
-    h5py.h5o.visit(group.id, add, info=True)  # opens nothing, which takes long where there are many
-    pictures = []
+    h5py.h5o.visit(group.id, add, info=True)  # opens none: a file may have half a million pictures
+    others: list[str] = []
+    pictures: list[str] = []
     for names in members.values():
-        few = [group[names[k]] for k in _spread(len(names), 3)]
-        if _has_signatures([_read_first_bytes(dataset) for dataset in few]):
-            pictures += names
-    return sorted(pictures)
+        few = [_read_first_bytes(group, names[k]) for k in _spread(len(names), 3)]
+        if not _has_signatures(few):
+            others += names
+            continue
+        # Among numbered pictures, names such as `labels` are those of something else.
+        words = [name for name in names if not any(map(str.isdigit, os.path.basename(name)))]
+        words = [name for name in words[:MAX_WORDS] if not _is_picture(group, name)]
+        others += words
+        pictures += set(names).difference(words)
+    return others, sorted(pictures)
 
 
 def list_class_folders(names: list[str]) -> list[str] | None:
@@ -102,7 +125,7 @@ class EncodedPictures:
         self._file = RawFile(path)
         self._values: VariableLengthValues | None = None
         if isinstance(self._item, h5py.Group):
-            self.names = list_pictures(self._item)
+            self.names = split_members(self._item)[1]
             # Byte offset and size of those that were read before, and lie in one piece
             self._places = np.zeros((len(self.names), 2), np.int64)
             return
@@ -145,7 +168,7 @@ class EncodedPictures:
         if self.names is not None:
             offset, size = self._places[row].tolist()
             if not size:
-                self._places[row], content = _read_whole(self._item[self.names[row]])
+                self._places[row], content = _read_whole(open_member(self._item, self.names[row]))
                 return content
         elif self._offset is None:
             return np.asarray(self._item[row]).tobytes()
@@ -220,20 +243,33 @@ def read_jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _read_first_bytes(dataset: h5py.Dataset) -> bytes:
+def open_member(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return a dataset by one of the names of `split_members`, which need not be UTF-8."""
+    return group[name.encode("utf-8", "surrogateescape")]
+
+
+def _read_first_bytes(group: h5py.Group, name: str) -> bytes:
     """Return how a dataset of one picture begins; nothing for what cannot be one."""
+    try:
+        return _read_beginning(open_member(group, name))
+    except (InputError, *DAMAGE):  # is reported where the dataset is needed
+        return b""
+
+
+def _is_picture(group: h5py.Group, name: str) -> bool:
+    return _read_first_bytes(group, name).startswith(SIGNATURES)
+
+
+def _read_beginning(dataset: h5py.Dataset) -> bytes:
     shape, dtype = dataset.shape, dataset.dtype
     is_text = is_variable_length(dtype) or (dtype.kind in "VS" and not dtype.names)
     is_row = dtype.kind in "iu" and dtype.itemsize == 1 and shape is not None and len(shape) == 1
     if not is_row and not (is_text and shape in ((), (1,))):
         return b""
-    try:
-        if is_text:
-            return _read_whole(dataset)[1]
-        check_dataset_header(dataset.name, dataset)
-        return dataset[:16].tobytes()
-    except InputError:  # is reported where it is needed
-        return b""
+    if is_text:
+        return _read_whole(dataset)[1]
+    check_dataset_header(dataset.name, dataset)
+    return dataset[:16].tobytes()
 
 
 def _read_whole(dataset: h5py.Dataset) -> tuple[tuple[int, int], bytes]:

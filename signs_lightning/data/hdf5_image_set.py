@@ -22,6 +22,7 @@ from signs_lightning.data.encoded_pictures import (
     EncodedPictures,
     find_picture_shape,
     is_encoded_dataset,
+    is_picture_group,
 )
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_links import open_dataset
@@ -212,6 +213,8 @@ def _find_images(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the key of the images, and the roles of others that the file has."""
     if images_key is not None:
+        if is_picture_group(file, images_key):
+            return images_key, ()
         return layouts.named_key(path, datasets, images_key, "images_key"), ()
     roles = layouts.find_images(path, file, datasets)
     images_key = layouts.choose_role(path, roles, role)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import posixpath
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -13,7 +14,11 @@ from typing import Literal, NamedTuple
 import h5py
 import numpy as np
 
-from signs_lightning.data.encoded_pictures import find_picture_group
+from signs_lightning.data.encoded_pictures import (
+    find_picture_groups,
+    open_member,
+    split_members,
+)
 from signs_lightning.data.hdf5_links import linked_datasets, list_external_links
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.escaping import shorten
@@ -58,14 +63,12 @@ MAX_LISTED = 12  # keys named in a message
 
 
 def list_datasets(file: h5py.File, follow_links: bool = False) -> dict[str, h5py.Dataset]:
-    """Return every dataset by its full name, then those behind links (`linked_datasets`)."""
-    datasets: dict[str, h5py.Dataset] = {}
+    """Return every dataset by its full name, then those behind links (`linked_datasets`).
 
-    def add(name: str, item: h5py.HLObject) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("#"):  # MATLAB's own
-            datasets[name] = item
-
-    file.visititems(add)
+    Datasets that are one JPEG or PNG file each are left out.
+    """
+    names = [name for name in split_members(file)[0] if not name.startswith("#")]  # MATLAB's own
+    datasets = {name: open_member(file, name) for name in names}
     return datasets | linked_datasets(file, follow_links)
 
 
@@ -121,7 +124,11 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
     is_sure = len(others) == 1 and len(datasets[others[0]].shape) != 3
     found = named[0] or ({"": others} if is_sure else named[1]) or {"": others}
     if not any(found.values()):
-        if (group := find_picture_group(file)) is not None:
+        group, below = find_picture_groups(file)
+        if group is not None:
+            names = {word: role for role, words in ROLES.items() for word in words}
+            if below and names.keys() >= {name.lower() for name in below}:
+                return {names[name.lower()]: posixpath.join(group, name) for name in below}
             return {"": group}
         if links := list_external_links(file):
             raise InputError(

@@ -20,12 +20,13 @@ from torchvision.io import ImageReadMode, decode_image
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.encoded_pictures import (
     EncodedPictures,
-    find_picture_group,
+    find_picture_groups,
     find_picture_shape,
     is_encoded_dataset,
     list_class_folders,
-    list_pictures,
+    split_members,
 )
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_files import read_image
 from signs_lightning.data.image_set import ImageSet
@@ -126,7 +127,7 @@ def test_pictures_are_those_of_torchvision(tmp_path: Path, storage: str, userblo
     with h5py.File(path, "w", userblock_size=userblock) as file:
         STORAGE[storage](file)
     with h5py.File(path) as file:
-        found = find_picture_group(file)
+        found = find_picture_groups(file)[0]
         encoded = not isinstance(file["x"], h5py.Group) and is_encoded_dataset(file["x"])
         assert (found, encoded) == (("/x", False) if "group" in storage else (None, True))
     expected = np.stack([decode(content) for content in CONTENTS])
@@ -264,14 +265,45 @@ def test_class_folders(tmp_path: Path) -> None:
         file["labels"] = np.arange(COUNT)
         file["more"] = np.zeros(300, np.uint8)
     with h5py.File(tmp_path / "f.h5") as file:
-        assert find_picture_group(file) == "/"
-        names = list_pictures(file)
+        assert find_picture_groups(file) == ("/", ["cat", "dog"])
+        others, names = split_members(file)
+    assert others == ["labels", "more"]
     assert names == sorted(f"{'cat' if k < 5 else 'dog'}/{k}" for k in range(COUNT))
     assert list_class_folders(names) == ["cat"] * 5 + ["dog"] * 6
     found = ImageReader(image_set(tmp_path / "f.h5", "/")).read(0, COUNT)
     np.testing.assert_array_equal(
         found, [decode(CONTENTS[int(name.partition("/")[2])]) for name in names]
     )
+
+
+@pytest.mark.parametrize("above", ["", "data/"])
+def test_groups_of_roles(tmp_path: Path, above: str) -> None:
+    """Groups for training and test, in each a group for each class; each can be named, too."""
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        as_group(file, above + "train/{1}/{0}")
+        as_group(file, above + "Test/{1}/test_{0}")
+    with pytest.raises(InputError, match=r"for several roles: test \('/.*Test'\), train"):
+        check_file(path)
+    for images in (check_file(path, role="train"), check_file(path, f"{above}train")):
+        assert (len(images.labels), images.class_names) == (COUNT, ["cat", "dog"])
+    with h5py.File(path) as file:
+        names = split_members(file[f"{above}Test"])[1]
+    found = ImageReader(check_file(path, role="test")).read(0, COUNT)
+    expected = [decode(CONTENTS[int(name.partition("test_")[2])]) for name in names]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("names", ["train_station/{0} beach/{0}", "train_{0} test_{0}"])
+def test_words_in_names_are_no_roles(tmp_path: Path, names: str) -> None:
+    """Of classes, or of pictures."""
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        for name in names.split():
+            as_group(file, name)
+        file["labels"] = np.arange(2 * COUNT) % 2
+    images = check_file(tmp_path / "f.h5")
+    assert (images.shape[0], images.images_key) == (2 * COUNT, "/")
+    assert images.class_names == (["beach", "train_station"] if "/" in names else None)
 
 
 def test_what_is_not_encoded(tmp_path: Path) -> None:
@@ -290,7 +322,7 @@ def test_what_is_not_encoded(tmp_path: Path) -> None:
         file["far"] = h5py.ExternalLink("other.h5", "/x")
         file["bytes"] = np.arange(256, dtype=np.uint8)
     with h5py.File(tmp_path / "f.h5") as file:
-        assert find_picture_group(file) is None
+        assert find_picture_groups(file) == (None, [])
         local = [item for name, item in file.items() if name != "far"]
         assert not any(is_encoded_dataset(dataset) for dataset in local)
 
