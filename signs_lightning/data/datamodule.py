@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from functools import cached_property
 from typing import Any, Literal
@@ -18,8 +17,7 @@ from signs_lightning.data.file_roles import RoleFiles, check_same_data
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
-from signs_lightning.data.resumable_loader import build_loader
-from signs_lightning.data.sampler import EpochSampler
+from signs_lightning.data.resumable_loader import build_loader, build_sampler
 from signs_lightning.data.setup_notes import setup_notes
 from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
@@ -273,20 +271,13 @@ class H5DataModule(L.LightningDataModule):
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
         dataset = self._dataset(role)
         trainer: Any = self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         buffer = int(self.shuffle_buffer * 2**20)
         message = choose_reading(dataset, self.reading, device, buffer)
         if role == "train" and trainer is not None and message != self._reading_message:
             rank_zero_print(f"Training images: {message}.")
             self._reading_message = message
-        blocks = dataset.blocks if dataset.reading == "streamed" else None
-        group_size = buffer // 2 // math.prod(dataset.image_shape)  # the other half is being read
-        sampler = EpochSampler(
-            len(dataset), shuffle, self.seed, rank, world_size, exact, blocks, group_size
-        )
-        if trainer is not None:
-            sampler.set_epoch(trainer.current_epoch)
+        sampler = build_sampler(dataset, shuffle, exact, self.seed, trainer, buffer)
         return build_loader(dataset, sampler, self.batch_size, self.num_workers, device)
 
     def train_dataloader(self) -> DataLoader:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from signs_lightning.data import layouts
+from signs_lightning.data import find_keys
 from signs_lightning.data.folder_cache import open_folder
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
@@ -171,7 +171,7 @@ def list_roles(value: str | Path, sha256: Sequence[str] | None = None) -> list[s
         roles = roles or {"": str(path)}
     else:
         with open_hdf5(path) as file:
-            roles = layouts.find_images(path, file, layouts.list_datasets(file))
+            roles = find_keys.find_images(path, file, find_keys.list_datasets(file))
     if "" in roles:
         raise InputError(
             f"{path} has images for one role only ('{roles['']}'). Name it with --data.train_file "

@@ -12,11 +12,12 @@ from typing import Any
 
 from PIL import Image
 
+from signs_lightning.data.find_keys import find_images, list_datasets
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
-from signs_lightning.data.layouts import find_images, guess_split, list_datasets
+from signs_lightning.data.layouts import guess_split
 from signs_lightning.data.picture_folders import IGNORED_FOLDERS
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.progress import OnProgress

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data import layouts
+from signs_lightning.data import find_keys
 from signs_lightning.data.class_names import read_class_list
 from signs_lightning.data.encoded_pictures import (
     EncodedPictures,
@@ -108,7 +108,7 @@ def check_file(
     path, problems = Path(path), Problems(collect)
     names = list(class_names) if class_names is not None else None
     with open_hdf5(path) as file:
-        datasets = layouts.list_datasets(file, follow_links)
+        datasets = find_keys.list_datasets(file, follow_links)
         images_key, other_roles = _find_images(path, file, datasets, images_key, role)
         where = f"'{shorten(images_key)}' in {path}"
         images = None
@@ -176,10 +176,10 @@ def find_images_key(path: Path, options: dict[str, Any]) -> str:
     if options["images_key"] is not None:
         return str(options["images_key"])
     with open_hdf5(path) as file:
-        roles = layouts.find_images(
-            path, file, layouts.list_datasets(file, options["follow_links"])
+        roles = find_keys.find_images(
+            path, file, find_keys.list_datasets(file, options["follow_links"])
         )
-    return layouts.choose_role(path, roles, options["role"])
+    return find_keys.choose_role(path, roles, options["role"])
 
 
 def check_arrays(
@@ -215,9 +215,9 @@ def _find_images(
     if images_key is not None:
         if is_picture_group(file, images_key):
             return images_key, ()
-        return layouts.named_key(path, datasets, images_key, "images_key"), ()
-    roles = layouts.find_images(path, file, datasets)
-    images_key = layouts.choose_role(path, roles, role)
+        return find_keys.named_key(path, datasets, images_key, "images_key"), ()
+    roles = find_keys.find_images(path, file, datasets)
+    images_key = find_keys.choose_role(path, roles, role)
     return images_key, tuple(name for name, key in roles.items() if key != images_key)
 
 
@@ -230,9 +230,9 @@ def _find_classes(
 ) -> str | None:
     """Return the key of the class names, or None."""
     if classes_key is not None:
-        return layouts.named_key(path, datasets, classes_key, "classes_key")
+        return find_keys.named_key(path, datasets, classes_key, "classes_key")
     keys = (images_key, (label_where or "").removeprefix("'").partition("'")[0])
-    return layouts.find_classes(path, datasets, keys)
+    return find_keys.find_classes(path, datasets, keys)
 
 
 def _common_length(shape: tuple[int, ...] | None, labels: Any) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data import layouts
+from signs_lightning.data import find_keys, layouts
 from signs_lightning.data.encoded_pictures import EncodedPictures, list_class_folders
 from signs_lightning.data.global_heap import read_texts
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
@@ -65,9 +65,9 @@ def locate_labels(
             labels_file = find_label_table(path, names)
         if labels_file is None and labels_key is not None:
             group = images_key.rpartition("/")[0]
-            labels_key = layouts.named_key(path, datasets, labels_key, "labels_key", group)
+            labels_key = find_keys.named_key(path, datasets, labels_key, "labels_key", group)
         elif labels_file is None:
-            labels_key = layouts.find_labels(path, datasets, images_key, counts)
+            labels_key = find_keys.find_labels(path, datasets, images_key, counts)
         if labels_file is None and labels_key is not None:
             where = f"'{shorten(labels_key)}' in {path}"
             layout = f"images {images_key}, labels {labels_key}"
@@ -76,7 +76,7 @@ def locate_labels(
         if labels_file is None and names is not None:
             labels_file = find_label_table(path, names)
     if labels_file is None:
-        raise layouts.no_labels_error(path, datasets, images_key)
+        raise find_keys.no_labels_error(path, datasets, images_key)
     labels_file = Path(labels_file)
     if is_label_table(labels_file):
         labels_key, labels = read_label_table(labels_file, names, counts, labels_key)
@@ -123,16 +123,16 @@ def read_label_file(
         InputError: the file cannot be read, or holds no labels, or several.
     """
     with open_hdf5(path) as file:
-        datasets = layouts.list_datasets(file)
+        datasets = find_keys.list_datasets(file)
         if labels_key is None:
-            labels_key = layouts.find_labels(path, datasets, images_key, counts)
+            labels_key = find_keys.find_labels(path, datasets, images_key, counts)
             if labels_key is None:
                 raise InputError(
                     f"{path} has no dataset of labels for {min(counts):,} images. Name another "
                     "with `--data.train_labels_file`, or the dataset with `--data.labels_key`."
                 )
         else:
-            labels_key = layouts.named_key(path, datasets, labels_key, "labels_key")
+            labels_key = find_keys.named_key(path, datasets, labels_key, "labels_key")
         where = f"'{shorten(labels_key)}' in {path}"
         return labels_key, np.asarray(load_labels(where, datasets[labels_key]))
 

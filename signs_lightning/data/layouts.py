@@ -1,27 +1,15 @@
-"""Where an HDF5 file has the images, labels and class names of each role: a table of layouts."""
+"""How public data sets name the images, labels and class names of each role: a table."""
 
 from __future__ import annotations
 
-import difflib
 import math
-import posixpath
 import re
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import h5py
 import numpy as np
-
-from signs_lightning.data.encoded_pictures import (
-    find_picture_groups,
-    open_member,
-    split_members,
-)
-from signs_lightning.data.hdf5_links import linked_datasets, list_external_links
-from signs_lightning.errors import InputError, did_you_mean
-from signs_lightning.runtime.escaping import shorten
 
 Role = Literal["train", "val", "test"]
 ROLES: dict[Role, tuple[str, ...]] = {  # role → its names in keys, and in files' names
@@ -58,18 +46,6 @@ LAYOUTS = (  # the first that a file follows is taken; those without {role} hold
     Layout("{stem}_x", "{stem}_y"),
 )
 CLASS_KEYS = r"(?:list_)?classes|(?:class|label|category|target)_?names?|categories"
-EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
-MAX_LISTED = 12  # keys named in a message
-
-
-def list_datasets(file: h5py.File, follow_links: bool = False) -> dict[str, h5py.Dataset]:
-    """Return every dataset by its full name, then those behind links (`linked_datasets`).
-
-    Datasets that are one JPEG or PNG file each are left out.
-    """
-    names = [name for name in split_members(file)[0] if not name.startswith("#")]  # MATLAB's own
-    datasets = {name: open_member(file, name) for name in names}
-    return datasets | linked_datasets(file, follow_links)
 
 
 @cache
@@ -81,7 +57,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(f"(?P<group>(?:.*/)?){text}", re.IGNORECASE)
 
 
-def _place(template: str, key: str) -> tuple[str, str, str] | None:
+def place_key(template: str, key: str) -> tuple[str, str, str] | None:
     """Return group, role and stem of a key that follows a template, else None."""
     match = _pattern(template).fullmatch(key)
     if match is None:
@@ -101,135 +77,6 @@ def guess_split(key: str, path: Path) -> str:
     return guess_role(key) or guess_role(path.stem)
 
 
-def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) -> dict[str, str]:
-    """Return role → the key of its images; the role is "" where keys name none.
-
-    Args:
-        path: of the file, for messages.
-        file: the file.
-        datasets: all its datasets, from `list_datasets`.
-
-    Raises:
-        InputError: there are none, or several that could be those of one role.
-    """
-    named: tuple[dict[str, list[str]], ...] = ({}, {})  # role → keys that can hold images; all
-    for layout in LAYOUTS:
-        places = {key: place for key in datasets if (place := _place(layout.images, key))}
-        likely = {key for key in places if can_hold_images(datasets[key])}
-        for found, keys in zip(named, (likely, places), strict=True):
-            if not found:
-                for key in sorted(keys):
-                    found.setdefault(places[key][1], []).append(key)
-    others = [key for key, dataset in datasets.items() if can_hold_images(dataset)]
-    is_sure = len(others) == 1 and len(datasets[others[0]].shape) != 3
-    found = named[0] or ({"": others} if is_sure else named[1]) or {"": others}
-    if not any(found.values()):
-        group, below = find_picture_groups(file)
-        if group is not None:
-            names = {word: role for role, words in ROLES.items() for word in words}
-            if below and names.keys() >= {name.lower() for name in below}:
-                return {names[name.lower()]: posixpath.join(group, name) for name in below}
-            return {"": group}
-        if links := list_external_links(file):
-            raise InputError(
-                f"{path} has no images of its own, and links to other files ({_list(links)}). "
-                "Follow them with `--data.follow_links true`."
-            )
-    is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
-    if is_model and not any(found.values()):
-        raise InputError(
-            f"{path} holds a Keras model, not images. Name the file that it was trained on."
-        )
-    return {role: _choose(path, datasets, keys, "images") for role, keys in found.items()}
-
-
-def choose_role(path: Path, roles: dict[str, str], role: str) -> str:
-    """Return the key of a role's images; where a file has one role only, that one's.
-
-    Raises:
-        InputError: the file has several roles, and this is none of them.
-    """
-    if role in roles or len(roles) == 1:
-        return roles.get(role) or next(iter(roles.values()))
-    listed = ", ".join(f"{name} ('{shorten(key)}')" for name, key in roles.items())
-    option = f"--data.{role}_images_key" if role else "--data.images_key"
-    raise InputError(
-        f"{path} has images for several roles: {listed}. Take each for its role with "
-        f"`--data.file {path}`, or name one with `{option}`."
-    )
-
-
-def find_labels(
-    path: Path, datasets: dict[str, h5py.Dataset], images_key: str, counts: set[int]
-) -> str | None:
-    """Return the key of the labels of some images; None where the file has none.
-
-    They are the images' partner in a layout; else what is called labels anywhere in the file; else
-    the only dataset of one integer or word an image.
-
-    Args:
-        path: of the file, for messages.
-        datasets: all its datasets.
-        images_key: of the images, which may lie in another file.
-        counts: how many images there may be, see `possible_counts`.
-
-    Raises:
-        InputError: there are several.
-    """
-    others = {k: dataset for k, dataset in datasets.items() if k != images_key}
-    places = [(layout, _place(layout.images, images_key)) for layout in LAYOUTS]
-    partners: list[str] = []
-    for layout, place in places:
-        if place is not None and not partners:
-            partners = [key for key in others if _place(layout.labels, key) == place]
-    role = next((place[1] for _, place in places if place), "")
-    named = partners or [key for key in others if _is_label_name(key, role)]
-    named = [key for key in named if _fits(others[key], counts)] or named
-    named = [key for key in named if not _is_class_list(key)] or named
-    if not named:
-        group = images_key.rpartition("/")[0]
-        fitting = [key for key in others if _is_one_per_image(others[key], counts)]
-        named = [key for key in fitting if key.rpartition("/")[0] == group] or fitting
-    return _choose(path, datasets, named, "labels") if named else None
-
-
-def find_classes(
-    path: Path, datasets: dict[str, h5py.Dataset], keys: tuple[str, ...]
-) -> str | None:
-    """Return the key of the class names, None where the file lists none.
-
-    Args:
-        path: of the file, for messages.
-        datasets: all its datasets.
-        keys: those of images and labels; of several lists the one beside them is taken.
-
-    Raises:
-        InputError: there are several.
-    """
-    named = [key for key in datasets if key not in keys and _is_class_list(key)]
-    for group in {key.rpartition("/")[0] for key in keys}:
-        named = [key for key in named if key.rpartition("/")[0] == group] or named
-    return _choose(path, datasets, named, "classes") if named else None
-
-
-def named_key(
-    path: Path, datasets: dict[str, h5py.Dataset], key: str, option: str, group: str = ""
-) -> str:
-    """Return a key that the user named, which may leave out the group of the images.
-
-    Raises:
-        InputError: there is no such dataset.
-    """
-    for name in (key, f"{group}/{key}"):
-        if name in datasets:
-            return name
-    near = difflib.get_close_matches(key, datasets, n=1, cutoff=0.5)
-    raise InputError(
-        f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
-        + did_you_mean(key, near)
-    )
-
-
 def can_hold_images(dataset: h5py.Dataset) -> bool:
     """Whether a header says images: three or four axes of numbers, or N picture files."""
     shape, dtype = dataset.shape or (), dataset.dtype
@@ -244,68 +91,23 @@ def possible_counts(images: h5py.Dataset) -> set[int]:
     return {shape[0], shape[-1]} if shape else set()
 
 
-def _fits(labels: h5py.Dataset, counts: set[int]) -> bool:
+def fits_images(labels: h5py.Dataset, counts: set[int]) -> bool:
     """Whether a header says one label, or one row, for each image."""
     return bool(counts.intersection(labels.shape or ()))
 
 
-def _is_one_per_image(dataset: h5py.Dataset, counts: set[int]) -> bool:
+def is_one_per_image(dataset: h5py.Dataset, counts: set[int]) -> bool:
     """Whether a dataset has one integer, truth value or word for each image."""
     is_text = dataset.dtype.kind in "SU" or h5py.check_string_dtype(dataset.dtype) is not None
     return math.prod(dataset.shape or (0,)) in counts and (dataset.dtype.kind in "iub" or is_text)
 
 
-def _is_label_name(key: str, role: str) -> bool:
+def is_label_name(key: str, role: str) -> bool:
     """Whether a name says labels, and no other role."""
-    places = [place for layout in LAYOUTS if (place := _place(layout.labels, key))]
+    places = [place for layout in LAYOUTS if (place := place_key(layout.labels, key))]
     return any(place[1] in ("", role) or not role for place in places)
 
 
-def _is_class_list(key: str) -> bool:
+def is_class_list(key: str) -> bool:
+    """Whether a name says class names."""
     return re.fullmatch(CLASS_KEYS, key.rpartition("/")[2], re.IGNORECASE) is not None
-
-
-def _choose(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str], role: str) -> str:
-    """Return the only candidate for a role; with none or several, name the way out."""
-    by_dataset = {datasets[key]: key for key in reversed(candidates)}  # links give it other names
-    candidates = [key for key in candidates if key in by_dataset.values()]
-    if len(candidates) == 1:
-        return candidates[0]
-    option = f"--data.{role}_key"
-    if not datasets:
-        raise InputError(
-            f"{path} holds no dataset at all; expected images and labels such as 'train_set_x' "
-            "and 'train_set_y'."
-        )
-    if candidates:
-        raise InputError(
-            f"{path} has several datasets that could be the {role}: {_list(candidates)}. Name one "
-            f"with `{option}`."
-        )
-    raise InputError(
-        f"{path} has no dataset that looks like the {role} ('{EXAMPLES[role]}' or the like); it "
-        f"has {_list(datasets)}. {_suggest_key(role, datasets)}"
-    )
-
-
-def _suggest_key(role: str, datasets: Iterable[str]) -> str:
-    """Return a sentence that names the option, and a key where one is near."""
-    option, other = f"--data.{role}_key", "labels" if role == "images" else "images"
-    keys = [key for key in datasets if not any(_place(getattr(x, other), key) for x in LAYOUTS)]
-    near = difflib.get_close_matches(EXAMPLES[role], keys, n=1, cutoff=0.5)
-    return f"Did you mean `{option} {near[0]}`?" if near else f"Name one with `{option}`."
-
-
-def no_labels_error(path: Path, datasets: dict[str, h5py.Dataset], images_key: str) -> InputError:
-    """Return the error for images whose labels are in no file that is known."""
-    return InputError(
-        f"{path} has images ('{shorten(images_key)}') and no dataset that looks like their labels; "
-        f"it has {_list(datasets)}. Name one with `--data.labels_key`, or their file with "
-        "`--data.train_labels_file`."
-    )
-
-
-def _list(keys: Iterable[str]) -> str:
-    names = [f"'{shorten(key)}'" for key in keys]
-    more = f" and {len(names) - MAX_LISTED} more" if names[MAX_LISTED:] else ""
-    return ", ".join(names[:MAX_LISTED]) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -69,6 +70,28 @@ class BatchLoader(DataLoader):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin the next epoch after that many batches, or anew if these are all."""
         self._resume_at = state["batches"] if state["batches"] < len(self) else 0
+
+
+def build_sampler(
+    dataset: H5Images, shuffle: bool, exact: bool, seed: int, trainer: Any, buffer: int
+) -> EpochSampler:
+    """Build the sampler of a data set whose way of reading is chosen.
+
+    Args:
+        dataset: the images.
+        shuffle: a new order every epoch, else file order.
+        exact: see `EpochSampler`, as the seed.
+        seed: of the order.
+        trainer: tells process and epoch; None where there is one process.
+        buffer: bytes of the shuffle buffer.
+    """
+    rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    blocks = dataset.blocks if dataset.reading == "streamed" else None
+    group_size = buffer // 2 // math.prod(dataset.image_shape)  # the other half is being read
+    sampler = EpochSampler(len(dataset), shuffle, seed, rank, world_size, exact, blocks, group_size)
+    if trainer is not None:
+        sampler.set_epoch(trainer.current_epoch)
+    return sampler
 
 
 def build_loader(

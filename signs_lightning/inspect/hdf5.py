@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data import layouts
+from signs_lightning.data import find_keys, layouts
 from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_links import list_external_links
@@ -52,7 +52,7 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
     with open_hdf5(path) as file:
         has_attribute = any(name in file.attrs for name in KERAS_ATTRIBUTES)
         is_keras = has_attribute or any(name in file for name in KERAS_GROUPS)
-        datasets = layouts.list_datasets(file, options.get("follow_links", False))
+        datasets = find_keys.list_datasets(file, options.get("follow_links", False))
         found = None if is_keras else _find_keys(path, file, datasets, options)
         if found is not None:
             _list_datasets(file, datasets, found, report)
@@ -150,7 +150,7 @@ def _find_keys(
     """Return role → key → what it serves as; empty where no images can be told."""
     images_key = options.get("images_key")
     try:
-        roles = {"": images_key} if images_key else layouts.find_images(path, file, datasets)
+        roles = {"": images_key} if images_key else find_keys.find_images(path, file, datasets)
     except InputError:
         return {}
     found = {}
@@ -158,9 +158,9 @@ def _find_keys(
         labels_key, classes_key = options.get("labels_key"), options.get("classes_key")
         with contextlib.suppress(InputError, KeyError):  # reported where they are read
             counts = layouts.possible_counts(datasets[key])
-            labels_key = labels_key or layouts.find_labels(path, datasets, key, counts)
+            labels_key = labels_key or find_keys.find_labels(path, datasets, key, counts)
             keys = (key, labels_key or "")
-            classes_key = classes_key or layouts.find_classes(path, datasets, keys)
+            classes_key = classes_key or find_keys.find_classes(path, datasets, keys)
         purposes = {key: "images", labels_key: "labels", classes_key: "classes"}
         found[role] = {name: purpose for name, purpose in purposes.items() if name}
     return found
