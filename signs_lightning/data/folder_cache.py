@@ -100,7 +100,8 @@ def open_folder(
     lines = [f"{place}: {count:,} pictures{grey}, {len(names)} classes ({listed}), as {size}."]
     lines += converted.differences + describe_skipped(converted.skipped, count)
     resizing = (resize, fit) if converted.is_resized else None
-    return replace(images, name=str(place), note="\n".join(lines), resizing=resizing)
+    note = "\n".join(lines)
+    return replace(images, name=str(place), note=note, layout="", resizing=resizing)
 
 
 def find_role_folder(folder: Path, role: str) -> Path:

@@ -23,7 +23,7 @@ def setup_notes(files: RoleFiles, stage: str, num_classes: int) -> Iterator[str]
     """
     for role, image_sets in files.sets.items():
         first, count = image_sets[0], len(image_sets)
-        if first.path is not None:
+        if first.path is not None and first.layout:  # a folder's note says all
             where = f"in {first.name}" if count == 1 else f"in {count:,} files"
             yield f"{PURPOSES[role]}: {first.layout}, {num_classes} classes ({where})."
         for images in image_sets:
