@@ -10,28 +10,19 @@ differ in a header byte exist, too, and are accepted with a warning.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import re
-import ssl
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.inspect import examine_in_sandbox
+from signs_lightning.data.transfer import Download, DownloadError
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import VERB, quote_path
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_signatures import describe_non_hdf5
-
-TIMEOUT = 30  # seconds without a byte
-TRIES = 3  # for each mirror and file, as long as each brings the file further
-BLOCK = 2**16
 
 
 @dataclass(frozen=True)
@@ -78,17 +69,6 @@ DATA_SETS = {
         [f"{GITHUB}/LoqmanSamani/deep-learning/f3303a1b197cf671276a935723e142bf07f7faa6/data"],
     ),
 }
-
-
-class DownloadError(Exception):
-    """One attempt failed; the message says why, without the address."""
-
-
-class BrokenOffError(DownloadError):
-    """An attempt failed half-way, and another one can resume it."""
-
-
-CONNECTION_ERRORS = (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
 
 
 def main(args: list[str]) -> int:
@@ -161,24 +141,14 @@ def _fetch(url: str, part: Path, original: Original) -> None:
     Raises:
         DownloadError: it cannot be had here, or is not the data.
     """
-    before = part.stat().st_size if part.is_file() else 0
-    if before and _matches(part, original):
+    is_resumed = part.is_file() and part.stat().st_size > 0
+    if is_resumed and _matches(part, original):
         return
-    resumed = before > 0
-    for _ in range(TRIES):
-        try:
-            _transfer(url, part, original)
-            break
-        except BrokenOffError:
-            so_far = part.stat().st_size if part.is_file() else 0
-            if so_far <= before:
-                raise
-            before = so_far
-    else:
-        raise DownloadError(f"it broke off {TRIES} times; the next attempt resumes it.")
-    if resumed and not _matches(part, original):  # perhaps the two halves are of different copies
-        part.unlink()
-        _transfer(url, part, original)
+    download = Download(url, part, original.name, max_size=2 * original.size)
+    download.run()
+    if is_resumed and not _matches(part, original):  # perhaps the halves are of different copies
+        download.discard()
+        download.run()
     if _matches(part, original):
         return
     if (found := describe_non_hdf5(part)) is not None:
@@ -187,77 +157,6 @@ def _fetch(url: str, part: Path, original: Original) -> None:
     if not _is_sound(part, original):
         part.unlink()
         raise DownloadError("this is not the data.")
-
-
-def _transfer(url: str, part: Path, original: Original) -> None:
-    """Make one request and append what comes to `part`.
-
-    Raises:
-        BrokenOffError: the connection ended early.
-        DownloadError: there is no such file, or no such server.
-    """
-    start = part.stat().st_size if part.is_file() else 0
-    headers = {"User-Agent": "signs-lightning", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            content_range = response.headers.get("Content-Range") or ""
-            match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
-            resumes = response.status == 206 and match is not None and int(match[1]) == start
-            if response.status == 206 and not resumes:
-                part.unlink(missing_ok=True)
-                raise DownloadError("its answer to a request for the rest of the file is wrong.")
-            start = start if resumes else 0  # a server that knows no ranges sends everything
-            length = response.headers.get("Content-Length") or ""
-            total = start + int(length) if length.isdecimal() else None
-            if total is not None and total > 2 * original.size:
-                raise DownloadError(f"it has {total:,} bytes, expected {original.size:,}.")
-            with (
-                part.open("ab" if start else "wb") as file,
-                _bar(original.name, start, total or original.size) as advance,
-            ):
-                so_far = start
-                while block := response.read(BLOCK):
-                    so_far += len(block)
-                    if so_far > 2 * original.size:
-                        part.unlink()
-                        most, size = f"{2 * original.size:,}", f"{original.size:,}"
-                        raise DownloadError(f"it has more than {most} bytes, expected {size}.")
-                    file.write(block)
-                    advance(len(block))
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and start:  # what is there is longer than the file
-            part.unlink()
-            _transfer(url, part, original)
-            return
-        reason = printable(str(error.reason))
-        raise DownloadError(f"the server says {error.code} {reason}.") from error
-    except urllib.error.URLError as error:
-        reason = printable(str(error.reason))
-        raise DownloadError(f"the server cannot be reached ({reason}).") from error
-    except (*CONNECTION_ERRORS, ValueError) as error:
-        reason = printable(str(error)) or type(error).__name__
-        raise BrokenOffError(f"the connection failed ({reason}).") from error
-    if total is not None and so_far < total:
-        raise BrokenOffError(f"the connection ended after {so_far:,} of {total:,} bytes.")
-
-
-@contextmanager
-def _bar(name: str, start: int, total: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    name_column, speed = TextColumn("{task.description}"), TransferSpeedColumn()
-    console = Console(stderr=True)
-    columns = (name_column, BarColumn(), DownloadColumn(), speed)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(name, completed=start, total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 def _matches(path: Path, original: Original) -> bool:
@@ -276,7 +175,7 @@ def _is_sound(path: Path, original: Original) -> bool:
     if size != original.size:
         differs = f"has {size:,} bytes, expected {original.size:,}"
     print(f"Warning: {original.name} {differs}. Looked at closely, {verdict}", file=sys.stderr)
-    return report.data is not None
+    return bool(report.data)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import pytest
 from signs_lightning import InputError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "download_data.py"
-HALF = 20_000
+HALF = 1_000_000
 PAGE = b"<!DOCTYPE html><html><head><title>404</title></head></html>"
 POINTER = (
     b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13272064\n"
@@ -29,11 +29,11 @@ POINTER = (
 
 
 def data(split: str) -> bytes:
-    """A small file in the course's schema, 36 KB of noise."""
+    """A small file in the course's schema, 2 MB of noise."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         rng = np.random.default_rng(len(split))
-        file[f"{split}_set_x"] = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+        file[f"{split}_set_x"] = rng.integers(0, 256, (12, 240, 240, 3), dtype=np.uint8)
         file[f"{split}_set_y"] = np.arange(12) % 3
         file["list_classes"] = np.arange(3)
     return buffer.getvalue()
@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         content = {
             "html": PAGE,
             "pointer": POINTER,
-            "huge": bytes(10**6),
+            "huge": bytes(10**7),
             "other": bytes(len(content)),
         }.get(how, content)
         if how == "copy":
@@ -174,13 +174,14 @@ def test_whole_files(download: Callable, server: Server, tmp_path: Path) -> None
 
 
 def test_resumes_what_broke_off(download: Callable, server: Server, tmp_path: Path) -> None:
-    """The server closes after 20,000 bytes: the next request asks for the rest only."""
+    """The server closes in between: the next request asks for the rest only."""
     assert download("breaks_once")[0] == 0
     assert_complete(tmp_path)
-    assert server.asked[:2] == [
-        ("breaks_once", "train_signs.h5", None),
-        ("breaks_once", "train_signs.h5", f"bytes={HALF}-"),
-    ]
+    (*_, first), (*_, second) = server.asked[:2]
+    assert first is None
+    assert second is not None
+    # What was on its way is lost when the connection is.
+    assert 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= HALF
 
 
 def test_resumes_in_another_call(download: Callable, server: Server, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_a_server_without_ranges_that_breaks_off(download: Callable, tmp_path: P
     code, _, err = download("no_ranges_breaks", "good")
     assert code == 0
     assert_complete(tmp_path)
-    assert f"the connection ended after {HALF:,} of {len(TRAIN):,} bytes." in err
+    assert f" of {len(TRAIN):,} bytes." in err
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_odd_remains(part: bytes, how: str, download: Callable, tmp_path: Path) 
             f"this is not the HDF5 file but a git-lfs pointer ({len(POINTER)} bytes of text)",
         ),
         ("missing", "the server says 404 Not Found."),
-        ("huge", f"it has 1,000,000 bytes, expected {len(TRAIN):,}."),
+        ("huge", "it has 10,000,000 bytes, more than there can be."),
         ("other", "this is not the HDF5 file but something else"),
         ("breaks_at_once", f"the connection ended after 0 of {len(TRAIN):,} bytes."),
     ],
@@ -270,7 +271,7 @@ def test_a_copy_that_differs(download: Callable, tmp_path: Path) -> None:
     code, _, err = download("copy")
     assert code == 0
     assert f"Warning: train_signs.h5 has {len(TRAIN) + 1:,} bytes, expected {len(TRAIN):,}" in err
-    assert "it is a sound HDF5 data set: 12 of 32×32 pixels, RGB." in err
+    assert "it is a sound HDF5 data set: 12 of 240×240 pixels, RGB." in err
     assert (tmp_path / "train_signs.h5").read_bytes() == copy_of(TRAIN)
 
 
