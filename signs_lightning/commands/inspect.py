@@ -16,6 +16,7 @@ from rich.table import Table
 
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.reading_options import add_reading_options, given_reading_options
+from signs_lightning.data.download import fetch_once, is_address
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import (
     VERB,
@@ -85,7 +86,13 @@ def _build_parser(verb: str) -> CommandParser:
 
 
 def _expand(pattern: str) -> list[str]:
-    """Return what a pattern matches, or itself, to be reported as missing."""
+    """Return what a pattern matches, or itself, to be reported as missing.
+
+    Raises:
+        InputError: an address cannot be fetched.
+    """
+    if is_address(pattern):
+        return [str(fetch_once(pattern))]
     if os.path.lexists(pattern) or not glob.has_magic(pattern):
         return [pattern]
     return sorted(glob.glob(pattern, recursive=True)) or [pattern]

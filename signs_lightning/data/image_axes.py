@@ -71,9 +71,12 @@ def find_axes(
     sizes = dict(zip(letters, shape, strict=True))
     n, height, width, channels = (sizes.get(letter, 1) for letter in "NHWC")
     if channels > MAX_CHANNELS:
+        todo = f"Name the axes of an image in their order, such as `{AXES} C,H,W`"
+        if min(height, width) > MAX_CHANNELS:  # no order of the axes would do
+            todo = "Keep some of them"
         raise InputError(
             f"{where} has images of {channels} channels (shape {_text(shape)}), expected 1 to "
-            f"{MAX_CHANNELS}. Name the axes of an image in their order, such as `{AXES} C,H,W`."
+            f"{MAX_CHANNELS}. {todo}."
         )
     if height * width * channels > MAX_IMAGE_VALUES:
         raise InputError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -414,11 +415,33 @@ def test_progress_on_a_terminal(
 
 def test_it_is_a_data_file(server: Server) -> None:
     """What was fetched opens."""
-    import io
-
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file["x"] = np.arange(3)
     server.content = buffer.getvalue()
     with h5py.File(fetch_once(server.url("good/a.h5"))) as file:
         assert file["x"][:].tolist() == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("guarded_forks")
+def test_commands(server: Server, cache: Path, cli: Callable) -> None:
+    """An address is looked at, refused for its checksum, and trained on."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["x"] = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
+        file["y"] = np.arange(12) % 3
+    server.content = buffer.getvalue()
+    url = server.url("good/train.h5?download=1")
+    result = cli("inspect", url)
+    assert (result.code, "12 of 64×64 pixels, RGB" in result.out) == (0, True)
+    options = ("--data.val_fraction=0.25", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
+    fit = ("fit", "--data.train_file", url, *options)
+    result = cli(*fit, "--data.sha256", "0" * 64)
+    assert result.code == 2
+    found = hashlib.sha256(server.content).hexdigest()
+    assert f"has the SHA-256 {found}, expected {'0' * 64}. Correct --data.sha256" in result.err
+    result = cli(*fit, "--data.sha256", found)
+    assert result.code == 0, result.err
+    assert server.asked == [None]
+    (copy,) = cache.rglob("train.h5")
+    assert cli("inspect", copy).code == 0
