@@ -46,7 +46,6 @@ def test_onnx(path: str, args: list[str]) -> int:
     data = H5DataModule(
         test_file=options.test_file,
         batch_size=options.batch_size,
-        image_size=options.image_size,
         resize=options.resize,
         fit=options.fit,
         class_names=model.known_class_names,

@@ -15,7 +15,12 @@ from rich.padding import Padding
 from rich.table import Table
 
 from signs_lightning.commands.command_parser import CommandParser
-from signs_lightning.commands.reading_options import add_reading_options, given_reading_options
+from signs_lightning.commands.reading_options import (
+    SIZE,
+    add_reading_options,
+    given_reading_options,
+    image_size,
+)
 from signs_lightning.data.download import fetch_once, is_address
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import (
@@ -80,6 +85,8 @@ def _build_parser(verb: str) -> CommandParser:
     help_text = "draws labelled pictures of every class of the first data file"
     parser.add_argument("--samples", metavar="PNG", help=help_text)
     add_reading_options(parser, with_names=True)
+    text = "size that pictures inside HDF5 are scaled to, a number or [height,width]"
+    parser.add_argument(f"--data.{SIZE}", dest=SIZE, type=image_size, metavar="PIXELS", help=text)
     help_text = "time for each file (default 60)"
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help=help_text)
     return parser

@@ -74,8 +74,6 @@ def main(verb: str, args: list[str]) -> int:
         predictions = _predict_images(model, paths, options.batch_size, *notes)
     else:
         given = test_data_options(options)
-        if options.image_size is not None:
-            given["image_size"] = options.image_size
         predictions = _predict_file(model, data, options.test_file, given, options.batch_size)
     first = next(predictions, None)
     if first is not None:

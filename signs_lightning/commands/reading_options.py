@@ -45,6 +45,7 @@ READING: dict[str, Option] = {  # by the names of `check_file`'s arguments
 NAMES: dict[str, Option] = {
     "class_names": (class_names, "[A,B]", "names of the classes, where no file lists them")
 }
+SIZE = "image_size"  # of the verbs that have an option for it
 ROLES = ("test", "train", "val")
 
 
@@ -64,7 +65,7 @@ def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = Fals
 
 def given_reading_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return those that were given, by the names of `check_file`'s arguments."""
-    given = {name: getattr(options, name, None) for name in READING | NAMES}
+    given = {name: getattr(options, name, None) for name in (*READING, *NAMES, SIZE)}
     return {name: value for name, value in given.items() if value is not None}
 
 

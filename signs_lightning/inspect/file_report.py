@@ -123,7 +123,9 @@ def format_options(options: Mapping[str, Any], role: str = "train") -> str:
     words = ""
     for name, value in options.items():
         name = f"{role}_labels_file" if name == "labels_file" else name
-        if isinstance(value, list | tuple):
+        if name == "image_size":
+            value = value[0] if len(set(value)) == 1 else f"[{value[0]},{value[1]}]"
+        elif isinstance(value, list | tuple):
             is_size = all(isinstance(part, int) for part in value)
             value = ",".join(map(str, value)) if is_size else f"[{','.join(value)}]"
         words += f" --data.{name} {quote_path(str(value)) if value != -1 else value}"
