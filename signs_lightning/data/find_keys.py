@@ -22,6 +22,7 @@ from signs_lightning.data.layouts import (
     fits_images,
     is_class_list,
     is_label_name,
+    is_list_of_numbers,
     is_one_per_image,
     place_key,
 )
@@ -117,7 +118,8 @@ def find_labels(
     Raises:
         InputError: there are several.
     """
-    others = {k: dataset for k, dataset in datasets.items() if k != images_key}
+    # In a file of labels they may have the images' key.
+    others = {k: v for k, v in datasets.items() if k != images_key or is_list_of_numbers(v)}
     places = [(layout, place_key(layout.images, images_key)) for layout in LAYOUTS]
     partners: list[str] = []
     for layout, place in places:

@@ -128,7 +128,7 @@ def read_label_file(
             labels_key = find_keys.find_labels(path, datasets, images_key, counts)
             if labels_key is None:
                 raise InputError(
-                    f"{path} has no dataset of labels for {min(counts):,} images. Name another "
+                    f"{path} has no dataset of labels for {max(counts):,} images. Name another "
                     "with `--data.train_labels_file`, or the dataset with `--data.labels_key`."
                 )
         else:

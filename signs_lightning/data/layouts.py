@@ -102,6 +102,11 @@ def is_one_per_image(dataset: h5py.Dataset, counts: set[int]) -> bool:
     return math.prod(dataset.shape or (0,)) in counts and (dataset.dtype.kind in "iub" or is_text)
 
 
+def is_list_of_numbers(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset has one axis, of integers or truth values: no images, of whatever kind."""
+    return len(dataset.shape or ()) == 1 and dataset.dtype.kind in "iub"
+
+
 def is_label_name(key: str, role: str) -> bool:
     """Whether a name says labels, and no other role."""
     places = [place for layout in LAYOUTS if (place := place_key(layout.labels, key))]

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from forks import Finished
-from public_layouts import LAYOUTS, Content, PublicLayout, as_arguments, text_labels
+from public_layouts import LAYOUTS, Content, PublicLayout, as_arguments, draw, text_labels
 
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data.datamodule import Role
@@ -151,3 +152,14 @@ def test_words_are_numbered_alike_after_training(
     second.load_state_dict(first.state_dict())
     assert capsys.readouterr().out == ""
     assert second.class_names == first.class_names
+
+
+def test_a_file_of_labels_with_the_images_key(tmp_path: Path) -> None:
+    """Both files have one dataset each, of one name: the numbers are the labels."""
+    images, labels = draw(30, 3)
+    for name, values in (("images", images), ("labels", labels)):
+        with h5py.File(tmp_path / f"train_{name}.h5", "w") as file:
+            file["data"] = values
+    data = H5DataModule(train_file=str(tmp_path / "train_images.h5"))
+    data.setup("fit")
+    check_role(data, "train", Content({"train": (images, labels)}), 0)
