@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -37,12 +38,15 @@ def open_dataset(
     Raises:
         InputError: it is not there, it is no dataset, or it leads where it must not.
     """
+    dataset: Any = _find(file["/"], key, follow_links, depth)
+    is_found = isinstance(dataset, h5py.Dataset)
+    if is_found and not dataset.is_virtual and not dataset.external:
+        return dataset
     where = f"'{shorten(key)}' in {file.filename}"
-    dataset = _find(file["/"], key, follow_links, depth)
-    if not isinstance(dataset, h5py.Dataset):
+    if not is_found:
         raise InputError(f"{where} is no dataset, or is not there. Fetch or write the file again.")
     main = Path(dataset.file.filename)
-    if (dataset.is_virtual or dataset.external) and dataset.dtype.hasobject:
+    if dataset.dtype.hasobject:
         raise InputError(
             f"{where} has values of any length in other files, which are not read. Copy it into a "
             "dataset of its own."
@@ -59,8 +63,6 @@ def open_dataset(
             return open_dataset(source, source_key, follow_links, depth - 1)
 
         return AssembledDataset(dataset, map_virtual(where, dataset, open_source))
-    if not dataset.external:
-        return dataset
     if not follow_links:
         raise InputError(
             f"{where} lies in another file, {shorten(dataset.external[0][0], 200)}. Follow it "
@@ -124,7 +126,6 @@ def _find(
         depth: how many links may lead to each other.
         is_listing: whether what must not be followed is nothing, instead of an error.
     """
-    where = f"'{shorten(path)}' in {group.file.filename}"
     item: h5py.HLObject = group.file["/"] if path.startswith("/") else group
     for name in path.split("/"):
         if name in ("", "."):
@@ -135,6 +136,7 @@ def _find(
         if isinstance(link, h5py.HardLink):
             item = item[name]
             continue
+        where = f"'{shorten(path)}' in {group.file.filename}"
         if depth <= 1:
             if is_listing:
                 return None
