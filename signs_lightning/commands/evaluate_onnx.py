@@ -66,6 +66,8 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     Raises:
         InputError: the data cannot be used, or are of other classes or another size.
     """
+    model.adopt_resizing(data.resize, data.fit)
+    data.adopt_resizing(*model.resizing)
     data.prepare_data()
     data.setup("test")
     model.adopt(data.num_classes, data.image_shape, data.class_names)

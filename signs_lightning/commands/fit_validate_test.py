@@ -179,6 +179,8 @@ class CLI(LightningCLI):
 
     def _link_data_and_model(self) -> None:
         model, data = self.model, self.datamodule
+        model.adopt_resizing(data.resize, data.fit)
+        data.adopt_resizing(*model.resizing)
         data.prepare_data()
         data.setup(self.verb)
         if self.verb != "fit" and data.draws:

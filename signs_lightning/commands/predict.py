@@ -153,6 +153,7 @@ def _predict_file(
     data["class_names"] = data.get("class_names") or model.known_class_names
     data["channels"] = data.get("channels") or model.image_size[2]
     module = H5DataModule(**data)
+    module.adopt_resizing(*model.resizing)
     module.prepare_data()
     module.setup("test")
     model.adopt(module.num_classes, module.image_shape, module.class_names)

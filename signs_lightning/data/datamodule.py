@@ -22,7 +22,7 @@ from signs_lightning.data.setup_notes import setup_notes
 from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
-from signs_lightning.runtime.resize_options import Fit, Resize
+from signs_lightning.runtime.resize_options import RESIZES, Fit, Resize
 
 DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 
@@ -159,6 +159,7 @@ class H5DataModule(L.LightningDataModule):
         self._reading_message: str | None = None  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
         self._files: RoleFiles | None = None  # of that stage
+        self._resizing: dict[str, str | None] = {}  # a model's, in place of the options
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
@@ -196,6 +197,11 @@ class H5DataModule(L.LightningDataModule):
         size, image_sets = self.image_shape[:2], self._opened.image_sets
         return any(s.shape[1:3] != size or s.resizing is not None for s in image_sets)
 
+    def adopt_resizing(self, resize: str, fit: str | None) -> None:
+        """Resize pictures that are decoded here as a model does; call it before `setup`."""
+        if resize in RESIZES:  # else the model does not know
+            self._resizing = {"resize": resize, "fit": fit}
+
     @property
     def validates_on_test_file(self) -> bool:
         """Whether validation is the test file, so that no choice may rest on it."""
@@ -223,7 +229,8 @@ class H5DataModule(L.LightningDataModule):
             rank_zero_print(
                 f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named."
             )
-        self._files = RoleFiles(self._drawn_files() if self.draws else self.options)
+        options = self._drawn_files() if self.draws else self.options
+        self._files = RoleFiles({**options, **self._resizing})
         self._datasets = {}
         if stage == "fit":
             self._opened.open("train")

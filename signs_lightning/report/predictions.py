@@ -106,6 +106,7 @@ def predict_dataset(
             "The run has neither a test file nor validation data. Name a file with "
             "--data.test_file."
         )
+    data.adopt_resizing(*model.resizing)
     data.prepare_data()
     try:
         data.setup("test" if role == "test" else "validate")

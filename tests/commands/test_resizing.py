@@ -356,3 +356,21 @@ def test_predict_says_what_keras_does_otherwise(cli, keras_files):
     assert done.code == 0, done.err
     line = "1 picture was turned by EXIF orientation, as Keras does not (turned.jpg)."
     assert done.out.splitlines()[-1] == line
+
+
+@pytest.mark.parametrize("options", [(), ("--data.resize", "bicubic", "--data.fit", "pad")])
+def test_encoded_pictures_are_resized_as_the_model_does(options, cli, wide, tmp_path):
+    """PNG files inside HDF5, decoded before the model sees them, give what loose ones do."""
+    model = SignsFunctional(num_classes=2, image_size=(32, 32, 3), resize="nearest", fit="stretch")
+    save_checkpoint(model, tmp_path / "model.ckpt")
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    with h5py.File("encoded.h5", "w") as file:
+        file["labels"] = np.arange(12) % 2
+        for path in pictures:
+            file[path.stem] = np.void(path.read_bytes())
+    assert cli("predict", "--ckpt_path", "model.ckpt", "--images", "pictures", *options).code == 0
+    expected = probabilities()
+    data = ("--data.test_file", "encoded.h5", "--data.image_size", 32)
+    done = cli("predict", "--ckpt_path", "model.ckpt", *data, *options)
+    assert done.code == 0, done.err
+    np.testing.assert_allclose(probabilities(), expected, atol=1e-6)
