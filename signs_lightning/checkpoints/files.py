@@ -14,6 +14,7 @@ import torch
 import signs_lightning
 from signs_lightning.checkpoints.contents import check_contents
 from signs_lightning.data.datamodule import H5DataModule
+from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
@@ -170,6 +171,7 @@ def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
         model = model_class(**_arguments(checkpoint))
         model.load_state_dict(checkpoint["state_dict"])
         H5DataModule(**data)
+    forget_unfetched(data)
     return model.eval(), data
 
 

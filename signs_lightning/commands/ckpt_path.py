@@ -23,6 +23,7 @@ from signs_lightning.commands.argv import (
 )
 from signs_lightning.commands.known_models import model_names
 from signs_lightning.commands.trusted_config import read_config, trusted_options
+from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -84,10 +85,15 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
     config = trusted_options(remembered, verb, args, source)
     data = config.setdefault("data", {})
     _forget_replaced_files(data, verb, args)
+    for option in forget_unfetched(data):
+        rank_zero_print(f"{source} remembers a file that was never fetched: {option} does so.")
     if checkpoint is not None:
         before = load_checkpoint(checkpoint).get("H5DataModule", {})
-        for name in ("class_names", "channels"):
-            data[name] = data.get(name) or before.get(name)
+        names, channels = before.get("class_names"), before.get("channels")
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            data["class_names"] = data.get("class_names") or names
+        if isinstance(channels, int):
+            data["channels"] = data.get("channels") or channels
     if checkpoint is None:
         rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
         config["ckpt_path"] = remembered.get("ckpt_path")

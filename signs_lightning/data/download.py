@@ -76,6 +76,14 @@ def fetch_once(url: str, sha256: str | Sequence[str] | None = None) -> Path:
     )
 
 
+def is_fetched(url: str) -> bool:
+    """Whether a local copy of an address is there, so that nothing need be fetched."""
+    if urlsplit(url).scheme in LOCAL:
+        return True
+    folder_name, name = _cache_name(url)
+    return any((root / "downloads" / folder_name / name).is_file() for root in cache_folders())
+
+
 def hide_secrets(url: str) -> str:
     """Return an address for messages, without password and query, which may hold keys."""
     parts = urlsplit(url)
