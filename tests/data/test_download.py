@@ -445,3 +445,13 @@ def test_commands(server: Server, cache: Path, cli: Callable) -> None:
     assert server.asked == [None]
     (copy,) = cache.rglob("train.h5")
     assert cli("inspect", copy).code == 0
+    # What a checkpoint remembers is read from the cache, and fetched on the user's word only.
+    again = ("validate", "--ckpt_path", "lightning_logs/signs_functional/version_0")
+    assert cli(*again).code == 0
+    copy.unlink()
+    result = cli(*again)
+    assert result.code == 2
+    assert f"was never fetched: --data.train_file {url} does so." in result.out
+    assert server.asked == [None]
+    assert cli(*again, "--data.train_file", url).code == 0
+    assert len(server.asked) == 2
