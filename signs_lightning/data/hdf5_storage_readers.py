@@ -246,14 +246,15 @@ class ContiguousReader:
         values = np.empty((*before, count, *after), self.dtype)
         content = values.reshape(-1).view(np.uint8).data
         size = count // max(1, len(starts)) * self.bytes
-        position = 0
+        position, read_into = 0, handle.read_into
         for line in range(math.prod(before)):  # one, where the images are on the first axis
-            first = line * self.shape[self.axis]
+            first = self.offset + line * self.shape[self.axis] * self.bytes
             for row in starts:
-                part = content[position : position + size]
-                self._fill(handle, part, self.offset + (first + row) * self.bytes)
+                part, place = content[position : position + size], first + row * self.bytes
+                if (done := read_into(part, place)) != size:
+                    self._fill(handle, part[done:], place + done)
                 position += size
-        return np.moveaxis(values, self.axis, 0)
+        return np.moveaxis(values, self.axis, 0) if self.axis else values
 
     def _fill(self, handle: RawFile, part: memoryview, position: int) -> None:
         while len(part):  # a single call reads up to 2 GiB

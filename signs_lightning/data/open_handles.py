@@ -58,6 +58,7 @@ class RawFile:
         self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self.descriptor)
         self._lock = threading.Lock()
+        self._has_preadv = hasattr(os, "preadv")
 
     def read(self, size: int, position: int) -> bytes:
         """Return up to `size` bytes; none behind the end of the file."""
@@ -69,7 +70,7 @@ class RawFile:
 
     def read_into(self, part: memoryview, position: int) -> int:
         """Fill the beginning of `part`; return how many bytes came."""
-        if hasattr(os, "preadv"):
+        if self._has_preadv:
             return os.preadv(self.descriptor, [part], position)
         content = self.read(len(part), position)
         part[: len(content)] = content
