@@ -26,11 +26,8 @@ def read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[str]:
     where = f"'{shorten(key)}' in {path}"
     check_dataset_header(where, classes, MAX_NAME_BYTES)
     count = 0 if classes.shape is None else math.prod(classes.shape)
-    if h5py.check_ref_dtype(classes.dtype) is not None and count <= MAX_CLASSES:
-        # MATLAB's cell array of texts, which are arrays of UTF-16 codes
-        cells = (classes.file[reference][()] for reference in np.ravel(classes[()]))
-        values = ["".join(map(chr, np.ravel(cell).tolist())) for cell in cells]
-        return check_class_names(str(path), values)
+    if h5py.check_ref_dtype(classes.dtype) is h5py.Reference and count <= MAX_CLASSES:
+        return check_class_names(str(path), _read_cells(where, classes))
     if classes.dtype == np.uint8 and len(classes.shape or ()) == 2 and 1 not in classes.shape:
         # texts as rows of codes, filled up with zeros
         rows = classes[()] if len(classes) <= MAX_CLASSES else []
@@ -45,6 +42,18 @@ def read_class_list(path: Path, key: str, classes: h5py.Dataset) -> list[str]:
     else:
         values = [] if count == 0 else np.ravel(classes[()]).tolist()
     return check_class_names(str(path), values)
+
+
+def _read_cells(where: str, classes: h5py.Dataset) -> list[str]:
+    """Return the texts of a cell array of MATLAB, each an array of UTF-16 codes."""
+    texts = []
+    for reference in np.ravel(classes[()]):
+        cell = classes.file[reference] if reference else None
+        if not isinstance(cell, h5py.Dataset) or cell.dtype.kind != "u":
+            raise InputError(f"{where} refers to what is no text, expected the class names.")
+        check_dataset_header(where, cell, MAX_NAME_BYTES)
+        texts.append("".join(map(chr, np.ravel(cell[()]).tolist())))
+    return texts
 
 
 def check_class_names(name: str, values: list[Any]) -> list[str]:

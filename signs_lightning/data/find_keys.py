@@ -62,6 +62,11 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
             if not found:
                 for key in sorted(keys):
                     found.setdefault(places[key][1], []).append(key)
+    is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
+    if is_model and not any(named):
+        raise InputError(
+            f"{path} holds a Keras model, not images. Name the file that it was trained on."
+        )
     others = [key for key, dataset in datasets.items() if can_hold_images(dataset)]
     is_sure = len(others) == 1 and len(datasets[others[0]].shape) != 3
     found = named[0] or ({"": others} if is_sure else named[1]) or {"": others}
@@ -77,11 +82,6 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
                 f"{path} has no images of its own, and links to other files ({_list(links)}). "
                 "Follow them with `--data.follow_links true`."
             )
-    is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
-    if is_model and not any(found.values()):
-        raise InputError(
-            f"{path} holds a Keras model, not images. Name the file that it was trained on."
-        )
     return {role: _choose(path, datasets, keys, "images") for role, keys in found.items()}
 
 
@@ -166,7 +166,8 @@ def named_key(
     for name in (key, f"{group}/{key}"):
         if name in datasets:
             return name
-    near = difflib.get_close_matches(key, datasets, n=1, cutoff=0.5)
+    other = {"images_key": "labels", "labels_key": "images"}.get(option, "stem")
+    near = [x for x in datasets if not any(place_key(getattr(y, other, ""), x) for y in LAYOUTS)]
     raise InputError(
         f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
         + did_you_mean(key, near)
@@ -207,9 +208,9 @@ def _suggest_key(role: str, datasets: Iterable[str]) -> str:
 def no_labels_error(path: Path, datasets: dict[str, h5py.Dataset], images_key: str) -> InputError:
     """Return the error for images whose labels are in no file that is known."""
     return InputError(
-        f"{path} has images ('{shorten(images_key)}') and no dataset that looks like their labels; "
-        f"it has {_list(datasets)}. Name one with `--data.labels_key`, or their file with "
-        "`--data.train_labels_file`."
+        f"{path} has no dataset that looks like the labels ('{EXAMPLES['labels']}' or the like) of "
+        f"'{shorten(images_key)}'; it has {_list(datasets) or 'pictures only'}. Name one with "
+        "`--data.labels_key`, or their file with `--data.train_labels_file`."
     )
 
 

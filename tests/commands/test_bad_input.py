@@ -172,7 +172,10 @@ APPLE_DOUBLE = bytes.fromhex("00051607 00020000") + b"Mac OS X        " + bytes(
 
 FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the first sentence
     "nothing": ({}, "No such file: train.h5."),
-    "directory": ({"train.h5": None}, HDF5 + "a directory."),
+    "directory": (
+        {"train.h5": None},
+        "train.h5 holds no folders, expected one folder for each class with its pictures in it.",
+    ),
     "empty": ({"train.h5": b""}, HDF5 + "an empty file (0 bytes)."),
     "git-lfs pointer": (
         {"train.h5": POINTER},
@@ -221,27 +224,27 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
         "train.h5 holds a Keras model, not images.",
     ),
     "no images": (
-        {"train.h5": {"train_sets_x2": images(8, 16, 16, 3), "train_set_y": labels(2)}},
+        {"train.h5": {"train_sets_x2": labels(1), "train_set_y": labels(2)}},
         "train.h5 has no dataset that looks like the images ('train_set_x' or the like); "
         "it has 'train_set_y', 'train_sets_x2'.",
     ),
     "no labels": (
         {"train.h5": course(train_set_y=None)},
-        "train.h5 has no dataset that looks like the labels ('train_set_y' or the like); "
-        "it has 'list_classes', 'train_set_x'.",
+        "train.h5 has no dataset that looks like the labels ('train_set_y' or the like) of "
+        "'train_set_x'; it has 'list_classes', 'train_set_x'.",
     ),
     "several images": (
-        {"train.h5": course(test_set_x=images(8, 16, 16, 3))},
-        "train.h5 has several datasets that could be the images: 'test_set_x', 'train_set_x'.",
+        {"train.h5": {"x": images(8, 16, 16, 3), "images": images(8, 16, 16, 3), "y": labels(2)}},
+        "train.h5 has several datasets that could be the images: 'images', 'x'.",
     ),
-    "three axes": (
-        {"train.h5": course(train_set_x=images(8, 16, 16))},
-        "'train_set_x' in train.h5 has shape 8×16×16, expected images (N, "
+    "five axes": (
+        {"train.h5": course(train_set_x=images(8, 16, 16, 3)[..., None])},
+        "'train_set_x' in train.h5 has shape 8×16×16×3×1, expected images (N, "
         "height, width, channels).",
     ),
     "flattened": (
         {"train.h5": course(train_set_x=images(8, 768))},
-        "'train_set_x' in train.h5 has shape 8×768, expected images (N, height, width, channels).",
+        "'train_set_x' in train.h5 has flat rows of 768 values (shape 8×768).",
     ),
     "a single value": (
         {"train.h5": course(train_set_x=np.uint8(1))},
@@ -255,17 +258,16 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
     ),
     "no label value": (
         {"train.h5": course(train_set_y=h5py.Empty("i8"))},
-        "'train_set_y' in train.h5 is an empty dataset, expected (8,), (1, 8), "
-        "(8, 1) or one-hot (8, K).",
+        "'train_set_y' in train.h5 is an empty dataset, expected one label for each of 8 images, "
+        "or one-hot (8, K).",
     ),
-    "NCHW": (
-        {"train.h5": course(train_set_x=images(8, 3, 16, 16))},
-        "'train_set_x' in train.h5 has shape 8×3×16×16: channels first (NCHW), expected channels "
-        "last (NHWC).",
+    "channels anywhere": (
+        {"train.h5": course(train_set_x=images(8, 16, 16, 16))},
+        "'train_set_x' in train.h5 has shape 8×16×16×16: channels may come first or last.",
     ),
-    "four channels": (
-        {"train.h5": course(train_set_x=images(8, 16, 16, 4))},
-        "'train_set_x' in train.h5 has images of 4 channels (shape 8×16×16×4), expected 1 or 3.",
+    "seventeen channels": (
+        {"train.h5": course(train_set_x=images(8, 32, 32, 17))},
+        "'train_set_x' in train.h5 has images of 17 channels (shape 8×32×32×17), expected 1 to 16.",
     ),
     "zero images": (
         {"train.h5": course(train_set_x=images(0, 16, 16, 3), train_set_y=np.zeros((1, 0)))},
@@ -285,13 +287,14 @@ FILES: dict[str, tuple[dict[str, Content], str]] = {  # what lies there → the 
         "'train_set_y' in train.h5 has 9 labels for 8 images, expected one for each.",
     ),
     "labels of three axes": (
-        {"train.h5": course(train_set_y=np.zeros((8, 1, 6)))},
-        "'train_set_y' in train.h5 has shape 8×1×6, expected (8,), (1, 8), "
-        "(8, 1) or one-hot (8, K).",
+        {"train.h5": course(train_set_y=np.zeros((8, 2, 6)))},
+        "'train_set_y' in train.h5 has shape 8×2×6, expected one label for each of 8 images, or "
+        "one-hot (8, K).",
     ),
     "labels of text": (
         {"train.h5": course(train_set_y=np.full(8, b"three"))},
-        "'train_set_y' in train.h5 holds values of type |S5, expected class numbers from 0 up.",
+        "'train_set_y' in train.h5 holds the label 'three', which is none of the classes 0, 1, 2, "
+        "3, 4, 5.",
     ),
     "negative label": (
         {"train.h5": course(train_set_y=labels(-3))},
@@ -552,7 +555,7 @@ NEAREST: dict[str, str] = {  # arguments → the end of the message
     "fit --data.train_file data.h5 --data.images_key train_set_X": "Did you mean 'train_set_x'?",
     "fit --data.train_file data.h5 --data.labels_key set_y": "Did you mean 'train_set_y'?",
     "fit --data.train_file unnamed.h5": "Did you mean `--data.images_key train_set_1`?",
-    "fit --data.train_file unlabelled.h5": "Name one with `--data.labels_key`.",
+    "fit --data.train_file unlabelled.h5": "their file with `--data.train_labels_file`.",
     "fit --data.batchsize 16": "Did you mean 'data.batch_size'?",
     "fit --config misspelt.yaml": "Did you mean 'data.batch_size'?",
     "fit --model.optimiser SGD": "Did you mean 'model.optimizer'?",
@@ -567,7 +570,7 @@ def test_the_nearest_word(args: str, cli: Callable, tmp_path: Path) -> None:
     """A message about something misspelt or missing ends with the nearest word that there is, or
     the option to give.
     """
-    unnamed = {"train_set_1": images(8, 16, 16, 3), "train_set_y": labels(2)}
+    unnamed = {"train_set_1": labels(2), "train_set_y": labels(2)}
     write(
         tmp_path,
         SOUND | {"unnamed.h5": unnamed, "unlabelled.h5": {"train_set_x": images(8, 16, 16, 3)}},
