@@ -155,7 +155,7 @@ def check_file(
             note=note,
             axes=letters,
             is_encoded=pictures is not None,
-            resizing=resizing if image_size is not None else None,
+            resizing=resizing if pictures is not None and image_size is not None else None,
             layout=layout,
             follow_links=follow_links,
             other_roles=other_roles,
