@@ -54,7 +54,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     text = template.replace("_", "[-_.]" if "{stem}" in template else "[-_.]?")
     for name, words in WORDS.items():
         text = text.replace(f"{{{name}}}", f"(?P<{name}>{words})")
-    return re.compile(f"(?P<group>(?:.*/)?){text}", re.IGNORECASE)
+    return re.compile(f"(?P<group>(?:.*/)?){text}", re.IGNORECASE | re.DOTALL)
 
 
 def place_key(template: str, key: str) -> tuple[str, str, str] | None:
