@@ -9,6 +9,16 @@ from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import to_plain_paths
 from signs_lightning.errors import InputError
 
+DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
+
+
+def draw_files(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with the files of the data set to draw, written if need be."""
+    from signs_lightning.data import synthetic  # start-up time: draws with Pillow
+
+    train_file, test_file = getattr(synthetic, str(options["drawn"]))().files()
+    return {**options, "train_file": train_file, "test_file": test_file}
+
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Check the values that no file need be read for.

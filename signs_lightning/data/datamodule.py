@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from signs_lightning.data.data_options import check_options, plain_options
+from signs_lightning.data.data_options import DRAWN, check_options, draw_files, plain_options
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import RoleFiles, check_same_data
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
@@ -23,8 +23,6 @@ from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import RESIZES, Fit, Resize
-
-DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 
 
 class H5DataModule(L.LightningDataModule):
@@ -145,15 +143,11 @@ class H5DataModule(L.LightningDataModule):
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         check_options(options)
-        self.val_fraction = val_fraction
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.num_workers = num_workers
-        self.reading = reading
+        self.val_fraction, self.batch_size, self.shuffle = val_fraction, batch_size, shuffle
+        self.num_workers, self.reading = num_workers, reading
         self.shuffle_buffer = shuffle_buffer
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        self.resize, self.fit = resize, fit
-        self.drawn = drawn
+        self.resize, self.fit, self.drawn = resize, fit, drawn
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
         self.options = options
         self._reading_message: str | None = None  # how training images are read, printed once
@@ -214,13 +208,7 @@ class H5DataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         if self.draws:
-            self._drawn_files()
-
-    def _drawn_files(self) -> dict[str, Any]:
-        from signs_lightning.data import synthetic  # start-up time: draws with Pillow
-
-        train_file, test_file = getattr(synthetic, str(self.drawn))().files()
-        return {**self.options, "train_file": train_file, "test_file": test_file}
+            draw_files(self.options)
 
     def setup(self, stage: str) -> None:
         if stage == self._stage:
@@ -229,7 +217,7 @@ class H5DataModule(L.LightningDataModule):
             rank_zero_print(
                 f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named."
             )
-        options = self._drawn_files() if self.draws else self.options
+        options = draw_files(self.options) if self.draws else self.options
         self._files = RoleFiles({**options, **self._resizing})
         self._datasets = {}
         if stage == "fit":
