@@ -82,7 +82,9 @@ def test_demo_names_the_class_that_keras_names(
     images, labels = reference.test()
     right = np.flatnonzero(reference.probabilities.argmax(1) == labels)
     chosen = [next(k for k in right if labels[k] == label) for label in (5, 2)]
-    with running_demo(tmp_path, "--ckpt_path", reference.folder / "trained.h5") as demo:
+    resizing = ("--data.resize", "nearest", "--data.fit", "stretch")  # as load_img does it
+    trained = reference.folder / "trained.h5"
+    with running_demo(tmp_path, "--ckpt_path", trained, *resizing) as demo:
         opened = watch()
         opened.page.goto(demo.url)
         for k in chosen:

@@ -232,7 +232,7 @@ def test_a_run_is_compared_on_its_own_images(cli, small_signs):
             "--output", f"{run}.onnx",
         )  # fmt: skip
         assert (done.code, done.err) == (0, "")
-        assert done.out.startswith(f"Largest difference from the model's probabilities on {what}: ")
+        assert f"\nLargest difference from the model's probabilities on {what}: " in done.out
         sentence = (
             f"Wrote {run}.onnx. Next: python -m signs_lightning predict --ckpt_path {run}.onnx"
         )
