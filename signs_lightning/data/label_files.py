@@ -54,25 +54,28 @@ def locate_labels(
     Raises:
         InputError: there are none, or several that could be they.
     """
-    images, names = datasets.get(images_key), pictures.names if pictures is not None else None
-    counts = {len(pictures)} if pictures is not None else layouts.possible_counts(images)
+    names = pictures.names if pictures is not None else None
+    if pictures is not None:
+        counts = {len(pictures)}
+    else:
+        counts = layouts.possible_counts(datasets[images_key])
     if labels_file is None:
         folders = list_class_folders(names) if names is not None and labels_key is None else None
         if folders is not None:
             layout = f"images {images_key}, labels by group"
             return f"The groups in {path}", layout, np.array(folders, object)
-        if names is not None and labels_key is not None and labels_key not in datasets:
-            labels_file = find_label_table(path, names)
-        if labels_file is None and labels_key is not None:
+        is_column = names is not None and labels_key is not None and labels_key not in datasets
+        found: str | None = None
+        if labels_key is None:
+            found = find_keys.find_labels(path, datasets, images_key, counts)
+        elif not is_column:
             group = images_key.rpartition("/")[0]
-            labels_key = find_keys.named_key(path, datasets, labels_key, "labels_key", group)
-        elif labels_file is None:
-            labels_key = find_keys.find_labels(path, datasets, images_key, counts)
-        if labels_file is None and labels_key is not None:
-            where = f"'{shorten(labels_key)}' in {path}"
-            layout = f"images {images_key}, labels {labels_key}"
-            return where, layout, load_labels(where, datasets[labels_key], follow_links)
-        labels_file = labels_file or find_label_file(path)
+            found = find_keys.named_key(path, datasets, labels_key, "labels_key", group)
+        if found is not None:
+            where = f"'{shorten(found)}' in {path}"
+            layout = f"images {images_key}, labels {found}"
+            return where, layout, load_labels(where, datasets[found], follow_links)
+        labels_file = None if is_column else find_label_file(path)
         if labels_file is None and names is not None:
             labels_file = find_label_table(path, names)
     if labels_file is None:
