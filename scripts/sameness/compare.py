@@ -16,6 +16,7 @@ import torch
 
 Renamed = list[tuple[str, str]]  # a part of a tensor's name in BASE, and what it is called here
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+FOUND = re.compile(r"^(Training|Validation|Test): .*", re.MULTILINE)
 
 
 def differences(base: Path, here: Path, renamed: Renamed) -> list[str]:
@@ -152,8 +153,12 @@ def _run_torch(path: Path) -> np.ndarray:
 
 
 def of_figures(base: Path, here: Path, _: Renamed) -> str:
-    """The numbers in what a command printed, whatever the words around them."""
-    one, two = (NUMBER.findall(path.read_text()) for path in (base, here))
+    """The numbers in what a command printed, whatever the words around them.
+
+    The line on what was found in a file is left out: earlier commits have none.
+    """
+    texts = (FOUND.sub("", path.read_text()) for path in (base, here))
+    one, two = map(NUMBER.findall, texts)
     first = next((pair for pair in zip(one, two, strict=False) if pair[0] != pair[1]), None)
     if first is not None:
         return f"printed {first[0]} in BASE, {first[1]} here"

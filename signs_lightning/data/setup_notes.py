@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.image_set import ImageSet
@@ -34,8 +36,8 @@ def setup_notes(files: RoleFiles, stage: str, num_classes: int) -> Iterator[str]
 
 
 def _training_notes(files: RoleFiles, train: list[ImageSet], num_classes: int) -> Iterator[str]:
-    dataset = H5Images(train)
-    line = describe_missing_labels(dataset.labels, num_classes, files.options["label_offset"])
+    labels = np.concatenate([images.labels for images in train])
+    line = describe_missing_labels(labels, num_classes, files.options["label_offset"])
     if line is not None:
         yield line
     unused = [role for role, value in files.files.items() if value is None]
@@ -45,6 +47,7 @@ def _training_notes(files: RoleFiles, train: list[ImageSet], num_classes: int) -
             f"{train[0].name} also has images for {' and '.join(unused)}; --data.file in place of "
             "--data.train_file takes them, too."
         )
+    dataset = H5Images(train[:1])
     images, _ = dataset.__getitems__(range(min(MAX_LOOKED_AT, len(dataset))))
     if int(images.max()) == 1:
         yield (
