@@ -24,6 +24,7 @@ from signs_lightning.data.layouts import (
     is_label_name,
     is_list_of_numbers,
     is_one_per_image,
+    key_role,
     place_key,
 )
 from signs_lightning.errors import InputError, did_you_mean
@@ -107,7 +108,8 @@ def find_labels(
     """Return the key of the labels of some images; None where the file has none.
 
     They are the images' partner in a layout; else what is called labels anywhere in the file; else
-    the only dataset of one integer or word an image.
+    the only dataset of one integer or word an image. Those of another role are never taken, nor
+    those without a role where several roles have images.
 
     Args:
         path: of the file, for messages.
@@ -120,13 +122,16 @@ def find_labels(
     """
     # In a file of labels they may have the images' key.
     others = {k: v for k, v in datasets.items() if k != images_key or is_list_of_numbers(v)}
+    if role := key_role(images_key):
+        roles = {key_role(key) for key, dataset in others.items() if can_hold_images(dataset)}
+        allowed = {role} if roles - {"", role} else {"", role}
+        others = {key: dataset for key, dataset in others.items() if key_role(key) in allowed}
     places = [(layout, place_key(layout.images, images_key)) for layout in LAYOUTS]
     partners: list[str] = []
     for layout, place in places:
         if place is not None and not partners:
             partners = [key for key in others if place_key(layout.labels, key) == place]
-    role = next((place[1] for _, place in places if place), "")
-    named = partners or [key for key in others if is_label_name(key, role)]
+    named = partners or [key for key in others if is_label_name(key)]
     named = [key for key in named if fits_images(others[key], counts)] or named
     named = [key for key in named if not is_class_list(key)] or named
     if not named:

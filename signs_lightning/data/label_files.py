@@ -24,6 +24,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
 MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once
+MAX_TINY = 16  # images of which each may be of a class of its own
 SIBLINGS = {"x": "y", "images": "labels", "image": "label", "imgs": "labels", "img": "label"}
 SIBLINGS |= {"data": "labels", "features": "targets", "X": "Y"}
 
@@ -74,8 +75,12 @@ def locate_labels(
         if found is not None:
             where = f"'{shorten(found)}' in {path}"
             layout = f"images {images_key}, labels {found}"
-            return where, layout, load_labels(where, datasets[found], follow_links)
+            labels = load_labels(where, datasets[found], follow_links)
+            if labels_key is not None or layouts.is_label_name(found) or not _are_names(labels):
+                return where, layout, labels
         labels_file = None if is_column else find_label_file(path)
+        if labels_file is not None and _has_images(labels_file):
+            labels_file = None  # a data set of its own
         if labels_file is None and names is not None:
             labels_file = find_label_table(path, names)
     if labels_file is None:
@@ -103,6 +108,19 @@ def find_label_file(images: Path) -> Path | None:
                 if path != images and path.is_file():
                     return path
     return None
+
+
+def _are_names(labels: np.ndarray | h5py.Dataset) -> bool:
+    """Whether values tell the images apart, as numbers and names of files do."""
+    values = np.ravel(labels[()])
+    return len(values) > MAX_TINY and len(set(values.tolist())) == len(values)
+
+
+def _has_images(path: Path) -> bool:
+    """Whether an HDF5 file holds what can be images, and no rows of labels."""
+    with open_hdf5(path) as file:
+        found = filter(layouts.can_hold_images, find_keys.list_datasets(file).values())
+        return any(len(x.shape) < 3 or sorted(x.shape[1:])[-2] > 1 for x in found)
 
 
 def find_image_file(labels: Path) -> Path | None:

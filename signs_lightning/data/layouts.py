@@ -72,6 +72,13 @@ def guess_role(text: str) -> Role | Literal[""]:
     return next((role for role, names in ROLES.items() if words.intersection(names)), "")
 
 
+def key_role(key: str) -> Role | Literal[""]:
+    """Return the role that a key of images or labels names, or ""."""
+    templates = [template for layout in LAYOUTS for template in layout]
+    places = [place for template in templates if (place := place_key(template, key))]
+    return next((place[1] for place in places if place[1]), "") or guess_role(key)  # type: ignore
+
+
 def guess_split(key: str, path: Path) -> str:
     """Return the split that the images' key or else the file's name tells, or ""."""
     return guess_role(key) or guess_role(path.stem)
@@ -107,10 +114,9 @@ def is_list_of_numbers(dataset: h5py.Dataset) -> bool:
     return len(dataset.shape or ()) == 1 and dataset.dtype.kind in "iub"
 
 
-def is_label_name(key: str, role: str) -> bool:
-    """Whether a name says labels, and no other role."""
-    places = [place for layout in LAYOUTS if (place := place_key(layout.labels, key))]
-    return any(place[1] in ("", role) or not role for place in places)
+def is_label_name(key: str) -> bool:
+    """Whether a name says labels."""
+    return any(place_key(layout.labels, key) for layout in LAYOUTS)
 
 
 def is_class_list(key: str) -> bool:

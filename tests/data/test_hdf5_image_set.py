@@ -301,3 +301,31 @@ def test_real_data(shared: Path) -> None:
         ("cats", "train"),
     ):
         read_as_h5py_does(next((shared / "datasets" / name).glob(f"{split}_*.h5")))
+
+
+def test_labels_of_another_role_are_never_taken(tmp_path: Path) -> None:
+    """Of as many images as there are test images, too."""
+    path = write(tmp_path / "a.h5", X_train=pictures(), y_train=LABELS, X_test=pictures())
+    assert list(check_file(path, role="train").labels) == list(LABELS)
+    groups = {"train__x": pictures(), "train__kind": LABELS, "test__x": pictures()}
+    shared = {"X_train": pictures(), "X_test": pictures(), "y": LABELS}
+    for content in ({}, groups, shared):
+        path = write(tmp_path / "b.h5", **content) if content else path
+        with pytest.raises(InputError, match="no dataset that looks like the labels"):
+            check_file(path, role="test")
+
+
+def test_numbers_that_tell_images_apart_are_no_labels(tmp_path: Path) -> None:
+    labels = np.arange(20) % 3
+    path = write(tmp_path / "images.h5", images=pictures(20), index=np.arange(20))
+    with pytest.raises(InputError, match="no dataset that looks like the labels"):
+        check_file(path)
+    write(tmp_path / "labels.h5", labels=labels)
+    assert list(check_file(path).labels) == list(labels)
+
+
+def test_a_data_set_beside_another_is_no_file_of_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.h5", images=pictures())
+    write(tmp_path / "y.h5", images=pictures(), labels=LABELS)
+    with pytest.raises(InputError, match="no dataset that looks like the labels"):
+        check_file(path)
