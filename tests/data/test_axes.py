@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from signs_lightning import H5DataModule
-from signs_lightning.data import hdf5_storage_readers
+from signs_lightning.data import storage_layout
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
@@ -137,10 +137,10 @@ def test_images_across_each_other_have_longer_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their runs in the file are as long as a block has images; all blocks give all images."""
-    monkeypatch.setattr(hdf5_storage_readers, "BLOCK_BYTES", 90)
+    monkeypatch.setattr(storage_layout, "BLOCK_BYTES", 90)
     write(tmp_path / "f.h5", stored("HWCN"))
     assert ImageReader(image_set(tmp_path / "f.h5", "HWCN")).layout.block == 4096
-    monkeypatch.setattr(hdf5_storage_readers, "RUN", 4)
+    monkeypatch.setattr(storage_layout, "RUN", 4)
     dataset = H5Images([image_set(tmp_path / "f.h5", "HWCN")])
     assert dataset.readers[0].layout.block == 4
     assert dataset.blocks.tolist() == [0, 4, 8, 12, 16, 20, 23]
