@@ -16,7 +16,7 @@ from signs_lightning.commands.reading_options import (
     given_reading_options,
 )
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.escaping import format_shape, printable
 from signs_lightning.runtime.file_kinds import find_table, is_npz
 from signs_lightning.runtime.file_signatures import (
     describe_non_hdf5,
@@ -191,7 +191,7 @@ def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
         print(line)
     for line in describe_skipped(written.skipped, sum(written.counts.values())):
         print(line, file=sys.stderr)
-    shape = "×".join(map(str, written.image_size))
+    shape = format_shape(written.image_size)
     for split, file in written.files.items():
         print(f"{file}: {written.counts[split]}×{shape}, {len(written.class_names)} classes")
     files = "".join(f" --data.{split}_file {quote_path(p)}" for split, p in written.files.items())
@@ -262,7 +262,7 @@ def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Nam
     for note in written.notes:
         print(note)
     arrays = ", ".join(
-        f"{printable(key)} {'×'.join(map(str, shape)) or '(one value)'}"
+        f"{printable(key)} {format_shape(shape) or '(one value)'}"
         for key, shape in written.shapes.items()
     )
     print(f"{output}: {arrays}")

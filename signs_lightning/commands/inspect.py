@@ -29,12 +29,11 @@ from signs_lightning.inspect.file_report import (
     FileReport,
     TextTable,
     format_options,
-    format_shape,
     quote_path,
 )
 from signs_lightning.inspect.image_scan import count_copies_between
 from signs_lightning.runtime.display import describe_drawn_channels
-from signs_lightning.runtime.escaping import for_terminal, printable
+from signs_lightning.runtime.escaping import for_terminal, format_shape, printable
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 SECONDS = 60.0

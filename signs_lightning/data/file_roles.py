@@ -18,6 +18,7 @@ from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_repeated_file
 from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import format_shape
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE
 
 SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
@@ -224,7 +225,7 @@ def check_same_data(image_sets: Sequence[ImageSet]) -> None:
     names = lister.class_names or []
     for images in image_sets:
         if images.shape[1:] != first.shape[1:]:
-            size, first_size = ("×".join(map(str, s.shape[1:])) for s in (images, first))
+            size, first_size = (format_shape(s.shape[1:]) for s in (images, first))
             raise InputError(
                 f"{images.name} has images of {size}, {first.name} of {first_size}. "
                 "Files of one run must agree."

@@ -28,10 +28,9 @@ from signs_lightning.data.layouts import (
     place_key,
 )
 from signs_lightning.errors import InputError, did_you_mean
-from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.escaping import list_names, shorten
 
 EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
-MAX_LISTED = 12  # keys named in a message
 
 
 def list_datasets(file: h5py.File, follow_links: bool = False) -> dict[str, h5py.Dataset]:
@@ -80,7 +79,7 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
             return {"": group}
         if links := list_external_links(file):
             raise InputError(
-                f"{path} has no images of its own, and links to other files ({_list(links)}). "
+                f"{path} has no images of its own, and links to other files ({list_names(links)}). "
                 "Follow them with `--data.follow_links true`."
             )
     return {role: _choose(path, datasets, keys, "images") for role, keys in found.items()}
@@ -174,7 +173,7 @@ def named_key(
     other = {"images_key": "labels", "labels_key": "images"}.get(option, "stem")
     near = [x for x in datasets if not any(place_key(getattr(y, other, ""), x) for y in LAYOUTS)]
     raise InputError(
-        f"{path} has no dataset '{key}' ({option}); it has {_list(datasets)}."
+        f"{path} has no dataset '{key}' ({option}); it has {list_names(datasets)}."
         + did_you_mean(key, near)
     )
 
@@ -193,12 +192,12 @@ def _choose(path: Path, datasets: dict[str, h5py.Dataset], candidates: list[str]
         )
     if candidates:
         raise InputError(
-            f"{path} has several datasets that could be the {role}: {_list(candidates)}. Name one "
-            f"with `{option}`."
+            f"{path} has several datasets that could be the {role}: {list_names(candidates)}. Name "
+            f"one with `{option}`."
         )
     raise InputError(
         f"{path} has no dataset that looks like the {role} ('{EXAMPLES[role]}' or the like); it "
-        f"has {_list(datasets)}. {_suggest_key(role, datasets)}"
+        f"has {list_names(datasets)}. {_suggest_key(role, datasets)}"
     )
 
 
@@ -214,12 +213,6 @@ def no_labels_error(path: Path, datasets: dict[str, h5py.Dataset], images_key: s
     """Return the error for images whose labels are in no file that is known."""
     return InputError(
         f"{path} has no dataset that looks like the labels ('{EXAMPLES['labels']}' or the like) of "
-        f"'{shorten(images_key)}'; it has {_list(datasets) or 'pictures only'}. Name one with "
+        f"'{shorten(images_key)}'; it has {list_names(datasets) or 'pictures only'}. Name one with "
         "`--data.labels_key`, or their file with `--data.train_labels_file`."
     )
-
-
-def _list(keys: Iterable[str]) -> str:
-    names = [f"'{shorten(key)}'" for key in keys]
-    more = f" and {len(names) - MAX_LISTED} more" if names[MAX_LISTED:] else ""
-    return ", ".join(names[:MAX_LISTED]) + more

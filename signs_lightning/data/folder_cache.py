@@ -34,6 +34,7 @@ from signs_lightning.data.picture_folders import (
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
+from signs_lightning.runtime.escaping import format_shape
 from signs_lightning.runtime.progress import OnProgress, show_progress
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 
@@ -96,7 +97,7 @@ def open_folder(
     names = images.class_names or []
     listed = ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
     grey = ", all of them grey" if channels is None and shape[2] == 1 else ""
-    size = "×".join(map(str, shape))
+    size = format_shape(shape)
     lines = [f"{place}: {count:,} pictures{grey}, {len(names)} classes ({listed}), as {size}."]
     lines += converted.differences + describe_skipped(converted.skipped, count)
     resizing = (resize, fit) if converted.is_resized else None
@@ -197,7 +198,7 @@ def _convert(
     if needed > free:
         raise InputError(
             f"The pictures in {folder} take {needed / 2**30:.1f} GiB while they are converted to "
-            f"{'×'.join(map(str, size))}, and {path.parent} has {free / 2**30:.1f} GiB left. "
+            f"{format_shape(size)}, and {path.parent} has {free / 2**30:.1f} GiB left. "
             f"Choose a smaller size with {SIZE_OPTION} {suggest_size(pictures.headers)}, or "
             "another folder with the environment variable SIGNS_LIGHTNING_CACHE."
         )

@@ -20,6 +20,7 @@ from signs_lightning.data.hdf5_filters import (
     list_filters,
 )
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import format_shape
 
 MAX_CHUNK_BYTES = 2**29  # of a chunk when it is unpacked
 NOT_PACKING = (SHUFFLE, CHECKSUM, NBIT, SCALE_OFFSET)  # which may stand beside one that packs
@@ -63,7 +64,7 @@ def check_dataset_header(
         itemsize = 16  # in the file, where it leads into the heap
     if max_bytes is not None and shape is not None and math.prod(shape) * itemsize > max_bytes:
         raise InputError(
-            f"{where} claims to hold {'×'.join(map(str, shape))} values, more than can be read: "
+            f"{where} claims to hold {format_shape(shape)} values, more than can be read: "
             "it is damaged or malicious. Fetch or write it again."
         )
     if chunks is None:

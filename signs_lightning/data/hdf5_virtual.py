@@ -18,6 +18,7 @@ from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.open_handles import Stamp, check_stamp, stamp_file
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import format_shape
 
 
 class Assembly(Protocol):
@@ -154,7 +155,7 @@ def map_virtual(where: str, dataset: h5py.Dataset, open_source: OpenSource) -> V
         if not is_inside or _count(positions) != _count(target):
             raise InputError(
                 f"{where} expects {_count(target):,} values of '{key}' in {path}, which has shape "
-                f"{'×'.join(map(str, source.shape))}. Fetch or write the two files again."
+                f"{format_shape(source.shape)}. Fetch or write the two files again."
             )
         are_numbers = {dataset.dtype.kind, source.dtype.kind} <= set("iuf")
         if dataset.dtype != source.dtype and (inner is not None or not are_numbers):

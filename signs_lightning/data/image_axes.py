@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import format_shape
 
 MAX_CHANNELS = 16
 MIN_SIDE = 4  # pixels: an axis shorter than that is none of height and width, if it can be channels
@@ -48,12 +49,12 @@ def find_axes(
         InputError: they are no images, too large ones, or of a shape that several readings fit.
     """
     if shape is None or len(shape) not in (2, 3, 4):
-        found = f"has shape {_text(shape)}" if shape else "is a single value"
+        found = f"has shape {format_shape(shape)}" if shape else "is a single value"
         found = "is an empty dataset" if shape is None else found
         raise InputError(f"{where} {found}, expected images (N, height, width, channels).")
     if 0 in shape:
         raise InputError(
-            f"{where} holds zero images (shape {_text(shape)}), expected at least one."
+            f"{where} holds zero images (shape {format_shape(shape)}), expected at least one."
         )
     letters = _named_axes(axes) if axes is not None else None
     is_last = count is not None and shape[0] != count == shape[-1] > MAX_CHANNELS
@@ -66,7 +67,7 @@ def find_axes(
     if len(letters) != len(shape):
         raise InputError(
             f"{AXES} names {len(letters) - 1} axes of an image, {where} has {len(shape) - 1} "
-            f"(shape {_text(shape)}). Drop it, or name them all."
+            f"(shape {format_shape(shape)}). Drop it, or name them all."
         )
     sizes = dict(zip(letters, shape, strict=True))
     n, height, width, channels = (sizes.get(letter, 1) for letter in "NHWC")
@@ -75,8 +76,8 @@ def find_axes(
         if min(height, width) > MAX_CHANNELS:  # no order of the axes would do
             todo = "Keep some of them"
         raise InputError(
-            f"{where} has images of {channels} channels (shape {_text(shape)}), expected 1 to "
-            f"{MAX_CHANNELS}. {todo}."
+            f"{where} has images of {channels} channels (shape {format_shape(shape)}), expected 1 "
+            f"to {MAX_CHANNELS}. {todo}."
         )
     if height * width * channels > MAX_IMAGE_VALUES:
         raise InputError(
@@ -110,7 +111,7 @@ def _unfold(
 ) -> tuple[str, tuple[int, ...]]:
     """Return the axes and the shape that flat rows (N, D) unfold to."""
     count, length = shape[::-1] if is_last else shape
-    flat = f"{where} has flat rows of {length:,} values (shape {_text(shape)})"
+    flat = f"{where} has flat rows of {length:,} values (shape {format_shape(shape)})"
     side, color_side = math.isqrt(length), math.isqrt(length // 3)
     if letters is None:
         ways = [f"`{AXES} H,W`"] if side * side == length else []
@@ -149,7 +150,7 @@ def _guess(where: str, shape: tuple[int, ...], is_matlab: bool, is_last: bool) -
     if len(sensible) > 1 and len(square) != 1:
         ways = " or ".join(f"`{AXES} {','.join(x.replace('N', ''))}`" for x in sensible)
         raise InputError(
-            f"{where} has shape {_text(shape)}: channels may come first or last. Add {ways}."
+            f"{where} has shape {format_shape(shape)}: channels may come first or last. Add {ways}."
         )
     return (square or sensible or possible or readings)[0]
 
@@ -161,7 +162,3 @@ def _sizes(letters: str, shape: tuple[int, ...]) -> dict[str, int]:
 def _sides(letters: str, shape: tuple[int, ...]) -> tuple[int, int]:
     sizes = _sizes(letters, shape)
     return sizes["H"], sizes["W"]
-
-
-def _text(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))

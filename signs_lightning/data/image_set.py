@@ -62,12 +62,6 @@ class ImageSet:
     words: np.ndarray | None = field(default=None, repr=False)
     resizing: tuple[Resize, Fit] | None = None
 
-    @property
-    def stored_shape(self) -> tuple[int, ...]:
-        """The shape of the images in the order of `axes`."""
-        sizes = dict(zip("NHWC", self.shape, strict=True))
-        return tuple(sizes[axis] for axis in self.axes)
-
 
 @contextmanager
 def translate_read_errors(images: ImageSet) -> Iterator[None]:

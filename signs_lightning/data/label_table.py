@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from signs_lightning.errors import InputError, did_you_mean
-from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.escaping import list_names, shorten
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 
 SUFFIXES = (".csv", ".tsv")
 LABEL_COLUMNS = ("label", "labels", "target", "targets", "class", "category", "class_name", "y")
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 LOOKED_AT = 20  # lines that tell which column has the names
-MAX_LISTED = 12  # columns or files named in a message
 
 
 def is_label_table(path: Path) -> bool:
@@ -50,7 +49,7 @@ def find_label_table(images: Path, names: list[str]) -> Path | None:
     if len(fitting) > 1:
         raise InputError(
             f"{images} has several tables beside it that name its pictures: "
-            f"{_list([path.name for path in fitting])}. Name the one of the labels with "
+            f"{list_names([path.name for path in fitting])}. Name the one of the labels with "
             "`--data.train_labels_file` (or that of the role)."
         )
     return fitting[0] if fitting else None
@@ -174,22 +173,17 @@ def _choose_column(
     if column is not None:
         if column not in header:
             raise InputError(
-                f"{path} has no column '{shorten(column)}' (labels_key); it has {_list(header)}."
-                + did_you_mean(column, header)
+                f"{path} has no column '{shorten(column)}' (labels_key); it has "
+                f"{list_names(header)}." + did_you_mean(column, header)
             )
         return header.index(column)
     named = [k for k in others if header[k].lower() in LABEL_COLUMNS]
     if len(named) == 1 or len(others) == 1:
         return (named or others)[0]
     raise InputError(
-        f"{path} has the columns {_list([header[k] for k in others])}. Name that of the labels: "
-        f"`--data.labels_key {shlex.quote(header[(named or others)[-1]])}` or another."
+        f"{path} has the columns {list_names([header[k] for k in others])}. Name that of the "
+        f"labels: `--data.labels_key {shlex.quote(header[(named or others)[-1]])}` or another."
     )
-
-
-def _list(names: list[str]) -> str:
-    listed = ", ".join(f"'{shorten(name)}'" for name in names[:MAX_LISTED])
-    return f"{listed} and {len(names) - MAX_LISTED} more" if names[MAX_LISTED:] else listed
 
 
 def _to_array(labels: list[str]) -> np.ndarray:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.escaping import format_shape, list_names, shorten
 
 EXPECTED = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
 MAX_NAMED = 6  # labels or words in a message
@@ -45,7 +45,9 @@ def read_labels(
         raise _count_error(where, shape, count)
     if dtype.kind in "SUO":
         if is_one_hot:
-            raise InputError(f"{where} has shape {_text(shape)}, expected one word for each image.")
+            raise InputError(
+                f"{where} has shape {format_shape(shape)}, expected one word for each image."
+            )
         return 0, read_words(where, labels)
     if dtype.kind not in "iufb":
         raise InputError(f"{where} holds values of type {shorten(str(dtype))}, {EXPECTED}")
@@ -64,8 +66,8 @@ def read_labels(
         values = values if long_axes[0] == count else values.T  # MATLAB's order
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             raise InputError(
-                f"{where} has shape {_text(shape)} but is not one-hot: expected a single 1 in each "
-                "row, else 0. Write class numbers instead, such as `labels.argmax(axis=1)`."
+                f"{where} has shape {format_shape(shape)} but is not one-hot: expected a "
+                "single 1 in each row, else 0. Write class numbers instead, such as `labels.argmax(axis=1)`."
             )
         values, num_classes = values.argmax(axis=1), values.shape[1]
     numbers = values.astype(np.int64) + offset
@@ -93,7 +95,7 @@ def number_words(where: str, words: np.ndarray, class_names: Sequence[str]) -> n
     if unknown:
         raise InputError(
             f"{where} holds the label '{shorten(unknown[0])}', which is none of the classes "
-            f"{_list(class_names)}. Correct it, or train on files that have it."
+            f"{list_names(class_names, '', MAX_NAMED)}. Correct it, or train on files that have it."
         )
     return np.array([place[word] for word in words.tolist()], np.int64)
 
@@ -110,8 +112,10 @@ def describe_missing_labels(labels: np.ndarray, num_classes: int, offset: int) -
     if not len(missing):
         return None
     has, is_one = "No training image has label", len(missing) == 1
-    which = f"output {missing[0]} is" if is_one else f"outputs {_list(missing)} are"
-    line = f"{has} {_list(missing, ' or ')}: {which} never trained."
+    which = (
+        f"output {missing[0]} is" if is_one else f"outputs {list_names(missing, '', MAX_NAMED)} are"
+    )
+    line = f"{has} {list_names(missing, '', MAX_NAMED, ' or ')}: {which} never trained."
     if labels.min() > 0:
         line += f" If labels begin at {labels.min()}, add --data.label_offset "
         line += f"{offset - int(labels.min())}."
@@ -141,20 +145,9 @@ def _count_error(where: str, shape: tuple[int, ...] | None, count: int) -> Input
         length = max(shape) if 1 in shape or len(shape) == 1 else shape[0]
         found = f"has {length:,} labels for {count:,} images"
         return InputError(f"{where} {found}, expected one for each.")
-    found = f"has shape {_text(shape)}" if shape else "is a single value"
+    found = f"has shape {format_shape(shape)}" if shape else "is a single value"
     found = "is an empty dataset" if shape is None else found
     return InputError(
         f"{where} {found}, expected one label for each of {count:,} images, or one-hot "
         f"({count}, K)."
     )
-
-
-def _text(shape: Iterable[int]) -> str:
-    return "×".join(map(str, shape))
-
-
-def _list(values: Iterable[Any], last: str = ", ") -> str:
-    names = [shorten(str(value)) for value in values]
-    if len(names) > MAX_NAMED:
-        return f"{', '.join(names[:MAX_NAMED])} and {len(names) - MAX_NAMED} more"
-    return ", ".join(names[:-1]) + last + names[-1] if len(names) > 1 else "".join(names)

@@ -12,6 +12,7 @@ from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.hdf5_virtual import AssembledDataset, Assembly
 from signs_lightning.data.image_set import ImageSet, translate_read_errors
+from signs_lightning.runtime.escaping import format_shape
 
 BLOCK_BYTES = 2**20  # a block is at least this long, so that small chunks are not read one by one
 MAX_BLOCK = 2**28  # bytes, which a chunk of very many images is cut to
@@ -60,7 +61,7 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
             packing = [name for name in describe_filters(dataset) if name not in UNSAID_FILTERS]
             rows = dataset.chunks[axis]
             block = min(rows * max(1, few // rows), most)
-            text = ", ".join([f"in chunks of {'×'.join(map(str, dataset.chunks))}", *packing])
+            text = ", ".join([f"in chunks of {format_shape(dataset.chunks)}", *packing])
             return StorageLayout(text, False, None, block, rows, path)
         if isinstance(dataset, AssembledDataset):
             text = f"in {len(dataset.parts.stamps):,} other files"

@@ -91,11 +91,6 @@ class FileReport:
         self.commands.append(f"{VERB} {arguments}")
 
 
-def format_shape(shape: Sequence[object]) -> str:
-    """Return a shape such as `1080×64×64×3`."""
-    return "×".join(map(str, shape))
-
-
 def quote_path(path: Path | str) -> str:
     """Return a file's name as a shell takes it.
 

@@ -25,11 +25,11 @@ from signs_lightning.inspect.file_report import (
     DataSummary,
     FileReport,
     format_options,
-    format_shape,
     quote_path,
 )
 from signs_lightning.inspect.image_scan import Scan, count_copies_within, scan
 from signs_lightning.inspect.model_files import describe_keras_file
+from signs_lightning.runtime.escaping import format_shape
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")

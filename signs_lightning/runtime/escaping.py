@@ -1,8 +1,9 @@
-"""Names from files, made safe for a terminal, an HTML page, or a CSV table."""
+"""Names and shapes in texts: safe for a terminal, an HTML page, or a CSV table."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 
 from rich.markup import escape
 
@@ -21,6 +22,19 @@ def shorten(text: str, max_length: int = 60) -> str:
     """Return a printable text of at most so many characters."""
     text = printable(text)
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
+
+
+def list_names(names: Iterable[object], quote: str = "'", most: int = 12, last: str = ", ") -> str:
+    """Return the first names, shortened, and how many more there are; `last` joins the last two."""
+    listed = [f"{quote}{shorten(str(name))}{quote}" for name in names]
+    if len(listed) > most:
+        return f"{', '.join(listed[:most])} and {len(listed) - most} more"
+    return last.join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+
+
+def format_shape(shape: Iterable[object]) -> str:
+    """Return a shape such as `1080×64×64×3`."""
+    return "×".join(map(str, shape))
 
 
 def for_terminal(text: str) -> str:
