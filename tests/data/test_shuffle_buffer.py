@@ -35,7 +35,7 @@ BUFFER = 2 * 30 * IMAGE_BYTES / 2**20  # MiB: groups of three chunks
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One chunk a block, as with images of a usual size."""
-    monkeypatch.setattr("signs_lightning.data.hdf5_storage_readers.BLOCK_BYTES", 1)
+    monkeypatch.setattr("signs_lightning.data.storage_layout.BLOCK_BYTES", 1)
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_of_large_images_and_chunks_few_are_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ImageReader, "read", counted)
     monkeypatch.setattr("signs_lightning.data.fingerprints.MAX_BYTES", 90 * 24)
-    monkeypatch.setattr("signs_lightning.data.hdf5_storage_readers.BLOCK_BYTES", 90)
+    monkeypatch.setattr("signs_lightning.data.storage_layout.BLOCK_BYTES", 90)
     plain = of_file(write(tmp_path / "a.h5"))
     assert (plain["hashed"], sum(read)) == (24, 24)
     read.clear()
