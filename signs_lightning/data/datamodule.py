@@ -141,15 +141,15 @@ class H5DataModule(L.LightningDataModule):
         channels: int | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        options["class_names"] = None if class_names is None else list(map(str, class_names))
         super().__init__()
         check_options(options)
         self.val_fraction, self.batch_size, self.shuffle = val_fraction, batch_size, shuffle
         self.num_workers, self.reading = num_workers, reading
-        self.shuffle_buffer = shuffle_buffer
+        self.shuffle_buffer, self.options = shuffle_buffer, options
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.resize, self.fit, self.drawn = resize, fit, drawn
-        self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
-        self.options = options
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._reading_message: str | None = None  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
         self._files: RoleFiles | None = None  # of that stage
@@ -226,7 +226,7 @@ class H5DataModule(L.LightningDataModule):
             self._datasets = open_validation(self._opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self._opened.open("test"))
-        check_same_data(self._opened.image_sets)
+        check_same_data(self._opened.image_sets, options["class_names"] if stage == "fit" else None)
         warn_of_shared_files(self._opened, stage, self.val_fraction is not None)
         if not self.draws:
             for note in setup_notes(self._opened, stage, self.num_classes):

@@ -127,11 +127,13 @@ class RoleFiles:
             )
             for path, labels in zip(paths, self._label_files(role, len(paths)), strict=True)
         ]
-        if any(images.words is None for images in image_sets):
-            return image_sets
-        if names is None and (train := self._training_images(role)) is not None:
-            names = train.class_names
-        return number_alike(image_sets, names)
+        train_sets = self.sets.get("train", [])
+        if any(s.words is not None for s in image_sets) and self._training_images(role) is not None:
+            train_sets = self.sets["train"]
+        check_numbering([*train_sets, *image_sets], names)
+        return number_alike(
+            image_sets, names or (train_sets[0].class_names if train_sets else None)
+        )
 
     def _label_files(self, role: Role, count: int) -> list[str | None]:
         """Return the files of labels of a role, one for each of its files of images."""
@@ -181,29 +183,56 @@ def list_roles(value: str | Path, sha256: Sequence[str] | None = None) -> list[s
     return list(roles)
 
 
+def check_numbering(image_sets: list[ImageSet], class_names: list[str] | None) -> None:
+    """Check that it is known which word is which number, where files have either.
+
+    Raises:
+        InputError: it is not.
+    """
+    with_words = [images for images in image_sets if images.words is not None]
+    with_numbers = [images for images in image_sets if images.words is None]
+    is_known = class_names or _listed_names(image_sets) or any(s.class_names for s in with_numbers)
+    if with_words and with_numbers and not is_known:
+        raise InputError(
+            f"{with_words[0].name} has words as labels, {with_numbers[0].name} has numbers, and "
+            "nothing says which word is which number. Name the classes in the order of their "
+            "numbers with `--data.class_names '[NAME0,NAME1]'`."
+        )
+
+
 def number_alike(image_sets: list[ImageSet], class_names: list[str] | None) -> list[ImageSet]:
-    """Give files whose labels are words the same classes: the sorted words of all.
+    """Give files whose labels are words the same classes: those listed, or the words sorted.
 
     Args:
-        image_sets: with words.
+        image_sets: of one role.
         class_names: the K names, where they are known.
 
     Raises:
         InputError: a word is none of the names.
     """
-    words = {name for images in image_sets for name in images.class_names or ()}
-    names = class_names or sorted(words)
+    words = {word for images in image_sets if images.words is not None for word in images.words}
+    names = class_names or _listed_names(image_sets) or sorted(words)
     return [
         images
-        if images.class_names == names
+        if images.words is None or images.class_names == names
         else replace(
             images,
-            labels=number_words(images.name, images.words, names),  # type: ignore[arg-type]
+            labels=number_words(images.name, images.words, names),
             class_names=list(names),
             num_classes=len(names),
         )
         for images in image_sets
     ]
+
+
+def _listed_names(image_sets: list[ImageSet]) -> list[str] | None:
+    """Return the class names of files of words that have more to say than these words, or None."""
+    words = {word for images in image_sets if images.words is not None for word in images.words}
+    for images in image_sets:
+        names = images.class_names
+        if images.words is not None and names not in (sorted(set(images.words)), sorted(words)):
+            return names
+    return None
 
 
 def no_file_error(role: Role, files: RoleFiles) -> InputError:
@@ -214,15 +243,20 @@ def no_file_error(role: Role, files: RoleFiles) -> InputError:
     return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")
 
 
-def check_same_data(image_sets: Sequence[ImageSet]) -> None:
+def check_same_data(image_sets: Sequence[ImageSet], class_names: list[str] | None = None) -> None:
     """Check that the files of a run have images of one size and the same classes.
+
+    Args:
+        image_sets: the files.
+        class_names: the K names that the user gives.
 
     Raises:
         InputError: two of them differ.
     """
     first = image_sets[0]
     lister = next((images for images in image_sets if images.class_names), first)
-    names = lister.class_names or []
+    names, who = class_names or lister.class_names or [], lister.name
+    who = who if class_names is None else "--data.class_names"
     for images in image_sets:
         if images.shape[1:] != first.shape[1:]:
             size, first_size = (format_shape(s.shape[1:]) for s in (images, first))
@@ -232,7 +266,7 @@ def check_same_data(image_sets: Sequence[ImageSet]) -> None:
             )
         if images.class_names and images.class_names != names:
             raise InputError(
-                f"{images.name} lists the classes {', '.join(images.class_names)}, {lister.name} "
+                f"{images.name} lists the classes {', '.join(images.class_names)}, {who} "
                 f"lists {', '.join(names)}. Files of one run must agree."
             )
         if names and (label := images.labels.max()) >= len(names):

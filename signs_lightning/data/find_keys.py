@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import posixpath
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,7 @@ from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.escaping import list_names, shorten
 
 EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
+MAX_TINY = 16  # images of which each may be of a class of its own
 
 
 def list_datasets(file: h5py.File, follow_links: bool = False) -> dict[str, h5py.Dataset]:
@@ -141,7 +143,7 @@ def find_labels(
 
 
 def find_classes(
-    path: Path, datasets: dict[str, h5py.Dataset], keys: tuple[str, ...]
+    path: Path, datasets: dict[str, h5py.Dataset], keys: tuple[str, ...], count: int = 0
 ) -> str | None:
     """Return the key of the class names, None where the file lists none.
 
@@ -149,11 +151,14 @@ def find_classes(
         path: of the file, for messages.
         datasets: all its datasets.
         keys: those of images and labels; of several lists the one beside them is taken.
+        count: of the images; what has one value for each of more than `MAX_TINY` is no list.
 
     Raises:
         InputError: there are several.
     """
     named = [key for key in datasets if key not in keys and is_class_list(key)]
+    if count > MAX_TINY:
+        named = [key for key in named if math.prod(datasets[key].shape or ()) != count]
     for group in {key.rpartition("/")[0] for key in keys}:
         named = [key for key in named if key.rpartition("/")[0] == group] or named
     return _choose(path, datasets, named, "classes") if named else None

@@ -106,7 +106,7 @@ def check_file(
         InputError: the file or what it holds cannot be used; the message says why.
     """
     path, problems = Path(path), Problems(collect)
-    names = list(class_names) if class_names is not None else None
+    names = list(map(str, class_names)) if class_names is not None else None
     with open_hdf5(path) as file:
         datasets = find_keys.list_datasets(file, follow_links)
         images_key, other_roles = _find_images(path, file, datasets, images_key, role)
@@ -126,7 +126,10 @@ def check_file(
                 path, datasets, images_key, labels_key, labels_file, pictures, follow_links
             )
         with problems():
-            classes_key = _find_classes(path, datasets, images_key, label_where, classes_key)
+            each = getattr(labels, "shape", None) or (0,)
+            count = max(each) if max(each) == math.prod(each) else 0
+            keys = images_key, label_where, classes_key
+            classes_key = _find_classes(path, datasets, *keys, count)
             if classes_key is not None:
                 classes = open_dataset(file, classes_key, follow_links)
                 names = read_class_list(path, classes_key, classes)
@@ -195,7 +198,7 @@ def check_arrays(
     images, labels, name = np.asarray(images), np.asarray(labels), "the arrays"
     count = _common_length(images.shape, labels)
     letters, shape = find_axes("images", images.shape, axes, row_shape, count=count)
-    names = list(class_names) if class_names is not None else None
+    names = list(map(str, class_names)) if class_names is not None else None
     found = _check_labels(name, "labels", labels, shape[0], names, label_offset)
     is_unit_range, note = find_value_range("images", images)
     return ImageSet(
@@ -227,12 +230,13 @@ def _find_classes(
     images_key: str,
     label_where: str | None,
     classes_key: str | None,
+    count: int,
 ) -> str | None:
-    """Return the key of the class names, or None."""
+    """Return the key of the class names of so many images, or None."""
     if classes_key is not None:
         return find_keys.named_key(path, datasets, classes_key, "classes_key")
     keys = (images_key, (label_where or "").removeprefix("'").partition("'")[0])
-    return find_keys.find_classes(path, datasets, keys)
+    return find_keys.find_classes(path, datasets, keys, count)
 
 
 def _common_length(shape: tuple[int, ...] | None, labels: Any) -> int | None:

@@ -24,7 +24,6 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
 MAX_LABEL_BYTES = 2**29  # of all labels, which are read at once
-MAX_TINY = 16  # images of which each may be of a class of its own
 SIBLINGS = {"x": "y", "images": "labels", "image": "label", "imgs": "labels", "img": "label"}
 SIBLINGS |= {"data": "labels", "features": "targets", "X": "Y"}
 
@@ -113,7 +112,7 @@ def find_label_file(images: Path) -> Path | None:
 def _are_names(labels: np.ndarray | h5py.Dataset) -> bool:
     """Whether values tell the images apart, as numbers and names of files do."""
     values = np.ravel(labels[()])
-    return len(values) > MAX_TINY and len(set(values.tolist())) == len(values)
+    return len(values) > find_keys.MAX_TINY and len(set(values.tolist())) == len(values)
 
 
 def _has_images(path: Path) -> bool:

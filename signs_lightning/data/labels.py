@@ -12,6 +12,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import format_shape, list_names, shorten
 
 EXPECTED = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
+PADDING = " \t\r\n\0"  # around words: fixed lengths are filled up
 MAX_NAMED = 6  # labels or words in a message
 
 
@@ -76,12 +77,12 @@ def read_labels(
 
 
 def read_words(where: str, labels: Any) -> np.ndarray:
-    """Return words as object (N,) of str."""
+    """Return words as object (N,) of str, without what pads them."""
     values = np.ravel(labels[()]).tolist()
     if not all(isinstance(value, str | bytes) for value in values):
         raise InputError(f"{where} holds values that are no words, {EXPECTED}")
     texts = (v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for v in values)
-    return np.array(list(texts), object)
+    return np.array([text.strip(PADDING) for text in texts], object)
 
 
 def number_words(where: str, words: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
@@ -90,7 +91,7 @@ def number_words(where: str, words: np.ndarray, class_names: Sequence[str]) -> n
     Raises:
         InputError: a word is none of the names.
     """
-    place = {name: k for k, name in enumerate(class_names)}
+    place = {name.strip(PADDING): k for k, name in enumerate(class_names)}
     unknown = sorted(set(words.tolist()) - place.keys())
     if unknown:
         raise InputError(

@@ -329,3 +329,56 @@ def test_a_data_set_beside_another_is_no_file_of_labels(tmp_path: Path) -> None:
     write(tmp_path / "y.h5", images=pictures(), labels=LABELS)
     with pytest.raises(InputError, match="no dataset that looks like the labels"):
         check_file(path)
+
+
+WORDS = np.array([b"cat", b"dog", b"eel"])
+
+
+def train_and_test(*paths: Path | list[Path], **options: Any) -> list[list[int]]:
+    """Labels of the training and of the test images of a run."""
+    train, test = paths
+    module = H5DataModule(train_file=train, test_file=test, shuffle=False, **options)
+    module.setup("fit")
+    loaders = module.train_dataloader(), module.val_dataloader()
+    return [torch.cat([labels for _, labels in loader]).tolist() for loader in loaders]
+
+
+def test_words_have_the_numbers_of_the_list(tmp_path: Path) -> None:
+    """As one file, as shards, and where another file numbers them."""
+    listed = {"X": pictures(), "list_classes": WORDS[[1, 0, 2]]}
+    words = write(tmp_path / "words.h5", y=WORDS[LABELS], **listed)
+    plain = write(
+        tmp_path / "plain.h5", X=pictures(), y=np.array([b"dog  ", b"eel\t"] * 3 + [b"dog"])
+    )
+    numbers = write(tmp_path / "numbers.h5", y=LABELS, **listed)
+    expected = np.array([1, 0, 2])[LABELS].tolist()
+    assert train_and_test(words, numbers) == [expected, LABELS.tolist()]
+    assert train_and_test([words, plain], numbers)[0] == [*expected, 0, 2, 0, 2, 0, 2, 0]
+
+
+def test_words_and_numbers_need_a_list(tmp_path: Path) -> None:
+    words = write(tmp_path / "words.h5", X=pictures(), y=WORDS[LABELS])
+    numbers = write(tmp_path / "numbers.h5", X=pictures(), y=LABELS)
+    plain = write(tmp_path / "plain.h5", X=pictures(), y=LABELS)
+    for paths in ((words, numbers), (numbers, words), ([words, numbers], plain)):
+        with pytest.raises(InputError, match="nothing says which word is which number"):
+            train_and_test(*paths)
+    names = np.array(["eel", "dog", "cat"])  # numpy's own texts, as scikit-learn has them
+    assert train_and_test(numbers, words, class_names=names) == [
+        LABELS.tolist(), (2 - LABELS).tolist()
+    ]  # fmt: skip
+
+
+def test_class_names_that_contradict_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", X=pictures(), y=LABELS, classes=WORDS)
+    with pytest.raises(InputError, match="lists the classes cat, dog, eel, --data.class_name"):
+        train_and_test(path, path, class_names=["dog", "cat", "eel"])
+
+
+def test_a_value_for_each_image_is_no_class_list(tmp_path: Path) -> None:
+    labels = np.arange(20) % 3
+    path = write(tmp_path / "a.h5", X=pictures(20), y=labels, class_name=WORDS[labels])
+    assert check_file(path).class_names is None
+    with h5py.File(path, "a") as file:
+        file["class_names"] = WORDS
+    assert check_file(path).class_names == ["cat", "dog", "eel"]
