@@ -34,6 +34,7 @@ class RoleFiles:
     Attributes:
         files: role → a path, a pattern, a list of them, a pair of arrays (images, labels), or None.
         sets: role → the images of its files, of roles that are open.
+        replaces_validation: whether there are validation images that `val_fraction` leaves out.
 
     Raises:
         InputError: `file` holds images for one role only, or cannot be read.
@@ -46,11 +47,24 @@ class RoleFiles:
         source = options["file"]
         if source is None and has_split_folders(options["train_file"]):
             source = options["train_file"]
+        self.replaces_validation = False
         if source is not None:
-            found = list_roles(source, options["sha256"])
+            found = self._find_roles(source)
+            self.replaces_validation = "val" in found and options["val_fraction"] is not None
             for role in ROLES:
-                if self.files[role] is None and role in found:
+                is_replaced = role == "val" and self.replaces_validation
+                if self.files[role] is None and role in found and not is_replaced:
                     self.files[role] = source
+
+    def _find_roles(self, source: str | Path) -> set[str]:
+        """Return the roles of a file with several: those of its images, and those of named keys."""
+        named = {role for role in ROLES if self.options[f"{role}_images_key"] is not None}
+        try:
+            return named.union(list_roles(source, self.options))
+        except InputError:
+            if not named or not is_named(source):
+                raise
+            return named
 
     @property
     def is_any(self) -> bool:
@@ -158,23 +172,24 @@ def has_split_folders(value: Any) -> bool:
     )
 
 
-def list_roles(value: str | Path, sha256: Sequence[str] | None = None) -> list[str]:
+def list_roles(value: str | Path, options: Mapping[str, Any]) -> list[str]:
     """Return the roles that the images of a file, or of a folder, have.
 
     Args:
         value: the option.
-        sha256: as for `expand_paths`.
+        options: sha256 as for `expand_paths`, and follow_links.
 
     Raises:
         InputError: they have none, or the file cannot be read.
     """
-    path = Path(expand_paths(value, sha256)[0])
+    path = Path(expand_paths(value, options["sha256"])[0])
     if path.is_dir():
         roles = {role: str(place) for role, place in find_split_folders(path).items()}
         roles = roles or {"": str(path)}
     else:
         with open_hdf5(path) as file:
-            roles = find_keys.find_images(path, file, find_keys.list_datasets(file))
+            datasets = find_keys.list_datasets(file, options["follow_links"])
+            roles = find_keys.find_images(path, file, datasets)
     if "" in roles:
         raise InputError(
             f"{path} has images for one role only ('{roles['']}'). Name it with --data.train_file "
@@ -257,7 +272,13 @@ def check_same_data(image_sets: Sequence[ImageSet], class_names: list[str] | Non
     lister = next((images for images in image_sets if images.class_names), first)
     names, who = class_names or lister.class_names or [], lister.name
     who = who if class_names is None else "--data.class_names"
+    num_classes = max(images.num_classes for images in image_sets)
     for images in image_sets:
+        if images.is_one_hot and images.num_classes != num_classes:
+            raise InputError(
+                f"{images.name} has one-hot labels of {images.num_classes} classes, the run has "
+                f"{num_classes}. Write class numbers instead, by which a class may be missing."
+            )
         if images.shape[1:] != first.shape[1:]:
             size, first_size = (format_shape(s.shape[1:]) for s in (images, first))
             raise InputError(

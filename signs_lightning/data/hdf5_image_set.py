@@ -262,5 +262,16 @@ def _check_labels(
             f"{where} holds the label {num_classes - 1:,} for {count:,} images, and the file "
             "lists no classes. Expected class numbers from 0 up."
         )
-    num_classes = len(names) if names else num_classes
-    return {"labels": numbers, "words": words, "num_classes": num_classes, "class_names": names}
+    is_one_hot = math.prod(labels.shape) > count
+    if is_one_hot and names and num_classes != len(names):
+        raise InputError(
+            f"{where} has one-hot rows of {num_classes} classes, expected {len(names)}: "
+            f"{', '.join(map(shorten, names))}. Write class numbers instead."
+        )
+    return {
+        "labels": numbers,
+        "words": words,
+        "num_classes": len(names) if names else num_classes,
+        "class_names": names,
+        "is_one_hot": is_one_hot,
+    }

@@ -39,6 +39,7 @@ class ImageSet:
         layout: where things were found, such as "images X_train, labels y_train".
         other_roles: the roles of other images in the file.
         follow_links: whether the images may lie in any other files that the file leads to.
+        is_one_hot: whether the labels are rows of K values, which tell K.
         words: the labels as the file has them, object (N,) of str, where they are words.
         resizing: method and fit by which encoded pictures are brought to `shape`; None where all of
             them must have it.
@@ -59,6 +60,7 @@ class ImageSet:
     layout: str = ""
     other_roles: tuple[str, ...] = ()
     follow_links: bool = False
+    is_one_hot: bool = False
     words: np.ndarray | None = field(default=None, repr=False)
     resizing: tuple[Resize, Fit] | None = None
 

@@ -67,8 +67,9 @@ def read_labels(
         values = values if long_axes[0] == count else values.T  # MATLAB's order
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             raise InputError(
-                f"{where} has shape {format_shape(shape)} but is not one-hot: expected a "
-                "single 1 in each row, else 0. Write class numbers instead, such as `labels.argmax(axis=1)`."
+                f"{where} has shape {format_shape(shape)} but is not one-hot: expected a single 1 "
+                "in each row, else 0. Write class numbers instead, such as "
+                "`labels.argmax(axis=1)`."
             )
         values, num_classes = values.argmax(axis=1), values.shape[1]
     numbers = values.astype(np.int64) + offset

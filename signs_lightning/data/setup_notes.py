@@ -47,6 +47,11 @@ def _training_notes(files: RoleFiles, train: list[ImageSet], num_classes: int) -
             f"{train[0].name} also has images for {' and '.join(unused)}; --data.file in place of "
             "--data.train_file takes them, too."
         )
+    if files.replaces_validation:
+        yield (
+            "There are images for validation, too, which --data.val_fraction leaves out: a part of "
+            "the training images validates."
+        )
     dataset = H5Images(train[:1])
     images, _ = dataset.__getitems__(range(min(MAX_LOOKED_AT, len(dataset))))
     if int(images.max()) == 1:

@@ -371,7 +371,7 @@ def test_words_and_numbers_need_a_list(tmp_path: Path) -> None:
 
 def test_class_names_that_contradict_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", X=pictures(), y=LABELS, classes=WORDS)
-    with pytest.raises(InputError, match="lists the classes cat, dog, eel, --data.class_name"):
+    with pytest.raises(InputError, match="lists the classes cat, dog, eel, --data"):
         train_and_test(path, path, class_names=["dog", "cat", "eel"])
 
 
@@ -382,3 +382,38 @@ def test_a_value_for_each_image_is_no_class_list(tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["class_names"] = WORDS
     assert check_file(path).class_names == ["cat", "dog", "eel"]
+
+
+def test_one_hot_rows_tell_the_number_of_classes(tmp_path: Path) -> None:
+    """Which class a narrower row leaves out is not known."""
+    wide, narrow = np.eye(4)[LABELS], np.eye(3)[LABELS]
+    train = write(tmp_path / "train.h5", X=pictures(), y=wide)
+    test = write(tmp_path / "test.h5", X=pictures(), y=narrow)
+    with pytest.raises(InputError, match="one-hot labels of 3 classes, the run has 4"):
+        train_and_test(train, test)
+    listed = write(tmp_path / "listed.h5", X=pictures(), y=wide, classes=WORDS)
+    with pytest.raises(InputError, match="one-hot rows of 4 classes, expected 3: cat, dog, eel"):
+        check_file(listed)
+
+
+def test_roles_of_one_file_by_named_keys(tmp_path: Path) -> None:
+    content = {"a": pictures(), "b": pictures(5), "kind_a": LABELS, "kind_b": LABELS[:5]}
+    keys = {"train_images_key": "a", "train_labels_key": "kind_a"}
+    keys |= {"test_images_key": "b", "test_labels_key": "kind_b"}
+    module = H5DataModule(file=str(write(tmp_path / "a.h5", **content)), **keys)
+    assert list(module.role_files.files.values()) == [
+        str(tmp_path / "a.h5"),
+        None,
+        str(tmp_path / "a.h5"),
+    ]
+
+
+def test_a_part_of_the_training_images_in_place_of_those_for_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    images = {"X_train": pictures(20), "y_train": np.arange(20) % 2}
+    path = write(tmp_path / "a.h5", **images, X_val=pictures(), y_val=LABELS % 2)
+    module = H5DataModule(file=str(path), val_fraction=0.2)
+    module.setup("fit")
+    assert len(module.val_dataloader().dataset) == 4
+    assert "which --data.val_fraction leaves out" in capsys.readouterr().out
