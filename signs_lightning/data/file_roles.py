@@ -207,10 +207,12 @@ def check_numbering(image_sets: list[ImageSet], class_names: list[str] | None) -
     with_words = [images for images in image_sets if images.words is not None]
     with_numbers = [images for images in image_sets if images.words is None]
     is_known = class_names or _listed_names(image_sets) or any(s.class_names for s in with_numbers)
+    digits = [str(k) for k in range(max(images.num_classes for images in image_sets))]
+    is_known = is_known or all(images.class_names == digits for images in with_words)
     if with_words and with_numbers and not is_known:
         raise InputError(
-            f"{with_words[0].name} has words as labels, {with_numbers[0].name} has numbers, and "
-            "nothing says which word is which number. Name the classes in the order of their "
+            f"{with_words[0].name} has classes by name, {with_numbers[0].name} by number, and "
+            "nothing says which name has which number. Give all names in the order of their "
             "numbers with `--data.class_names '[NAME0,NAME1]'`."
         )
 

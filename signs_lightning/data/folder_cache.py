@@ -102,7 +102,8 @@ def open_folder(
     lines += converted.differences + describe_skipped(converted.skipped, count)
     resizing = (resize, fit) if converted.is_resized else None
     note = "\n".join(lines)
-    return replace(images, name=str(place), note=note, layout="", resizing=resizing)
+    words = np.array(names, object)[images.labels]
+    return replace(images, name=str(place), note=note, layout="", resizing=resizing, words=words)
 
 
 def find_role_folder(folder: Path, role: str) -> Path:

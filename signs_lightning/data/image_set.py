@@ -40,7 +40,8 @@ class ImageSet:
         other_roles: the roles of other images in the file.
         follow_links: whether the images may lie in any other files that the file leads to.
         is_one_hot: whether the labels are rows of K values, which tell K.
-        words: the labels as the file has them, object (N,) of str, where they are words.
+        words: the labels as the file has them, object (N,) of str, where they are words, or names
+            of folders.
         resizing: method and fit by which encoded pictures are brought to `shape`; None where all of
             them must have it.
     """

@@ -17,23 +17,27 @@ from signs_lightning.errors import InputError
 
 def find_shared_images(files: RoleFiles, first: Role, second: Role) -> str | None:
     """Return the name of the first file whose same images two roles take, or None."""
-    names = identify_files(files.files[first])
-    for identity, name in identify_files(files.files[second]).items():
+    names = _identify_role(files, first)
+    for identity, name in _identify_role(files, second).items():
         if identity not in names:
             continue
         keys = set()
-        for role in (first, second):
+        for role in (first, second) if os.path.isfile(name) else ():
             with contextlib.suppress(InputError):  # reported where the role is opened
-                path, is_folder = Path(name), os.path.isdir(name)
-                keys.add(
-                    str(find_role_folder(path, role))
-                    if is_folder
-                    else find_images_key(path, files.keys(role))
-                )
+                keys.add(find_images_key(Path(name), files.keys(role)))
         if len(keys) < 2:
             other = names[identity]
             return name if name == other else f"{name}, which is {other} under another name,"
     return None
+
+
+def _identify_role(files: RoleFiles, role: Role) -> dict[tuple[int, int], str]:
+    """Return device and inode → name of a role's files, and of its folders of pictures."""
+    names = list(identify_files(files.files[role]).values())
+    with contextlib.suppress(InputError):
+        places = [find_role_folder(Path(x), role) if os.path.isdir(x) else x for x in names]
+        return identify_files(places)
+    return {}
 
 
 def warn_of_shared_files(files: RoleFiles, stage: str, is_split: bool) -> None:

@@ -564,3 +564,27 @@ def test_a_model_from_keras_asks(tmp_path: Path, cli: Callable) -> None:
     assert "Add `--data.resize nearest --data.fit stretch` if by" in asked.err
     answered = cli(*test, "--data.resize", "nearest", "--data.fit", "stretch")
     assert answered.code == 0, answered.err
+
+
+def test_one_folder_under_two_names(tmp_path: Path) -> None:
+    """As a part of another, and by a link."""
+    folder = tmp_path / "pictures"
+    train = small_folder(folder / "train")
+    (folder / "test").symlink_to(train)
+    for options in ({"train_file": folder}, {"train_file": folder, "test_file": train}):
+        module = H5DataModule(**options)
+        with pytest.warns(UserWarning, match="serves for training and for validation"):
+            module.setup("fit")
+
+
+def test_a_folder_and_class_numbers_need_names(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.h5"
+    with h5py.File(numbers, "w") as file:
+        file["x"] = np.zeros((3, HEIGHT, WIDTH, 3), np.uint8)
+        file["y"] = [1, 0, 1]
+    named, digits = small_folder(tmp_path / "named"), small_folder(tmp_path / "digits", ("0", "1"))
+    for train, test in ((named, numbers), (numbers, named)):
+        with pytest.raises(InputError, match="nothing says which name has which number"):
+            H5DataModule(train_file=train, test_file=test).setup("fit")
+    H5DataModule(train_file=digits, test_file=numbers).setup("fit")
+    H5DataModule(train_file=numbers, test_file=named, class_names=["b", "a"]).setup("fit")

@@ -361,7 +361,7 @@ def test_words_and_numbers_need_a_list(tmp_path: Path) -> None:
     numbers = write(tmp_path / "numbers.h5", X=pictures(), y=LABELS)
     plain = write(tmp_path / "plain.h5", X=pictures(), y=LABELS)
     for paths in ((words, numbers), (numbers, words), ([words, numbers], plain)):
-        with pytest.raises(InputError, match="nothing says which word is which number"):
+        with pytest.raises(InputError, match="nothing says which name has which number"):
             train_and_test(*paths)
     names = np.array(["eel", "dog", "cat"])  # numpy's own texts, as scikit-learn has them
     assert train_and_test(numbers, words, class_names=names) == [
