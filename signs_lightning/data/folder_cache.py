@@ -130,7 +130,8 @@ def convert_folder_once(
     """Return the cached HDF5 file of a folder of pictures, converted if need be.
 
     It is found again as long as names, sizes and modification times of all pictures stay the same,
-    and replaced when they do not. One process converts at a time; the others wait.
+    and replaced when they do not; also when size or channels are asked for that it got by itself.
+    One process converts at a time; the others wait.
 
     Args:
         folder: with a folder for each class.
@@ -139,6 +140,8 @@ def convert_folder_once(
     Raises:
         InputError: the folder cannot be used, or asks for an option, or there is no room.
     """
+    if image_size is not None:
+        image_size = image_size[0], image_size[1]  # a list would have another key
     pictures = find_class_pictures(folder, class_names)
     folder_key, content_key = _cache_keys(pictures, image_size, channels, resize, fit)
     try:
@@ -148,12 +151,19 @@ def convert_folder_once(
             f"There is no folder to convert {folder} into ({error}). Name one in the environment "
             "variable SIGNS_LIGHTNING_CACHE."
         ) from error
-    stem = f"{safe_name(folder.resolve().name)[:40]}-{folder_key}"
+    name = safe_name(folder.resolve().name)[:40]
+    stem = f"{name}-{folder_key}"
     path = cache / f"{stem}-{content_key}.h5"
     waiting = f"Waiting for another process, which converts {folder} …"
     with lock_file(cache / f"{stem}.lock", waiting):
         if (converted := _find_converted(path)) is not None:
             return converted
+        for asked in ((image_size, None), (None, channels), (None, None)):
+            keys = _cache_keys(pictures, *asked, resize, fit)
+            other = cache / f"{'-'.join((name, *keys))}.h5"
+            converted = _find_converted(other, image_size, channels)
+            if converted is not None:
+                return converted
         for old in (*cache.glob(f"{stem}-*.h5"), *cache.glob(f".{stem}-*")):
             with suppress(OSError):  # of the folder as it was, or left by a killed process
                 old.unlink()
@@ -220,10 +230,14 @@ def _convert(
     return ConvertedFolder(path, *notes)
 
 
-def _find_converted(path: Path) -> ConvertedFolder | None:
-    """Return what is known of a cached file; None where it is not there, or damaged."""
+def _find_converted(
+    path: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
+) -> ConvertedFolder | None:
+    """Return what is known of a cached file; None where there is none like it, or it is damaged."""
     try:
-        _open_cached(path)
+        _, height, width, depth = _open_cached(path).shape
+        if image_size not in (None, (height, width)) or channels not in (None, depth):
+            return None
         with h5py.File(path, "r", locking=False) as file:
             skipped, differences, is_resized = json.loads(file["notes"][()].tobytes())
         skipped = [SkippedFile(*entry) for entry in skipped]

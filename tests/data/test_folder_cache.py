@@ -218,6 +218,21 @@ def test_found_again(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatc
     assert convert_folder_once(folder, (8, 8)).path == first
 
 
+def test_found_again_where_options_were_left_out(tmp_path: Path, cache: Path) -> None:
+    """A verb that knows size and channels of the run takes the file that `fit` made without them;
+    another size, or channels that the pictures did not get, makes another.
+    """
+    folder = small_folder(tmp_path / "photos")
+    first = convert_folder_once(folder).path
+    with h5py.File(first) as file:
+        _, height, width, channels = file["x"].shape
+    for size, depth in (((height, width), channels), ([height, width], None), (None, channels)):
+        assert convert_folder_once(folder, size, depth).path == first  # type: ignore[arg-type]
+    assert list(cache.glob("*.h5")) == [first]
+    for size, depth in (((height + 1, width), channels), (None, 4 - channels)):
+        assert convert_folder_once(folder, size, depth).path != first
+
+
 def test_skipped_files_are_named_each_time(tmp_path: Path) -> None:
     """Also when the cached file is found."""
     folder = small_folder(tmp_path / "photos")
