@@ -19,6 +19,7 @@ from signs_lightning.data.image_files import (
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_read_errors import translate_os_errors
+from signs_lightning.runtime.file_signatures import describe_non_hdf5
 from signs_lightning.runtime.progress import OnProgress
 
 SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -200,6 +201,9 @@ def find_class_pictures(folder: Path, class_names: Sequence[str] | None = None) 
 
 def _no_classes(folder: Path, children: list[Path]) -> InputError:
     """Return the error for a folder with fewer than two folders in it."""
+    kind = describe_non_hdf5(folder, "data") or ""
+    if not kind.startswith("a directory"):  # a SavedModel, a Zarr array and the like
+        return InputError(f"{folder} is {kind}")
     if not children:
         suffixes = {path.suffix for path in folder.iterdir()}
         if found := suffixes & HDF5_SUFFIXES:

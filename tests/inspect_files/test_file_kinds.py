@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sqlite3
 import struct
 import zipfile
@@ -20,6 +21,7 @@ from PIL import Image, features
 from signs_lightning import InputError, from_keras
 from signs_lightning.checkpoints.files import load_checkpoint
 from signs_lightning.data.hdf5_opening import open_hdf5
+from signs_lightning.data.picture_folders import find_class_pictures
 from signs_lightning.inspect.examine_file import examine
 from signs_lightning.runtime.file_signatures import describe_non_hdf5
 
@@ -192,6 +194,10 @@ def test_folders(tmp_path: Path) -> None:
         found = examine(str(path), {}, 1).problem
         assert advice in found
         assert "damaged" not in found
+        if path.name != "none":
+            kind = found.partition(". ")[0]
+            with pytest.raises(InputError, match=re.escape(kind)):
+                find_class_pictures(path)
 
 
 @pytest.mark.parametrize(
