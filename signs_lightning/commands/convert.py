@@ -208,14 +208,18 @@ def write_pictures(files: list[Path], output: Path, options: Mapping[str, Any]) 
         output: the folder, which does not exist yet.
         options: of `check_file`.
     """
-    from signs_lightning.data.folder_export import h5_to_folder  # start-up: --help needs none
+    # start-up: --help needs none
+    from signs_lightning.data.folder_export import h5_to_folder
+    from signs_lightning.data.layouts import ROLES
+    from signs_lightning.inspect.file_report import quote_path
 
     with show_progress("Writing pictures") as advance:
         counts, renamed = h5_to_folder(files, output, options, advance)
-    for split, count in counts.items():
-        print(f"{output / split if len(counts) > 1 else output}: {count} pictures")
+    for split in sorted(counts, key=["", *ROLES].index):
+        print(f"{output / split if len(counts) > 1 else output}: {counts[split]} pictures")
     for name, folder in renamed.items():
         print(f"the class {printable(name)!r} is in the folder {folder}")
+    print(f"next: {VERB} inspect {quote_path(output)}")
     return 0
 
 

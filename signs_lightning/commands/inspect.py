@@ -38,7 +38,7 @@ from signs_lightning.runtime.sandbox import run_sandboxed
 
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
-HELD_OUT = ("test", "val")
+HELD_OUT = ("val", "test")
 MAX_PARALLEL = 4  # files that are examined side by side
 
 
@@ -75,11 +75,11 @@ def main(verb: str, args: list[str]) -> int:
 def _build_parser(verb: str) -> CommandParser:
     parser = CommandParser(
         verb,
-        "Says what files are, whatever their names: HDF5 data, Keras models and weights, "
-        "checkpoints, ONNX models, or what lies there instead. The exit code is 1 when one of them "
-        "cannot be used.",
+        "Says what files are, whatever their names: HDF5 data, folders of pictures, Keras models "
+        "and weights, checkpoints, ONNX models, or what lies there instead. The exit code is 1 "
+        "when one of them cannot be used.",
     )
-    help_text = "files, run folders, or patterns such as 'shards/*.h5'"
+    help_text = "files, addresses, folders of pictures, run folders, or patterns ('shards/*.h5')"
     parser.add_argument("files", nargs="+", metavar="FILE", help=help_text)
     help_text = "draws labelled pictures of every class of the first data file"
     parser.add_argument("--samples", metavar="PNG", help=help_text)
@@ -165,7 +165,8 @@ def _print_comparison(data: list[DataSummary], console: Console) -> None:
     """Print which images data files share, and whether the files fit together."""
     console.print("[bold]Together[/bold]")
     lines = [line for pair in combinations(data, 2) for line in _shared_images(*pair)]
-    lines = lines or ["No image is in more than one of the files."]
+    parts = "files" if len({summary.path for summary in data}) > 1 else "roles"
+    lines = lines or [f"No image is in more than one of the {parts}."]
     for other in data[1:]:
         lines += _disagreements(data[0], other)
     for line in lines:

@@ -59,7 +59,9 @@ def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = Fals
     for name, (kind, metavar, text) in (READING | (NAMES if with_names else {})).items():
         flags = [f"--data.{name}"]
         if name == "labels_file":
-            flags = [f"--data.{role}_labels_file" for role in ROLES]
+            flags, *others = ([f"--data.{role}_labels_file"] for role in ROLES)
+            for other in others:  # the same, as messages name it; one of them in --help is enough
+                parser.add_argument(*other, dest=name, type=kind, help=argparse.SUPPRESS)
         parser.add_argument(*flags, dest=name, type=kind, metavar=metavar, help=text)
 
 

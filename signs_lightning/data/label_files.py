@@ -62,7 +62,7 @@ def locate_labels(
     if labels_file is None:
         folders = list_class_folders(names) if names is not None and labels_key is None else None
         if folders is not None:
-            layout = f"images {images_key}, labels by group"
+            layout = f"{_name('images', images_key)}, labels by group"
             return f"The groups in {path}", layout, np.array(folders, object)
         is_column = names is not None and labels_key is not None and labels_key not in datasets
         found: str | None = None
@@ -73,7 +73,7 @@ def locate_labels(
             found = find_keys.named_key(path, datasets, labels_key, "labels_key", group)
         if found is not None:
             where = f"'{shorten(found)}' in {path}"
-            layout = f"images {images_key}, labels {found}"
+            layout = f"{_name('images', images_key)}, {_name('labels', found)}"
             labels = load_labels(where, datasets[found], follow_links)
             if labels_key is not None or layouts.is_label_name(found) or not _are_names(labels):
                 return where, layout, labels
@@ -90,7 +90,13 @@ def locate_labels(
     else:
         labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
     where = f"'{shorten(labels_key)}' in {labels_file}"
-    return where, f"images {images_key}, labels {labels_key} in {labels_file}", labels
+    layout = f"{_name('images', images_key)}, {_name('labels', labels_key)} in {labels_file}"
+    return where, layout, labels
+
+
+def _name(purpose: str, key: str) -> str:
+    """Return what serves as what: `images X_train`, but `images 'images'`."""
+    return f"{purpose} '{key}'" if key == purpose else f"{purpose} {key}"
 
 
 def find_label_file(images: Path) -> Path | None:

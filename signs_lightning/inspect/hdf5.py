@@ -20,7 +20,7 @@ from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.label_files import find_image_file
 from signs_lightning.data.labels import describe_missing_labels
 from signs_lightning.data.layouts import guess_split
-from signs_lightning.errors import InputError
+from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,
     DataSummary,
@@ -64,9 +64,17 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
         report.what = "HDF5 file of labels"
         report.add_fact("labels of", f"{images}, which is read together with it")
         return
-    roles = list(found or {}) or [""]
+    roles = sorted(found or {"": {}}, key=["", *layouts.ROLES].index)
+    problems: list[str] = []
     for role in roles:
-        _describe_images(path, role, len(roles) > 1, report, options, seconds / len(roles))
+        try:
+            _describe_images(path, role, len(roles) > 1, report, options, seconds / len(roles))
+        except CollectedInputError as errors:
+            problems += errors.messages
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise CollectedInputError(problems)
     name, words = quote_path(path), format_options(options)
     if len(roles) > 1:
         report.suggest(f"fit --data.file {name}{words}")
@@ -101,7 +109,7 @@ def _describe_images(
         )
     prefix = f"{role} " if is_one_of_several else ""
     _add_facts(reader, found, report, prefix, options.get("label_offset", 0))
-    _list_classes(images, report)
+    _list_classes(images, report, prefix)
     role = role or guess_split(images.images_key, path)
     report.data.append(
         DataSummary(
@@ -137,7 +145,7 @@ def _list_datasets(
         try:
             shape = _describe_shape(dataset.shape)
             storage = _describe_storage(dataset)
-            rows.append((name, shape, str(dataset.dtype), storage, serves.get(name, "")))
+            rows.append((name, shape, _describe_type(dataset), storage, serves.get(name, "")))
         except (TypeError, ValueError, OSError, RuntimeError) as error:  # a damaged header, mostly
             rows.append((name, "?", "?", f"cannot be read ({error})", ""))
     report.add_table(("dataset", "shape", "type", "stored", "serves as"), rows, len(datasets))
@@ -171,6 +179,14 @@ def _find_keys(
 
 def _describe_shape(shape: tuple[int, ...] | None) -> str:
     return "no values" if shape is None else format_shape(shape) or "one value"
+
+
+def _describe_type(dataset: h5py.Dataset) -> str:
+    """Return the type of the values, in words where h5py's is an object of Python."""
+    if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O":
+        return "text"
+    item = h5py.check_vlen_dtype(dataset.dtype)
+    return str(dataset.dtype) if item is None else f"rows of {item}"
 
 
 def _describe_storage(dataset: h5py.Dataset) -> str:
@@ -221,7 +237,7 @@ def _add_facts(
     report.add_fact(prefix + "reading", reading)
 
 
-def _list_classes(images: ImageSet, report: FileReport) -> None:
+def _list_classes(images: ImageSet, report: FileReport, prefix: str) -> None:
     """List how many images each class has."""
     counts = np.bincount(images.labels, minlength=images.num_classes)
     names = images.class_names or map(str, range(images.num_classes))
@@ -229,4 +245,4 @@ def _list_classes(images: ImageSet, report: FileReport) -> None:
     for k, (name, count) in enumerate(zip(names, counts.tolist(), strict=True)):
         bar = "█" * round(BAR * count / counts.max())
         rows.append((str(k), name, str(count), f"{count / counts.sum():.1%}", bar))
-    report.add_table(("label>", "class", "images>", "share>", ""), rows)
+    report.add_table(("label>", "class", f"{prefix}images>", "share>", ""), rows)

@@ -76,7 +76,7 @@ def _find_splits(path: Path, problems: list[str]) -> dict[str, PictureFolder]:
         problems.append(str(error))
         return found
     names = None
-    for role in sorted(places, key=lambda role: role != "train"):
+    for role in sorted(places, key=("", "train", "val", "test").index):
         try:
             found[role] = find_class_pictures(places[role], names)
             names = found[role].class_names

@@ -319,7 +319,10 @@ def test_folder_and_back(cli: Callable, tmp_path: Path) -> None:
     assert "data/train_p.h5: 12×8×6×1, 2 classes" in result.out
     assert "fit --data.train_file data/train_p.h5 --data.val_fraction 0.2" in result.out
     result = cli("convert", "data/train_p.h5", "--output", "back")
-    assert (result.code, result.out) == (0, "back: 12 pictures\n")
+    assert (result.code, result.out) == (
+        0,
+        "back: 12 pictures\nnext: python -m signs_lightning inspect back\n",
+    )
     for number, name in enumerate("ab"):
         found = set()
         for path in (tmp_path / "back" / name).iterdir():

@@ -111,7 +111,7 @@ def test_galaxy10(run: Run, tmp_path: Path) -> None:
     options = "--data.train_file Galaxy10_DECals.h5 --data.val_fraction 0.2"
     check_inspect(run, options)
     printed = run("fit", *options.split(), *LEARN, 2).out
-    assert "images images, labels ans" in printed
+    assert "images 'images', labels ans" in printed
     check_results(run, "--data.test_file", "Galaxy10_DECals.h5")
 
 

@@ -84,6 +84,32 @@ def test_drawn_data(
     assert max(map(len, short)) <= 80
 
 
+def test_roles_of_one_file(cli: Callable, tmp_path: Path) -> None:
+    """Training comes first, each table says whose it is, and all that is wrong is said at once."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
+    parts = {"test": images[:20], "train": images[20:50], "val": images[50:]}
+    words = np.array(["cat", "dog"] * 30, dtype=h5py.string_dtype())
+    with h5py.File(tmp_path / "all.h5", "w") as file, h5py.File(tmp_path / "flat.h5", "w") as flat:
+        for role, part in parts.items():
+            file[f"{role}/images"], file[f"{role}/labels"] = part, words[: len(part)]
+            flat[f"{role}/images"] = part.reshape(len(part), -1)
+            flat[f"{role}/labels"] = np.arange(len(part)) % 2
+    result = cli("inspect", "all.h5")
+    assert result.code == 0
+    heads = [line.split()[:1] for line in result.out.splitlines() if " found " in line]
+    assert heads == [["train"], ["val"], ["test"]]
+    tables = [line.split()[2:4] for line in result.out.splitlines() if "  share" in line]
+    assert tables == [["train", "images"], ["val", "images"], ["test", "images"]]
+    assert "train/labels   30         text" in result.out
+    assert "No image is in more than one of the roles." in result.out
+    result = cli("inspect", "flat.h5")
+    problems = [line for line in result.out.splitlines() if "Problem:" in line]
+    assert result.code == 1
+    assert [line.split("'")[1] for line in problems] == [
+        f"{r}/images" for r in ("train", "val", "test")
+    ]
+
+
 def test_next_command_runs(cli: Callable, small_signs: tuple[Path, Path], tmp_path: Path) -> None:
     """What stands behind the last `next:` trains, with file names that a shell would take apart."""
     for path, name in zip(small_signs, ("train it's.h5", "test & co.h5"), strict=True):
