@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import glob
 import io
+import math
 import os
 import sys
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +29,7 @@ from signs_lightning.runtime.resize_options import (
     RememberedResize,
     unknown_resize,
 )
+from signs_lightning.runtime.warning_filters import NO_WARNINGS
 
 FORMATS = "png jpg jpeg jpe jfif bmp gif tif tiff webp avif heic heif hif jp2 tga ppm pgm pbm pnm"
 SUFFIXES = {f".{name}" for name in FORMATS.split()}
@@ -150,17 +153,9 @@ def read_image(
     """
     height, width, channels = image_size
     name = path if isinstance(path, str) else STANDARD_INPUT
-    source: str | BinaryIO = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
-    _load_heic_plugin(source)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=_formats()) as opened:
-                picture, changes = _flatten(opened)
-                picture = picture.convert("L" if channels == 1 else "RGB")
-    except Exception as error:  # a format's reader raises anything where bytes are damaged
-        raise _explain(error, name) from error
+    with _open_picture(path) as opened:
+        picture, changes = _flatten(opened)
+        picture = picture.convert("L" if channels == 1 else "RGB")
     if differences is not None:
         for change in changes:
             differences.setdefault(change, []).append(name)
@@ -222,22 +217,28 @@ def read_header(path: str) -> ImageHeader:
     Raises:
         UnreadableImageError: it is not a picture, is animated, or its header cannot be read.
     """
-    _load_heic_plugin(path)
+    with _open_picture(path) as opened:
+        frames = getattr(opened, "n_frames", 1) if opened.format in ANIMATIONS else 1
+        if frames > 1:
+            raise UnreadableImageError(f"animated ({frames} frames)", "animated")
+        # A PNG's own method would unpack it, to look for EXIF after the pixels.
+        is_turned = Image.Image.getexif(opened).get(ExifTags.Base.Orientation) in SIDEWAYS
+        size = (opened.width, opened.height) if is_turned else opened.size[::-1]
+        return ImageHeader(str(opened.format), opened.mode, size)
+
+
+@contextmanager
+def _open_picture(path: str | BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture; whatever is wrong with it is an `UnreadableImageError`."""
+    source = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
+    _load_heic_plugin(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_formats()) as opened:
-                frames = getattr(opened, "n_frames", 1) if opened.format in ANIMATIONS else 1
-                # A PNG's own method would unpack it, to look for EXIF after the pixels.
-                is_turned = Image.Image.getexif(opened).get(ExifTags.Base.Orientation) in SIDEWAYS
-                size = (opened.width, opened.height) if is_turned else opened.size[::-1]
-                header = ImageHeader(str(opened.format), opened.mode, size)
+        with NO_WARNINGS, Image.open(source, formats=_formats()) as opened:
+            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            yield opened
     except Exception as error:  # a format's reader raises anything where bytes are damaged
-        raise _explain(error, path) from error
-    if frames > 1:
-        raise UnreadableImageError(f"animated ({frames} frames)", "animated")
-    return header
+        raise _explain(error, path if isinstance(path, str) else STANDARD_INPUT) from error
 
 
 def _explain(error: Exception, path: str) -> UnreadableImageError:
@@ -251,7 +252,7 @@ def _explain(error: Exception, path: str) -> UnreadableImageError:
         has_name = path == STANDARD_INPUT or Path(path).suffix.lower() in SUFFIXES
         kind = "damaged" if has_name else "unknown"
         return UnreadableImageError("not a picture in any format that Pillow knows", kind)
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+    if isinstance(error, Image.DecompressionBombError):
         return UnreadableImageError("it unpacks to too many pixels")
     if (found := os_reason(error)) is not None:
         return UnreadableImageError(found[0], "not readable")

@@ -44,3 +44,29 @@ def _report_thread_error(args: Any, report: Any = threading.excepthook) -> None:
     """Report a thread's error, unless the main thread will raise it: TensorBoard's."""
     if not type(args.thread).__module__.startswith("tensorboard."):
         report(args)
+
+
+class _NoWarnings:
+    """Ignore all warnings while any thread is in here.
+
+    Threads that each use `warnings.catch_warnings` would restore each other's filters.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+NO_WARNINGS = _NoWarnings()

@@ -7,7 +7,11 @@ import io
 import os
 import shutil
 import sys
+import threading
+import time
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +23,7 @@ from PIL import Image
 
 from signs_lightning import InputError
 from signs_lightning.__main__ import main
+from signs_lightning.data import image_files
 from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 0)
@@ -183,6 +188,34 @@ def test_what_cannot_be_read(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
         message = "damaged"
     with pytest.raises(UnreadableImageError, match=message):
         read(str(path))
+
+
+def test_threads_leave_the_filters_of_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads read pictures, and the first to begin ends first."""
+    first, second = (save(tmp_path / f"{name}.png", QUARTERS) for name in ("first", "second"))
+    is_second_inside, is_first_done = threading.Event(), threading.Event()
+    flatten = image_files._flatten
+
+    def wait_and_flatten(opened: Any) -> Any:
+        if opened.filename == first:
+            assert is_second_inside.wait(10)
+        else:
+            is_second_inside.set()
+            assert is_first_done.wait(10)
+        return flatten(opened)
+
+    monkeypatch.setattr(image_files, "_flatten", wait_and_flatten)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(2) as threads:
+        readings = [threads.submit(read, first)]
+        time.sleep(0.1)  # the first is inside before the second begins
+        readings.append(threads.submit(read, second))
+        readings[0].result()
+        is_first_done.set()
+        readings[1].result()
+    assert list(warnings.filters) == before
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
