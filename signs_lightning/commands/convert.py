@@ -115,14 +115,7 @@ def _find_kind(source: Path) -> str:
         raise InputError(f"{source} is {describe_non_hdf5(source)}")
     if is_hdf5(source):
         return "hdf5"
-    if source.suffix.lower() == ".npz":
-        if not is_zip(source):
-            raise InputError(
-                f"{source} is no whole NumPy archive ({source.stat().st_size:,} bytes). Fetch or "
-                "write it again."
-            )
-        return "npz"
-    if is_npz(source):
+    if is_npz(source) or (source.suffix.lower() == ".npz" and is_zip(source)):
         return "npz"
     if source.name.lower().endswith((".csv", ".csv.gz")):
         return "csv"

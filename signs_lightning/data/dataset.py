@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.sampler import PAD_INDEX
+from signs_lightning.runtime.cores import count_cores
 
 COPY_VALUES = 2**26  # of images that are copied to a device at a time
 ReadingMode = Literal["mapped", "streamed", "resident"]
@@ -130,7 +130,7 @@ class H5Images(Dataset):
             is_whole = last - first == high - low
             images[low:high] = block_images if is_whole else block_images[rows - first]
 
-        with ThreadPoolExecutor(_count_cores(), "unpack") as threads:
+        with ThreadPoolExecutor(count_cores(), "unpack") as threads:
             list(threads.map(read_block, np.flatnonzero(np.diff(edges)).tolist()))
         return images
 
@@ -155,10 +155,3 @@ class H5Images(Dataset):
                 loaded[low : low + len(images)] = torch.from_numpy(images)
             self._resident = loaded
         self.reading = "resident"
-
-
-def _count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

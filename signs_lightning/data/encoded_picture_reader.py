@@ -18,6 +18,7 @@ from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.data.image_set import ImageSet, translate_read_errors
 from signs_lightning.data.picture_headers import read_jpeg_frame, read_picture_header
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.cores import count_cores
 from signs_lightning.runtime.resize import resize_array
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class EncodedPictureReader:
 @cache
 def _decoding_threads(process: int) -> ThreadPoolExecutor:
     """Return the threads of a process; a fork has none of its parent's."""
-    return ThreadPoolExecutor(_count_cores(), "decode")
+    return ThreadPoolExecutor(count_cores(), "decode")
 
 
 def _find_jpeg_decoder() -> Callable[..., Tensor] | None:
@@ -108,10 +109,3 @@ def _find_jpeg_decoder() -> Callable[..., Tensor] | None:
     except ImportError:
         return None
     return decode_jpeg
-
-
-def _count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from signs_lightning.runtime.escaping import printable, shorten
+from signs_lightning.runtime.progress import show_progress
 
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # as long as each brings the file further
@@ -140,12 +141,13 @@ class Download:
         if self.is_pinned:
             self.pin.write_text(answer.version)
         self.on_start(so_far, size)
-        with self.part.open("ab" if so_far else "wb") as file, self._progress(so_far, size) as bar:
+        progress = show_progress(self.title, so_far)
+        with self.part.open("ab" if so_far else "wb") as file, progress as advance:
             while block := _read(answer.body):
                 so_far += len(block)
                 self._check_size(so_far, "more than ")
                 file.write(block)
-                bar(len(block))
+                advance(so_far, size)
             file.flush()
             os.fsync(file.fileno())
         if size is not None and so_far < size:
@@ -157,26 +159,6 @@ class Download:
         if size is not None and self.max_size is not None and size > self.max_size:
             self.discard()
             raise DownloadError(f"it has {more}{size:,} bytes, more than there can be.")
-
-    @contextmanager
-    def _progress(self, start: int, size: int | None) -> Iterator[Callable[[int], None]]:
-        """Show a bar on a terminal; yield a function that moves it on by so many bytes."""
-        from rich.console import Console  # start-up time
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TransferSpeedColumn,
-        )
-
-        console = Console(stderr=True)
-        name, speed = TextColumn("{task.description}", markup=False), TransferSpeedColumn()
-        columns = (name, BarColumn(), DownloadColumn(), speed)
-        is_shown = console.is_terminal
-        with Progress(*columns, console=console, transient=True, disable=not is_shown) as bar:
-            task = bar.add_task(printable(self.title), completed=start, total=size)
-            yield lambda count: bar.advance(task, count)
 
 
 def _read(body: Any) -> bytes:

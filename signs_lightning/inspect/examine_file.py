@@ -5,6 +5,8 @@ Runs in a sandboxed child process.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -22,8 +24,9 @@ from signs_lightning.inspect.model_files import (
     describe_onnx,
 )
 from signs_lightning.inspect.picture_folder import describe_picture_folder
+from signs_lightning.runtime.file_kinds import is_npz
 from signs_lightning.runtime.file_read_errors import os_error_message
-from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip, missing_file_message
+from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
 
 AFTER_IR_VERSION = b"\x12\x1a\x22\x28\x32\x3a\x42"  # tags of the second field of an ONNX model
 
@@ -96,38 +99,19 @@ def _check_onnx(path: Path, head: bytes) -> None:
 
 def _describe_zip(path: Path, report: FileReport) -> None:
     """Describe what is a zip archive: `.keras`, a checkpoint, `.npz` and others."""
-    if not is_zip(path):
-        raise InputError(
-            f"{path} is a truncated zip archive ({path.stat().st_size:,} bytes). The download "
-            "broke off: fetch it again."
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise InputError(f"{path} is a damaged zip archive ({error}). Fetch it again.") from error
-    leaves = {name.rpartition("/")[2] for name in names}
-    is_program = leaves & {"archive_format", "serialized_exported_program.json"}
-    rows = [(name,) for name in names]
-    if {"config.json", "model.weights.h5"} <= set(names):
+    kind = describe_non_hdf5(path) or ""
+    if kind.startswith("a Keras model"):
         describe_keras_file(path, report)
-    elif "data.pkl" in leaves:
+    elif kind.startswith("a PyTorch file"):
         describe_checkpoint(path, report)
-    elif is_program or any(name.endswith("models/model.json") for name in names):
-        report.what = "exported PyTorch program (.pt2)"
-        report.problem = (
-            f"{path} is a program of torch.export, and opening one can run code. Name the "
-            "checkpoint that it was made from."
-        )
-    elif names and all(name.endswith(".npy") for name in names):
-        report.what = "NumPy archive (.npz)"
-        report.add_table(("array",), rows)
-        report.problem = f"{path} is {describe_non_hdf5(path)}"
-        report.suggest(f"convert {quote_path(path)} --output DIR")
     else:
-        report.what = "zip archive"
-        report.add_table(("entry",), rows)
-        report.problem = f"{path} is {describe_non_hdf5(path)}"
+        report.what = re.split(r",| \(", kind)[0].partition(" ")[2]
+        report.problem = f"{path} is {kind}"
+        unreadable = contextlib.suppress(zipfile.BadZipFile, NotImplementedError, ValueError)
+        with unreadable, zipfile.ZipFile(path) as archive:
+            report.add_table(("entry",), [(name,) for name in archive.namelist()])
+        if is_npz(path):
+            report.suggest(f"convert {quote_path(path)} --output DIR")
 
 
 def _describe_folder(path: Path, report: FileReport) -> None:

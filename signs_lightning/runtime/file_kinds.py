@@ -163,7 +163,7 @@ def _find_zip_kind(path: Path) -> Kind:
         return "an empty zip archive", "any", "Fetch it again."
     if _holds_arrays(names):
         return "a NumPy archive", "data", CONVERT
-    if {"config.json", "model.weights.h5"} <= leaves:
+    if {"config.json", "model.weights.h5"} <= set(names):
         advice = "Make a checkpoint of it with `import-keras {file} --output model.ckpt`."
         return "a Keras model", "model", advice
     is_program = any(name.endswith("models/model.json") for name in names)

@@ -113,7 +113,7 @@ def change_header(path: Path, before: bytes, after: bytes) -> None:
         (lambda path: change_header(path, b"(12, 8", b"(11, 8"), "is longer than its header"),
         (lambda path: change_header(path, b"\x93NUMPY", b"\x93NUMPI"), "is damaged"),
         (lambda path: path.write_bytes(path.read_bytes().replace(b"\x80\x81", b"\x80\x80")), "CRC"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "Fetch"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "etch it again"),
         (lambda path: np.savez(path, a=np.array([None])), "no array that can be written. 'a' was"),
     ],
     ids=["too short", "too long", "no array", "changed bytes", "cut off", "objects only"],
