@@ -6,7 +6,9 @@ import csv
 import gzip
 import math
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -48,7 +50,7 @@ def csv_to_h5(
     Raises:
         InputError: lines are no images with labels, or an option is asked for.
     """
-    with translate_os_errors(source), _open(source) as file:
+    with _open(source) as file:
         first = next(csv.reader(file), [])
         has_header = bool(first) and not _is_number(first[-1])
         total = sum(1 for line in file if line.strip()) + (not has_header)
@@ -72,7 +74,6 @@ def csv_to_h5(
     shape, order = _find_shape(source, len(first) - 1, axes, row_shape)
     written, texts, start = WrittenArrays(), [], 0
     with (
-        translate_os_errors(source),
         _open(source) as file,
         atomic_write(output) as temporary,
         h5py.File(temporary, "w", locking=False) as h5,
@@ -102,10 +103,18 @@ def csv_to_h5(
     return written
 
 
-def _open(source: Path) -> TextIO:
-    opener = gzip.open if source.suffix == ".gz" else open
-    file: TextIO = opener(source, "rt", encoding="utf-8-sig", errors="replace", newline="")
-    return file
+@contextmanager
+def _open(source: Path) -> Iterator[TextIO]:
+    """Open a CSV file, unpacked where its name ends in `.gz`."""
+    opener: Any = gzip.open if source.suffix.lower() == ".gz" else open
+    try:
+        with (
+            translate_os_errors(source),
+            opener(source, "rt", encoding="utf-8-sig", errors="replace", newline="") as file,
+        ):
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{source} is damaged ({error}). Fetch or write it again.") from error
 
 
 def _is_number(text: str) -> bool:

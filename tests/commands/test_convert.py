@@ -304,6 +304,20 @@ def test_csv_that_is_none(
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
+@pytest.mark.parametrize("damage", ["cut off", "changed bytes", "not packed"])
+def test_damaged_csv_gz(damage: str, cli: Callable, tmp_path: Path) -> None:
+    """Exit code 2 with a sentence, and nothing is written."""
+    text = "".join(f"{k},{k * k % 251},{k * 7 % 253},4,5\n" for k in range(200)).encode()
+    packed = bytearray(gzip.compress(text))
+    if damage == "changed bytes":
+        packed[len(packed) // 2 : len(packed) // 2 + 9] = bytes(9)
+    content = {"cut off": packed[: len(packed) // 2], "not packed": text}.get(damage, packed)
+    (tmp_path / "a.csv.gz").write_bytes(content)
+    result = cli("convert", "a.csv.gz", "--output", "a.h5")
+    assert (result.code, "a.csv.gz is damaged (" in result.err) == (2, True), result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv.gz"]
+
+
 def test_folder_and_back(cli: Callable, tmp_path: Path) -> None:
     """Two folders of PNGs to a file and back to folders: the same pixels in the same classes, at
     the pictures' own size and in grey where all are.
