@@ -18,7 +18,7 @@ from signs_lightning.data.encoded_pictures import (
 from signs_lightning.data.hdf5_links import linked_datasets, list_external_links
 from signs_lightning.data.layouts import (
     LAYOUTS,
-    ROLES,
+    ROLE_OF,
     can_hold_images,
     fits_images,
     is_class_list,
@@ -75,9 +75,8 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
     if not any(found.values()):
         group, below = find_picture_groups(file)
         if group is not None:
-            names = {word: role for role, words in ROLES.items() for word in words}
-            if below and names.keys() >= {name.lower() for name in below}:
-                return {names[name.lower()]: posixpath.join(group, name) for name in below}
+            if below and ROLE_OF.keys() >= {name.lower() for name in below}:
+                return {ROLE_OF[name.lower()]: posixpath.join(group, name) for name in below}
             return {"": group}
         if links := list_external_links(file):
             raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -24,8 +25,7 @@ from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import (
     PictureFolder,
     SkippedFile,
-    choose_channels,
-    choose_size,
+    choose_shape,
     describe_skipped,
     find_class_pictures,
     find_split_folders,
@@ -200,12 +200,9 @@ def _convert(
     """Write the cached file; `pictures` then has those that are in it."""
     folder = pictures.folder
     pictures.read_headers(advance)
-    height, width = image_size or choose_size(folder, pictures.headers, SIZE_OPTION)
-    size = (height, width, channels or choose_channels(pictures.headers))
-    needed, free = (
-        2 * len(pictures.pictures) * int(np.prod(size)),
-        shutil.disk_usage(path.parent).free,
-    )
+    size = choose_shape(folder, pictures.headers, image_size, channels, SIZE_OPTION)
+    needed = 2 * len(pictures.pictures) * math.prod(size)
+    free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
             f"The pictures in {folder} take {needed / 2**30:.1f} GiB while they are converted to "
@@ -214,13 +211,10 @@ def _convert(
             "another folder with the environment variable SIGNS_LIGHTNING_CACHE."
         )
     with atomic_write(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as spool:
-        spool_pictures(pictures, size, spool, resize, fit, advance)
-        labels = np.array([label for _, label in pictures.pictures], np.int64)
-        images = np.memmap(spool, np.uint8, "r", shape=(len(labels), *size))
-        write_images(
-            temporary, ("x", "y"), images, labels, np.arange(len(labels)), pictures.class_names
-        )
-        is_resized = any(header.size != (height, width) for header in pictures.headers)
+        images, labels = spool_pictures(pictures, size, spool, resize, fit, advance)
+        order = np.arange(len(labels))
+        write_images(temporary, ("x", "y"), images, labels, order, pictures.class_names)
+        is_resized = any(header.size != size[:2] for header in pictures.headers)
         notes = pictures.skipped, describe_differences(pictures.differences), is_resized
         paths = [os.fsencode(os.path.relpath(name, folder)) for name, _ in pictures.pictures]
         with h5py.File(temporary, "a", locking=False) as file:

@@ -17,8 +17,7 @@ from signs_lightning.data.image_files import Differences, UnreadableImageError, 
 from signs_lightning.data.picture_folders import (
     PictureFolder,
     SkippedFile,
-    choose_channels,
-    choose_size,
+    choose_shape,
     find_class_pictures,
     find_split_folders,
 )
@@ -93,8 +92,7 @@ def folder_to_h5(
         pictures.read_headers()
     first = next(iter(splits.values()))
     headers = [header for pictures in splits.values() for header in pictures.headers]
-    height, width = image_size or choose_size(folder, headers, "--size")
-    size = (height, width, channels or choose_channels(headers))
+    size = choose_shape(folder, headers, image_size, channels, "--size")
     total, done = sum(len(pictures.pictures) for pictures in splits.values()), 0
 
     def advance_all(_: int, __: int) -> None:
@@ -109,22 +107,20 @@ def folder_to_h5(
         raise InputError(
             f"The folder {output} cannot be made ({error}). Choose another --output."
         ) from error
-    labels: dict[str, np.ndarray] = {}
     with ExitStack() as stack:
-        spools = {}
+        spooled: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for split, pictures in splits.items():
             # How many pictures are sound is known only when all are read, and a contiguous dataset
             # is written once.
-            spools[split] = stack.enter_context(tempfile.TemporaryFile(dir=output))
-            spool_pictures(pictures, size, spools[split], resize, fit, advance_all)
-            labels[split] = np.array([label for _, label in pictures.pictures], np.int64)
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=output))
+            spooled[split] = spool_pictures(pictures, size, spool, resize, fit, advance_all)
+        labels = {split: labels for split, (_, labels) in spooled.items()}
         orders = _choose_orders(labels, test_fraction, seed)
         files = {split: output / f"{split}_{name}.h5" for split in orders}
         temporary = {split: stack.enter_context(atomic_write(files[split])) for split in orders}
         for split, (source, order) in orders.items():
-            images = np.memmap(spools[source], np.uint8, "r", shape=(len(labels[source]), *size))
             keys = f"{split}_set_x", f"{split}_set_y"
-            write_images(temporary[split], keys, images, labels[source], order, first.class_names)
+            write_images(temporary[split], keys, *spooled[source], order, first.class_names)
     counts = {split: len(order) for split, (_, order) in orders.items()}
     skipped = [skip for pictures in splits.values() for skip in pictures.skipped]
     differences: Differences = {}
@@ -157,7 +153,7 @@ def spool_pictures(
     resize: Resize,
     fit: Fit,
     advance: OnProgress,
-) -> None:
+) -> tuple[np.ndarray, np.ndarray]:
     """Write the pixels of all pictures to a file, one after another.
 
     Pictures that cannot be read are skipped: `pictures` then has those that were written.
@@ -169,6 +165,9 @@ def spool_pictures(
         resize: see `read_image`.
         fit: see `read_image`.
         advance: called after each picture.
+
+    Returns:
+        The images, mapped, and their labels int64 (N,).
 
     Raises:
         InputError: no picture of a class can be read.
@@ -184,6 +183,8 @@ def spool_pictures(
         advance(done, len(pictures.pictures))
     spool.flush()
     pictures.keep(kept)
+    labels = np.array([label for _, label in kept], np.int64)
+    return np.memmap(spool, np.uint8, "r", shape=(len(labels), *image_size)), labels
 
 
 def _choose_orders(

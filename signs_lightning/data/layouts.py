@@ -17,8 +17,9 @@ ROLES: dict[Role, tuple[str, ...]] = {  # role → its names in keys, and in fil
     "val": ("validation", "valid", "val", "dev"),
     "test": ("testing", "test"),
 }
+ROLE_OF = {name: role for role, names in ROLES.items() for name in names}
 WORDS = {  # placeholder of a layout → what may stand there
-    "role": "|".join(name for names in ROLES.values() for name in names),
+    "role": "|".join(ROLE_OF),
     "images": "x|images?|imgs?|pictures?|data|features?|inputs?",
     "labels": "y|labels?|targets?|class(?:es)?|categor(?:y|ies)",
     "stem": ".+",

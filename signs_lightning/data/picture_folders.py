@@ -16,14 +16,13 @@ from signs_lightning.data.image_files import (
     UnreadableImageError,
     read_header,
 )
+from signs_lightning.data.layouts import ROLE_OF
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5
 from signs_lightning.runtime.progress import OnProgress
 
-SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "val")
 IGNORED_FOLDERS = {"__MACOSX", "__pycache__"}
 IGNORED_FILES = {"thumbs.db", "desktop.ini"}
 # What lies beside pictures and is none; files of other endings are looked into.
@@ -99,26 +98,35 @@ class PictureFolder:
             )
 
 
-def choose_size(folder: Path, headers: Sequence[ImageHeader], option: str) -> tuple[int, int]:
-    """Return the height and width (pixels) that all pictures have.
+def choose_shape(
+    folder: Path,
+    headers: Sequence[ImageHeader],
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    option: str,
+) -> tuple[int, int, int]:
+    """Return height, width (pixels) and channels of the images to make of pictures.
 
     Args:
         folder: of the pictures, for the message.
         headers: of all pictures.
+        image_size: height and width; those that all pictures have when None.
+        channels: 1 or 3; 1 where every picture is grey, else 3, when None.
         option: that names another size.
 
     Raises:
-        InputError: they have several; the message says what to add.
+        InputError: the pictures have several sizes; the message says what to add.
     """
     sizes = {header.size for header in headers}
-    if len(sizes) == 1:
-        return sizes.pop()
-    sides = [min(header.size) for header in headers]
-    raise InputError(
-        f"The pictures in {folder} have {len(sizes):,} different sizes (shorter side "
-        f"{min(sides):,} to {max(sides):,} pixels). Choose the size that the model sees: add "
-        f"{option} {suggest_size(headers)}, for one."
-    )
+    if image_size is None and len(sizes) > 1:
+        sides = [min(size) for size in sizes]
+        raise InputError(
+            f"The pictures in {folder} have {len(sizes):,} different sizes (shorter side "
+            f"{min(sides):,} to {max(sides):,} pixels). Choose the size that the model sees: add "
+            f"{option} {suggest_size(headers)}, for one."
+        )
+    is_grey = all(header.is_grey for header in headers)
+    return (*(image_size or sizes.pop()), channels or (1 if is_grey else 3))
 
 
 def suggest_size(headers: Sequence[ImageHeader]) -> int:
@@ -128,13 +136,8 @@ def suggest_size(headers: Sequence[ImageHeader]) -> int:
     return next((size for largest, size in SUGGESTED_SIZES if median <= largest), 224)
 
 
-def choose_channels(headers: Sequence[ImageHeader]) -> int:
-    """Return 1 where every picture is grey, else 3."""
-    return 1 if all(header.is_grey for header in headers) else 3
-
-
 def find_split_folders(folder: Path) -> dict[str, Path]:
-    """Return a folder's `train`, `val` (`valid`, `validation`) and `test`, by role.
+    """Return a folder's `train`, `val` and `test`, under any of their names, by role.
 
     Args:
         folder: without such folders, which have a folder for each class, the result is empty.
@@ -144,7 +147,7 @@ def find_split_folders(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for child in subfolders(folder):
-        role = SPLIT_FOLDERS.get(child.name.lower())
+        role = ROLE_OF.get(child.name.lower())
         if role is None or not subfolders(child):
             continue
         if role in found:
