@@ -10,14 +10,15 @@ from collections.abc import Callable
 
 from signs_lightning.keras_io import activations, tensor_ops
 from signs_lightning.keras_io import merging_layers as merging
+from signs_lightning.keras_io import resizing_layers as resizing
 from signs_lightning.keras_io import stateless_layers as stateless
 from signs_lightning.keras_io import weighted_layers as weighted
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 from signs_lightning.keras_io.model_graph import Graph, Layer
 from signs_lightning.keras_io.modules import Apply
 
-# Layers that do nothing when a model predicts. Not RandomCrop, RandomHeight, RandomWidth,
-# AutoContrast, Equalization: these change what it predicts.
+# Layers that do nothing when a model predicts. Not RandomHeight, RandomWidth, AutoContrast,
+# Equalization: these change what it predicts.
 AUGMENTATION = {
     *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
     *("RandomBrightness", "RandomColorJitter", "RandomColorDegeneration", "RandomErasing"),
@@ -50,8 +51,10 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     **dict.fromkeys(("GlobalMaxPooling2D", "GlobalAveragePooling2D"), stateless.global_pooling),
     "ZeroPadding2D": stateless.zero_padding2d,
     "Cropping2D": stateless.cropping2d,
-    "UpSampling2D": stateless.up_sampling2d,
-    "Resizing": stateless.resizing,
+    "UpSampling2D": resizing.up_sampling2d,
+    "Resizing": resizing.resizing,
+    "CenterCrop": resizing.center_crop,
+    "RandomCrop": resizing.random_crop,
     "Flatten": stateless.flatten,
     "Reshape": stateless.reshape,
     "Permute": stateless.permute,

@@ -16,7 +16,7 @@ from signs_lightning.keras_io import activations, modules
 from signs_lightning.keras_io.axis_order import from_keras_order
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 from signs_lightning.keras_io.modules import Apply
-from signs_lightning.models.layers import AvgPool2dSame, FlattenNHWC, MaxPool2dSame, Pair
+from signs_lightning.models.layers import AvgPool2dSame, FlattenNHWC, MaxPool2dSame
 
 DROPOUTS: dict[str, Callable[[float], nn.Module]] = {
     "Dropout": nn.Dropout,
@@ -29,11 +29,6 @@ POOLINGS: dict[tuple[str, bool], Callable[..., nn.Module]] = {  # by class and '
     ("MaxPooling2D", False): nn.MaxPool2d,
     ("AveragePooling2D", True): AvgPool2dSame,
     ("AveragePooling2D", False): nn.AvgPool2d,
-}
-# The cubic kernels of Keras and PyTorch differ.
-INTERPOLATIONS: dict[str, dict[str, Any]] = {
-    "bilinear": {"mode": "bilinear", "align_corners": False},
-    "nearest": {"mode": "nearest-exact"},
 }
 
 
@@ -141,27 +136,6 @@ def cropping2d(layer: LayerContext) -> BuiltLayer:
         cropping = layer.config.get("cropping")
         layer.fail("cropping", cropping, f"less than its {height}×{width} pixels")
     return Apply(partial(F.pad, pad=(-left, -right, -top, -bottom))), []
-
-
-def _resize(layer: LayerContext, size: Pair, default: str) -> BuiltLayer:
-    layer.config.setdefault("interpolation", default)
-    layer.check_option("interpolation", *INTERPOLATIONS)
-    arguments = INTERPOLATIONS[layer.config["interpolation"]]
-    return Apply(partial(F.interpolate, size=size, **arguments)), []
-
-
-def up_sampling2d(layer: LayerContext) -> BuiltLayer:
-    """Build an UpSampling2D."""
-    (height, width, _), (rows, columns) = layer.image, layer.pair("size", 2)
-    return _resize(layer, (height * rows, width * columns), "nearest")
-
-
-def resizing(layer: LayerContext) -> BuiltLayer:
-    """Build a Resizing."""
-    for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
-        layer.check_option(option, False)
-    _ = layer.image
-    return _resize(layer, (layer.integer("height"), layer.integer("width")), "bilinear")
 
 
 def flatten(layer: LayerContext) -> BuiltLayer:

@@ -4,6 +4,7 @@ same output.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
@@ -13,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
 
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
 from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.keras_io.network_plan import make_plan
 
 from .against_keras import assert_same, examples, randomize, to_torch
 
@@ -24,6 +28,7 @@ padding = st.sampled_from(["same", "valid"])
 formats = st.sampled_from(["channels_last", "channels_first"])
 activation = st.sampled_from([None, "relu", "sigmoid", "tanh", "softmax", "gelu", "hard_sigmoid"])
 rates = st.floats(0.1, 0.9)
+INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"]
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +215,7 @@ def test_padding_and_cropping(folder, data_format, drawn):
 
 
 @examples(2)
-@given(formats, several(pairs, st.sampled_from(["nearest", "bilinear"])))
+@given(formats, several(pairs, st.sampled_from(INTERPOLATIONS)))
 def test_up_sampling2d(folder, data_format, drawn):
     stacks = [
         layers.UpSampling2D(size, data_format, interpolation) for size, interpolation in drawn
@@ -221,17 +226,79 @@ def test_up_sampling2d(folder, data_format, drawn):
 @examples(2)
 @given(
     formats,
-    several(st.integers(2, 12), st.integers(2, 12), st.sampled_from(["nearest", "bilinear"])),
+    several(
+        st.integers(2, 12),
+        st.integers(2, 12),
+        st.sampled_from(INTERPOLATIONS),
+        st.booleans(),
+        st.sampled_from([{}, {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}]),
+    ),
 )
 def test_resizing(folder, data_format, drawn):
     stacks = [
         [
-            layers.Resizing(height, width, interpolation, data_format=data_format),
+            layers.Resizing(
+                height,
+                width,
+                interpolation,
+                antialias=antialias,
+                data_format=data_format,
+                fill_value=0.5,
+                **ratio,
+            ),
             layers.Conv2D(2, 1, data_format=data_format),
         ]
-        for height, width, interpolation in drawn
+        for height, width, interpolation, antialias, ratio in drawn
     ]
     check(*stacks, folder=folder, channels_first=data_format == "channels_first")
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_center_crop(folder, data_format):
+    """Even and odd borders, and images that are too small in one axis or in both."""
+    sizes = [(7, 6), (4, 3), (5, 6), (1, 1), (9, 3), (4, 8), (12, 9)]
+    stacks = [layers.CenterCrop(*size, data_format=data_format) for size in sizes]
+    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
+
+
+def random_crop(size: tuple[int, int], keras_version: str) -> KerasNetwork:
+    """A model for images of 7×6 pixels that begins with a RandomCrop."""
+    model = keras.Sequential(
+        [
+            keras.Input((7, 6, 3)),
+            layers.RandomCrop(*size, name="crop"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    return KerasNetwork(make_plan(json.loads(model.to_json()), keras_version))
+
+
+def test_random_crop():
+    """Keras 2 resizes at rest, and crops all images of a batch at one place in training."""
+    images = np.random.default_rng(0).random((3, 7, 6, 3), dtype=np.float32)
+    for size in ((4, 4), (5, 9), (7, 3)):
+        crop = random_crop(size, "2.15.0").get_submodule("crop").eval()
+        expected = keras.preprocessing.image.smart_resize(images, size)
+        ours = crop(to_torch(images)).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(ours, np.asarray(expected), atol=1e-6)
+    crop = random_crop((4, 4), "2.15.0").get_submodule("crop").train()
+    windows = {
+        (top, left): images[:, top : top + 4, left : left + 4]
+        for top in range(4)
+        for left in range(3)
+    }
+    drawn = set()
+    for _ in range(200):
+        ours = crop(to_torch(images)).permute(0, 2, 3, 1).numpy()
+        drawn |= {place for place, window in windows.items() if np.array_equal(ours, window)}
+    assert drawn == set(windows)
+
+
+def test_random_crop_of_keras_3():
+    """It says another size than it gives at rest, if it crops at all."""
+    with pytest.raises(InputError, match="RandomCrop 'crop' has height and width"):
+        random_crop((4, 4), "3.15.0")
 
 
 @examples(2)
@@ -376,6 +443,7 @@ def test_identity_at_inference(folder):
         layers.RandomRotation(0.1),
         layers.RandomZoom(0.1),
         layers.RandomContrast(0.1),
+        layers.RandomCrop(7, 6),
         layers.Identity(),
         folder=folder,
     )
