@@ -29,7 +29,7 @@ TRUNCATED_STD = 0.87962566103423978  # standard deviation of a unit normal trunc
 CONSTANTS = {"Zeros": 0.0, "Ones": 1.0}
 # Weights that start as the same number whatever their initializer is.
 ALWAYS = dict.fromkeys(("beta", "moving_mean", "mean", "count"), 0.0)
-ALWAYS |= dict.fromkeys(("gamma", "moving_variance", "variance"), 1.0)
+ALWAYS |= dict.fromkeys(("gamma", "moving_variance", "variance", "scale"), 1.0)
 FOR_BIASES = {"Constant", "Ones", "RandomNormal", "RandomUniform"}  # others leave a bias at 0
 
 

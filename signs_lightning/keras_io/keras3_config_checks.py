@@ -115,8 +115,8 @@ def _unsupported_parts(entry: Entry, keras: int, wrapped: bool) -> Iterator[str]
             yield key
     if keras >= 3:
         return
-    if class_name in ("ThresholdedReLU", "TFOpLambda"):
-        yield ""
+    if class_name in ("ThresholdedReLU", "TFOpLambda", "RandomCrop"):
+        yield ""  # which Keras 3 does not have, or computes otherwise
     if class_name not in keras3_layer_arguments.LAYERS:
         return
     takes_one_axis = class_name in ("BatchNormalization", "GroupNormalization", "Concatenate")

@@ -41,6 +41,8 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     **dict.fromkeys(BATCH_NORMS, weighted.batch_normalization),
     "LayerNormalization": weighted.layer_normalization,
     "GroupNormalization": weighted.group_normalization,
+    "RMSNormalization": weighted.rms_normalization,
+    "UnitNormalization": stateless.unit_normalization,
     "Normalization": weighted.normalization,
     "PReLU": weighted.prelu,
     "Activation": stateless.activation,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from signs_lightning.keras_io.axis_order import from_keras_order, tensor_axis
+from signs_lightning.keras_io.axis_order import from_keras_order, tensor_axis, to_keras_order
 from signs_lightning.models.layers import KerasBatchNorm2d
 
 
@@ -101,6 +101,30 @@ class AxisGroupNorm(_GammaBeta):
         if self.bias is not None:
             output = output + self.bias.reshape(shape)
         return output.to(x.dtype).movedim(1, self.axis)
+
+
+class RMSNorm(nn.Module):
+    """RMSNormalization of Keras: x / √(mean x² + eps) · weight.
+
+    Args:
+        axes: Keras's axes.
+        shape: their sizes; the weight has them, and broadcasts from the last axis on.
+        eps: added to the mean of the squares.
+        channels_last: whether a tensor of rank 4 is permuted.
+    """
+
+    def __init__(
+        self, axes: Sequence[int], shape: Sequence[int], eps: float, channels_last: bool
+    ) -> None:
+        super().__init__()
+        self.axes, self.eps, self.channels_last = tuple(axes), eps, channels_last
+        self.weight = nn.Parameter(torch.ones(tuple(shape)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = to_keras_order(x) if self.channels_last else x
+        squares = values.square().mean(self.axes, keepdim=True)
+        output = values * torch.rsqrt(squares + self.eps) * self.weight
+        return from_keras_order(output) if self.channels_last else output
 
 
 class Standardize(nn.Module):

@@ -45,11 +45,29 @@ def activation(layer: LayerContext) -> BuiltLayer:
 
 def rectifier(layer: LayerContext) -> BuiltLayer:
     """Build a ReLU, LeakyReLU, ELU, ThresholdedReLU or Softmax."""
-    axis = layer.tensor_axis(layer.single_axis() if layer.class_name == "Softmax" else -1)
+    is_softmax = layer.class_name == "Softmax"
+    axes = [layer.tensor_axis(axis) for axis in (layer.axes() if is_softmax else [-1])]
+    if len(axes) > 1:
+        return Apply(partial(_softmax, axes=axes)), []
     try:
-        return Apply(activations.rectifier(layer.class_name, layer.config, axis)), []
+        return Apply(activations.rectifier(layer.class_name, layer.config, axes[0])), []
     except (TypeError, ValueError) as error:
         raise InputError(f"{layer} has an argument that cannot be used: {error}.") from error
+
+
+def _softmax(x: Tensor, axes: list[int]) -> Tensor:
+    return torch.exp(x - torch.logsumexp(x, axes, keepdim=True))
+
+
+def unit_normalization(layer: LayerContext) -> BuiltLayer:
+    """Build a UnitNormalization: x / √(sum x²), bounded otherwise in Keras 2 than in 3."""
+    axes = [layer.tensor_axis(axis) for axis in layer.axes()]
+    bound = 1e6 if layer.layer.keras < 3 else 1e12
+    return Apply(partial(_normalize, axes=axes, bound=bound)), []
+
+
+def _normalize(x: Tensor, axes: list[int], bound: float) -> Tensor:
+    return x * torch.rsqrt(x.square().sum(axes, keepdim=True)).clamp(max=bound)
 
 
 def dropout(layer: LayerContext) -> BuiltLayer:

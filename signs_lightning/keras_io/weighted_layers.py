@@ -147,6 +147,16 @@ def group_normalization(layer: LayerContext) -> BuiltLayer:
     return module, _gamma_beta(layer, (channels,))
 
 
+def rms_normalization(layer: LayerContext) -> BuiltLayer:
+    """Build an RMSNormalization."""
+    axes = sorted(layer.axes())
+    for axis in axes:
+        layer.tensor_axis(axis)  # checks it
+    shape = tuple(layer.shape[axis % layer.rank - 1] for axis in axes)
+    module = norm_modules.RMSNorm(axes, shape, layer.number("epsilon", 1e-6), layer.channels_last)
+    return module, [WeightSpec("scale", "weight", shape, tuple(range(len(shape))))]
+
+
 def normalization(layer: LayerContext) -> BuiltLayer:
     """Build a Normalization, whose statistics are in the config or in the weights."""
     axes = [] if layer.config.get("axis", -1) in (None, []) else layer.axes()

@@ -371,6 +371,16 @@ def test_group_normalization_of_large_values(folder):
     np.testing.assert_allclose(ours, theirs, atol=1e-3)  # Keras itself is off by 4e-4
 
 
+def test_unit_and_rms_normalization(folder):
+    check(
+        *(layers.UnitNormalization(axis=axis) for axis in (-1, 1, [1, 2], [3])),
+        *(layers.RMSNormalization(axis=axis) for axis in (-1, [2, 3], [1, 2, 3])),
+        [layers.Reshape((6, 28)), layers.RMSNormalization(epsilon=1e-2)],
+        [layers.Flatten(), layers.UnitNormalization()],
+        folder=folder,
+    )
+
+
 def test_normalisations_of_vectors(folder):
     stack = [
         layers.Flatten(), layers.Dense(8), layers.BatchNormalization(), layers.LayerNormalization(),
@@ -425,6 +435,8 @@ def test_rectifiers(folder):
         layers.PReLU(shared_axes=[1, 2]),
         layers.Softmax(),
         layers.Softmax(axis=1),
+        layers.Softmax(axis=(1, 2)),
+        layers.Softmax(axis=[-1, 1]),
         layers.Conv2D(3, 2, activation=layers.LeakyReLU(0.1)),
         layers.Dense(5, activation="elu"),
     ]
