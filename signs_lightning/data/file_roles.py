@@ -58,7 +58,7 @@ class RoleFiles:
 
     def _find_roles(self, source: str | Path) -> set[str]:
         """Return the roles of a file with several: those of its images, and those of named keys."""
-        named = {role for role in ROLES if self.options[f"{role}_images_key"] is not None}
+        named: set[str] = {role for role in ROLES if self.options[f"{role}_images_key"] is not None}
         try:
             return named.union(list_roles(source, self.options))
         except InputError:

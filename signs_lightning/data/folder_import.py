@@ -95,7 +95,7 @@ def folder_to_h5(
     size = choose_shape(folder, headers, image_size, channels, "--size")
     total, done = sum(len(pictures.pictures) for pictures in splits.values()), 0
 
-    def advance_all(_: int, __: int) -> None:
+    def advance_all(_: int, __: int | None) -> None:
         nonlocal done
         done += 1
         if advance is not None:

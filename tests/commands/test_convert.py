@@ -312,7 +312,7 @@ def test_damaged_csv_gz(damage: str, cli: Callable, tmp_path: Path) -> None:
     if damage == "changed bytes":
         packed[len(packed) // 2 : len(packed) // 2 + 9] = bytes(9)
     content = {"cut off": packed[: len(packed) // 2], "not packed": text}.get(damage, packed)
-    (tmp_path / "a.csv.gz").write_bytes(content)
+    (tmp_path / "a.csv.gz").write_bytes(bytes(content))
     result = cli("convert", "a.csv.gz", "--output", "a.h5")
     assert (result.code, "a.csv.gz is damaged (" in result.err) == (2, True), result.err
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv.gz"]

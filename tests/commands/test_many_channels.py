@@ -32,7 +32,11 @@ def write(path: Path, channels: int, count: int) -> np.ndarray:
     ("channels", "sentence"),
     [
         (13, "Pictures show the first 3 of the 13 channels, as red, green and blue."),
-        (2, "Pictures show the first of the 2 channels, as grey."),
+        pytest.param(
+            2,
+            "Pictures show the first of the 2 channels, as grey.",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_every_verb(

@@ -244,7 +244,12 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+SLOW = ("report", "fit", "test ONNX")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in COMMANDS]
+)
 def test_a_model_from_keras_asks(name, cli, keras_files):
     """In every verb, before anything is written; the answers lead on."""
     command = COMMANDS[name]

@@ -586,6 +586,7 @@ def test_one_folder_under_two_names(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     train = small_folder(folder / "train")
     (folder / "test").symlink_to(train)
+    options: dict[str, Any]
     for options in ({"train_file": folder}, {"train_file": folder, "test_file": train}):
         module = H5DataModule(**options)
         with pytest.warns(UserWarning, match="serves for training and for validation"):

@@ -398,7 +398,7 @@ def test_one_hot_rows_tell_the_number_of_classes(tmp_path: Path) -> None:
 
 def test_roles_of_one_file_by_named_keys(tmp_path: Path) -> None:
     content = {"a": pictures(), "b": pictures(5), "kind_a": LABELS, "kind_b": LABELS[:5]}
-    keys = {"train_images_key": "a", "train_labels_key": "kind_a"}
+    keys: dict[str, Any] = {"train_images_key": "a", "train_labels_key": "kind_a"}
     keys |= {"test_images_key": "b", "test_labels_key": "kind_b"}
     module = H5DataModule(file=str(write(tmp_path / "a.h5", **content)), **keys)
     assert list(module.role_files.files.values()) == [
@@ -415,5 +415,6 @@ def test_a_part_of_the_training_images_in_place_of_those_for_validation(
     path = write(tmp_path / "a.h5", **images, X_val=pictures(), y_val=LABELS % 2)
     module = H5DataModule(file=str(path), val_fraction=0.2)
     module.setup("fit")
-    assert len(module.val_dataloader().dataset) == 4
+    loader: Any = module.val_dataloader()
+    assert len(loader.dataset) == 4
     assert "which --data.val_fraction leaves out" in capsys.readouterr().out

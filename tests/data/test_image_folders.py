@@ -395,7 +395,7 @@ def test_an_interrupted_run_leaves_nothing(album: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "train_album.h5").write_text("earlier")
 
-    def stop(done: int, total: int) -> None:
+    def stop(done: int, total: int | None) -> None:
         if done == 30:
             raise KeyboardInterrupt
 

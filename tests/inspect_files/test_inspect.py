@@ -506,6 +506,7 @@ def test_usage_errors(args: str, message: str, cli: Callable, tmp_path: Path) ->
     assert result.err.startswith(message)
 
 
+@pytest.mark.slow
 def test_mutated_files(tmp_path: Path) -> None:
     """Whatever happens to the bytes, there is a report, and a damaged file has its sentence."""
     rng = random.Random(0)
