@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from signs_lightning.runtime.signature_table import (
-    ARRAYS,
     CONVERT,
     KERAS_ORIGINAL,
     NO_USE,
@@ -23,6 +22,8 @@ from signs_lightning.runtime.signature_table import (
     TF_CHECKPOINT,
     TF_CHECKPOINT_FILE,
     Use,
+    read_with,
+    unpack_with,
 )
 
 HTML = (b"<!doctype html", b"<html", b"<head")
@@ -106,9 +107,9 @@ def find_folder_kind(path: Path) -> Kind:
         advice = TF_KERAS if "keras_metadata.pb" in names else KERAS_ORIGINAL
         return "a TensorFlow SavedModel", "model", advice
     if names & {".zarray", ".zgroup", "zarr.json"}:
-        return "a Zarr array", "data", f"Read it with `zarr.open({{python}})` and {ARRAYS}."
+        return "a Zarr array", "data", read_with("`zarr.open({python})`")
     if "data.mdb" in names:
-        return "an LMDB database", "data", f"Read it with the package lmdb and {ARRAYS}."
+        return "an LMDB database", "data", read_with("the package lmdb")
     if "model.json" in names:
         return "a folder with a model.json", "any", "Name that file."
     if any(TF_CHECKPOINT_FILE.fullmatch(name) for name in names):
@@ -150,7 +151,7 @@ def _holds_arrays(names: list[str]) -> bool:
 
 def _find_zip_kind(path: Path) -> Kind:
     """Return what a zip archive is, by the names in it."""
-    unpack = "Unpack it with `unzip {file}` and use what is inside."
+    unpack = unpack_with("unzip {file}")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -185,8 +186,7 @@ def _find_packed_kind(path: Path, name: str, command: str) -> Kind:
         with contextlib.suppress(EOFError, OSError, lzma.LZMAError), openers[name](path) as file:
             begin = file.read(512)
     if begin[257:].startswith(b"ustar"):
-        advice = "Unpack it with `tar xf {file}` and use what is inside."
-        return f"a {name} archive of several files", "any", advice
+        return f"a {name} archive of several files", "any", unpack_with("tar xf {file}")
     if path.name.lower().endswith(".csv.gz"):
         return "a packed CSV file", "data", CONVERT
     # Through the standard input, the name of the file does not matter.
@@ -205,16 +205,14 @@ def _find_binary_kind(path: Path, head: bytes) -> Kind | None:
         advice = "Name the checkpoint or Keras file that it was made from."
         return "a safetensors file: weights without their model", "model", advice
     if len(head) > 12 and _masked_crc32c(head[:8]) == int.from_bytes(head[8:12], "little"):
-        advice = f"Read it with `tensorflow.data.TFRecordDataset({{python}})` and {ARRAYS}."
+        advice = read_with("`tensorflow.data.TFRecordDataset({python})`")
         return "a TFRecord file", "data", advice
     if head[:2] == b"\0\0" and len(head) > 4 and head[2] in IDX_TYPES and 1 <= head[3] <= 4:
         dtype, end = IDX_TYPES[head[2]], 4 + 4 * head[3]
         shape = [int.from_bytes(head[k : k + 4], "big") for k in range(4, end, 4)]
-        advice = (
-            f"Read it with `numpy.fromfile({{python}}, {dtype!r}, offset={end})"
-            f".reshape({', '.join(map(str, shape))})` and {ARRAYS}."
-        )
-        return "an IDX file, as MNIST's are", "data", advice
+        call = f"numpy.fromfile({{python}}, {dtype!r}, offset={end})"
+        call += f".reshape({', '.join(map(str, shape))})"
+        return "an IDX file, as MNIST's are", "data", read_with(f"`{call}`")
     if path.suffix == ".pb" and head[:1] == b"\x0a" and head[2:3] == b"\x0a":
         return "a frozen graph of TensorFlow", "model", KERAS_ORIGINAL
     return None

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 Use = Literal["data", "model", "any"]
 
 CONVERT = "Convert it with `python -m signs_lightning convert {file} --output DIR`."
-ARRAYS = "write the images and labels with h5py"
 PREDICT = (
     "Name it with --images of `predict`; for training, put pictures into a folder for each class "
     "and name the folder above them."
@@ -24,6 +23,16 @@ TF_CHECKPOINT = (
 )
 TF_CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|data-\d{5}-of-\d{5})")
 NO_USE = "It holds neither images nor a model: name another file."
+
+
+def read_with(call: str) -> str:
+    """Return the advice to read a file in Python."""
+    return f"Read it with {call} and write the images and labels with h5py."
+
+
+def unpack_with(command: str) -> str:
+    """Return the advice to unpack an archive."""
+    return f"Unpack it with `{command}` and use what is inside."
 
 
 class Signature(NamedTuple):
@@ -59,33 +68,25 @@ SIGNATURES = (
     _at(0, b"\x00\x05\x16\x07", "a macOS `._` companion file", "any",
         "Use the file without `._` in its name."),
     # archives
-    _at(257, b"ustar", "a tar archive", "any",
-        "Unpack it with `tar xf {file}` and use what is inside."),
-    _at(0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "any",
-        "Unpack it with `7z x {file}` and use what is inside."),
-    _at(0, b"Rar!\x1a\x07", "a RAR archive", "any",
-        "Unpack it with `unrar x {file}` and use what is inside."),
+    _at(257, b"ustar", "a tar archive", "any", unpack_with("tar xf {file}")),
+    _at(0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "any", unpack_with("7z x {file}")),
+    _at(0, b"Rar!\x1a\x07", "a RAR archive", "any", unpack_with("unrar x {file}")),
     # arrays and tables
     _at(0, b"\x93NUMPY", "a NumPy file", "data",
         "Load it with `numpy.load({python})` and pass the arrays, or write them with h5py."),
     _at(0, b"MATLAB 5.0 MAT-file", "a MATLAB file of before version 7.3", "data", CONVERT),
-    _at(0, b"PAR1", "a parquet file", "data",
-        f"Read it with `pandas.read_parquet({{python}})` and {ARRAYS}."),
+    _at(0, b"PAR1", "a parquet file", "data", read_with("`pandas.read_parquet({python})`")),
     _at(0, b"ARROW1", "an Arrow (Feather) file", "data",
-        f"Read it with `pandas.read_feather({{python}})` and {ARRAYS}."),
-    _at(0, b"FEA1", "a Feather file", "data",
-        f"Read it with `pandas.read_feather({{python}})` and {ARRAYS}."),
-    _at(16, b"\xde\xc0\xef\xbe", "an LMDB database", "data",
-        f"Read it with the package lmdb and {ARRAYS}."),
+        read_with("`pandas.read_feather({python})`")),
+    _at(0, b"FEA1", "a Feather file", "data", read_with("`pandas.read_feather({python})`")),
+    _at(16, b"\xde\xc0\xef\xbe", "an LMDB database", "data", read_with("the package lmdb")),
     *(_at(0, b"CDF" + version, "a NetCDF file of a format before NetCDF-4", "data",
-          f"Read it with `scipy.io.netcdf_file({{python}})` and {ARRAYS}.")
+          read_with("`scipy.io.netcdf_file({python})`"))
       for version in (b"\x01", b"\x02", b"\x05")),
-    _at(0, b"\x0e\x03\x13\x01", "an HDF4 file", "data",
-        "Turn it into HDF5 with `h4toh5 {file}`."),
+    _at(0, b"\x0e\x03\x13\x01", "an HDF4 file", "data", "Turn it into HDF5 with `h4toh5 {file}`."),
     _at(0, b"SQLite format 3\x00", "an SQLite database", "data",
-        f"Read it with `sqlite3.connect({{python}})` and {ARRAYS}."),
-    _at(0, b"SIMPLE  =", "a FITS file", "data",
-        f"Read it with `astropy.io.fits.open({{python}})` and {ARRAYS}."),
+        read_with("`sqlite3.connect({python})`")),
+    _at(0, b"SIMPLE  =", "a FITS file", "data", read_with("`astropy.io.fits.open({python})`")),
     _at(128, b"DICM", "a DICOM file", "data",
         "Read it with `pydicom.dcmread({python}).pixel_array` and write the images with h5py."),
     # pictures and films
