@@ -12,6 +12,7 @@ from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.reading_options import (
     NAMES,
     READING,
+    SIZE,
     add_reading_options,
     given_reading_options,
 )
@@ -31,11 +32,11 @@ VERB = "python -m signs_lightning"
 HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf"}
 # kind of the source → the options that it takes, besides --output
 OPTIONS = {
-    "folder": {"size", "channels", "resize", "fit", "test_fraction", "seed", "name"},
+    "folder": {SIZE, "channels", "resize", "fit", "test_fraction", "seed", "name"},
     "npz": set(),
     "mat": {"samples"},
     "csv": {"axes", "row_shape"},
-    "hdf5": {"size", *READING, *NAMES},
+    "hdf5": {SIZE, *READING, *NAMES},
 }
 WHAT = {
     "folder": "a folder",
@@ -62,10 +63,7 @@ def main(verb: str, args: list[str]) -> int:
     kind = kinds.pop()
     _check_options(options, kind)
     if kind == "hdf5":
-        reading = given_reading_options(options)
-        if options.size is not None:
-            reading["image_size"] = (options.size[0], options.size[-1])
-        return write_pictures(sources, Path(options.output), reading)
+        return write_pictures(sources, Path(options.output), given_reading_options(options))
     if kind == "folder":
         if len(sources) > 1:
             raise InputError("Several folders are named. Convert them one after another.")
@@ -89,7 +87,7 @@ def _build_parser(verb: str) -> CommandParser:
     group = parser.add_argument_group("a folder with a folder for each class")
     add = group.add_argument
     text = "height and width, or one number; by default the pictures' own where all have the same"
-    add("--size", "--data.image_size", nargs="+", type=int, metavar="PIXELS", help=text)
+    add("--size", f"--data.{SIZE}", dest=SIZE, nargs="+", type=int, metavar="PIXELS", help=text)
     text = "1 for grey, 3 for RGB; by default 1 where all pictures are grey"
     add("--channels", type=int, choices=(1, 3), help=text)
     add("--resize", choices=RESIZES, help="how pictures are resized (default bilinear)")
@@ -136,13 +134,15 @@ def _check_options(options: argparse.Namespace, kind: str) -> None:
         if getattr(options, name) is not None:
             kinds = " or ".join(WHAT[other] for other in OPTIONS if name in OPTIONS[other])
             option = f"--data.{name}" if name in READING | NAMES else f"--{name}"
+            option = "--size" if name == SIZE else option
             raise InputError(f"{option} is for {kinds}, and {options.sources[0]} is {WHAT[kind]}.")
-    size = options.size
-    if size is not None and (len(size) > 2 or min(size) < 1):
-        raise InputError(
-            f"--size is {' '.join(map(str, size))}, expected pixels: one number, or height and "
-            "width."
-        )
+    if (size := options.image_size) is not None:
+        if len(size) > 2 or min(size) < 1:
+            raise InputError(
+                f"--size is {' '.join(map(str, size))}, expected pixels: one number, or height and "
+                "width."
+            )
+        options.image_size = (size[0], size[-1])
     fraction = options.test_fraction
     if fraction is not None and not 0 <= fraction < 1:
         raise InputError(f"--test_fraction is {fraction:g}, expected 0 or more, and less than 1.")
@@ -167,19 +167,10 @@ def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
             f"A folder becomes train_NAME.h5 and test_NAME.h5, and --output {output} is a file's "
             "name. Name a folder."
         )
+    given = {name: getattr(options, name) for name in OPTIONS["folder"]}
+    given = {name: value for name, value in given.items() if value is not None}
     with show_progress(f"Converting {folder}") as advance:
-        written = folder_to_h5(
-            folder,
-            output,
-            None if options.size is None else (options.size[0], options.size[-1]),
-            options.channels,
-            0.1 if options.test_fraction is None else options.test_fraction,
-            options.seed or 0,
-            options.name,
-            options.resize or "bilinear",
-            options.fit or "crop",
-            advance,
-        )
+        written = folder_to_h5(folder, output, advance=advance, **given)
     for line in describe_differences(written.differences):
         print(line)
     for line in describe_skipped(written.skipped, sum(written.counts.values())):

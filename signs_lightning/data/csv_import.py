@@ -17,6 +17,8 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.array_import import WrittenArrays
+from signs_lightning.data.label_table import parse_labels
+from signs_lightning.data.labels import number_words
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import shorten
@@ -96,10 +98,12 @@ def csv_to_h5(
             if advance is not None:
                 advance(start, total)
         written.shapes["x"] = images.shape
-        numbers, classes = _read_labels(texts)
-        written.add(h5, "y", numbers)
-        if classes is not None:
+        numbers = parse_labels(texts)
+        if numbers.dtype == object:
+            classes = sorted(set(texts))
+            numbers = number_words(str(source), numbers, classes)
             written.add(h5, "list_classes", np.array(classes))
+        written.add(h5, "y", numbers)
     return written
 
 
@@ -198,12 +202,3 @@ def _choose_dtype(pixels: np.ndarray) -> type[np.generic]:
     is_whole = pixels.dtype.kind == "i" or bool((pixels == np.floor(pixels)).all())
     is_byte = is_whole and pixels.min() >= 0 and pixels.max() <= 255
     return np.uint8 if is_byte else np.float32
-
-
-def _read_labels(texts: list[str]) -> tuple[np.ndarray, list[str] | None]:
-    """Return labels int64 (N,), and the sorted class names where labels are words."""
-    if all(map(_is_number, texts)) and all(float(text).is_integer() for text in texts):
-        return np.array([int(float(text)) for text in texts], np.int64), None
-    classes = sorted(set(texts))
-    label_of = {name: label for label, name in enumerate(classes)}
-    return np.array([label_of[text] for text in texts], np.int64), classes

@@ -18,7 +18,7 @@ from signs_lightning.runtime.file_read_errors import translate_os_errors
 
 SUFFIXES = (".csv", ".tsv")
 LABEL_COLUMNS = ("label", "labels", "target", "targets", "class", "category", "class_name", "y")
-NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)  # e as NumPy writes it
 LOOKED_AT = 20  # lines that tell which column has the names
 
 
@@ -121,7 +121,7 @@ def read_label_table(
             f"{path} has no line for {missing:,} of {len(names):,} pictures, such as "
             f"'{shorten(names[labels.index('')])}'. Add them, or name another file of labels."
         )
-    return header[place], _to_array(labels)
+    return header[place], parse_labels(labels)
 
 
 def _read_lines(path: Path) -> Iterator[list[str]]:
@@ -186,9 +186,9 @@ def _choose_column(
     )
 
 
-def _to_array(labels: list[str]) -> np.ndarray:
-    """Return labels as numbers where all of them are."""
-    if not all(map(NUMBER.fullmatch, labels)):
-        return np.array(labels, object)
-    numbers = np.array(labels, np.float64)
+def parse_labels(texts: list[str]) -> np.ndarray:
+    """Return labels as int64 or float64 (N,) where all are numbers, else as object of str."""
+    if not all(map(NUMBER.fullmatch, texts)):
+        return np.array(texts, object)
+    numbers = np.array(texts, np.float64)
     return numbers.astype(np.int64) if (numbers == np.rint(numbers)).all() else numbers

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from signs_lightning import InputError
 from signs_lightning.data import array_import, csv_import
 from signs_lightning.data.hdf5_image_set import check_file
 
@@ -237,6 +238,18 @@ def test_csv(
     np.testing.assert_array_equal(found["y"], LABELS)
     assert found["x"].dtype == np.uint8
     assert check_file(tmp_path / "data" / "a.h5").num_classes == 3
+
+
+def test_labels_of_a_csv(cli: Callable, tmp_path: Path) -> None:
+    """`numpy.savetxt` writes labels as 1.0e+00; fractions are neither classes nor words."""
+    pixels = RNG.integers(0, 256, (12, 64))
+    write_csv(tmp_path / "a.csv", pixels, [f"{label:.18e}" for label in LABELS])
+    assert cli("convert", "a.csv", "--output", "a.h5").code == 0
+    np.testing.assert_array_equal(check_file(tmp_path / "a.h5").labels, LABELS)
+    write_csv(tmp_path / "b.csv", pixels, [label / 2 for label in LABELS])
+    assert cli("convert", "b.csv", "--output", "b.h5").code == 0
+    with pytest.raises(InputError, match=r"holds the fractional label 0.5"):
+        check_file(tmp_path / "b.h5")
 
 
 def test_csv_of_other_shapes(cli: Callable, tmp_path: Path) -> None:
