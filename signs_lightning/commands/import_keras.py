@@ -35,7 +35,7 @@ def main(verb: str, args: list[str]) -> int:
     """
     options = _parser(verb).parse_args(args)
     output = Path(options.output)
-    _check_paths(output, options.file)
+    _check_paths(output, options.file, options.architecture)
     size, colors = shutil.get_terminal_size(), sys.stdout.isatty()
     with atomic_write(output) as temporary:
         printed = run_sandboxed(
@@ -91,7 +91,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     from signs_lightning.keras_io.from_keras import FromKeras, from_keras  # start-up time
 
     output = Path(options.output)
-    _check_paths(output, options.file)
+    _check_paths(output, options.file, options.architecture)
     size = options.image_size
     model = from_keras(
         options.file,
@@ -113,9 +113,10 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     return 0
 
 
-def _check_paths(output: Path, file: str) -> None:
+def _check_paths(output: Path, *files: str | None) -> None:
     check_output(output)
-    if output.exists() and os.path.realpath(output) == os.path.realpath(file):
+    real = os.path.realpath(output)
+    if output.exists() and real in [os.path.realpath(file) for file in files if file]:
         raise InputError(f"--output {output} is the Keras file itself. Name another file.")
 
 
@@ -130,9 +131,9 @@ def _parser(verb: str) -> CommandParser:
     output_help = "the checkpoint to write, such as model.ckpt"
     add("--output", required=True, metavar="CKPT", help=output_help)
     add(
-        "--architecture", choices=("happy", "signs", "resnet50"),
-        help="for a file of weights only: what to load them into; the only one that fits when "
-        "omitted",
+        "--architecture", metavar="JSON",
+        help="what the weights belong to: the file of Keras's `model.to_json()`; or, for a file of "
+        "weights only, `happy`, `signs` or `resnet50` of ours, the only one that fits when omitted",
     )  # fmt: skip
     add(
         "--scale", choices=SCALES,

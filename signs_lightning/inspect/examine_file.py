@@ -19,12 +19,13 @@ from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.inspect.file_report import FileReport, quote_path
 from signs_lightning.inspect.hdf5 import describe_hdf5
 from signs_lightning.inspect.model_files import (
+    describe_architecture,
     describe_checkpoint,
     describe_keras_file,
     describe_onnx,
 )
 from signs_lightning.inspect.picture_folder import describe_picture_folder
-from signs_lightning.runtime.file_kinds import is_npz
+from signs_lightning.runtime.file_kinds import KERAS_ARCHITECTURE, is_npz
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
 
@@ -77,7 +78,9 @@ def _examine(path: Path, report: FileReport, options: dict[str, Any], seconds: f
         _check_onnx(path, head)
         describe_onnx(path, report)
     elif (other_type := describe_non_hdf5(path)) is not None:
-        if not _describe_picture(path, report):
+        if other_type.startswith(KERAS_ARCHITECTURE):
+            describe_architecture(path, report)
+        elif not _describe_picture(path, report):
             report.problem = f"{path} is {other_type}"
     else:
         describe_hdf5(path, report, options, seconds)

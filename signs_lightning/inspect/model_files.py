@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ KERAS_KINDS = {
     "weights.h5": "Keras 3 weights",
 }
 COLUMNS = ("layer", "type", "output shape>", "parameters>")
+MAX_NEIGHBOURS = 20  # files that are tried for the weights of an architecture
 ANY_SIZE = 224  # pixels for which a model of images of any size is listed
 
 
@@ -43,6 +45,49 @@ def describe_keras_file(path: Path, report: FileReport) -> None:
             report.suggest(f"import-keras {quote_path(path)} --output model.ckpt{options}")
 
 
+def describe_architecture(path: Path, report: FileReport) -> None:
+    """Describe the JSON of Keras's `to_json` by its layers, and name the weights beside it.
+
+    Raises:
+        InputError: it is no model.
+    """
+    from signs_lightning.keras_io.architecture_file import read_architecture  # start-up time
+    from signs_lightning.keras_io.keras_file import KerasFile
+
+    report.what = "Keras architecture without weights (JSON)"
+    config = read_architecture(path)
+    version = config.get("keras_version")
+    spelling = "3" if "module" in config else "the file does not say"
+    report.add_fact("Keras", version or spelling)
+    file = KerasFile(path, "h5", config, version, None, architecture=path.name)
+    options = _list_layers(file, report)
+    if report.problem:
+        return
+    weights = _find_weights(path)
+    report.add_fact("weights", f"{weights} fits" if weights else "none beside it that fit")
+    name = quote_path(weights) if weights else "WEIGHTS.h5"
+    command = f"import-keras {name} --architecture {quote_path(path)} --output model.ckpt"
+    report.suggest(f"{command}{options}")
+
+
+def _find_weights(architecture: Path) -> Path | None:
+    """Return the only file beside an architecture whose weights fit it."""
+    from signs_lightning.keras_io.architecture_file import replace_architecture  # start-up time
+    from signs_lightning.keras_io.keras_file import open_keras_file
+    from signs_lightning.keras_io.network_plan import make_plan
+    from signs_lightning.keras_io.weight_mapping import match_weights
+
+    fitting = []
+    files = [p for p in architecture.parent.glob("*") if p.suffix in (".h5", ".hdf5", ".keras")]
+    for path in sorted(files)[:MAX_NEIGHBOURS]:
+        with contextlib.suppress(InputError), open_keras_file(path) as stored:
+            file = replace_architecture(stored, architecture)
+            config = file.config or {}
+            match_weights(make_plan(config, file.keras_version), file)
+            fitting.append(path)
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def _list_layers(file: KerasFile, report: FileReport) -> str:
     """List the layers of the config; return options that `import-keras` needs."""
     from signs_lightning.keras_io.graph_parser import read_graph  # start-up time: brings torch
@@ -62,7 +107,8 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
     try:
         plan = make_plan(file.config, file.keras_version, size)
-        finding = find_scale(plan, file_weights(match_weights(plan, file)))
+        matches = [] if file.architecture else match_weights(plan, file)  # a config has none
+        finding = find_scale(plan, file_weights(matches))
     except InputError as error:  # the layers are still worth seeing
         report.problem = f"{file.path}: {error}"
         layers = graph.layers.values()

@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.architecture_file import replace_architecture
 from signs_lightning.keras_io.input_scale_inference import (
     file_weights,
     find_scale,
@@ -35,12 +36,14 @@ from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
+FILE_ARGUMENTS = ("path", "architecture")  # of FromKeras
+
 
 def from_keras(
     path: str | Path,
     scale: Scale | None = None,
     class_names: list[str] | None = None,
-    architecture: Literal["happy", "signs", "resnet50"] | None = None,
+    architecture: str | Path | None = None,
     image_size: tuple[int, int, int] | None = None,
 ) -> ImageClassifier:
     """Load a file that Keras 2.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
@@ -52,7 +55,8 @@ def from_keras(
             "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
             it from the model's first layers, and prints it.
         class_names: names of the K classes, in label order.
-        architecture: for a file of weights only, what to load them into; the only one that fits
+        architecture: what the weights belong to: a JSON file of Keras's `model.to_json()`; or, for
+            a file of weights only, "happy", "signs" or "resnet50" of ours, the only one that fits
             when omitted.
         image_size: height, width and channels, for a model that takes images of any size.
 
@@ -74,25 +78,33 @@ def from_keras(
         >>> torch.allclose(model(images), original(images), atol=1e-5)
         True
     """
-    with open_keras_file(path) as file:
-        if file.config is None:
+    is_ours = architecture is None or str(architecture) in ARCHITECTURES
+    with open_keras_file(path) if is_ours else nullcontext() as file:
+        if file is not None and file.config is None:
             if scale not in (None, "/255"):
                 raise InputError(
                     f"scale is '{scale}', but {file.path.name} has weights only, and our "
                     "architectures take '/255'."
                 )
-            model = load_into_architecture(file, architecture, class_names, image_size)
+            own_name = None if architecture is None else str(architecture)
+            model = load_into_architecture(file, own_name, class_names, image_size)
             model.hparams["resize"] = "unknown"
             if scale is None:
                 because = "the file has weights only, and our architectures take that"
                 rank_zero_print(f"scale: /255 (0..1), because {because}.")
             return model.eval()
-    if architecture is not None:
+    if is_ours and architecture is not None:
         raise InputError(
             f"architecture is '{architecture}', but {Path(path).name} brings its own model. Leave "
             "--architecture out."
         )
-    model = FromKeras(path=str(path), scale=scale, class_names=class_names, image_size=image_size)
+    model = FromKeras(
+        path=str(path),
+        scale=scale,
+        class_names=class_names,
+        image_size=image_size,
+        architecture=None if architecture is None else str(architecture),
+    )
     return model.eval()
 
 
@@ -104,7 +116,8 @@ class FromKeras(ImageClassifier):
     layers do nothing.
 
     Args:
-        path: a Keras file with a config: `.keras`, or `.h5` of a whole model.
+        path: a Keras file with a config: `.keras`, or `.h5` of a whole model; one of weights only
+            where `architecture` is given.
         scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf",
             "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
             it from the model's first layers, and prints it.
@@ -115,6 +128,8 @@ class FromKeras(ImageClassifier):
         num_classes: number of classes K; the file's.
         image_size: height, width and channels; needed only where the file's model takes images of
             any size.
+        architecture: a JSON file of Keras's `model.to_json()`, to which the weights in `path`
+            belong.
         kwargs: those of ImageClassifier.
 
     Shape:
@@ -143,6 +158,7 @@ class FromKeras(ImageClassifier):
         config: str | None = None,
         num_classes: int | None = None,
         image_size: tuple[int, int, int] | None = None,
+        architecture: str | None = None,
         **kwargs: Any,
     ) -> None:
         if scale not in (None, *SCALES):
@@ -151,6 +167,8 @@ class FromKeras(ImageClassifier):
             raise InputError("FromKeras needs a Keras file. Name it: --model.path FILE.")
         self.trainable_layers = trainable_layers
         with nullcontext() if path is None else open_keras_file(path) as file:
+            if file is not None and architecture is not None:
+                file = _with_architecture(file, architecture)
             config = config if file is None else _config_json(file)
             parsed = parse_config(config or "", "the checkpoint")
             self.plan = make_plan(parsed, image_size=image_size)
@@ -177,7 +195,8 @@ class FromKeras(ImageClassifier):
             super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
             for layer, weight, stored in weights:
                 self.network.load_keras(layer.path, weight, stored.read())
-        self.hparams.pop("path", None)  # a checkpoint keeps the model, not the file's path
+        for name in FILE_ARGUMENTS:  # a checkpoint keeps the model, not the files' paths
+            self.hparams.pop(name, None)
         self.hparams.update(
             config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size
         )
@@ -237,9 +256,10 @@ class FromKeras(ImageClassifier):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         config = checkpoint.get("config", {})
-        if "model" in config:  # the command line, less the file's path
+        if "model" in config:  # the command line, less the files' paths
             arguments = dict(config["model"].get("init_args") or {})
-            arguments.pop("path", None)
+            for name in FILE_ARGUMENTS:
+                arguments.pop(name, None)
             checkpoint["config"] = config | {"model": config["model"] | {"init_args": arguments}}
 
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
@@ -247,12 +267,22 @@ class FromKeras(ImageClassifier):
         return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
 
 
+def _with_architecture(file: KerasFile, architecture: str) -> KerasFile:
+    if architecture in ARCHITECTURES:
+        raise InputError(
+            f"architecture is '{architecture}', one of our own. Load the weights with "
+            f"`import-keras {file.path.name} --architecture {architecture} --output model.ckpt`."
+        )
+    return replace_architecture(file, architecture)
+
+
 def _config_json(file: KerasFile) -> str:
     """Return what a checkpoint keeps of a file's config, as JSON."""
     if file.config is None:
         raise InputError(
             f"{file.path.name} has weights only. Load it with `import-keras {file.path.name} "
-            f"--output model.ckpt`, into one of {', '.join(ARCHITECTURES)}."
+            f"--output model.ckpt`, into one of {', '.join(ARCHITECTURES)}; or, where the model's "
+            "`to_json()` lies beside it, name that, too: `--model.architecture model.json`."
         )
     config = {k: v for k, v in file.config.items() if k not in {"compile_config", "build_config"}}
     build = file.config.get("build_config")

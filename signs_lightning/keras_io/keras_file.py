@@ -81,6 +81,7 @@ class KerasFile:
         config: the model as Keras describes it ({"class_name": …, "config": …}), or None for a file
             of weights only.
         keras_version: "2.3.1", "3.15.1", …; None where the file does not say.
+        architecture: name of the file that the config was taken from, None where it is this one's.
     """
 
     path: Path
@@ -88,6 +89,7 @@ class KerasFile:
     config: dict[str, Any] | None
     keras_version: str | None
     _weights: h5py.Group | None
+    architecture: str | None = None
 
     @h5.translate_damage()
     def legacy_layers(self) -> dict[str, list[StoredWeight]]:

@@ -13,6 +13,7 @@ from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.network_plan import Plan
+from signs_lightning.runtime.escaping import shorten
 
 Specs = list[tuple[Layer, WeightSpec]]
 Matches = list[tuple[Layer, WeightSpec, StoredWeight]]
@@ -26,14 +27,14 @@ def match_weights(plan: Plan, file: KerasFile) -> Matches:
     """Find every weight of the model in the file.
 
     Raises:
-        InputError: the file has other layers, or arrays of other shapes, than its own config says.
+        InputError: the file has other layers, or arrays of other shapes, than its config says.
     """
     matches = _match_legacy(plan, file) if file.kind == "h5" else _match_keras3(plan, file)
     for layer, weight, stored in matches:
         if stored.shape != weight.shape:
             raise InputError(
                 f"The {weight.keras} of {layer} has shape {stored.shape} in the file, expected "
-                f"{weight.shape} from its config. {OTHER_MODEL}"
+                f"{weight.shape} from {file.architecture or 'its config'}. {OTHER_MODEL}"
             )
     file.check_inflation(weight.shape for _, weight, _ in matches)
     return matches
@@ -48,30 +49,65 @@ def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
         path = layer.weights_path
         path = path.replace("layers", OLD_ROOT, 1) if is_old else path
         name, stored = file.variables(path)
-        if name is not None and name != layer.path[-1]:
+        if name is not None and name != layer.path[-1] and file.architecture is None:
             raise inconsistent_model(
                 f"'{path}' in {file.path.name} holds the weights of '{name}', expected those of "
                 f"{layer}"
             )
         matches += _pair([(layer, weight) for weight in weights], stored, str(layer))
+    if file.architecture is not None:
+        root, used = OLD_ROOT if is_old else "layers", {v.weights_path for v, _ in plan.layers()}
+        groups = [group for group in file.children(root) if file.variables(f"{root}/{group}")[1]]
+        if unused := [group for group in groups if f"layers/{group}" not in used]:
+            raise InputError(
+                f"{file.path.name} has weights in '{shorten(unused[0])}', for which "
+                f"{file.architecture} has no layer. {OTHER_MODEL}"
+            )
     return matches
 
 
 def _match_legacy(plan: Plan, file: KerasFile) -> Matches:
     """Match a file with one group for each layer or model at the top."""
-    groups = file.legacy_layers()
+    groups = {name: _without_state(stored) for name, stored in file.legacy_layers().items()}
     matches: Matches = []
-    for top, members in itertools.groupby(plan.layers(), key=lambda item: item[0].path[0]):
-        specs = [(layer, weight) for layer, weights in members for weight in weights]
-        if not specs:
-            continue
+    members = itertools.groupby(plan.layers(), key=lambda item: item[0].path[0])
+    specs_of = {
+        top: [(layer, weight) for layer, weights in items for weight in weights]
+        for top, items in members
+    }
+    specs_of = {top: specs for top, specs in specs_of.items() if specs}
+    if file.architecture is not None:
+        groups = _name_by_order(list(specs_of), groups, file)
+    for top, specs in specs_of.items():
         if top not in groups:
             raise inconsistent_model(
                 f"{file.path.name} has no weights for '{top}', though its config has that layer"
             )
-        stored = [w for w in groups[top] if not any(state in w.name for state in RANDOM_STATE)]
+        stored = groups[top]
         matches += _pair(_order_like(specs, stored), stored, f"'{top}'")
     return matches
+
+
+def _without_state(stored: list[StoredWeight]) -> list[StoredWeight]:
+    return [w for w in stored if not any(state in w.name for state in RANDOM_STATE)]
+
+
+def _name_by_order(
+    names: list[str], groups: dict[str, list[StoredWeight]], file: KerasFile
+) -> dict[str, list[StoredWeight]]:
+    """Return the groups that have weights under the names of an architecture's layers.
+
+    Keras's `load_weights` goes by order alone: a model that is built again has other names.
+    """
+    stored = {name: weights for name, weights in groups.items() if weights}
+    if len(stored) != len(names):
+        raise InputError(
+            f"{file.path.name} has the weights of {len(stored)} layers, {file.architecture} has "
+            f"{len(names)} layers with weights. {OTHER_MODEL}"
+        )
+    if set(stored) == set(names):
+        return stored
+    return dict(zip(names, stored.values(), strict=True))
 
 
 def _order_like(specs: Specs, stored: list[StoredWeight]) -> Specs:

@@ -73,8 +73,9 @@ def load_into_architecture(
     shapes = ", ".join(str(layer[0].shape) for layer in layers[:MAX_LISTED]) + more
     raise InputError(
         f"{file.path.name} has weights only ({shapes or 'none at all'}), and they do not fit "
-        f"{' or '.join(names)}. Save the whole model in Keras, `model.save('model.keras')`, and "
-        "import that."
+        f"{' or '.join(names)}. Name the file of the model's `to_json()` with `--architecture "
+        "model.json`, or save the whole model in Keras, `model.save('model.keras')`, and import "
+        "that."
     )
 
 

@@ -32,6 +32,7 @@ OLD_PYTORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 SSTABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # of a TensorFlow checkpoint's index
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 MIN_PIXELS = 16  # a table with fewer columns holds no images
+KERAS_ARCHITECTURE = "a Keras architecture without weights"
 MAX_JSON = 2**26  # bytes that are parsed
 TEXT_HEAD = 2**18
 OTHER_WEIGHTS = "Name a checkpoint that `fit` or `import-keras` wrote."
@@ -242,9 +243,11 @@ def _find_text_kind(path: Path) -> Kind | None:
     if b"\0" in head:
         return None
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if text.startswith(("{", "[")) and path.stat().st_size <= MAX_JSON:
+    if text.startswith(("{", "[", '"')) and path.stat().st_size <= MAX_JSON:
         with contextlib.suppress(ValueError, RecursionError):
-            return _find_json_kind(json.loads(path.read_bytes()))
+            content = json.loads(path.read_bytes())
+            # `json.dump(model.to_json(), file)` writes JSON inside a JSON string.
+            return _find_json_kind(json.loads(content) if isinstance(content, str) else content)
     if (table := find_table(path)) is not None:
         advice = CONVERT if table.columns > MIN_PIXELS else LABELS
         if table.columns > MIN_PIXELS and table.separator != ",":
@@ -272,11 +275,10 @@ def _find_json_kind(content: object) -> Kind:
         return "a TensorFlow.js model", "model", advice if layers else KERAS_ORIGINAL
     if {"class_name", "config"} <= keys:
         advice = (
-            "With its weights, Keras makes a whole file: `model = "
-            "keras.models.model_from_json(pathlib.Path({python}).read_text())`, "
-            "`model.load_weights(WEIGHTS)`, `model.save('model.keras')`."
+            "Join it with the file of its weights: `python -m signs_lightning import-keras "
+            "WEIGHTS.h5 --architecture {file} --output model.ckpt`."
         )
-        return "a Keras architecture without weights", "model", advice
+        return KERAS_ARCHITECTURE, "model", advice
     if {"cells", "nbformat"} <= keys:
         return "a Jupyter notebook", "any", "Name the file that it reads or writes."
     return "a JSON file", "any", NO_USE

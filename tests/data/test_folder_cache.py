@@ -586,8 +586,8 @@ def test_one_folder_under_two_names(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     train = small_folder(folder / "train")
     (folder / "test").symlink_to(train)
-    options: dict[str, Any]
-    for options in ({"train_file": folder}, {"train_file": folder, "test_file": train}):
+    given: Any = ({"train_file": folder}, {"train_file": folder, "test_file": train})
+    for options in given:
         module = H5DataModule(**options)
         with pytest.warns(UserWarning, match="serves for training and for validation"):
             module.setup("fit")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import pathlib
 import re
 import shlex
 import shutil
@@ -394,18 +393,25 @@ def test_a_model_in_place_of_a_checkpoint(cli: Callable) -> None:
 
 @pytest.mark.slow
 def test_a_keras_architecture(cli: Callable) -> None:
-    """With its weights, the lines in the message make a file that can be imported."""
+    """The command in the message, and the one that `inspect` gives, import both files."""
     keras = pytest.importorskip("keras")
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
     model = keras.Sequential(layers)
     Path("a.json").write_text(model.to_json())
     model.save_weights("w.weights.h5")
+    Path("other.h5").write_bytes(b"")
+    refusal = cli("import-keras", "a.json", "--output", "m.ckpt").err
+    (named,) = [words.replace("WEIGHTS.h5", "w.weights.h5") for words in commands(refusal)]
     report = examine("a.json", {}, 1)
-    names: dict[str, Any] = {"keras": keras, "pathlib": pathlib, "WEIGHTS": "w.weights.h5"}
-    for line in commands(report.problem):
-        exec(line, names)
-    result = cli("import-keras", "model.keras", "--output", "m.ckpt", "--scale", "raw")
-    assert result.code == 0, result.err
+    assert (report.what, report.problem) == ("Keras architecture without weights (JSON)", "")
+    assert [row[1] for row in report.listings[0].rows] == ["Flatten", "Dense"]
+    (listed,) = report.commands
+    for command in (named, f"python -m signs_lightning {listed.split('signs_lightning ')[-1]}"):
+        result = cli(*shlex.split(command)[3:])
+        assert result.code == 0, result.err
+        Path("model.ckpt").unlink()
+    Path("w.weights.h5").unlink()
+    assert "WEIGHTS.h5" in examine("a.json", {}, 1).commands[0]
 
 
 def test_other_places(cli: Callable, folder: Path) -> None:
