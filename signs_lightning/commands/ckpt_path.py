@@ -23,6 +23,7 @@ from signs_lightning.commands.argv import (
 )
 from signs_lightning.commands.known_models import model_names
 from signs_lightning.commands.trusted_config import read_config, trusted_options
+from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
@@ -101,7 +102,11 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
 
 
 def _forget_replaced_files(data: dict[str, Any], verb: str, args: list[str]) -> None:
-    """Drop remembered files that belong to a file that is replaced."""
+    """Drop remembered keys that are replaced, and files that belong to a replaced one."""
+    for name in ("images_key", "labels_key"):  # those of a role would win
+        if flag_value(f"--data.{name}", args) is not None:
+            for role in ROLES:
+                data.pop(f"{role}_{name}", None)
     role = {"test": "test", "validate": "val"}.get(verb, "train")
     if flag_value(f"--data.{role}_file", args) is not None:
         data.pop(f"{role}_labels_file", None)

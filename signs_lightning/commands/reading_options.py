@@ -47,6 +47,7 @@ NAMES: dict[str, Option] = {
 }
 SIZE = "image_size"  # of the verbs that have an option for it
 ROLES = ("test", "train", "val")
+BY_ROLE = ("images_key", "labels_key", "labels_file")  # these have an option for each role
 
 
 def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = False) -> None:
@@ -58,8 +59,10 @@ def add_reading_options(parser: argparse.ArgumentParser, with_names: bool = Fals
     """
     for name, (kind, metavar, text) in (READING | (NAMES if with_names else {})).items():
         flags = [f"--data.{name}"]
-        if name == "labels_file":
-            flags, *others = ([f"--data.{role}_labels_file"] for role in ROLES)
+        if name in BY_ROLE:
+            flags, *others = ([f"--data.{role}_{name}"] for role in ROLES)
+            if name != "labels_file":
+                flags, others = [f"--data.{name}"], [flags, *others]
             for other in others:  # the same, as messages name it; one of them in --help is enough
                 parser.add_argument(*other, dest=name, type=kind, help=argparse.SUPPRESS)
         parser.add_argument(*flags, dest=name, type=kind, metavar=metavar, help=text)
@@ -74,6 +77,6 @@ def given_reading_options(options: argparse.Namespace) -> dict[str, Any]:
 def test_data_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return those that were given, by the names of `H5DataModule`'s arguments, for a test file."""
     given = given_reading_options(options)
-    if "labels_file" in given:
-        given["test_labels_file"] = given.pop("labels_file")
-    return given
+    of_role = {f"test_{name}": given[name] for name in BY_ROLE if name in given}
+    given.pop("labels_file", None)
+    return given | of_role  # the keys of a role win over remembered ones

@@ -142,7 +142,8 @@ class RoleFiles:
             for path, labels in zip(paths, self._label_files(role, len(paths)), strict=True)
         ]
         train_sets = self.sets.get("train", [])
-        if any(s.words is not None for s in image_sets) and self._training_images(role) is not None:
+        has_words = any(images.words is not None for images in image_sets)
+        if names is None and has_words and self._training_images(role) is not None:
             train_sets = self.sets["train"]
         check_numbering([*train_sets, *image_sets], names)
         return number_alike(

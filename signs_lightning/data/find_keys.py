@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import posixpath
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -95,11 +96,11 @@ def choose_role(path: Path, roles: dict[str, str], role: str) -> str:
     if role in roles or len(roles) == 1:
         return roles.get(role) or next(iter(roles.values()))
     listed = ", ".join(f"{name} ('{shorten(key)}')" for name, key in roles.items())
-    option = f"--data.{role}_images_key" if role else "--data.images_key"
-    raise InputError(
-        f"{path} has images for several roles: {listed}. Take each for its role with "
-        f"`--data.file {path}`, or name one with `{option}`."
-    )
+    way_out = f"Name one with `--data.{role}_images_key`."
+    if not role:
+        way_out = f"Take each for its role with `--data.file {shlex.quote(str(path))}`, or name one"
+        way_out += " with `--data.images_key`."
+    raise InputError(f"{path} has images for several roles: {listed}. {way_out}")
 
 
 def find_labels(
@@ -210,13 +211,17 @@ def _suggest_key(role: str, datasets: Iterable[str]) -> str:
     option, other = f"--data.{role}_key", "labels" if role == "images" else "images"
     keys = [key for key in datasets if not any(place_key(getattr(x, other), key) for x in LAYOUTS)]
     near = difflib.get_close_matches(EXAMPLES[role], keys, n=1, cutoff=0.5)
-    return f"Did you mean `{option} {near[0]}`?" if near else f"Name one with `{option}`."
+    return (
+        f"Did you mean `{option} {shlex.quote(near[0])}`?" if near else f"Name one with `{option}`."
+    )
 
 
-def no_labels_error(path: Path, datasets: dict[str, h5py.Dataset], images_key: str) -> InputError:
+def no_labels_error(
+    path: Path, datasets: dict[str, h5py.Dataset], images_key: str, role: str = ""
+) -> InputError:
     """Return the error for images whose labels are in no file that is known."""
     return InputError(
         f"{path} has no dataset that looks like the labels ('{EXAMPLES['labels']}' or the like) of "
         f"'{shorten(images_key)}'; it has {list_names(datasets) or 'pictures only'}. Name one with "
-        "`--data.labels_key`, or their file with `--data.train_labels_file`."
+        f"`--data.labels_key`, or their file with `--data.{role or 'train'}_labels_file`."
     )

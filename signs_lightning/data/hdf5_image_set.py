@@ -123,7 +123,7 @@ def check_file(
         labels = label_where = None
         with problems():
             label_where, layout, labels = locate_labels(
-                path, datasets, images_key, labels_key, labels_file, pictures, follow_links
+                path, datasets, images_key, labels_key, labels_file, pictures, follow_links, role
             )
         with problems():
             each = getattr(labels, "shape", None) or (0,)

@@ -36,6 +36,7 @@ def locate_labels(
     labels_file: str | Path | None,
     pictures: EncodedPictures | None = None,
     follow_links: bool = False,
+    role: str = "",
 ) -> tuple[str, str, Any]:
     """Return where the labels of some images are, and their values.
 
@@ -47,6 +48,7 @@ def locate_labels(
         labels_file: of the labels, as the user names it.
         pictures: the images, where they are JPEG or PNG files.
         follow_links: see `check_file`.
+        role: see `check_file`; for messages.
 
     Returns:
         What messages call the labels, the layout in words, and a dataset or an array of labels.
@@ -83,7 +85,7 @@ def locate_labels(
         if labels_file is None and names is not None:
             labels_file = find_label_table(path, names)
     if labels_file is None:
-        raise find_keys.no_labels_error(path, datasets, images_key)
+        raise find_keys.no_labels_error(path, datasets, images_key, role)
     labels_file = Path(labels_file)
     if is_label_table(labels_file):
         labels_key, labels = read_label_table(labels_file, names, counts, labels_key)

@@ -1,0 +1,53 @@
+"""Keys and files of labels that a run remembers, and others that a later verb is given."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+
+def write(path: Path, **datasets: np.ndarray) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            file[name] = values
+
+
+def test_given_keys_win_over_remembered_ones_of_a_role(cli: Callable) -> None:
+    """Also in a file that has datasets under both keys."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    labels = np.arange(12) % 2
+    write(Path("a.h5"), p1=images, k1=labels, p2=images[:6], k2=labels[:6])
+    write(Path("b.h5"), p2=images, k2=labels, p3=images[:5], k3=1 - labels[:5])
+    keys = "--data.train_images_key p1 --data.train_labels_key k1"
+    keys += " --data.test_images_key p2 --data.test_labels_key k2"
+    fit = cli("fit", "--data.file", "a.h5", *keys.split(), "--trainer.max_epochs", 1, "--name", "r")
+    assert fit.code == 0
+    run = next(Path("lightning_logs/r").iterdir())
+    for prefix in ("", "test_"):
+        others = f"--data.{prefix}images_key p3 --data.{prefix}labels_key k3".split()
+        for verb in ("predict", "test"):
+            result = cli(verb, "--ckpt_path", run, "--data.test_file", "b.h5", *others)
+            assert result.code == 0, result.err
+            assert "/5 = " in result.out
+        with open("predictions.csv", newline="") as file:
+            assert [int(line["label"]) for line in csv.DictReader(file)] == [1, 0, 1, 0, 1]
+
+
+def test_a_folder_is_tested_without_the_training_folder(cli: Callable) -> None:
+    for name, color in (("a", 0), ("b", 200)):
+        for part in ("train", "test"):
+            folder = Path(part) / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (16, 16), (color, 9, 9)).save(folder / "0.png")
+    fit = cli("fit", "--data.train_file", "train", "--trainer.max_epochs", 1, "--name", "r")
+    assert fit.code == 0
+    run = next(Path("lightning_logs/r").iterdir())
+    shutil.rmtree("train")
+    for verb in ("test", "predict"):
+        assert cli(verb, "--ckpt_path", run, "--data.test_file", "test").code == 0
