@@ -147,6 +147,9 @@ def _guess(where: str, shape: tuple[int, ...], is_matlab: bool, is_last: bool) -
     possible = [x for x in readings if _sizes(x, shape).get("C", 1) <= MAX_CHANNELS]
     sensible = [x for x in possible if min(_sides(x, shape)) >= MIN_SIDE]
     square = [x for x in sensible if len(set(_sides(x, shape))) == 1]
+    many = [x for x in readings if x not in possible and len(set(_sides(x, shape))) == 1]
+    if not square and many and min(_sides(many[0], shape)) >= MIN_SIDE:
+        return many[0]  # 9×9 pixels of 200 channels, and not 9×200 of 9: refused by the caller
     if len(sensible) > 1 and len(square) != 1:
         ways = " or ".join(f"`{AXES} {','.join(x.replace('N', ''))}`" for x in sensible)
         raise InputError(

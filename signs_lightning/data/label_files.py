@@ -74,6 +74,7 @@ def locate_labels(
             group = images_key.rpartition("/")[0]
             found = find_keys.named_key(path, datasets, labels_key, "labels_key", group)
         if found is not None:
+            _check_order(path, names)
             where = f"'{shorten(found)}' in {path}"
             layout = f"{_name('images', images_key)}, {_name('labels', found)}"
             labels = load_labels(where, datasets[found], follow_links)
@@ -90,6 +91,7 @@ def locate_labels(
     if is_label_table(labels_file):
         labels_key, labels = read_label_table(labels_file, names, counts, labels_key)
     else:
+        _check_order(path, names)
         labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
     where = f"'{shorten(labels_key)}' in {labels_file}"
     layout = f"{_name('images', images_key)}, {_name('labels', labels_key)} in {labels_file}"
@@ -115,6 +117,27 @@ def find_label_file(images: Path) -> Path | None:
                 if path != images and path.is_file():
                     return path
     return None
+
+
+def _check_order(path: Path, names: list[str] | None) -> None:
+    """Check that pictures have one order, which their labels follow: that of text, or of numbers.
+
+    Raises:
+        InputError: they have two, such as 1, 10, 2.
+    """
+    by_number = sorted(
+        names or [],
+        key=lambda name: [
+            int(part) if k % 2 else part for k, part in enumerate(re.split("([0-9]+)", name))
+        ],
+    )
+    for name, other in zip(names or [], by_number, strict=True):
+        if name != other:
+            raise InputError(
+                f"{path} has labels in the order of its pictures, and does not tell whether "
+                f"'{shorten(name)}' or '{shorten(other)}' comes first. Name each picture and its "
+                "label in a CSV file with `--data.train_labels_file` (or that of the role)."
+            )
 
 
 def _are_names(labels: np.ndarray | h5py.Dataset) -> bool:

@@ -93,6 +93,8 @@ def read_label_table(
         has_header = _short_name(first[name_column]) not in known
     header = first if has_header else [f"{k + 1}" for k in range(len(first))]
     place = _choose_column(path, header, name_column, column)
+    if names is None:
+        _check_order(path, header, place, int(has_header))
     labels: list[str] = [] if names is None else [""] * len(names)
     for number, cells in enumerate(islice(_read_lines(path), int(has_header), None), 1):
         if len(cells) != len(header):
@@ -138,6 +140,27 @@ def _read_lines(path: Path) -> Iterator[list[str]]:
                     yield cells
         except csv.Error as error:
             raise InputError(f"{path} is no table of labels ({error}).") from error
+
+
+def _check_order(path: Path, header: list[str], place: int, skipped: int) -> None:
+    """Check that lines without names of pictures are not numbered in another order.
+
+    Raises:
+        InputError: they are.
+    """
+    lines = islice(_read_lines(path), skipped, None)
+    columns = zip(*lines, strict=False)
+    for name, cells in zip(header, columns, strict=False):
+        if name == header[place]:
+            continue
+        numbers = [int(cell) for cell in cells if re.fullmatch(" *[0-9]{1,18} *", cell)]
+        expected = range(min(numbers, default=0), max(numbers, default=0) + 1)
+        is_numbering = len(numbers) == len(cells) == len(expected) > 1 and expected[0] <= 1
+        if is_numbering and sorted(numbers) == list(expected) != numbers:
+            raise InputError(
+                f"{path} has a line for each image, and its column '{shorten(name)}' numbers them "
+                "in another order. Sort the lines by it; or drop it, where they follow the images."
+            )
 
 
 def _short_name(text: str) -> str:

@@ -9,11 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from signs_lightning import H5DataModule
+from signs_lightning import H5DataModule, InputError
 from signs_lightning.data import storage_layout
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
+from signs_lightning.data.image_axes import find_axes
 from signs_lightning.data.image_set import ImageSet
 
 N, H, W = 23, 6, 5
@@ -186,3 +187,12 @@ def test_chunks_without_some_filters(mask: int, tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["x"][4:8], values)
     reader = ImageReader(image_set(tmp_path / "f.h5", "NHWC"))
     np.testing.assert_array_equal(reader.read(4, 8), values.astype(np.uint8))
+
+
+def test_square_images_of_too_many_channels() -> None:
+    """Not as 9 channels of 9×200 pixels, unless the user says so."""
+    shape = 50, 9, 9, 200
+    with pytest.raises(InputError, match="has images of 200 channels"):
+        find_axes("'x' in a.h5", shape)
+    assert find_axes("'x' in a.h5", shape, "C,H,W") == ("NCHW", (50, 9, 200, 9))
+    assert find_axes("'x' in a.h5", (50, 16, 32, 32)) == ("NCHW", (50, 32, 32, 16))

@@ -294,7 +294,7 @@ def test_groups_of_roles(tmp_path: Path, above: str) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("names", ["train_station/{0} beach/{0}", "train_{0} test_{0}"])
+@pytest.mark.parametrize("names", ["train_station/{0} beach/{0}", "train_{0:02} test_{0:02}"])
 def test_words_in_names_are_no_roles(tmp_path: Path, names: str) -> None:
     """Of classes, or of pictures."""
     with h5py.File(tmp_path / "f.h5", "w") as file:
@@ -349,3 +349,21 @@ def test_without_the_decoder_of_torchvision(
     expected = [read_image(str(tmp_path / f"{k}.jpg"), (*SIZE, 3)) for k in range(COUNT)]
     found = ImageReader(image_set(tmp_path / "f.h5")).read(0, COUNT)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_pictures_without_a_certain_order(tmp_path: Path) -> None:
+    """Labels by the names' order, which may be 1, 10, 2 or 1, 2, 10; by names there is no doubt."""
+    path, labels = tmp_path / "a.h5", np.arange(12) % 3
+    with h5py.File(path, "w") as file:
+        for k in range(12):
+            buffer = io.BytesIO()
+            Image.new("RGB", (16, 16), (20 * k, 0, 0)).save(buffer, "PNG")
+            file[f"pictures/{k}"] = np.void(buffer.getvalue())
+        file["labels"] = labels
+    with pytest.raises(InputError, match="does not tell whether '10' or '2' comes first"):
+        check_file(path)
+    table = tmp_path / "labels.csv"
+    table.write_text("name,label\n" + "".join(f"{k},{labels[k]}\n" for k in range(12)))
+    dataset = H5Images([check_file(path, labels_file=table)])
+    images, found = dataset.__getitems__(range(12))
+    assert [int(image[0, 0, 0]) // 20 % 3 for image in images] == found.tolist()

@@ -167,3 +167,17 @@ def test_names_in_several_groups(tmp_path: Path) -> None:
     assert find_label_table(tmp_path / "f.h5", ["a", "b"]) == table
     with pytest.raises(InputError, match="in several groups they have the same name"):
         read_label_table(table, ["g/a", "h/a"], {2}, None)
+
+
+def test_lines_that_are_numbered_in_another_order(tmp_path: Path) -> None:
+    """A table that was shuffled has its old index in a column."""
+    table = tmp_path / "labels.csv"
+    for numbers in ([0, 1, 2, 3], [1, 2, 3, 4], [17, 3, 9, 5]):  # those of a part of a table, too
+        table.write_text("id,label\n" + "".join(f"{k},{k % 2}\n" for k in numbers))
+        _, labels = read_label_table(table, None, {4}, None)
+        assert labels.tolist() == [k % 2 for k in numbers]
+    table.write_text("label,other\n2,a\n0,b\n1,c\n")  # the labels of three classes
+    assert read_label_table(table, None, {3}, None)[1].tolist() == [2, 0, 1]
+    table.write_text("id,label\n3,x\n1,y\n0,x\n2,y\n")
+    with pytest.raises(InputError, match="its column 'id' numbers them in another order"):
+        read_label_table(table, None, {4}, None)
