@@ -274,7 +274,7 @@ def check_same_data(image_sets: Sequence[ImageSet], class_names: list[str] | Non
     first = image_sets[0]
     lister = next((images for images in image_sets if images.class_names), first)
     names, who = class_names or lister.class_names or [], lister.name
-    who = who if class_names is None else "--data.class_names"
+    who = who if class_names is None else "the run (--data.class_names, or its checkpoint)"
     num_classes = max(images.num_classes for images in image_sets)
     for images in image_sets:
         if images.is_one_hot and images.num_classes != num_classes:

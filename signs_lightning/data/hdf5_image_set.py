@@ -111,6 +111,12 @@ def check_file(
         datasets = find_keys.list_datasets(file, follow_links)
         images_key, other_roles = _find_images(path, file, datasets, images_key, role)
         where = f"'{shorten(images_key)}' in {path}"
+        if images_key in datasets and (fields := datasets[images_key].dtype.names):
+            raise InputError(
+                f"{where} is a table with the fields {', '.join(map(shorten, fields[:12]))}, "
+                "expected a dataset of images and one of labels. Write each field into a dataset "
+                "of its own."
+            )
         images = None
         pictures = None
         with problems():

@@ -10,6 +10,7 @@ import numpy as np
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
+ROUNDED = 0.49  # grey levels beyond 0..255 that rounding takes back, as resized floats have them
 SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
 
 
@@ -40,17 +41,18 @@ def find_value_range(where: str, images: h5py.Dataset | np.ndarray) -> tuple[boo
                 f"{where} holds NaN or infinite values, expected 0..255 or 0..1. Replace them."
             )
         low, high = min(low, float(block.min())), max(high, float(block.max()))
-    if low < 0 or high > 255:
+    slack = ROUNDED if is_float else 0
+    is_unit_range = is_float and high <= 1 + slack / 255
+    if low < -slack / (255 if is_unit_range else 1) or high > 255 + slack:
         expected = "0..255 or 0..1" if is_float else "0..255"
         raise InputError(
             f"{where} holds values from {low:g} to {high:g}, expected {expected}. Rescale them."
         )
     if not is_float:
         return False, ""
-    if 1 < high < 2:
+    if not is_unit_range and high < 2:
         raise InputError(
             f"{where} holds values up to {high:g}: neither 0..1 nor plausibly 0..255. Rescale them."
         )
-    is_unit_range = high <= 1
     found = f"{dtype} images in {'0..1' if is_unit_range else '0..255'} (largest value {high:g})"
     return is_unit_range, f"{where}: {found}, rounded to 8 bits."

@@ -673,7 +673,8 @@ CHECKPOINTS: dict[str, str] = {  # arguments → the first sentence
     },
     TEST + "legacy.ckpt": LEGACY,
     "fit --ckpt_path run --data.train_file animals.h5": (
-        "The model was made for 6 classes, the data have 2."
+        "animals.h5 lists the classes cat, dog, the run (--data.class_names, or its checkpoint) "
+        "lists 0, 1, 2, 3, 4, 5."
     ),
     "test --ckpt_path run --data.test_file animals.h5": "The model was made for 6 classes, the "
     "data have 2.",

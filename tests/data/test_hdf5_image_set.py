@@ -371,7 +371,7 @@ def test_words_and_numbers_need_a_list(tmp_path: Path) -> None:
 
 def test_class_names_that_contradict_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", X=pictures(), y=LABELS, classes=WORDS)
-    with pytest.raises(InputError, match="lists the classes cat, dog, eel, --data"):
+    with pytest.raises(InputError, match="lists the classes cat, dog, eel, the run"):
         train_and_test(path, path, class_names=["dog", "cat", "eel"])
 
 
@@ -418,3 +418,26 @@ def test_a_part_of_the_training_images_in_place_of_those_for_validation(
     loader: Any = module.val_dataloader()
     assert len(loader.dataset) == 4
     assert "which --data.val_fraction leaves out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_floats_beyond_the_range_by_less_than_rounding(tmp_path: Path, unit: bool) -> None:
+    """As bicubic resizing and lossy storage leave them."""
+    values = pictures().astype(np.float32)
+    values[0, 0, 0], values[0, 0, 1] = 255, 0
+    expected = values.astype(np.uint8)
+    values[0, 0, 0], values[0, 0, 1] = 255.3, -0.3
+    path = write(tmp_path / "a.h5", X=values / 255 if unit else values, y=LABELS)
+    np.testing.assert_array_equal(read(path)[0], expected)
+    path = write(tmp_path / "b.h5", X=(values - 0.4) / (255 if unit else 1), y=LABELS)
+    with pytest.raises(InputError, match="holds values"):
+        check_file(path)
+
+
+def test_a_table_of_images_and_labels(tmp_path: Path) -> None:
+    table = np.zeros(7, [("image", np.uint8, (5, 9, 3)), ("label", np.int64)])
+    path = write(tmp_path / "a.h5", data=table)
+    with pytest.raises(
+        InputError, match=r"^'data' in .* a table with the fields image, label, [^\n]*$"
+    ):
+        check_file(path, collect=True)
