@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 from recipes import runs, table
+from recipes.near_copies import find_near_copies
 from recipes.scores import ensemble, folds, paired_difference, score
 
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.image_scan import find_near_copies
 
 
 def options(args: list[str]) -> argparse.Namespace:

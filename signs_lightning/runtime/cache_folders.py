@@ -23,10 +23,11 @@ def cache_folders() -> Iterator[Path]:
     with contextlib.suppress(RuntimeError):  # where the user has no home
         yield (Path(own) if own else default).expanduser()
     user = getattr(os, "getuid", int)()  # Windows has no getuid, and a folder for each user
-    folder = Path(tempfile.gettempdir()) / f"signs_lightning-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    is_own = folder.lstat().st_uid == user
-    yield folder if is_own else Path(tempfile.mkdtemp(prefix="signs_lightning-"))
+    with contextlib.suppress(OSError):  # where no temporary folder can be written
+        folder = Path(tempfile.gettempdir()) / f"signs_lightning-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        is_own = folder.lstat().st_uid == user
+        yield folder if is_own else Path(tempfile.mkdtemp(prefix="signs_lightning-"))
 
 
 def find_cache_folder(name: str) -> Path:

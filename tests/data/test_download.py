@@ -20,7 +20,7 @@ import pytest
 
 from signs_lightning import InputError
 from signs_lightning.data import transfer
-from signs_lightning.data.download import fetch_once, hide_secrets, is_address
+from signs_lightning.data.download import fetch_once, hide_secrets, is_address, is_fetched
 
 SIZE, HALF = 4_000_000, 2_000_000
 CONTENT = np.random.default_rng(0).bytes(SIZE)
@@ -400,6 +400,10 @@ def test_a_cache_that_cannot_be_written(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     path = fetch_once(server.url("good/a.h5"))
     assert path.parents[2].name.startswith("signs_lightning-")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    assert not is_fetched(server.url("good/b.h5"))
+    with pytest.raises(InputError, match=r"cannot be kept anywhere \(.*Not a directory"):
+        fetch_once(server.url("good/a.h5"))
 
 
 def test_progress_on_a_terminal(

@@ -88,8 +88,9 @@ def test_folds_are_stratified():
 
 def test_near_copies():
     """An image with some noise, or a bit brighter, is a near copy; another drawing is not."""
+    from recipes.near_copies import find_near_copies
+
     from signs_lightning import DrawnSigns
-    from signs_lightning.inspect.image_scan import find_near_copies
 
     drawn, _ = DrawnSigns(train_size=20, test_size=6).files(
         Path(__import__("os").environ["SIGNS_LIGHTNING_CACHE"])
