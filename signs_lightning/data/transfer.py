@@ -147,7 +147,7 @@ class Download:
                 so_far += len(block)
                 self._check_size(so_far, "more than ")
                 file.write(block)
-                advance(so_far, size)
+                advance(so_far, size or 0)
             file.flush()
             os.fsync(file.fileno())
         if size is not None and so_far < size:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from signs_lightning.runtime.escaping import printable
 
-# called with how many of how many are done; None where that is not known
-OnProgress = Callable[[int, int | None], None]
+# called with how many of how many are done, of 0 where that is not known
+OnProgress = Callable[[int, int], None]
 
 
 @contextmanager
@@ -45,4 +45,4 @@ def show_progress(what: str, start: int | None = None) -> Iterator[OnProgress]:
     name = TextColumn("{task.description}", markup=False)
     with Progress(name, BarColumn(), *columns, console=console, transient=True) as bar:
         task = bar.add_task(printable(what), total=None, completed=start or 0)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)

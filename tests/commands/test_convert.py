@@ -321,11 +321,11 @@ def test_csv_that_is_none(
 def test_damaged_csv_gz(damage: str, cli: Callable, tmp_path: Path) -> None:
     """Exit code 2 with a sentence, and nothing is written."""
     text = "".join(f"{k},{k * k % 251},{k * 7 % 253},4,5\n" for k in range(200)).encode()
-    packed = bytearray(gzip.compress(text))
-    if damage == "changed bytes":
-        packed[len(packed) // 2 : len(packed) // 2 + 9] = bytes(9)
-    content = {"cut off": packed[: len(packed) // 2], "not packed": text}.get(damage, packed)
-    (tmp_path / "a.csv.gz").write_bytes(bytes(content))
+    packed = gzip.compress(text)
+    half = len(packed) // 2
+    contents = {"cut off": packed[:half], "not packed": text}
+    contents["changed bytes"] = packed[:half] + bytes(9) + packed[half + 9 :]
+    (tmp_path / "a.csv.gz").write_bytes(contents[damage])
     result = cli("convert", "a.csv.gz", "--output", "a.h5")
     assert (result.code, "a.csv.gz is damaged (" in result.err) == (2, True), result.err
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv.gz"]
