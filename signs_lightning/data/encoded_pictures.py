@@ -81,13 +81,17 @@ def split_members(group: h5py.Group) -> tuple[list[str], list[str]]:
     others: list[str] = []
     pictures: list[str] = []
     for names in members.values():
-        few = [_read_first_bytes(group, names[k]) for k in _spread(len(names), 3)]
+        few = [_read_beginning(group, names[k]) for k in _spread(len(names), 3)]
         if not _has_signatures(few):
             others += names
             continue
         # Among numbered pictures, names such as `labels` are those of something else.
         words = [name for name in names if not any(map(str.isdigit, os.path.basename(name)))]
-        words = [name for name in words[:MAX_WORDS] if not _is_picture(group, name)]
+        words = [
+            name
+            for name in words[:MAX_WORDS]
+            if not _read_beginning(group, name).startswith(SIGNATURES)
+        ]
         others += words
         pictures += set(names).difference(words)
     return others, sorted(pictures)
@@ -212,28 +216,19 @@ def open_member(group: h5py.Group, name: str) -> h5py.Dataset:
     return group[name.encode("utf-8", "surrogateescape")]
 
 
-def _read_first_bytes(group: h5py.Group, name: str) -> bytes:
+def _read_beginning(group: h5py.Group, name: str) -> bytes:
     """Return how a dataset of one picture begins; nothing for what cannot be one."""
     try:
-        return _read_beginning(open_member(group, name))
+        dataset = open_member(group, name)
+        shape, dtype = dataset.shape, dataset.dtype
+        if is_variable_length(dtype) or (dtype.kind in "VS" and not dtype.names):
+            return _read_whole(dataset)[1] if shape in ((), (1,)) else b""
+        if dtype not in (np.uint8, np.int8) or len(shape or ()) != 1:
+            return b""
+        check_dataset_header(dataset.name, dataset)
+        return dataset[:16].tobytes()
     except (InputError, *DAMAGE):  # is reported where the dataset is needed
         return b""
-
-
-def _is_picture(group: h5py.Group, name: str) -> bool:
-    return _read_first_bytes(group, name).startswith(SIGNATURES)
-
-
-def _read_beginning(dataset: h5py.Dataset) -> bytes:
-    shape, dtype = dataset.shape, dataset.dtype
-    is_text = is_variable_length(dtype) or (dtype.kind in "VS" and not dtype.names)
-    is_row = dtype.kind in "iu" and dtype.itemsize == 1 and shape is not None and len(shape) == 1
-    if not is_row and not (is_text and shape in ((), (1,))):
-        return b""
-    if is_text:
-        return _read_whole(dataset)[1]
-    check_dataset_header(dataset.name, dataset)
-    return dataset[:16].tobytes()
 
 
 def _read_whole(dataset: h5py.Dataset) -> tuple[tuple[int, int], bytes]:

@@ -23,6 +23,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
 WINDOW = 4096  # bytes read at a time, the smallest collection that HDF5 writes
+SIZE_CODES = {2: "H", 4: "I", 8: "Q"}  # of `struct`, by the bytes of a size in the file
 MAX_REFERENCE_BYTES = 2**30  # of one dataset, which are read at once
 
 
@@ -91,7 +92,7 @@ class VariableLengthValues:
         self._file_size = os.fstat(self._file.descriptor).st_size
         self._base = dataset.file.userblock_size  # that addresses count from
         address_bytes, self._size_bytes = dataset.file.id.get_create_plist().get_sizes()
-        self._object = struct.Struct(f"<HHI{_code(self._size_bytes)}")  # the header of an object
+        self._object = struct.Struct("<HHI" + SIZE_CODES[self._size_bytes])  # an object's header
         dtype = [("length", "<u4"), ("address", f"<u{address_bytes}"), ("index", "<u4")]
         content = self._read_references(dataset, np.dtype(dtype).itemsize)
         references = np.frombuffer(content, dtype)
@@ -243,7 +244,3 @@ class VariableLengthValues:
 
     def _damage(self, reason: str) -> InputError:
         return InputError(f"{self.where} is damaged: {reason}. Fetch or write it again.")
-
-
-def _code(size: int) -> str:
-    return {2: "H", 4: "I", 8: "Q"}[size]

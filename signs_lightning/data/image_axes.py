@@ -144,7 +144,7 @@ def _guess(where: str, shape: tuple[int, ...], is_matlab: bool, is_last: bool) -
     grey, color = (["WH"], ["CWH", "WHC"]) if is_matlab else (["HW"], ["HWC", "CHW"])
     images = grey if len(shape) == 3 else color
     readings = [f"{letters}N" if is_last else f"N{letters}" for letters in images]
-    possible = [x for x in readings if _sizes(x, shape).get("C", 1) <= MAX_CHANNELS]
+    possible = [x for x in readings if "C" not in x or shape[x.index("C")] <= MAX_CHANNELS]
     sensible = [x for x in possible if min(_sides(x, shape)) >= MIN_SIDE]
     square = [x for x in sensible if len(set(_sides(x, shape))) == 1]
     many = [x for x in readings if x not in possible and len(set(_sides(x, shape))) == 1]
@@ -158,10 +158,5 @@ def _guess(where: str, shape: tuple[int, ...], is_matlab: bool, is_last: bool) -
     return (square or sensible or possible or readings)[0]
 
 
-def _sizes(letters: str, shape: tuple[int, ...]) -> dict[str, int]:
-    return dict(zip(letters, shape, strict=True))
-
-
 def _sides(letters: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    sizes = _sizes(letters, shape)
-    return sizes["H"], sizes["W"]
+    return shape[letters.index("H")], shape[letters.index("W")]

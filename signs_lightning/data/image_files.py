@@ -108,7 +108,7 @@ def find_images(arguments: list[str]) -> list[str]:
         if argument == STANDARD_INPUT or path.is_file():
             paths.append(argument)
         elif path.is_dir():
-            pictures = sorted(str(p) for p in path.rglob("*") if _is_picture(p))
+            pictures = sorted(str(p) for p in path.rglob("*") if is_picture(p))
             if not pictures:
                 raise InputError(f"{argument} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
             paths += pictures
@@ -119,7 +119,7 @@ def find_images(arguments: list[str]) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     """Whether a name in a folder says picture; `._` begins macOS's companion files."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 

@@ -14,6 +14,7 @@ from signs_lightning.data.image_files import (
     Differences,
     ImageHeader,
     UnreadableImageError,
+    is_picture,
     read_header,
 )
 from signs_lightning.data.layouts import ROLE_OF
@@ -197,7 +198,9 @@ def find_class_pictures(folder: Path, class_names: Sequence[str] | None = None) 
             pictures += [(path, label_of[child.name]) for path in files]
         if not pictures:
             raise InputError(f"{folder} holds no pictures. Put some into its classes' folders.")
-        loose = sorted(entry.path for entry in os.scandir(folder) if _is_loose_picture(entry))
+        loose = sorted(
+            str(path) for path in folder.iterdir() if is_picture(path) and path.is_file()
+        )
     skipped = [SkippedFile(path, "outside the class folders", "in no class") for path in loose]
     return PictureFolder(folder, known, pictures, skipped)
 
@@ -247,11 +250,6 @@ def _find_files(folder: Path) -> list[str]:
 def _may_be_picture(name: str) -> bool:
     is_ignored = name.startswith(".") or name.lower() in IGNORED_FILES
     return not is_ignored and os.path.splitext(name)[1].lower() not in IGNORED_SUFFIXES
-
-
-def _is_loose_picture(entry: os.DirEntry[str]) -> bool:
-    is_picture = os.path.splitext(entry.name)[1].lower() in SUFFIXES
-    return is_picture and not entry.name.startswith(".") and entry.is_file()
 
 
 def describe_skipped(skipped: Sequence[SkippedFile], count: int) -> list[str]:
