@@ -64,15 +64,16 @@ class EncodedPictureReader:
         decoder, frame = self._decode_jpeg, read_jpeg_frame(content)
         if frame is None or frame[2] not in (1, channels):
             decoder = None  # PNG, CMYK, or colour among grey: Pillow, as for loose pictures
-        header = read_picture_header(content) if decoder is None else frame
-        if header is None:
+        header = read_picture_header(content) if decoder is None else None
+        size = frame if header is None else header.size
+        if size is None:
             raise self._damage(pictures, row, "neither JPEG nor PNG, or cut off in its header")
-        if header[0] * header[1] * 3 > MAX_IMAGE_VALUES:
-            size = f"{header[0]:,}×{header[1]:,}"
-            raise self._damage(pictures, row, f"it claims to have {size} pixels")
+        if size[0] * size[1] * 3 > MAX_IMAGE_VALUES:
+            pixels = f"{size[0]:,}×{size[1]:,}"
+            raise self._damage(pictures, row, f"it claims to have {pixels} pixels")
         try:
             if decoder is None:
-                picture = read_image(io.BytesIO(content), (header[0], header[1], channels))
+                picture = read_image(io.BytesIO(content), (size[0], size[1], channels))
             else:
                 encoded = self._torch.frombuffer(bytearray(content), dtype=self._torch.uint8)
                 color = "RGB" if channels == 3 else "GRAY"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os.path
-from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -25,7 +24,6 @@ from signs_lightning.runtime.escaping import shorten
 MAX_PICTURE_BYTES = 2**28  # of one, encoded
 MAX_WORDS = 64  # datasets of a group of pictures without a number in their name, looked at
 SAMPLED = 64  # pictures whose sizes are compared
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
 def is_encoded_dataset(dataset: h5py.Dataset) -> bool:
@@ -199,8 +197,8 @@ def find_picture_shape(
             f"{pictures.describe(rows[0])} is no JPEG or PNG file, or a damaged one, and so are "
             "others. Fetch or write the file again."
         )
-    channels = 1 if all(mode in GREY_MODES for _, _, mode in readable) else 3
-    sizes = Counter((height, width) for height, width, _ in readable)
+    channels = 1 if all(header.is_grey for header in readable) else 3
+    sizes = {header.size for header in readable}
     if image_size is None and len(sizes) > 1:
         (height, width), (other_height, other_width) = sorted(sizes)[0], sorted(sizes)[-1]
         raise InputError(

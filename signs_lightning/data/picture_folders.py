@@ -198,8 +198,8 @@ def find_class_pictures(folder: Path, class_names: Sequence[str] | None = None) 
             pictures += [(path, label_of[child.name]) for path in files]
         if not pictures:
             raise InputError(f"{folder} holds no pictures. Put some into its classes' folders.")
-        files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-        loose = sorted(str(path) for path in files if is_picture(path))
+        beside = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+        loose = sorted(str(path) for path in beside if is_picture(path))
     skipped = [SkippedFile(path, "outside the class folders", "in no class") for path in loose]
     return PictureFolder(folder, known, pictures, skipped)
 

@@ -9,20 +9,20 @@ from PIL import ExifTags
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from signs_lightning.data.image_files import SIDEWAYS, ImageHeader
+
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 NO_FRAMES = (0xC4, 0xC8, 0xCC)  # among JPEG's markers from 0xC0 to 0xCF
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
-def read_picture_header(content: bytes) -> tuple[int, int, str] | None:
-    """Return height, width (pixels, upright) and Pillow's mode; None for no JPEG or PNG file."""
+def read_picture_header(content: bytes) -> ImageHeader | None:
+    """Return what a picture says of itself; None for no JPEG or PNG file."""
     open_header = PngImageFile if content.startswith(SIGNATURES[1]) else JpegImageFile
     try:
         with open_header(io.BytesIO(content)) as picture:
-            width, height = picture.size
-            if picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
-                width, height = height, width
-            return height, width, picture.mode
+            is_turned = picture.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+            size = picture.size if is_turned else picture.size[::-1]
+            return ImageHeader(str(picture.format), picture.mode, size)
     except Exception:  # Pillow raises anything where bytes are damaged
         return None
 
