@@ -17,7 +17,8 @@ from signs_lightning.commands.reading_options import (
     given_reading_options,
 )
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import format_shape, printable
+from signs_lightning.runtime.atomic_write import check_output, make_folder
+from signs_lightning.runtime.escaping import format_shape, printable, quote_path
 from signs_lightning.runtime.file_kinds import find_table, is_npz
 from signs_lightning.runtime.file_signatures import (
     describe_non_hdf5,
@@ -159,7 +160,6 @@ def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
     from signs_lightning.data.folder_import import folder_to_h5  # start-up: --help needs none
     from signs_lightning.data.image_files import describe_differences
     from signs_lightning.data.picture_folders import describe_skipped
-    from signs_lightning.inspect.file_report import quote_path
 
     output = Path(options.output)
     if output.suffix.lower() in HDF5_SUFFIXES:
@@ -209,8 +209,6 @@ def write_pictures(files: list[Path], output: Path, options: Mapping[str, Any]) 
 
 def _name_outputs(sources: list[Path], output: str) -> list[Path]:
     """Return the HDF5 file of each source: the one that is named, or in the folder."""
-    from signs_lightning.runtime.atomic_write import check_output
-
     path = Path(output)
     if path.suffix.lower() in HDF5_SUFFIXES and not path.is_dir():
         if len(sources) > 1:
@@ -219,12 +217,7 @@ def _name_outputs(sources: list[Path], output: str) -> list[Path]:
             )
         check_output(path)
         return [path]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {path} cannot be made ({error}). Choose another --output."
-        ) from error
+    make_folder(path)
     outputs = [path / f"{source.name.partition('.')[0]}.h5" for source in sources]
     if len(set(outputs)) < len(outputs):
         raise InputError("Two of the files have one name. Convert them one after another.")
@@ -232,8 +225,6 @@ def _name_outputs(sources: list[Path], output: str) -> list[Path]:
 
 
 def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Namespace) -> None:
-    from signs_lightning.inspect.file_report import quote_path  # start-up: --help needs none
-
     with show_progress(f"Converting {source}") as advance:
         if kind == "npz":
             from signs_lightning.data.array_import import npz_to_h5

@@ -9,6 +9,7 @@ from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.display import predict_option
+from signs_lightning.runtime.escaping import quote_path
 
 FORMATS = {  # ending, and how the file is read
     "onnx": (".onnx", ""),
@@ -77,6 +78,6 @@ def main(verb: str, args: list[str]) -> int:
 
         export_keras(model, output, options.format)
     option = predict_option(model.image_size[2])
-    predict = f"python -m signs_lightning predict --ckpt_path {output} {option}"
+    predict = f"python -m signs_lightning predict --ckpt_path {quote_path(output)} {option}"
     print(f"Wrote {output}. {how_to_read.format(output) or f'Next: {predict}'}")
     return 0

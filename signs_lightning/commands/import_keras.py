@@ -13,6 +13,7 @@ from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
+from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 MAX_SECONDS = 600.0  # that a file may take to import
@@ -108,7 +109,8 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     if isinstance(model, FromKeras):
         model.print_omissions()
     print_summary(model)
-    test = f"python -m signs_lightning test --ckpt_path {output} --data.test_file FILE.h5"
+    test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}"
+    test += " --data.test_file FILE.h5"
     print(f"Wrote {output}. Next: {test}")
     return 0
 

@@ -29,11 +29,10 @@ from signs_lightning.inspect.file_report import (
     FileReport,
     TextTable,
     format_options,
-    quote_path,
 )
 from signs_lightning.inspect.image_scan import count_copies_between
 from signs_lightning.runtime.display import describe_drawn_channels
-from signs_lightning.runtime.escaping import for_terminal, format_shape, printable
+from signs_lightning.runtime.escaping import for_terminal, format_shape, printable, quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 SECONDS = 60.0

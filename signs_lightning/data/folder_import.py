@@ -23,7 +23,7 @@ from signs_lightning.data.picture_folders import (
 )
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.atomic_write import atomic_write, make_folder
 from signs_lightning.runtime.progress import OnProgress
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 
@@ -101,12 +101,7 @@ def folder_to_h5(
         if advance is not None:
             advance(done, total)
 
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {output} cannot be made ({error}). Choose another --output."
-        ) from error
+    make_folder(output)
     with ExitStack() as stack:
         spooled: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for split, pictures in splits.items():

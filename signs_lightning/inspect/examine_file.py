@@ -16,7 +16,7 @@ from PIL import Image
 
 from signs_lightning.data.image_files import find_images
 from signs_lightning.errors import CollectedInputError, InputError
-from signs_lightning.inspect.file_report import FileReport, quote_path
+from signs_lightning.inspect.file_report import FileReport
 from signs_lightning.inspect.hdf5 import describe_hdf5
 from signs_lightning.inspect.model_files import (
     describe_architecture,
@@ -25,6 +25,7 @@ from signs_lightning.inspect.model_files import (
     describe_onnx,
 )
 from signs_lightning.inspect.picture_folder import describe_picture_folder
+from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.file_kinds import KERAS_ARCHITECTURE, is_npz
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from signs_lightning.runtime.escaping import quote_path
 
 VERB = "python -m signs_lightning"
 MAX_ROWS = 60  # of a table that is shown
@@ -89,23 +88,6 @@ class FileReport:
     def suggest(self, arguments: str) -> None:
         """Add a command of the project: a verb and its options."""
         self.commands.append(f"{VERB} {arguments}")
-
-
-def quote_path(path: Path | str) -> str:
-    """Return a file's name as a shell takes it.
-
-    It may begin with a dash, or have characters that cannot be printed.
-    """
-    name = str(path)
-    if name.startswith("-"):
-        name = f"./{name}"
-    if name.isprintable():
-        return shlex.quote(name)
-    octets = (
-        chr(octet) if 32 <= octet < 127 and chr(octet) not in "'\\" else f"\\x{octet:02x}"
-        for octet in os.fsencode(name)
-    )
-    return f"$'{''.join(octets)}'"
 
 
 def format_options(options: Mapping[str, Any], role: str = "train") -> str:

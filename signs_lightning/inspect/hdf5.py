@@ -26,11 +26,10 @@ from signs_lightning.inspect.file_report import (
     DataSummary,
     FileReport,
     format_options,
-    quote_path,
 )
 from signs_lightning.inspect.image_scan import Scan, count_copies_within, scan
 from signs_lightning.inspect.model_files import describe_keras_file
-from signs_lightning.runtime.escaping import format_shape
+from signs_lightning.runtime.escaping import format_shape, quote_path
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
@@ -53,10 +52,11 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
     with open_hdf5(path) as file:
         has_attribute = any(name in file.attrs for name in KERAS_ATTRIBUTES)
         is_keras = has_attribute or any(name in file for name in KERAS_GROUPS)
-        datasets = find_keys.list_datasets(file, options.get("follow_links", False))
+        follow_links = options.get("follow_links", False)
+        datasets = find_keys.list_datasets(file, follow_links)
         found = None if is_keras else _find_keys(path, file, datasets, options)
         if found is not None:
-            _list_datasets(file, datasets, found, report)
+            _list_datasets(file, datasets, found, report, follow_links)
     if is_keras:
         describe_keras_file(path, report)
         return
@@ -129,6 +129,7 @@ def _list_datasets(
     datasets: dict[str, h5py.Dataset],
     found: dict[str, dict[str, str]],
     report: FileReport,
+    follow_links: bool,
 ) -> None:
     """List every dataset with what it serves as, and links to other files."""
     serves = {
@@ -150,7 +151,8 @@ def _list_datasets(
             rows.append((name, "?", "?", f"cannot be read ({error})", ""))
     report.add_table(("dataset", "shape", "type", "stored", "serves as"), rows, len(datasets))
     if links := list_external_links(file):
-        report.add_fact("links", f"{', '.join(links[:12])} lead elsewhere and are not followed")
+        how = "are followed" if follow_links else "are not followed"
+        report.add_fact("links", f"{', '.join(links[:12])} lead elsewhere and {how}")
 
 
 def _find_keys(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_report import MAX_ROWS, FileReport, quote_path
+from signs_lightning.inspect.file_report import MAX_ROWS, FileReport
 from signs_lightning.runtime.display import predict_option
-from signs_lightning.runtime.escaping import format_shape
+from signs_lightning.runtime.escaping import format_shape, quote_path
 from signs_lightning.runtime.file_read_errors import os_error_message
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from signs_lightning.data.picture_folders import (
     suggest_size,
 )
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_report import FileReport, quote_path
-from signs_lightning.runtime.escaping import format_shape
+from signs_lightning.inspect.file_report import FileReport
+from signs_lightning.runtime.escaping import format_shape, quote_path
 
 SECONDS = 20.0  # for which pictures are unpacked, to find those that are cut off
 PROBE_SIZE = (8, 8, 3)  # that they are unpacked to

@@ -30,6 +30,20 @@ def check_output(path: Path, option: str = "--output") -> None:
         raise InputError(f"{option} {path} is a folder. Name a file in it.")
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder that --output names, and those above it, where they do not exist.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {path} cannot be made ({error}). Choose another --output."
+        ) from error
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` unless an exception is raised.

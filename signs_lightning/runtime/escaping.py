@@ -1,9 +1,12 @@
-"""Names and shapes in texts: safe for a terminal, an HTML page, or a CSV table."""
+"""Names and shapes in texts: safe for a terminal, a shell, an HTML page, or a CSV table."""
 
 from __future__ import annotations
 
 import html
+import os
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.markup import escape
 
@@ -35,6 +38,23 @@ def list_names(names: Iterable[object], quote: str = "'", most: int = 12, last: 
 def format_shape(shape: Iterable[object]) -> str:
     """Return a shape such as `1080×64×64×3`."""
     return "×".join(map(str, shape))
+
+
+def quote_path(path: Path | str) -> str:
+    """Return a file's name as a shell takes it.
+
+    It may begin with a dash, or have characters that cannot be printed.
+    """
+    name = str(path)
+    if name.startswith("-"):
+        name = f"./{name}"
+    if name.isprintable():
+        return shlex.quote(name)
+    octets = (
+        chr(octet) if 32 <= octet < 127 and chr(octet) not in "'\\" else f"\\x{octet:02x}"
+        for octet in os.fsencode(name)
+    )
+    return f"$'{''.join(octets)}'"
 
 
 def for_terminal(text: str) -> str:

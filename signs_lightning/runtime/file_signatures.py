@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 import zipfile
 from pathlib import Path
 
+from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.file_kinds import Kind, find_folder_kind, find_kind, find_loose_kind
 from signs_lightning.runtime.signature_table import TF_CHECKPOINT_FILE, Use
 
@@ -94,10 +94,10 @@ def _phrase(path: Path, wanted: Use, kind: Kind) -> str:
         advice = WANTED[wanted]
     match = TF_CHECKPOINT_FILE.fullmatch(path.name)
     advice = advice.format(
-        file=shlex.quote(str(path)),
+        file=quote_path(path),
         python=repr(str(path)),
-        stem=shlex.quote(str(path.with_suffix(""))),
-        unpacked=shlex.quote(str(_unpacked_name(path))),
+        stem=quote_path(path.with_suffix("")),
+        unpacked=quote_path(_unpacked_name(path)),
         prefix=path.with_name(match[1]) if match else "PREFIX",
     )
     return f"{what.format(size=size)}. {advice}"

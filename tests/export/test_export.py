@@ -229,14 +229,12 @@ def test_a_run_is_compared_on_its_own_images(cli, small_signs):
     for run, what in (("tested", "12 test images"), ("split", "15 validation images")):
         done = cli(
             "export", "--ckpt_path", f"lightning_logs/{run}/version_0", "--format", "onnx",
-            "--output", f"{run}.onnx",
+            "--output", f"{run} 1.onnx",
         )  # fmt: skip
         assert (done.code, done.err) == (0, "")
         assert f"\nLargest difference from the model's probabilities on {what}: " in done.out
-        sentence = (
-            f"Wrote {run}.onnx. Next: python -m signs_lightning predict --ckpt_path {run}.onnx"
-        )
-        assert sentence in done.out
+        predict = f"python -m signs_lightning predict --ckpt_path '{run} 1.onnx'"
+        assert f"Wrote {run} 1.onnx. Next: {predict}" in done.out
     model = SignsFunctional(image_size=(32, 32, 3))
     images, what = images_to_compare(model, {"test_file": str(test)})
     assert (tuple(images.shape), what) == ((12, 32, 32, 3), "12 test images")

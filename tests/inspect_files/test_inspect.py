@@ -24,7 +24,7 @@ from PIL import Image
 from signs_lightning import InputError, SignsFunctional, export_keras
 from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.inspect.examine_file import examine
-from signs_lightning.inspect.file_report import quote_path
+from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
@@ -188,6 +188,11 @@ def test_storage(cli: Callable, tmp_path: Path) -> None:
     assert "chunks 4×16×16×3, shuffle, gzip" in result.out
     assert "streamed" in result.out
     assert "away lead elsewhere and are not followed" in result.out
+    with h5py.File(path, "a") as file, h5py.File(tmp_path / "b.h5", "w") as other:
+        del file["away"]
+        file["away"] = h5py.ExternalLink(other.filename, "/")
+    result = cli("inspect", "a.h5", "--data.follow_links", "true")
+    assert "away lead elsewhere and are followed" in result.out
     hdf5(path, course(train_set_x=(NOISE / 255).astype(">f4")))
     result = cli("inspect", "a.h5")
     assert ">f4 images in 0..1" in result.out
