@@ -179,17 +179,10 @@ class ContiguousReader:
             first = self.offset + line * self.shape[self.axis] * self.bytes
             for row in starts:
                 part, place = content[position : position + size], first + row * self.bytes
-                if (done := read_into(part, place)) != size:
-                    self._fill(handle, part[done:], place + done)
+                if read_into(part, place) != size:
+                    raise damaged_data_error(self.images, "the file has become shorter")
                 position += size
         return np.moveaxis(values, self.axis, 0) if self.axis else values
-
-    def _fill(self, handle: RawFile, part: memoryview, position: int) -> None:
-        while len(part):  # a single call reads up to 2 GiB
-            count = handle.read_into(part, position)
-            if not count:
-                raise damaged_data_error(self.images, "the file has become shorter")
-            part, position = part[count:], position + count
 
 
 class HDF5Reader:

@@ -61,20 +61,33 @@ class RawFile:
         self._has_preadv = hasattr(os, "preadv")
 
     def read(self, size: int, position: int) -> bytes:
-        """Return up to `size` bytes; none behind the end of the file."""
-        if hasattr(os, "pread"):
-            return os.pread(self.descriptor, size, position)
-        with self._lock:  # Windows, where only a second call moves to the position
-            os.lseek(self.descriptor, position, os.SEEK_SET)
-            return os.read(self.descriptor, size)
+        """Return `size` bytes, fewer only where the file ends."""
+        content = b""
+        while True:  # a single call reads up to 2 GiB
+            if hasattr(os, "pread"):
+                more = os.pread(self.descriptor, size, position)
+            else:
+                with self._lock:  # Windows, where only a second call moves to the position
+                    os.lseek(self.descriptor, position, os.SEEK_SET)
+                    more = os.read(self.descriptor, size)
+            content += more
+            if len(more) in (0, size):
+                return content
+            size, position = size - len(more), position + len(more)
 
     def read_into(self, part: memoryview, position: int) -> int:
-        """Fill the beginning of `part`; return how many bytes came."""
-        if self._has_preadv:
-            return os.preadv(self.descriptor, [part], position)
-        content = self.read(len(part), position)
-        part[: len(content)] = content
-        return len(content)
+        """Fill `part`; return how many bytes came, fewer only where the file ends."""
+        if not self._has_preadv:
+            content = self.read(len(part), position)
+            part[: len(content)] = content
+            return len(content)
+        done = 0
+        while True:  # as above
+            count = os.preadv(self.descriptor, [part], position)
+            done += count
+            if count in (0, len(part)):
+                return done
+            part, position = part[count:], position + count
 
 
 class OpenHandles:

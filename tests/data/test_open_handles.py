@@ -219,3 +219,22 @@ def test_systems_without_some_calls(
     module = H5DataModule(test_file=str(tmp_path / "0.h5"))
     module.setup("test")
     np.testing.assert_array_equal(next(iter(module.test_dataloader()))[0], right)
+
+
+@pytest.mark.parametrize("call", ["preadv", "pread"])
+def test_calls_that_read_less(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single call reads up to 2 GiB (here 7 bytes); what is asked for comes all the same."""
+    content = bytes(range(100))
+    (tmp_path / "f").write_bytes(content)
+    whole = getattr(os, call)
+
+    def read_less(descriptor: int, wanted: Any, position: int) -> Any:
+        wanted = min(wanted, 7) if call == "pread" else [wanted[0][:7]]
+        return whole(descriptor, wanted, position)
+
+    monkeypatch.setattr(os, call, read_less)
+    file, part = RawFile(tmp_path / "f"), bytearray(50)
+    assert (file.read(50, 20), file.read(50, 80)) == (content[20:70], content[80:])
+    assert (file.read_into(memoryview(part), 20), bytes(part)) == (50, content[20:70])
+    assert file.read_into(memoryview(part), 80) == 20
+    assert bytes(part[:20]) == content[80:]
