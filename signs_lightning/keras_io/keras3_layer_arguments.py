@@ -55,6 +55,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "Reshape": _arguments("target_shape"),
     "Permute": _arguments("dims"),
     "Rescaling": _arguments("scale offset"),
+    "Dot": _arguments("axes normalize"),
     "Concatenate": _arguments("axis"),
     **dict.fromkeys((*MERGES, "Identity"), frozenset()),
     "RandomFlip": _arguments("mode seed data_format"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations
+from signs_lightning.keras_io.axis_order import from_keras_order, to_keras_order
 from signs_lightning.keras_io.file_errors import inconsistent_model
-from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, is_integer
 from signs_lightning.keras_io.modules import Apply
-from signs_lightning.keras_io.stateless_layers import to_constant
+from signs_lightning.keras_io.stateless_layers import normalize, to_constant
 
 
 def _average(*inputs: Tensor) -> Tensor:
@@ -55,11 +57,27 @@ def arithmetic(layer: LayerContext, name: str | None = None) -> BuiltLayer:
     """Build an Add, Subtract, … of tensors and constants."""
     function = ARITHMETIC[name or layer.class_name]
     shapes = [shape for shape in layer.shapes if shape is not None]
-    if len(layer.shapes) < 2 or not shapes or len({len(shape) for shape in shapes}) > 1:
+    # A layer adds axes after the batch; an operation, which has no `trainable`, before it.
+    is_layer = name is None and "trainable" in layer.config and not layer.constants
+    has_ranks = len({len(shape) for shape in shapes}) > 1
+    if len(layer.shapes) < 2 or not shapes or (has_ranks and not is_layer):
         joined = ", ".join(map(str, shapes))
         raise InputError(f"{layer} joins shapes {joined}, expected two or more of the same rank.")
+    if has_ranks:
+        order = partial(_of_unequal_ranks, function=function, channels_last=layer.channels_last)
+        return Apply(order), []
     constants = {k: to_constant(layer, v, "a constant") for k, v in layer.constants.items()}
     return Apply(function, constants), []
+
+
+def _of_unequal_ranks(
+    *inputs: Tensor, function: Callable[..., Tensor], channels_last: bool
+) -> Tensor:
+    values = [to_keras_order(x) if channels_last else x for x in inputs]
+    rank = max(x.dim() for x in values)
+    shapes = [(x.shape[0], *(1,) * (rank - x.dim()), *x.shape[1:]) for x in values]
+    output = function(*(x.reshape(shape) for x, shape in zip(values, shapes, strict=True)))
+    return from_keras_order(output) if channels_last else output
 
 
 def tf_op_lambda(layer: LayerContext) -> BuiltLayer:
@@ -68,6 +86,41 @@ def tf_op_lambda(layer: LayerContext) -> BuiltLayer:
     if name in ARITHMETIC:
         return arithmetic(layer, name)
     return Apply(activations.ELEMENTWISE[name]), []
+
+
+def dot(layer: LayerContext) -> BuiltLayer:
+    """Build a Dot: sums over one axis of each of two tensors."""
+    axes: Any = layer.config.get("axes")
+    pair = axes if isinstance(axes, list) else [axes, axes]
+    if len(layer.shapes) != 2 or None in layer.shapes:
+        raise inconsistent_model(f"{layer} has {len(layer.shapes)} inputs, expected two tensors")
+    ranks = [len(shape) + 1 for shape in layer.shapes if shape is not None]
+    if len(pair) != 2 or not all(map(is_integer, pair)):
+        layer.fail("axes", axes, "one or two axes")
+    for axis, rank in zip(pair, ranks, strict=True):
+        layer.tensor_axis(axis, rank)  # checks it
+    left, right = (axis % rank for axis, rank in zip(pair, ranks, strict=True))
+    function = partial(
+        _dot,
+        axes=(left, right),
+        bound=(1e6 if layer.layer.keras < 3 else 1e7) if layer.flag("normalize", False) else None,
+        channels_last=layer.channels_last,
+    )
+    return Apply(function), []
+
+
+def _dot(
+    x: Tensor, y: Tensor, axes: tuple[int, int], bound: float | None, channels_last: bool
+) -> Tensor:
+    x, y = (to_keras_order(value) if channels_last else value for value in (x, y))
+    if bound is not None:
+        x, y = normalize(x, [axes[0]], bound), normalize(y, [axes[1]], bound)
+    x, y = x.movedim(axes[0], -1), y.movedim(axes[1], 1)
+    sums = x.flatten(1, -2) if x.dim() > 2 else x[:, None]  # (N, rows, K)
+    output = sums @ (y.flatten(2) if y.dim() > 2 else y[:, :, None])  # (N, rows, columns)
+    output = output.reshape(x.shape[0], *x.shape[1:-1], *y.shape[2:])
+    output = output[:, None] if output.dim() == 1 else output
+    return from_keras_order(output) if channels_last else output
 
 
 def concatenate(layer: LayerContext) -> BuiltLayer:

@@ -22,7 +22,7 @@ from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, 
 HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | {
     *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
     *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "Flatten", "SpatialDropout2D"),
-    *("CenterCrop", "RandomCrop"),
+    *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),
 }
 ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)

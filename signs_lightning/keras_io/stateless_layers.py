@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations, modules
 from signs_lightning.keras_io.axis_order import from_keras_order
-from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
+from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, is_integer
 from signs_lightning.keras_io.modules import Apply
 from signs_lightning.models.layers import AvgPool2dSame, FlattenNHWC, MaxPool2dSame
 
@@ -29,6 +29,13 @@ POOLINGS: dict[tuple[str, bool], Callable[..., nn.Module]] = {  # by class and '
     ("MaxPooling2D", False): nn.MaxPool2d,
     ("AveragePooling2D", True): AvgPool2dSame,
     ("AveragePooling2D", False): nn.AvgPool2d,
+}
+
+ADAPTIVE_POOLINGS: dict[str, Callable[..., Tensor]] = {
+    "AdaptiveAveragePooling1D": F.adaptive_avg_pool1d,
+    "AdaptiveAveragePooling2D": F.adaptive_avg_pool2d,
+    "AdaptiveMaxPooling1D": F.adaptive_max_pool1d,
+    "AdaptiveMaxPooling2D": F.adaptive_max_pool2d,
 }
 
 
@@ -63,10 +70,11 @@ def unit_normalization(layer: LayerContext) -> BuiltLayer:
     """Build a UnitNormalization: x / √(sum x²), bounded otherwise in Keras 2 than in 3."""
     axes = [layer.tensor_axis(axis) for axis in layer.axes()]
     bound = 1e6 if layer.layer.keras < 3 else 1e12
-    return Apply(partial(_normalize, axes=axes, bound=bound)), []
+    return Apply(partial(normalize, axes=axes, bound=bound)), []
 
 
-def _normalize(x: Tensor, axes: list[int], bound: float) -> Tensor:
+def normalize(x: Tensor, axes: list[int], bound: float) -> Tensor:
+    """Return x / √(sum x²), its factor no larger than a bound."""
     return x * torch.rsqrt(x.square().sum(axes, keepdim=True)).clamp(max=bound)
 
 
@@ -125,6 +133,27 @@ def global_pooling(layer: LayerContext) -> BuiltLayer:
     _ = layer.image
     function = torch.amax if layer.class_name == "GlobalMaxPooling2D" else torch.mean
     return Apply(partial(function, dim=(2, 3), keepdim=layer.flag("keepdims", False))), []
+
+
+def adaptive_pooling(layer: LayerContext) -> BuiltLayer:
+    """Build an AdaptiveAveragePooling or AdaptiveMaxPooling of images or of sequences."""
+    pool = ADAPTIVE_POOLINGS[layer.class_name]
+    if layer.class_name.endswith("2D"):
+        _ = layer.image
+        return Apply(partial(pool, output_size=layer.pair("output_size"))), []
+    size: Any = layer.config.get("output_size")
+    size = size[0] if isinstance(size, list) and len(size) == 1 else size
+    if not is_integer(size) or size < 1:
+        layer.fail("output_size", size, "an integer of at least 1")
+    if len(layer.shape) != 2:
+        raise InputError(f"{layer} is applied to values of shape {layer.shape}, expected two axes.")
+    if layer.config.get("data_format") == "channels_first":
+        return Apply(partial(pool, output_size=size)), []
+    return Apply(partial(_pool_sequences, pool=pool, size=size)), []
+
+
+def _pool_sequences(x: Tensor, pool: Callable[..., Tensor], size: int) -> Tensor:
+    return pool(x.mT, output_size=size).mT  # (N, L, C) -> (N, C, L), and back
 
 
 def _borders(layer: LayerContext, key: str) -> tuple[int, int, int, int]:

@@ -199,6 +199,24 @@ def test_global_pooling(folder, data_format):
     check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
+def test_adaptive_pooling(folder):
+    """Windows of one size and of two, more windows than pixels, and both data formats.
+
+    Not 7 windows, for which Keras 3.15 on JAX rounds an index up and gives NaN.
+    """
+    stacks = [
+        kind(size, data_format=data_format)
+        for kind in (layers.AdaptiveAveragePooling2D, layers.AdaptiveMaxPooling2D)
+        for size, data_format in (((3, 4), "channels_last"), ((9, 1), "channels_first"))
+    ]
+    stacks += [
+        [layers.Reshape((24, 7)), kind(5, data_format=data_format)]
+        for kind in (layers.AdaptiveAveragePooling1D, layers.AdaptiveMaxPooling1D)
+        for data_format in ("channels_last", "channels_first")
+    ]
+    check(*stacks, folder=folder)
+
+
 @examples(2)
 @given(
     formats,
@@ -253,12 +271,12 @@ def test_resizing(folder, data_format, drawn):
     check(*stacks, folder=folder, channels_first=data_format == "channels_first")
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_center_crop(folder, data_format):
-    """Even and odd borders, and images that are too small in one axis or in both."""
-    sizes = [(7, 6), (4, 3), (5, 6), (1, 1), (9, 3), (4, 8), (12, 9)]
-    stacks = [layers.CenterCrop(*size, data_format=data_format) for size in sizes]
-    check(*stacks, folder=folder, channels_first=data_format == "channels_first")
+def test_center_crop(folder):
+    """Even and odd borders, images that are too small in one axis or both, both data formats."""
+    sizes = [(7, 6), (4, 3), (1, 1), (9, 3), (4, 8), (12, 9)]
+    stacks = [layers.CenterCrop(*size, data_format="channels_last") for size in sizes]
+    stacks += [layers.CenterCrop(*size, data_format="channels_first") for size in ((3, 3), (5, 9))]
+    check(*stacks, folder=folder)
 
 
 def random_crop(size: tuple[int, int], keras_version: str) -> KerasNetwork:
@@ -543,6 +561,42 @@ def test_merging(folder, drawn):
         merge = layers.Concatenate(axis=axis) if kind == "Concatenate" else getattr(layers, kind)()
         ends.append(layers.Flatten()(merge(branches[: 2 if kind == "Subtract" else count])))
     model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Concatenate()(ends)))
+    randomize(model)
+    assert_same(model, folder)
+
+
+def test_merging_of_unequal_ranks(folder):
+    """New axes come after the batch."""
+    image = keras.Input((6, 5, 4))
+    vector = layers.GlobalAveragePooling2D()(image)
+    row = layers.Reshape((5, 4))(layers.Dense(20)(vector))
+    volume = layers.Reshape((6, 5, 2, 2))(image)
+    ends = [
+        layers.Add()([image, vector]),
+        layers.Multiply()([vector, image]),
+        layers.Average()([image, row, vector]),
+        layers.Maximum()([row, vector]),
+        layers.Minimum()([volume, layers.Dense(2)(vector)]),
+        layers.Subtract()([layers.Dense(1)(vector), image]),
+    ]
+    joined = layers.Concatenate()([layers.Flatten()(end) for end in ends])
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
+    randomize(model)
+    assert_same(model, folder)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_dot(folder, normalize):
+    image = keras.Input((6, 5, 4))
+    vector = layers.GlobalAveragePooling2D()(image)
+    rows = layers.Reshape((5, 24))(image)
+    pairs = [
+        (vector, vector, 1), (rows, rows, 2), (rows, rows, 1), (image, vector, (3, 1)),
+        (vector, image, (-1, -1)), (rows, image, (1, 2)), (image, rows, (2, 1)),
+    ]  # fmt: skip
+    ends = [layers.Dot(axes, normalize=normalize)([a, b]) for a, b, axes in pairs]
+    joined = layers.Concatenate()([layers.Flatten()(end) for end in ends])
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
     randomize(model)
     assert_same(model, folder)
 
