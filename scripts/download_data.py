@@ -20,8 +20,8 @@ from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.data.transfer import Download, DownloadError
 from signs_lightning.errors import InputError
-from signs_lightning.inspect.file_report import VERB, quote_path
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.inspect.file_report import VERB
+from signs_lightning.runtime.escaping import printable, quote_path
 from signs_lightning.runtime.file_signatures import describe_non_hdf5
 
 

@@ -195,7 +195,6 @@ def write_pictures(files: list[Path], output: Path, options: Mapping[str, Any]) 
     # start-up: --help needs none
     from signs_lightning.data.folder_export import h5_to_folder
     from signs_lightning.data.layouts import ROLES
-    from signs_lightning.inspect.file_report import quote_path
 
     with show_progress("Writing pictures") as advance:
         counts, renamed = h5_to_folder(files, output, options, advance)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from signs_lightning.keras_io.attention_calls import ATTENTIONS, order_arguments
 from signs_lightning.keras_io.config_entries import Entry, name_of, raise_malformed
 from signs_lightning.keras_io.model_graph import LayerPath
 
@@ -37,6 +38,8 @@ def inbound_nodes(entry: Entry, path: LayerPath) -> list[Node]:
         kind = type(nodes).__name__
         problem = f"has inbound_nodes of type {kind} in '{name_of(entry)}', expected a list"
         raise_malformed(problem, path)
+    if entry["class_name"] in ATTENTIONS:
+        nodes = list(map(order_arguments, nodes))
     return [
         _keras3_node(node, path) if isinstance(node, dict) else _keras2_node(node, path)
         for node in nodes

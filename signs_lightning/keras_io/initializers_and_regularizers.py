@@ -29,7 +29,8 @@ TRUNCATED_STD = 0.87962566103423978  # standard deviation of a unit normal trunc
 CONSTANTS = {"Zeros": 0.0, "Ones": 1.0}
 # Weights that start as the same number whatever their initializer is.
 ALWAYS = dict.fromkeys(("beta", "moving_mean", "mean", "count"), 0.0)
-ALWAYS |= dict.fromkeys(("gamma", "moving_variance", "variance", "scale"), 1.0)
+ALWAYS |= dict.fromkeys(("gamma", "moving_variance", "variance"), 1.0)
+ALWAYS |= dict.fromkeys(("scale", "concat_score_weight"), 1.0)
 FOR_BIASES = {"Constant", "Ones", "RandomNormal", "RandomUniform"}  # others leave a bias at 0
 
 
@@ -48,7 +49,7 @@ def initialize(tensor: Tensor, weight: WeightSpec, layer: Layer) -> None:
         tensor.fill_(ALWAYS[weight.keras])
         return
     name, config = _read_spec(layer.config.get(f"{_prefix(weight)}_initializer"))
-    if weight.keras in {"bias", "alpha"} and name not in FOR_BIASES:
+    if _prefix(weight) in {"bias", "alpha"} and name not in FOR_BIASES:
         tensor.zero_()
     elif name in CONSTANTS or name == "Constant":
         tensor.fill_(CONSTANTS.get(name, config.get("value", 0.0)))
@@ -71,7 +72,8 @@ def _scale_variance(
     tensor: Tensor, shape: tuple[int, ...], scale: float, mode: str, distribution: str
 ) -> None:
     pixels = math.prod(shape[:-2])
-    fans = {"fan_in": pixels * shape[-2], "fan_out": pixels * shape[-1]}
+    inputs = shape[-2] if len(shape) > 1 else shape[0]
+    fans = {"fan_in": pixels * inputs, "fan_out": pixels * shape[-1]}
     variance = scale / max(1.0, fans.get(mode, sum(fans.values()) / 2))
     if distribution == "uniform":
         tensor.uniform_(-math.sqrt(3 * variance), math.sqrt(3 * variance))
@@ -110,8 +112,11 @@ def penalty(layer: Layer, weight: WeightSpec) -> tuple[float, float]:
 
 
 def _prefix(weight: WeightSpec) -> str:
-    """Return "depthwise", as in `depthwise_initializer`, for `depthwise_kernel`."""
-    return weight.keras.removesuffix("_kernel")
+    """Return "depthwise", as in `depthwise_initializer`, for `depthwise_kernel`.
+
+    So it is "kernel" for `query/kernel`.
+    """
+    return weight.keras.rpartition("/")[2].removesuffix("_kernel")
 
 
 def _read_spec(spec: Any) -> tuple[str, dict[str, Any]]:

@@ -109,6 +109,8 @@ def _unsupported_parts(entry: Entry, keras: int, wrapped: bool) -> Iterator[str]
         yield f"axis {axis}"  # which Keras drops without a warning
     if not wrapped and is_bare_operation(entry):
         yield "the arithmetic"
+    if not wrapped and class_name == "Attention" and config.get("score_mode") == "dot":
+        yield "score_mode dot"  # which Keras takes for its function `dot`
     for key, value in config.items():
         kind = key.rpartition("_")[2]
         if kind in OBJECTS and value is not None and not _is_known_object(kind, value, keras):

@@ -33,6 +33,14 @@ LAYERS: dict[str, frozenset[str]] = {
     "UnitNormalization": _arguments("axis"),
     "Normalization": _arguments("axis mean variance invert"),
     "PReLU": _arguments("shared_axes", "alpha"),
+    "MultiHeadAttention": _arguments(
+        "num_heads key_dim value_dim dropout use_bias output_shape attention_axes seed "
+        "activity_regularizer",
+        *("kernel", "bias"),
+    ),
+    "Attention": _arguments("use_scale score_mode dropout seed"),
+    "AdditiveAttention": _arguments("use_scale dropout"),
+    "SpectralNormalization": _arguments("power_iterations"),  # not the layer in it
     "Activation": _arguments("activation"),
     "ReLU": _arguments("max_value negative_slope threshold"),
     "LeakyReLU": _arguments("negative_slope alpha"),

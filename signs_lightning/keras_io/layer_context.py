@@ -27,6 +27,7 @@ class WeightSpec:
         shape: Keras's shape.
         permutation: Keras's axes in PyTorch's order.
         trainable: whether Keras trains it.
+        groups: of a `.weights.h5` file, inside the layer's, that hold it; "" is the layer's own.
     """
 
     keras: str
@@ -34,6 +35,7 @@ class WeightSpec:
     shape: Shape
     permutation: tuple[int, ...]
     trainable: bool = True
+    groups: tuple[str, ...] = ("",)
 
 
 BuiltLayer = tuple[nn.Module, list[WeightSpec]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from signs_lightning.keras_io import activations, tensor_ops
+from signs_lightning.keras_io import attention_layers as attention
 from signs_lightning.keras_io import merging_layers as merging
 from signs_lightning.keras_io import resizing_layers as resizing
 from signs_lightning.keras_io import stateless_layers as stateless
@@ -62,6 +63,8 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     "Reshape": stateless.reshape,
     "Permute": stateless.permute,
     "Rescaling": stateless.rescaling,
+    "MultiHeadAttention": attention.multi_head_attention,
+    **dict.fromkeys(("Attention", "AdditiveAttention"), attention.attention),
     "Dot": merging.dot,
     "Concatenate": merging.concatenate,
     "TFOpLambda": merging.tf_op_lambda,
@@ -77,8 +80,8 @@ CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose
 WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}
 # Layers whose `training=True`, fixed in the graph, would change what the model predicts.
 DIFFERENT_IN_TRAINING = {
-    name for name in BUILDERS if "Drop" in name or "Batch" in name or name == "GaussianNoise"
-}
+    name for name in BUILDERS if "Drop" in name or "Batch" in name or name.endswith("Attention")
+} | {"GaussianNoise", "RandomCrop"}
 # `keras.ops.relu(x)` in a Functional model has the class Relu.
 ACTIVATION_OPERATIONS = {name.replace("_", ""): name for name in activations.ELEMENTWISE}
 

@@ -117,13 +117,17 @@ def _write_archive(path: Path, config: dict[str, Any], plan: Plan, arrays: Array
 
 def _write_variables(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
     """Write a `.weights.h5`: layers/conv2d_1/vars/0, numbered by class."""
-    for layer, _ in plan.layers():
+    for layer, weights in plan.layers():
         if layer.weights_path.endswith("/") or not layer.weights_path:  # of `x + 1`, no layer
             continue
-        group = file.require_group(f"{layer.weights_path}/vars")
-        group.attrs["name"] = layer.path[-1]
-        for k, values in enumerate(arrays[layer.path]):
-            group.create_dataset(str(k), data=values)
+        for part in dict.fromkeys(["", *(group for weight in weights for group in weight.groups)]):
+            path = f"{layer.weights_path}/{part}".rstrip("/")
+            group = file.require_group(f"{path}/vars")
+            group.attrs["name"] = part or layer.path[-1]
+            held = zip(weights, arrays[layer.path], strict=True)
+            held_here = [values for weight, values in held if part in weight.groups]
+            for k, values in enumerate(held_here):
+                group.create_dataset(str(k), data=values)
     file.require_group("vars")
 
 

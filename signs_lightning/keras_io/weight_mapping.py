@@ -48,13 +48,17 @@ def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
             continue
         path = layer.weights_path
         path = path.replace("layers", OLD_ROOT, 1) if is_old else path
-        name, stored = file.variables(path)
-        if name is not None and name != layer.path[-1] and file.architecture is None:
-            raise inconsistent_model(
-                f"'{path}' in {file.path.name} holds the weights of '{name}', expected those of "
-                f"{layer}"
-            )
-        matches += _pair([(layer, weight) for weight in weights], stored, str(layer))
+        for group in dict.fromkeys(group for weight in weights for group in weight.groups):
+            name, stored = _read_group(file, path, group)
+            is_other = not group and name is not None and name != layer.path[-1]
+            if is_other and file.architecture is None:
+                raise inconsistent_model(
+                    f"'{path}' in {file.path.name} holds the weights of '{name}', expected those "
+                    f"of {layer}"
+                )
+            members = [weight for weight in weights if group in weight.groups]
+            pairs = _pair([(layer, weight) for weight in members], stored, str(layer))
+            matches += [match for match in pairs if match[1].groups[0] == group]
     if file.architecture is not None:
         root, used = OLD_ROOT if is_old else "layers", {v.weights_path for v, _ in plan.layers()}
         groups = [group for group in file.children(root) if file.variables(f"{root}/{group}")[1]]
@@ -64,6 +68,13 @@ def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
                 f"{file.architecture} has no layer. {OTHER_MODEL}"
             )
     return matches
+
+
+def _read_group(file: KerasFile, path: str, group: str) -> tuple[str | None, list[StoredWeight]]:
+    """Return the weights of a group inside a layer's, whose name some versions begin with _."""
+    if group and group not in (names := file.children(path)):
+        group = f"_{group}" if f"_{group}" in names else group
+    return file.variables(f"{path}/{group}".rstrip("/"))
 
 
 def _match_legacy(plan: Plan, file: KerasFile) -> Matches:

@@ -17,6 +17,7 @@ from keras import layers
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.inbound_nodes import inbound_nodes, references
 from signs_lightning.keras_io.modules import Apply
 
 from .against_keras import assert_same, images_for, randomize, to_torch
@@ -200,3 +201,20 @@ def test_more_than_ten_constants_keep_their_places():
     """Constants of a call stand where Keras has them, also from the tenth argument on."""
     places = Apply(lambda *values: torch.stack(values), {k: torch.tensor(k) for k in range(1, 12)})
     assert places(torch.tensor(0)).tolist() == list(range(12))
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        [["a", 0, 0, {"value": ["b", 0, 0], "key": ["c", 0, 0], "use_causal_mask": True}]],
+        [["a", 0, 0, {"key": ["c", 0, 0], "value": ["b", 0, 0], "use_causal_mask": True}]],
+        [["a", 0, 0, {"use_causal_mask": True, "training": None}], ["b", 0, 0, {}], ["c", 0, 0]],
+    ],
+)
+def test_attention_of_keras_2(node):
+    """Arguments by name, in any order, are those by position."""
+    entry = {"class_name": "MultiHeadAttention", "config": {}, "inbound_nodes": [node]}
+    ((arguments, training),) = inbound_nodes(entry, ())
+    assert references(arguments) == [("a", 0), ("b", 0), ("c", 0)]
+    assert arguments[3:] == ("use_causal_mask",)
+    assert training is None

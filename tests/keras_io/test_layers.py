@@ -16,9 +16,10 @@ from keras import layers
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
+from signs_lightning.keras_io.to_keras import ENDINGS, Format, export_keras
 
 from .against_keras import assert_same, examples, randomize, to_torch
 
@@ -599,6 +600,67 @@ def test_dot(folder, normalize):
     model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
     randomize(model)
     assert_same(model, folder)
+
+
+def test_attention(folder):
+    """Self-attention of images and of sequences, arguments by position and by name, masks.
+
+    Keras on JAX takes a value_dim that is not the key_dim with dropout only.
+    """
+    image = keras.Input((4, 5, 6))
+    x, y = layers.Reshape((20, 6))(image), layers.Reshape((15, 8))(image)
+    z = layers.Conv2D(8, 1)(image)
+    several = layers.MultiHeadAttention
+    ends = [
+        several(2, 3)(x, x),
+        several(2, 3, value_dim=5, use_bias=False, dropout=0.1)(x, key=y, value=y),
+        several(3, 2, value_dim=4, output_shape=7, dropout=0.1)(key=x, query=y, value=x),
+        several(1, 4, use_gate=True)(x, x, use_causal_mask=True),
+        several(2, 4, sliding_window=6, dropout=0.3)(x, y, y),
+        several(2, 4)(image, z),
+        layers.Attention(use_scale=True)([x, x]),
+        layers.Attention(score_mode="concat", use_scale=True)([x, x, x], use_causal_mask=True),
+        layers.Attention(score_mode="concat", dropout=0.2)([image, image]),
+        layers.AdditiveAttention()([x, x]),
+        layers.AdditiveAttention(use_scale=False)([x, layers.Dense(6)(y)]),
+    ]
+    joined = layers.Concatenate()([layers.Flatten()(end) for end in ends])
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
+    randomize(model)
+    ours = assert_same(model, folder)
+    assert_returns(ours, model, folder, "keras", "keras-weights")
+    with pytest.raises(InputError, match="score_mode dot of Attention"):
+        export_keras(ours, folder / "again.h5", "keras-h5")
+
+
+@pytest.mark.parametrize("mask", ["attention_mask", "return_attention_scores"])
+def test_attention_that_is_not_taken(folder, mask):
+    image = keras.Input((4, 5, 6))
+    x = layers.Reshape((20, 6))(image)
+    several = layers.MultiHeadAttention(2, 3, name="several")
+    if mask == "attention_mask":
+        y = several(x, x, attention_mask=layers.Dense(20)(x))
+    else:
+        y, _ = several(x, x, return_attention_scores=True)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(y)))
+    model.save(folder / "mask.keras")
+    with pytest.raises(InputError, match=f"MultiHeadAttention 'several' has arguments {mask}"):
+        from_keras(folder / "mask.keras", scale="/255")
+
+
+def assert_returns(ours: FromKeras, model: keras.Model, folder: Path, *formats: Format) -> None:
+    """Exports a model, and lets Keras read it back."""
+    expected = model.get_weights()
+    for format in formats:
+        path = folder / f"again{ENDINGS[format]}"
+        export_keras(ours, path, format)
+        if format == "keras-weights":
+            again = keras.models.clone_model(model)
+            again.load_weights(path)
+        else:
+            again = keras.models.load_model(path)
+        for theirs, read in zip(expected, again.get_weights(), strict=True):
+            np.testing.assert_array_equal(theirs, read)
 
 
 def test_arithmetic(folder):
