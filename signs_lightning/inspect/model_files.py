@@ -101,12 +101,12 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
 
     assert file.config is not None  # for the type checker
     graph = read_graph(file.config, file.keras_version)
-    shape = graph.input_shape
-    height, width, channels = (*shape[1:], shape[0]) if graph.channels_first else shape
-    is_any_size = height is None or width is None
+    height, width, channels = graph.image_size
+    is_row = len(graph.input_shape) == 1
+    is_any_size = not is_row and None in (height, width)
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
     try:
-        plan = make_plan(file.config, file.keras_version, size)
+        plan = make_plan(file.config, file.keras_version, None if is_row else size)
         matches = [] if file.architecture else match_weights(plan, file)  # a config has none
         finding = find_scale(plan, file_weights(matches))
     except InputError as error:  # the layers are still worth seeing

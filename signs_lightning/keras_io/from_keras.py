@@ -16,6 +16,7 @@ from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architecture_file import replace_architecture
+from signs_lightning.keras_io.image_size import describe_row
 from signs_lightning.keras_io.input_scale_inference import (
     file_weights,
     find_scale,
@@ -172,6 +173,8 @@ class FromKeras(ImageClassifier):
             config = config if file is None else _config_json(file)
             parsed = parse_config(config or "", "the checkpoint")
             self.plan = make_plan(parsed, image_size=image_size)
+            if image_size is None and (line := describe_row(self.plan.graph, self.image_size)):
+                rank_zero_print(line)
             weights: Matches = []
             self.binary, self.omissions = self.plan.binary, []
             if file is not None:

@@ -111,15 +111,15 @@ class _GraphParser:
             )
         sizes = [size for size in shape if size is not None]
         is_valid = all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in sizes)
-        if len(shape) != 3 or not is_valid:
+        if not 1 <= len(shape) <= 3 or not is_valid or shape == (None,):
             raise InputError(
                 f"The model takes inputs of shape {shorten(str(shape))}, expected images of "
-                "height, width and channels."
+                "height, width and channels, of height and width, or their values in a row."
             )
         formats = (layer.config.get("data_format") for layer in self.graph.layers.values())
         self.graph.channels_first = next(filter(None, formats), None) == "channels_first"
         self.graph.input_shape = shape
-        if shape[0 if self.graph.channels_first else 2] is None:
+        if len(shape) == 3 and shape[0 if self.graph.channels_first else 2] is None:
             raise InputError(
                 f"The model takes images of shape {shape}, expected a number of channels. Fix it "
                 "in Keras."

@@ -135,7 +135,7 @@ def _collect(plan: Plan, weights: Weights) -> list[ScaleEvidence]:
     channels_last = not plan.graph.channels_first
     pixels = torch.tensor([0.0, 1.0, 255.0]).reshape(3, 1, 1, 1)
     # What the three images have become, before any trained layer.
-    values: dict[int, Tensor] = {0: pixels.expand(3, channels, height, width)}
+    values: dict[int, Tensor] = {0: plan.graph.arrange(pixels.expand(3, channels, height, width))}
     changed: dict[int, ScaleEvidence] = {}  # values that are scaled in a way that shows nothing
     for k, (call, step) in enumerate(zip(plan.graph.calls, plan.steps, strict=True), start=1):
         layer, untrained = call.layer, [index for index in step.inputs if index in values]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
+MIN_SIDE = 8  # pixels, from which a square number of values is taken for an image
 LayerPath = tuple[str, ...]  # a layer's own name after those of the models that it lies in
 
 
@@ -71,7 +75,8 @@ class Graph:
     Attributes:
         name: of the model.
         image: the input layer's name, where the model has one.
-        input_shape: Keras's shape of an image without the batch; None for what may vary.
+        input_shape: Keras's shape of an image without the batch; None for what may vary. Besides
+            (H, W, C) it may be (H, W), of one channel, or (n,), the values of (H, W, C) in a row.
         channels_first: whether that shape is (C, H, W) instead of (H, W, C).
         layers: in the order of the config, which is the order of the weights in a file.
         models: class (Sequential, Functional, Model) of each model inside the model by its path.
@@ -89,3 +94,27 @@ class Graph:
     calls: list[Call] = field(default_factory=list)
     output: Value = Value(0)
     unsupported: list[str] = field(default_factory=list)
+
+    @property
+    def image_size(self) -> tuple[int | None, int | None, int | None]:
+        """Height, width and channels of an image; None for what the model does not tell.
+
+        A row of values is taken for a square image of one channel, if it has so many.
+        """
+        shape = self.input_shape
+        if len(shape) == 1:
+            side = math.isqrt(shape[0] or 0)
+            is_square = side >= MIN_SIDE and side * side == shape[0]
+            return (side, side, 1) if is_square else (None, None, None)
+        if len(shape) == 2:
+            return shape[0], shape[1], 1
+        a, b, c = shape
+        return (b, c, a) if self.channels_first else (a, b, c)
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) → what the first layer takes: the same, (N, H, W) or (N, n)."""
+        if len(self.input_shape) == 3:
+            return images
+        # (N, C, H, W) -> (N, H, W, C)
+        values = images.permute(0, 2, 3, 1)
+        return values.flatten(1) if len(self.input_shape) == 1 else values.squeeze(3)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.axis_order import call_module
+from signs_lightning.keras_io.axis_order import call_module, keras_shape
 from signs_lightning.keras_io.initializers_and_regularizers import initialize, penalty
-from signs_lightning.keras_io.layer_context import WeightSpec
+from signs_lightning.keras_io.layer_context import Shape, WeightSpec
 from signs_lightning.keras_io.layer_table import build_layer
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network_plan import Plan, Step
@@ -94,7 +94,7 @@ class KerasNetwork(nn.Module):
                 an output of rank 4 is (N, C, H, W) where Keras has (N, H, W, C).
         """
         channels_last = not self.plan.graph.channels_first
-        values = {0: images}
+        values = {0: self.plan.graph.arrange(images)}
         for k, step in enumerate(self.plan.steps, start=1):
             inputs = [values[index] for index in step.inputs]
             value = inputs[0]
@@ -201,7 +201,9 @@ class KerasNetwork(nn.Module):
         while image in plan.weights or image in graph.models:
             image = (f"{image[0]}_",)
         height, width, channels = plan.image_size
-        image_shape = (channels, height, width) if graph.channels_first else plan.image_size
+        image_shape: Shape = (channels, height, width) if graph.channels_first else plan.image_size
+        if len(graph.input_shape) < 3:
+            image_shape = keras_shape(graph.arrange(torch.empty(1, channels, height, width)), True)
         nodes = {image: LayerNode(image, "InputLayer", image_shape, 0)}
         shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
         for layer, weights in plan.layers():

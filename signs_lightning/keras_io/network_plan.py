@@ -16,6 +16,7 @@ from signs_lightning.keras_io.activations import Function
 from signs_lightning.keras_io.axis_order import call_module, keras_shape
 from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.graph_parser import read_graph
+from signs_lightning.keras_io.image_size import find_image_size
 from signs_lightning.keras_io.layer_context import LayerContext, Shape, WeightSpec
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 
@@ -112,7 +113,7 @@ def make_plan(
             "signs_lightning.keras_io.compare_outputs."
         )
     ending = _read_ending(graph)
-    plan = Plan(graph, _image_size(graph, image_size))
+    plan = Plan(graph, find_image_size(graph, image_size))
     _add_steps(plan)
     shape = plan.steps[-1].shape
     plan.binary = ending == "sigmoid"
@@ -153,29 +154,12 @@ def _read_ending(graph: Graph) -> str:
     return name
 
 
-def _image_size(graph: Graph, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    a, b, c = graph.input_shape
-    own = (b, c, a) if graph.channels_first else (a, b, c)
-    if given is None and None in own:
-        raise InputError(
-            f"The model takes images of any size, {own[2]} channels. Give image_size, such as "
-            "`--image_size 64`, to fix it."
-        )
-    height, width, channels = (s or g for s, g in zip(own, given or own, strict=True))
-    size = (height or 0, width or 0, channels or 0)  # for mypy: no size is missing by now
-    if given is not None and size != tuple(given):
-        raise InputError(
-            f"The model takes images of {'×'.join(map(str, size))}, image_size is "
-            f"{'×'.join(map(str, given))}."
-        )
-    return size
-
-
 def _add_steps(plan: Plan) -> None:
     """Add the steps, contexts and weights of a plan; the tensors have no memory."""
     graph, (height, width, channels) = plan.graph, plan.image_size
     channels_last = not graph.channels_first
-    values: list[Tensor] = [torch.empty(2, channels, height, width, device="meta")]
+    images = torch.empty(2, channels, height, width, device="meta")
+    values: list[Tensor] = [graph.arrange(images)]
     last_use = _last_uses(graph)
     counts = Counter(call.layer.path for call in graph.calls)
     settings: dict[LayerPath, list[dict[str, Any]]] = {}
