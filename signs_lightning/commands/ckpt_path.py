@@ -107,11 +107,15 @@ def _forget_replaced_files(data: dict[str, Any], verb: str, args: list[str]) -> 
         if flag_value(f"--data.{name}", args) is not None:
             for role in ROLES:
                 data.pop(f"{role}_{name}", None)
-    role = {"test": "test", "validate": "val"}.get(verb, "train")
-    if flag_value(f"--data.{role}_file", args) is not None:
-        data.pop(f"{role}_labels_file", None)
-        if verb != "fit":
-            data.pop("file", None)
+    is_given = {role: flag_value(f"--data.{role}_file", args) is not None for role in ROLES}
+    has_new_file = flag_value("--data.file", args) is not None
+    for role in ROLES:
+        if has_new_file:
+            data.pop(f"{role}_file", None)
+        if has_new_file or is_given[role]:
+            data.pop(f"{role}_labels_file", None)
+    if verb != "fit" and is_given["test" if verb == "test" else "val"]:
+        data.pop("file", None)
 
 
 def _name_own_model(model: dict[str, Any], args: list[str], path: Path) -> None:

@@ -51,3 +51,20 @@ def test_a_folder_is_tested_without_the_training_folder(cli: Callable) -> None:
     shutil.rmtree("train")
     for verb in ("test", "predict"):
         assert cli(verb, "--ckpt_path", run, "--data.test_file", "test").code == 0
+
+
+def test_files_of_labels_go_with_their_images(cli: Callable) -> None:
+    """Labels of a test file that is replaced are not those of the other; nor is the file itself."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    labels = np.arange(12) % 2
+    write(Path("a.h5"), X=images, y=labels)
+    write(Path("t.h5"), X=images)
+    write(Path("k.h5"), y=labels)
+    write(Path("other.h5"), X=images, y=1 - labels)
+    write(Path("both.h5"), X_train=images, y_train=labels, X_test=images[:5], y_test=labels[:5])
+    files = "--data.train_file a.h5 --data.test_file t.h5 --data.test_labels_file k.h5"
+    assert cli("fit", *files.split(), "--trainer.max_epochs", 1, "--name", "r").code == 0
+    run = next(Path("lightning_logs/r").iterdir())
+    again = "fit", "--ckpt_path", run, "--trainer.max_epochs", 2
+    assert "Test: images X, labels y," in cli(*again, "--data.test_file", "other.h5").out
+    assert "/5 = " in cli("test", "--ckpt_path", run, "--data.file", "both.h5").out
