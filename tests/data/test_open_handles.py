@@ -93,7 +93,7 @@ def test_two_thousand_shards(stored: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ALONE, here, str(tmp_path), "256", "2000", stored]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["read"] * len(WAYS[stored])
+    assert done.stdout.splitlines().count("read") == len(WAYS[stored])
 
 
 def open_files(folder: Path) -> list[str]:
