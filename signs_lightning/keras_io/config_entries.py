@@ -49,6 +49,15 @@ def layer_entries(model: Entry, path: LayerPath) -> list[Entry]:
     return entries
 
 
+def is_layer(value: Any) -> bool:
+    """Return whether a value of a config is a layer's entry: {"class_name", "config"}."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("class_name"), str)
+        and isinstance(value.get("config"), dict)
+    )
+
+
 def name_of(entry: Entry) -> str:
     """Return the name of a layer or a model.
 

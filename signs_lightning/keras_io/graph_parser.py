@@ -90,9 +90,14 @@ class _GraphParser:
     def _add_layer(self, entry: Entry, path: LayerPath, weights_path: str, trainable: bool) -> None:
         if len(self.graph.layers) >= MAX_LAYERS:
             raise untrusted_file(f"The model has more than {MAX_LAYERS:,} layers")
-        config, class_name = entry["config"], entry["class_name"]
+        config, class_name, wrapper = entry["config"], entry["class_name"], None
         trainable = trainable and config.get("trainable", True) is not False
-        layer = Layer(path, class_name, config, self.keras, trainable, weights_path)
+        inner = config.get("layer")
+        if class_name == "SpectralNormalization" and config_entries.is_layer(inner):
+            entry, wrapper = inner, class_name
+            config, class_name = entry["config"], entry["class_name"]
+            trainable = trainable and config.get("trainable", True) is not False
+        layer = Layer(path, class_name, config, self.keras, trainable, weights_path, wrapper)
         self.graph.layers[path] = layer
         registered, module = entry.get("registered_name"), entry.get("module")
         name = f"'{'/'.join(path)}'"

@@ -95,13 +95,16 @@ def unsupported_parts(graph: Graph) -> list[str]:
     for layer in graph.layers.values():
         parts += [part for part in _unsupported_of_layer(layer) if part not in parts]
     for call in graph.calls:
-        if call.training is True and call.layer.class_name in DIFFERENT_IN_TRAINING:
+        is_different = call.layer.class_name in DIFFERENT_IN_TRAINING or call.layer.wrapper
+        if call.training is True and is_different:
             parts.append(f"training=True of {call.layer}")
     return parts
 
 
 def _unsupported_of_layer(layer: Layer) -> list[str]:
     config, name = layer.config, layer.class_name
+    if layer.wrapper is not None and name not in weighted.WITH_KERNEL:
+        return [f"{name} in {layer}"]
     # An operation has no `trainable`: this is a user's own layer of the same name.
     is_custom = name in OPERATIONS and "trainable" in config
     if is_custom or (name not in BUILDERS and operation_activation(layer) is None):
@@ -136,4 +139,7 @@ def build_layer(context: LayerContext) -> BuiltLayer:
     name = operation_activation(context.layer)
     if name is not None:
         return Apply(activations.ELEMENTWISE[name]), []
-    return BUILDERS[context.class_name](context)
+    module, weights = BUILDERS[context.class_name](context)
+    if context.layer.wrapper is not None:
+        return weighted.spectral_normalization(module, weights)
+    return module, weights

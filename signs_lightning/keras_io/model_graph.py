@@ -30,6 +30,8 @@ class Layer:
         keras: major version of the Keras that wrote the file.
         trainable: whether Keras would train it.
         weights_path: its group in a `.weights.h5` file.
+        wrapper: class of the layer that it is inside of, such as "SpectralNormalization"; the name
+            and the group are then the wrapper's.
     """
 
     path: LayerPath
@@ -38,9 +40,10 @@ class Layer:
     keras: int
     trainable: bool
     weights_path: str
+    wrapper: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.class_name} '{'/'.join(self.path)}'"
+        return f"{self.wrapper or self.class_name} '{'/'.join(self.path)}'"
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,9 @@ class KerasNetwork(nn.Module):
         shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
         for layer, weights in plan.layers():
             size = sum(math.prod(weight.shape) for weight in weights)
-            nodes[layer.path] = LayerNode(layer.path, layer.class_name, shapes[layer.path], size)
+            nodes[layer.path] = LayerNode(
+                layer.path, layer.wrapper or layer.class_name, shapes[layer.path], size
+            )
         sources = [image, *(step.path for step in plan.steps)]  # of every value
         calls = [(sources[index], step.path) for step in plan.steps for index in step.inputs]
         edges = list(dict.fromkeys(calls))

@@ -63,6 +63,8 @@ def _of_layer(layer: Layer) -> Iterator[str]:
         yield f"activity_regularizer {_name(config['activity_regularizer'])}"
     if layer.class_name == "ActivityRegularization":
         yield "the penalty"
+    if layer.wrapper is not None:
+        yield "the normalization in training"
     if is_augmentation:
         yield "the augmentation"
     elif config.get("seed") is not None:

@@ -1,7 +1,7 @@
 """Builders of the layers that resize or crop images.
 
 The numbers are those of Keras on JAX. TensorFlow reads the bicubic kernel from a table of 1,024
-steps, so that its numbers differ a little. "nearest" is TensorFlow's and PyTorch's where a
+steps, so that its numbers differ by up to 6e-4. "nearest" is TensorFlow's and PyTorch's where a
 point lies exactly between two pixels, which is the other pixel in JAX for some sizes.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from signs_lightning.models.layers import Pair
 
 KERNEL = (3, 2, 0, 1)  # (H, W, in, out) -> (out, in, H, W)
 DEPTHWISE = (2, 3, 0, 1)  # (H, W, C, M) -> (C, M, H, W), then (C · M, 1, H, W)
+
+WITH_KERNEL = {"Conv2D", "DepthwiseConv2D", "Conv2DTranspose", "Dense"}
 
 
 def _bias(layer: LayerContext, channels: int, name: str = "bias") -> list[WeightSpec]:
@@ -89,6 +92,21 @@ def dense(layer: LayerContext) -> BuiltLayer:
     module = modules.AxisLinear(features, units, bias, layer.channels_last)
     kernel = WeightSpec("kernel", "weight", (features, units), (1, 0))
     return module, [kernel, *_bias(layer, units)]
+
+
+def spectral_normalization(module: nn.Module, weights: list[WeightSpec]) -> BuiltLayer:
+    """Return the layer inside a SpectralNormalization, and the weights of both.
+
+    The kernel in a file is normalized already: Keras divides it in training, which is not done
+    here. A `.weights.h5` has it twice, in the group of the layer inside and in the wrapper's own.
+    """
+    kernel, *others = weights
+    module.register_buffer("vector_u", torch.zeros(1, kernel.shape[-1]))
+    return module, [
+        replace(kernel, groups=("layer", "")),
+        *(replace(weight, groups=("layer",)) for weight in others),
+        WeightSpec("vector_u", "vector_u", (1, kernel.shape[-1]), (0, 1), trainable=False),
+    ]
 
 
 def _gamma_beta(layer: LayerContext, shape: Shape) -> list[WeightSpec]:

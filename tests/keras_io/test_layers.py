@@ -648,6 +648,27 @@ def test_attention_that_is_not_taken(folder, mask):
         from_keras(folder / "mask.keras", scale="/255")
 
 
+def test_spectral_normalization(folder):
+    """At rest it is the layer inside, whose activation and data_format count."""
+    stacks = [
+        layers.SpectralNormalization(layer)
+        for layer in (
+            layers.Conv2D(3, 2, activation="relu"),
+            layers.Conv2D(3, 2, data_format="channels_first", use_bias=False),
+            layers.Conv2DTranspose(2, 3, padding="same"),
+            layers.DepthwiseConv2D(2, depth_multiplier=2),
+        )
+    ]
+    stacks.append(layers.SpectralNormalization(layers.Dense(5, "tanh"), power_iterations=2))
+    image = keras.Input((7, 6, 4))
+    joined = layers.Concatenate()([layers.Flatten()(stack(image)) for stack in stacks])
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
+    randomize(model)
+    ours = assert_same(model, folder)
+    assert_returns(ours, model, folder, "keras", "keras-weights", "keras-h5")
+    assert "SpectralNormalization" in ours.network.layer_graph().nodes[(stacks[0].name,)].kind
+
+
 def assert_returns(ours: FromKeras, model: keras.Model, folder: Path, *formats: Format) -> None:
     """Exports a model, and lets Keras read it back."""
     expected = model.get_weights()
