@@ -96,7 +96,9 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
         find_scale,
         resolve_scale,
     )
+    from signs_lightning.keras_io.model_ending import check_loss
     from signs_lightning.keras_io.network_plan import make_plan
+    from signs_lightning.keras_io.omissions import loss_names
     from signs_lightning.keras_io.weight_mapping import match_weights
 
     assert file.config is not None  # for the type checker
@@ -107,6 +109,7 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
     try:
         plan = make_plan(file.config, file.keras_version, None if is_row else size)
+        check_loss(plan.ending, plan.binary, loss_names(file))
         matches = [] if file.architecture else match_weights(plan, file)  # a config has none
         finding = find_scale(plan, file_weights(matches))
     except InputError as error:  # the layers are still worth seeing
@@ -125,7 +128,7 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
     pixels = f"any size; listed for {pixels}" if is_any_size else f"{pixels} pixels"
     color = {1: "grey", 3: "RGB"}.get(size[2], f"{size[2]} channels")
     report.add_fact("images", f"{pixels}, {color}")
-    output = "one sigmoid" if plan.binary else "softmax"
+    output = plan.ending.kind if not plan.binary else f"one {plan.ending.kind.rstrip('s')}"
     report.add_fact("classes", f"{plan.num_classes}, {output}")
     report.add_fact("parameters", f"{total:,}")
     report.add_table(COLUMNS, rows)

@@ -104,7 +104,7 @@ def _outputs(model: nn.Module, images: Tensor) -> list[tuple[str, Tensor]]:
     outputs: list[tuple[str, Tensor]] = []
     if isinstance(network, KerasNetwork):
         network(images, lambda name, output: outputs.append((name, output)))
-        outputs = outputs[:-1]  # the last has lost its softmax or sigmoid
+        outputs = outputs[: network.plan.ending.call]  # from there without softmax or sigmoid
         if network.plan.graph.channels_first:
             return outputs
     else:

@@ -26,10 +26,11 @@ from signs_lightning.keras_io.input_scale_inference import (
 from signs_lightning.keras_io.input_scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file
+from signs_lightning.keras_io.model_ending import check_loss, describe_logits
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
-from signs_lightning.keras_io.omissions import find_omissions
+from signs_lightning.keras_io.omissions import find_omissions, loss_names
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.keras_io.weights_only import ARCHITECTURES, load_into_architecture
 from signs_lightning.models.classifier import ImageClassifier
@@ -178,8 +179,9 @@ class FromKeras(ImageClassifier):
             weights: Matches = []
             self.binary, self.omissions = self.plan.binary, []
             if file is not None:
+                check_loss(self.plan.ending, self.binary, loss_names(file))
                 weights = match_weights(self.plan, file)  # checks shapes before memory is taken
-                self.omissions = find_omissions(file, self.plan.graph, self.binary)
+                self.omissions = find_omissions(file, self.plan)
             if num_classes not in (None, self.num_classes):
                 raise InputError(
                     f"The model in the file has {self.num_classes} classes, num_classes is "
@@ -206,8 +208,9 @@ class FromKeras(ImageClassifier):
         if file is not None and self.hparams.get("resize") is None:
             self.hparams["resize"] = "unknown"
         check_class_counts(self.hparams, self.num_classes)
-        if message is not None:
-            rank_zero_print(printable(message))
+        logits = describe_logits(self.plan.ending, self.binary) if file is not None else None
+        for line in filter(None, (message, logits)):
+            rank_zero_print(printable(line))
 
     @property
     def num_classes(self) -> int:

@@ -14,10 +14,10 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations, layer_table
 from signs_lightning.keras_io.activations import Function
 from signs_lightning.keras_io.axis_order import call_module, keras_shape
-from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.image_size import find_image_size
 from signs_lightning.keras_io.layer_context import LayerContext, Shape, WeightSpec
+from signs_lightning.keras_io.model_ending import Ending, count_outputs, find_ending
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 
 HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | {
@@ -25,7 +25,6 @@ HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | {
     *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "Flatten", "SpatialDropout2D"),
     *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),
 }
-ENDINGS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
 MAX_LISTED = 20  # unsupported parts that a message names
 
@@ -41,7 +40,8 @@ class Step:
         activation: the function that follows, or None.
         other_format: whether the layer's data_format is not that of the graph, so that it needs its
             axes reordered.
-        skip: whether the layer is left out: a softmax or sigmoid that ends the model.
+        skip: whether the layer is left out: a softmax or sigmoid that ends the model, or a Dropout
+            after it.
         last_use: values that no later step takes.
         call: which of its calls this is, from 0, of a layer that has a module for each; None where
             one module serves all.
@@ -67,6 +67,7 @@ class Plan:
     Attributes:
         graph: the parsed config.
         image_size: height, width (pixels) and channels.
+        ending: what gives the probabilities.
         num_classes: number of classes K.
         binary: whether one logit tells two classes apart.
         contexts: of every layer: one where its calls share a module, else one for each call.
@@ -76,6 +77,7 @@ class Plan:
 
     graph: Graph
     image_size: tuple[int, int, int]
+    ending: Ending
     num_classes: int = 0
     binary: bool = False
     contexts: dict[LayerPath, list[LayerContext]] = field(default_factory=dict)
@@ -102,7 +104,7 @@ def make_plan(
 
     Raises:
         InputError: the model has parts that are not supported (all are named), ends in neither
-            softmax nor sigmoid, or contradicts itself.
+            softmax, sigmoid nor logits, or contradicts itself.
     """
     graph = read_graph(config, keras_version)
     if parts := layer_table.unsupported_parts(graph):
@@ -112,46 +114,12 @@ def make_plan(
             "Rebuild it in Keras without these, or port it by hand with "
             "signs_lightning.keras_io.compare_outputs."
         )
-    ending = _read_ending(graph)
-    plan = Plan(graph, find_image_size(graph, image_size))
+    ending = find_ending(graph)
+    plan = Plan(graph, find_image_size(graph, image_size), ending)
     _add_steps(plan)
-    shape = plan.steps[-1].shape
-    plan.binary = ending == "sigmoid"
-    if len(shape) != 1 or plan.binary != (shape[0] == 1):
-        expected = "one value for" if plan.binary else "two classes or more for"
-        raise InputError(
-            f"The model ends with a {ending} over values of shape {shape}, expected {expected} a "
-            f"{ending}: images with one label each."
-        )
-    plan.num_classes = 2 if plan.binary else shape[0]
+    inner = None if ending.call is None else plan.steps[ending.call].shape
+    plan.num_classes, plan.binary = count_outputs(ending, plan.steps[-1].shape, inner)
     return plan
-
-
-def _read_ending(graph: Graph) -> str:
-    """Return what ends the model: "softmax" or "sigmoid"."""
-    if graph.output != Value(len(graph.calls)) or not graph.calls:
-        raise inconsistent_model("The model gives back its image: no layer leads to its output")
-    layer = graph.calls[-1].layer
-    spec: Any = (
-        layer.config.get("activation") if layer.class_name in layer_table.WITH_ACTIVATION else None
-    )
-    name = activations.name_of(spec)
-    axis = layer.config.get("axis", -1)
-    if name == "Softmax":  # the layer as an `activation=`
-        name, axis = "softmax", spec["config"].get("axis", -1)
-    name = ENDINGS.get(layer.class_name, name)
-    if layer.config.get("function") == "math.sigmoid":
-        name = "sigmoid"
-    # Its input must have two axes, which is checked later.
-    if name not in {"softmax", "sigmoid"} or axis not in (-1, 1, [-1], [1]):
-        is_linear, activation = name == "linear", activations.describe(spec)
-        ending = "no activation" if is_linear else f"activation '{activation}'"
-        raise InputError(
-            f"The model ends with {layer} and {ending}, expected a softmax or sigmoid that gives "
-            "probabilities. Let one follow it in Keras, such as `keras.layers.Softmax()`, and save "
-            "that."
-        )
-    return name
 
 
 def _add_steps(plan: Plan) -> None:
@@ -164,7 +132,7 @@ def _add_steps(plan: Plan) -> None:
     counts = Counter(call.layer.path for call in graph.calls)
     settings: dict[LayerPath, list[dict[str, Any]]] = {}
     for k, call in enumerate(graph.calls):
-        layer, is_last = call.layer, k == len(graph.calls) - 1
+        layer, is_ending = call.layer, k == plan.ending.call
         context = make_context(call, [values[index] for index in call.value_indices], channels_last)
         data_format = layer.config.get("data_format") or "channels_last"
         is_other = (data_format == "channels_last") != channels_last
@@ -192,9 +160,9 @@ def _add_steps(plan: Plan) -> None:
             path=layer.path,
             inputs=call.value_indices,
             shape=shape,
-            activation=None if is_last else _activation_after(layer, value, channels_last),
+            activation=None if is_ending else _activation_after(layer, value, channels_last),
             other_format=other_format,
-            skip=is_last and not weights,
+            skip=(is_ending and not weights) or k in plan.ending.dropouts,
             last_use=tuple(last_use[k]),
             call=len(contexts) - 1 if not weights and counts[layer.path] > 1 else None,
             inference=call.training is False and layer.keras < 3,

@@ -10,7 +10,8 @@ from typing import Any
 
 from signs_lightning.keras_io.keras_file import KerasFile
 from signs_lightning.keras_io.layer_table import AUGMENTATION
-from signs_lightning.keras_io.model_graph import Graph, Layer
+from signs_lightning.keras_io.model_graph import Layer
+from signs_lightning.keras_io.network_plan import Plan
 from signs_lightning.runtime.escaping import shorten
 
 # Arguments of an optimizer that have no effect of their own.
@@ -30,14 +31,14 @@ MAX_METRICS = 6  # that are named
 UNSET = (None, False, 0)
 
 
-def find_omissions(file: KerasFile, graph: Graph, binary: bool) -> list[str]:
+def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
     """Return what is in the file and not used here, each as a few words.
 
     Args:
         file: the open file.
-        graph: its model.
-        binary: whether a sigmoid ends the model.
+        plan: its model's.
     """
+    graph, ending = plan.graph, plan.ending
     layers: dict[str, list[Layer]] = {}  # by what of them is omitted
     for layer in graph.layers.values():
         for omission in _of_layer(layer):
@@ -45,12 +46,14 @@ def find_omissions(file: KerasFile, graph: Graph, binary: bool) -> list[str]:
     for call in graph.calls:
         if call.training is True and call.layer.class_name in AUGMENTATION:
             layers.setdefault("training=True", []).append(call.layer)
+    for k in ending.dropouts:
+        layers.setdefault("the dropping of probabilities", []).append(graph.calls[k].layer)
     omissions = []
     for omission, (first, *others) in layers.items():
         more = f" and {len(others)} more" if others else ""
         omissions.append(f"{omission} of {shorten(str(first))}{more}")
     config, has_state = file.compiled()
-    omissions += _of_training(config, binary)
+    omissions += _of_training(config, plan)
     return omissions + (["the optimizer's state"] if has_state else [])
 
 
@@ -80,7 +83,7 @@ def _of_layer(layer: Layer) -> Iterator[str]:
         yield f"dtype {shorten(dtype)} (computed in float32)"
 
 
-def _of_training(config: dict[str, Any], binary: bool) -> Iterator[str]:
+def _of_training(config: dict[str, Any], plan: Plan) -> Iterator[str]:
     """Yield what of a compile configuration differs from a fit here."""
     optimizer = config.get("optimizer", config.get("optimizer_config"))
     if optimizer is not None:
@@ -92,14 +95,15 @@ def _of_training(config: dict[str, Any], binary: bool) -> Iterator[str]:
         shown = _with_arguments(optimizer, arguments)
         if shown.lower() != "adam":
             yield f"optimizer {shown}"
+    known = {"name", "fn"} | ({"from_logits"} if plan.ending.kind == "logits" else set())
     for loss in _flatten(config.get("loss")):
         arguments = {
             key: value
             for key, value in _arguments(loss).items()
-            if key not in {"name", "fn"} and value not in LOSS_DEFAULTS.get(key, ())
+            if key not in known and value not in LOSS_DEFAULTS.get(key, ())
         }
         shown = _with_arguments(loss, arguments)
-        if _plain(shown) not in (BINARY_LOSSES if binary else LOSSES):
+        if _plain(shown) not in (BINARY_LOSSES if plan.binary else LOSSES):
             yield f"loss {shown}"
     metrics = [_name(m) for k in ("metrics", "weighted_metrics") for m in _flatten(config.get(k))]
     if metrics := [name for name in metrics if _plain(name) not in ACCURACIES]:
@@ -108,6 +112,11 @@ def _of_training(config: dict[str, Any], binary: bool) -> Iterator[str]:
     for key in ("loss_weights", "sample_weight_mode"):
         if config.get(key) not in (None, [], {}):
             yield key
+
+
+def loss_names(file: KerasFile) -> list[str]:
+    """Return the names of the losses of `compile`, in lower case without underscores."""
+    return [_plain(_name(loss)) for loss in _flatten(file.compiled()[0].get("loss"))]
 
 
 def _with_arguments(spec: Any, arguments: dict[str, Any]) -> str:

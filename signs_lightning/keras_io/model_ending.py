@@ -1,0 +1,147 @@
+"""What ends a Keras model: a softmax, a sigmoid, or logits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io import activations, layer_table
+from signs_lightning.keras_io.file_errors import inconsistent_model
+from signs_lightning.keras_io.model_graph import Graph, Layer, Value
+from signs_lightning.keras_io.stateless_layers import DROPOUTS
+
+LAYERS = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+RESHAPING = {"Flatten", "Reshape", "Identity", "ActivityRegularization"}
+NO_CLASSES = {  # losses of other tasks, in lower case without underscores
+    *("mse", "meansquarederror", "mae", "meanabsoluteerror", "mape", "msle", "huber", "logcosh"),
+    *("meanabsolutepercentageerror", "meansquaredlogarithmicerror", "cosinesimilarity", "poisson"),
+    *("huberloss", "tripletsemihardloss", "contrastiveloss"),
+}
+AVERAGING = {"GlobalAveragePooling2D"}  # the softmax of a mean is not the mean of softmaxes
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends a model.
+
+    Attributes:
+        kind: the function that gives the probabilities; "logits" where there is none.
+        layer: the layer that has it, or gives the logits.
+        call: index of its call, from 0, whose function is left out here; None for logits.
+        axis: Keras's axis of a softmax, counted with the batch.
+        dropouts: indices of the calls of Dropout after it, which are left out, too.
+    """
+
+    kind: Literal["softmax", "sigmoid", "logits"]
+    layer: Layer
+    call: int | None = None
+    axis: int = -1
+    dropouts: tuple[int, ...] = ()
+
+
+def find_ending(graph: Graph) -> Ending:
+    """Return what ends a model, also before layers that only reshape it.
+
+    Raises:
+        InputError: it is something else, such as a ReLU.
+    """
+    if graph.output != Value(len(graph.calls)) or not graph.calls:
+        raise inconsistent_model("The model gives back its image: no layer leads to its output")
+    last = k = len(graph.calls) - 1
+    passing = RESHAPING | AVERAGING | DROPOUTS.keys()
+    while graph.calls[k].layer.class_name in passing:
+        indices = graph.calls[k].value_indices
+        if len(indices) != 1 or indices[0] == 0:
+            break
+        k = indices[0] - 1
+    layer = graph.calls[k].layer
+    name, axis = _function_of(layer)
+    after = {j: graph.calls[j].layer.class_name for j in range(k + 1, last + 1)}
+    is_axis = isinstance(axis, int) and not isinstance(axis, bool)
+    if name == "linear" and layer.class_name in layer_table.WITH_ACTIVATION:
+        return Ending("logits", layer)
+    if name in ("softmax", "sigmoid") and is_axis and not AVERAGING & set(after.values()):
+        dropouts = tuple(j for j, class_name in after.items() if class_name in DROPOUTS)
+        return Ending("softmax" if name == "softmax" else "sigmoid", layer, k, axis, dropouts)
+    spec = layer.config.get("activation") if name != "linear" else None
+    activation = "no activation" if spec is None else f"activation '{activations.describe(spec)}'"
+    raise InputError(
+        f"The model ends with {graph.calls[last].layer} and {activation}, expected a softmax or "
+        "sigmoid that gives probabilities, or a Dense layer without activation. Let one follow it "
+        "in Keras, such as `keras.layers.Softmax()`, and save that."
+    )
+
+
+def _function_of(layer: Layer) -> tuple[str | None, Any]:
+    """Return the name of a layer's activation, "linear" for none, and its axis."""
+    spec: Any = (
+        layer.config.get("activation") if layer.class_name in layer_table.WITH_ACTIVATION else None
+    )
+    name, axis = activations.name_of(spec), layer.config.get("axis", -1)
+    if name == "Softmax":  # the layer as an `activation=`
+        name, axis = "softmax", spec["config"].get("axis", -1)
+    name = LAYERS.get(layer.class_name, name)
+    if layer.config.get("function") == "math.sigmoid":
+        name = "sigmoid"
+    return name, axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+
+
+def count_outputs(
+    ending: Ending, shape: tuple[int, ...], inner: tuple[int, ...] | None
+) -> tuple[int, bool]:
+    """Return the number of classes, and whether one value tells two of them apart.
+
+    Args:
+        ending: what ends the model.
+        shape: Keras's shape of its output, without the batch.
+        inner: that of the softmax or sigmoid before it was reshaped; None for logits.
+
+    Raises:
+        InputError: these are not probabilities of classes.
+    """
+    is_binary = ending.kind == "sigmoid" or (ending.kind == "logits" and shape == (1,))
+    is_one_row = True
+    if ending.kind == "softmax" and inner is not None:
+        axis = ending.axis % (len(inner) + 1) if inner else 0
+        is_one_row = axis > 0 and inner[axis - 1] == math.prod(inner)
+    if len(shape) != 1 or is_binary != (shape[0] == 1) or not is_one_row:
+        expected = "one value for" if is_binary else "two classes or more for"
+        what = "logits" if ending.kind == "logits" else f"a {ending.kind}"
+        raise InputError(
+            f"The model ends with {what} over values of shape {inner or shape}, expected "
+            f"{expected} {what}: images with one label each."
+        )
+    return (2 if is_binary else shape[0]), is_binary
+
+
+def describe_logits(ending: Ending, binary: bool) -> str | None:
+    """Return the line on a model that ends in logits, None for another one."""
+    if ending.kind != "logits":
+        return None
+    function = "sigmoid of its value" if binary else "softmax of its values"
+    return f"output: {ending.layer} has no activation, so probabilities are the {function}."
+
+
+def check_loss(ending: Ending, binary: bool, losses: list[str]) -> None:
+    """Check that logits are those of classes, as far as the loss of `compile` tells.
+
+    Args:
+        ending: what ends the model.
+        binary: whether one value tells two classes apart.
+        losses: names of the losses, in lower case without underscores; none where nothing tells.
+
+    Raises:
+        InputError: the model is for regression, or gives each class a probability of its own.
+    """
+    if ending.kind != "logits":
+        return
+    expected = "binarycrossentropy" if binary else "categoricalcrossentropy"
+    for loss in losses:
+        if loss in NO_CLASSES or ("binary" in loss and not binary):
+            raise InputError(
+                f"The model ends with {ending.layer} without activation, and was trained with the "
+                f"loss {loss}, expected {expected}: images with one label each. Name the file of a "
+                "classifier."
+            )
