@@ -81,7 +81,7 @@ WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}
 # Layers whose `training=True`, fixed in the graph, would change what the model predicts.
 DIFFERENT_IN_TRAINING = {
     name for name in BUILDERS if "Drop" in name or "Batch" in name or name.endswith("Attention")
-} | {"GaussianNoise", "RandomCrop"}
+} | {"GaussianNoise"}
 # `keras.ops.relu(x)` in a Functional model has the class Relu.
 ACTIVATION_OPERATIONS = {name.replace("_", ""): name for name in activations.ELEMENTWISE}
 
@@ -96,6 +96,8 @@ def unsupported_parts(graph: Graph) -> list[str]:
         parts += [part for part in _unsupported_of_layer(layer) if part not in parts]
     for call in graph.calls:
         is_different = call.layer.class_name in DIFFERENT_IN_TRAINING or call.layer.wrapper
+        if call.layer.class_name == "RandomCrop":  # Keras 3 writes the flag into every model
+            is_different = call.layer.keras < 3
         if call.training is True and is_different:
             parts.append(f"training=True of {call.layer}")
     return parts

@@ -1,8 +1,7 @@
 """Builders of the layers that resize or crop images.
 
 The numbers are those of Keras on JAX. TensorFlow reads the bicubic kernel from a table of 1,024
-steps, so that its numbers differ by up to 6e-4. "nearest" is TensorFlow's and PyTorch's where a
-point lies exactly between two pixels, which is the other pixel in JAX for some sizes.
+steps, so that its numbers differ by up to 6e-4.
 """
 
 from __future__ import annotations
@@ -77,6 +76,27 @@ class SeparableResize(nn.Module):
         return self.rows @ (images @ self.columns.mT)
 
 
+class NearestResize(nn.Module):
+    """Takes the pixel at the centre of each new one.
+
+    A centre between two pixels is common: in the middle of an odd number of rows. Which of the two
+    it is depends on rounding, so this multiplies by the reciprocal as JAX compiles it.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, size: Pair, target: Pair) -> None:
+        super().__init__()
+        for name, source, wanted in zip(("rows", "columns"), size, target, strict=True):
+            step = torch.tensor(float(source)) * (1 / torch.tensor(float(wanted)))
+            indices = ((torch.arange(wanted) + 0.5) * step).long().clamp(max=source - 1)
+            self.register_buffer(name, indices, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.index_select(2, self.rows).index_select(3, self.columns)
+
+
 class RandomCrop(nn.Module):
     """Crops all images of a batch at one place, drawn anew for each batch in training.
 
@@ -128,7 +148,7 @@ def _pad_to_ratio(size: Pair, target: Pair, value: float) -> tuple[nn.Module, Pa
 
 def _resize(size: Pair, target: Pair, method: str, antialias: bool = False) -> nn.Module:
     if method == "nearest":
-        return Apply(partial(F.interpolate, size=target, mode="nearest-exact"))
+        return NearestResize(size, target)
     if method == "bilinear" and not antialias:
         function = partial(F.interpolate, size=target, mode="bilinear", align_corners=False)
         return Apply(function)
