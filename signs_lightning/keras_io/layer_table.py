@@ -95,7 +95,8 @@ def unsupported_parts(graph: Graph) -> list[str]:
     for layer in graph.layers.values():
         parts += [part for part in _unsupported_of_layer(layer) if part not in parts]
     for call in graph.calls:
-        is_different = call.layer.class_name in DIFFERENT_IN_TRAINING or call.layer.wrapper
+        is_wrapped = call.layer.wrapper is not None
+        is_different = is_wrapped or call.layer.class_name in DIFFERENT_IN_TRAINING
         if call.layer.class_name == "RandomCrop":  # Keras 3 writes the flag into every model
             is_different = call.layer.keras < 3
         if call.training is True and is_different:
