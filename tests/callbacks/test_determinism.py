@@ -90,7 +90,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_changes_under_a_run(
     tmp_path: Path, small_signs, plain, change: str, workers: int
@@ -149,6 +149,7 @@ def test_a_read_that_comes_up_short(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         reader.take(np.array([3, 49]))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed(tmp_path: Path, small_signs, plain) -> None:
     """SIGKILL for one of two processes that read ahead: a sentence, and the run can go on."""
 

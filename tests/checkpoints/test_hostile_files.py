@@ -611,7 +611,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "compound images": (
         {"x": np.zeros((4, 8, 8, 3), [("a", "u1"), ("b", "f8")]), "y": Y},
-        "expected uint8, or numbers",
+        "is a table with the fields a, b",
     ),
     "opaque images": ({"x": np.zeros((4, 8, 8, 3), "V1"), "y": Y}, "expected uint8, or numbers"),
     "images of any length": (

@@ -208,6 +208,7 @@ def test_a_loss_of_one_s_own(cli: Callable, own: Path, small_signs: tuple[Path, 
     assert "leaves out" not in done.out
 
 
+@pytest.mark.slow
 def test_verbs_that_need_no_loss(cli: Callable, own: Path) -> None:
     """They make nothing of what the run was trained with, and need no option."""
     for verb in (("report",), ("summary", "--ckpt_path"), ("inspect",)):

@@ -129,6 +129,7 @@ def test_drawn_data_that_are_asked_for(
     )
 
 
+@pytest.mark.slow
 def test_drawn_data_split_as_a_checkpoint_says() -> None:
     """A run with another seed is resumed, or validated again: its split is taken, of drawn data,
     too.

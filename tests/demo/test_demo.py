@@ -366,6 +366,7 @@ def test_examples_come_from_the_data(demo: Demo, small_signs: tuple[Path, Path])
 
 
 @needs_gradio
+@pytest.mark.slow
 def test_onnx_file_has_no_overlay(checkpoint: Path, cli: Callable, tmp_path: Path) -> None:
     """An exported model gives the checkpoint's probabilities; without Grad-CAM, which needs
     gradients, and without examples.

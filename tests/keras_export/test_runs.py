@@ -105,7 +105,7 @@ def weights_file(path: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("width", "identity_blocks", "batch_size"),
     [
-        pytest.param(8, (1, 0, 0, 0), 8, id="narrow and shallow"),
+        pytest.param(8, (1, 0, 0, 0), 8, id="narrow and shallow", marks=pytest.mark.slow),
         pytest.param(8, (2, 3, 5, 2), 8, id="narrow", marks=pytest.mark.slow),
         pytest.param(64, (2, 3, 5, 2), 4, id="resnet50", marks=pytest.mark.slow),
     ],

@@ -119,6 +119,7 @@ def test_a_run_with_lightning_s_own_finders_goes_on(kind, cli, small_signs, tmp_
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+@pytest.mark.slow
 def test_a_notebook_that_goes_on_with_another_batch_size_than_was_found(cli, small_signs, tmp_path):
     """The finder does not try anew; a data module with the size from before it is refused, one with
     the size found goes on.

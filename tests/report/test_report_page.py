@@ -395,6 +395,7 @@ def test_commands_of_a_resumed_run_follow_those_of_the_first(run, small_signs, m
     assert typed_command() is None
 
 
+@pytest.mark.slow
 def test_old_report_is_replaced_and_nothing_else_is_touched(run, monkeypatch):
     report(run)
     folder = run / "report"
