@@ -150,7 +150,7 @@ class H5DataModule(L.LightningDataModule):
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.resize, self.fit, self.drawn = resize, fit, drawn
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
-        self._reading_message: str | None = None  # how training images are read, printed once
+        self._reading_message = ""  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
         self._files: RoleFiles | None = None  # of that stage
         self._resizing: dict[str, str | None] = {}  # a model's, in place of the options
@@ -228,9 +228,9 @@ class H5DataModule(L.LightningDataModule):
             self._datasets["test"] = H5Images(self._opened.open("test"))
         check_same_data(self._opened.image_sets, options["class_names"] if stage == "fit" else None)
         warn_of_shared_files(self._opened, stage, self.val_fraction is not None)
-        if not self.draws:
-            for note in setup_notes(self._opened, stage, self.num_classes):
-                rank_zero_print(note)
+        train = self._datasets["train"] if stage == "fit" else None
+        for note in () if self.draws else setup_notes(self._opened, self.num_classes, train):
+            rank_zero_print(note)
         if stage == "fit":
             self.fingerprints = fingerprint_files(self._datasets, self._opened.sets)
         self._stage = stage

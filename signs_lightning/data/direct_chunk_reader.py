@@ -142,7 +142,7 @@ class ChunkedReader:
         if SHUFFLE in packed_by and self.dtype.itemsize > 1:
             values = _unshuffle(values, self.dtype.itemsize)
         chunk = values.view(self.dtype).reshape(self.stored_chunk)
-        return np.moveaxis(chunk, self.axis, 0)
+        return np.moveaxis(chunk, self.axis, 0) if self.axis else chunk
 
 
 def _unshuffle(shuffled: np.ndarray, itemsize: int) -> np.ndarray:
