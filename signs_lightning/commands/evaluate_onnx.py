@@ -70,7 +70,8 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     data.adopt_resizing(*model.resizing)
     data.prepare_data()
     data.setup("test")
-    model.adopt(data.num_classes, data.image_shape, data.class_names)
+    is_exact = data.opened.is_exact
+    model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
     model.adopt_resizing(data.resize, data.fit, data.resizes)
     classes, loss = model.num_classes, 0.0
     confusion = torch.zeros(classes, classes, dtype=torch.int64)  # row = label, column = prediction

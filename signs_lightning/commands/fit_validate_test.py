@@ -188,7 +188,8 @@ class CLI(LightningCLI):
             rank_zero_print(
                 f"{doing} on {data.draws} (data.drawn is {data.drawn}), because no file is named."
             )
-        model.adopt(data.num_classes, data.image_shape, data.class_names)
+        is_exact = data.opened.is_exact
+        model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
         model.adopt_resizing(data.resize, data.fit, data.resizes)
         if data.resizes:
             rank_zero_print(describe_resizing(data.image_shape, *model.resizing))

@@ -156,7 +156,8 @@ def _predict_file(
     module.adopt_resizing(*model.resizing)
     module.prepare_data()
     module.setup("test")
-    model.adopt(module.num_classes, module.image_shape, module.class_names)
+    is_exact = module.opened.is_exact
+    model.adopt(module.num_classes, module.image_shape, module.class_names, is_exact)
     model.adopt_resizing(None, None, module.resizes)
     position = 0
     for images, labels in module.test_dataloader():

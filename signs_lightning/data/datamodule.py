@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from signs_lightning.data.data_compatibility import check_same_data
 from signs_lightning.data.data_options import DRAWN, check_options, draw_files, plain_options
 from signs_lightning.data.dataset import H5Images
-from signs_lightning.data.file_roles import RoleFiles, check_same_data
+from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
@@ -145,10 +146,9 @@ class H5DataModule(L.LightningDataModule):
         super().__init__()
         check_options(options)
         self.val_fraction, self.batch_size, self.shuffle = val_fraction, batch_size, shuffle
-        self.num_workers, self.reading = num_workers, reading
-        self.shuffle_buffer, self.options = shuffle_buffer, options
+        self.num_workers, self.reading, self.options = num_workers, reading, options
+        self.shuffle_buffer, self.resize, self.fit, self.drawn = shuffle_buffer, resize, fit, drawn
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        self.resize, self.fit, self.drawn = resize, fit, drawn
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._reading_message = ""  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
@@ -158,7 +158,7 @@ class H5DataModule(L.LightningDataModule):
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
     @property
-    def _opened(self) -> RoleFiles:
+    def opened(self) -> RoleFiles:
         """The files of the stage that `setup` was called for."""
         return self.role_files if self._files is None else self._files
 
@@ -170,25 +170,25 @@ class H5DataModule(L.LightningDataModule):
     @property
     def class_names(self) -> list[str] | None:
         """The K names where a file lists them, else None."""
-        return self._opened.class_names
+        return self.opened.class_names
 
     @property
     def num_classes(self) -> int:
         """K: the length of the class list, or one more than the largest label."""
         if names := self.class_names:
             return len(names)
-        return max(images.num_classes for images in self._opened.image_sets)
+        return max(images.num_classes for images in self.opened.image_sets)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width (pixels) and channels that the model sees."""
-        _, height, width, channels = self._opened.image_sets[0].shape
+        _, height, width, channels = self.opened.image_sets[0].shape
         return (*(self.image_size or (height, width)), channels)
 
     @property
     def resizes(self) -> bool:
         """Whether images have another size than the model sees."""
-        size, image_sets = self.image_shape[:2], self._opened.image_sets
+        size, image_sets = self.image_shape[:2], self.opened.image_sets
         return any(s.shape[1:3] != size or s.resizing is not None for s in image_sets)
 
     def adopt_resizing(self, resize: str, fit: str | None) -> None:
@@ -221,25 +221,25 @@ class H5DataModule(L.LightningDataModule):
         self._files = RoleFiles({**options, **self._resizing})
         self._datasets = {}
         if stage == "fit":
-            self._opened.open("train")
+            self.opened.open("train")
         if stage in ("fit", "validate"):
-            self._datasets = open_validation(self._opened, self.val_fraction, self.seed)
+            self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
-            self._datasets["test"] = H5Images(self._opened.open("test"))
-        check_same_data(self._opened.image_sets, options["class_names"] if stage == "fit" else None)
-        warn_of_shared_files(self._opened, stage, self.val_fraction is not None)
+            self._datasets["test"] = H5Images(self.opened.open("test"))
+        check_same_data(self.opened.image_sets, options["class_names"] if stage == "fit" else None)
+        warn_of_shared_files(self.opened, stage, self.val_fraction is not None)
         train = self._datasets["train"] if stage == "fit" else None
-        for note in () if self.draws else setup_notes(self._opened, self.num_classes, train):
+        for note in () if self.draws else setup_notes(self.opened, self.num_classes, train):
             rank_zero_print(note)
         if stage == "fit":
-            self.fingerprints = fingerprint_files(self._datasets, self._opened.sets)
+            self.fingerprints = fingerprint_files(self._datasets, self.opened.sets)
         self._stage = stage
 
     def state_dict(self) -> dict[str, Any]:
         """Return the options as plain values, with the seed and fingerprints in use."""
         names = self.options["class_names"] or self.class_names
         changed = {"batch_size": self.batch_size, "seed": self.seed, "class_names": names}
-        if self._opened.image_sets:  # pictures in the folder of a later test have as many
+        if self.opened.image_sets:  # pictures in the folder of a later test have as many
             changed["channels"] = self.image_shape[2]
         return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}
 
@@ -249,13 +249,13 @@ class H5DataModule(L.LightningDataModule):
         Prints which files differ from those that the model was trained on.
         """
         if before := state_dict.get("fingerprints"):
-            now = self.fingerprints or fingerprint_files(self._datasets, self._opened.sets)
+            now = self.fingerprints or fingerprint_files(self._datasets, self.opened.sets)
             if (changed := describe_changes(before, now)) is not None:
                 rank_zero_print(changed)
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
-                self._datasets = open_validation(self._opened, self.val_fraction, self.seed)
+                self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
 
     def _dataset(self, role: Role) -> H5Images:
         """Return a role's images, also where `setup` was last called for another stage."""

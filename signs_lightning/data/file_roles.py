@@ -1,9 +1,9 @@
-"""The files of a run: which an option names, and whether they fit together."""
+"""The files of a run by role: which an option names, opened and checked."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_repeated_file
 from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import format_shape
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE
 
 SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
@@ -80,6 +79,11 @@ class RoleFiles:
     def image_sets(self) -> list[ImageSet]:
         """All that are open."""
         return [images for image_sets in self.sets.values() for images in image_sets]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the number of classes is known without names, as of one-hot labels."""
+        return any(images.is_one_hot for images in self.image_sets)
 
     @property
     def class_names(self) -> list[str] | None:
@@ -259,41 +263,3 @@ def no_file_error(role: Role, files: RoleFiles) -> InputError:
     purpose = {"train": "train on", "val": "validate on", "test": "test on"}[role]
     drawn = "" if files.is_any else ", or take drawn pictures with --data.drawn DrawnSigns"
     return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")
-
-
-def check_same_data(image_sets: Sequence[ImageSet], class_names: list[str] | None = None) -> None:
-    """Check that the files of a run have images of one size and the same classes.
-
-    Args:
-        image_sets: the files.
-        class_names: the K names that the user gives.
-
-    Raises:
-        InputError: two of them differ.
-    """
-    first = image_sets[0]
-    lister = next((images for images in image_sets if images.class_names), first)
-    names, who = class_names or lister.class_names or [], lister.name
-    who = who if class_names is None else "the run (--data.class_names, or its checkpoint)"
-    num_classes = max(images.num_classes for images in image_sets)
-    for images in image_sets:
-        if images.is_one_hot and images.num_classes != num_classes:
-            raise InputError(
-                f"{images.name} has one-hot labels of {images.num_classes} classes, the run has "
-                f"{num_classes}. Write class numbers instead, by which a class may be missing."
-            )
-        if images.shape[1:] != first.shape[1:]:
-            size, first_size = (format_shape(s.shape[1:]) for s in (images, first))
-            raise InputError(
-                f"{images.name} has images of {size}, {first.name} of {first_size}. "
-                "Files of one run must agree."
-            )
-        if images.class_names and images.class_names != names:
-            raise InputError(
-                f"{images.name} lists the classes {', '.join(images.class_names)}, {who} "
-                f"lists {', '.join(names)}. Files of one run must agree."
-            )
-        if names and (label := images.labels.max()) >= len(names):
-            raise InputError(
-                f"{images.name} holds the label {label}, but there are {len(names)} classes."
-            )

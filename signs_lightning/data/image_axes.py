@@ -58,6 +58,11 @@ def find_axes(
         )
     letters = _named_axes(axes) if axes is not None else None
     is_last = count is not None and shape[0] != count == shape[-1] > MAX_CHANNELS
+    if is_matlab and letters is None and len(shape) == 3 and shape[0] == shape[-1] == count:
+        raise InputError(
+            f"{where} has shape {format_shape(shape)}, and MATLAB may count the images along the "
+            f"first axis or the last. Add `{AXES} N,W,H` or `{AXES} W,H,N`."
+        )
     if len(shape) == 2:
         letters, shape = _unfold(where, shape, letters, row_shape, is_last)
     elif letters is None:

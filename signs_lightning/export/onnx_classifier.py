@@ -78,13 +78,14 @@ class OnnxClassifier:
         num_classes: int,
         image_size: tuple[int, int, int],
         class_names: list[str] | None = None,
+        is_exact: bool = False,
     ) -> None:
         """Compare the model with data, and take their class names where it has none.
 
         Raises:
             InputError: the model was made for other classes or another image size.
         """
-        if class_names is None:  # data without a class list need not show every class
+        if class_names is None and not is_exact:  # such data need not show every class
             num_classes = max(num_classes, self.num_classes)
         expected: dict[str, Any] = {"num_classes": self.num_classes, "class_names": self._names}
         expected["image_size"] = self.image_size

@@ -120,6 +120,7 @@ class ImageModel(L.LightningModule):
         num_classes: int,
         image_size: tuple[int, int, int],
         class_names: list[str] | None = None,
+        is_exact: bool = False,
     ) -> None:
         """Take from the data what was not given, and build the network for it.
 
@@ -127,6 +128,7 @@ class ImageModel(L.LightningModule):
             num_classes: number of classes K of the data.
             image_size: height, width (pixels) and channels of the data.
             class_names: the K names, where the data list them.
+            is_exact: whether K is known without names, as of one-hot labels.
 
         Raises:
             InputError: the model was made (or its checkpoint was) for other classes or another
@@ -134,7 +136,7 @@ class ImageModel(L.LightningModule):
         """
         self._check_network()
         given, image_size = self.hparams, (image_size[0], image_size[1], image_size[2])
-        if class_names is None:  # data without a class list need not show every class
+        if class_names is None and not is_exact:  # such data need not show every class
             num_classes = max(num_classes, given["num_classes"] or 0)
         check_data_compatibility(given, num_classes, image_size, class_names)
         before = dict(given)

@@ -114,7 +114,8 @@ def predict_dataset(
         if test_file is not None:
             raise
         raise InputError(f"{error} Or name other data with --data.test_file.") from error
-    model.adopt(data.num_classes, data.image_shape, data.class_names)
+    is_exact = data.opened.is_exact
+    model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
     model.adopt_resizing(None, None, data.resizes)
     loader: Any = data.test_dataloader() if role == "test" else data.val_dataloader()
     parts, loss_sum = [], 0.0

@@ -68,3 +68,20 @@ def test_files_of_labels_go_with_their_images(cli: Callable) -> None:
     again = "fit", "--ckpt_path", run, "--trainer.max_epochs", 2
     assert "Test: images X, labels y," in cli(*again, "--data.test_file", "other.h5").out
     assert "/5 = " in cli("test", "--ckpt_path", run, "--data.file", "both.h5").out
+
+
+def test_one_hot_labels_of_fewer_classes_than_the_model_has(cli: Callable) -> None:
+    """Their columns may be other classes than the model's first three."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    labels = np.arange(12) % 4
+    write(Path("a.h5"), X=images, y=np.eye(4)[labels])
+    write(Path("b.h5"), X=images, y=np.eye(3)[labels % 3])
+    write(Path("c.h5"), X=images, y=labels % 3)
+    fit = ("fit", "--data.train_file", "a.h5", "--trainer.max_epochs", 1, "--name", "r")
+    assert cli(*fit).code == 0
+    run = next(Path("lightning_logs/r").iterdir())
+    for verb in (("test", "--ckpt_path"), ("predict", "--ckpt_path"), ("report",)):
+        result = cli(*verb, run, "--data.test_file", "b.h5")
+        assert result.code == 2
+        assert "The model was made for 4 classes, the data have 3." in result.err
+    assert cli("test", "--ckpt_path", run, "--data.test_file", "c.h5").code == 0

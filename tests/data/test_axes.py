@@ -13,6 +13,7 @@ from signs_lightning import H5DataModule, InputError
 from signs_lightning.data import storage_layout
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
+from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
 from signs_lightning.data.image_axes import find_axes
 from signs_lightning.data.image_set import ImageSet
@@ -196,3 +197,19 @@ def test_square_images_of_too_many_channels() -> None:
         find_axes("'x' in a.h5", shape)
     assert find_axes("'x' in a.h5", shape, "C,H,W") == ("NCHW", (50, 9, 200, 9))
     assert find_axes("'x' in a.h5", (50, 16, 32, 32)) == ("NCHW", (50, 32, 32, 16))
+
+
+def test_matlab_asks_where_images_are_as_many_as_pixels(tmp_path: Path) -> None:
+    """Of (H, W, N) and (N, H, W), whose axes its files have reversed, either could be meant."""
+    path, images = tmp_path / "a.mat", np.random.default_rng(0).integers(0, 256, (18, 20, 18))
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["X"], file["y"] = images.astype(np.uint8), np.arange(18) % 3
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file")
+    with pytest.raises(InputError, match="along the first axis or the last") as error:
+        check_file(path)
+    readings = {"N,W,H": images.transpose(0, 2, 1), "W,H,N": images.transpose(2, 1, 0)}
+    for axes, expected in readings.items():
+        assert f"`--data.axes {axes}`" in str(error.value)
+        found = ImageReader(check_file(path, axes=axes)).read(0, 18)[..., 0]
+        np.testing.assert_array_equal(found, expected)
