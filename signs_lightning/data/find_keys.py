@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import posixpath
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,7 @@ from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.escaping import list_names, shorten
 
 EXAMPLES = {"images": "train_set_x", "labels": "train_set_y"}
+COLUMN = re.compile(r"(?:name|categories)$", re.IGNORECASE)  # may be one word for each image
 MAX_TINY = 16  # images of which each may be of a class of its own
 
 
@@ -158,7 +160,11 @@ def find_classes(
     """
     named = [key for key in datasets if key not in keys and is_class_list(key)]
     if count > MAX_TINY:
-        named = [key for key in named if math.prod(datasets[key].shape or ()) != count]
+        named = [
+            key
+            for key in named
+            if not COLUMN.search(key) or math.prod(datasets[key].shape or ()) != count
+        ]
     for group in {key.rpartition("/")[0] for key in keys}:
         named = [key for key in named if key.rpartition("/")[0] == group] or named
     return _choose(path, datasets, named, "classes") if named else None
