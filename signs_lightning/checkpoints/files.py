@@ -28,6 +28,8 @@ NAME_ANOTHER = "Name a .ckpt file that a fit wrote."
 # what bad arguments lead a model to
 BAD_ARGUMENTS: tuple[type[Exception], ...] = (RuntimeError, TypeError, ValueError, LookupError)
 BAD_ARGUMENTS += (AttributeError, ArithmeticError, MemoryError)
+# what the data tell, and a later verb needs where the training file is gone
+LEARNED = ("class_names", "channels", "trained_on_words")
 CONFIG_SECTIONS = ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
 
 
@@ -137,11 +139,15 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     if "config" in known:  # a Keras model's, which takes the place of its file
         remembered = _without(remembered, "path")
     config["model"] = {"class_path": name, "init_args": {**remembered, **known}}
-    data = _without(checkpoint.get("H5DataModule", {}), "fingerprints")
-    if "data" not in config and data:
-        config["data"] = data
-    elif "data" in config and "batch_size" in data:  # a finder may have chosen it
-        config["data"] = {**(config["data"] or {}), "batch_size": data["batch_size"]}
+    stored = _without(checkpoint.get("H5DataModule", {}), "fingerprints")
+    if "data" not in config and stored:
+        config["data"] = stored
+    elif "data" in config:
+        given = config["data"] or {}
+        learned = {key: stored[key] for key in LEARNED if key in stored and not given.get(key)}
+        if "batch_size" in stored:  # a finder may have chosen it
+            learned["batch_size"] = stored["batch_size"]
+        config["data"] = {**given, **learned}
     if isinstance(config.get("trainer"), dict):  # its folder shows where the run is
         config["trainer"] = _without(config["trainer"], "default_root_dir")
     _check_weights(checkpoint, path)

@@ -86,15 +86,11 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
     config = trusted_options(remembered, verb, args, source)
     data = config.setdefault("data", {})
     _forget_replaced_files(data, verb, args)
-    for option in forget_unfetched(data):
-        rank_zero_print(f"{source} remembers a file that was never fetched: {option} does so.")
-    if checkpoint is not None:
-        before = load_checkpoint(checkpoint).get("H5DataModule", {})
-        names, channels = before.get("class_names"), before.get("channels")
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            data["class_names"] = data.get("class_names") or names
-        if isinstance(channels, int):
-            data["channels"] = data.get("channels") or channels
+    for option, address in forget_unfetched(data).items():
+        rank_zero_print(
+            f"{source} remembers {address}, which was never fetched here. Name it again with "
+            f"{option} to do so."
+        )
     if checkpoint is None:
         rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
         config["ckpt_path"] = remembered.get("ckpt_path")

@@ -251,6 +251,8 @@ def _plain_settings(
     values = config.get(section) or {}
     settings = {k: v for k, v in values.items() if f"{section}.{k}" not in given.replaced}
     for key, value in settings.items():
+        if key == "class_names" and all(isinstance(name, str) for name in value or ()):
+            continue  # any text is a name, and is taken as no more
         for part in value if isinstance(value, list) and key.isidentifier() else [value]:
             parsed = _parse_yaml(part) if isinstance(part, str) else part
             if not key.isidentifier() or isinstance(parsed, dict | list):

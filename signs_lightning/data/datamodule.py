@@ -45,10 +45,8 @@ class H5DataModule(L.LightningDataModule):
         shuffle: a new order every epoch, from the seed; false keeps the file's order.
         num_workers: processes that read ahead of a mapped file; 0 reads in the training process,
             which is nearly always faster.
-        reading: "mapped", "streamed" or "resident"; "auto" chooses by the file and the machine,
-            see `choose_reading`.
-        shuffle_buffer: MiB of images in memory at a time when they are streamed; the larger, the
-            better they are mixed.
+        reading: "mapped", "streamed", "resident", or "auto", which `choose_reading` explains.
+        shuffle_buffer: MiB of streamed images in memory; the larger, the better they are mixed.
         image_size: height and width (pixels) that the model sees, one number for a square; the
             file's own when omitted.
         images_key: dataset of the images, where its name does not tell.
@@ -63,25 +61,25 @@ class H5DataModule(L.LightningDataModule):
         seed: of order and split; the run's own (`seed_everything`) when omitted, else 0.
         file: a file with images for several roles, such as `X_train` and `X_test`; each role that
             no other option names is taken from it.
-        train_images_key: the same of the training file only, as the next five of theirs.
-        train_labels_key: see above.
-        val_images_key: see above.
-        val_labels_key: see above.
-        test_images_key: see above.
-        test_labels_key: see above.
+        train_images_key: dataset of the images to train on, in place of images_key.
+        train_labels_key: dataset of their labels, in place of labels_key.
+        val_images_key: dataset of the images to validate on, in place of images_key.
+        val_labels_key: dataset of their labels, in place of labels_key.
+        test_images_key: dataset of the images to test on, in place of images_key.
+        test_labels_key: dataset of their labels, in place of labels_key.
         train_labels_file: file of the training labels, HDF5 or CSV, where it is not that of the
             images; one beside it whose name differs in x/y or images/labels is found.
         val_labels_file: the same of the validation labels.
         test_labels_file: the same of the test labels.
         label_offset: added to every label; -1 where labels begin at 1.
-        class_names: names of the K classes, where no file lists them; the sorted words of the
-            training file when its labels are words.
+        class_names: names of the K classes where no file lists them; its sorted words if omitted.
         axes: axes of one stored image, `H,W`, `H,W,C` or `C,H,W`, where its shape does not tell.
         row_shape: height and width (pixels) of images in flat rows; square when omitted.
         follow_links: follow HDF5's links and storage that lead out of a file.
         sha256: checksum that a file fetched from an address must have; one of several.
-        channels: that pictures in folders are read with, 1 (grey) or 3 (RGB); when omitted, 1 where
-            all pictures of a folder are grey.
+        channels: of pictures in folders, 1 (grey) or 3 (RGB); when omitted, 1 where all are grey.
+        trained_on_words: set by checkpoints: whether class_names are words that no file listed, so
+            that nobody knows which number stands for which.
 
     Batches:
         images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
@@ -140,6 +138,7 @@ class H5DataModule(L.LightningDataModule):
         follow_links: bool = False,
         sha256: str | list[str] | None = None,
         channels: int | None = None,
+        trained_on_words: bool = False,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         options["class_names"] = None if class_names is None else list(map(str, class_names))
@@ -239,6 +238,7 @@ class H5DataModule(L.LightningDataModule):
         """Return the options as plain values, with the seed and fingerprints in use."""
         names = self.options["class_names"] or self.class_names
         changed = {"batch_size": self.batch_size, "seed": self.seed, "class_names": names}
+        changed["trained_on_words"] = self.opened.has_words_only
         if self.opened.image_sets:  # pictures in the folder of a later test have as many
             changed["channels"] = self.image_shape[2]
         return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}

@@ -90,6 +90,14 @@ class RoleFiles:
         """The K names where a file lists them, else None."""
         return next((s.class_names for s in self.image_sets if s.class_names), None)
 
+    @property
+    def has_words_only(self) -> bool:
+        """Whether the classes are words, and nothing says which number stands for which."""
+        train = self.sets.get("train", [])
+        is_named = self.options["class_names"] or _listed_names(train)
+        has_words = any(images.words is not None for images in train) and not is_named
+        return has_words or self.options["trained_on_words"]
+
     def open(self, role: Role) -> list[ImageSet]:
         """Open and check what a role's option names, once.
 
@@ -121,12 +129,14 @@ class RoleFiles:
                 f"The model saw arrays, which are not at hand any more. Name a file with {option}."
             )
         options = {name: self.options[name] for name in SHARED_OPTIONS}
+        if self.options["trained_on_words"]:
+            options["class_names"] = None  # they number words only
         if not is_named(value):
-            return [check_arrays(*value, **options)]
+            return self._number([check_arrays(*value, **options)], role)
         size = self.options["image_size"]
         size = (size, size) if isinstance(size, int) else size
         resizing = self.options["resize"] or DEFAULT_RESIZE, self.options["fit"] or DEFAULT_FIT
-        paths, names = expand_paths(value, self.options["sha256"]), options["class_names"]
+        paths, names = expand_paths(value, self.options["sha256"]), self.options["class_names"]
         channels = self.options["channels"]
         asks_train = any(map(os.path.isdir, paths)) and (names is None or channels is None)
         if asks_train and (train := self._training_images(role)) is not None:
@@ -145,10 +155,16 @@ class RoleFiles:
             )
             for path, labels in zip(paths, self._label_files(role, len(paths)), strict=True)
         ]
-        train_sets = self.sets.get("train", [])
+        return self._number(image_sets, role)
+
+    def _number(self, image_sets: list[ImageSet], role: Role) -> list[ImageSet]:
+        """Give the files of a role the classes of the training data, or of the model."""
+        names, train_sets = self.options["class_names"], self.sets.get("train", [])
         has_words = any(images.words is not None for images in image_sets)
         if names is None and has_words and self._training_images(role) is not None:
             train_sets = self.sets["train"]
+        if self.options["trained_on_words"]:
+            check_names_of_numbers(image_sets, names)
         check_numbering([*train_sets, *image_sets], names)
         return number_alike(
             image_sets, names or (train_sets[0].class_names if train_sets else None)
@@ -201,6 +217,23 @@ def list_roles(value: str | Path, options: Mapping[str, Any]) -> list[str]:
             "and, to validate on a part of it, --data.val_fraction 0.2."
         )
     return list(roles)
+
+
+def check_names_of_numbers(image_sets: list[ImageSet], words: list[str] | None) -> None:
+    """Check that files of class numbers list the classes, where a model was trained on words.
+
+    Raises:
+        InputError: one does not.
+    """
+    if words == [str(k) for k in range(len(words or ()))]:
+        return
+    for images in image_sets:
+        if images.words is None and images.class_names is None:
+            raise InputError(
+                f"The model was trained on words, and {images.name} has class numbers and no list "
+                "of names. List them there in the order of the numbers, as a dataset "
+                "'list_classes'."
+            )
 
 
 def check_numbering(image_sets: list[ImageSet], class_names: list[str] | None) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from signs_lightning.data.download import fetch_once, is_address, is_fetched
+from signs_lightning.data.download import fetch_once, hide_secrets, is_address, is_fetched
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shorten
 
 ARRAYS = "(arrays)"  # what a checkpoint remembers of a run on arrays instead of a file's name
 
@@ -58,7 +57,7 @@ def to_plain_paths(value: Any) -> Any:
     return [str(path) for path in value] if isinstance(value, list | tuple) else str(value)
 
 
-def forget_unfetched(options: dict[str, Any]) -> list[str]:
+def forget_unfetched(options: dict[str, Any]) -> dict[str, str]:
     """Drop files at addresses that were never fetched from a checkpoint's options.
 
     A checkpoint may come from anyone, and must not make this machine ask a server for anything.
@@ -67,14 +66,14 @@ def forget_unfetched(options: dict[str, Any]) -> list[str]:
         options: of the data module; changed in place.
 
     Returns:
-        The options that fetch them, such as `--data.test_file https://…`.
+        Option, such as `--data.test_file`, → the address, without what is secret in it.
     """
-    dropped = []
+    dropped = {}
     for name, value in options.items():
         paths = value if isinstance(value, list) else [value]
         addresses = [x for x in paths if isinstance(x, str) and is_address(x) and not is_fetched(x)]
         if (name == "file" or name.endswith("_file")) and addresses:
-            dropped.append(f"--data.{name} {shorten(addresses[0], 200)}")
+            dropped[f"--data.{name}"] = hide_secrets(addresses[0])
             options[name] = None
     return dropped
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import RoleFiles, no_file_error
 from signs_lightning.data.layouts import Role
@@ -25,7 +27,7 @@ def open_validation(
     """
     if val_fraction is not None:
         train = files.open("train")
-        labels = H5Images(train).labels
+        labels = np.concatenate([images.labels for images in train])
         first, second = stratified_split(labels, val_fraction, seed)
         if len(second) == 0:
             raise InputError(

@@ -70,8 +70,8 @@ def load_run(source: str, verb: str, scale: Scale | None = None) -> TrainedRun:
     model, settings = load_model(str(path), verb, scale)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)
-    stored = checkpoint.get("H5DataModule", {})
-    settings |= {key: stored[key] for key in stored if key in {*settings, "seed"}}
+    if settings:  # of the split
+        settings["seed"] = checkpoint.get("H5DataModule", {}).get("seed")
     history = list(checkpoint["signs_lightning"].get("history", []))
     return TrainedRun(
         model=model,

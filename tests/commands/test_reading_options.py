@@ -85,3 +85,23 @@ def test_one_hot_labels_of_fewer_classes_than_the_model_has(cli: Callable) -> No
         assert result.code == 2
         assert "The model was made for 4 classes, the data have 3." in result.err
     assert cli("test", "--ckpt_path", run, "--data.test_file", "c.h5").code == 0
+
+
+def test_numbers_for_a_model_that_was_trained_on_words(cli: Callable) -> None:
+    """Nobody knows which number is which word, unless the file lists them in their order."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
+    words = np.array([b"owl", b"cat", b"dog"])  # whose sorted order is another
+    write(Path("a.h5"), X=images, y=words[np.arange(12) % 3])
+    write(Path("numbers.h5"), X=images, y=np.arange(12) % 3)
+    write(Path("listed.h5"), X=images, y=np.arange(12) % 3, list_classes=np.sort(words))
+    write(Path("other.h5"), X=images, y=np.arange(12) % 3, list_classes=words)
+    fit = ("fit", "--data.train_file", "a.h5", "--trainer.max_epochs", 1, "--name", "r")
+    assert cli(*fit).code == 0
+    Path("a.h5").unlink()
+    run = next(Path("lightning_logs/r").iterdir())
+    for verb in (("test", "--ckpt_path"), ("predict", "--ckpt_path"), ("report",)):
+        result = cli(*verb, run, "--data.test_file", "numbers.h5")
+        assert (result.code, "as a dataset 'list_classes'." in result.err) == (2, True)
+        assert cli(*verb, run, "--data.test_file", "listed.h5").code == 0
+        result = cli(*verb, run, "--data.test_file", "other.h5")
+        assert "made for the classes cat, dog, owl, the data have owl, cat, dog" in result.err

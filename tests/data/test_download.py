@@ -455,7 +455,10 @@ def test_commands(server: Server, cache: Path, cli: Callable) -> None:
     copy.unlink()
     result = cli(*again)
     assert result.code == 2
-    assert f"was never fetched: --data.train_file {url} does so." in result.out
+    assert f"remembers {hide_secrets(url)}, which was never fetched here." in result.out
+    assert "Name it again with --data.train_file to do so." in result.out
+    for verb in ("report", "export --format torch --output m.pt2 --ckpt_path"):
+        cli(*verb.split(), again[-1])
     assert server.asked == [None]
     assert cli(*again, "--data.train_file", url).code == 0
     assert len(server.asked) == 2
