@@ -223,11 +223,11 @@ def _suggest_key(role: str, datasets: Iterable[str]) -> str:
 
 
 def no_labels_error(
-    path: Path, datasets: dict[str, h5py.Dataset], images_key: str, role: str = ""
+    path: Path, datasets: dict[str, h5py.Dataset], images_key: str, option: str
 ) -> InputError:
-    """Return the error for images whose labels are in no file that is known."""
+    """Return the error for images whose labels are in no file that is known; an option names it."""
     return InputError(
         f"{path} has no dataset that looks like the labels ('{EXAMPLES['labels']}' or the like) of "
         f"'{shorten(images_key)}'; it has {list_names(datasets) or 'pictures only'}. Name one with "
-        f"`--data.labels_key`, or their file with `--data.{role or 'train'}_labels_file`."
+        f"`--data.labels_key`, or their file with `{option}`."
     )

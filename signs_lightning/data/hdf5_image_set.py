@@ -29,8 +29,8 @@ from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.image_axes import find_axes, is_matlab
 from signs_lightning.data.image_set import ImageSet
-from signs_lightning.data.label_files import locate_labels
-from signs_lightning.data.labels import number_words, read_labels
+from signs_lightning.data.label_files import FoundLabels, locate_labels
+from signs_lightning.data.labels import has_rows, number_words, read_labels
 from signs_lightning.data.value_range import find_value_range
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
@@ -126,16 +126,20 @@ def check_file(
                 pictures = EncodedPictures(path, file, images_key)
             else:
                 check_dataset_header(where, images, unpacks=images.dtype != np.uint8)
-        labels = label_where = None
+        labels: FoundLabels | None = None
         with problems():
-            label_where, layout, labels = locate_labels(
+            labels = locate_labels(
                 path, datasets, images_key, labels_key, labels_file, pictures, follow_links, role
             )
+        values = None if labels is None else labels.values
         with problems():
-            each = getattr(labels, "shape", None) or (0,)
-            count = max(each) if max(each) == math.prod(each) else 0
-            keys = images_key, label_where, classes_key
-            classes_key = _find_classes(path, datasets, *keys, count)
+            if classes_key is not None:
+                classes_key = find_keys.named_key(path, datasets, classes_key, "classes_key")
+            else:
+                keys = images_key, "" if labels is None else labels.key
+                each = getattr(values, "shape", None) or (0,)
+                count = max(each) if max(each) == math.prod(each) else 0  # of single labels
+                classes_key = find_keys.find_classes(path, datasets, keys, count)
             if classes_key is not None:
                 classes = open_dataset(file, classes_key, follow_links)
                 names = read_class_list(path, classes_key, classes)
@@ -144,7 +148,7 @@ def check_file(
             if pictures is not None:
                 shape = (len(pictures), *find_picture_shape(pictures, image_size))
             elif images is not None:
-                count = _common_length(images.shape, labels)
+                count = _common_length(images.shape, values)
                 reading = (axes, row_shape, is_matlab(path), count)
                 letters, shape = find_axes(where, images.shape, *reading)
         with problems():
@@ -152,9 +156,11 @@ def check_file(
                 is_unit_range, note = find_value_range(where, images)
         with problems():
             if labels is not None and shape is not None:
-                found = _check_labels(str(path), label_where, labels, shape[0], names, label_offset)
+                where = labels.where
+                found = _check_labels(str(path), where, values, shape[0], names, label_offset)
         problems.raise_if_any()
         assert shape is not None  # or there was a problem
+        assert labels is not None
         return ImageSet(
             str(path),
             shape,
@@ -165,7 +171,7 @@ def check_file(
             axes=letters,
             is_encoded=pictures is not None,
             resizing=resizing if pictures is not None and image_size is not None else None,
-            layout=layout,
+            layout=labels.layout,
             follow_links=follow_links,
             other_roles=other_roles,
             **found,
@@ -230,21 +236,6 @@ def _find_images(
     return images_key, tuple(name for name, key in roles.items() if key != images_key)
 
 
-def _find_classes(
-    path: Path,
-    datasets: dict[str, h5py.Dataset],
-    images_key: str,
-    label_where: str | None,
-    classes_key: str | None,
-    count: int,
-) -> str | None:
-    """Return the key of the class names of so many images, or None."""
-    if classes_key is not None:
-        return find_keys.named_key(path, datasets, classes_key, "classes_key")
-    keys = (images_key, (label_where or "").removeprefix("'").partition("'")[0])
-    return find_keys.find_classes(path, datasets, keys, count)
-
-
 def _common_length(shape: tuple[int, ...] | None, labels: Any) -> int | None:
     """Return the length that images and labels share, None where that is unknown."""
     label_shape = getattr(labels, "shape", None)
@@ -268,7 +259,7 @@ def _check_labels(
             f"{where} holds the label {num_classes - 1:,} for {count:,} images, and the file "
             "lists no classes. Expected class numbers from 0 up."
         )
-    is_one_hot = math.prod(labels.shape) > count
+    is_one_hot = has_rows(labels.shape, count)
     if is_one_hot and names and num_classes != len(names):
         raise InputError(
             f"{where} has one-hot rows of {num_classes} classes, expected {len(names)}: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -28,6 +28,22 @@ SIBLINGS = {"x": "y", "images": "labels", "image": "label", "imgs": "labels", "i
 SIBLINGS |= {"data": "labels", "features": "targets", "X": "Y"}
 
 
+class FoundLabels(NamedTuple):
+    """Where the labels of some images are, and their values.
+
+    Attributes:
+        where: what messages call them.
+        layout: where images and labels are, in words.
+        values: a dataset or an array.
+        key: of the labels, where the file of the images has them.
+    """
+
+    where: str
+    layout: str
+    values: Any
+    key: str = ""
+
+
 def locate_labels(
     path: Path,
     datasets: dict[str, h5py.Dataset],
@@ -37,7 +53,7 @@ def locate_labels(
     pictures: EncodedPictures | None = None,
     follow_links: bool = False,
     role: str = "",
-) -> tuple[str, str, Any]:
+) -> FoundLabels:
     """Return where the labels of some images are, and their values.
 
     Args:
@@ -50,12 +66,10 @@ def locate_labels(
         follow_links: see `check_file`.
         role: see `check_file`; for messages.
 
-    Returns:
-        What messages call the labels, the layout in words, and a dataset or an array of labels.
-
     Raises:
         InputError: there are none, or several that could be they.
     """
+    option = f"--data.{role or 'train'}_labels_file"
     names = pictures.names if pictures is not None else None
     if pictures is not None:
         counts = {len(pictures)}
@@ -65,7 +79,7 @@ def locate_labels(
         folders = list_class_folders(names) if names is not None and labels_key is None else None
         if folders is not None:
             layout = f"{_name('images', images_key)}, labels by group"
-            return f"The groups in {path}", layout, np.array(folders, object)
+            return FoundLabels(f"The groups in {path}", layout, np.array(folders, object))
         is_column = names is not None and labels_key is not None and labels_key not in datasets
         found: str | None = None
         if labels_key is None:
@@ -74,28 +88,28 @@ def locate_labels(
             group = images_key.rpartition("/")[0]
             found = find_keys.named_key(path, datasets, labels_key, "labels_key", group)
         if found is not None:
-            _check_order(path, names)
+            _check_order(path, names, option)
             where = f"'{shorten(found)}' in {path}"
             layout = f"{_name('images', images_key)}, {_name('labels', found)}"
             labels = load_labels(where, datasets[found], follow_links)
             if labels_key is not None or layouts.is_label_name(found) or not _are_names(labels):
-                return where, layout, labels
+                return FoundLabels(where, layout, labels, found)
         labels_file = None if is_column else find_label_file(path)
         if labels_file is not None and _has_images(labels_file):
             labels_file = None  # a data set of its own
         if labels_file is None and names is not None:
-            labels_file = find_label_table(path, names)
+            labels_file = find_label_table(path, names, option)
     if labels_file is None:
-        raise find_keys.no_labels_error(path, datasets, images_key, role)
+        raise find_keys.no_labels_error(path, datasets, images_key, option)
     labels_file = Path(labels_file)
     if is_label_table(labels_file):
         labels_key, labels = read_label_table(labels_file, names, counts, labels_key)
     else:
-        _check_order(path, names)
-        labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts)
+        _check_order(path, names, option)
+        labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts, option)
     where = f"'{shorten(labels_key)}' in {labels_file}"
     layout = f"{_name('images', images_key)}, {_name('labels', labels_key)} in {labels_file}"
-    return where, layout, labels
+    return FoundLabels(where, layout, labels)
 
 
 def _name(purpose: str, key: str) -> str:
@@ -119,7 +133,7 @@ def find_label_file(images: Path) -> Path | None:
     return None
 
 
-def _check_order(path: Path, names: list[str] | None) -> None:
+def _check_order(path: Path, names: list[str] | None, option: str) -> None:
     """Check that pictures have one order, which their labels follow: that of text, or of numbers.
 
     Raises:
@@ -136,7 +150,7 @@ def _check_order(path: Path, names: list[str] | None) -> None:
             raise InputError(
                 f"{path} has labels in the order of its pictures, and does not tell whether "
                 f"'{shorten(name)}' or '{shorten(other)}' comes first. Name each picture and its "
-                "label in a CSV file with `--data.train_labels_file` (or that of the role)."
+                f"label in a CSV file with `{option}`."
             )
 
 
@@ -160,7 +174,7 @@ def find_image_file(labels: Path) -> Path | None:
 
 
 def read_label_file(
-    path: Path, labels_key: str | None, images_key: str, counts: set[int]
+    path: Path, labels_key: str | None, images_key: str, counts: set[int], option: str
 ) -> tuple[str, np.ndarray]:
     """Return the key of the labels in a file of their own, and their values.
 
@@ -169,6 +183,7 @@ def read_label_file(
         labels_key: their key; found by its name, or as the only one of that length, when None.
         images_key: of the images in the other file, whose partner they may be.
         counts: how many images there may be.
+        option: that names such a file.
 
     Raises:
         InputError: the file cannot be read, or holds no labels, or several.
@@ -180,7 +195,7 @@ def read_label_file(
             if labels_key is None:
                 raise InputError(
                     f"{path} has no dataset of labels for {max(counts):,} images. Name another "
-                    "with `--data.train_labels_file`, or the dataset with `--data.labels_key`."
+                    f"with `{option}`, or the dataset with `--data.labels_key`."
                 )
         else:
             labels_key = find_keys.named_key(path, datasets, labels_key, "labels_key")

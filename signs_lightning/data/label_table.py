@@ -27,12 +27,13 @@ def is_label_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def find_label_table(images: Path, names: list[str]) -> Path | None:
+def find_label_table(images: Path, names: list[str], option: str) -> Path | None:
     """Return the only table beside a file of pictures that has their names in a column.
 
     Args:
         images: the file of the pictures.
         names: of the pictures.
+        option: that names a table.
 
     Raises:
         InputError: there are several.
@@ -50,7 +51,7 @@ def find_label_table(images: Path, names: list[str]) -> Path | None:
         raise InputError(
             f"{images} has several tables beside it that name its pictures: "
             f"{list_names([path.name for path in fitting])}. Name the one of the labels with "
-            "`--data.train_labels_file` (or that of the role)."
+            f"`{option}`."
         )
     return fitting[0] if fitting else None
 

@@ -11,7 +11,9 @@ import numpy as np
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import format_shape, list_names, shorten
 
-EXPECTED = "expected class numbers from 0 up. Correct them, or name others with `labels_key`."
+EXPECTED = (
+    "expected class numbers from 0 up. Correct them, or name others with `--data.labels_key`."
+)
 PADDING = " \t\r\n\0"  # around words: fixed lengths are filled up
 MAX_NAMED = 6  # labels or words in a message
 
@@ -37,12 +39,9 @@ def read_labels(
         InputError: they are no labels of these images.
     """
     shape, dtype = labels.shape, labels.dtype
-    long_axes = tuple(size for size in shape or () if size != 1)
     has_one_each = shape is not None and math.prod(shape) == count
-    is_one_hot = len(long_axes) == 2 and count in long_axes and not has_one_each
-    if shape and len(shape) == 2 and shape[0] == count == 1 and shape[1] > 1:
-        is_one_hot, long_axes = True, shape  # of a single image
-    if shape is None or not (has_one_each or is_one_hot):
+    is_one_hot = has_rows(shape, count)
+    if not (has_one_each or is_one_hot):
         raise _count_error(where, shape, count)
     if dtype.kind in "SUO":
         if is_one_hot:
@@ -63,8 +62,9 @@ def read_labels(
             value = values[is_fractional][0]
             raise InputError(f"{where} holds the fractional label {value:g}, {EXPECTED}")
     else:
-        values = values.reshape(long_axes)
-        values = values if long_axes[0] == count else values.T  # MATLAB's order
+        is_first = count == 1 or next(size for size in values.shape if size != 1) == count
+        # (K, N) -> (N, K): MATLAB's order
+        values = values.reshape(count, -1) if is_first else values.reshape(-1, count).T
         if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             raise InputError(
                 f"{where} has shape {format_shape(shape)} but is not one-hot: expected a single 1 "
@@ -75,6 +75,14 @@ def read_labels(
     numbers = values.astype(np.int64) + offset
     _check_range(where, numbers, class_names, offset)
     return max(num_classes + offset, int(numbers.max()) + 1), numbers
+
+
+def has_rows(shape: tuple[int, ...] | None, count: int) -> bool:
+    """Whether a shape says a row of values for each image, besides axes of length 1."""
+    long_axes = [size for size in shape or () if size != 1]
+    if count == 1:  # a single image
+        return shape is not None and len(shape) == 2 and shape[0] == 1 < shape[1]
+    return len(long_axes) == 2 and count in long_axes
 
 
 def read_words(where: str, labels: Any) -> np.ndarray:

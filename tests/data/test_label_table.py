@@ -164,7 +164,7 @@ def test_names_in_several_groups(tmp_path: Path) -> None:
     """A table that cannot tell two pictures apart is refused; the same label twice is not."""
     table = write_csv(tmp_path / "t.csv", [["id", "label"], ["a.png", 1], ["x/b.jpg", 2], ["a", 1]])
     assert read_label_table(table, ["g/a", "b.jpg"], {2}, None)[1].tolist() == [1, 2]
-    assert find_label_table(tmp_path / "f.h5", ["a", "b"]) == table
+    assert find_label_table(tmp_path / "f.h5", ["a", "b"], "--data.test_labels_file") == table
     with pytest.raises(InputError, match="in several groups they have the same name"):
         read_label_table(table, ["g/a", "h/a"], {2}, None)
 

@@ -322,8 +322,26 @@ def test_a_table_of_labels() -> None:
     Path("labels.csv").write_text("number,label\n" + "".join(f"{k},{k % 3}\n" for k in range(12)))
     assert "--data.train_labels_file" in refused(train_file="labels.csv")
     write("a.h5", x=IMAGES)
+    module = H5DataModule(train_file="a.h5", train_labels_file="labels.csv")
+    module.setup("fit")
+    assert module.images("train", 12)[1].tolist() == [k % 3 for k in range(12)]
+
+
+@pytest.mark.parametrize("role", ["val", "test"])
+def test_labels_of_another_role(role: str) -> None:
+    """The option that is named is that of the role, whatever is missing."""
+    write("train.h5", x=IMAGES, y=LABELS)
+    write("x.h5", x=IMAGES)
     write("labels.h5", y=LABELS)
-    assert load(train_file="a.h5", train_labels_file="labels.h5").shape[0] == 4
+    write("few.h5", y=LABELS[:3])
+    files = {"train_file": "train.h5", f"{role}_file": "x.h5"}
+    for wrong in ({}, {f"{role}_labels_file": "few.h5"}):
+        given: dict[str, Any] = {**files, **wrong}
+        module = H5DataModule(**given)
+        with pytest.raises(InputError, match=f"--data.{role}_labels_file|few.h5"):
+            module.setup({"val": "validate", "test": "test"}[role])
+    right: dict[str, Any] = {**files, f"{role}_labels_file": "labels.h5"}
+    H5DataModule(**right).setup({"val": "validate", "test": "test"}[role])
 
 
 def test_an_open_file() -> None:
