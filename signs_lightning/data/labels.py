@@ -127,8 +127,8 @@ def describe_missing_labels(labels: np.ndarray, num_classes: int, offset: int) -
     )
     line = f"{has} {list_names(missing, '', MAX_NAMED, ' or ')}: {which} never trained."
     if labels.min() > 0:
-        line += f" If labels begin at {labels.min()}, add --data.label_offset "
-        line += f"{offset - int(labels.min())}."
+        first = int(labels.min()) - offset  # as it is stored
+        line += f" If labels begin at {first}, add --data.label_offset {-first}."
     return line
 
 

@@ -108,9 +108,13 @@ def _describe_images(
             "Write the file again."
         )
     prefix = f"{role} " if is_one_of_several else ""
-    _add_facts(reader, found, report, prefix, options.get("label_offset", 0))
-    _list_classes(images, report, prefix)
     role = role or guess_split(images.images_key, path)
+    _add_facts(reader, found, report, prefix)
+    offset = options.get("label_offset", 0)
+    missing = describe_missing_labels(images.labels, images.num_classes, offset)
+    if missing is not None and role not in ("val", "test"):
+        report.add_fact(prefix + "labels", missing)
+    _list_classes(images, report, prefix)
     report.data.append(
         DataSummary(
             report.path,
@@ -204,9 +208,7 @@ def _describe_storage(dataset: h5py.Dataset) -> str:
     return ", ".join([f"chunks {format_shape(dataset.chunks)}", *describe_filters(dataset)])
 
 
-def _add_facts(
-    reader: ImageReader, found: Scan, report: FileReport, prefix: str, label_offset: int
-) -> None:
+def _add_facts(reader: ImageReader, found: Scan, report: FileReport, prefix: str) -> None:
     images = reader.images
     count, height, width, channels = images.shape
     color = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
@@ -221,9 +223,6 @@ def _add_facts(
     report.add_fact(prefix + "values", f"{found.low} to {found.high}{limit}")
     if images.note:
         report.add_fact(prefix + "stored as", images.note)
-    missing = describe_missing_labels(images.labels, images.num_classes, label_offset)
-    if missing is not None:
-        report.add_fact(prefix + "labels", missing)
     if found.high == 1 and found.is_complete and not images.is_unit_range:
         report.add_fact(
             prefix + "dark", "0 and 1 only, nearly black; if they mean 0..1, write them as floats"

@@ -163,6 +163,21 @@ def test_a_role_of_its_own(capfd: pytest.CaptureFixture) -> None:
     said = capfd.readouterr().out
     assert "Test: images X_test" in said
     assert "label_offset" not in said
+    write("b.h5", x=IMAGES, y=LABELS + 2)
+    load(train_file="b.h5", label_offset=-1)
+    said = capfd.readouterr().out
+    assert "If labels begin at 2," in said
+    assert suggested_options(said)["label_offset"] == -2
+
+
+def test_a_class_without_images() -> None:
+    """A model trains on none of it; a test file need not have all of its classes."""
+    names = np.array(["a", "b", "c"], "S")
+    write("train_a.h5", train_set_x=IMAGES, train_set_y=LABELS // 2, list_classes=names)
+    write("test_a.h5", test_set_x=IMAGES, test_set_y=LABELS // 2, list_classes=names)
+    facts = [dict(examine(x, {}, 10).facts) for x in ("train_a.h5", "test_a.h5")]
+    assert facts[0]["labels"] == "No training image has label 2: output 2 is never trained."
+    assert "labels" not in facts[1]
 
 
 def test_nothing_to_train_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
