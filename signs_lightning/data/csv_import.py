@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.array_import import WrittenArrays
-from signs_lightning.data.label_table import parse_labels
+from signs_lightning.data.label_table import LABEL_COLUMNS, parse_labels
 from signs_lightning.data.labels import number_words
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
@@ -25,7 +25,6 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.progress import OnProgress
 
-LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
 LINES = 2048  # that are read at a time
 AXES = ("H,W", "H,W,C", "C,H,W")
 
@@ -72,9 +71,11 @@ def csv_to_h5(
             "labels: nothing can be trained or tested on it. If the first column is the label, "
             "name height and width of the images with --data.row_shape."
         )
-    column = column or 0
+    notes = []
+    if column is None:
+        column, notes = 0, ["The first column is taken for the label: none is called `label`."]
     shape, order = _find_shape(source, len(first) - 1, axes, row_shape)
-    written, texts, start = WrittenArrays(), [], 0
+    written, texts, start = WrittenArrays(notes=notes), [], 0
     with (
         _open(source) as file,
         atomic_write(output) as temporary,
