@@ -143,7 +143,8 @@ def convert_folder_once(
     if image_size is not None:
         image_size = image_size[0], image_size[1]  # a list would have another key
     pictures = find_class_pictures(folder, class_names)
-    folder_key, content_key = _cache_keys(pictures, image_size, channels, resize, fit)
+    listing = _hash_pictures(pictures)
+    folder_key, content_key = _cache_keys(folder, listing, image_size, channels, resize, fit)
     try:
         cache = find_cache_folder("folders")
     except OSError as error:
@@ -159,7 +160,7 @@ def convert_folder_once(
         if (converted := _find_converted(path)) is not None:
             return converted
         for asked in ((image_size, None), (None, channels), (None, None)):
-            keys = _cache_keys(pictures, *asked, resize, fit)
+            keys = _cache_keys(folder, listing, *asked, resize, fit)
             other = cache / f"{'-'.join((name, *keys))}.h5"
             converted = _find_converted(other, image_size, channels)
             if converted is not None:
@@ -172,20 +173,26 @@ def convert_folder_once(
             return _convert(pictures, path, image_size, channels, resize, fit, advance)
 
 
-def _cache_keys(pictures: PictureFolder, *options: object) -> tuple[str, str]:
-    """Return what tells apart folders with options, and the states of one folder."""
+def _hash_pictures(pictures: PictureFolder) -> bytes:
+    """Return what tells apart the states of one folder."""
     has_heic = importlib.util.find_spec("pillow_heif") is not None
-    folder = os.fsencode(pictures.folder.resolve())
     start_of_name = len(os.fsencode(pictures.folder))
-    start = repr((FORMAT_VERSION, folder, pictures.class_names, has_heic, *options)).encode()
+    start = repr((FORMAT_VERSION, pictures.class_names, has_heic)).encode()
     listing = hashlib.blake2b(start, digest_size=8)
     for path, label in pictures.pictures:
         with suppress(OSError):  # a link to nothing is named where it is read
             status = os.stat(path)
             entry = (os.fsencode(path)[start_of_name:], label, status.st_size, status.st_mtime_ns)
             listing.update(repr(entry).encode())
-    options_key = hashlib.blake2b(repr((folder, *options)).encode(), digest_size=6)
-    return options_key.hexdigest(), listing.hexdigest()
+    return listing.digest()
+
+
+def _cache_keys(folder: Path, listing: bytes, *options: object) -> tuple[str, str]:
+    """Return what tells apart folders with options, and the states of each."""
+    place = repr((os.fsencode(folder.resolve()), *options)).encode()
+    options_key = hashlib.blake2b(place, digest_size=6)
+    content_key = hashlib.blake2b(place + listing, digest_size=8)
+    return options_key.hexdigest(), content_key.hexdigest()
 
 
 def _convert(
