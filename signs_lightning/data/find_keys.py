@@ -145,7 +145,10 @@ def find_labels(
 
 
 def find_classes(
-    path: Path, datasets: dict[str, h5py.Dataset], keys: tuple[str, ...], count: int = 0
+    path: Path,
+    datasets: dict[str, h5py.Dataset],
+    keys: tuple[str, ...],
+    label_shape: tuple[int, ...] | None,
 ) -> str | None:
     """Return the key of the class names, None where the file lists none.
 
@@ -153,13 +156,15 @@ def find_classes(
         path: of the file, for messages.
         datasets: all its datasets.
         keys: those of images and labels; of several lists the one beside them is taken.
-        count: of the images; what has one value for each of more than `MAX_TINY` is no list.
+        label_shape: what has one value for each of more than `MAX_TINY` labels is no list; None
+            where it is not known.
 
     Raises:
         InputError: there are several.
     """
     named = [key for key in datasets if key not in keys and is_class_list(key)]
-    if count > MAX_TINY:
+    count = max(label_shape or (0,))
+    if count > MAX_TINY and count == math.prod(label_shape or ()):  # no one-hot rows
         named = [
             key
             for key in named

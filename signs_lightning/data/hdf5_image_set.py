@@ -137,9 +137,8 @@ def check_file(
                 classes_key = find_keys.named_key(path, datasets, classes_key, "classes_key")
             else:
                 keys = images_key, "" if labels is None else labels.key
-                each = getattr(values, "shape", None) or (0,)
-                count = max(each) if max(each) == math.prod(each) else 0  # of single labels
-                classes_key = find_keys.find_classes(path, datasets, keys, count)
+                label_shape = getattr(values, "shape", None)
+                classes_key = find_keys.find_classes(path, datasets, keys, label_shape)
             if classes_key is not None:
                 classes = open_dataset(file, classes_key, follow_links)
                 names = read_class_list(path, classes_key, classes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +175,7 @@ def _find_keys(
             labels_key = labels_key or find_keys.find_labels(path, datasets, key, counts)
             keys = (key, labels_key or "")
             shape = datasets[labels_key].shape if labels_key in datasets else None
-            count = max(shape) if shape and max(shape) == math.prod(shape) else 0
-            classes_key = classes_key or find_keys.find_classes(path, datasets, keys, count)
+            classes_key = classes_key or find_keys.find_classes(path, datasets, keys, shape)
         purposes = {key: "images", labels_key: "labels", classes_key: "classes"}
         found[role] = {name: purpose for name, purpose in purposes.items() if name}
     return found
