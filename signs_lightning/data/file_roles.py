@@ -231,8 +231,8 @@ def check_names_of_numbers(image_sets: list[ImageSet], words: list[str] | None) 
         if images.words is None and images.class_names is None:
             raise InputError(
                 f"The model was trained on words, and {images.name} has class numbers and no list "
-                "of names. List them there in the order of the numbers, as a dataset "
-                "'list_classes'."
+                "of names. Write the words there in place of the numbers; or list them as a "
+                "dataset 'list_classes', where the numbers follow the model's order."
             )
 
 
