@@ -530,10 +530,8 @@ def test_what_cannot_be_reported_is_one_sentence(run, small_signs, tmp_path, mon
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     checkpoint["config"]["data"] |= {"train_file": str(tmp_path / "moved.h5")}
     torch.save(checkpoint, run / "checkpoints" / "best.ckpt")
-    checkpoint["H5DataModule"]["train_file"] = str(tmp_path / "moved.h5")
-    torch.save(checkpoint, run / "checkpoints" / "best.ckpt")
     assert re.search(r"moved\.h5.* name other data with --data\.test_file", complaint(run))
-    checkpoint["H5DataModule"]["val_fraction"] = None
+    checkpoint["config"]["data"]["val_fraction"] = None
     torch.save(checkpoint, run / "checkpoints" / "best.ckpt")
     assert "neither a test file nor validation data" in complaint(run)
     assert not (run / "report").exists()
