@@ -12,8 +12,9 @@ import subprocess
 # An independent implementation; read when keras is first imported.
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# What is compared to the last bit is promised on the CPU, and a GPU's state survives no fork.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# What is compared to the last bit is promised on the CPU, and a GPU's state survives no fork:
+# only tests/gpu sees one, where it is named.
+os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("SIGNS_LIGHTNING_TEST_GPU", "")
 # Also of processes that tests start: two tests at a time fill two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
