@@ -39,7 +39,18 @@ def describe() -> dict[str, Any]:
         "cores": cores(),
         "memory_gib": round(int(memory[0]) / 2**20),
         "system": f"{platform.system()} {platform.machine()}",
+        "gpu": gpu_name(),
     }
+
+
+def gpu_name() -> str | None:
+    """Return the name of the first NVIDIA GPU, None without one."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        names = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return names.partition("\n")[0].strip() or None
 
 
 def has_bf16() -> bool:

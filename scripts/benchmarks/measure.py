@@ -141,6 +141,8 @@ class Bench:
         The same number of threads, and no GPU unless `more` names one.
         """
         threads = str(self.threads)
+        # what is measured is this checkout, wherever it is installed from
+        paths = [str(SCRIPTS), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         keep = {
             name: value
             for name, value in os.environ.items()
@@ -150,8 +152,7 @@ class Bench:
             **dict.fromkeys(THREADS, threads),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "CUDA_VISIBLE_DEVICES": "",
-            # what is measured is this checkout, wherever it is installed from
-            "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{ROOT}",
+            "PYTHONPATH": os.pathsep.join(paths),
         } | more  # fmt: skip
 
     def _run(self, task: Task, folder: Path) -> dict[str, Any]:

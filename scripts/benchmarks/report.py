@@ -60,10 +60,11 @@ def _run(record: dict[str, Any]) -> str:
         quick = " **Smallest sizes (`--quick`): the figures mean nothing.**" if run["quick"] else ""
         doubt = " **The machine was not idle.**" if busy and max(busy) > 0.1 else ""
         date = run["run"].split()[0]
+        gpu = f"{machine['gpu']}, " if machine.get("gpu") else ""
         lines.append(
             f"- `{run['command']}`, {date}, commit {run.get('commit')}: {machine['processor']} "
             f"({', '.join(machine['instructions'])}), {machine['cores']} cores, "
-            f"{machine['memory_gib']} GiB, {machine['system']}; {run['threads']} threads, "
+            f"{machine['memory_gib']} GiB, {gpu}{machine['system']}; {run['threads']} threads, "
             f"{run['repeats']} repeats; {others}.{doubt}{quick} {own}; Keras's own: "
             f"{keras or 'none'}."
         )

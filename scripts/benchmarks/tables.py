@@ -206,6 +206,8 @@ def gpu(record: dict[str, Any]) -> str:
             figures = [_number(ours), _number(loop), _times(ratio(ours, loop))]
             body.append([f"{size}, {precision}", *figures, f"{share:.0%}" if share else "–"])
     head = ["", "ours, images/s", "loop, images/s", "ours to the loop", "of the card's arithmetic"]
+    if not card:
+        head, body = head[:-1], [row[:-1] for row in body]
     text.append(_table(head, body))
     for row in [row for row in rows if "profile" in row and row["repeat"] == 0]:
         what = row["subject"].removeprefix("profile of ")

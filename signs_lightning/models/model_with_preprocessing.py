@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.data_compatibility import check_class_counts, check_data_compatibility
+from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
 from signs_lightning.models.tta import augmented_views, mean_logits
@@ -232,10 +233,11 @@ class ImageModel(L.LightningModule):
                 views.
         """
         kinds = self.hparams.get("test_time_augmentation")
-        if not kinds:
-            return self(images)
-        views = augmented_views(images, kinds)
-        return mean_logits([self.probabilities(self(view)) for view in views], self.binary)
+        with full_float32(images.device):
+            if not kinds:
+                return self(images)
+            views = augmented_views(images, kinds)
+            return mean_logits([self.probabilities(self(view)) for view in views], self.binary)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (N, K), or (N, 1) of a binary model → float32 (N, K) that sum to 1."""
