@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signs_lightning.models.keras_optimizers import CLIPPING, clip_gradients, decay_weights
+
 
 class KerasAdam(torch.optim.Adam):
-    """Adam with Keras's defaults and epsilon, on PyTorch's fused kernels.
+    """Adam and AdamW with Keras's defaults and epsilon, on PyTorch's fused kernels.
 
     Keras (https://keras.io/api/optimizers/adam/) steps by lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε), PyTorch
     by lr/(1−β₁ᵗ) · m/(√v/√(1−β₂ᵗ) + ε'). The two are one formula with ε' = ε/√(1−β₂ᵗ), so each step
@@ -23,8 +25,14 @@ class KerasAdam(torch.optim.Adam):
         lr: learning rate per step.
         betas: decay rates of the first and second moment.
         eps: Keras's epsilon, added to √v before the bias correction.
-        weight_decay: L2 penalty added to the gradient, as in torch.optim.Adam.
+        weight_decay: share of each parameter, times the learning rate, that a step takes off before
+            it updates, as in Keras.
         amsgrad: whether the largest second moment seen so far is used.
+        clipnorm: largest norm of each parameter's gradient.
+        global_clipnorm: largest norm of all gradients together.
+        clipvalue: largest absolute value in a gradient.
+        decoupled: False makes `weight_decay` an L2 penalty added to the gradient, as in
+            torch.optim.Adam. So it is where a run was begun by a release that had no other way.
     """
 
     def __init__(
@@ -35,12 +43,26 @@ class KerasAdam(torch.optim.Adam):
         eps: float = 1e-7,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        decoupled: bool = True,
     ) -> None:
         params = list(params)
         parts = [part["params"] if isinstance(part, dict) else [part] for part in params]
         tensors = [tensor for part in parts for tensor in part]
         fused = all(isinstance(t, Tensor) and t.device.type in {"cpu", "cuda"} for t in tensors)
+        own = {"clipnorm": clipnorm, "global_clipnorm": global_clipnorm, "clipvalue": clipvalue}
+        own["decoupled"] = decoupled
+        # A fused step of a float16 run unscales the gradients itself: too late to clip them, and to
+        # know whether there will be a step at all.
+        settings = [own | {"weight_decay": weight_decay}]
+        settings += [settings[0] | part for part in params if isinstance(part, dict)]
+        fused = fused and not any(map(_acts_before_step, settings))
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, fused=fused)
+        self.defaults |= own  # of groups that are added later, too
+        for group in self.param_groups:
+            group |= own | group
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
@@ -48,13 +70,24 @@ class KerasAdam(torch.optim.Adam):
         group.setdefault("keras_eps", group["eps"])
         group.setdefault("steps", 0)  # PyTorch's own count lives on the device
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # those of an earlier release lack these
+            group.setdefault("decoupled", False)
+            for name in CLIPPING:
+                group.setdefault(name, self.defaults.get(name))
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:  # it sees the true learning rate
             with torch.enable_grad():
                 loss = closure()
-        rates = [group["lr"] for group in self.param_groups]
+        clip_gradients(self.param_groups)
+        given = [(group["lr"], group["weight_decay"]) for group in self.param_groups]
         for group in self.param_groups:
+            if group["decoupled"]:
+                decay_weights(group)
+                group["weight_decay"] = 0.0
             group["steps"] += 1
             (beta1, beta2), steps = group["betas"], group["steps"]
             correction1, correction2 = 1 - beta1**steps, math.sqrt(1 - beta2**steps)
@@ -62,14 +95,21 @@ class KerasAdam(torch.optim.Adam):
             # Keras corrects in float32, where 1 − 0.999ᵗ is off by up to 1e-5 of itself: too little
             # to matter, but enough for two runs from the same weights to part after some ten steps,
             # at the first tie that falls differently.
-            correction = _float32_correction(beta1, beta2, steps)
-            group["lr"] = group["lr"] * (correction / (correction2 / correction1))
+            if group["params"][0].dtype != torch.float64:
+                correction = _float32_correction(beta1, beta2, steps)
+                group["lr"] = group["lr"] * (correction / (correction2 / correction1))
         try:
             super().step()
         finally:
-            for group, lr in zip(self.param_groups, rates, strict=True):
-                group["lr"] = lr
+            for group, (lr, weight_decay) in zip(self.param_groups, given, strict=True):
+                group["lr"], group["weight_decay"] = lr, weight_decay
         return loss
+
+
+def _acts_before_step(settings: dict[str, Any]) -> bool:
+    """Whether parameters or gradients change before PyTorch's own step."""
+    decays = settings["decoupled"] and settings["weight_decay"]
+    return bool(decays or any(settings[name] for name in CLIPPING))
 
 
 def _float32_correction(beta1: float, beta2: float, step: int) -> float:

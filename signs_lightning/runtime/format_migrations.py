@@ -19,12 +19,15 @@ class Renames:
         options: dotted names of options, such as `data.shuffle` and `model.init_args.warmup`, and
             of sections.
         arguments: of a model, which earlier files lack, with what holds for these.
+        class_arguments: the same of other classes that a run's configuration names, by their bare
+            names.
     """
 
     classes: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)
+    class_arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 # From each number to the next. A change of names is a new entry; released entries do not change.
@@ -64,6 +67,9 @@ MIGRATIONS = (
         },
     ),
     Renames(arguments={"resize": "legacy"}),  # 2 → 3: before, images had one way to be resized
+    Renames(  # 3 → 4: before, its weight decay was an L2 penalty
+        class_arguments={"KerasAdam": {"decoupled": False}},
+    ),
 )
 FORMAT_VERSION = len(MIGRATIONS)
 # where a checkpoint keeps options besides its configuration
@@ -119,6 +125,7 @@ def migrate_config(config: dict[str, Any], what: str, version: int | None = None
             _move(config, old.split("."), new.split("."))
         if is_from_run:
             config = _with_arguments(config, renames.arguments)
+            config = _with_class_arguments(config, renames.class_arguments)
     return {**config, "format_version": FORMAT_VERSION} if "format_version" in config else config
 
 
@@ -162,6 +169,19 @@ def _with_arguments(config: dict[str, Any], arguments: dict[str, Any]) -> dict[s
     if not isinstance(given, dict) or "image_size" not in given:  # a run writes every default
         return config
     return {**config, "model": {**model, "init_args": arguments | given}}
+
+
+def _with_class_arguments(value: Any, arguments: dict[str, dict[str, Any]]) -> Any:
+    """Return a copy in which classes of these names have further arguments."""
+    if isinstance(value, list):
+        return [_with_class_arguments(part, arguments) for part in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _with_class_arguments(part, arguments) for key, part in value.items()}
+    added = arguments.get(str(value.get("class_path")).rpartition(".")[2])
+    if added is not None:
+        value["init_args"] = added | (value.get("init_args") or {})
+    return value
 
 
 def _new_name(name: str, classes: dict[str, str]) -> str:

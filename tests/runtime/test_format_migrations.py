@@ -205,6 +205,20 @@ def test_each_number_leads_to_the_next(monkeypatch):
         migrate_config({"data": nested}, "f")
 
 
+def test_the_weight_decay_of_earlier_runs_stays_a_penalty():
+    """KerasAdam's was an L2 penalty; what is typed today, without a number, takes Keras's."""
+    optimizer = {
+        "class_path": "signs_lightning.models.keras_adam.KerasAdam",
+        "init_args": {"lr": 0.001, "weight_decay": 0.1},
+    }
+    config = {"model": {"class_path": "SignsFunctional", "init_args": {"optimizer": optimizer}}}
+    for version, expected in ((3, False), (FORMAT_VERSION, None)):
+        migrated = migrate_config({**config, "format_version": version}, "f")
+        arguments = migrated["model"]["init_args"]["optimizer"]["init_args"]
+        assert arguments.get("decoupled") is expected
+    assert migrate_config(config, "f") == config
+
+
 def test_an_old_name_of_the_package_warns(monkeypatch):
     monkeypatch.setitem(signs_lightning._RENAMED, "SignsOld", "SignsFunctional")
     sentence = (
