@@ -43,6 +43,7 @@ class _GraphParser:
         own_version = config.get("keras_version") or ("3" if "module" in config else "2")
         version = str(keras_version or own_version)
         self.keras = int(version[0]) if version[:1].isdigit() else 3
+        self.version = version
         self.graph = Graph()
         if config.get("class_name") not in MODELS:
             raise InputError(
@@ -97,7 +98,9 @@ class _GraphParser:
             entry, wrapper = inner, class_name
             config, class_name = entry["config"], entry["class_name"]
             trainable = trainable and config.get("trainable", True) is not False
-        layer = Layer(path, class_name, config, self.keras, trainable, weights_path, wrapper)
+        layer = Layer(
+            path, class_name, config, self.keras, trainable, weights_path, wrapper, self.version
+        )
         self.graph.layers[path] = layer
         registered, module = entry.get("registered_name"), entry.get("module")
         name = f"'{'/'.join(path)}'"

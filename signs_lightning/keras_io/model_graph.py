@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,7 @@ class Layer:
         weights_path: its group in a `.weights.h5` file.
         wrapper: class of the layer that it is inside of, such as "SpectralNormalization"; the name
             and the group are then the wrapper's.
+        version: of the Keras that wrote the file, such as "2.2.4-tf", as far as the file tells.
     """
 
     path: LayerPath
@@ -41,9 +43,21 @@ class Layer:
     trainable: bool
     weights_path: str
     wrapper: str | None = None
+    version: str = ""
 
     def __str__(self) -> str:
         return f"{self.wrapper or self.class_name} '{'/'.join(self.path)}'"
+
+    @property
+    def release(self) -> tuple[int, int] | None:
+        """Major and minor version of that Keras; None where the file does not tell both."""
+        found = re.match(r"(\d{1,4})\.(\d{1,4})", self.version)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def is_before_tf_keras(self) -> bool:
+        """Whether it was Keras 1, or 2.0 to 2.3 as a package of its own."""
+        return self.release is not None and self.release < (2, 4) and "tf" not in self.version
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ class AxisBatchNorm(KerasBatchNorm2d):
     """
 
     def __init__(
-        self, channels: int, axis: int, momentum: float, eps: float, scale: bool, center: bool
-    ) -> None:
-        super().__init__(channels, momentum, eps)
+        self, channels: int, axis: int, momentum: float, eps: float, scale: bool, center: bool,
+        biased_variance: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(channels, momentum, eps, biased_variance)
         self.axis = axis
         if not scale:
             del self.weight

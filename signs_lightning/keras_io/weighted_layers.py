@@ -128,13 +128,32 @@ def batch_normalization(layer: LayerContext) -> BuiltLayer:
     channels = layer.shape[axis % layer.rank - 1]
     momentum, epsilon = layer.number("momentum", 0.99), layer.number("epsilon", 1e-3)
     module = norm_modules.AxisBatchNorm(
-        channels, tensor_axis, momentum, epsilon, *_scale_and_center(layer)
-    )
+        channels, tensor_axis, momentum, epsilon, *_scale_and_center(layer),
+        biased_variance=_has_biased_variance(layer, axis % layer.rank),
+    )  # fmt: skip
     averages = [
         WeightSpec("moving_mean", "running_mean", (channels,), (0,), trainable=False),
         WeightSpec("moving_variance", "running_var", (channels,), (0,), trainable=False),
     ]
     return module, [*_gamma_beta(layer, (channels,)), *averages]
+
+
+def _has_biased_variance(layer: LayerContext, axis: int) -> bool:
+    """Return whether the moving variance is fed with the biased variance of a batch.
+
+    Keras 3 does so. TensorFlow's fused kernel gives tf.keras the unbiased one, for images with
+    their channels first or last, in 32 bits or less and not synchronized; see `_fused_can_be_used`
+    of its BatchNormalization. Keras before it corrected the variance itself.
+    """
+    if layer.layer.keras >= 3:
+        return True
+    if layer.layer.is_before_tf_keras:
+        return False
+    is_synchronized = layer.class_name == "SyncBatchNormalization" or layer.flag(
+        "synchronized", False
+    )
+    is_fused = layer.rank in (4, 5) and axis in (1, layer.rank - 1) and not is_synchronized
+    return not is_fused or layer.config.get("dtype") == "float64"
 
 
 def layer_normalization(layer: LayerContext) -> BuiltLayer:

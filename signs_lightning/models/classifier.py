@@ -80,8 +80,8 @@ class ImageClassifier(ImageModel):
         metrics: further torchmetrics for validation and test; they see probabilities (N, K), a
             binary model's see (N,).
         compile: train through torch.compile; on a GPU with CUDA graphs, where small networks gain.
-        biased_variance: feed BatchNorm's moving variance with the biased batch variance, as Keras 3
-            does, at the price of a copy per step; tf.keras 2 and PyTorch take the unbiased one.
+        biased_variance: feed BatchNorm's moving variance with the biased batch variance, at the
+            price of a copy per step; when omitted, a Keras file's own way, else the unbiased one.
         resize: how images of another size are resized, see `H5DataModule`; "legacy" as the first
             checkpoints, "unknown" for a Keras file, which does not tell.
         fit: what becomes of another aspect ratio, see there.
@@ -132,7 +132,7 @@ class ImageClassifier(ImageModel):
         test_time_augmentation: list[View] | None = None,
         metrics: list[Metric] | None = None,
         compile: bool = False,
-        biased_variance: bool = False,
+        biased_variance: bool | None = None,
         resize: RememberedResize | None = None,
         fit: Fit | None = None,
         fuse: bool = True,

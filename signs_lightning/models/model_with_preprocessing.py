@@ -105,9 +105,10 @@ class ImageModel(L.LightningModule):
         self.network.to(memory_format=torch.channels_last)
         if self.hparams.get("fuse", True):
             fuse_conv_pool(self.network)
-        for layer in self.network.modules():
+        biased_variance = self.hparams.get("biased_variance")
+        for layer in self.network.modules() if biased_variance is not None else ():
             if isinstance(layer, KerasBatchNorm2d):
-                layer.biased_variance = self.hparams.get("biased_variance", False)
+                layer.biased_variance = biased_variance
 
     def _check_network(self) -> None:
         if self.network is self and type(self).forward is ImageModel.forward:

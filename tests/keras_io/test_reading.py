@@ -4,10 +4,12 @@ of Keras on TensorFlow.
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import keras
 import lightning
 import numpy as np
@@ -299,6 +301,65 @@ def test_batch_norm_of_a_step_is_keras_own(tmp_path, biased, axis):
     running_variance = norm.get_buffer("running_var").numpy()
     difference = np.abs(running_variance - np.asarray(theirs.moving_variance))
     assert difference.max() < 1e-6 if biased else difference.min() > 1e-4
+
+
+# What tf_keras 2.21 and TensorFlow 2.21 made of a moving variance of 1 in one step with a momentum
+# of 0.5, for the images below.
+TF_KERAS = {
+    "first": [0.5629734992980957, 0.568300187587738],
+    "last": [0.5613754987716675, 0.5740411877632141],
+    "middle": [0.571014404296875, 0.531219482421875, 0.568359375],
+    "rows": [0.5562608242034912, 0.56787109375],
+    "sync": [0.5562608242034912, 0.56787109375],
+    "flat": [
+        *(0.53125, 0.60986328125, 0.51220703125, 0.51220703125, 0.60986328125, 0.53125),
+        *(0.50048828125, 0.55908203125, 0.5078125, 0.50439453125, 0.52392578125, 0.5),
+    ],
+}
+
+
+def test_moving_variance_is_that_of_the_files_keras(tmp_path):
+    """A step in training: Keras 3 takes the biased variance; tf.keras the unbiased one where it
+    runs a fused kernel, for images; Keras before it always. `biased_variance` overrides it.
+    """
+    images = (np.arange(24).reshape(2, 2, 3, 2) ** 2 % 17 / 16).astype(np.float32)
+    image = keras.Input((2, 3, 2))
+    norm = functools.partial(layers.BatchNormalization, momentum=0.5)
+    rows = layers.Reshape((6, 2))(image)
+    outputs = {
+        "first": norm(axis=1, name="first")(image),
+        "last": norm(name="last")(image),
+        "middle": norm(axis=2, name="middle")(image),
+        "sync": norm(name="sync")(image),
+        "rows": norm(name="rows")(rows),
+        "flat": norm(name="flat")(layers.Flatten()(image)),
+    }
+    joined = layers.Concatenate()([layers.Flatten()(value) for value in outputs.values()])
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(joined))
+    model.get_layer("sync").synchronized = True  # Keras on JAX neither makes nor runs it
+    model.save(tmp_path / "m.h5")
+    model.get_layer("sync").synchronized = False
+
+    def variances(version, **options):
+        with h5py.File(tmp_path / "m.h5", "r+") as file:
+            file.attrs["keras_version"] = version
+        ours = FromKeras(path=str(tmp_path / "m.h5"), scale="/255", **options).train()
+        ours(to_torch(images))
+        return {
+            name: ours.network.get_submodule(name).get_buffer("running_var") for name in outputs
+        }
+
+    for name, found in variances("2.15.0").items():
+        np.testing.assert_allclose(found, TF_KERAS[name], atol=1e-6, err_msg=name)
+    unbiased = variances("2.2.4")
+    for name, found in variances("2.15.0", biased_variance=False).items():
+        np.testing.assert_allclose(found, unbiased[name], err_msg=name)
+    assert abs(float(unbiased["flat"][0]) - TF_KERAS["flat"][0]) > 0.01
+    model(images, training=True)
+    for found in (variances(keras.__version__), variances("2.15.0", biased_variance=True)):
+        for name, values in found.items():
+            expected = model.get_layer(name).moving_variance
+            np.testing.assert_allclose(values, expected, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("extension", ["h5", "keras"])
