@@ -69,8 +69,13 @@ def replace_architecture(file: KerasFile, path: str | Path) -> KerasFile:
         path: the JSON file.
 
     Raises:
-        InputError: see `read_architecture`.
+        InputError: see `read_architecture`; or it is one of our own architectures.
     """
+    if path in ARCHITECTURES:
+        raise InputError(
+            f"architecture is '{path}', one of our own. Load the weights with "
+            f"`import-keras {file.path.name} --architecture {path} --output model.ckpt`."
+        )
     config = read_architecture(path)
     version = config.get("keras_version")
     if not isinstance(version, str):
@@ -78,3 +83,20 @@ def replace_architecture(file: KerasFile, path: str | Path) -> KerasFile:
     return dataclasses.replace(
         file, config=config, keras_version=version, architecture=Path(path).name
     )
+
+
+def config_json(file: KerasFile) -> str:
+    """Return what a checkpoint keeps of a file's config, as JSON."""
+    if file.config is None:
+        raise InputError(
+            f"{file.path.name} has weights only. Load it with `import-keras {file.path.name} "
+            f"--output model.ckpt`, into one of {', '.join(ARCHITECTURES)}; or, where the model's "
+            "`to_json()` lies beside it, name that, too: `--model.architecture model.json`."
+        )
+    config = {k: v for k, v in file.config.items() if k not in {"compile_config", "build_config"}}
+    build = file.config.get("build_config")
+    if "build_input_shape" not in config and isinstance(build, dict):
+        config["build_config"] = {"input_shape": build.get("input_shape")}
+    if file.keras_version:
+        config["keras_version"] = file.keras_version
+    return json.dumps(config)

@@ -84,6 +84,25 @@ def is_operation(entry: Entry) -> bool:
     return isinstance(module, str) and module.startswith(OPERATION_MODULES)
 
 
+def class_and_arguments(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Return class name and arguments of an initializer, regularizer or constraint.
+
+    Args:
+        spec: "he_normal", or a dict of both; a class of the user's own keeps its package's name, as
+            in "mine>HeNormal".
+    """
+    config: Any = {}
+    if isinstance(spec, dict):
+        registered, config = spec.get("registered_name"), spec.get("config")
+        spec = spec.get("class_name")
+        if isinstance(registered, str) and ">" in registered:
+            spec = registered
+    name = str(spec)
+    if ">" not in name and ("_" in name or not name[:1].isupper()):
+        name = "".join(part.capitalize() for part in name.split("_"))
+    return shorten(name), config if isinstance(config, dict) else {}
+
+
 def snake_case(class_name: str) -> str:
     """Return Keras's `to_snake_case`: "DepthwiseConv2D" → "depthwise_conv2d"."""
     name = re.sub(r"\W+", "", class_name)

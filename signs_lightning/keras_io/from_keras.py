@@ -5,7 +5,6 @@ A file with a config is rebuilt from it; one of weights only is loaded into an a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.architecture_file import replace_architecture
+from signs_lightning.keras_io.architecture_file import config_json, replace_architecture
 from signs_lightning.keras_io.image_size import describe_row
 from signs_lightning.keras_io.input_scale_inference import (
     file_weights,
@@ -25,7 +24,7 @@ from signs_lightning.keras_io.input_scale_inference import (
 )
 from signs_lightning.keras_io.input_scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.keras_archive import parse_config
-from signs_lightning.keras_io.keras_file import KerasFile, open_keras_file
+from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.model_ending import check_loss, describe_logits
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
@@ -33,8 +32,9 @@ from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.omissions import find_omissions, loss_names
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.keras_io.weights_only import ARCHITECTURES, load_into_architecture
-from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
+from signs_lightning.models.metrics import EvaluationMetrics
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
@@ -113,9 +113,9 @@ def from_keras(
 class FromKeras(ImageClassifier):
     """Any Keras image classifier, from its file.
 
-    Its network has Keras's layer names. A layer that was frozen in Keras stays frozen; L1 and L2
-    regularizers count in the loss, in training and in validation, as in Keras. Random augmentation
-    layers do nothing.
+    Its network has Keras's layer names. It trains as in Keras: a layer that was frozen there stays
+    frozen, regularizers of weights and of outputs count in the loss, in training and in validation,
+    and weights are constrained after each step. Random augmentation layers do nothing.
 
     Args:
         path: a Keras file with a config: `.keras`, or `.h5` of a whole model; one of weights only
@@ -170,8 +170,8 @@ class FromKeras(ImageClassifier):
         self.trainable_layers = trainable_layers
         with nullcontext() if path is None else open_keras_file(path) as file:
             if file is not None and architecture is not None:
-                file = _with_architecture(file, architecture)
-            config = config if file is None else _config_json(file)
+                file = replace_architecture(file, architecture)
+            config = config if file is None else config_json(file)
             parsed = parse_config(config or "", "the checkpoint")
             self.plan = make_plan(parsed, image_size=image_size)
             if image_size is None and (line := describe_row(self.plan.graph, self.image_size)):
@@ -250,6 +250,29 @@ class FromKeras(ImageClassifier):
             for weight in self.plan.weights[path]
         }
 
+    def prepare(self, resumed: bool = False) -> None:
+        super().prepare(resumed)
+        self.network.penalties.check(self.network.frozen)
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.network.penalties.check(self.network.frozen)
+        super().setup(stage)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        with self.network.count_activities():
+            return super().training_step(batch, batch_idx)
+
+    def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: EvaluationMetrics) -> None:
+        # Images that only pad a process's share are labelled -1.
+        counted = batch[1] >= 0 if self.trainer.world_size > 1 else None
+        with self.network.count_activities(counted):
+            super()._evaluation_step(batch, batch_idx, metrics)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.network.apply_constraints()
+
     def on_fit_start(self) -> None:
         super().on_fit_start()
         self.print_omissions()
@@ -269,31 +292,8 @@ class FromKeras(ImageClassifier):
             checkpoint["config"] = config | {"model": config["model"] | {"init_args": arguments}}
 
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
-        """Return ImageClassifier's loss plus the L1 and L2 penalties of the regularizers."""
+        """Return ImageClassifier's loss plus the penalties of the regularizers.
+
+        Those of outputs count in the steps of a Trainer, and in `network.count_activities()`.
+        """
         return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
-
-
-def _with_architecture(file: KerasFile, architecture: str) -> KerasFile:
-    if architecture in ARCHITECTURES:
-        raise InputError(
-            f"architecture is '{architecture}', one of our own. Load the weights with "
-            f"`import-keras {file.path.name} --architecture {architecture} --output model.ckpt`."
-        )
-    return replace_architecture(file, architecture)
-
-
-def _config_json(file: KerasFile) -> str:
-    """Return what a checkpoint keeps of a file's config, as JSON."""
-    if file.config is None:
-        raise InputError(
-            f"{file.path.name} has weights only. Load it with `import-keras {file.path.name} "
-            f"--output model.ckpt`, into one of {', '.join(ARCHITECTURES)}; or, where the model's "
-            "`to_json()` lies beside it, name that, too: `--model.architecture model.json`."
-        )
-    config = {k: v for k, v in file.config.items() if k not in {"compile_config", "build_config"}}
-    build = file.config.get("build_config")
-    if "build_input_shape" not in config and isinstance(build, dict):
-        config["build_config"] = {"input_shape": build.get("input_shape")}
-    if file.keras_version:
-        config["keras_version"] = file.keras_version
-    return json.dumps(config)

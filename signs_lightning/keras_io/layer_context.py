@@ -37,6 +37,14 @@ class WeightSpec:
     trainable: bool = True
     groups: tuple[str, ...] = ("",)
 
+    @property
+    def argument(self) -> str:
+        """What Keras's arguments call it: "depthwise", as in `depthwise_initializer`.
+
+        It is "kernel" for the `query/kernel` of an attention layer.
+        """
+        return self.keras.rpartition("/")[2].removesuffix("_kernel")
+
 
 BuiltLayer = tuple[nn.Module, list[WeightSpec]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.axis_order import call_module, keras_shape
-from signs_lightning.keras_io.initializers_and_regularizers import initialize, penalty
+from signs_lightning.keras_io.constraints import read_constraints
+from signs_lightning.keras_io.initializers import initialize
 from signs_lightning.keras_io.layer_context import Shape, WeightSpec
 from signs_lightning.keras_io.layer_table import build_layer
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network_plan import Plan, Step
+from signs_lightning.keras_io.regularizers import read_regularization
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode
 from signs_lightning.models.layers import KerasBatchNorm2d
 
@@ -43,7 +46,10 @@ class KerasNetwork(nn.Module):
         # Attributes come before layers, so that a layer of the same name gets another one.
         self.plan = plan
         self.names: dict[LayerPath, str] = {}
-        self.penalties: list[tuple[str, float, float]] = []
+        self.penalties = read_regularization(plan)
+        self._constraints = read_constraints(plan)
+        self._activity_losses: list[Tensor] | None = None
+        self._counted: Tensor | None = None
         self.frozen: set[LayerPath] = set()
         self._inference: set[str] = set()
         for layer, weights in plan.layers():
@@ -57,10 +63,6 @@ class KerasNetwork(nn.Module):
                     raise InputError(
                         f"{layer} has an initializer that cannot be used: {error}."
                     ) from error
-        for layer, weights in plan.layers():
-            for weight in weights:
-                if any(factors := penalty(layer, weight)):
-                    self.penalties.append((f"{self.names[layer.path]}.{weight.torch}", *factors))
         self._inference |= {self._module_name(step) for step in plan.steps if step.inference}
         self.train_only([layer.path for layer, _ in plan.layers() if layer.trainable])
 
@@ -103,6 +105,9 @@ class KerasNetwork(nn.Module):
                 value = call_module(module, inputs, step.other_format, channels_last)
             if step.activation is not None:
                 value = step.activation(value)
+            if self._activity_losses is not None and k in self.penalties.activities:
+                counted = value if self._counted is None else value[self._counted]
+                self._activity_losses.append(self.penalties.activities[k](counted))
             if watch is not None:
                 watch("/".join(step.path), value)
             values[k] = value
@@ -148,14 +153,35 @@ class KerasNetwork(nn.Module):
             )
         self.train_only(layers[-count:])
 
+    @contextmanager
+    def count_activities(self, counted: Tensor | None = None) -> Iterator[None]:
+        """Let `regularization_loss` count the outputs of the forward pass that is made inside.
+
+        Args:
+            counted: bool (N,), which images of the batch count; all when omitted.
+        """
+        self._activity_losses, self._counted = [], counted
+        try:
+            yield
+        finally:
+            self._activity_losses = self._counted = None
+
     def regularization_loss(self) -> Tensor:
-        """Return the sum () of the L1 and L2 penalties of the weights that are trained."""
-        total = next(self.parameters()).new_zeros(())
-        for name, l1, l2 in self.penalties:
-            weight = self.get_parameter(name)
-            if weight.requires_grad:
-                total = total + l1 * weight.abs().sum() + l2 * weight.square().sum()
-        return total
+        """Return the sum () of the penalties of the weights that are trained, and of outputs."""
+        total = next(self.parameters(), torch.zeros(())).new_zeros(())
+        for path, weight, penalty in self.penalties.weights:
+            if self.parameter(path, weight).requires_grad:
+                total = total + penalty(self._in_keras_order(path, weight))
+        return total + sum(self._activity_losses or [])
+
+    @torch.no_grad()
+    def apply_constraints(self) -> None:
+        """Constrain the weights that are trained, as Keras does after each step."""
+        for path, weight, projection in self._constraints.weights:
+            target = self.parameter(path, weight)
+            if target.requires_grad:
+                values = projection(self._in_keras_order(path, weight))
+                target.copy_(values.permute(weight.permutation).reshape(target.shape))
 
     def parameter(self, path: LayerPath, weight: WeightSpec) -> Tensor:
         """Return the parameter or buffer that holds a layer's weight."""
@@ -172,14 +198,19 @@ class KerasNetwork(nn.Module):
     def keras_weights(self) -> Mapping[LayerPath, list[np.ndarray]]:
         """Return every layer's weights bit by bit, with Keras's shapes and in its order."""
         return {
-            layer.path: [self._to_keras(layer.path, weight) for weight in weights]
+            layer.path: [
+                self._in_keras_order(layer.path, weight).detach().cpu().numpy()
+                for weight in weights
+            ]
             for layer, weights in self.plan.layers()
         }
 
-    def _to_keras(self, path: LayerPath, weight: WeightSpec) -> np.ndarray:
-        values = self.parameter(path, weight).detach().cpu().numpy()
-        permuted = values.reshape([weight.shape[axis] for axis in weight.permutation])
-        return permuted.transpose(np.argsort(weight.permutation))
+    def _in_keras_order(self, path: LayerPath, weight: WeightSpec) -> Tensor:
+        """Return a weight in Keras's shape, for gradients, too."""
+        permuted = self.parameter(path, weight).reshape(
+            [weight.shape[axis] for axis in weight.permutation]
+        )
+        return permuted.permute([weight.permutation.index(k) for k in range(permuted.dim())])
 
     def totals(self) -> tuple[int, int]:
         """Return the numbers of trainable and of other parameters, as Keras counts them.

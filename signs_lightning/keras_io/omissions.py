@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from signs_lightning.keras_io.constraints import read_constraints
 from signs_lightning.keras_io.keras_file import KerasFile
 from signs_lightning.keras_io.layer_table import AUGMENTATION
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.network_plan import Plan
+from signs_lightning.keras_io.regularizers import read_regularization
 from signs_lightning.runtime.escaping import shorten
 
 # Arguments of an optimizer that have no effect of their own.
@@ -43,6 +45,8 @@ def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
     for layer in graph.layers.values():
         for omission in _of_layer(layer):
             layers.setdefault(omission, []).append(layer)
+    for omission, layer in [*read_regularization(plan).unknown, *read_constraints(plan).unknown]:
+        layers.setdefault(omission, []).append(layer)
     for call in graph.calls:
         if call.training is True and call.layer.class_name in AUGMENTATION:
             layers.setdefault("training=True", []).append(call.layer)
@@ -59,13 +63,6 @@ def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
 
 def _of_layer(layer: Layer) -> Iterator[str]:
     config, is_augmentation = layer.config, layer.class_name in AUGMENTATION
-    for key, value in config.items():
-        if key.endswith("_constraint") and value is not None:
-            yield f"{shorten(key)} {_name(value)}"
-    if config.get("activity_regularizer") is not None:
-        yield f"activity_regularizer {_name(config['activity_regularizer'])}"
-    if layer.class_name == "ActivityRegularization":
-        yield "the penalty"
     if layer.wrapper is not None:
         yield "the normalization in training"
     if is_augmentation:

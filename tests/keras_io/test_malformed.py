@@ -323,10 +323,15 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "ends in relu": (H5, layer(-1, activation="relu"), "'relu', expected a softmax"),
     "sigmoid over six": (H5, layer(-1, activation="sigmoid"), "one label each"),
     "groups that do not divide": (H5, layer(1, groups=5), "divisor"),
-    "regularizer of one's own": (
+    "factor of a regularizer": (
         H5,
-        layer(1, kernel_regularizer={"class_name": "Mine", "config": {}}),
-        "regularizer 'Mine'",
+        layer(1, kernel_regularizer={"class_name": "L2", "config": {"l2": "much"}}),
+        "regularizer with an argument",
+    ),
+    "rate of a constraint": (
+        H5,
+        layer(1, kernel_constraint={"class_name": "MinMaxNorm", "config": {"rate": "much"}}),
+        "constraint with an argument",
     ),
     "image too small": (
         H5,

@@ -1,4 +1,4 @@
-"""Keras's initializers and L1/L2 regularizers, from their configs.
+"""Keras's initializers, from their configs.
 
 Formulas: https://keras.io/api/layers/initializers/.
 """
@@ -6,13 +6,11 @@ Formulas: https://keras.io/api/layers/initializers/.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from signs_lightning.errors import InputError
-from signs_lightning.keras_io.activations import number
+from signs_lightning.keras_io.config_entries import class_and_arguments
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer
 
@@ -48,8 +46,8 @@ def initialize(tensor: Tensor, weight: WeightSpec, layer: Layer) -> None:
     if weight.keras in ALWAYS:
         tensor.fill_(ALWAYS[weight.keras])
         return
-    name, config = _read_spec(layer.config.get(f"{_prefix(weight)}_initializer"))
-    if _prefix(weight) in {"bias", "alpha"} and name not in FOR_BIASES:
+    name, config = class_and_arguments(layer.config.get(f"{weight.argument}_initializer"))
+    if weight.argument in {"bias", "alpha"} and name not in FOR_BIASES:
         tensor.zero_()
     elif name in CONSTANTS or name == "Constant":
         tensor.fill_(CONSTANTS.get(name, config.get("value", 0.0)))
@@ -82,49 +80,3 @@ def _scale_variance(
     else:
         std = math.sqrt(variance) / TRUNCATED_STD
         nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
-
-
-def penalty(layer: Layer, weight: WeightSpec) -> tuple[float, float]:
-    """Return a weight's L1 and L2 factors, (0, 0) if it has no regularizer.
-
-    Raises:
-        InputError: another regularizer, or a factor that is not a number.
-    """
-    spec = layer.config.get(f"{_prefix(weight)}_regularizer")
-    if spec is None:
-        return 0.0, 0.0
-    name, config = _read_spec(spec)
-    kinds = {"L1": ("l1",), "L2": ("l2",), "L1L2": ()}  # those with a factor by default
-    kind = kinds.get(name.upper())
-    if kind is None:
-        raise InputError(
-            f"{layer} has a regularizer '{name}', expected L1, L2 or L1L2. Remove it in Keras "
-            "before saving, or train there."
-        )
-    defaults = {key: config.get("l", 0.01) if key in kind else 0.0 for key in ("l1", "l2")}
-    try:
-        l1, l2 = (number(config.get(key, default)) for key, default in defaults.items())
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{layer} has a regularizer with an argument that cannot be used: {error}."
-        ) from error
-    return l1, l2
-
-
-def _prefix(weight: WeightSpec) -> str:
-    """Return "depthwise", as in `depthwise_initializer`, for `depthwise_kernel`.
-
-    So it is "kernel" for `query/kernel`.
-    """
-    return weight.keras.rpartition("/")[2].removesuffix("_kernel")
-
-
-def _read_spec(spec: Any) -> tuple[str, dict[str, Any]]:
-    """Return class name and arguments of a spec: "he_normal", or a dict of both."""
-    config: Any = {}
-    if isinstance(spec, dict):
-        spec, config = spec.get("class_name"), spec.get("config")
-    name = str(spec)
-    if "_" in name or not name[:1].isupper():
-        name = "".join(part.capitalize() for part in name.split("_"))
-    return name, config if isinstance(config, dict) else {}
