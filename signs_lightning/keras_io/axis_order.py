@@ -6,6 +6,8 @@ those of another rank have Keras's order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 
@@ -17,6 +19,13 @@ def to_keras_order(x: Tensor) -> Tensor:
 def from_keras_order(x: Tensor) -> Tensor:
     """Permute (N, H, W, C) to (N, C, H, W); leave another rank unchanged."""
     return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+
+
+def in_keras_order(*inputs: Tensor, function: Callable[..., Tensor], channels_last: bool) -> Tensor:
+    """Call a function that takes and gives tensors in Keras's order."""
+    if not channels_last:
+        return function(*inputs)
+    return from_keras_order(function(*map(to_keras_order, inputs)))
 
 
 def tensor_axis(axis: int, rank: int, channels_last: bool) -> int:

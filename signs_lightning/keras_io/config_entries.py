@@ -12,6 +12,7 @@ from signs_lightning.runtime.escaping import shorten
 Entry = dict[str, Any]  # of a layer or a model: class_name, config, …
 MODELS = ("Sequential", "Functional", "Model")
 MAX_NAME_LENGTH = 256  # characters of a layer's name
+# Keras 3's, of operations such as `x + 1` or `keras.ops.add(x, 1)`, which are no layers.
 OPERATION_MODULES = ("keras.src.ops", "keras.ops", "keras.src.activations")
 
 
@@ -73,15 +74,6 @@ def name_of(entry: Entry) -> str:
     if len(name) > MAX_NAME_LENGTH:
         raise untrusted_file(f"A layer's name has {len(name):,} characters ('{shorten(name)}')")
     return name
-
-
-def is_operation(entry: Entry) -> bool:
-    """Return whether Keras 3 made this entry from `x + 1` or `keras.ops.add(x, 1)`.
-
-    Such a call is not a layer and has no group in weight files.
-    """
-    module = entry.get("module")
-    return isinstance(module, str) and module.startswith(OPERATION_MODULES)
 
 
 def class_and_arguments(spec: Any) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,8 @@ from signs_lightning.keras_io.config_entries import MODELS, Entry, model_config,
 from signs_lightning.keras_io.file_errors import inconsistent_model, untrusted_file
 from signs_lightning.keras_io.inbound_nodes import Reference, call_order, endpoints, inbound_nodes
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
+from signs_lightning.keras_io.old_configs import translate_config
+from signs_lightning.keras_io.operation_table import is_operation
 from signs_lightning.runtime.escaping import shorten
 
 MAX_LAYERS = 20_000  # NASNetLarge, the largest of keras.applications, has 1,039
@@ -45,6 +47,7 @@ class _GraphParser:
         self.keras = int(version[0]) if version[:1].isdigit() else 3
         self.version = version
         self.graph = Graph()
+        config = translate_config(config)
         if config.get("class_name") not in MODELS:
             raise InputError(
                 f"The file holds a {shorten(repr(config.get('class_name')))}, expected a "
@@ -73,9 +76,8 @@ class _GraphParser:
                 config_entries.raise_malformed(f"has two layers named '{name}'", path)
             names.add(name)
             group_path = weights_path
-            if not config_entries.is_operation(
-                entry
-            ):  # `.weights.h5` numbers the layers of a class: conv2d_1
+            # `.weights.h5` numbers the layers of a class: conv2d_1
+            if not is_operation(entry, self.keras):
                 group = config_entries.snake_case(class_name)
                 number = f"_{counts[group]}" if counts[group] else ""
                 group_path = f"{weights_path}layers/{group}{number}"
@@ -99,8 +101,9 @@ class _GraphParser:
             config, class_name = entry["config"], entry["class_name"]
             trainable = trainable and config.get("trainable", True) is not False
         layer = Layer(
-            path, class_name, config, self.keras, trainable, weights_path, wrapper, self.version
-        )
+            path, class_name, config, self.keras, trainable, weights_path, wrapper, self.version,
+            is_operation(entry, self.keras),
+        )  # fmt: skip
         self.graph.layers[path] = layer
         registered, module = entry.get("registered_name"), entry.get("module")
         name = f"'{'/'.join(path)}'"

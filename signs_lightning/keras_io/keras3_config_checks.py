@@ -11,7 +11,8 @@ from signs_lightning.keras_io.config_entries import MODELS, Entry, name_of
 from signs_lightning.keras_io.inbound_nodes import endpoints, inbound_nodes, references
 from signs_lightning.keras_io.keras3_layer_arguments import ANY_LAYER, OBJECTS, SHORT_NAMES
 from signs_lightning.keras_io.layer_table import WITH_ACTIVATION
-from signs_lightning.keras_io.to_keras3_config import entries_of, is_bare_operation, keras3_name
+from signs_lightning.keras_io.operation_table import is_operation
+from signs_lightning.keras_io.to_keras3_config import entries_of, keras3_name
 
 MAX_LISTED = 5  # problems that a message names
 
@@ -107,7 +108,7 @@ def _unsupported_parts(entry: Entry, keras: int, wrapped: bool) -> Iterator[str]
     axis = config.get("axis", -1)
     if not wrapped and (axis is None or (isinstance(axis, list) and len(axis) > 1)):
         yield f"axis {axis}"  # which Keras drops without a warning
-    if not wrapped and is_bare_operation(entry):
+    if not wrapped and is_operation(entry, keras):
         yield "the arithmetic"
     if not wrapped and class_name == "Attention" and config.get("score_mode") == "dot":
         yield "score_mode dot"  # which Keras takes for its function `dot`

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from signs_lightning.keras_io import activations, tensor_ops
+from signs_lightning.keras_io import activations
 from signs_lightning.keras_io import attention_layers as attention
 from signs_lightning.keras_io import merging_layers as merging
 from signs_lightning.keras_io import resizing_layers as resizing
@@ -16,7 +16,7 @@ from signs_lightning.keras_io import stateless_layers as stateless
 from signs_lightning.keras_io import weighted_layers as weighted
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 from signs_lightning.keras_io.model_graph import Graph, Layer
-from signs_lightning.keras_io.modules import Apply
+from signs_lightning.keras_io.operation_table import build_operation, unsupported_of_operation
 
 # Layers that do nothing when a model predicts. Not RandomHeight, RandomWidth, AutoContrast,
 # Equalization: these change what it predicts.
@@ -27,7 +27,6 @@ AUGMENTATION = {
     *("RandomPosterization", "RandomSaturation", "RandomShear", "RandomSharpness"),
     *("RandomElasticTransform", "RandAugment", "AugMix", "Solarization"),
 }
-OPERATIONS = {"GetItem", "Stack", "Flip", "Cast"}  # of Keras 3, which are not layers
 
 BATCH_NORMS = (
     *("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2"),
@@ -67,12 +66,7 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     **dict.fromkeys(("Attention", "AdditiveAttention"), attention.attention),
     "Dot": merging.dot,
     "Concatenate": merging.concatenate,
-    "TFOpLambda": merging.tf_op_lambda,
     **dict.fromkeys(("Identity", "ActivityRegularization"), stateless.identity),
-    "GetItem": tensor_ops.get_item,
-    "Stack": tensor_ops.stack,
-    "Flip": tensor_ops.flip,
-    "Cast": tensor_ops.cast,
     **dict.fromkeys(merging.ARITHMETIC, merging.arithmetic),
     **dict.fromkeys(AUGMENTATION, stateless.identity),
 }
@@ -82,8 +76,8 @@ WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}
 DIFFERENT_IN_TRAINING = {
     name for name in BUILDERS if "Drop" in name or "Batch" in name or name.endswith("Attention")
 } | {"GaussianNoise"}
-# `keras.ops.relu(x)` in a Functional model has the class Relu.
-ACTIVATION_OPERATIONS = {name.replace("_", ""): name for name in activations.ELEMENTWISE}
+# Layers that tf.keras 2 made of calls of TensorFlow; what `tf_operations` did not translate.
+OF_TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
 
 
 def unsupported_parts(graph: Graph) -> list[str]:
@@ -108,12 +102,14 @@ def _unsupported_of_layer(layer: Layer) -> list[str]:
     config, name = layer.config, layer.class_name
     if layer.wrapper is not None and name not in weighted.WITH_KERNEL:
         return [f"{name} in {layer}"]
-    # An operation has no `trainable`: this is a user's own layer of the same name.
-    is_custom = name in OPERATIONS and "trainable" in config
-    if is_custom or (name not in BUILDERS and operation_activation(layer) is None):
+    if layer.is_operation:
+        return unsupported_of_operation(layer)
+    if name in OF_TENSORFLOW:
+        node = config.get("node_def")
+        function = node.get("op") if isinstance(node, dict) else config.get("function")
+        return [f"{str(function)[:60]} of {layer}"]
+    if name not in BUILDERS:
         return [str(layer)]
-    if name == "TFOpLambda" and config.get("function") not in merging.TF_OPERATIONS:
-        return [f"{str(config.get('function'))[:60]} of {layer}"]
     parts = []
     if name in WITH_ACTIVATION and activations.name_of(config.get("activation")) is None:
         parts.append(f"activation '{activations.describe(config['activation'])}' of {layer}")
@@ -123,25 +119,14 @@ def _unsupported_of_layer(layer: Layer) -> list[str]:
     return parts
 
 
-def operation_activation(layer: Layer) -> str | None:
-    """Return the activation of an operation such as `keras.ops.relu(x)`, else None.
-
-    The config of an operation is its name alone; a user's own layer of that name has more.
-    """
-    if layer.class_name in BUILDERS or layer.config.keys() - {"name"}:
-        return None
-    return ACTIVATION_OPERATIONS.get(layer.class_name.lower())
-
-
 def build_layer(context: LayerContext) -> BuiltLayer:
     """Return a layer's module, without its `activation=`, and its weights' mapping.
 
     Raises:
         InputError: an argument is missing, of the wrong type, or not supported.
     """
-    name = operation_activation(context.layer)
-    if name is not None:
-        return Apply(activations.ELEMENTWISE[name]), []
+    if context.layer.is_operation:
+        return build_operation(context)
     module, weights = BUILDERS[context.class_name](context)
     if context.layer.wrapper is not None:
         return weighted.spectral_normalization(module, weights)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import activations
 from signs_lightning.keras_io.axis_order import from_keras_order, to_keras_order
 from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, is_integer
@@ -30,44 +29,24 @@ ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "Add": partial(_fold, torch.add),
     "Subtract": partial(_fold, torch.sub),
     "Multiply": partial(_fold, torch.mul),
-    "TrueDivide": partial(_fold, torch.div),
-    "Divide": partial(_fold, torch.div),
     "Average": _average,
     "Maximum": partial(_fold, torch.maximum),
     "Minimum": partial(_fold, torch.minimum),
 }
-# `x * 2` in tf.keras 2: a layer TFOpLambda with this `function`.
-TF_OPERATIONS = {
-    "math.add": "Add",
-    "__operators__.add": "Add",
-    "math.subtract": "Subtract",
-    "math.multiply": "Multiply",
-    "math.truediv": "TrueDivide",
-    "math.divide": "TrueDivide",
-    "math.maximum": "Maximum",
-    "math.minimum": "Minimum",
-    "nn.relu": "relu",
-    "nn.relu6": "relu6",
-    "math.sigmoid": "sigmoid",
-    "math.tanh": "tanh",
-}
 
 
-def arithmetic(layer: LayerContext, name: str | None = None) -> BuiltLayer:
-    """Build an Add, Subtract, … of tensors and constants."""
-    function = ARITHMETIC[name or layer.class_name]
-    shapes = [shape for shape in layer.shapes if shape is not None]
-    # A layer adds axes after the batch; an operation, which has no `trainable`, before it.
-    is_layer = name is None and "trainable" in layer.config and not layer.constants
-    has_ranks = len({len(shape) for shape in shapes}) > 1
-    if len(layer.shapes) < 2 or not shapes or (has_ranks and not is_layer):
-        joined = ", ".join(map(str, shapes))
-        raise InputError(f"{layer} joins shapes {joined}, expected two or more of the same rank.")
-    if has_ranks:
-        order = partial(_of_unequal_ranks, function=function, channels_last=layer.channels_last)
-        return Apply(order), []
-    constants = {k: to_constant(layer, v, "a constant") for k, v in layer.constants.items()}
-    return Apply(function, constants), []
+def arithmetic(layer: LayerContext) -> BuiltLayer:
+    """Build an Add, Subtract, … of tensors; those of a lower rank get axes after the batch."""
+    function = ARITHMETIC[layer.class_name]
+    ranks = {len(shape) for shape in layer.shapes if shape is not None}
+    if len(layer.shapes) < 2 or not ranks or (len(ranks) > 1 and layer.constants):
+        joined = ", ".join(str(shape) for shape in layer.shapes if shape is not None)
+        raise InputError(f"{layer} joins shapes {joined}, expected two tensors or more.")
+    if len(ranks) == 1:
+        constants = {k: to_constant(layer, v, "a constant") for k, v in layer.constants.items()}
+        return Apply(function, constants), []
+    order = partial(_of_unequal_ranks, function=function, channels_last=layer.channels_last)
+    return Apply(order), []
 
 
 def _of_unequal_ranks(
@@ -78,14 +57,6 @@ def _of_unequal_ranks(
     shapes = [(x.shape[0], *(1,) * (rank - x.dim()), *x.shape[1:]) for x in values]
     output = function(*(x.reshape(shape) for x, shape in zip(values, shapes, strict=True)))
     return from_keras_order(output) if channels_last else output
-
-
-def tf_op_lambda(layer: LayerContext) -> BuiltLayer:
-    """Build a TFOpLambda: arithmetic or an activation."""
-    name = TF_OPERATIONS[layer.config["function"]]
-    if name in ARITHMETIC:
-        return arithmetic(layer, name)
-    return Apply(activations.ELEMENTWISE[name]), []
 
 
 def dot(layer: LayerContext) -> BuiltLayer:

@@ -83,8 +83,6 @@ def _function_of(layer: Layer) -> tuple[str | None, Any]:
     if name == "Softmax":  # the layer as an `activation=`
         name, axis = "softmax", spec["config"].get("axis", -1)
     name = LAYERS.get(layer.class_name, name)
-    if layer.config.get("function") == "math.sigmoid":
-        name = "sigmoid"
     return name, axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
 
 

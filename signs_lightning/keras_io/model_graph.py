@@ -34,6 +34,7 @@ class Layer:
         wrapper: class of the layer that it is inside of, such as "SpectralNormalization"; the name
             and the group are then the wrapper's.
         version: of the Keras that wrote the file, such as "2.2.4-tf", as far as the file tells.
+        is_operation: whether it is an operation, such as `x + 1`, and no layer.
     """
 
     path: LayerPath
@@ -44,6 +45,7 @@ class Layer:
     weights_path: str
     wrapper: str | None = None
     version: str = ""
+    is_operation: bool = False
 
     def __str__(self) -> str:
         return f"{self.wrapper or self.class_name} '{'/'.join(self.path)}'"

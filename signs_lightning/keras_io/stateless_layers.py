@@ -55,14 +55,15 @@ def rectifier(layer: LayerContext) -> BuiltLayer:
     is_softmax = layer.class_name == "Softmax"
     axes = [layer.tensor_axis(axis) for axis in (layer.axes() if is_softmax else [-1])]
     if len(axes) > 1:
-        return Apply(partial(_softmax, axes=axes)), []
+        return Apply(partial(softmax_over_axes, axes=axes)), []
     try:
         return Apply(activations.rectifier(layer.class_name, layer.config, axes[0])), []
     except (TypeError, ValueError) as error:
         raise InputError(f"{layer} has an argument that cannot be used: {error}.") from error
 
 
-def _softmax(x: Tensor, axes: list[int]) -> Tensor:
+def softmax_over_axes(x: Tensor, axes: list[int]) -> Tensor:
+    """Return the softmax over several axes together."""
     return torch.exp(x - torch.logsumexp(x, axes, keepdim=True))
 
 

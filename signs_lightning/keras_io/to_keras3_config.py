@@ -6,14 +6,14 @@ from typing import Any
 
 from signs_lightning.keras_io.config_entries import MODELS, Entry
 from signs_lightning.keras_io.inbound_nodes import endpoints
-from signs_lightning.keras_io.layer_table import BATCH_NORMS, OPERATIONS
+from signs_lightning.keras_io.layer_table import BATCH_NORMS
+from signs_lightning.keras_io.operation_table import is_operation, module_of_operation
 
 RENAMED = {"Model": "Functional", **dict.fromkeys(BATCH_NORMS, "BatchNormalization")}
 Registration = tuple[str, str | None]  # module and registered name of a class
 LAYER = ("keras.layers", None)
 SEQUENTIAL = ("keras", None)
 FUNCTIONAL = ("keras.src.models.functional", "Functional")
-OPERATION_MODULES = {"Relu": "keras.src.ops.nn", "Cast": "keras.src.ops.core"}
 
 
 def keras3_name(class_name: str) -> str:
@@ -25,11 +25,6 @@ def entries_of(model: Entry) -> list[Entry]:
     """Return the entries of a model's layers."""
     config = model["config"]
     return config if isinstance(config, list) else config["layers"]
-
-
-def is_bare_operation(entry: Entry) -> bool:
-    """Return whether an entry is an operation such as `x + 1`, by its config alone."""
-    return entry["config"].keys() <= {"name"} or entry["class_name"] in OPERATIONS
 
 
 def rename_classes(model: Entry) -> Entry:
@@ -71,8 +66,8 @@ def _layer_entry(entry: Entry, keras: int, wrapped: bool) -> Entry:
         config["batch_shape"] = config.pop("batch_input_shape")
         config = {k: v for k, v in config.items() if k in {"batch_shape", "dtype", "name"}}
     registration: Registration = LAYER
-    if is_bare_operation(entry):
-        registration = OPERATION_MODULES.get(class_name, "keras.src.ops.numpy"), class_name
+    if is_operation(entry, keras):
+        registration = module_of_operation(class_name), class_name
     return _entry(entry, config, keras, registration if wrapped else None)
 
 

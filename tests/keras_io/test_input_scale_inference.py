@@ -422,14 +422,3 @@ def test_preprocessing_goes_back_to_keras(source, tmp_path):
     np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(model(images)))
     with pytest.raises(InputError, match="Choose the format keras"):
         export_keras(ours, tmp_path / "again.h5", "keras-h5")
-
-
-def test_a_new_axis_is_refused(tmp_path):
-    """By the operation's name."""
-    image = keras.Input((6, 6, 3))
-    model = keras.Model(
-        image, layers.Dense(2, activation="softmax")(layers.Flatten()(image[:, :, None]))
-    )
-    model.save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match=r"GetItem 'get_item.*' has key"):
-        from_keras(tmp_path / "model.keras")
