@@ -182,8 +182,23 @@ class SharedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
+        return x * self._kept(x) / (1 - self.rate)
+
+    def _kept(self, x: Tensor) -> Tensor:
+        """Draw 1 for what is kept and 0 for what is dropped, in a shape that broadcasts with x."""
         shape = [1 if axis in self.axes else size for axis, size in enumerate(x.shape)]
-        return x * x.new_empty(shape).bernoulli_(1 - self.rate) / (1 - self.rate)
+        return x.new_empty(shape).bernoulli_(1 - self.rate)
+
+
+class SharedAlphaDropout(SharedDropout):
+    """AlphaDropout of Keras with a `noise_shape`; Klambauer et al. 2017, section 2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        kept, low = self._kept(x), -1.7580993408473766  # SELU's value far below 0
+        scale = ((1 - self.rate) * (1 + self.rate * low**2)) ** -0.5
+        return scale * (torch.where(kept > 0, x, low) - low * self.rate)
 
 
 class GaussianNoise(nn.Module):

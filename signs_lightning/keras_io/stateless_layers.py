@@ -24,6 +24,7 @@ DROPOUTS: dict[str, Callable[[float], nn.Module]] = {
     "AlphaDropout": nn.AlphaDropout,
     "GaussianDropout": modules.GaussianDropout,
 }
+SHARED_DROPOUTS = {"Dropout": modules.SharedDropout, "AlphaDropout": modules.SharedAlphaDropout}
 POOLINGS: dict[tuple[str, bool], Callable[..., nn.Module]] = {  # by class and 'same' padding
     ("MaxPooling2D", True): MaxPool2dSame,
     ("MaxPooling2D", False): nn.MaxPool2d,
@@ -88,10 +89,11 @@ def dropout(layer: LayerContext) -> BuiltLayer:
     if shape is None:
         return DROPOUTS[layer.class_name](rate), []
     is_shape = isinstance(shape, list) and len(shape) == layer.rank
-    if layer.class_name != "Dropout" or not is_shape:
+    if layer.class_name not in SHARED_DROPOUTS or not is_shape:
         layer.fail("noise_shape", shape, f"null or {layer.rank} sizes")
     axes = {layer.tensor_axis(k) for k in range(1, len(shape)) if shape[k] == 1}
-    return modules.SharedDropout(rate, axes | ({0} if shape[0] == 1 else set())), []
+    axes |= {0} if shape[0] == 1 else set()
+    return SHARED_DROPOUTS[layer.class_name](rate, axes), []
 
 
 def gaussian_noise(layer: LayerContext) -> BuiltLayer:

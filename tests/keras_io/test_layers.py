@@ -473,6 +473,7 @@ def test_identity_at_inference(folder):
         layers.Dropout(0.3, noise_shape=(None, 1, 1, 4)),
         layers.SpatialDropout2D(0.3),
         layers.AlphaDropout(0.3),
+        layers.AlphaDropout(0.3, noise_shape=(None, 1, 7, 1)),
         layers.GaussianDropout(0.3),
         layers.GaussianNoise(0.3),
         layers.RandomFlip(),

@@ -205,6 +205,7 @@ RANDOM_LAYERS = [
     lambda: layers.Dropout(0.4, noise_shape=(None, 1, 1, 16)),
     lambda: layers.SpatialDropout2D(0.4),
     lambda: layers.AlphaDropout(0.4),
+    lambda: layers.AlphaDropout(0.4, noise_shape=(None, 6, 1, 16)),
     lambda: layers.GaussianDropout(0.4),
     lambda: layers.GaussianNoise(0.7),
 ]
