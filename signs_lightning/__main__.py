@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-from signs_lightning.commands.argv import rename_deprecated_options
+import signs_lightning
+from signs_lightning.commands.argv import name_first_file, rename_deprecated_options
+from signs_lightning.commands.borrowed_options import check_borrowed_options
 from signs_lightning.errors import InputError, did_you_mean
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
@@ -22,6 +24,7 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "demo": ("commands.demo", "a web page that classifies pictures"),
 }
 
+VERBS_ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "infer": "predict"}
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -38,13 +41,17 @@ def main(args: list[str] | None = None) -> int:
     if not args or args[0] in {"-h", "--help"}:
         print(usage())
         return 0
+    if args[0] == "--version":
+        print(f"signs_lightning {signs_lightning.__version__}")
+        return 0
     verb, rest = args[0], args[1:]
     try:
         if verb not in VERBS:
-            verbs, hint = ", ".join(VERBS), did_you_mean(verb, VERBS)
+            verbs, hint = ", ".join(VERBS), did_you_mean(VERBS_ELSEWHERE.get(verb, verb), VERBS)
             raise InputError(f"Unknown verb '{verb}'; there are {verbs}.{hint}")
-        module = importlib.import_module(f"signs_lightning.{VERBS[verb][0]}")
-        return module.main(verb, rename_deprecated_options(rest))
+        check_borrowed_options(verb, rest)
+        rest = name_first_file(verb, rename_deprecated_options(rest))
+        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

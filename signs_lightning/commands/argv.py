@@ -13,6 +13,7 @@ from signs_lightning.errors import InputError
 
 GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
 MAX_FILE = 2**20  # bytes of a configuration
+TAKES_CHECKPOINT = ("validate", "test", "predict", "summary", "export", "demo")
 RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
 
 
@@ -44,6 +45,18 @@ def rename_deprecated_options(args: list[str]) -> list[str]:
             arg = f"{new}{equals}{value}"
         current.append(arg)
     return current
+
+
+def name_first_file(verb: str, args: list[str]) -> list[str]:
+    """Return the arguments with `--ckpt_path` before a file that they begin with.
+
+    `predict RUN hand.png` means `predict --ckpt_path RUN --images hand.png`.
+    """
+    if verb not in TAKES_CHECKPOINT or not args or args[0].startswith("-"):
+        return args
+    count = next((k for k, arg in enumerate(args) if arg.startswith("-")), len(args))
+    images = ["--images", *args[1:count]] if verb == "predict" and count > 1 else args[1:count]
+    return ["--ckpt_path", args[0], *images, *args[count:]]
 
 
 def flag_value(flag: str, args: list[str]) -> str | None:

@@ -26,6 +26,8 @@ def explain_run_error(error: Exception, verb: str) -> str | None:
             epoch = int(match[1]) + 1
             past = f"The run is in epoch {epoch} already, past --trainer.max_epochs {match[2]}"
             return f"{past}. Give more to resume it."
+        if message == "No supported gpu backend found!":
+            return "A GPU is asked for, and PyTorch finds none. Add --trainer.accelerator cpu"
         return message
     if error_number(error) in (errno.EMFILE, errno.ENFILE):
         # also from torch, which shares the tensors of workers through files
