@@ -69,12 +69,12 @@ def replace_architecture(file: KerasFile, path: str | Path) -> KerasFile:
         path: the JSON file.
 
     Raises:
-        InputError: see `read_architecture`; or it is one of our own architectures.
+        InputError: see `read_architecture`; or `path` names an architecture of ours.
     """
-    if path in ARCHITECTURES:
+    if str(path) in ARCHITECTURES:
         raise InputError(
-            f"architecture is '{path}', one of our own. Load the weights with "
-            f"`import-keras {file.path.name} --architecture {path} --output model.ckpt`."
+            f"architecture is '{path}', one of our own. Load the weights with `import-keras "
+            f"{file.path.name} --architecture {path} --output model.ckpt`."
         )
     config = read_architecture(path)
     version = config.get("keras_version")

@@ -16,6 +16,18 @@ MAX_NAME_LENGTH = 256  # characters of a layer's name
 OPERATION_MODULES = ("keras.src.ops", "keras.ops", "keras.src.activations")
 
 
+def keras_major(config: Entry, keras_version: str | None = None) -> int:
+    """Return the major version of the Keras that wrote a config.
+
+    Args:
+        config: the model.
+        keras_version: as the file says; taken from the config when omitted.
+    """
+    own_version = config.get("keras_version") or ("3" if "module" in config else "2")
+    version = str(keras_version or own_version)
+    return int(version[0]) if version[:1].isdigit() else 3
+
+
 def model_config(model: Entry, name: str) -> dict[str, Any]:
     """Return a model's config as a dict with "layers".
 

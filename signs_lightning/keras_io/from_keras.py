@@ -5,6 +5,7 @@ A file with a config is rebuilt from it; one of weights only is loaded into an a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architecture_file import config_json, replace_architecture
+from signs_lightning.keras_io.graph_ends import describe_unused
 from signs_lightning.keras_io.image_size import describe_row
 from signs_lightning.keras_io.input_scale_inference import (
     file_weights,
@@ -31,14 +33,18 @@ from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.omissions import find_omissions, loss_names
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
-from signs_lightning.keras_io.weights_only import ARCHITECTURES, load_into_architecture
+from signs_lightning.keras_io.weights_only import (
+    ARCHITECTURES,
+    check_own_options,
+    load_into_architecture,
+)
 from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.metrics import EvaluationMetrics
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
-FILE_ARGUMENTS = ("path", "architecture")  # of FromKeras
+FILE_ARGUMENTS = ("path", "architecture", "output_layer")  # of FromKeras, about its file
 
 
 def from_keras(
@@ -47,6 +53,7 @@ def from_keras(
     class_names: list[str] | None = None,
     architecture: str | Path | None = None,
     image_size: tuple[int, int, int] | None = None,
+    output_layer: str | None = None,
 ) -> ImageClassifier:
     """Load a file that Keras 2.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
 
@@ -61,6 +68,7 @@ def from_keras(
             a file of weights only, "happy", "signs" or "resnet50" of ours, the only one that fits
             when omitted.
         image_size: height, width and channels, for a model that takes images of any size.
+        output_layer: the layer that gives the classes, for a model that has several outputs.
 
     Returns:
         The classifier in eval mode. It takes float (N, C, H, W) in 0..1 whatever the scale, and
@@ -80,16 +88,12 @@ def from_keras(
         >>> torch.allclose(model(images), original(images), atol=1e-5)
         True
     """
-    is_ours = architecture is None or str(architecture) in ARCHITECTURES
+    architecture = None if architecture is None else str(architecture)
+    is_ours = architecture is None or architecture in ARCHITECTURES
     with open_keras_file(path) if is_ours else nullcontext() as file:
         if file is not None and file.config is None:
-            if scale not in (None, "/255"):
-                raise InputError(
-                    f"scale is '{scale}', but {file.path.name} has weights only, and our "
-                    "architectures take '/255'."
-                )
-            own_name = None if architecture is None else str(architecture)
-            model = load_into_architecture(file, own_name, class_names, image_size)
+            check_own_options(file, scale, output_layer)
+            model = load_into_architecture(file, architecture, class_names, image_size)
             model.hparams["resize"] = "unknown"
             if scale is None:
                 because = "the file has weights only, and our architectures take that"
@@ -105,7 +109,8 @@ def from_keras(
         scale=scale,
         class_names=class_names,
         image_size=image_size,
-        architecture=None if architecture is None else str(architecture),
+        architecture=architecture,
+        output_layer=output_layer,
     )
     return model.eval()
 
@@ -132,6 +137,7 @@ class FromKeras(ImageClassifier):
             any size.
         architecture: a JSON file of Keras's `model.to_json()`, to which the weights in `path`
             belong.
+        output_layer: the layer that gives the classes, for a model that has several outputs.
         kwargs: those of ImageClassifier.
 
     Shape:
@@ -161,6 +167,7 @@ class FromKeras(ImageClassifier):
         num_classes: int | None = None,
         image_size: tuple[int, int, int] | None = None,
         architecture: str | None = None,
+        output_layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         if scale not in (None, *SCALES):
@@ -173,7 +180,8 @@ class FromKeras(ImageClassifier):
                 file = replace_architecture(file, architecture)
             config = config if file is None else config_json(file)
             parsed = parse_config(config or "", "the checkpoint")
-            self.plan = make_plan(parsed, image_size=image_size)
+            self.plan = make_plan(parsed, image_size=image_size, output_layer=output_layer)
+            config = json.dumps(self.plan.config) if self.plan.config is not parsed else config
             if image_size is None and (line := describe_row(self.plan.graph, self.image_size)):
                 rank_zero_print(line)
             weights: Matches = []
@@ -208,8 +216,10 @@ class FromKeras(ImageClassifier):
         if file is not None and self.hparams.get("resize") is None:
             self.hparams["resize"] = "unknown"
         check_class_counts(self.hparams, self.num_classes)
-        logits = describe_logits(self.plan.ending, self.binary) if file is not None else None
-        for line in filter(None, (message, logits)):
+        lines = [] if file is None else [describe_logits(self.plan.ending, self.binary)]
+        if self.plan.whole is not None:
+            lines.append(describe_unused(self.plan.graph, self.plan.whole.graph))
+        for line in filter(None, (message, *lines)):
             rank_zero_print(printable(line))
 
     @property

@@ -16,14 +16,27 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io import config_entries
 from signs_lightning.keras_io.config_entries import MODELS, Entry, model_config, name_of
 from signs_lightning.keras_io.file_errors import inconsistent_model, untrusted_file
-from signs_lightning.keras_io.inbound_nodes import Reference, call_order, endpoints, inbound_nodes
+from signs_lightning.keras_io.graph_ends import (
+    check_other_input,
+    choose_image,
+    output_names,
+    read_inputs,
+)
+from signs_lightning.keras_io.inbound_nodes import (
+    CallKey,
+    Reference,
+    call_order,
+    count_from_zero,
+    endpoint_references,
+    first_calls,
+    inbound_nodes,
+)
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.old_configs import translate_config
 from signs_lightning.keras_io.operation_table import is_operation
 from signs_lightning.runtime.escaping import shorten
 
 MAX_LAYERS = 20_000  # NASNetLarge, the largest of keras.applications, has 1,039
-MAX_FIRST_MODELS = 100  # that a model may begin with, one inside the other
 
 
 def read_graph(config: Entry, keras_version: str | None = None) -> Graph:
@@ -42,11 +55,10 @@ def read_graph(config: Entry, keras_version: str | None = None) -> Graph:
 
 class _GraphParser:
     def __init__(self, config: Entry, keras_version: str | None) -> None:
-        own_version = config.get("keras_version") or ("3" if "module" in config else "2")
-        version = str(keras_version or own_version)
-        self.keras = int(version[0]) if version[:1].isdigit() else 3
-        self.version = version
+        self.keras = config_entries.keras_major(config, keras_version)
+        self.version = str(keras_version or config.get("keras_version") or "")
         self.graph = Graph()
+        self.model_calls = 0
         config = translate_config(config)
         if config.get("class_name") not in MODELS:
             raise InputError(
@@ -56,8 +68,9 @@ class _GraphParser:
             )
         self.graph.name = str(model_config(config, "the model").get("name", "sequential"))
         self._register_layers(config, (), "")
-        self._read_input(config)
-        self.graph.output = self._call_model(config, (), Value(0), None)
+        inputs = self._read_inputs(config)
+        outputs = self._call_model(config, (), inputs, None)
+        self.graph.outputs = dict(zip(output_names(config), outputs, strict=True))
         called = {call.layer.path for call in self.graph.calls}
         if unused := [layer for path, layer in self.graph.layers.items() if path not in called]:
             raise inconsistent_model(f"{unused[0]} does not lead from the image to the output")
@@ -108,18 +121,19 @@ class _GraphParser:
         registered, module = entry.get("registered_name"), entry.get("module")
         name = f"'{'/'.join(path)}'"
         if isinstance(registered, str) and ">" in registered:  # "MyPackage>Conv2D" is not Conv2D
-            self.graph.unsupported.append(f"{registered} {name}")
+            self.graph.unsupported[path] = f"{registered} {name}"
         elif isinstance(module, str) and not re.match(r"(keras|tf_keras|tensorflow)(\.|$)", module):
-            self.graph.unsupported.append(f"{module}.{class_name} {name}")
+            self.graph.unsupported[path] = f"{module}.{class_name} {name}"
 
-    def _read_input(self, model: Entry) -> None:
-        """Set the graph's input shape and data format."""
-        shape = _input_shape(model)
-        if shape is None:
-            raise InputError(
-                "The model does not say which images it takes. Build it with an input shape in "
-                "Keras and save that."
-            )
+    def _read_inputs(self, model: Entry) -> list[Value]:
+        """Set the graph's inputs and data format; return the inputs in the model's order."""
+        inputs = read_inputs(model)
+        image = choose_image([shape for _, shape in inputs])
+        shape = inputs[image][1]
+        if len(inputs) > 1:
+            self.graph.image = inputs[image][0]
+        others = [k for k in range(len(inputs)) if k != image]
+        self.graph.other_inputs = [check_other_input(*inputs[k]) for k in others]
         sizes = [size for size in shape if size is not None]
         is_valid = all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in sizes)
         if not 1 <= len(shape) <= 3 or not is_valid or shape == (None,):
@@ -135,84 +149,122 @@ class _GraphParser:
                 f"The model takes images of shape {shape}, expected a number of channels. Fix it "
                 "in Keras."
             )
+        places = [image, *others]  # of the image and the inputs -1, -2, …
+        return [Value(-places.index(k)) for k in range(len(inputs))]
 
     def _call_model(
-        self, model: Entry, path: LayerPath, image: Value, training: bool | None
-    ) -> Value:
+        self, model: Entry, path: LayerPath, inputs: list[Value], training: bool | None
+    ) -> list[Value]:
+        """Add the calls of a model; return its outputs."""
+        self.model_calls += 1
+        if self.model_calls > MAX_LAYERS:  # models that call models multiply
+            raise untrusted_file(f"The model calls more than {MAX_LAYERS:,} models")
         if model["class_name"] != "Sequential":
-            return self._call_functional(model, path, image, training)
-        value = image
+            return self._call_functional(model, path, inputs, training)
+        values = inputs
         for entry in config_entries.layer_entries(model, path):
-            value = self._call(entry, path, (value,), training)
-        return value
+            if len(values) != 1 and entry["class_name"] not in MODELS:
+                config_entries.raise_malformed(
+                    f"calls '{name_of(entry)}' with {len(values)} inputs, expected one", path
+                )
+            values = self._call(entry, path, tuple(values), (None,) * len(values), training, 1)
+        return values
 
     def _call(
-        self, entry: Entry, path: LayerPath, inputs: tuple[Any, ...], training: bool | None
-    ) -> Value:
-        """Add the call of a layer, or the calls of a model, to the graph."""
+        self,
+        entry: Entry,
+        path: LayerPath,
+        inputs: tuple[Any, ...],
+        names: tuple[str | None, ...],
+        training: bool | None,
+        count: int,
+    ) -> list[Value]:
+        """Add the call of a layer, or the calls of a model, to the graph.
+
+        Args:
+            entry: the layer or model.
+            path: the model that it lies in.
+            inputs: values and constants.
+            names: of each of them, where they are given by name.
+            training: the flag that is fixed for the call.
+            count: how many of the layer's tensors are used; a model gives all of its.
+        """
         if entry["class_name"] == "InputLayer":
-            return inputs[0]
+            return [inputs[0]]
         own_path = (*path, name_of(entry))
         if entry["class_name"] in MODELS:
-            if len(inputs) != 1 or not isinstance(inputs[0], Value):
-                name = "/".join(own_path)
-                config_entries.raise_malformed(
-                    f"calls '{name}' with {len(inputs)} inputs, expected one", path
-                )
-            return self._call_model(entry, own_path, inputs[0], training)
-        self.graph.calls.append(Call(self.graph.layers[own_path], inputs, training))
-        if len(self.graph.calls) > MAX_LAYERS:  # models that call models multiply
-            raise untrusted_file(f"The model makes more than {MAX_LAYERS:,} calls")
-        return Value(len(self.graph.calls))
+            values = self._bind_inputs(entry, own_path, inputs, names)
+            return self._call_model(entry, own_path, values, training)
+        layer, outputs = self.graph.layers[own_path], []
+        for output in range(count):
+            self.graph.calls.append(Call(layer, inputs, training, output))
+            if len(self.graph.calls) > MAX_LAYERS:  # models that call models multiply
+                raise untrusted_file(f"The model makes more than {MAX_LAYERS:,} calls")
+            outputs.append(Value(len(self.graph.calls)))
+        return outputs
+
+    def _bind_inputs(
+        self,
+        model: Entry,
+        path: LayerPath,
+        inputs: tuple[Any, ...],
+        names: tuple[str | None, ...],
+    ) -> list[Value]:
+        """Return the values of a model's inputs in its own order."""
+        expected = 1
+        if model["class_name"] != "Sequential":
+            config = model_config(model, "/".join(path))
+            ends = endpoint_references(config.get("input_layers"), "input_layers", path)
+            expected = len(ends)
+            named = dict(zip(names, inputs, strict=True))
+            own_names = [end.name or end.key[0] for end in ends]
+            if None not in named and named.keys() >= set(own_names):
+                inputs = tuple(named[name] for name in own_names)
+        values = [value for value in inputs if isinstance(value, Value)]
+        if len(values) != len(inputs) or len(values) != expected:
+            name = "/".join(path)
+            problem = f"calls '{name}' with {len(inputs)} inputs, expected {expected} tensors"
+            config_entries.raise_malformed(problem, path[:-1])
+        return values
 
     def _call_functional(
-        self, model: Entry, path: LayerPath, image: Value, training: bool | None
-    ) -> Value:
+        self, model: Entry, path: LayerPath, images: list[Value], training: bool | None
+    ) -> list[Value]:
         config = model_config(model, "/".join(path) or "the model")
         entries = {name_of(entry): entry for entry in config_entries.layer_entries(model, path)}
+        inputs = endpoint_references(config.get("input_layers"), "input_layers", path)
+        outputs = endpoint_references(config.get("output_layers"), "output_layers", path)
+        for name in (end.key[0] for end in inputs):
+            if name not in entries:
+                config_entries.raise_malformed(
+                    f"begins with '{name}', which it does not have", path
+                )
+        models = {n: e["class_name"] for n, e in entries.items() if e["class_name"] in MODELS}
         nodes = {name: inbound_nodes(entry, path) for name, entry in entries.items()}
-        inputs = endpoints(config.get("input_layers"), "input_layers", path)
-        outputs = endpoints(config.get("output_layers"), "output_layers", path)
-        for kind, ends in (("inputs", inputs), ("outputs", outputs)):
-            if len(ends) != 1:
-                name, joined = "/".join(path) or self.graph.name, ", ".join(end for end, _ in ends)
-                self.graph.unsupported.append(f"{len(ends)} {kind} of '{name}' ({joined})")
-        if len(inputs) != 1 or len(outputs) != 1:  # its calls cannot be followed, only listed
-            layers = self.graph.layers.items()
-            self.graph.calls += [
-                Call(layer, ()) for key, layer in layers if key[: len(path)] == path
-            ]
-            return image
-        if inputs[0][0] not in entries:
-            config_entries.raise_malformed(
-                f"begins with '{inputs[0][0]}', which it does not have", path
-            )
-        models = {name for name, entry in entries.items() if entry["class_name"] in MODELS}
-        values = {inputs[0]: image}
-        for key, (arguments, flag) in call_order(nodes, models, inputs[0], outputs[0], path):
-            taken = tuple(values[a.key] if isinstance(a, Reference) else a for a in arguments)
+        first_inside, first_at_end = first_calls(nodes, outputs, models, self.keras)
+        for calls in nodes.values():
+            calls[:] = [(tuple(count_from_zero(a, first_inside) for a in v), t) for v, t in calls]
+        outputs = [count_from_zero(end, first_at_end) for end in outputs]
+        counts: Counter[CallKey] = Counter()  # how many tensors of a call are used
+        arguments = [a for calls in nodes.values() for given, _ in calls for a in given]
+        for reference in [*outputs, *(a for a in arguments if isinstance(a, Reference))]:
+            counts[reference.key] = max(counts[reference.key], reference.tensor + 1)
+        values = {end.key: [image] for end, image in zip(inputs, images, strict=True)}
+
+        def value_of(argument: Any) -> Any:
+            if not isinstance(argument, Reference):
+                return argument
+            given = values[argument.key]
+            if argument.tensor >= len(given):
+                problem = f"refers to tensor {argument.tensor} of '{argument.key[0]}'"
+                config_entries.raise_malformed(f"{problem}, which gives {len(given)}", path)
+            return given[argument.tensor]
+
+        for key, (given, flag) in call_order(nodes, set(values), [e.key for e in outputs], path):
+            taken = tuple(value_of(argument) for argument in given)
+            names = tuple(a.name if isinstance(a, Reference) else None for a in given)
             flag = flag if training is None else training
-            values[key] = self._call(entries[key[0]], path, taken, flag)
-        return values[outputs[0]]
-
-
-def _input_shape(model: Entry) -> tuple[int | None, ...] | None:
-    """Return the image's shape without the batch, which versions keep elsewhere."""
-    for _ in range(MAX_FIRST_MODELS):
-        config = model_config(model, "the model")
-        entries = config_entries.layer_entries(model, ())
-        first = entries[0]
-        if model["class_name"] != "Sequential":
-            name = endpoints(config.get("input_layers"), "input_layers", ())[0][0]
-            first = next((entry for entry in entries if name_of(entry) == name), first)
-        for key in ("batch_shape", "batch_input_shape"):
-            if isinstance(shape := first["config"].get(key), list):
-                return tuple(shape[1:])
-        if isinstance(shape := first["config"].get("input_shape"), list):
-            return tuple(shape)
-        if first["class_name"] not in MODELS:
-            build_config = model.get("build_config") or {}
-            shape = config.get("build_input_shape") or build_config.get("input_shape")
-            return tuple(shape[1:]) if isinstance(shape, list) else None
-        model = first
-    return None
+            if (count := counts[key]) > MAX_LAYERS:
+                raise untrusted_file(f"The model takes {count:,} tensors of '{key[0]}'")
+            values[key] = self._call(entries[key[0]], path, taken, names, flag, count)
+        return [value_of(end) for end in outputs]

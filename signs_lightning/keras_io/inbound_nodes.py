@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from signs_lightning.keras_io.attention_calls import ATTENTIONS, order_arguments
@@ -17,9 +17,17 @@ Node = tuple[tuple[Any, ...], bool | None]  # arguments and `training` flag of a
 
 @dataclass(frozen=True)
 class Reference:
-    """The result of the `key[1]`-th call of the layer named `key[0]`."""
+    """A tensor that a call gives.
+
+    Attributes:
+        key: the `key[1]`-th call of the layer named `key[0]`.
+        tensor: which of the tensors that it gives.
+        name: the key of a dict that has it, None outside of one.
+    """
 
     key: CallKey
+    tensor: int = 0
+    name: str | None = None
 
 
 def references(arguments: tuple[Any, ...]) -> list[CallKey]:
@@ -41,23 +49,40 @@ def inbound_nodes(entry: Entry, path: LayerPath) -> list[Node]:
     if entry["class_name"] in ATTENTIONS:
         nodes = list(map(order_arguments, nodes))
     return [
-        _keras3_node(node, path) if isinstance(node, dict) else _keras2_node(node, path)
+        _keras3_node(node, path) if is_keras3_node(node) else _keras2_node(node, path)
         for node in nodes
     ]
 
 
+def is_keras3_node(node: Any) -> bool:
+    """Return whether Keras 3 wrote a node; a dict of Keras 2 has a model's inputs by name."""
+    return isinstance(node, dict) and node.keys() <= {"args", "kwargs"}
+
+
 def _keras3_node(node: dict[str, Any], path: LayerPath) -> Node:
-    """Read {"args": [tensor or constant or list of these], "kwargs": {…}}."""
+    """Read {"args": [tensor or constant, or list or dict of these], "kwargs": {…}}."""
     arguments, kwargs = node.get("args", []), node.get("kwargs", {})
     if not isinstance(arguments, list) or not isinstance(kwargs, dict):
         raise_malformed(f"has a call with args {str(arguments)[:40]}, expected a list", path)
     flat: list[Any] = []
     for argument in [*arguments, *_extra_arguments(kwargs)]:
-        is_several = isinstance(argument, list) and any(
-            isinstance(item, dict) and item.get("class_name") not in INDICES for item in argument
-        )
-        flat += [_keras3_argument(item, path) for item in (argument if is_several else [argument])]
+        flat += _flatten_keras3(argument, path)
     return tuple(flat), kwargs.get("training")
+
+
+def _flatten_keras3(argument: Any, path: LayerPath) -> Iterator[Any]:
+    """Yield the tensors and constants of an argument; those of a dict in the order of its keys."""
+    if isinstance(argument, dict) and "class_name" not in argument:
+        for name in sorted(argument):
+            for value in _flatten_keras3(argument[name], path):
+                yield replace(value, name=name) if isinstance(value, Reference) else value
+    elif isinstance(argument, list) and any(
+        isinstance(item, dict) and item.get("class_name") not in INDICES for item in argument
+    ):
+        for item in argument:
+            yield from _flatten_keras3(item, path)
+    else:
+        yield _keras3_argument(argument, path)
 
 
 def _keras3_argument(argument: Any, path: LayerPath) -> Any:
@@ -72,21 +97,24 @@ def _keras3_argument(argument: Any, path: LayerPath) -> Any:
 
 
 def _keras2_node(node: Any, path: LayerPath) -> Node:
-    """Read [["conv2d", 0, 0, {kwargs}], …].
+    """Read [["conv2d", 0, 0, {kwargs}], …], or a dict of such tensors.
 
     A single tensor may lack the outer list, and old versions wrote no kwargs.
     """
-    tensors = [node] if isinstance(node, list) and node and isinstance(node[0], str) else node
+    names: list[str | None] = sorted(node) if isinstance(node, dict) else []
+    tensors = [node[name] for name in names] if isinstance(node, dict) else node
+    if isinstance(node, list) and node and isinstance(node[0], str):
+        tensors = [node]
     if not isinstance(tensors, list):
         raise_malformed(f"has an inbound node {str(node)[:40]}, expected a list", path)
     arguments: list[Any] = []
     training = None
-    for tensor in tensors:
+    for tensor, name in zip(tensors, names or [None] * len(tensors), strict=True):
         if not isinstance(tensor, list) or len(tensor) not in (3, 4):
             problem = f"has an inbound node {str(tensor)[:40]}, expected a name and two numbers"
             raise_malformed(problem, path)
         is_constant = tensor[0] == "_CONSTANT_VALUE"
-        arguments.append(tensor[2] if is_constant else _read_reference(tensor[:3], path))
+        arguments.append(tensor[2] if is_constant else _read_reference(tensor[:3], path, name))
         kwargs = tensor[3] if len(tensor) == 4 and isinstance(tensor[3], dict) else {}
         training = kwargs.get("training", training)
         for value in _extra_arguments(kwargs):
@@ -101,72 +129,116 @@ def _extra_arguments(kwargs: dict[str, Any]) -> list[Any]:
     return [value for key, value in kwargs.items() if key not in ignored and value is not None]
 
 
-def _read_reference(history: Any, path: LayerPath) -> Reference:
-    if not (isinstance(history, list) and len(history) == 3 and isinstance(history[0], str)):
+def _read_reference(history: Any, path: LayerPath, name: str | None = None) -> Reference:
+    if not (
+        isinstance(history, list)
+        and len(history) == 3
+        and isinstance(history[0], str)
+        and all(type(number) is int and number >= 0 for number in history[1:])
+    ):
         problem = f"refers to {str(history)[:40]}, expected a layer's name and two numbers"
         raise_malformed(problem, path)
-    if not (isinstance(history[1], int) and history[2] == 0):
-        problem = f"refers to {str(history)[:40]}, expected the first output of a call"
-        raise_malformed(problem, path)
-    return Reference((history[0], history[1]))
+    return Reference((history[0], history[1]), history[2], name)
 
 
-def endpoints(value: Any, key: str, path: LayerPath) -> list[CallKey]:
-    """Read input_layers or output_layers: ["image", 0, 0], a list or a dict.
+def endpoint_references(value: Any, key: str, path: LayerPath) -> list[Reference]:
+    """Read input_layers or output_layers: ["image", 0, 0], or a list or dict of such.
+
+    Returns:
+        The references in Keras's order, which is that of the keys for a dict.
 
     Raises:
         InputError: it is none of these.
     """
-    if isinstance(value, dict):
-        value = list(value.values())
     if isinstance(value, list) and value and isinstance(value[0], str):
-        value = [value]
-    if not isinstance(value, list) or not value:
+        return [_read_reference(value, path)]
+    if not isinstance(value, dict | list) or not value:
         problem = f"has {key} {str(value)[:40]}, expected a layer's name and two numbers"
         raise_malformed(problem, path)
-    return [_read_reference(item, path).key for item in value]
+    named = sorted(value.items()) if isinstance(value, dict) else [(None, part) for part in value]
+    return [
+        replace(end, name=name or end.name)
+        for name, part in named
+        for end in endpoint_references(part, key, path)
+    ]
 
 
-def call_order(
-    nodes: dict[str, list[Node]],
-    models: set[str],
-    start: CallKey,
-    end: CallKey,
-    path: LayerPath,
-) -> Iterator[tuple[CallKey, Node]]:
-    """Yield the calls that lead to the output, each after those it depends on.
+def endpoints(value: Any, key: str, path: LayerPath) -> list[CallKey]:
+    """Return the calls to which `endpoint_references` refer."""
+    return [end.key for end in endpoint_references(value, key, path)]
+
+
+def first_calls(
+    nodes: Mapping[str, list[Node]],
+    outputs: list[Reference],
+    models: Mapping[str, str],
+    keras: int,
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return which number a model's first call has, 0 or 1, inside and at the outputs.
+
+    The call that built a model inside the model was call 0, so some versions count the others from
+    1: Keras 2 everywhere, Keras 3 only at a Functional's outputs.
 
     Args:
         nodes: the calls of each layer.
-        models: those of the layers that are models themselves.
-        start: the input layer, whose value is known.
-        end: the call that gives the output.
+        outputs: those of the model.
+        models: class of each of the layers that is a model itself.
+        keras: major version of the Keras that wrote the file.
+    """
+    inside = [key for calls in nodes.values() for node in calls for key in references(node[0])]
+    at_end = [end.key for end in outputs]
+
+    def find(keys: list[CallKey], is_built: bool) -> dict[str, int]:
+        return {
+            name: 1
+            for name, index in keys
+            if name in models
+            and (index >= len(nodes[name]) or (is_built and index and models[name] != "Sequential"))
+        }
+
+    if keras < 3:
+        first = find(inside + at_end, False)
+        return first, first
+    return find(inside, False), find(at_end, True)
+
+
+def count_from_zero(argument: Any, first: Mapping[str, int]) -> Any:
+    """Return an argument; a reference counts the calls of its layer from 0 then."""
+    if not isinstance(argument, Reference):
+        return argument
+    name, index = argument.key
+    return replace(argument, key=(name, index - first.get(name, 0)))
+
+
+def call_order(
+    nodes: Mapping[str, list[Node]],
+    starts: set[CallKey],
+    ends: list[CallKey],
+    path: LayerPath,
+) -> Iterator[tuple[CallKey, Node]]:
+    """Yield the calls that lead to the outputs, each after those it depends on.
+
+    Args:
+        nodes: the calls of each layer; references count calls from 0.
+        starts: the input layers, whose values are known.
+        ends: the calls that give the outputs.
         path: the model, for messages.
 
     Raises:
         InputError: a call refers to one that does not exist, or to itself through others.
     """
-    # Some versions count the calls of a model inside the model from 1: building it was call 0.
-    first_call = dict.fromkeys(nodes, 0)
-    arguments_of_all = [arguments for calls in nodes.values() for arguments, _ in calls]
-    for name, index in [
-        end,
-        *(key for arguments in arguments_of_all for key in references(arguments)),
-    ]:
-        if name in models and index >= len(nodes[name]):
-            first_call[name] = 1
-    done, pending, waiting = {start}, [end], set()
+    done, pending, waiting = set(starts), ends[::-1], set()
     while pending:
         key = pending[-1]
-        name = key[0]
+        name, index = key
         if key in done:
             pending.pop()
             continue
         if name not in nodes:
             raise_malformed(f"refers to a layer '{name}' that it does not have", path)
-        index, count = key[1] - first_call[name], len(nodes[name])
+        count = len(nodes[name])
         if not 0 <= index < count:
-            raise_malformed(f"refers to call {key[1]} of '{name}', which has {count}", path)
+            raise_malformed(f"refers to call {index} of '{name}', which has {count}", path)
         missing = [other for other in references(nodes[name][index][0]) if other not in done]
         if missing:
             waiting.add(key)

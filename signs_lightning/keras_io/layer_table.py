@@ -70,6 +70,7 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     **dict.fromkeys(merging.ARITHMETIC, merging.arithmetic),
     **dict.fromkeys(AUGMENTATION, stateless.identity),
 }
+SEVERAL_TENSORS: set[str] = set()  # layers that give more than one
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"}
 WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}
 # Layers whose `training=True`, fixed in the graph, would change what the model predicts.
@@ -85,9 +86,9 @@ def unsupported_parts(graph: Graph) -> list[str]:
 
     Such as "Lambda 'lambda_1'" or "activation 'snake' of Dense 'dense'".
     """
-    parts = list(graph.unsupported)
+    parts = list(graph.unsupported.values())
     for layer in graph.layers.values():
-        parts += [part for part in _unsupported_of_layer(layer) if part not in parts]
+        parts += [part for part in unsupported_of_layer(layer) if part not in parts]
     for call in graph.calls:
         is_wrapped = call.layer.wrapper is not None
         is_different = is_wrapped or call.layer.class_name in DIFFERENT_IN_TRAINING
@@ -95,10 +96,13 @@ def unsupported_parts(graph: Graph) -> list[str]:
             is_different = call.layer.keras < 3
         if call.training is True and is_different:
             parts.append(f"training=True of {call.layer}")
+        if call.output > 0 and call.layer.class_name not in SEVERAL_TENSORS:
+            parts.append(f"output {call.output + 1} of {call.layer}")
     return parts
 
 
-def _unsupported_of_layer(layer: Layer) -> list[str]:
+def unsupported_of_layer(layer: Layer) -> list[str]:
+    """Return the names of what a layer has and no builder knows."""
     config, name = layer.config, layer.class_name
     if layer.wrapper is not None and name not in weighted.WITH_KERNEL:
         return [f"{name} in {layer}"]

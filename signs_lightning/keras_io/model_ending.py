@@ -53,7 +53,7 @@ def find_ending(graph: Graph) -> Ending:
     passing = RESHAPING | AVERAGING | DROPOUTS.keys()
     while graph.calls[k].layer.class_name in passing:
         indices = graph.calls[k].value_indices
-        if len(indices) != 1 or indices[0] == 0:
+        if len(indices) != 1 or indices[0] < 1:
             break
         k = indices[0] - 1
     layer = graph.calls[k].layer

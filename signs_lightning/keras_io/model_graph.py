@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -15,9 +16,25 @@ LayerPath = tuple[str, ...]  # a layer's own name after those of the models that
 
 @dataclass(frozen=True)
 class Value:
-    """The result of the call `Graph.calls[index - 1]`; index 0 is the image."""
+    """The result of the call `Graph.calls[index - 1]`.
+
+    Index 0 is the image, -k the input `Graph.other_inputs[k - 1]` beside it.
+    """
 
     index: int
+
+
+@dataclass(frozen=True)
+class OtherInput:
+    """An input beside the image.
+
+    Attributes:
+        name: of the input layer.
+        shape: Keras's shape of a value, without the batch.
+    """
+
+    name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -70,11 +87,13 @@ class Call:
         layer: the layer.
         inputs: its arguments; each is a `Value` or a constant.
         training: the flag that is fixed in the graph; None where there is none.
+        output: which of the tensors that the layer gives; it is called once for each that is used.
     """
 
     layer: Layer
     inputs: tuple[Any, ...]
     training: bool | None = None
+    output: int = 0
 
     @property
     def value_indices(self) -> tuple[int, ...]:
@@ -89,30 +108,81 @@ class Call:
 
 @dataclass
 class Graph:
-    """A model of one image and one output.
+    """A model of one image, which may have other inputs beside it.
 
     Attributes:
         name: of the model.
         image: the input layer's name, where the model has one.
+        other_inputs: the inputs beside the image that a call takes.
         input_shape: Keras's shape of an image without the batch; None for what may vary. Besides
             (H, W, C) it may be (H, W), of one channel, or (n,), the values of (H, W, C) in a row.
         channels_first: whether that shape is (C, H, W) instead of (H, W, C).
         layers: in the order of the config, which is the order of the weights in a file.
         models: class (Sequential, Functional, Model) of each model inside the model by its path.
         calls: in an order in which they can be made.
-        output: which value is the model's.
-        unsupported: names of what cannot be read, such as "MyPackage>Conv2D 'conv'".
+        spare_calls: further ones, which do not lead to the output: where a model inside is called
+            several times, each of its calls may use another part of it.
+        outputs: names of the model's outputs, and which values they are.
+        unsupported: names of layers that cannot be read, such as "MyPackage>Conv2D 'conv'".
     """
 
     name: str = ""
     image: str = "image"
+    other_inputs: list[OtherInput] = field(default_factory=list)
     input_shape: tuple[int | None, ...] = ()
     channels_first: bool = False
     layers: dict[LayerPath, Layer] = field(default_factory=dict)
     models: dict[LayerPath, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
-    output: Value = Value(0)
-    unsupported: list[str] = field(default_factory=list)
+    spare_calls: list[Call] = field(default_factory=list)
+    outputs: dict[str, Value] = field(default_factory=dict)
+    unsupported: dict[LayerPath, str] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Value:
+        """The value of the model's only output."""
+        return next(iter(self.outputs.values()))
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the image and of the inputs beside it."""
+        return [self.image, *(given.name for given in self.other_inputs)]
+
+    def has_unused_parts(self) -> bool:
+        """Return whether a call or an input does not lead to the model's only output."""
+        live = self._live_values()
+        return len(self.outputs) > 1 or len(live) <= len(self.calls) + len(self.other_inputs)
+
+    def _live_values(self) -> set[int]:
+        """Return the values that lead to an output."""
+        live = {value.index for value in self.outputs.values()}
+        for k in range(len(self.calls), 0, -1):
+            if k in live:
+                live.update(self.calls[k - 1].value_indices)
+        return live
+
+    def set_unused_calls_aside(self) -> None:
+        """Move the calls that do not lead to an output to `spare_calls`."""
+        live, count = self._live_values(), len(self.calls)
+        order = sorted(range(1, count + 1), key=lambda k: (k not in live, k))
+        new = {old: k for k, old in enumerate(order, start=1)}
+
+        def renumber(value: Any) -> Any:
+            return Value(new.get(value.index, value.index)) if isinstance(value, Value) else value
+
+        calls = [self.calls[k - 1] for k in order]
+        calls = [replace(call, inputs=tuple(map(renumber, call.inputs))) for call in calls]
+        used = sum(k > 0 for k in live)
+        self.calls, self.spare_calls = calls[:used], calls[used:]
+        self.outputs = {name: renumber(value) for name, value in self.outputs.items()}
+
+    def last_uses(self) -> dict[int, list[int]]:
+        """Return the values that each call is the last to take, by the call's index from 0."""
+        last_call = {index: k for k, call in enumerate(self.calls) for index in call.value_indices}
+        uses: dict[int, list[int]] = defaultdict(list)
+        for index, k in last_call.items():
+            uses[k].append(index)
+        return uses
 
     @property
     def image_size(self) -> tuple[int | None, int | None, int | None]:

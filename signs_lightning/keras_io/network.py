@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.axis_order import call_module, keras_shape
+from signs_lightning.keras_io.axis_order import call_module, from_keras_order, keras_shape
 from signs_lightning.keras_io.constraints import read_constraints
 from signs_lightning.keras_io.initializers import initialize
 from signs_lightning.keras_io.layer_context import Shape, WeightSpec
@@ -87,16 +87,24 @@ class KerasNetwork(nn.Module):
         name = self.names[step.path]
         return name if step.call is None else f"{name}.{step.call}"
 
-    def forward(self, images: Tensor, watch: Callable[[str, Tensor], None] | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        watch: Callable[[str, Tensor], None] | None = None,
+        others: Sequence[Tensor] = (),
+    ) -> Tensor:
         """Return the logits of images.
 
         Args:
             images: float (N, C, H, W).
             watch: called with every layer's name ("backbone/conv1" inside a model) and its output;
                 an output of rank 4 is (N, C, H, W) where Keras has (N, H, W, C).
+            others: the inputs beside the image, float, each with Keras's order of axes.
         """
         channels_last = not self.plan.graph.channels_first
         values = {0: self.plan.graph.arrange(images)}
+        for k, value in enumerate(others, start=1):
+            values[-k] = from_keras_order(value) if channels_last else value
         for k, step in enumerate(self.plan.steps, start=1):
             inputs = [values[index] for index in step.inputs]
             value = inputs[0]
@@ -236,23 +244,30 @@ class KerasNetwork(nn.Module):
         if len(graph.input_shape) < 3:
             image_shape = keras_shape(graph.arrange(torch.empty(1, channels, height, width)), True)
         nodes = {image: LayerNode(image, "InputLayer", image_shape, 0)}
-        shapes = {step.path: step.shape for step in plan.steps}  # the last call's, as in `summary`
+        others: dict[int, LayerPath] = {}
+        for k, given in enumerate(graph.other_inputs, start=1):
+            others[-k] = (given.name,)
+            while others[-k] in plan.weights or others[-k] in graph.models:
+                others[-k] = (f"{others[-k][0]}_",)
+            nodes[others[-k]] = LayerNode(others[-k], "InputLayer", given.shape, 0)
+        steps = [*plan.steps, *plan.spare_steps]
+        shapes = {step.path: step.shape for step in steps}  # the last call's, as in `summary`
         for layer, weights in plan.layers():
             size = sum(math.prod(weight.shape) for weight in weights)
             nodes[layer.path] = LayerNode(
                 layer.path, layer.wrapper or layer.class_name, shapes[layer.path], size
             )
-        sources = [image, *(step.path for step in plan.steps)]  # of every value
-        calls = [(sources[index], step.path) for step in plan.steps for index in step.inputs]
+        sources = others | {0: image}  # of values
+        sources |= {k: step.path for k, step in enumerate(steps, start=1)}
+        calls = [(sources[index], step.path) for step in steps for index in step.inputs]
         edges = list(dict.fromkeys(calls))
         blocks = {}
         for path, kind in graph.models.items():
             inside = [inner for inner in plan.weights if inner[: len(path)] == path]
             # The last layer inside with an edge out of it gives the model's output. The output of
             # the whole model has no edge, so it gets one here.
-            outputs = [
-                a for a, b in [*edges, (sources[-1], image)] if a in inside and b not in inside
-            ]
+            ends = [*edges, (plan.steps[-1].path, image)]
+            outputs = [a for a, b in ends if a in inside and b not in inside]
             if outputs:  # a model inside may have no layers
                 size = sum(nodes[inner].parameters for inner in inside)
                 blocks[path] = LayerNode(path, kind, shapes[outputs[-1]], size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations, layer_table
 from signs_lightning.keras_io.activations import Function
-from signs_lightning.keras_io.axis_order import call_module, keras_shape
+from signs_lightning.keras_io.axis_order import call_module, from_keras_order, keras_shape
+from signs_lightning.keras_io.graph_ends import choose_output
 from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.image_size import find_image_size
 from signs_lightning.keras_io.layer_context import LayerContext, Shape, WeightSpec
 from signs_lightning.keras_io.model_ending import Ending, count_outputs, find_ending
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
+from signs_lightning.keras_io.sub_model import cut_to_output
 
 HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | {
     *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
@@ -27,6 +29,7 @@ HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | {
 }
 BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
 MAX_LISTED = 20  # unsupported parts that a message names
+Settings = dict[LayerPath, list[dict[str, Any]]]  # what the modules of layers were made with
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Step:
 
     Attributes:
         path: the layer.
-        inputs: the values it takes; 0 is the image, k the result of step k.
+        inputs: the values it takes; 0 is the image, k the result of step k, -k an input beside the
+            image.
         shape: Keras's shape of the result, without the batch.
         activation: the function that follows, or None.
         other_format: whether the layer's data_format is not that of the graph, so that it needs its
@@ -65,6 +69,7 @@ class Plan:
     """What `KerasNetwork` is built from.
 
     Attributes:
+        config: the model as Keras's `to_json` gives it, less what does not lead to its output.
         graph: the parsed config.
         image_size: height, width (pixels) and channels.
         ending: what gives the probabilities.
@@ -73,8 +78,11 @@ class Plan:
         contexts: of every layer: one where its calls share a module, else one for each call.
         weights: of every layer, in Keras's order.
         steps: in the order of the calls.
+        spare_steps: those of the graph's spare calls.
+        whole: the layers and weights of the whole file, where some do not lead to the output.
     """
 
+    config: dict[str, Any]
     graph: Graph
     image_size: tuple[int, int, int]
     ending: Ending
@@ -83,6 +91,8 @@ class Plan:
     contexts: dict[LayerPath, list[LayerContext]] = field(default_factory=dict)
     weights: dict[LayerPath, list[WeightSpec]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    spare_steps: list[Step] = field(default_factory=list)
+    whole: Plan | None = None
 
     def layers(self) -> Iterator[tuple[Layer, list[WeightSpec]]]:
         """Yield every layer and its weights, in the file's order."""
@@ -94,6 +104,7 @@ def make_plan(
     config: dict[str, Any],
     keras_version: str | None = None,
     image_size: tuple[int, int, int] | None = None,
+    output_layer: str | None = None,
 ) -> Plan:
     """Return the plan of a model's config.
 
@@ -101,61 +112,99 @@ def make_plan(
         config: the model as Keras's `to_json` gives it.
         keras_version: of the Keras that wrote it; taken from the config when omitted.
         image_size: height, width and channels, for a model that takes images of any size.
+        output_layer: which of several outputs gives the classes, by its layer's name.
 
     Raises:
         InputError: the model has parts that are not supported (all are named), ends in neither
-            softmax, sigmoid nor logits, or contradicts itself.
+            softmax, sigmoid nor logits, has several outputs of which none is chosen, or contradicts
+            itself.
     """
-    graph = read_graph(config, keras_version)
-    if parts := layer_table.unsupported_parts(graph):
-        more = " …" if len(parts) > MAX_LISTED else ""
-        raise InputError(
-            f"The model has what the bridge does not know: {', '.join(parts[:MAX_LISTED])}{more}. "
-            "Rebuild it in Keras without these, or port it by hand with "
-            "signs_lightning.keras_io.compare_outputs."
-        )
+    graph = whole = read_graph(config, keras_version)
+    output = choose_output(whole, output_layer)
+    is_part = whole.has_unused_parts()
+    if is_part:
+        config = cut_to_output(config, keras_version, output)
+        graph = read_graph(config, keras_version)
+        graph.set_unused_calls_aside()
+    _check_parts(layer_table.unsupported_parts(graph))
     ending = find_ending(graph)
-    plan = Plan(graph, find_image_size(graph, image_size), ending)
+    plan = Plan(config, graph, find_image_size(graph, image_size), ending)
     _add_steps(plan)
     inner = None if ending.call is None else plan.steps[ending.call].shape
     plan.num_classes, plan.binary = count_outputs(ending, plan.steps[-1].shape, inner)
+    if is_part:
+        plan.whole = _plan_whole(plan, whole)
     return plan
+
+
+def _check_parts(unsupported: list[str]) -> None:
+    if unsupported:
+        more = " …" if len(unsupported) > MAX_LISTED else ""
+        raise InputError(
+            f"The model has what the bridge does not know: {', '.join(unsupported[:MAX_LISTED])}"
+            f"{more}. Rebuild it in Keras without these, or port it by hand with "
+            "signs_lightning.keras_io.compare_outputs."
+        )
+
+
+def _plan_whole(plan: Plan, graph: Graph) -> Plan:
+    """Return layers and weights of a whole file, also of what does not lead to the output.
+
+    Weights are matched by the order of all layers. A layer at the top that is not supported has a
+    group of its own in a file, so it may be left out, and what follows it, too.
+    """
+    size = plan.image_size if graph.image == plan.graph.image else None
+    whole = Plan(plan.config, graph, find_image_size(graph, size), plan.ending)
+    unknown_layers = {
+        path: layer
+        for path, layer in graph.layers.items()
+        if path in graph.unsupported or layer_table.unsupported_of_layer(layer)
+    }
+    _check_parts([str(layer) for path, layer in unknown_layers.items() if len(path) > 1])
+    values = _input_values(whole)
+    settings: Settings = {}
+    for k, call in enumerate(graph.calls, start=1):
+        path = call.layer.path
+        whole.weights.setdefault(path, [])
+        if path in unknown_layers or any(index not in values for index in call.value_indices):
+            continue
+        try:
+            values[k], _ = _add_call(whole, call, values, settings)
+        except InputError:
+            if path in plan.graph.layers or len(path) > 1:
+                raise
+    return whole
+
+
+def _input_values(plan: Plan) -> dict[int, Tensor]:
+    """Return image and other inputs as tensors without memory, of two images."""
+    graph, (height, width, channels) = plan.graph, plan.image_size
+    values = {0: graph.arrange(torch.empty(2, channels, height, width, device="meta"))}
+    for k, given in enumerate(graph.other_inputs, start=1):
+        value = torch.empty(2, *given.shape, device="meta")
+        values[-k] = value if graph.channels_first else from_keras_order(value)
+    return values
 
 
 def _add_steps(plan: Plan) -> None:
     """Add the steps, contexts and weights of a plan; the tensors have no memory."""
-    graph, (height, width, channels) = plan.graph, plan.image_size
+    graph, (height, width, _) = plan.graph, plan.image_size
     channels_last = not graph.channels_first
-    images = torch.empty(2, channels, height, width, device="meta")
-    values: list[Tensor] = [graph.arrange(images)]
-    last_use = _last_uses(graph)
-    counts = Counter(call.layer.path for call in graph.calls)
-    settings: dict[LayerPath, list[dict[str, Any]]] = {}
-    for k, call in enumerate(graph.calls):
+    values, last_use = _input_values(plan), graph.last_uses()
+    settings: Settings = {}
+    calls = [*graph.calls, *graph.spare_calls]
+    counts = Counter(call.layer.path for call in calls)
+    for k, call in enumerate(calls):
         layer, is_ending = call.layer, k == plan.ending.call
-        context = make_context(call, [values[index] for index in call.value_indices], channels_last)
-        data_format = layer.config.get("data_format") or "channels_last"
-        is_other = (data_format == "channels_last") != channels_last
-        other_format = layer.class_name in HAS_DATA_FORMAT and is_other
-        module, weights, value = _try_layer(call, context, values, other_format)
-        contexts = plan.contexts.setdefault(layer.path, [])
-        if not weights or not contexts:
-            contexts.append(context)
-            settings[layer.path] = _settings(module)
-        elif (plan.weights[layer.path], settings[layer.path]) != (weights, _settings(module)):
-            raise InputError(
-                f"{layer} is called on values of shape {contexts[0].shapes[0]} and of shape "
-                f"{context.shapes[0]}, for which its weights or arguments would differ. Rebuild "
-                "the model in Keras with a layer for each."
-            )
-        plan.weights[layer.path] = weights
+        value, other_format = _add_call(plan, call, values, settings)
         shape = keras_shape(value, channels_last)
         if min(shape, default=1) < 1:
             raise InputError(
                 f"{layer} gives values of shape {shape}: nothing is left of an image of "
                 f"{height}×{width} pixels."
             )
-        values.append(value)
+        values[k + 1] = value
+        weights, contexts = plan.weights[layer.path], plan.contexts[layer.path]
         step = Step(
             path=layer.path,
             inputs=call.value_indices,
@@ -167,16 +216,44 @@ def _add_steps(plan: Plan) -> None:
             call=len(contexts) - 1 if not weights and counts[layer.path] > 1 else None,
             inference=call.training is False and layer.keras < 3,
         )
-        plan.steps.append(step)
+        (plan.steps if k < len(graph.calls) else plan.spare_steps).append(step)
 
 
-def _last_uses(graph: Graph) -> dict[int, list[int]]:
-    """Return the values that each call is the last to take."""
-    last_call = {index: k for k, call in enumerate(graph.calls) for index in call.value_indices}
-    uses: dict[int, list[int]] = defaultdict(list)
-    for index, k in last_call.items():
-        uses[k].append(index)
-    return uses
+def _add_call(
+    plan: Plan,
+    call: Call,
+    values: dict[int, Tensor],
+    settings: Settings,
+) -> tuple[Tensor, bool]:
+    """Add a call's context and weights to a plan.
+
+    Args:
+        plan: to add to.
+        call: the call.
+        values: all values before it.
+        settings: of the layers with weights; it is filled.
+
+    Returns:
+        Its result, and whether its data_format is not that of the graph.
+    """
+    layer, channels_last = call.layer, not plan.graph.channels_first
+    context = make_context(call, [values[index] for index in call.value_indices], channels_last)
+    data_format = layer.config.get("data_format") or "channels_last"
+    is_other = (data_format == "channels_last") != channels_last
+    other_format = layer.class_name in HAS_DATA_FORMAT and is_other
+    module, weights, value = _try_layer(call, context, values, other_format)
+    contexts = plan.contexts.setdefault(layer.path, [])
+    if not weights or not contexts:
+        contexts.append(context)
+        settings[layer.path] = _settings(module)
+    elif (plan.weights[layer.path], settings[layer.path]) != (weights, _settings(module)):
+        raise InputError(
+            f"{layer} is called on values of shape {contexts[0].shapes[0]} and of shape "
+            f"{context.shapes[0]}, for which its weights or arguments would differ. Rebuild the "
+            "model in Keras with a layer for each."
+        )
+    plan.weights[layer.path] = weights
+    return value, other_format
 
 
 def make_context(call: Call, inputs: list[Tensor], channels_last: bool) -> LayerContext:
@@ -190,7 +267,7 @@ def make_context(call: Call, inputs: list[Tensor], channels_last: bool) -> Layer
 
 
 def _try_layer(
-    call: Call, context: LayerContext, values: list[Tensor], other_format: bool
+    call: Call, context: LayerContext, values: dict[int, Tensor], other_format: bool
 ) -> tuple[nn.Module, list[WeightSpec], Tensor]:
     """Build and call a layer without memory; return module, weights and result."""
     try:

@@ -29,7 +29,9 @@ def match_weights(plan: Plan, file: KerasFile) -> Matches:
     Raises:
         InputError: the file has other layers, or arrays of other shapes, than its config says.
     """
-    matches = _match_legacy(plan, file) if file.kind == "h5" else _match_keras3(plan, file)
+    whole = plan.whole or plan  # where arrays lie depends on layers that are left out, too
+    matches = _match_legacy(whole, file) if file.kind == "h5" else _match_keras3(whole, file)
+    matches = [match for match in matches if match[0].path in plan.graph.layers]
     for layer, weight, stored in matches:
         if stored.shape != weight.shape:
             raise InputError(

@@ -33,6 +33,29 @@ Stored = dict[str, list[list[StoredWeight]]]  # arrays of each layer by the laye
 UNFIT_ERRORS = (InputError, RuntimeError, ValueError, OverflowError)
 
 
+def check_own_options(file: KerasFile, scale: str | None, output_layer: str | None) -> None:
+    """Check that options suit our own architectures.
+
+    Args:
+        file: of weights only.
+        scale: what the user says, or None.
+        output_layer: likewise.
+
+    Raises:
+        InputError: they do not.
+    """
+    if scale not in (None, "/255"):
+        raise InputError(
+            f"scale is '{scale}', but {file.path.name} has weights only, and our architectures "
+            "take '/255'."
+        )
+    if output_layer is not None:
+        raise InputError(
+            f"output_layer is '{output_layer}', but {file.path.name} has weights only, and our "
+            "architectures have one output. Leave --output_layer out."
+        )
+
+
 def load_into_architecture(
     file: KerasFile,
     architecture: str | None = None,

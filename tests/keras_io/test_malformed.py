@@ -282,7 +282,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "cyclic": (H5, config(circle), "in a circle"),
     "dangling": (H5, config(dangling), "'nowhere'"),
     "call that is missing": (H5, config(wrong_call), "refers to call 7"),
-    "second output of a layer": (H5, config(second_output), "first output"),
+    "second output of a layer": (H5, config(second_output), "output 2 of Conv2D"),
     "node is a number": (H5, entry(1, inbound_nodes=[5]), "inbound node"),
     "nodes are a dict": (H5, entry(1, inbound_nodes={"a": 1}), "inbound_nodes"),
     "no output": (
