@@ -16,7 +16,7 @@ KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 def load_model(
-    path: str, verb: str, scale: Scale | None = None
+    path: str, verb: str, scale: Scale | None = None, output_layer: str | None = None
 ) -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
     """Load a trained model, and the data settings that its file remembers.
 
@@ -26,6 +26,7 @@ def load_model(
             needs no scale.
         scale: what a Keras file's images were scaled to, see `from_keras`; None for all other
             files, which remember it.
+        output_layer: the layer that gives the classes, of a Keras file with several outputs.
 
     Returns:
         The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on
@@ -33,23 +34,26 @@ def load_model(
 
     Raises:
         InputError: the file holds no usable model, or needs a package that is not installed; or a
-            scale is given for a file that has its own, or none for a Keras file that needs it.
+            scale or an output is given for a file that has its own, or none for a Keras file that
+            needs it.
     """
     if path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.from_keras import from_keras  # start-up, as all of these
         from signs_lightning.keras_io.input_scale_inference import UnknownScaleError
 
         try:
-            return from_keras(path, scale=scale), {}
+            return from_keras(path, scale=scale, output_layer=output_layer), {}
         except UnknownScaleError as error:
             if verb != "summary":
                 raise
-            return from_keras(path, scale=error.evidence.likely[0]), {}
-    if scale is not None:
-        raise InputError(
-            f"--scale is {scale}, but only a Keras file needs it: {path} remembers its own. "
-            "Leave it out."
-        )
+            likely = error.evidence.likely[0]
+            return from_keras(path, scale=likely, output_layer=output_layer), {}
+    for option, value in (("--scale", scale), ("--output_layer", output_layer)):
+        if value is not None:
+            raise InputError(
+                f"{option} is {value}, but only a Keras file needs it: {path} remembers its own. "
+                "Leave it out."
+            )
     if path.endswith(".onnx"):
         from signs_lightning.export.onnx_classifier import OnnxClassifier  # onnxruntime is optional
 

@@ -24,6 +24,11 @@ class CommandParser(argparse.ArgumentParser):
         text = "what becomes of another aspect ratio; as the model remembers by default"
         self.add_argument("--data.fit", dest="fit", choices=FITS, help=text)
 
+    def add_output_layer_option(self) -> None:
+        """Add --output_layer, for a Keras file."""
+        text = "of a Keras file with several outputs: the layer that gives the classes"
+        self.add_argument("--output_layer", metavar="NAME", help=text)
+
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:

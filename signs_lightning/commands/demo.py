@@ -33,6 +33,7 @@ def main(verb: str, args: list[str]) -> int:
     source = "checkpoint, run folder, Keras file or exported .onnx"
     add("--ckpt_path", required=True, metavar="F", help=source)
     add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_output_layer_option()
     parser.add_resize_options()
     host, port = "127.0.0.1", 7860
     add("--host", default=host, metavar="H", help=f"address, 0.0.0.0 for every network ({host})")
@@ -58,7 +59,8 @@ def main(verb: str, args: list[str]) -> int:
             from signs_lightning.checkpoints.load_model import load_model
             from signs_lightning.demo.gradio_page import build_page
 
-            model, data = load_model(options.ckpt_path, verb, options.scale)
+            source = options.ckpt_path, verb, options.scale, options.output_layer
+            model, data = load_model(*source)
             model.adopt_resizing(options.resize, options.fit, is_needed=True)
             page = build_page(model, data, folder)
             address = listener.getsockname()[0]

@@ -44,6 +44,7 @@ def main(verb: str, args: list[str]) -> int:
     endings = ", ".join(ending for ending, _ in FORMATS.values())
     add("--output", required=True, metavar="O", help=f"the file to write: {endings}")
     add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_output_layer_option()
     parser.add_resize_options()
     options = parser.parse_args(args)
     output = Path(options.output)
@@ -65,7 +66,8 @@ def main(verb: str, args: list[str]) -> int:
 
     check_output(output)
     model: Any  # an ImageClassifier: only the suffix .onnx gives another one
-    model, settings = load_model(options.ckpt_path, verb, options.scale)
+    source = options.ckpt_path, verb, options.scale, options.output_layer
+    model, settings = load_model(*source)
     model.adopt_resizing(options.resize, options.fit)
     if options.format in ("onnx", "torch"):
         from signs_lightning.export.artefacts import export_artefact, images_to_compare

@@ -100,6 +100,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         class_names=options.class_names,
         architecture=options.architecture,
         image_size=None if size is None else (size[0], size[-1], options.channels),
+        output_layer=options.output_layer,
     )
     model.adopt_resizing(options.resize, options.fit)
     if temporary is None:
@@ -142,6 +143,7 @@ def _parser(verb: str) -> CommandParser:
         help="what the model was trained on: images in 0..1 (/255), 0..255 (raw), or a mode of "
         "preprocess_input; by default as its first layers tell, /255 where none does",
     )  # fmt: skip
+    parser.add_output_layer_option()
     add("--class_names", nargs="+", metavar="NAME", help="names of the classes, in label order")
     add(
         "--image_size", nargs="+", type=int, metavar="PIXELS",

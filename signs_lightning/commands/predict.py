@@ -57,7 +57,7 @@ def main(verb: str, args: list[str]) -> int:
 
     import torch  # start-up: the help and the checks above need none of it
 
-    model, data = load_model(options.ckpt_path, verb, options.scale)
+    model, data = load_model(options.ckpt_path, verb, options.scale, options.output_layer)
     if not (data or options.images or options.test_file):
         raise InputError(
             f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with "
@@ -94,6 +94,7 @@ def _parser(verb: str) -> CommandParser:
     text = "checkpoint, run folder, Keras file or exported .onnx"
     parser.add_argument("--ckpt_path", required=True, metavar="F", help=text)
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_output_layer_option()
     text = "pictures, folders, patterns, or - for standard input"
     parser.add_argument("--images", nargs="+", metavar="PATH", help=text)
     text = "HDF5 file; the run's own test file by default"

@@ -30,6 +30,7 @@ def main(verb: str, args: list[str]) -> int:
         "--output", metavar="DIR", help="folder to write to (default: report/ in the run folder)"
     )
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
+    parser.add_output_layer_option()
     options = parser.parse_args(args)
     if options.run.endswith(".onnx"):
         raise InputError(
@@ -46,7 +47,7 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.report.report_folder import PAGE, write_report
     from signs_lightning.report.trained_run import load_run
 
-    run = load_run(options.run, verb, options.scale)
+    run = load_run(options.run, verb, options.scale, options.output_layer)
     if not run.settings and options.test_file is None:
         raise InputError(f"{options.run} remembers no data. Name a file with --data.test_file.")
     default = run.folder / "report" if run.folder else run.path.with_name(f"{run.path.stem}_report")

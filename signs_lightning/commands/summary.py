@@ -12,7 +12,7 @@ from signs_lightning.runtime.atomic_write import check_output
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
 
-OPTIONS = ["--ckpt_path", "--expand", "--plot", "--help"]
+OPTIONS = ["--ckpt_path", "--output_layer", "--expand", "--plot", "--help"]
 FIT_OPTIONS = ["--config", "-c", "--model", "--data", "--trainer", "--checkpoint", "--name"]
 FIT_OPTIONS += ["--seed_everything"]
 
@@ -28,6 +28,7 @@ def main(verb: str, args: list[str]) -> int:
     )
     add = parser.add_argument
     add("--ckpt_path", metavar="F", help="checkpoint, run folder or Keras file")
+    parser.add_output_layer_option()
     add("--expand", action="store_true", help="open blocks, and models inside a model")
     graph = "draw the graph, with the output shape of every layer, as a PNG"
     add("--plot", metavar="PNG", help=graph)
@@ -52,6 +53,11 @@ def main(verb: str, args: list[str]) -> int:
             f"--ckpt_path brings its own model, so {rest[0].partition('=')[0]} has no meaning. "
             "Drop one of them."
         )
+    if options.ckpt_path is None and options.output_layer is not None:
+        raise InputError(
+            "--output_layer is for the Keras file in --ckpt_path. For a --model it is "
+            "--model.output_layer."
+        )
     if options.ckpt_path is None and not rest:
         raise InputError(
             "There is no model to show. Name one: --config F, --model NAME or --ckpt_path F."
@@ -61,7 +67,10 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.callbacks.model_summary import print_summary
     from signs_lightning.report.model_drawing import draw_model
 
-    model = _load(options.ckpt_path, verb) if options.ckpt_path is not None else _build(rest)
+    if options.ckpt_path is not None:
+        model = _load(options.ckpt_path, verb, options.output_layer)
+    else:
+        model = _build(rest)
     print_summary(model, expand=options.expand)
     if picture is not None:
         draw_model(model, picture, expand=options.expand)
@@ -69,7 +78,7 @@ def main(verb: str, args: list[str]) -> int:
     return 0
 
 
-def _load(path: str, verb: str) -> ImageClassifier:
+def _load(path: str, verb: str, output_layer: str | None) -> ImageClassifier:
     """Return the model of a checkpoint, a run folder or a Keras file."""
     if path.endswith(".onnx"):
         raise InputError(
@@ -78,7 +87,7 @@ def _load(path: str, verb: str) -> ImageClassifier:
         )
     from signs_lightning.checkpoints.load_model import load_model  # start-up
 
-    model: Any = load_model(path, verb)[0]
+    model: Any = load_model(path, verb, output_layer=output_layer)[0]
     return model
 
 

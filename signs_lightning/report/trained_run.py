@@ -48,7 +48,9 @@ class TrainedRun:
     lightning: str | None = None
 
 
-def load_run(source: str, verb: str, scale: Scale | None = None) -> TrainedRun:
+def load_run(
+    source: str, verb: str, scale: Scale | None = None, output_layer: str | None = None
+) -> TrainedRun:
     """Load a run from its folder or from a file.
 
     Args:
@@ -56,18 +58,19 @@ def load_run(source: str, verb: str, scale: Scale | None = None) -> TrainedRun:
         verb: the calling verb; it decides which checkpoint of a run folder is used.
         scale: what a Keras file's images were scaled to; None for a checkpoint, and where the file
             contains it.
+        output_layer: the layer that gives the classes, of a Keras file with several outputs.
 
     Raises:
-        InputError: there is no trained model, or `load_model` rejects the scale.
+        InputError: there is no trained model, or `load_model` rejects scale or output.
     """
     model: Any
     if source.endswith(KERAS_SUFFIXES):
-        model, _ = load_model(source, verb, scale)
+        model, _ = load_model(source, verb, scale, output_layer)
         return TrainedRun(model, Path(source).name, Path(source))
     path = find_checkpoint(Path(source), verb)
     if path is None:
         raise InputError(f"{source} holds no checkpoint yet. Name a .ckpt file or a run folder.")
-    model, settings = load_model(str(path), verb, scale)
+    model, settings = load_model(str(path), verb, scale, output_layer)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)
     if settings:  # of the split

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from keras import layers
+from PIL import Image
 
 from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import from_keras
-from signs_lightning.keras_io.to_keras import export_keras
+from signs_lightning.keras_io.to_keras import Format, export_keras
 
 from .against_keras import FORMATS, assert_same, images_for, network_of, randomize, to_torch
 
@@ -49,19 +51,20 @@ def branches(image: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTe
     return layers.Conv2D(4, 3)(image), vector
 
 
-def predictions(path: Path, images: np.ndarray, **options: str) -> np.ndarray:
+def predictions(path: Path, images: np.ndarray, **options: Any) -> np.ndarray:
     model = from_keras(path, scale="/255", **options)
     predicted = model.predict(to_torch(images)).numpy()
     return predicted[:, 1:] if model.binary else predicted
 
 
-def assert_export_agrees(path: Path, images: np.ndarray, folder: Path, **options: str) -> None:
+def assert_export_agrees(path: Path, images: np.ndarray, folder: Path, **options: Any) -> None:
     """What is exported is what real Keras reads, and it gives the same."""
     model, expected = (
         from_keras(path, scale="/255", **options),
         predictions(path, images, **options),
     )
-    for format, ending in (("keras", ".keras"), ("keras-h5", ".h5")):
+    formats: dict[Format, str] = {"keras": ".keras", "keras-h5": ".h5"}
+    for format, ending in formats.items():
         export_keras(model, folder / f"again{ending}", format)
         again = keras.models.load_model(folder / f"again{ending}", compile=False)
         np.testing.assert_allclose(np.asarray(again(images)), expected, atol=1e-5, rtol=0)
@@ -239,3 +242,64 @@ def test_keras_2_gives_inputs_by_name(tmp_path):
         file.attrs["model_config"], file.attrs["keras_version"] = json.dumps(config), "2.15.0"
     ours = predictions(tmp_path / "model.h5", images)
     np.testing.assert_allclose(ours, np.asarray(model(images)), atol=1e-5, rtol=0)
+
+
+def test_commands_ask_for_an_output_and_take_it(cli):
+    """`summary`, `predict`, `export` and `import-keras`: exit code 2 and the option, which works."""
+    two_heads().save("model.keras")
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE[:2], 3), dtype=np.uint8)
+    Image.fromarray(image).save("picture.png")
+    file = ("--ckpt_path", "model.keras")
+    for command in (
+        ("summary", *file),
+        ("predict", *file, "--images", "picture.png"),
+        ("export", *file, "--format", "keras", "--output", "odd.keras"),
+        ("import-keras", "model.keras", "--output", "odd.ckpt"),
+    ):
+        done = cli(*command)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert "`--output_layer odd`" in done.err
+        done = cli(*command, "--output_layer", "odd")
+        assert done.code == 0, done.err
+        assert "left out, because not needed for the output 'odd'" in done.out
+    assert "digits" not in cli("summary", "--ckpt_path", "odd.ckpt").out
+    images = image[None].astype(np.float32) / 255
+    theirs = np.asarray(keras.models.load_model("model.keras")(images)[1])
+    again = np.asarray(keras.models.load_model("odd.keras", compile=False)(images))
+    np.testing.assert_allclose(again, theirs, atol=1e-5, rtol=0)
+    row = Path("predictions.csv").read_text().splitlines()[1].split(",")
+    assert float(row[-1]) == pytest.approx(float(theirs[0, 0]), abs=1e-5)
+    done = cli(
+        "predict", "--ckpt_path", "odd.ckpt", "--images", "picture.png", "--output_layer", "odd"
+    )
+    assert done.code == 2
+    assert "--output_layer is odd, but only a Keras file needs it" in done.err
+    done = cli("summary", "--model", "SignsFunctional", "--output_layer", "odd")
+    assert (done.code, "--model.output_layer" in done.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_fit_and_test_of_one_output(cli, small_signs):
+    """`--model.output_layer` in `fit`; the run and its checkpoint need the file no more."""
+    image = keras.Input((64, 64, 3), name="image")
+    flat = layers.Flatten()(layers.MaxPooling2D(8)(layers.Conv2D(4, 3, name="conv")(image)))
+    keras.Model(image, [softmax(flat, "few", 2), softmax(flat, "signs", 6)]).save("model.keras")
+    train, test = small_signs
+    model = ("--model", "FromKeras", "--model.path", "model.keras")
+    data = ("--data.train_file", train, "--data.test_file", test)
+    done = cli("fit", *model, *data, "--trainer.max_epochs", 1)
+    assert (done.code, "`--model.output_layer few`" in done.err) == (2, True), done.err
+    model = (*model, "--model.output_layer", "signs")
+    done = cli("fit", *model, *data, "--trainer.max_epochs", 1)
+    assert done.code == 0, done.err
+    done = cli("test", *model, "--data.test_file", test)
+    assert done.code == 0, done.err
+    Path("model.keras").unlink()
+    run = "lightning_logs/from_keras/version_0"
+    for command in (
+        ("test", "--ckpt_path", run, "--data.test_file", test),
+        ("fit", "--ckpt_path", run, "--trainer.max_epochs", 2),
+        ("report", run),
+    ):
+        done = cli(*command)
+        assert done.code == 0, done.err
