@@ -149,7 +149,8 @@ def _read_call(layer: LayerContext) -> tuple[list[Shape], bool]:
         raise inconsistent_model(f"{layer} has {len(shapes)} inputs, expected two or three tensors")
     if min(map(len, shapes)) < 2:
         layer.fail("inputs of shape", shapes, "positions and channels")
-    return shapes, CAUSAL in flags
+    # Before tf.keras 2.10 it was an argument of the layer.
+    return shapes, CAUSAL in flags or layer.flag("causal", False)
 
 
 def _dropout(layer: LayerContext) -> float:
