@@ -69,6 +69,14 @@ def drawn_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_keras_process() -> Iterator[None]:
+    """What is written for Keras is not checked in a process of its own, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("signs_lightning.keras_io.keras_check.find_keras", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_signs(drawn_cache: Path) -> tuple[Path, Path]:
     """60 training and 12 test images of drawn hands, six classes."""

@@ -29,8 +29,8 @@ def main(verb: str, args: list[str]) -> int:
     """
     parser = CommandParser(
         verb,
-        "Writes a trained model as a file for other programs; ONNX and PyTorch files only after "
-        "comparing them with the model.",
+        "Writes a trained model as a file for other programs, only after comparing it with the "
+        "model; a Keras file where Keras 3 is installed.",
     )
     add = parser.add_argument
     add("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
@@ -45,6 +45,8 @@ def main(verb: str, args: list[str]) -> int:
     add("--output", required=True, metavar="O", help=f"the file to write: {endings}")
     add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_output_layer_option()
+    text = "write a Keras file without asking an installed Keras, which takes some seconds"
+    add("--skip_keras_check", dest="unchecked", action="store_true", help=text)
     parser.add_resize_options()
     options = parser.parse_args(args)
     output = Path(options.output)
@@ -78,7 +80,8 @@ def main(verb: str, args: list[str]) -> int:
     else:
         from signs_lightning.keras_io.to_keras import export_keras
 
-        export_keras(model, output, options.format)
+        checked = export_keras(model, output, options.format, not options.unchecked)
+        print(f"{output.name}: {checked or 'not checked with Keras'}")
     option = predict_option(model.image_size[2])
     predict = f"python -m signs_lightning predict --ckpt_path {quote_path(output)} {option}"
     print(f"Wrote {output}. {how_to_read.format(output) or f'Next: {predict}'}")

@@ -12,29 +12,41 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
+import torch
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.export_course_configs import course_config
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.graph_parser import read_graph
-from signs_lightning.keras_io.keras3_config_checks import check_keras3_config
+from signs_lightning.keras_io.input_scales import rescale_inputs
+from signs_lightning.keras_io.keras3_layers import Notes
 from signs_lightning.keras_io.keras_archive import WEIGHTS
-from signs_lightning.keras_io.model_graph import LayerPath
+from signs_lightning.keras_io.keras_check import KerasCheck, check_with_keras
+from signs_lightning.keras_io.layer_context import WeightSpec
+from signs_lightning.keras_io.model_graph import Layer, LayerPath
 from signs_lightning.keras_io.network_plan import Plan, make_plan
-from signs_lightning.keras_io.to_keras3_config import keras3_config, rename_classes
+from signs_lightning.keras_io.to_keras3_config import Keras3Config
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 Format = Literal["keras", "keras-weights", "keras-h5"]
 ENDINGS = {"keras": ".keras", "keras-weights": ".weights.h5", "keras-h5": ".h5"}
 KERAS_VERSION = "3.6.0"  # the oldest that reads what is written here
-Arrays = dict[LayerPath, list[np.ndarray]]
+MAX_LISTED = 5  # parts of the model that a message names
+Weights = list[tuple[Layer, list[WeightSpec], list[np.ndarray]]]  # of each layer
 
 
-def export_keras(model: ImageClassifier, path: str | Path, format: Format = "keras") -> None:
+def export_keras(
+    model: ImageClassifier, path: str | Path, format: Format = "keras", check: bool = True
+) -> KerasCheck | None:
     """Write a model for Keras 3; the file appears whole or not at all.
+
+    Where Keras 3 is installed, it loads the file first, in a process of its own, and the file
+    appears only if it gives the same probabilities within 1e-5.
 
     Args:
         model: one of our three architectures, or a `FromKeras`, which gets its original layers and
@@ -43,15 +55,19 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
             `.h5` for "keras-h5".
         format: "keras" is the model (`keras.models.load_model`), "keras-h5" the same in the older
             format, "keras-weights" its weights (`model.load_weights`).
+        check: whether Keras is asked, if it is installed.
+
+    Returns:
+        What came of the comparison; None where Keras was not asked.
 
     Raises:
-        InputError: the model has no counterpart in Keras, or came from Keras 2 with what Keras 3
-            does not read; the file has another ending, or cannot be written.
+        InputError: the model has no counterpart in Keras 3; Keras refuses the file, or gives other
+            probabilities; the file has another ending, or cannot be written.
 
     Examples:
         >>> from pathlib import Path
         >>> from signs_lightning import HappySequential, export_keras
-        >>> export_keras(HappySequential(), "happy.h5", format="keras-h5")
+        >>> export_keras(HappySequential(), "happy.h5", format="keras-h5", check=False)
         >>> Path("happy.h5").is_file()
         True
     """
@@ -63,29 +79,87 @@ def export_keras(model: ImageClassifier, path: str | Path, format: Format = "ker
             f"Keras reads '{format}' from a file that ends in {ENDINGS[format]}, {path.name} does "
             "not. Rename it."
         )
-    is_from_keras = isinstance(model, FromKeras)
-    config = json.loads(model.hparams["config"]) if is_from_keras else course_config(model)
-    keras = next(iter(read_graph(config).layers.values())).keras
+    if isinstance(model, FromKeras):
+        config, plan = json.loads(model.hparams["config"]), model.plan
+    else:
+        config = course_config(model)
+        plan = make_plan(config, image_size=model.image_size)
+    translated = Keras3Config(config, plan.graph)
     if format != "keras-weights":
-        check_keras3_config(config, keras, wrapped=format == "keras")
-    config = rename_classes(config)
-    plan = make_plan(config, image_size=model.image_size)
-    arrays = _keras_arrays(model, plan)
+        _report_notes(translated.notes)
+    weights = _weights(model, plan, translated)
     with atomic_write(path) as temporary:
-        if format == "keras":
-            _write_archive(temporary, keras3_config(config, keras, wrapped=True), plan, arrays)
+        _write(temporary, format, translated.entry, weights)
+        if not check:
+            return None
+        inputs, expected = _draw_example(model, plan)
+        is_logits = plan.ending.kind == "logits"
+        return check_with_keras(
+            temporary,
+            json.dumps(translated.entry) if format == "keras-weights" else None,
+            inputs,
+            expected,
+            ("sigmoid" if model.binary else "softmax") if is_logits else None,
+        )
+
+
+def _write(path: Path, format: Format, config: dict[str, Any], weights: Weights) -> None:
+    if format == "keras":
+        _write_archive(path, config, weights)
+        return
+    # No other process has the file open, and some disks have no locks.
+    with h5py.File(path, "w", locking=False) as file:
+        if format == "keras-weights":
+            _write_variables(file, weights)
             return
-        # No other process has the file open, and some disks have no locks.
-        with h5py.File(temporary, "w", locking=False) as file:
-            if format == "keras-weights":
-                _write_variables(file, plan, arrays)
-                return
-            _write_legacy(file, plan, arrays)
-            file.attrs["model_config"] = json.dumps(keras3_config(config, keras, wrapped=False))
-            file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
+        _write_legacy(file, weights)
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
 
 
-def _keras_arrays(model: ImageClassifier, plan: Plan) -> Arrays:
+@torch.inference_mode()
+def _draw_example(model: ImageClassifier, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Return two images as Keras takes them, and the probabilities that Keras should give."""
+    height, width, channels = model.image_size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, channels, height, width), generator=generator) / 255
+    if isinstance(model, FromKeras):
+        scale = model.hparams["scale"]
+        images = rescale_inputs(images, scale)
+        images = images.round() if scale == "raw" else images  # the model may take bytes
+    was_training = model.training
+    weight = next(model.network.parameters(), images)
+    logits = model.eval().network(images.to(weight))
+    model.train(was_training)
+    expected = model.probabilities(logits).cpu().numpy()
+    inputs = plan.graph.arrange(images)
+    if inputs.dim() == 4 and not plan.graph.channels_first:
+        inputs = inputs.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
+    return inputs.numpy(), expected[:, 1:] if model.binary else expected
+
+
+def _report_notes(notes: Notes) -> None:
+    """Print what is written as something else."""
+    if notes.changes:
+        rank_zero_print(printable(f"written for Keras 3: {_list(notes.lines())}."))
+
+
+def _list(parts: list[str]) -> str:
+    return "; ".join(parts[:MAX_LISTED]) + (" …" if len(parts) > MAX_LISTED else "")
+
+
+def _weights(model: ImageClassifier, plan: Plan, translated: Keras3Config) -> Weights:
+    """Return the weights of each layer of the translated model, in its order."""
+    layers = read_graph(translated.entry).layers
+    kept = [layer for path, layer in layers.items() if path not in translated.added]
+    arrays = _keras_arrays(model, plan)
+    return [
+        (written, specs, arrays[layer.path])
+        for written, (layer, specs) in zip(kept, plan.layers(), strict=True)
+    ]
+
+
+def _keras_arrays(model: ImageClassifier, plan: Plan) -> dict[LayerPath, list[np.ndarray]]:
     """Return the weights of each layer; those of our architectures by kind and order."""
     if isinstance(model, FromKeras):
         return dict(model.network.keras_weights())
@@ -100,52 +174,54 @@ def _keras_arrays(model: ImageClassifier, plan: Plan) -> Arrays:
     }
 
 
-def _write_archive(path: Path, config: dict[str, Any], plan: Plan, arrays: Arrays) -> None:
+def _write_archive(path: Path, config: dict[str, Any], weights: Weights) -> None:
     date = datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     with zipfile.ZipFile(path, "w") as archive:
         metadata = {"keras_version": KERAS_VERSION, "date_saved": date}
         archive.writestr("metadata.json", json.dumps(metadata))
         archive.writestr("config.json", json.dumps(config))
         # HDF5 seeks, which it can in a file on disk and not in a zip entry.
-        with tempfile.TemporaryFile() as weights:
-            with h5py.File(weights, "w") as file:
-                _write_variables(file, plan, arrays)
-            weights.seek(0)
+        with tempfile.TemporaryFile() as stored:
+            with h5py.File(stored, "w") as file:
+                _write_variables(file, weights)
+            stored.seek(0)
             with archive.open(WEIGHTS, "w", force_zip64=True) as entry:
-                shutil.copyfileobj(weights, entry)
+                shutil.copyfileobj(stored, entry)
 
 
-def _write_variables(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
+def _write_variables(file: h5py.File, weights: Weights) -> None:
     """Write a `.weights.h5`: layers/conv2d_1/vars/0, numbered by class."""
-    for layer, weights in plan.layers():
+    for layer, specs, arrays in weights:
         if layer.weights_path.endswith("/") or not layer.weights_path:  # of `x + 1`, no layer
             continue
-        for part in dict.fromkeys(["", *(group for weight in weights for group in weight.groups)]):
+        for part in dict.fromkeys(["", *(group for spec in specs for group in spec.groups)]):
             path = f"{layer.weights_path}/{part}".rstrip("/")
             group = file.require_group(f"{path}/vars")
             group.attrs["name"] = part or layer.path[-1]
-            held = zip(weights, arrays[layer.path], strict=True)
-            held_here = [values for weight, values in held if part in weight.groups]
+            held = zip(specs, arrays, strict=True)
+            held_here = [values for spec, values in held if part in spec.groups]
             for k, values in enumerate(held_here):
                 group.create_dataset(str(k), data=values)
     file.require_group("vars")
 
 
-def _write_legacy(file: h5py.File, plan: Plan, arrays: Arrays) -> None:
+def _write_legacy(file: h5py.File, weights: Weights) -> None:
     """Write a group for each layer or model at the top, with all its weights."""
     root = file.create_group("model_weights")
-    specs = [(layer, weight) for layer, weights in plan.layers() for weight in weights]
-    keys = [(layer.path, weight.keras) for layer, weight in specs]
-    in_order = [values for layer, _ in plan.layers() for values in arrays[layer.path]]
-    by_key = dict(zip(keys, in_order, strict=True))
-    tops = list(dict.fromkeys(layer.path[0] for layer, _ in plan.layers()))
+    by_key = {
+        (layer.path, spec.keras): values
+        for layer, specs, arrays in weights
+        for spec, values in zip(specs, arrays, strict=True)
+    }
+    tops = list(dict.fromkeys(layer.path[0] for layer, _, _ in weights))
     root.attrs["layer_names"] = [name.encode() for name in tops]
     root.attrs["keras_version"], root.attrs["backend"] = KERAS_VERSION, "torch"
     for top in tops:
         group = root.create_group(top)
-        order = stored_order([spec for spec in specs if spec[0].path[0] == top])
-        names = [f"{'/'.join(layer.path)}/{weight.keras}" for layer, weight in order]
+        inside = [(layer, spec) for layer, specs, _ in weights for spec in specs]
+        order = stored_order([item for item in inside if item[0].path[0] == top])
+        names = [f"{'/'.join(layer.path)}/{spec.keras}" for layer, spec in order]
         group.attrs["weight_names"] = [name.encode() for name in names]
-        for name, (layer, weight) in zip(names, order, strict=True):
-            group.create_dataset(name, data=by_key[layer.path, weight.keras])
+        for name, (layer, spec) in zip(names, order, strict=True):
+            group.create_dataset(name, data=by_key[layer.path, spec.keras])
     root.create_group("top_level_model_weights").attrs["weight_names"] = []

@@ -1,84 +1,227 @@
-"""Rewrites a model's config as Keras 3 reads it."""
+"""Rewrites a model's config, of any version of Keras, in Keras 3's spelling."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from signs_lightning.keras_io.config_entries import MODELS, Entry
-from signs_lightning.keras_io.inbound_nodes import endpoints
-from signs_lightning.keras_io.layer_table import BATCH_NORMS
-from signs_lightning.keras_io.operation_table import is_operation, module_of_operation
+from signs_lightning.keras_io.config_entries import MODELS, Entry, model_config, name_of
+from signs_lightning.keras_io.keras3_layers import (
+    CLASSES,
+    Notes,
+    keras3_entry,
+    translate_layer,
+)
+from signs_lightning.keras_io.layer_context import is_integer
+from signs_lightning.keras_io.model_graph import Graph, LayerPath
+from signs_lightning.keras_io.old_configs import translate_config
 
-RENAMED = {"Model": "Functional", **dict.fromkeys(BATCH_NORMS, "BatchNormalization")}
-Registration = tuple[str, str | None]  # module and registered name of a class
-LAYER = ("keras.layers", None)
-SEQUENTIAL = ("keras", None)
+MODEL_KEYS = {"name", "trainable", "layers", "input_layers", "output_layers"}
 FUNCTIONAL = ("keras.src.models.functional", "Functional")
 
 
-def keras3_name(class_name: str) -> str:
-    """Return the name of a class in Keras 3."""
-    return RENAMED.get(class_name, class_name)
+class Keras3Config:
+    """A model's config in Keras 3's spelling.
 
-
-def entries_of(model: Entry) -> list[Entry]:
-    """Return the entries of a model's layers."""
-    config = model["config"]
-    return config if isinstance(config, list) else config["layers"]
-
-
-def rename_classes(model: Entry) -> Entry:
-    """Return a config with Keras 3's names of classes of layers."""
-    entries = [rename_classes(e) if e["class_name"] in MODELS else e for e in entries_of(model)]
-    entries = [entry | {"class_name": keras3_name(entry["class_name"])} for entry in entries]
-    config = {"name": "sequential"} if isinstance(model["config"], list) else model["config"]
-    class_name = keras3_name(model["class_name"])
-    return model | {"class_name": class_name, "config": config | {"layers": entries}}
-
-
-def keras3_config(model: Entry, keras: int, wrapped: bool) -> Entry:
-    """Return a config that `rename_classes` returned as Keras 3 reads it.
+    The layers keep their order, and all but those with a `/`, which Keras 3 refuses, their names.
 
     Args:
-        model: the config.
-        keras: major version of the Keras that wrote it.
-        wrapped: whether it is for the `.keras` format, where every layer says its module.
+        model: the config, of any version.
+        graph: what it was parsed to.
+
+    Attributes:
+        entry: the model as Keras 3's `to_json` gives it.
+        added: paths of layers that the original does not have.
+        notes: what is written as something else.
     """
-    config = {"name": "sequential", **model["config"]}
-    config["layers"] = [
-        keras3_config(entry, keras, wrapped)
-        if entry["class_name"] in MODELS
-        else _layer_entry(entry, keras, wrapped)
-        for entry in config["layers"]
-    ]
-    is_sequential = model["class_name"] == "Sequential"
-    if keras < 3 and not is_sequential:  # of [["image", 0, 0]] Keras 3 would make lists
-        for key in ("input_layers", "output_layers"):
-            ((name, index),) = endpoints(config[key], key, ())
-            config[key] = [name, index, 0]
-    registration = SEQUENTIAL if is_sequential else FUNCTIONAL
-    return _entry(model, config, keras, registration if wrapped else None)
+
+    def __init__(self, model: Entry, graph: Graph) -> None:
+        self.keras = next(iter(graph.layers.values())).keras
+        self.input_shape = graph.input_shape
+        self.added: set[LayerPath] = set()
+        self.notes = Notes()
+        self.entry = self._model(translate_config(model), ())
+
+    def _model(self, model: Entry, path: LayerPath) -> Entry:
+        config = {"name": "sequential", **model_config(model, "the model")}
+        if self.keras < 3:
+            config = {key: value for key, value in config.items() if key in MODEL_KEYS}
+        entries = config["layers"]
+        names = self._new_names(entries)
+        is_sequential = model["class_name"] == "Sequential"
+        calls = None if is_sequential else _Calls(config, names, self.keras)
+        written: list[Entry] = []
+        for entry in entries:
+            name = names[name_of(entry)]
+            first, *others = self._translate(entry, name, (*path, name))
+            group = path if calls is None else (*path, name)
+            taken = [*names.values(), *map(name_of, written)]
+            for other in others:
+                other["config"]["name"] = _unused(name_of(other), taken)
+                self.added.add((*group, name_of(other)))
+            if calls is None:
+                written += [first, *others]
+                continue
+            if others:
+                inner = {"name": name, "layers": [first, *others]}
+                first = keras3_entry("Sequential", inner) | {"module": "keras"}
+            first |= {"name": name, "inbound_nodes": calls.nodes(entry)}
+            written.append(first)
+        config["layers"] = written
+        if calls is not None:
+            ends = ("input_layers", "output_layers")
+            config |= {key: calls.ends(config[key]) for key in ends}
+        elif not path and not config.get("build_input_shape"):
+            self._add_input(config)
+        own = model if self.keras >= 3 else {}
+        module, registered = ("keras", "Sequential") if is_sequential else FUNCTIONAL
+        return {
+            "module": own.get("module", module),
+            "class_name": CLASSES.get(model["class_name"], model["class_name"]),
+            "config": config,
+            "registered_name": own.get("registered_name", registered),
+            **({"build_config": own["build_config"]} if "build_config" in own else {}),
+        }
+
+    def _new_names(self, entries: list[Entry]) -> dict[str, str]:
+        """Return the names of layers without `/`, which Keras 3 refuses."""
+        names: dict[str, str] = {}
+        for entry in entries:
+            name = name_of(entry)
+            if "/" not in name:
+                names[name] = name
+                continue
+            names[name] = _unused(name.replace("/", "_"), [*map(name_of, entries), *names.values()])
+            self.notes.change("{} is named with _ in place of /", entry)
+        return names
+
+    def _translate(self, entry: Entry, name: str, path: LayerPath) -> list[Entry]:
+        entry = entry | {"name": name}
+        if isinstance(entry["config"], dict):
+            entry["config"] = entry["config"] | {"name": name}
+        if entry["class_name"] in MODELS:
+            return [self._model(entry, path)]
+        return translate_layer(entry, self.keras, self.notes)
+
+    def _add_input(self, config: dict[str, Any]) -> None:
+        """Let a Sequential begin with its input's shape, which Keras 2 kept in the first layer."""
+        if config["layers"][0]["class_name"] != "InputLayer":
+            name = _unused("image", map(name_of, config["layers"]))
+            own = {"batch_shape": [None, *self.input_shape], "dtype": "float32", "name": name}
+            config["layers"] = [keras3_entry("InputLayer", own), *config["layers"]]
 
 
-def _layer_entry(entry: Entry, keras: int, wrapped: bool) -> Entry:
-    config, class_name = dict(entry["config"]), entry["class_name"]
-    if class_name == "InputLayer" and "batch_input_shape" in config:  # Keras 2's name for it
-        config["batch_shape"] = config.pop("batch_input_shape")
-        config = {k: v for k, v in config.items() if k in {"batch_shape", "dtype", "name"}}
-    registration: Registration = LAYER
-    if is_operation(entry, keras):
-        registration = module_of_operation(class_name), class_name
-    return _entry(entry, config, keras, registration if wrapped else None)
+class _Calls:
+    """The calls of a Functional model's layers, as Keras 3 writes them.
+
+    Args:
+        config: the model's.
+        names: the new names of its layers by the old ones.
+        keras: major version of the Keras that wrote it.
+    """
+
+    def __init__(self, config: dict[str, Any], names: dict[str, str], keras: int) -> None:
+        self.names, self.keras = names, keras
+        entries = config["layers"]
+        self.functional = {
+            name_of(e) for e in entries if e["class_name"] in ("Model", "Functional")
+        }
+        nodes = {name_of(entry): entry.get("inbound_nodes", []) for entry in entries}
+        # tf.keras counts the calls of a model inside the model from 1: building it was call 0.
+        self.from_one = {
+            name
+            for name, index in _references([*nodes.values(), config["output_layers"]], names)
+            if name in nodes and index >= max(1, len(nodes[name]))
+        }
+
+    def nodes(self, entry: Entry) -> list[Any]:
+        """Return the inbound nodes of a layer."""
+        nodes = entry.get("inbound_nodes", [])
+        if self.keras >= 3:
+            return nodes
+        made = []
+        for node in nodes:
+            if isinstance(node, dict):  # of an operation, which has been TensorFlow's
+                has_key = entry["class_name"] == "GetItem"
+                args = [self._operand(value, has_key) for value in node["args"]]
+                made.append({"args": args, "kwargs": {}})
+                continue
+            values, arguments = self._read(node)
+            if entry["config"].get("causal") is True:  # of Attention, before tf.keras 2.10
+                arguments["use_causal_mask"] = True
+            args = values if len(values) == 1 else [values]
+            made.append({"args": args, "kwargs": arguments})
+        return made
+
+    def ends(self, value: Any) -> Any:
+        """Return `input_layers` or `output_layers`; one of them alone is in no list."""
+        if self.keras >= 3:
+            return value
+        if isinstance(value, dict):
+            return {key: self._end(item) for key, item in value.items()}
+        if isinstance(value[0], str):
+            return self._end(value)
+        return self._end(value[0]) if len(value) == 1 else [self._end(item) for item in value]
+
+    def _end(self, history: list[Any]) -> list[Any]:
+        name, index, output = self._history(history)
+        # Keras 3 counts the calls of a Functional from 1 here, and only here.
+        return [name, index + (history[0] in self.functional), output]
+
+    def _history(self, value: list[Any]) -> list[Any]:
+        return [self.names[value[0]], value[1] - (value[0] in self.from_one), value[2]]
+
+    def _read(self, node: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a call by position, and those by name."""
+        tensors = [node] if node and isinstance(node[0], str) else node
+        arguments: dict[str, Any] = {}
+        for tensor in tensors:
+            arguments |= tensor[3] if len(tensor) > 3 else {}
+        named = {k: self._convert(v) for k, v in arguments.items() if v is not None}
+        return list(map(self._convert, tensors)), named
+
+    def _convert(self, value: Any) -> Any:
+        """Return an argument with all references to calls in Keras 3's spelling."""
+        if not isinstance(value, list):
+            return value
+        if value[:1] == ["_CONSTANT_VALUE"]:
+            return value[2]
+        if not _is_reference(value, self.names):
+            return [self._convert(item) for item in value]
+        return self._tensor(value)
+
+    def _operand(self, value: Any, has_key: bool) -> Any:
+        """Return an argument of an operation; a list of numbers is an array but in a key."""
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            return self._tensor(value["config"]["keras_history"])
+        if not isinstance(value, list) or has_key:
+            return value
+        if any(isinstance(item, dict) for item in value):
+            return [self._operand(item, has_key) for item in value]
+        return {"class_name": "__numpy__", "config": {"value": value, "dtype": "float32"}}
+
+    def _tensor(self, history: list[Any]) -> Entry:
+        config = {"shape": [], "dtype": "float32", "keras_history": self._history(history)}
+        return {"class_name": "__keras_tensor__", "config": config}
 
 
-def _entry(
-    entry: Entry, config: dict[str, Any], keras: int, registration: Registration | None
-) -> Entry:
-    """Return the entry of a layer or model with another config, and its calls."""
-    written: Entry = {"class_name": entry["class_name"], "config": config}
-    own = entry if keras >= 3 else {}  # tf.keras has other modules
-    if registration is not None:
-        written["module"] = own.get("module", registration[0])
-        written["registered_name"] = own.get("registered_name", registration[1])
-    written |= {key: entry[key] for key in ("name", "inbound_nodes") if key in entry}
-    return written | {key: own[key] for key in ("build_config",) if key in own}
+def _is_reference(value: Any, names: Container[str]) -> bool:
+    """Return whether a value is ["conv", 0, 0], perhaps with arguments behind it."""
+    is_list = isinstance(value, list) and 3 <= len(value) <= 4
+    return is_list and isinstance(value[0], str) and value[0] in names and is_integer(value[1])
+
+
+def _references(value: Any, names: Container[str]) -> Iterator[tuple[str, int]]:
+    """Yield the layer and the number of each call that a nested list refers to."""
+    if _is_reference(value, names):
+        yield value[0], value[1]
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts if isinstance(value, list | dict) else ():
+        yield from _references(part, names)
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    taken = set(taken)
+    while name in taken:
+        name += "_"
+    return name

@@ -245,7 +245,7 @@ def test_keras_2_gives_inputs_by_name(tmp_path):
 
 
 def test_commands_ask_for_an_output_and_take_it(cli):
-    """`summary`, `predict`, `export` and `import-keras`: exit code 2 and the option, which works."""
+    """`summary`, `predict`, `export`, `import-keras`: exit code 2 and the option, which works."""
     two_heads().save("model.keras")
     image = np.random.default_rng(0).integers(0, 256, (*SIZE[:2], 3), dtype=np.uint8)
     Image.fromarray(image).save("picture.png")
