@@ -59,8 +59,8 @@ def main(verb: str, args: list[str]) -> int:
             from signs_lightning.checkpoints.load_model import load_model
             from signs_lightning.demo.gradio_page import build_page
 
-            source = options.ckpt_path, verb, options.scale, options.output_layer
-            model, data = load_model(*source)
+            of_keras = options.scale, options.output_layer
+            model, data = load_model(options.ckpt_path, verb, *of_keras)
             model.adopt_resizing(options.resize, options.fit, is_needed=True)
             page = build_page(model, data, folder)
             address = listener.getsockname()[0]

@@ -68,8 +68,8 @@ def main(verb: str, args: list[str]) -> int:
 
     check_output(output)
     model: Any  # an ImageClassifier: only the suffix .onnx gives another one
-    source = options.ckpt_path, verb, options.scale, options.output_layer
-    model, settings = load_model(*source)
+    of_keras = options.scale, options.output_layer
+    model, settings = load_model(options.ckpt_path, verb, *of_keras)
     model.adopt_resizing(options.resize, options.fit)
     if options.format in ("onnx", "torch"):
         from signs_lightning.export.artefacts import export_artefact, images_to_compare

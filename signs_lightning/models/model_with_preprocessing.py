@@ -105,9 +105,9 @@ class ImageModel(L.LightningModule):
         self.network.to(memory_format=torch.channels_last)
         if self.hparams.get("fuse", True):
             fuse_conv_pool(self.network)
-        biased_variance = self.hparams.get("biased_variance")
-        for layer in self.network.modules() if biased_variance is not None else ():
-            if isinstance(layer, KerasBatchNorm2d):
+        biased_variance: bool | None = self.hparams.get("biased_variance")
+        for layer in self.network.modules():
+            if isinstance(layer, KerasBatchNorm2d) and biased_variance is not None:
                 layer.biased_variance = biased_variance
 
     def _check_network(self) -> None:

@@ -104,7 +104,7 @@ def test_constraints_are_keras_own(tmp_path):
     parameters = dict(plain.named_parameters())
     with torch.no_grad():  # the same step, unconstrained
         for name, gradient in watch.gradients.items():
-            parameters[name] -= 0.1 * gradient
+            parameters[name].sub_(0.1 * gradient)
     stepped = list(plain.network.keras_weights().values())
     variables = [model.get_layer(path[-1]).weights for path in paths]
 

@@ -269,9 +269,7 @@ def test_commands_ask_for_an_output_and_take_it(cli):
     np.testing.assert_allclose(again, theirs, atol=1e-5, rtol=0)
     row = Path("predictions.csv").read_text().splitlines()[1].split(",")
     assert float(row[-1]) == pytest.approx(float(theirs[0, 0]), abs=1e-5)
-    done = cli(
-        "predict", "--ckpt_path", "odd.ckpt", "--images", "picture.png", "--output_layer", "odd"
-    )
+    done = cli("summary", "--ckpt_path", "odd.ckpt", "--output_layer", "odd")
     assert done.code == 2
     assert "--output_layer is odd, but only a Keras file needs it" in done.err
     done = cli("summary", "--model", "SignsFunctional", "--output_layer", "odd")
@@ -289,10 +287,10 @@ def test_fit_and_test_of_one_output(cli, small_signs):
     data = ("--data.train_file", train, "--data.test_file", test)
     done = cli("fit", *model, *data, "--trainer.max_epochs", 1)
     assert (done.code, "`--model.output_layer few`" in done.err) == (2, True), done.err
-    model = (*model, "--model.output_layer", "signs")
-    done = cli("fit", *model, *data, "--trainer.max_epochs", 1)
+    chosen = [*model, "--model.output_layer", "signs"]
+    done = cli("fit", *chosen, *data, "--trainer.max_epochs", 1)
     assert done.code == 0, done.err
-    done = cli("test", *model, "--data.test_file", test)
+    done = cli("test", *chosen, "--data.test_file", test)
     assert done.code == 0, done.err
     Path("model.keras").unlink()
     run = "lightning_logs/from_keras/version_0"
