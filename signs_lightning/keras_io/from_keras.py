@@ -120,7 +120,7 @@ class FromKeras(ImageClassifier):
 
     Its network has Keras's layer names. It trains as in Keras: a layer that was frozen there stays
     frozen, regularizers of weights and of outputs count in the loss, in training and in validation,
-    and weights are constrained after each step. Random augmentation layers do nothing.
+    weights are constrained after each step, and random layers act on the training images.
 
     Args:
         path: a Keras file with a config: `.keras`, or `.h5` of a whole model; one of weights only

@@ -17,16 +17,7 @@ from signs_lightning.keras_io import weighted_layers as weighted
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext
 from signs_lightning.keras_io.model_graph import Graph, Layer
 from signs_lightning.keras_io.operation_table import build_operation, unsupported_of_operation
-
-# Layers that do nothing when a model predicts. Not RandomHeight, RandomWidth, AutoContrast,
-# Equalization: these change what it predicts.
-AUGMENTATION = {
-    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"),
-    *("RandomBrightness", "RandomColorJitter", "RandomColorDegeneration", "RandomErasing"),
-    *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective"),
-    *("RandomPosterization", "RandomSaturation", "RandomShear", "RandomSharpness"),
-    *("RandomElasticTransform", "RandAugment", "AugMix", "Solarization"),
-}
+from signs_lightning.keras_io.random_layers import AUGMENTATION, random_layer
 
 BATCH_NORMS = (
     *("BatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2"),
@@ -68,15 +59,16 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     "Concatenate": merging.concatenate,
     **dict.fromkeys(("Identity", "ActivityRegularization"), stateless.identity),
     **dict.fromkeys(merging.ARITHMETIC, merging.arithmetic),
-    **dict.fromkeys(AUGMENTATION, stateless.identity),
+    **dict.fromkeys(AUGMENTATION, random_layer),
 }
 SEVERAL_TENSORS: set[str] = set()  # layers that give more than one
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"}
 WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}
-# Layers whose `training=True`, fixed in the graph, would change what the model predicts.
+# Layers whose `training=True`, fixed in the graph, changes what a model of Keras 2 predicts; `fit`
+# and `predict` of Keras 3 override it.
 DIFFERENT_IN_TRAINING = {
     name for name in BUILDERS if "Drop" in name or "Batch" in name or name.endswith("Attention")
-} | {"GaussianNoise"}
+} | {"GaussianNoise"}  # and the random layers
 # Layers that tf.keras 2 made of calls of TensorFlow; what `tf_operations` did not translate.
 OF_TENSORFLOW = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
 
@@ -90,15 +82,20 @@ def unsupported_parts(graph: Graph) -> list[str]:
     for layer in graph.layers.values():
         parts += [part for part in unsupported_of_layer(layer) if part not in parts]
     for call in graph.calls:
-        is_wrapped = call.layer.wrapper is not None
-        is_different = is_wrapped or call.layer.class_name in DIFFERENT_IN_TRAINING
-        if call.layer.class_name == "RandomCrop":  # Keras 3 writes the flag into every model
-            is_different = call.layer.keras < 3
-        if call.training is True and is_different:
-            parts.append(f"training=True of {call.layer}")
-        if call.output > 0 and call.layer.class_name not in SEVERAL_TENSORS:
-            parts.append(f"output {call.output + 1} of {call.layer}")
+        layer, is_fixed = call.layer, call.training is True and call.layer.keras < 3
+        if is_fixed and is_different_in_training(layer) and layer.class_name not in AUGMENTATION:
+            parts.append(f"training=True of {layer}")
+        if call.output > 0 and layer.class_name not in SEVERAL_TENSORS:
+            parts.append(f"output {call.output + 1} of {layer}")
     return parts
+
+
+def is_different_in_training(layer: Layer) -> bool:
+    """Return whether a layer gives something else in training than at rest."""
+    if layer.class_name == "RandomCrop":  # Keras 3 writes the flag into every model
+        return layer.keras < 3
+    names = DIFFERENT_IN_TRAINING | AUGMENTATION
+    return layer.wrapper is not None or layer.class_name in names
 
 
 def unsupported_of_layer(layer: Layer) -> list[str]:

@@ -22,7 +22,7 @@ from signs_lightning.keras_io.model_ending import Ending, count_outputs, find_en
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.sub_model import cut_to_output
 
-HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | {
+HAS_DATA_FORMAT = layer_table.CONVOLUTIONS | layer_table.AUGMENTATION | {
     *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
     *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "Flatten", "SpatialDropout2D"),
     *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),

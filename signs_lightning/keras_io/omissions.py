@@ -10,9 +10,10 @@ from typing import Any
 
 from signs_lightning.keras_io.constraints import read_constraints
 from signs_lightning.keras_io.keras_file import KerasFile
-from signs_lightning.keras_io.layer_table import AUGMENTATION
+from signs_lightning.keras_io.layer_table import is_different_in_training
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.network_plan import Plan
+from signs_lightning.keras_io.random_layers import AUGMENTATION, is_active
 from signs_lightning.keras_io.regularizers import read_regularization
 from signs_lightning.runtime.escaping import shorten
 
@@ -47,8 +48,11 @@ def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
             layers.setdefault(omission, []).append(layer)
     for omission, layer in [*read_regularization(plan).unknown, *read_constraints(plan).unknown]:
         layers.setdefault(omission, []).append(layer)
+    for layer in graph.layers.values():
+        if layer.class_name in AUGMENTATION and not all(map(is_active, plan.contexts[layer.path])):
+            layers.setdefault("the augmentation", []).append(layer)
     for call in graph.calls:
-        if call.training is True and call.layer.class_name in AUGMENTATION:
+        if call.training is True and is_different_in_training(call.layer):
             layers.setdefault("training=True", []).append(call.layer)
     for k in ending.dropouts:
         layers.setdefault("the dropping of probabilities", []).append(graph.calls[k].layer)
@@ -62,12 +66,10 @@ def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
 
 
 def _of_layer(layer: Layer) -> Iterator[str]:
-    config, is_augmentation = layer.config, layer.class_name in AUGMENTATION
+    config = layer.config
     if layer.wrapper is not None:
         yield "the normalization in training"
-    if is_augmentation:
-        yield "the augmentation"
-    elif config.get("seed") is not None:
+    if config.get("seed") is not None:
         yield "the seed"
     if config.get("lora_rank") is not None:
         yield "lora_rank"
@@ -76,7 +78,7 @@ def _of_layer(layer: Layer) -> Iterator[str]:
     dtype = config.get("dtype")
     if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):
         dtype = dtype["config"].get("name")
-    if isinstance(dtype, str) and dtype != "float32" and not is_augmentation:
+    if isinstance(dtype, str) and dtype != "float32":
         yield f"dtype {shorten(dtype)} (computed in float32)"
 
 

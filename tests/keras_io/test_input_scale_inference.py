@@ -343,7 +343,7 @@ def test_every_verb_gives_keras_s_numbers(graded, tmp_path, cli):
         "--trainer.max_epochs", 1,
     )  # fmt: skip
     assert (done.code, inferred in done.out) == (0, True), done
-    assert "not taken over: the augmentation of RandomFlip" in done.out
+    assert "the augmentation" not in done.out
     run = next((tmp_path / "lightning_logs").glob("*/version_0"))
     assert "scale: raw" in (run / "config.yaml").read_text()
     done = cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 2)

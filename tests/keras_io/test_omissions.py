@@ -63,7 +63,6 @@ def everything() -> keras.Model:
 
 
 NAMED = [
-    "the augmentation of RandomFlip 'augment/flip' and 1 more",
     "training=True of RandomFlip 'augment/flip' and 1 more",
     "kernel_constraint mine>Mine of Conv2D 'conv'",
     "the seed of Dropout 'drop'",
