@@ -42,8 +42,8 @@ ARGUMENTS: dict[str, dict[str, str | None]] = {
     ),
     "Attention": _dropped("causal"),  # an argument of the call
     "AdditiveAttention": _dropped("causal"),
-    "Dropout": {"p": "rate"},
-    "SpatialDropout2D": {"p": "rate", **_dropped("trainable", "noise_shape")},
+    "Dropout": {"p": "rate"},  # of Keras 1
+    "SpatialDropout2D": _dropped("trainable", "noise_shape"),
     "LeakyReLU": {"alpha": "negative_slope"},
     "ThresholdedReLU": {"theta": "threshold"},
     "RandomCrop": _dropped("seed"),
@@ -66,11 +66,10 @@ ALIASES = {"Normal": "RandomNormal", "Uniform": "RandomUniform", "Zero": "Zeros"
 
 @dataclass
 class Notes:
-    """What a translation says besides the config.
+    """What of a model is written as something else or left out, though it predicts the same.
 
     Attributes:
-        changes: layers by what becomes of them, though the model predicts the same; "{}" stands for
-            their names.
+        changes: layers by what becomes of them; "{}" stands for their names.
     """
 
     changes: dict[str, list[str]] = field(default_factory=dict)
@@ -106,25 +105,19 @@ def keras3_entry(class_name: str, config: dict[str, Any], entry: Entry | None = 
     }
 
 
-def operation_entry(class_name: str, config: dict[str, Any]) -> Entry:
-    """Return the entry of an operation, such as `x + 1`."""
-    module = module_of_operation(class_name)
-    own = {"class_name": class_name, "module": module, "registered_name": class_name}
-    return keras3_entry(class_name, config, own)
-
-
 def translate_layer(entry: Entry, keras: int, notes: Notes) -> list[Entry]:
     """Return a layer in Keras 3's spelling, and the layers that must follow it.
 
     Args:
-        entry: of a layer that is no model, its TensorFlow translated into operations of Keras 3.
+        entry: of a layer that is no model, or of an operation.
         keras: major version of the Keras that wrote it.
         notes: gets what becomes of it.
     """
     config, class_name = dict(entry["config"]), entry["class_name"]
     if is_operation(entry, keras):
-        own = {key: entry[key] for key in ("module", "registered_name") if key in entry}
-        return [operation_entry(class_name, config) | own]
+        module = entry.get("module") or module_of_operation(class_name)
+        own = {"module": module, "class_name": class_name, "registered_name": class_name}
+        return [keras3_entry(class_name, config, own)]
     followers: list[Entry] = []
     # Of Keras's backends only TensorFlow loads it.
     if class_name == "SyncBatchNormalization" or config.pop("synchronized", False):

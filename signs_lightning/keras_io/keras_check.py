@@ -24,6 +24,7 @@ BACKENDS = ("jax", "tensorflow", "torch")  # the first is what models here are c
 TOLERANCE = 1e-5  # largest difference of a probability
 TOLERANCE_OF_16_BITS = 0.05  # where Keras rounds the weights
 MAX_SECONDS = 600.0
+Inputs = np.ndarray | dict[str, np.ndarray]  # the image, or all inputs by name
 SKIP = "--skip_keras_check"
 
 
@@ -62,14 +63,14 @@ def find_keras() -> tuple[str, str] | None:
 
 
 def check_with_keras(
-    path: Path, config: str | None, inputs: np.ndarray, expected: np.ndarray, activation: str | None
+    path: Path, config: str | None, inputs: Inputs, expected: np.ndarray, activation: str | None
 ) -> KerasCheck | None:
     """Let Keras load a file and predict with it, and compare what it gives.
 
     Args:
         path: the file, whatever it is called now.
         config: of the model that a file of weights only is loaded into; None for a whole model.
-        inputs: what the model takes, such as float32 (N, H, W, C).
+        inputs: what the model takes, such as float32 (N, H, W, C); by name where it is several.
         expected: probabilities (N, K), or (N, 1) of the second of two classes.
         activation: "softmax" or "sigmoid" where the model gives logits; None for probabilities.
 
@@ -130,7 +131,7 @@ _ACTIVATIONS = {"sigmoid": _sigmoid, "softmax": _softmax}
 
 
 def predict_with_keras(
-    path: str, config: str | None, inputs: np.ndarray, backend: str
+    path: str, config: str | None, inputs: Inputs, backend: str
 ) -> tuple[str | None, np.ndarray | None, bool]:
     """Return why Keras refuses a file, or what it predicts and whether it has 16-bit weights.
 

@@ -19,9 +19,8 @@ from signs_lightning.keras_io.export_course_configs import course_config
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.input_scales import rescale_inputs
-from signs_lightning.keras_io.keras3_layers import Notes
 from signs_lightning.keras_io.keras_archive import WEIGHTS
-from signs_lightning.keras_io.keras_check import KerasCheck, check_with_keras
+from signs_lightning.keras_io.keras_check import Inputs, KerasCheck, check_with_keras
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer, LayerPath
 from signs_lightning.keras_io.network_plan import Plan, make_plan
@@ -84,9 +83,11 @@ def export_keras(
     else:
         config = course_config(model)
         plan = make_plan(config, image_size=model.image_size)
-    translated = Keras3Config(config, plan.graph)
-    if format != "keras-weights":
-        _report_notes(translated.notes)
+    translated = Keras3Config(config, plan.graph, _ranks(plan))
+    if changes := translated.notes.lines():
+        more = " …" if len(changes) > MAX_LISTED else ""
+        line = f"written for Keras 3: {'; '.join(changes[:MAX_LISTED])}{more}."
+        rank_zero_print(printable(line))
     weights = _weights(model, plan, translated)
     with atomic_write(path) as temporary:
         _write(temporary, format, translated.entry, weights)
@@ -118,34 +119,39 @@ def _write(path: Path, format: Format, config: dict[str, Any], weights: Weights)
 
 
 @torch.inference_mode()
-def _draw_example(model: ImageClassifier, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+def _draw_example(model: ImageClassifier, plan: Plan) -> tuple[Inputs, np.ndarray]:
     """Return two images as Keras takes them, and the probabilities that Keras should give."""
     height, width, channels = model.image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, channels, height, width), generator=generator) / 255
+    others = [torch.rand(2, *o.shape, generator=generator) for o in plan.graph.other_inputs]
     if isinstance(model, FromKeras):
         scale = model.hparams["scale"]
         images = rescale_inputs(images, scale)
         images = images.round() if scale == "raw" else images  # the model may take bytes
     was_training = model.training
     weight = next(model.network.parameters(), images)
-    logits = model.eval().network(images.to(weight))
+    also = {"others": [value.to(weight) for value in others]} if others else {}
+    logits = model.eval().network(images.to(weight), **also)
     model.train(was_training)
     expected = model.probabilities(logits).cpu().numpy()
-    inputs = plan.graph.arrange(images)
-    if inputs.dim() == 4 and not plan.graph.channels_first:
-        inputs = inputs.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
-    return inputs.numpy(), expected[:, 1:] if model.binary else expected
+    arranged = plan.graph.arrange(images)
+    if arranged.dim() == 4 and not plan.graph.channels_first:
+        arranged = arranged.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
+    inputs: Inputs = arranged.numpy()
+    if others:
+        named = zip(plan.graph.input_names, [arranged, *others], strict=True)
+        inputs = {name.replace("/", "_"): value.numpy() for name, value in named}
+    return inputs, expected[:, 1:] if model.binary else expected
 
 
-def _report_notes(notes: Notes) -> None:
-    """Print what is written as something else."""
-    if notes.changes:
-        rank_zero_print(printable(f"written for Keras 3: {_list(notes.lines())}."))
-
-
-def _list(parts: list[str]) -> str:
-    return "; ".join(parts[:MAX_LISTED]) + (" …" if len(parts) > MAX_LISTED else "")
+def _ranks(plan: Plan) -> dict[LayerPath, int]:
+    """Return the number of axes, the batch among them, of what each `x[..., 0]` takes."""
+    return {
+        path: len(contexts[0].shapes[0] or ()) + 1
+        for path, contexts in plan.contexts.items()
+        if contexts[0].class_name == "GetItem"
+    }
 
 
 def _weights(model: ImageClassifier, plan: Plan, translated: Keras3Config) -> Weights:

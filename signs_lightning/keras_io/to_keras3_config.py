@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from signs_lightning.keras_io.config_entries import MODELS, Entry, model_config, name_of
+from signs_lightning.keras_io.inbound_nodes import is_keras3_node
 from signs_lightning.keras_io.keras3_layers import (
     CLASSES,
     Notes,
@@ -28,6 +29,8 @@ class Keras3Config:
     Args:
         model: the config, of any version.
         graph: what it was parsed to.
+        ranks: how many axes the input of a layer has, the batch among them; needed of those that
+            are `x[..., 0]`, since Keras reads no ellipsis from the older format.
 
     Attributes:
         entry: the model as Keras 3's `to_json` gives it.
@@ -35,7 +38,10 @@ class Keras3Config:
         notes: what is written as something else.
     """
 
-    def __init__(self, model: Entry, graph: Graph) -> None:
+    def __init__(
+        self, model: Entry, graph: Graph, ranks: Mapping[LayerPath, int] | None = None
+    ) -> None:
+        self.ranks = ranks or {}
         self.keras = next(iter(graph.layers.values())).keras
         self.input_shape = graph.input_shape
         self.added: set[LayerPath] = set()
@@ -65,7 +71,10 @@ class Keras3Config:
             if others:
                 inner = {"name": name, "layers": [first, *others]}
                 first = keras3_entry("Sequential", inner) | {"module": "keras"}
-            first |= {"name": name, "inbound_nodes": calls.nodes(entry)}
+            nodes = calls.nodes(entry)
+            if rank := self.ranks.get((*path, name)):
+                nodes = [{**node, "args": _without_ellipsis(node["args"], rank)} for node in nodes]
+            first |= {"name": name, "inbound_nodes": nodes}
             written.append(first)
         config["layers"] = written
         if calls is not None:
@@ -139,19 +148,21 @@ class _Calls:
         nodes = entry.get("inbound_nodes", [])
         if self.keras >= 3:
             return nodes
-        made = []
+        is_causal = entry["config"].get("causal") is True  # of Attention, before tf.keras 2.10
+        flag = {"use_causal_mask": True} if is_causal else {}
+        written = []
         for node in nodes:
-            if isinstance(node, dict):  # of an operation, which has been TensorFlow's
-                has_key = entry["class_name"] == "GetItem"
-                args = [self._operand(value, has_key) for value in node["args"]]
-                made.append({"args": args, "kwargs": {}})
+            if is_keras3_node(node):  # of an operation
+                args = (
+                    node["args"]
+                    if entry["class_name"] == "GetItem"
+                    else map(_as_array, node["args"])
+                )
+                written.append({"args": self._convert(list(args)), "kwargs": {}})
                 continue
             values, arguments = self._read(node)
-            if entry["config"].get("causal") is True:  # of Attention, before tf.keras 2.10
-                arguments["use_causal_mask"] = True
-            args = values if len(values) == 1 else [values]
-            made.append({"args": args, "kwargs": arguments})
-        return made
+            written.append({"args": values, "kwargs": arguments | flag})
+        return written
 
     def ends(self, value: Any) -> Any:
         """Return `input_layers` or `output_layers`; one of them alone is in no list."""
@@ -173,36 +184,56 @@ class _Calls:
 
     def _read(self, node: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a call by position, and those by name."""
+        if isinstance(node, dict):  # a model's inputs by name
+            return [{key: self._convert(tensor) for key, tensor in node.items()}], {}
         tensors = [node] if node and isinstance(node[0], str) else node
         arguments: dict[str, Any] = {}
         for tensor in tensors:
             arguments |= tensor[3] if len(tensor) > 3 else {}
-        named = {k: self._convert(v) for k, v in arguments.items() if v is not None}
-        return list(map(self._convert, tensors)), named
+        values = list(map(self._convert, tensors))
+        named = {key: self._convert(value) for key, value in arguments.items() if value is not None}
+        return values if len(values) == 1 else [values], named
 
     def _convert(self, value: Any) -> Any:
         """Return an argument with all references to calls in Keras 3's spelling."""
+        if isinstance(value, dict):
+            if value.get("class_name") == "__keras_tensor__":
+                return self._convert(value["config"]["keras_history"])
+            return {key: self._convert(item) for key, item in value.items()}
         if not isinstance(value, list):
             return value
         if value[:1] == ["_CONSTANT_VALUE"]:
-            return value[2]
-        if not _is_reference(value, self.names):
-            return [self._convert(item) for item in value]
-        return self._tensor(value)
+            return _as_array(value[2])
+        if _is_reference(value, self.names):
+            config = {"shape": [], "dtype": "float32", "keras_history": self._history(value)}
+            return {"class_name": "__keras_tensor__", "config": config}
+        return [self._convert(item) for item in value]
 
-    def _operand(self, value: Any, has_key: bool) -> Any:
-        """Return an argument of an operation; a list of numbers is an array but in a key."""
-        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-            return self._tensor(value["config"]["keras_history"])
-        if not isinstance(value, list) or has_key:
-            return value
-        if any(isinstance(item, dict) for item in value):
-            return [self._operand(item, has_key) for item in value]
-        return {"class_name": "__numpy__", "config": {"value": value, "dtype": "float32"}}
 
-    def _tensor(self, history: list[Any]) -> Entry:
-        config = {"shape": [], "dtype": "float32", "keras_history": self._history(history)}
-        return {"class_name": "__keras_tensor__", "config": config}
+def _without_ellipsis(args: list[Any], rank: int) -> list[Any]:
+    """Return the arguments of `x[...]` with slices of all for an ellipsis."""
+    value, key = args
+    entries = key if isinstance(key, list) else [key]
+    places = [k for k, entry in enumerate(entries) if isinstance(entry, dict)]
+    place = next((k for k in places if entries[k]["class_name"] == "__ellipsis__"), None)
+    if place is None:
+        return args
+    everything = {"class_name": "__slice__", "config": dict.fromkeys(("start", "stop", "step"))}
+    missing = [everything] * (rank + 1 - len(entries))
+    return [value, [*entries[:place], *missing, *entries[place + 1 :]]]
+
+
+def _as_array(value: Any) -> Any:
+    """Return a nested list of numbers as an array, and others as they are."""
+    if not isinstance(value, list) or not value:
+        return value
+    numbers = value
+    while any(isinstance(number, list) for number in numbers):
+        numbers = [n for part in numbers for n in (part if isinstance(part, list) else [part])]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return value
+    dtype = "int32" if all(map(is_integer, numbers)) else "float32"
+    return {"class_name": "__numpy__", "config": {"value": value, "dtype": dtype}}
 
 
 def _is_reference(value: Any, names: Container[str]) -> bool:

@@ -64,9 +64,10 @@ def test_a_process_of_its_own(tmp_path, monkeypatch, capsys, format, backend):
 
 
 def test_all_formats_are_checked(tmp_path, keras_here):
-    """Probabilities, logits, one value, and inputs that are bytes."""
+    """Probabilities, logits, one value, inputs that are bytes, and several inputs."""
+    models = (HappySequential(image_size=(16, 16, 3)), logits(tmp_path), two_inputs(tmp_path))
     for format, ending in ENDINGS.items():
-        for model in (HappySequential(image_size=(16, 16, 3)), logits(tmp_path)):
+        for model in models:
             check = export_keras(model, tmp_path / f"model{ending}", format)
             assert check is not None
             assert check.difference < 1e-6
@@ -79,6 +80,15 @@ def logits(folder: Path) -> Any:
     randomize(model)
     model.save(folder / "logits.keras")
     return from_keras(folder / "logits.keras")
+
+
+def two_inputs(folder: Path) -> Any:
+    vector, image = keras.Input((4,), name="vector"), keras.Input((8, 8, 3), name="picture")
+    values = layers.Concatenate()([layers.Flatten()(image), layers.Dense(5)(vector)])
+    model = keras.Model([vector, image], layers.Dense(3, activation="softmax")(values))
+    randomize(model)
+    model.save(folder / "two.keras")
+    return from_keras(folder / "two.keras", scale="/255")
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
