@@ -1,0 +1,1 @@
+"""Random valid Keras classifiers, and what is compared of each with Keras itself."""

@@ -1,0 +1,42 @@
+"""What we make of the files of a case."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.models.classifier import ImageClassifier
+
+from .draw_model import Case
+from .keras_side import Outputs
+from .model_spec import is_channels_first
+
+
+def read(case: Case, path: Path, architecture: Path | None = None) -> ImageClassifier:
+    return from_keras(path, scale="/255", architecture=architecture)
+
+
+def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
+    tensor, rank = torch.from_numpy(images), images.ndim
+    if rank == 2:
+        side = math.isqrt(images.shape[1])
+        return tensor.reshape(-1, 1, side, side)
+    if rank == 3:
+        return tensor[:, None]
+    return tensor if is_channels_first(case.model) else tensor.permute(0, 3, 1, 2)  # (N, H, W, C) -> NCHW
+
+
+@torch.no_grad()
+def run(case: Case, model: ImageClassifier, images: np.ndarray) -> Outputs:
+    """Images in whatever range: the scale is "/255", so the network gets them as they are."""
+    logits = model(to_torch(case, images))
+    if logits.dtype == torch.float64:  # `probabilities` gives float32
+        values = logits.sigmoid() if model.binary else logits.softmax(-1)
+    else:
+        values = model.probabilities(logits)
+        values = values[:, 1:] if model.binary else values
+    return Outputs(values.numpy(), logits.numpy())

@@ -1,0 +1,250 @@
+"""Runs a case: Keras builds and saves its model, we read it, both see the same images.
+
+Then we write it for Keras, and both sides train it for a step.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.to_keras import ENDINGS, export_keras
+from signs_lightning.models.classifier import ImageClassifier
+
+from . import our_side, training_step
+from .draw_model import Case
+from .keras_side import Outputs, Reference, images_of, is_finite, run, save
+
+PARTS = ("outputs", "keras", "keras-h5", "training")
+OUTCOMES = ("right", "refused", "wrong", "crash", "void")
+TOLERANCE = 1e-5  # of probabilities; of the largest logit
+EXACT = 1e-7  # of the largest value, in float64: some constants are float32 here
+ROUNDING = 10.0  # how many times Keras's own rounding, or that of the images, is explained
+PERTURBATION = 2e-7  # of the images: what rounding them to float32 may change
+GRADIENTS, TRAINED = 1e-6, 1e-4  # of each tensor's largest value, in float64 and in float32
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a part of a case came to: one of `OUTCOMES`, and what was said or how far it is off."""
+
+    outcome: str
+    detail: str = ""
+    is_settled: bool = False  # whether float64 had to decide
+
+
+class KerasError(Exception):
+    """Keras itself does not build, run or save the model."""
+
+
+def run_case(case: Case, parts: tuple[str, ...] = PARTS) -> dict[str, Result]:
+    """Run a case; parts that need one that failed are missing."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            prepared = Prepared(case, folder)
+        except Exception as error:
+            return {"outputs": Result("void", _describe(error))}
+        results = {"outputs": attempt(prepared.compare_outputs)}
+        if results["outputs"].outcome != "right":
+            return results
+        for part in parts:
+            if part in ENDINGS:
+                results[part] = attempt(lambda part=part: prepared.compare_export(part))
+            elif part == "training":
+                results[part] = attempt(prepared.compare_training)
+        return results
+
+
+def attempt(compare: Callable[[], Result]) -> Result:
+    try:
+        with redirect_stdout(StringIO()):
+            return compare()
+    except InputError as error:
+        return Result("refused", str(error))
+    except KerasError as error:
+        return Result("void", str(error))
+    except Exception as error:
+        return Result("crash", _describe(error))
+
+
+def _describe(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+    return f"{place}: {str(error)[:500]}"
+
+
+class Prepared:
+    """A case that Keras has built, run and saved.
+
+    Raises:
+        Exception: whatever Keras raises, or its outputs are not finite.
+    """
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case, self.folder = case, folder
+        self.images = images_of(case)
+        # Those for which no probability is 0 or 1.
+        self.calibrated = self.images[:2] if case.seed % 2 else self.images[2:]
+        self.reference = Reference(case)
+        self.reference.randomize(self.calibrated)
+        saved = self.reference
+        if case.policy != "float32":
+            saved = Reference(case, case.policy)
+            saved.set_weights(self.reference.weights())
+            self.reference.set_weights(saved.weights())
+        with saved.scope():
+            self.files = save(case, saved.model, folder)
+        self.theirs = self.reference(self.images)
+        if not is_finite(self.theirs):
+            raise ValueError("values that are not finite")
+
+    def compare_outputs(self) -> Result:
+        self.model = our_side.read(self.case, *self.files)
+        ours = our_side.run(self.case, self.model, self.images)
+        if agree(ours, self.theirs):
+            return Result("right")
+        return settle(self, our_side.read(self.case, *self.files), ours)
+
+    def compare_export(self, format: str) -> Result:
+        """Keras reads what we write of our model."""
+        path = self.folder / f"export{ENDINGS[format]}"
+        export_keras(self.model, path, format)
+        loaded = keras.models.load_model(path, compile=False)
+        values = run(loaded, self.images)
+        ours = our_side.run(self.case, self.model, self.images)
+        theirs = Outputs(values, None) if self.theirs.values is not None else Outputs(None, values)
+        if agree(ours, theirs):
+            return Result("right")
+        exact = run_exactly(loaded, self.images)
+        off = float(np.abs(values - exact).max()), float(np.abs(exact - self.exact()).max())
+        scale = max(1.0, np.abs(exact).max())
+        is_right = off[1] <= 1e-6 * scale or off[1] <= 10 * off[0]
+        return Result("right" if is_right else "wrong", f"off by {off[1]:.2g}", is_settled=True)
+
+    def exact(self) -> np.ndarray:
+        """What Keras's own model gives in float64."""
+        exact = Reference(self.case, "float64")
+        exact.set_weights(self.reference.weights())
+        outputs = exact(self.images.astype("float64"))
+        values = outputs.logits if outputs.values is None else outputs.values
+        assert values is not None
+        return values
+
+    def compare_training(self) -> Result:
+        """One step of SGD, Keras's in float64."""
+        case = training_step.without_randomness(self.case)
+        try:
+            reference = Reference(case)
+            reference.randomize(self.calibrated)
+            with reference.scope():
+                files = save(case, reference.model, self.folder)
+            exact = Reference(case, "float64")
+            exact.set_weights(reference.weights())
+            images = self.calibrated.astype("float64")
+            labels = training_step.labels_of(exact(images))
+            loss, gradients, weights = training_step.keras_step(exact, images, labels)
+        except Exception as error:
+            raise KerasError(_describe(error)) from error
+        model = our_side.read(case, *files).double()
+        network = model.network
+        ours = training_step.our_step(case, model, images, labels)
+        theirs = [training_step.by_layer(exact, network, v) for v in (gradients, weights)]
+        single = our_side.read(case, *files)
+        stepped = training_step.our_step(case, single, self.calibrated, labels)
+        differences = {
+            "loss": (abs(ours.loss - loss) / max(abs(loss), 1e-3) / GRADIENTS, ""),
+            "gradient": _off(ours.gradients, theirs[0], GRADIENTS),
+            "weight": _off(ours.weights, theirs[1], GRADIENTS),
+            "float32 weight": _off(stepped.weights, theirs[1], TRAINED),
+        }
+        bad = [f"{k} {place} is off by {off:.2g}" for k, (off, place) in differences.items() if off > 1]
+        return Result("wrong", f"{'; '.join(bad)} times what is allowed") if bad else Result("right")
+
+
+def _off(
+    ours: training_step.Arrays, theirs: training_step.Arrays, allowed: float
+) -> tuple[float, str]:
+    off, place = training_step.largest_difference(ours, theirs)
+    return off / allowed, place
+
+
+def run_exactly(loaded: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What a loaded model gives in float64."""
+    from .keras_side import precision
+
+    with precision("float64"):
+        inputs = keras.Input(loaded.input_shape[1:], dtype="float64")
+        config = [v.numpy() for v in loaded.weights]
+        copy = keras.models.clone_model(loaded, inputs, clone_function=_in_float64)
+        for weight, values in zip(copy.weights, config, strict=True):
+            weight.assign(values)
+        return run(copy, images.astype("float64"))
+
+
+def _in_float64(layer: keras.layers.Layer) -> keras.layers.Layer:
+    config = layer.get_config() | {"dtype": "float64"}
+    return type(layer).from_config(config)
+
+
+def agree(ours: Outputs, theirs: Outputs) -> bool:
+    return all(off <= 1 for off in _differences(ours, theirs, TOLERANCE))
+
+
+def _differences(ours: Outputs, theirs: Outputs, tolerance: float) -> list[float]:
+    """The largest differences, in units of what is tolerated; inf where shapes differ."""
+    pairs = []
+    if theirs.values is not None and ours.values is not None:
+        pairs.append((ours.values, theirs.values, 1.0))
+    if theirs.logits is not None and ours.logits is not None:
+        scale = max(np.abs(theirs.logits).max(), 1e-6)
+        pairs.append((ours.logits, theirs.logits, scale))
+    return [
+        float(np.abs(a.astype("float64") - b).max() / (tolerance * scale))
+        if a.shape == b.shape and np.isfinite(a).all()
+        else np.inf
+        for a, b, scale in pairs
+    ]
+
+
+def settle(prepared: Prepared, model: ImageClassifier, ours: Outputs) -> Result:
+    """Decide with float64 on both sides whether a difference is one of rounding."""
+    case, images, theirs = prepared.case, prepared.images, prepared.theirs
+    exact = Reference(case, "float64")
+    exact.set_weights(prepared.reference.weights())
+    right = exact(images.astype("float64"))
+    model = model.double()
+    doubled = our_side.run(case, model, images.astype("float64"))
+    rng = np.random.default_rng(0)
+    moved = images * (1 + PERTURBATION * rng.choice([-1.0, 1.0], images.shape))
+    shaken = our_side.run(case, model, moved)
+    if right.values is None:
+        doubled.values = None
+    if right.logits is None:
+        doubled.logits = None
+    limits = [
+        max(1.0, ROUNDING * max(keras, shake))
+        for keras, shake in zip(
+            _differences(theirs, right, TOLERANCE),
+            _differences(shaken, doubled, TOLERANCE),
+            strict=True,
+        )
+    ]
+    off = _differences(ours, right, TOLERANCE)
+    off_doubled = _differences(doubled, right, TOLERANCE)
+    exactness = EXACT / TOLERANCE
+    is_right = all(
+        single <= limit and double <= max(exactness, limit * exactness)
+        for single, double, limit in zip(off, off_doubled, limits, strict=True)
+    )
+    detail = f"off by {max(off) * TOLERANCE:.2g}, in float64 by {max(off_doubled) * TOLERANCE:.2g}"
+    return Result("right" if is_right else "wrong", detail, is_settled=True)

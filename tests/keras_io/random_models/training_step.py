@@ -1,0 +1,191 @@
+"""One step of SGD on a case's model: by Keras in float64, and here in float64 and float32.
+
+Random layers are left out of both, for their draws differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+import torch
+
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.network import KerasNetwork
+
+from . import our_side
+from .draw_model import Case
+from .keras_side import Outputs, Reference, gives_logits
+from .layer_arguments import RANDOM_LAYERS
+from .model_spec import Layer, Model
+
+RATE = 0.01
+UNTRAINED = ("_constraint", "activity_regularizer")
+RATES = {"rate": 0.0, "dropout": 0.0, "stddev": 0.0}
+Arrays = dict[tuple[str, ...], list[np.ndarray]]  # by layer, each as in Keras
+
+
+@dataclass
+class Trained:
+    """What a step gives: the loss, the gradients, and all weights after it."""
+
+    loss: float
+    gradients: Arrays
+    weights: Arrays
+
+
+def without_randomness(case: Case) -> Case:
+    """Return the case with no dropout, noise or augmentation."""
+    return replace(case, model=_calm(case.model), policy="float32")
+
+
+def _calm(model: Model) -> Model:
+    layers = []
+    for layer in model.layers:
+        named = {k: v for k, v in layer.arguments.items() if k in ("name", "trainable")}
+        if layer.class_name in RANDOM_LAYERS:
+            layer = Layer("Identity", named)
+        elif layer.class_name == "SpectralNormalization":  # it divides the kernel in training
+            inner = layer.arguments["layer"]
+            layer = Layer(inner.function.split(".")[-1], {**inner.arguments, **named})
+        elif layer.inner is not None:
+            layer = replace(layer, inner=_calm(layer.inner))
+        calm = {
+            key: RATES.get(key, value)
+            for key, value in layer.arguments.items()
+            if not key.endswith(UNTRAINED)
+        }
+        layers.append(replace(layer, arguments=calm))
+    return replace(model, layers=tuple(layers))
+
+
+def labels_of(outputs: Outputs) -> np.ndarray:
+    """Return labels int64 (N,): the two most probable classes in turn.
+
+    Raises:
+        ValueError: one of these is all but certain, where Keras's loss of probabilities is cut off.
+    """
+    values = outputs.logits if outputs.values is None else outputs.values
+    assert values is not None
+    if values.shape[1] == 1:
+        values = np.concatenate([(0.5 if outputs.values is not None else 0.0) * 2 - values, values], 1)
+    order = np.argsort(-values, axis=1)
+    labels = order[np.arange(len(order)), np.arange(len(order)) % 2]
+    chosen = values[np.arange(len(order)), labels]
+    if outputs.values is not None and not ((chosen > 1e-5) & (chosen < 1 - 1e-5)).all():
+        raise ValueError("probabilities are 0 or 1")
+    return labels
+
+
+def keras_step(reference: Reference, images: np.ndarray, labels: np.ndarray) -> Any:
+    """Train Keras's model for a step; return the loss, gradients and weights by variable."""
+    model, is_logits = reference.model, gives_logits(reference.case.model)
+    is_binary = model.output_shape[-1] == 1
+    losses = keras.losses
+    kind = losses.BinaryCrossentropy if is_binary else losses.SparseCategoricalCrossentropy
+    with reference.scope():
+        model.compile(keras.optimizers.SGD(RATE), kind(from_logits=is_logits))
+        model.optimizer.build(model.trainable_variables)
+        targets = labels[:, None].astype(images.dtype) if is_binary else labels
+
+        def step(trainable: Any, fixed: Any, optimizer: Any, x: Any, y: Any) -> Any:
+            function = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
+            (loss, aux), gradients = function(
+                trainable, fixed, [], x, y, None, training=True, optimizer_variables=optimizer
+            )
+            trained, _ = model.optimizer.stateless_apply(optimizer, gradients, trainable)
+            return loss, gradients, trained, aux[2]
+
+        states = (
+            [v.value for v in model.trainable_variables],
+            [v.value for v in model.non_trainable_variables],
+            [v.value for v in model.optimizer.variables],
+        )
+        loss, gradients, trained, fixed = jax.tree.map(
+            np.asarray, jax.jit(step)(*states, images, targets)
+        )
+    after = dict(zip(map(id, model.trainable_variables), trained, strict=True))
+    after |= dict(zip(map(id, model.non_trainable_variables), fixed, strict=True))
+    if reference.case.version:
+        after |= _unbiased_variances(model, after, len(images))
+    return float(loss), dict(zip(map(id, model.trainable_variables), gradients, strict=True)), after
+
+
+def _unbiased_variances(
+    model: keras.Model, after: dict[int, np.ndarray], count: int
+) -> dict[int, np.ndarray]:
+    """What tf.keras makes of moving variances: unbiased where the batch is of rank 4, as Keras's
+    fused kernel is.
+    """
+    unbiased = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and len(layer._inbound_nodes) == 1:
+            shape = layer.input.shape
+            if len(shape) == 4 and layer.axis in (-1, 3):
+                size = count * shape[1] * shape[2]
+                old, new = np.asarray(layer.moving_variance), after[id(layer.moving_variance)]
+                unbiased[id(layer.moving_variance)] = new + (new - old * layer.momentum) / (size - 1)
+    return unbiased
+
+
+def by_layer(reference: Reference, network: KerasNetwork, values: dict[int, np.ndarray]) -> Arrays:
+    """Return values of Keras's variables, those there are, by our layers."""
+    arrays = {}
+    for layer, weights in network.plan.layers():
+        if not weights:
+            continue
+        owner = reference.model
+        for name in layer.path:
+            owner = next(inner for inner in owner.layers if inner.name == name)
+        kept = [values[id(weight)] for weight in owner.weights if id(weight) in values]
+        if kept:
+            arrays[layer.path] = kept
+    return arrays
+
+
+def our_step(
+    case: Case, model: FromKeras, images: np.ndarray, labels: np.ndarray
+) -> Trained:
+    """Train our model for a step."""
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=RATE)
+    logits = model(our_side.to_torch(case, images))
+    loss = model.compute_loss(logits, torch.from_numpy(labels), training=True)
+    loss.backward()
+    network, gradients = model.network, {}
+    for layer, weights in network.plan.layers():
+        own = []
+        for weight in weights:
+            parameter = network.parameter(layer.path, weight)
+            if isinstance(parameter, torch.nn.Parameter) and parameter.requires_grad:
+                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                shape = [weight.shape[axis] for axis in weight.permutation]
+                permuted = gradient.numpy().reshape(shape)
+                own.append(permuted.transpose(np.argsort(weight.permutation)))
+        if own:
+            gradients[layer.path] = own
+    optimizer.step()
+    weights = {path: arrays for path, arrays in network.keras_weights().items() if arrays}
+    return Trained(float(loss.detach()), gradients, weights)
+
+
+def largest_difference(ours: Arrays, theirs: Arrays) -> tuple[float, str]:
+    """Return the largest difference in units of its tensor's largest value, and where it is."""
+    if ours.keys() != theirs.keys():
+        odd = ours.keys() ^ theirs.keys()
+        return float("inf"), f"layers {sorted(odd)}"
+    every = [np.abs(a).max(initial=0) for arrays in theirs.values() for a in arrays]
+    floor = max(max(every, default=0.0) * 1e-9, 1e-30)
+    worst = (0.0, "")
+    for path, arrays in theirs.items():
+        for k, (a, b) in enumerate(zip(ours[path], arrays, strict=True)):
+            if a.shape != b.shape:
+                return float("inf"), f"shape {a.shape} of {path} {k}"
+            scale = max(np.abs(b).max(initial=0), floor)
+            off = np.abs(a.astype("float64") - b).max(initial=0) / scale
+            off = float("inf") if np.isnan(off) else float(off)
+            worst = max(worst, (off, f"{'/'.join(path)} {k}"))
+    return worst
