@@ -126,7 +126,7 @@ def _check_paths(output: Path, *files: str | None) -> None:
 def _parser(verb: str) -> CommandParser:
     parser = CommandParser(
         verb,
-        "Turns a Keras file (.h5, .weights.h5, .keras; Keras 2.0 to 3.x) into a checkpoint. Needs "
+        "Turns a Keras file (.h5, .weights.h5, .keras; Keras 1.0 to 3.x) into a checkpoint. Needs "
         "no Keras.",
     )
     add = parser.add_argument

@@ -31,6 +31,7 @@ from signs_lightning.keras_io.model_ending import check_loss, describe_logits
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
+from signs_lightning.keras_io.old_kernels import describe_kernels
 from signs_lightning.keras_io.omissions import find_omissions, loss_names
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.keras_io.weights_only import (
@@ -55,7 +56,7 @@ def from_keras(
     image_size: tuple[int, int, int] | None = None,
     output_layer: str | None = None,
 ) -> ImageClassifier:
-    """Load a file that Keras 2.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
+    """Load a file that Keras 1.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
 
     Args:
         path: the file. One with a config is rebuilt from it; one of weights only is loaded into one
@@ -217,6 +218,7 @@ class FromKeras(ImageClassifier):
             self.hparams["resize"] = "unknown"
         check_class_counts(self.hparams, self.num_classes)
         lines = [] if file is None else [describe_logits(self.plan.ending, self.binary)]
+        lines.append(describe_kernels(weights, file))
         if self.plan.whole is not None:
             lines.append(describe_unused(self.plan.graph, self.plan.whole.graph))
         for line in filter(None, (message, *lines)):

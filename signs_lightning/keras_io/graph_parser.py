@@ -31,6 +31,7 @@ from signs_lightning.keras_io.inbound_nodes import (
     first_calls,
     inbound_nodes,
 )
+from signs_lightning.keras_io.keras1_configs import is_keras1
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.old_configs import translate_config
 from signs_lightning.keras_io.operation_table import is_operation
@@ -56,6 +57,7 @@ def read_graph(config: Entry, keras_version: str | None = None) -> Graph:
 class _GraphParser:
     def __init__(self, config: Entry, keras_version: str | None) -> None:
         self.keras = config_entries.keras_major(config, keras_version)
+        self.keras = 1 if is_keras1(config) else self.keras
         self.version = str(keras_version or config.get("keras_version") or "")
         self.graph = Graph()
         self.model_calls = 0

@@ -17,6 +17,7 @@ from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_mode
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 
+BFLOAT16 = np.dtype("V2")  # how h5py has Keras's bfloat16
 READ_ERRORS = (
     *(OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, OverflowError),
     MemoryError,
@@ -91,7 +92,8 @@ def get_array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...],
         raise untrusted_file(
             f"The weight '{shorten(name)}' lies in another file, expected it in this one"
         )
-    if dataset.shape is None or dataset.dtype.kind not in "fiu":
+    is_number = dataset.dtype.kind in "fiu" or dataset.dtype == BFLOAT16
+    if dataset.shape is None or not is_number:
         raise inconsistent_model(
             f"The weight '{shorten(name)}' has dtype {shorten(str(dataset.dtype))}, expected "
             "float32"

@@ -59,7 +59,9 @@ def open_archive(path: Path) -> Iterator[tuple[dict[str, Any], str | None, Binar
 
 def _check_entries(archive: zipfile.ZipFile, name: str) -> None:
     entries = archive.infolist()
-    names = [entry.filename for entry in entries]
+    for entry in entries:  # a packer of Windows may write .\\config.json
+        archive.NameToInfo[_plain(entry.filename)] = entry
+    names = [_plain(entry.filename) for entry in entries]
     for entry in entries:
         shown = shorten(repr(entry.filename))
         parts = entry.filename.replace("\\", "/").split("/")
@@ -82,6 +84,10 @@ def _check_entries(archive: zipfile.ZipFile, name: str) -> None:
             f"{name} is a zip archive without {', '.join(sorted(missing))}: not a .keras file. "
             "Name a Keras file."
         )
+
+
+def _plain(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: str, name: str) -> bytes:

@@ -28,6 +28,7 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip
 
+OLD_ROOT = "_layer_checkpoint_dependencies"  # the group "layers" as tf.keras 2.12 called it
 FREE_BYTES = 64 << 20  # that weights may claim however small their file is
 
 
@@ -37,12 +38,22 @@ class StoredWeight:
 
     Attributes:
         name: what the file calls it, such as "conv2d/kernel:0" or "layers/conv2d/vars/0".
-        shape: its shape in Keras's order.
+        stored_shape: its shape.
+        permutation: its axes in Keras 2's order, None where they are so.
+        is_turned: whether the first two axes are then to be reversed, as Theano's kernels are.
     """
 
     name: str
-    shape: tuple[int, ...]
+    stored_shape: tuple[int, ...]
     dataset: h5py.Dataset
+    permutation: tuple[int, ...] | None = None
+    is_turned: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape in Keras 2's order."""
+        order = self.permutation or range(len(self.stored_shape))
+        return tuple(self.stored_shape[axis] for axis in order)
 
     def read(self) -> np.ndarray:
         """Return the values, float32 (or float64 where stored so); int64 for counts.
@@ -58,6 +69,8 @@ class StoredWeight:
             raise damaged_file(
                 f"The weight '{name}' cannot be read ({shorten(str(error), 200)})"
             ) from error
+        if values.dtype == h5.BFLOAT16:  # the upper half of a float32
+            values = (values.view("<u2").astype("<u4") << 16).view("<f4")
         is_half = values.dtype == np.float16
         values = values.astype(
             np.float32 if is_half else values.dtype.newbyteorder("="), copy=False
@@ -67,7 +80,8 @@ class StoredWeight:
                 f"The weight '{name}' has values that are NaN or infinite: its training diverged. "
                 "Save an earlier epoch."
             )
-        return values
+        values = values if self.permutation is None else values.transpose(self.permutation)
+        return values[::-1, ::-1] if self.is_turned else values
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class KerasFile:
             of weights only.
         keras_version: "2.3.1", "3.15.1", …; None where the file does not say.
         architecture: name of the file that the config was taken from, None where it is this one's.
+        backend: "tensorflow", "theano", …; None where the file does not say.
     """
 
     path: Path
@@ -90,6 +105,7 @@ class KerasFile:
     keras_version: str | None
     _weights: h5py.Group | None
     architecture: str | None = None
+    backend: str | None = None
 
     @h5.translate_damage()
     def legacy_layers(self) -> dict[str, list[StoredWeight]]:
@@ -120,6 +136,7 @@ class KerasFile:
             path: the layer's group, such as "layers/conv2d_1"; a group that is missing has no
                 weights.
         """
+        path = path.replace("/", "\\") if self._is_flat else path
         group, path = self._group(), f"{path}/vars"
         if h5.find_group(group, path) is None:
             return None, []
@@ -138,9 +155,18 @@ class KerasFile:
     def children(self, path: str) -> list[str]:
         """Return the names of a group's groups, of kinds "weights.h5" and "keras"."""
         group = self._group()
+        if self._is_flat:
+            start = path.replace("/", "\\") + "\\"
+            names = [name.removeprefix(start) for name in group if name.startswith(start)]
+            return list(dict.fromkeys(name.split("\\")[0] for name in names))
         if h5.find_group(group, path) is None:
             return []
         return list(h5.get_member(group, path, h5py.Group))
+
+    @property
+    def _is_flat(self) -> bool:
+        """Whether all groups lie at the top, with backslashes, as tf.keras 2.12 on Windows."""
+        return any("\\" in name for name in self._group())
 
     @h5.translate_damage()
     def compiled(self) -> tuple[dict[str, Any], bool]:
@@ -185,7 +211,7 @@ class KerasFile:
 
 @contextmanager
 def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
-    """Open a file that Keras 2.0 to 3.x wrote: a whole model or weights only.
+    """Open a file that Keras 1.0 to 3.x wrote: a whole model or weights only.
 
     Args:
         path: the file; its content, not its name, says which kind it is.
@@ -221,10 +247,12 @@ def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
         if h5.find_group(root, "model_weights") is not None:
             weights = h5.get_member(root, "model_weights", h5py.Group)
         config = parse_config(h5.get_text(root, "model_config"), path.name)
-        return KerasFile(path, "h5", config, _read_version(root, weights), weights)
+        version, backend = (_read_text(k, root, weights) for k in ("keras_version", "backend"))
+        return KerasFile(path, "h5", config, version, weights, backend=backend)
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        return KerasFile(path, "h5", None, _read_version(root), root)
-    if "layers" in root or "_layer_checkpoint_dependencies" in root:
+        version, backend = (_read_text(k, root) for k in ("keras_version", "backend"))
+        return KerasFile(path, "h5", None, version, root, backend=backend)
+    if {"layers", OLD_ROOT} & {name.split("\\")[0] for name in root}:
         return KerasFile(path, "weights.h5", None, "3", root)
     names = shorten(", ".join(map(repr, list(root)[:5])), 100) or "nothing"
     raise InputError(
@@ -233,10 +261,10 @@ def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
     )
 
 
-def _read_version(*groups: h5py.Group | None) -> str | None:
-    """Return the Keras version in the first group that has one."""
-    with_version = (group for group in groups if group and "keras_version" in group.attrs)
-    return next((h5.get_text(group, "keras_version") for group in with_version), None)
+def _read_text(attribute: str, *groups: h5py.Group | None) -> str | None:
+    """Return an attribute of the first group that has it."""
+    holders = (group for group in groups if group and attribute in group.attrs)
+    return next((h5.get_text(group, attribute) for group in holders), None)
 
 
 @contextmanager

@@ -112,6 +112,8 @@ def unsupported_of_layer(layer: Layer) -> list[str]:
     if name not in BUILDERS:
         return [str(layer)]
     parts = []
+    if layer.keras == 1 and name == "BatchNormalization" and config.get("mode"):
+        parts.append(f"mode {str(config['mode'])[:60]} of {layer}")  # statistics of each batch
     if name in WITH_ACTIVATION and activations.name_of(config.get("activation")) is None:
         parts.append(f"activation '{activations.describe(config['activation'])}' of {layer}")
     dtype = config.get("dtype")

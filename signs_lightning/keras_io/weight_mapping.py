@@ -8,19 +8,19 @@ from __future__ import annotations
 import itertools
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.checkpoint_groups import find_group_paths
 from signs_lightning.keras_io.file_errors import inconsistent_model
-from signs_lightning.keras_io.keras_file import KerasFile, StoredWeight
+from signs_lightning.keras_io.keras_file import OLD_ROOT, KerasFile, StoredWeight
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.network_plan import Plan
+from signs_lightning.keras_io.old_kernels import Matches, restore_kernels
 from signs_lightning.runtime.escaping import shorten
 
 Specs = list[tuple[Layer, WeightSpec]]
-Matches = list[tuple[Layer, WeightSpec, StoredWeight]]
 OTHER_MODEL = "The weights belong to another model, or the file is damaged."
 # Arrays of dropout and augmentation layers, which are not weights.
 RANDOM_STATE = ("seed_generator", "StateVar", "random_generator", "seed_gen")
-OLD_ROOT = "_layer_checkpoint_dependencies"  # the group "layers" as tf.keras 2.12 called it
 
 
 def match_weights(plan: Plan, file: KerasFile) -> Matches:
@@ -30,8 +30,11 @@ def match_weights(plan: Plan, file: KerasFile) -> Matches:
         InputError: the file has other layers, or arrays of other shapes, than its config says.
     """
     whole = plan.whole or plan  # where arrays lie depends on layers that are left out, too
+    if not any(weights for _, weights in whole.layers()):
+        return []
     matches = _match_legacy(whole, file) if file.kind == "h5" else _match_keras3(whole, file)
     matches = [match for match in matches if match[0].path in plan.graph.layers]
+    matches = restore_kernels(matches, file)
     for layer, weight, stored in matches:
         if stored.shape != weight.shape:
             raise InputError(
@@ -44,12 +47,11 @@ def match_weights(plan: Plan, file: KerasFile) -> Matches:
 
 def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
     matches: Matches = []
-    is_old = not file.children("layers") and bool(file.children(OLD_ROOT))
+    paths = find_group_paths(plan, file)
     for layer, weights in plan.layers():
         if not weights:
             continue
-        path = layer.weights_path
-        path = path.replace("layers", OLD_ROOT, 1) if is_old else path
+        path = paths[layer.weights_path]
         for group in dict.fromkeys(group for weight in weights for group in weight.groups):
             name, stored = _read_group(file, path, group)
             is_other = not group and name is not None and name != layer.path[-1]
@@ -62,9 +64,10 @@ def _match_keras3(plan: Plan, file: KerasFile) -> Matches:
             pairs = _pair([(layer, weight) for weight in members], stored, str(layer))
             matches += [match for match in pairs if match[1].groups[0] == group]
     if file.architecture is not None:
-        root, used = OLD_ROOT if is_old else "layers", {v.weights_path for v, _ in plan.layers()}
-        groups = [group for group in file.children(root) if file.variables(f"{root}/{group}")[1]]
-        if unused := [group for group in groups if f"layers/{group}" not in used]:
+        root = OLD_ROOT if file.children(OLD_ROOT) else "layers"
+        groups = [f"{root}/{group}" for group in file.children(root)]
+        used = {*paths.values(), *("/".join(path.split("/")[:2]) for path in paths.values())}
+        if unused := [v for v in groups if file.variables(v)[1] and v not in used]:
             raise InputError(
                 f"{file.path.name} has weights in '{shorten(unused[0])}', for which "
                 f"{file.architecture} has no layer. {OTHER_MODEL}"

@@ -35,11 +35,16 @@ def new_run_callbacks(trainer: Any) -> list[Callback]:
 
 
 def check_run_callbacks(trainer: Any, model: L.LightningModule) -> None:
-    """Check that a Trainer has all of them.
+    """Check that a Trainer has all of them, and the model weights to train.
 
     Raises:
-        InputError: the model's own `configure_callbacks` leaves them out.
+        InputError: the model's own `configure_callbacks` leaves them out, or no weight is trained.
     """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            "The model has no weights to train: none at all, or all are frozen. Train some of its "
+            "layers (for a Keras file, --model.trainable_layers), or take another model."
+        )
     if not set(RUN_CALLBACKS) <= {type(callback) for callback in trainer.callbacks}:
         raise InputError(
             f"{type(model).__name__}.configure_callbacks leaves out callbacks that training needs. "

@@ -255,9 +255,7 @@ class Drawer:
     def _dot(self) -> bool:
         other = self.r.choice(range(len(self.shapes)))
         mine, its = self.shapes[self.last], self.shapes[other]
-        pairs = [
-            (i, j) for i, a in enumerate(mine, 1) for j, b in enumerate(its, 1) if a == b
-        ]
+        pairs = [(i, j) for i, a in enumerate(mine, 1) for j, b in enumerate(its, 1) if a == b]
         if not pairs:
             return False
         drawn = {"axes": self.r.choice(pairs)}
@@ -277,7 +275,9 @@ class Drawer:
         if len(self.shapes[-1]) > 1:
             self._force(Layer("Flatten"))
         if r.random() < 0.6:
-            self._force(Layer(r.choice(("LayerNormalization", "LayerNormalization", "UnitNormalization"))))
+            self._force(
+                Layer(r.choice(("LayerNormalization", "LayerNormalization", "UnitNormalization")))
+            )
         kind, k = r.random(), self.last
         if kind < 0.45:
             self._force(Layer("Dense", {"units": number, "activation": "softmax"}))

@@ -142,9 +142,7 @@ class Reference:
 
     def _dense_layer(self) -> keras.layers.Dense:
         return next(
-            layer
-            for layer in reversed(self.model.layers)
-            if isinstance(layer, keras.layers.Dense)
+            layer for layer in reversed(self.model.layers) if isinstance(layer, keras.layers.Dense)
         )
 
     def __call__(self, images: np.ndarray) -> Outputs:

@@ -85,9 +85,7 @@ def target_shape(r: Random, shape: Shape) -> Shape:
     first = r.choice([k for k in range(1, size + 1) if size % k == 0])
     rest = size // first
     second = r.choice([k for k in range(1, rest + 1) if rest % k == 0])
-    return r.choice(
-        ((-1,), (size,), (first, rest), (-1, rest), (first, second, rest // second))
-    )
+    return r.choice(((-1,), (size,), (first, rest), (-1, rest), (first, second, rest // second)))
 
 
 def dims(r: Random, shape: Shape) -> Shape:

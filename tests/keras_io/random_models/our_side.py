@@ -27,7 +27,9 @@ def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
         return tensor.reshape(-1, 1, side, side)
     if rank == 3:
         return tensor[:, None]
-    return tensor if is_channels_first(case.model) else tensor.permute(0, 3, 1, 2)  # (N, H, W, C) -> NCHW
+    return (
+        tensor if is_channels_first(case.model) else tensor.permute(0, 3, 1, 2)
+    )  # (N, H, W, C) -> NCHW
 
 
 @torch.no_grad()

@@ -167,8 +167,12 @@ class Prepared:
             "weight": _off(ours.weights, theirs[1], GRADIENTS),
             "float32 weight": _off(stepped.weights, theirs[1], TRAINED),
         }
-        bad = [f"{k} {place} is off by {off:.2g}" for k, (off, place) in differences.items() if off > 1]
-        return Result("wrong", f"{'; '.join(bad)} times what is allowed") if bad else Result("right")
+        bad = [
+            f"{k} {place} is off by {off:.2g}" for k, (off, place) in differences.items() if off > 1
+        ]
+        return (
+            Result("wrong", f"{'; '.join(bad)} times what is allowed") if bad else Result("right")
+        )
 
 
 def _off(

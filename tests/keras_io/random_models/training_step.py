@@ -71,7 +71,9 @@ def labels_of(outputs: Outputs) -> np.ndarray:
     values = outputs.logits if outputs.values is None else outputs.values
     assert values is not None
     if values.shape[1] == 1:
-        values = np.concatenate([(0.5 if outputs.values is not None else 0.0) * 2 - values, values], 1)
+        values = np.concatenate(
+            [(0.5 if outputs.values is not None else 0.0) * 2 - values, values], 1
+        )
     order = np.argsort(-values, axis=1)
     labels = order[np.arange(len(order)), np.arange(len(order)) % 2]
     chosen = values[np.arange(len(order)), labels]
@@ -127,7 +129,9 @@ def _unbiased_variances(
             if len(shape) == 4 and layer.axis in (-1, 3):
                 size = count * shape[1] * shape[2]
                 old, new = np.asarray(layer.moving_variance), after[id(layer.moving_variance)]
-                unbiased[id(layer.moving_variance)] = new + (new - old * layer.momentum) / (size - 1)
+                unbiased[id(layer.moving_variance)] = new + (new - old * layer.momentum) / (
+                    size - 1
+                )
     return unbiased
 
 
@@ -146,9 +150,7 @@ def by_layer(reference: Reference, network: KerasNetwork, values: dict[int, np.n
     return arrays
 
 
-def our_step(
-    case: Case, model: FromKeras, images: np.ndarray, labels: np.ndarray
-) -> Trained:
+def our_step(case: Case, model: FromKeras, images: np.ndarray, labels: np.ndarray) -> Trained:
     """Train our model for a step."""
     model.train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=RATE)
