@@ -80,7 +80,7 @@ def translate_keras1(entry: Entry) -> Entry:
     mode = config.get("mode", 0)
     if class_name not in OF_KERAS1 or (class_name == "BatchNormalization" and mode != 0):
         return entry
-    translated = {ARGUMENTS.get(key, key): value for key, value in config.items()}
+    translated: Entry = {ARGUMENTS.get(key, key): value for key, value in config.items()}
     ordering = translated.pop("dim_ordering", None)
     if isinstance(ordering, str) and ordering in DATA_FORMATS:
         translated["data_format"] = DATA_FORMATS[ordering]

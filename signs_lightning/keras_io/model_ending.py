@@ -1,4 +1,4 @@
-"""What ends a Keras model: a softmax, a sigmoid, or logits."""
+"""What ends a Keras model: a softmax, a sigmoid, logits, or an average of probabilities."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations, layer_table
+from signs_lightning.keras_io.average_endings import gives_probabilities
 from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.model_graph import Graph, Layer, Value
 from signs_lightning.keras_io.stateless_layers import DROPOUTS
@@ -19,7 +20,8 @@ NO_CLASSES = {  # losses of other tasks, in lower case without underscores
     *("meanabsolutepercentageerror", "meansquaredlogarithmicerror", "cosinesimilarity", "poisson"),
     *("huberloss", "tripletsemihardloss", "contrastiveloss"),
 }
-AVERAGING = {"GlobalAveragePooling2D"}  # the softmax of a mean is not the mean of softmaxes
+# Behind a softmax they give probabilities that no logits stand behind: see `average_endings`.
+AVERAGING = {"GlobalAveragePooling2D", *DROPOUTS}
 
 
 @dataclass(frozen=True)
@@ -27,30 +29,28 @@ class Ending:
     """What ends a model.
 
     Attributes:
-        kind: the function that gives the probabilities; "logits" where there is none.
+        kind: the function that gives the probabilities; "logits" where there is none;
+            "probabilities" where they are an average of such.
         layer: the layer that has it, or gives the logits.
-        call: index of its call, from 0, whose function is left out here; None for logits.
+        call: index of its call, from 0, whose function is left out here; None where nothing is.
         axis: Keras's axis of a softmax, counted with the batch.
-        dropouts: indices of the calls of Dropout after it, which are left out, too.
     """
 
-    kind: Literal["softmax", "sigmoid", "logits"]
+    kind: Literal["softmax", "sigmoid", "logits", "probabilities"]
     layer: Layer
     call: int | None = None
     axis: int = -1
-    dropouts: tuple[int, ...] = ()
 
 
 def find_ending(graph: Graph) -> Ending:
     """Return what ends a model, also before layers that only reshape it.
 
-    Raises:
-        InputError: it is something else, such as a ReLU.
+    "probabilities" is what is left; `check_average` tells whether that is so.
     """
     if graph.output != Value(len(graph.calls)) or not graph.calls:
         raise inconsistent_model("The model gives back its image: no layer leads to its output")
     last = k = len(graph.calls) - 1
-    passing = RESHAPING | AVERAGING | DROPOUTS.keys()
+    passing = RESHAPING | AVERAGING
     while graph.calls[k].layer.class_name in passing:
         indices = graph.calls[k].value_indices
         if len(indices) != 1 or indices[0] < 1:
@@ -58,17 +58,34 @@ def find_ending(graph: Graph) -> Ending:
         k = indices[0] - 1
     layer = graph.calls[k].layer
     name, axis = _function_of(layer)
-    after = {j: graph.calls[j].layer.class_name for j in range(k + 1, last + 1)}
+    after = {graph.calls[j].layer.class_name for j in range(k + 1, last + 1)}
     is_axis = isinstance(axis, int) and not isinstance(axis, bool)
     if name == "linear" and layer.class_name in layer_table.WITH_ACTIVATION:
         return Ending("logits", layer)
-    if name in ("softmax", "sigmoid") and is_axis and not AVERAGING & set(after.values()):
-        dropouts = tuple(j for j, class_name in after.items() if class_name in DROPOUTS)
-        return Ending("softmax" if name == "softmax" else "sigmoid", layer, k, axis, dropouts)
+    if name in ("softmax", "sigmoid") and is_axis and not AVERAGING & after:
+        return Ending("softmax" if name == "softmax" else "sigmoid", layer, k, axis)
+    return Ending("probabilities", layer)
+
+
+def check_average(ending: Ending, graph: Graph, shapes: list[tuple[int, ...]]) -> None:
+    """Check that a model without softmax, sigmoid or logits at its end gives their average.
+
+    Args:
+        ending: what ends the model.
+        graph: the model's.
+        shapes: Keras's shape of each call's result, without the batch.
+
+    Raises:
+        InputError: it ends in something else, such as a ReLU.
+    """
+    if ending.kind != "probabilities" or gives_probabilities(graph, shapes):
+        return
+    layer, last = ending.layer, graph.calls[-1].layer
+    name, _ = _function_of(layer)
     spec = layer.config.get("activation") if name != "linear" else None
     activation = "no activation" if spec is None else f"activation '{activations.describe(spec)}'"
     raise InputError(
-        f"The model ends with {graph.calls[last].layer} and {activation}, expected a softmax or "
+        f"The model ends with {last} and {activation}, expected a softmax or "
         "sigmoid that gives probabilities, or a Dense layer without activation. Let one follow it "
         "in Keras, such as `keras.layers.Softmax()`, and save that."
     )
@@ -99,14 +116,15 @@ def count_outputs(
     Raises:
         InputError: these are not probabilities of classes.
     """
-    is_binary = ending.kind == "sigmoid" or (ending.kind == "logits" and shape == (1,))
+    is_binary = ending.kind == "sigmoid" or (ending.kind != "softmax" and shape == (1,))
     is_one_row = True
     if ending.kind == "softmax" and inner is not None:
         axis = ending.axis % (len(inner) + 1) if inner else 0
         is_one_row = axis > 0 and inner[axis - 1] == math.prod(inner)
     if len(shape) != 1 or is_binary != (shape[0] == 1) or not is_one_row:
         expected = "one value for" if is_binary else "two classes or more for"
-        what = "logits" if ending.kind == "logits" else f"a {ending.kind}"
+        is_function = ending.kind in ("softmax", "sigmoid")
+        what = f"a {ending.kind}" if is_function else ending.kind
         raise InputError(
             f"The model ends with {what} over values of shape {inner or shape}, expected "
             f"{expected} {what}: images with one label each."

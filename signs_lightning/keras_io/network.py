@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.average_endings import to_logits
 from signs_lightning.keras_io.axis_order import call_module, from_keras_order, keras_shape
 from signs_lightning.keras_io.constraints import read_constraints
 from signs_lightning.keras_io.initializers import initialize
@@ -121,7 +122,8 @@ class KerasNetwork(nn.Module):
             values[k] = value
             for index in step.last_use:  # frees the memory of an output
                 del values[index]
-        return values[len(self.plan.steps)]
+        output = values[len(self.plan.steps)]
+        return to_logits(output) if self.plan.ending.kind == "probabilities" else output
 
     def train(self, mode: bool = True) -> KerasNetwork:
         """Set the mode as nn.Module does, but keep frozen BatchNorms in eval mode.

@@ -18,7 +18,7 @@ from signs_lightning.keras_io.graph_ends import choose_output
 from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.image_size import find_image_size
 from signs_lightning.keras_io.layer_context import LayerContext, Shape, WeightSpec
-from signs_lightning.keras_io.model_ending import Ending, count_outputs, find_ending
+from signs_lightning.keras_io.model_ending import Ending, check_average, count_outputs, find_ending
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.sub_model import cut_to_output
 
@@ -48,8 +48,7 @@ class Step:
         activation: the function that follows, or None.
         other_format: whether the layer's data_format is not that of the graph, so that it needs its
             axes reordered.
-        skip: whether the layer is left out: a softmax or sigmoid that ends the model, or a Dropout
-            after it.
+        skip: whether the layer is left out: a softmax or sigmoid that ends the model.
         last_use: values that no later step takes.
         call: which of its calls this is, from 0, of a layer that has a module for each; None where
             one module serves all.
@@ -134,6 +133,7 @@ def make_plan(
     ending = find_ending(graph)
     plan = Plan(config, graph, find_image_size(graph, image_size), ending)
     _add_steps(plan)
+    check_average(ending, graph, [step.shape for step in plan.steps])
     inner = None if ending.call is None else plan.steps[ending.call].shape
     plan.num_classes, plan.binary = count_outputs(ending, plan.steps[-1].shape, inner)
     if is_part:
@@ -215,7 +215,7 @@ def _add_steps(plan: Plan) -> None:
             shape=shape,
             activation=None if is_ending else _activation_after(layer, value, channels_last),
             other_format=other_format,
-            skip=(is_ending and not weights) or k in plan.ending.dropouts,
+            skip=is_ending and not weights,
             last_use=tuple(last_use[k]),
             call=len(contexts) - 1 if not weights and counts[layer.path] > 1 else None,
             inference=call.training is False and layer.keras < 3,

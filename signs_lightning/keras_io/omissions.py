@@ -41,7 +41,7 @@ def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
         file: the open file.
         plan: its model's.
     """
-    graph, ending = plan.graph, plan.ending
+    graph = plan.graph
     layers: dict[str, list[Layer]] = {}  # by what of them is omitted
     for layer in graph.layers.values():
         for omission in _of_layer(layer):
@@ -54,8 +54,6 @@ def find_omissions(file: KerasFile, plan: Plan) -> list[str]:
     for call in graph.calls:
         if call.training is True and is_different_in_training(call.layer):
             layers.setdefault("training=True", []).append(call.layer)
-    for k in ending.dropouts:
-        layers.setdefault("the dropping of probabilities", []).append(graph.calls[k].layer)
     omissions = []
     for omission, (first, *others) in layers.items():
         more = f" and {len(others)} more" if others else ""

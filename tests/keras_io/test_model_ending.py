@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import keras
 import numpy as np
 import pytest
 import torch
-from keras import layers
+from keras import layers, ops
 
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.examine_file import examine
+from signs_lightning.keras_io.average_endings import to_logits
 from signs_lightning.keras_io.compare_outputs import first_difference
 from signs_lightning.keras_io.from_keras import FromKeras, from_keras
 from signs_lightning.keras_io.to_keras import export_keras
@@ -88,7 +90,6 @@ RESHAPED = {
     "Flatten": lambda: [layers.Conv2D(5, 3, activation="softmax"), layers.Flatten()],
     "Reshape": lambda: [layers.Conv2D(5, 3), layers.Softmax(), layers.Reshape((5,))],
     "sigmoid": lambda: [layers.Conv2D(1, 3, activation="sigmoid"), layers.Flatten()],
-    "Dropout": lambda: [layers.Flatten(), layers.Dense(5, "softmax"), layers.Dropout(0.2)],
 }
 
 
@@ -98,8 +99,101 @@ def test_probabilities_that_are_reshaped(tmp_path, case):
     predicted = ours.predict(to_torch(images_for(build(layers.Flatten())))).numpy()
     found = predicted[:, 1:] if ours.binary else predicted
     np.testing.assert_allclose(found, probabilities, atol=1e-5, rtol=0)
-    is_named = "the dropping of probabilities of Dropout" in str(ours.omissions)
-    assert is_named == (case == "Dropout")
+
+
+def of_two_heads(join: Callable[[list[Any]], Any], units: int = 4) -> keras.Model:
+    image = keras.Input((8, 8, 3))
+    value = layers.GlobalAveragePooling2D()(layers.Conv2D(3, 3, activation="relu")(image))
+    activation = "sigmoid" if units == 1 else "softmax"
+    model = keras.Model(
+        image, join([layers.Dense(units, activation, name=f"head_{k}")(value) for k in range(2)])
+    )
+    randomize(model)
+    return model
+
+
+def maps() -> keras.Model:
+    return build(layers.Conv2D(4, 1, activation="softmax"), layers.GlobalAveragePooling2D())
+
+
+AVERAGES: dict[str, Callable[[], keras.Model]] = {
+    "Average": lambda: of_two_heads(lambda heads: layers.Average()(heads)),
+    "of sigmoids": lambda: of_two_heads(lambda heads: layers.Average()(heads), units=1),
+    "weighted": lambda: of_two_heads(lambda heads: 0.3 * heads[0] + heads[1] * 0.7),
+    "sum": lambda: of_two_heads(lambda heads: (heads[0] + heads[1]) / 2.0),
+    "Rescaling": lambda: of_two_heads(lambda heads: layers.Rescaling(0.5)(layers.Add()(heads))),
+    "stacked": lambda: of_two_heads(lambda heads: ops.mean(ops.stack(heads, 1), 1)),
+    "concatenated": lambda: of_two_heads(
+        lambda heads: ops.mean(
+            layers.Concatenate(1)([layers.Reshape((1, 4))(head) for head in heads]), axis=1
+        )
+    ),
+    "Dropout": lambda: build(layers.Flatten(), layers.Dense(4, "softmax"), layers.Dropout(0.2)),
+    "pixels": maps,
+}
+
+
+@pytest.mark.parametrize("case", AVERAGES)
+def test_averages_of_probabilities(tmp_path, case):
+    """Probabilities and loss are Keras's, and so are those of an export."""
+    model = AVERAGES[case]()
+    ours, probabilities = read(model, tmp_path)
+    images = to_torch(images_for(model))
+    predicted = ours.predict(images).numpy()
+    is_one = case == "of sigmoids"
+    found = predicted[:, 1:] if is_one else predicted
+    np.testing.assert_allclose(found, probabilities, atol=1e-5, rtol=0)
+    labels = np.array([1, 0])
+    losses = keras.losses
+    of_keras = losses.BinaryCrossentropy if is_one else losses.SparseCategoricalCrossentropy
+    theirs = float(of_keras()(labels[:, None], probabilities))
+    with torch.no_grad():
+        loss = ours.compute_loss(ours(images), torch.from_numpy(labels))
+    assert float(loss) == pytest.approx(theirs, abs=1e-5)
+    export_keras(ours, tmp_path / "again.keras")
+    again = keras.models.load_model(tmp_path / "again.keras")
+    np.testing.assert_array_equal(np.asarray(again(images_for(model))), probabilities)
+
+
+@pytest.mark.parametrize("function", [ops.softmax, keras.activations.softmax, ops.sigmoid])
+def test_a_function_at_the_end(tmp_path, function):
+    """It is taken off as a layer's activation is."""
+    image = keras.Input((8, 8, 3))
+    units = 1 if function is ops.sigmoid else 5
+    model = keras.Model(image, function(layers.Dense(units)(layers.Flatten()(image))))
+    randomize(model)
+    ours, probabilities = read(model, tmp_path)
+    predicted = ours.predict(to_torch(images_for(model))).numpy()
+    found = predicted[:, 1:] if units == 1 else predicted
+    np.testing.assert_allclose(found, probabilities, atol=1e-5, rtol=0)
+    assert ours.plan.ending.kind == ("sigmoid" if units == 1 else "softmax")
+
+
+def test_the_loss_of_probabilities_is_bounded():
+    """As Keras's: a probability counts as 1e-7 at least, and as a share of its row."""
+    values = np.array([[1, 0, 0], [0.5, 0.5, 1], [0, 0, 1]], dtype="float32")
+    for labels in ([0, 2, 2], [1, 0, 0]):
+        theirs = keras.losses.SparseCategoricalCrossentropy(reduction=None)(
+            np.array(labels), values
+        )
+        ours = torch.nn.functional.cross_entropy(
+            to_logits(torch.from_numpy(values)), torch.tensor(labels), reduction="none"
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    values = np.array([[0], [0.25], [1]], dtype="float32")
+    theirs = keras.losses.BinaryCrossentropy(reduction=None)(np.array([[1], [0], [0]]), values)
+    ours = torch.nn.functional.binary_cross_entropy_with_logits(
+        to_logits(torch.from_numpy(values))[:, 0], torch.tensor([1.0, 0, 0]), reduction="none"
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_a_dropout_of_probabilities_is_active_in_training(tmp_path):
+    ours, _ = read(AVERAGES["Dropout"](), tmp_path)
+    images = torch.rand(50, 3, 8, 8)
+    with torch.no_grad():
+        assert ours.train()(images).min() < -16  # log 1e-7, where one was dropped
+        assert ours.eval()(images).min() > -16
 
 
 @pytest.mark.parametrize(
@@ -107,9 +201,11 @@ def test_probabilities_that_are_reshaped(tmp_path, case):
     [
         ([layers.Conv2D(5, 1, activation="softmax"), layers.Flatten()], "one label each"),
         (
-            [layers.Conv2D(5, 1, activation="softmax"), layers.GlobalAveragePooling2D()],
-            "ends with GlobalAveragePooling2D",
+            [layers.Conv2D(5, 1, activation="softmax"), layers.GlobalMaxPooling2D()],
+            "ends with GlobalMaxPooling2D",
         ),
+        ([layers.Flatten(), layers.Dense(5, "softmax"), layers.Rescaling(0.5)], "Rescaling"),
+        ([layers.Conv2D(5, 3), layers.Softmax(1), layers.GlobalAveragePooling2D()], "Global"),
         ([layers.Conv2D(5, 3), layers.Softmax(axis=1), layers.Flatten()], "one label each"),
         ([layers.Flatten(), layers.Dense(5), layers.ReLU()], "ends with ReLU"),
         ([layers.Flatten(), layers.Dense(5), layers.UnitNormalization()], "UnitNormalization"),
