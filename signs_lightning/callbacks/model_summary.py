@@ -30,7 +30,8 @@ def _rows(graph: LayerGraph, expand: bool) -> list[LayerNode]:
         for depth in range(1, len(path)):
             if path[:depth] in graph.blocks:
                 rows.setdefault(path[:depth], graph.blocks[path[:depth]])
-        if path != graph.image:  # `summary` of a Sequential has none, and the title says it
+        # `summary` of a Sequential has none, and the title says it
+        if path != graph.image or graph.has_other_inputs:
             rows[path] = node
     return list(rows.values())
 

@@ -58,9 +58,11 @@ def main(verb: str, args: list[str]) -> int:
             configure_gradio(folder)  # before Gradio, an optional package, is imported
             from signs_lightning.checkpoints.load_model import load_model
             from signs_lightning.demo.gradio_page import build_page
+            from signs_lightning.models.other_inputs import check_images_suffice
 
             of_keras = options.scale, options.output_layer
             model, data = load_model(options.ckpt_path, verb, *of_keras)
+            check_images_suffice(model, verb)
             model.adopt_resizing(options.resize, options.fit, is_needed=True)
             page = build_page(model, data, folder)
             address = listener.getsockname()[0]

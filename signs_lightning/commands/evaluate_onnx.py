@@ -15,6 +15,7 @@ from signs_lightning.commands.reading_options import (
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
+from signs_lightning.models.other_inputs import check_images_suffice
 
 MIN_PROBABILITY = 1e-7  # a smaller one counts as this in the loss, as in Keras
 
@@ -66,6 +67,7 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     Raises:
         InputError: the data cannot be used, or are of other classes or another size.
     """
+    check_images_suffice(model, "test")
     model.adopt_resizing(data.resize, data.fit)
     data.adopt_resizing(*model.resizing)
     data.prepare_data()

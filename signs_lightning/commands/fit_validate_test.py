@@ -30,6 +30,7 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import describe_accuracy
+from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -179,6 +180,7 @@ class CLI(LightningCLI):
 
     def _link_data_and_model(self) -> None:
         model, data = self.model, self.datamodule
+        check_images_suffice(model, self.verb)
         model.adopt_resizing(data.resize, data.fit)
         data.adopt_resizing(*model.resizing)
         data.prepare_data()

@@ -68,13 +68,15 @@ def main(verb: str, args: list[str]) -> int:
         model.to("cuda")
     unreadable: list[str] = []
     differences: image_files.Differences = {}
+    others = _read_other_inputs(model, options.inputs)
     if options.images:
         paths = image_files.find_images(options.images)
         notes = unreadable, differences
-        predictions = _predict_images(model, paths, options.batch_size, *notes)
+        predictions = _predict_images(model, paths, others, options.batch_size, *notes)
     else:
         given = test_data_options(options)
-        predictions = _predict_file(model, data, options.test_file, given, options.batch_size)
+        source = options.test_file, given
+        predictions = _predict_file(model, data, *source, others, options.batch_size)
     first = next(predictions, None)
     if first is not None:
         has_labels = first.label is not None
@@ -99,6 +101,8 @@ def _parser(verb: str) -> CommandParser:
     parser.add_argument("--images", nargs="+", metavar="PATH", help=text)
     text = "HDF5 file; the run's own test file by default"
     parser.add_argument("--data.test_file", dest="test_file", metavar="H5", help=text)
+    text = "inputs beside the image: .npz or HDF5 file of arrays by their names, a row an image"
+    parser.add_argument("--inputs", metavar="FILE", help=text)
     text = "resize its images to the model's size, a number or [height,width]"
     parser.add_argument(
         "--data.image_size", dest="image_size", type=image_size, metavar="PIXELS", help=text
@@ -112,29 +116,68 @@ def _parser(verb: str) -> CommandParser:
     return parser
 
 
+def _read_other_inputs(model: AnyClassifier, path: str | None) -> dict[str, np.ndarray]:
+    """Return the inputs beside the image from the file of `--inputs`."""
+    from signs_lightning.data.named_arrays import read_named_arrays  # start-up
+    from signs_lightning.models.other_inputs import describe_inputs  # start-up: it imports torch
+
+    if path is None:
+        if model.other_inputs:
+            raise InputError(
+                f"The model takes {describe_inputs(model.other_inputs)} beside the image. Name an "
+                ".npz or HDF5 file that has an array of that name, with a value for each image: "
+                "`--inputs FILE`."
+            )
+        return {}
+    if not model.other_inputs:
+        raise InputError(f"--inputs is {path}, and the model takes images alone. Leave it out.")
+    return read_named_arrays(Path(path), model.other_inputs)
+
+
+def _join(
+    model: AnyClassifier, images: Any, others: dict[str, np.ndarray], rows: list[int] | slice
+) -> Any:
+    """Return what `predict` of the model takes: images alone, or all inputs by their names.
+
+    Args:
+        model: takes them.
+        images: of some rows.
+        others: the other inputs, all rows; none where it takes images alone.
+        rows: which rows.
+    """
+    if not others:
+        return images
+    return {model.image_input: images} | {name: value[rows] for name, value in others.items()}
+
+
 def _predict_images(
     model: AnyClassifier,
     paths: list[str],
+    others: dict[str, np.ndarray],
     batch_size: int,
     unreadable: list[str],
     differences: image_files.Differences,
 ) -> Iterator[Prediction]:
     """Yield the predictions; fill the last two with what there is to say of the pictures."""
+    from signs_lightning.models.other_inputs import check_other_inputs  # start-up: it imports torch
+
     image_files.check_picture_channels(model.image_size[2])
-    resizing = model.resizing
+    resizing, others = model.resizing, check_other_inputs(model, others, len(paths))
     for start in range(0, len(paths), batch_size):
-        names, images = [], []
-        for path in paths[start : start + batch_size]:
+        names, images, rows = [], [], []
+        for row, path in enumerate(paths[start : start + batch_size], start):
             name = "standard input" if path == image_files.STANDARD_INPUT else path
             try:
                 image = image_files.read_image(path, model.image_size, *resizing, differences)
                 images.append(image)
                 names.append(name)
+                rows.append(row)
             except image_files.UnreadableImageError as error:
                 unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
         if images:
-            rows = model.predict(np.stack(images), batch_size).numpy()
-            yield from (Prediction(name, row) for name, row in zip(names, rows, strict=True))
+            inputs = _join(model, np.stack(images), others, rows)
+            found = model.predict(inputs, batch_size).numpy()
+            yield from (Prediction(name, row) for name, row in zip(names, found, strict=True))
 
 
 def _predict_file(
@@ -142,11 +185,13 @@ def _predict_file(
     data: dict[str, Any],
     test_file: str | None,
     given: dict[str, Any],
+    others: dict[str, np.ndarray],
     batch_size: int,
 ) -> Iterator[Prediction]:
     # start-up: they import Lightning
     from signs_lightning.data.data_options import for_test_file
     from signs_lightning.data.datamodule import H5DataModule
+    from signs_lightning.models.other_inputs import check_other_inputs
 
     if test_file is not None:
         data = for_test_file(data, test_file)
@@ -160,9 +205,12 @@ def _predict_file(
     is_exact = module.opened.is_exact
     model.adopt(module.num_classes, module.image_shape, module.class_names, is_exact)
     model.adopt_resizing(None, None, module.resizes)
+    loader: Any = module.test_dataloader()
     position = 0
-    for images, labels in module.test_dataloader():
-        rows = model.predict(images, batch_size).numpy()
+    others = check_other_inputs(model, others, len(loader.dataset))
+    for images, labels in loader:
+        inputs = _join(model, images, others, slice(position, position + len(images)))
+        rows = model.predict(inputs, batch_size).numpy()
         for row, label in zip(rows, labels.tolist(), strict=True):
             yield Prediction(str(position), row, label)
             position += 1

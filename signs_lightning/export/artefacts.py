@@ -36,15 +36,17 @@ class ServingModule(nn.Module):
     """A classifier from bytes to probabilities: scaling, network, softmax.
 
     Shape:
-        images uint8 (N, H, W, C) in 0..255 → float32 probabilities (N, K)
+        images uint8 (N, H, W, C) in 0..255, and any other inputs float32 (N, …) → float32
+        probabilities (N, K)
     """
 
     def __init__(self, model: ImageClassifier) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model.probabilities(self.model.averaged_logits(self.model.preprocess(images)))
+    def forward(self, images: Tensor, *others: Tensor) -> Tensor:
+        images = self.model.preprocess(images)
+        return self.model.probabilities(self.model.averaged_logits(images, *others))
 
 
 def export_artefact(
@@ -58,7 +60,8 @@ def export_artefact(
     `images`, and gives float32 (N, K) `probabilities`. It carries format_version, model,
     image_size, binary, resize and, where the model has some, fit and class_names: as JSON in ONNX's
     metadata_props, or in `metadata.json` among the extra files of torch.export. Nothing of this
-    package is needed to run it.
+    package is needed to run it. Inputs beside the image are float32 (N, …), and all inputs have
+    Keras's names then.
 
     Args:
         model: any classifier; it is not changed.
@@ -75,7 +78,8 @@ def export_artefact(
         InputError: the network has what the format does not know, is too large for it, gives other
             probabilities there, or the file cannot be written.
     """
-    expected = model.predict(images)
+    inputs = _all_inputs(model, images)
+    expected = model.predict(inputs if len(inputs) > 1 else images)
     if format == "onnx":
         import_onnx("onnx", "onnxscript", "onnxruntime")
         if TorchVersion(torch.__version__) < MIN_TORCH:
@@ -93,10 +97,16 @@ def export_artefact(
     with atomic_write(path) as temporary:
         if format == "onnx":
             temporary.write_bytes(_onnx_bytes(program, model))
-            return _check_outputs(path, OnnxClassifier(temporary).predict, images, expected)
+            written = OnnxClassifier(temporary)
+            return _check_outputs(
+                path,
+                lambda part: written.predict(part if len(part) > 1 else next(iter(part.values()))),
+                inputs,
+                expected,
+            )
         module = program.module()
         with torch.inference_mode():
-            difference = _check_outputs(path, lambda part: module(part), images, expected)
+            difference = _check_outputs(path, lambda part: module(*part.values()), inputs, expected)
         metadata = {"metadata.json": json.dumps(_metadata(model), indent=2)}
         with temporary.open("wb") as file:
             torch.export.save(program, file, extra_files=metadata)
@@ -109,8 +119,10 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
     # Weights in channels_last would be copied for each file.
     module.to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, *model.image_size, dtype=torch.uint8)
-    shapes = ({0: Dim("N", min=1)},)
-    program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
+    others = [torch.zeros(2, *shape) for shape in model.other_inputs.values()]
+    batch = {0: Dim("N", min=1)}
+    shapes: Any = (batch, tuple(batch for _ in others))
+    program = torch.export.export(module, (example, *others), dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -131,7 +143,8 @@ def _metadata(model: ImageClassifier) -> dict[str, Any]:
 
 def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
     """Return the ONNX file of a graph, with our metadata."""
-    names: Any = {"input_names": ["images"], "output_names": ["probabilities"]}
+    inputs = [model.image_input, *model.other_inputs] if model.other_inputs else ["images"]
+    names: Any = {"input_names": inputs, "output_names": ["probabilities"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own code
         try:
@@ -148,7 +161,7 @@ def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
     height, width, channels = model.image_size
     file.producer_name, file.producer_version = "signs_lightning", signs_lightning.__version__
     file.doc_string = (
-        f"{type(model).__name__}: images uint8 (N, {height}, {width}, {channels}) in 0..255 → "
+        f"{type(model).__name__}: {inputs[0]} uint8 (N, {height}, {width}, {channels}) in 0..255 → "
         f"probabilities float32 (N, {model.num_classes})"
     )
     for key, value in _metadata(model).items():
@@ -166,11 +179,16 @@ def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
 
 
 def _check_outputs(
-    path: Path, predict: Callable[[Tensor], Tensor], images: Tensor, expected: Tensor
+    path: Path,
+    predict: Callable[[dict[str, Tensor]], Tensor],
+    inputs: dict[str, Tensor],
+    expected: Tensor,
 ) -> float:
     """Return the largest difference of probabilities, for batches of 1, 3 and more."""
-    parts = [part for part in (images[:1], images[1:4], images[4:]) if len(part)]
-    difference = (torch.cat([predict(part) for part in parts]) - expected).abs().max().item()
+    parts = [slice(0, 1), slice(1, 4), slice(4, None)]
+    parts = [part for part in parts if len(expected[part])]
+    given = [{name: values[part] for name, values in inputs.items()} for part in parts]
+    difference = (torch.cat([predict(part) for part in given]) - expected).abs().max().item()
     if not difference <= TOLERANCE:  # also where it is NaN
         raise InputError(
             f"{path} would give probabilities that differ by up to {difference:.2g} from the "
@@ -178,6 +196,15 @@ def _check_outputs(
             "finite numbers?"
         )
     return difference
+
+
+def _all_inputs(model: ImageClassifier, images: Tensor) -> dict[str, Tensor]:
+    """Return images and random values for the inputs beside them, by the inputs' names."""
+    generator = torch.Generator().manual_seed(0)
+    return {model.image_input: images} | {
+        name: torch.rand(len(images), *shape, generator=generator)
+        for name, shape in model.other_inputs.items()
+    }
 
 
 def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple[Tensor, str]:

@@ -30,6 +30,7 @@ class OnnxMetadata:
 
     Attributes:
         input_name: of the images.
+        other_inputs: shape of one value of each input beside them, by its name.
         image_size: height, width (pixels) and channels of the images.
         num_classes: number of classes K.
         binary: whether the model had one logit and a sigmoid.
@@ -39,6 +40,7 @@ class OnnxMetadata:
     """
 
     input_name: str
+    other_inputs: dict[str, tuple[int, ...]]
     image_size: tuple[int, int, int]
     num_classes: int
     binary: bool
@@ -96,7 +98,7 @@ def read_onnx_metadata(path: Path) -> tuple[bytes, OnnxMetadata]:
     weights = {tensor.name for tensor in model.graph.initializer}  # in old files, inputs as well
     inputs = [_interface(value) for value in model.graph.input if value.name not in weights]
     outputs = [_interface(value) for value in model.graph.output]
-    if (len(inputs), len(outputs)) != (1, 1):
+    if not inputs or len(outputs) != 1:
         raise onnx_error(
             path, f"has {len(inputs)} inputs and {len(outputs)} outputs, expected one of each"
         )
@@ -105,8 +107,13 @@ def read_onnx_metadata(path: Path) -> tuple[bytes, OnnxMetadata]:
     height, width, channels = _sizes(path, "takes", image, "uint8", layout)
     (num_classes,) = _sizes(path, "gives", result, "float32", "(N, K)")
     texts = {entry.key: entry.value for entry in model.metadata_props}
-    metadata = _metadata(path, texts, input_name, (height, width, channels), num_classes)
-    if not _is_bounded(model):
+    others = {
+        name: tuple(_sizes(path, f"takes as '{printable(name)}'", value, "float32", len(value[1])))
+        for name, *value in inputs[1:]
+    }
+    image_size = (height, width, channels)
+    metadata = _metadata(path, texts, (input_name, others), image_size, num_classes)
+    if not _is_bounded(model, [name for name, *_ in inputs]):
         raise onnx_error(path, UNBOUNDED)
     return contents, metadata
 
@@ -152,9 +159,11 @@ def _interface(value: Any) -> tuple[str, str, list[Any]]:
     return value.name, DTYPES.get(dtype, dtype.lower()), shape
 
 
-def _sizes(path: Path, verb: str, value: list[Any], expected: str, layout: str) -> list[int]:
-    """Return the sizes besides the batch, which alone must be open."""
+def _sizes(path: Path, verb: str, value: list[Any], expected: str, layout: str | int) -> list[int]:
+    """Return the sizes besides the batch, which alone must be open; `layout` may be their rank."""
     dtype, shape = value
+    if isinstance(layout, int):
+        layout = f"(N{', size' * (layout - 1)})"
     batch, *sizes = shape or ["?"]
     is_open = not isinstance(batch, int)
     is_fixed = len(sizes) == layout.count(",") and all(isinstance(n, int) and n > 0 for n in sizes)
@@ -167,7 +176,7 @@ def _sizes(path: Path, verb: str, value: list[Any], expected: str, layout: str) 
 def _metadata(
     path: Path,
     texts: dict[str, str],
-    input_name: str,
+    inputs: tuple[str, dict[str, tuple[int, ...]]],
     image_size: tuple[int, int, int],
     num_classes: int,
 ) -> OnnxMetadata:
@@ -203,10 +212,10 @@ def _metadata(
         raise onnx_error(path, "carries metadata on resizing that are none: it was damaged")
     resizing: Any = resize, fit if resize in RESIZES else None
     name = texts.get("model", "")
-    return OnnxMetadata(input_name, image_size, num_classes, binary, names, name, resizing)
+    return OnnxMetadata(*inputs, image_size, num_classes, binary, names, name, resizing)
 
 
-def _is_bounded(model: Any) -> bool:
+def _is_bounded(model: Any, inputs: list[str]) -> bool:
     """Return whether every value has a known, moderate size; changes the model.
 
     A network that computes sizes (`ConstantOfShape`, `Loop`, …) could ask for any memory,
@@ -223,7 +232,9 @@ def _is_bounded(model: Any) -> bool:
         info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
         graph.input.append(info)
         graph.initializer.remove(tensor)
-    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1  # one image
+    for value in graph.input:
+        if value.name in inputs:
+            value.type.tensor_type.shape.dim[0].dim_value = 1  # one image
     del graph.value_info[:]  # the file's own claims about sizes
     for output in graph.output:
         output.type.tensor_type.ClearField("shape")
@@ -237,4 +248,4 @@ def _is_bounded(model: Any) -> bool:
             sizes = [d.dim_value if d.HasField("dim_value") else math.inf for d in tensor.shape.dim]
             elements[value.name] = math.prod(sizes)
     names = [name for node in graph.node for name in node.output if name]
-    return all(elements.get(name, math.inf) <= MAX_VALUE for name in (*names, graph.input[0].name))
+    return all(elements.get(name, math.inf) <= MAX_VALUE for name in (*names, *inputs))

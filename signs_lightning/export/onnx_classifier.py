@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_checks import import_onnx, onnx_error, read_onnx_metadata
 from signs_lightning.models.data_compatibility import check_data_compatibility
+from signs_lightning.models.other_inputs import split_inputs
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.resize import resize_images, resize_legacy
 from signs_lightning.runtime.resize_options import (
@@ -37,6 +39,8 @@ class OnnxClassifier:
         binary: whether the model had one logit and a sigmoid.
         model_name: class of the model that was exported.
         resizing: how images of another size are resized, and what becomes of another aspect ratio.
+        image_input: name of the images.
+        other_inputs: shape of one value of each input beside them, by its name.
 
     Raises:
         InputError: the extra `onnx` is not installed, or the file is missing, damaged, malicious or
@@ -49,7 +53,8 @@ class OnnxClassifier:
         contents, metadata = read_onnx_metadata(self.path)
         self.image_size, self.num_classes = metadata.image_size, metadata.num_classes
         self.binary, self.model_name = metadata.binary, metadata.model_name
-        self._names, self._input = metadata.class_names, metadata.input_name
+        self._names, self.image_input = metadata.class_names, metadata.input_name
+        self.other_inputs = metadata.other_inputs
         self.resizing: tuple[RememberedResize, Fit | None] = metadata.resizing
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # as many as a checkpoint takes
@@ -107,20 +112,23 @@ class OnnxClassifier:
             height, width, _ = self.image_size
             raise unknown_resize(f"The images are to be resized to {height}×{width}")
 
-    def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
+    def predict(
+        self, images: Tensor | np.ndarray | Mapping[str, Any], batch_size: int = 256
+    ) -> Tensor:
         """Return class probabilities, as the checkpoint gives them.
 
         Args:
             images: uint8 (N, H, W, C) in 0..255, resized where they are of another height or
-                width.
+                width; for a network with other inputs a dict of all by their names.
             batch_size: images that go through the network at a time.
 
         Returns:
             float32 (N, K).
 
         Raises:
-            InputError: the images are of another type or shape, or the network fails.
+            InputError: the inputs are of another type or shape, or the network fails.
         """
+        images, others = split_inputs(self, images)
         pixels = images.cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != self.image_size[2]:
             raise InputError(
@@ -133,7 +141,9 @@ class OnnxClassifier:
                 pixels[start : start + batch_size], self.image_size[:2], *self.resizing
             )
             try:
-                (outputs,) = self._session.run(None, {self._input: part})
+                rest = [values[start : start + batch_size].astype(np.float32) for values in others]
+                values = dict(zip(self.other_inputs, rest, strict=True))
+                (outputs,) = self._session.run(None, {self.image_input: part} | values)
                 probabilities[start : start + batch_size] = outputs
             except Exception as error:  # as above
                 raise onnx_error(self.path, f"fails while it runs ({_reason(error)})") from error

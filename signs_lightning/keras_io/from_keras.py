@@ -11,12 +11,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architecture_file import config_json, replace_architecture
-from signs_lightning.keras_io.graph_ends import describe_unused
+from signs_lightning.keras_io.graph_ends import describe_ends
 from signs_lightning.keras_io.image_size import describe_row
 from signs_lightning.keras_io.input_scale_inference import (
     file_weights,
@@ -28,7 +27,6 @@ from signs_lightning.keras_io.input_scales import SCALES, Scale, rescale_inputs
 from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.model_ending import check_loss, describe_logits
-from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.old_kernels import describe_kernels
@@ -42,6 +40,7 @@ from signs_lightning.keras_io.weights_only import (
 from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.metrics import EvaluationMetrics
+from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
@@ -142,8 +141,8 @@ class FromKeras(ImageClassifier):
         kwargs: those of ImageClassifier.
 
     Shape:
-        images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a model that ended in a sigmoid
-        gives (N, 1)
+        images float32 (N, C, H, W) in 0..1, and any other inputs (N, …) → logits float32 (N, K); a
+        model that ended in a sigmoid gives (N, 1)
 
     Raises:
         InputError: the file cannot be used, is of other classes or another image size than asked
@@ -187,6 +186,7 @@ class FromKeras(ImageClassifier):
                 rank_zero_print(line)
             weights: Matches = []
             self.binary, self.omissions = self.plan.binary, []
+            self.image_input = self.plan.graph.image
             if file is not None:
                 check_loss(self.plan.ending, self.binary, loss_names(file))
                 weights = match_weights(self.plan, file)  # checks shapes before memory is taken
@@ -219,8 +219,8 @@ class FromKeras(ImageClassifier):
         check_class_counts(self.hparams, self.num_classes)
         lines = [] if file is None else [describe_logits(self.plan.ending, self.binary)]
         lines.append(describe_kernels(weights, file))
-        if self.plan.whole is not None:
-            lines.append(describe_unused(self.plan.graph, self.plan.whole.graph))
+        if file is not None:
+            lines += describe_ends(self.plan.graph, (self.plan.whole or self.plan).graph)
         for line in filter(None, (message, *lines)):
             rank_zero_print(printable(line))
 
@@ -238,8 +238,14 @@ class FromKeras(ImageClassifier):
             network.train_last(self.trainable_layers)
         return network
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(rescale_inputs(images, self.hparams["scale"]))
+    @property
+    def other_inputs(self) -> dict[str, tuple[int, ...]]:
+        return {given.name: given.shape for given in self.plan.graph.other_inputs}
+
+    def forward(self, images: Tensor, *others: Tensor) -> Tensor:
+        if len(others) != len(self.other_inputs):
+            check_images_suffice(self, "the caller")
+        return self.network(rescale_inputs(images, self.hparams["scale"]), others=others)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -248,19 +254,13 @@ class FromKeras(ImageClassifier):
         # The checkpoint's scale stays, but earlier versions took "/255" for every file.
         if not self._scale_checked:
             self._scale_checked = True
-            evidence = find_scale(self.plan, self._layer_arrays)
+            evidence = find_scale(self.plan, self.network.layer_arrays)
             message = scale_conflict_message(
                 evidence, self.hparams["scale"], "as the checkpoint has it"
             )
             if message is not None:
                 rank_zero_print(printable(message))
         return result
-
-    def _layer_arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
-        return {
-            weight.keras: self.network.parameter(path, weight).detach().cpu().numpy()
-            for weight in self.plan.weights[path]
-        }
 
     def prepare(self, resumed: bool = False) -> None:
         super().prepare(resumed)
@@ -286,6 +286,7 @@ class FromKeras(ImageClassifier):
         self.network.apply_constraints()
 
     def on_fit_start(self) -> None:
+        check_images_suffice(self, "fit")
         super().on_fit_start()
         self.print_omissions()
 

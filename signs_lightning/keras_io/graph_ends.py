@@ -15,6 +15,7 @@ from signs_lightning.keras_io.config_entries import (
 )
 from signs_lightning.keras_io.inbound_nodes import endpoint_references, endpoints
 from signs_lightning.keras_io.model_graph import MIN_SIDE, Graph, LayerPath, OtherInput
+from signs_lightning.models.other_inputs import describe_inputs
 from signs_lightning.runtime.escaping import quote_path, shorten
 
 MAX_FIRST_MODELS = 100  # that a model may begin with, one inside the other
@@ -151,17 +152,25 @@ def choose_output(graph: Graph, output_layer: str | None) -> int:
     return 0
 
 
-def describe_unused(graph: Graph, whole: Graph) -> str | None:
-    """Return the line on what of a file does not lead to the chosen output, None for nothing.
+def describe_ends(graph: Graph, whole: Graph) -> list[str]:
+    """Return the lines on inputs beside the image, and on what is not needed for the output.
 
     Args:
-        graph: what leads to the output.
+        graph: what leads to the chosen output.
         whole: the model in the file.
     """
-    inputs = [name for name in whole.input_names if name not in graph.input_names]
+    lines = []
+    if graph.other_inputs:
+        others = {given.name: given.shape for given in graph.other_inputs}
+        lines.append(
+            f"inputs: '{shorten(graph.image)}' takes the images; beside it there is "
+            f"{describe_inputs(others)}."
+        )
+    inputs = [f"input '{name}'" for name in whole.input_names if name not in graph.input_names]
     layers = [str(layer) for path, layer in whole.layers.items() if path not in graph.layers]
-    if not (parts := [*(f"input '{name}'" for name in inputs), *layers]):
-        return None
-    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
-    (output,) = graph.outputs
-    return f"left out, because not needed for the output '{output}': {shorten(parts[0])}{more}."
+    if parts := [*inputs, *layers]:
+        more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+        (output,) = graph.outputs
+        first = shorten(parts[0])
+        lines.append(f"left out, because not needed for the output '{output}': {first}{more}.")
+    return lines

@@ -205,6 +205,13 @@ class KerasNetwork(nn.Module):
         permuted = np.ascontiguousarray(values.transpose(weight.permutation))
         target.copy_(torch.from_numpy(permuted).reshape(target.shape))
 
+    def layer_arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
+        """Return a layer's weights by Keras's names, as they are kept here."""
+        return {
+            weight.keras: self.parameter(path, weight).detach().cpu().numpy()
+            for weight in self.plan.weights[path]
+        }
+
     def keras_weights(self) -> Mapping[LayerPath, list[np.ndarray]]:
         """Return every layer's weights bit by bit, with Keras's shapes and in its order."""
         return {
@@ -273,7 +280,7 @@ class KerasNetwork(nn.Module):
             if outputs:  # a model inside may have no layers
                 size = sum(nodes[inner].parameters for inner in inside)
                 blocks[path] = LayerNode(path, kind, shapes[outputs[-1]], size)
-        return LayerGraph(image, nodes, blocks, edges)
+        return LayerGraph(image, nodes, blocks, edges, has_other_inputs=bool(others))
 
 
 class _NestedModel(nn.Module):

@@ -178,11 +178,12 @@ class _Cutter:
             if name in functional.models:
                 entry = self.rewrite(entry, (*path, name), frozenset(part.used[name]))
             entries.append(entry | {"inbound_nodes": [_map(node, inside) for node in nodes]})
-        config, places = functional.config, count()
+        config = functional.config
         inputs = _keep(config["input_layers"], set(part.inputs), count())
-        outputs = _map(_keep(config["output_layers"], set(wanted), places), at_end)
-        if len(functional.outputs) > 1 and not path:  # Keras would give a list of one
-            outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
+        outputs = _map(_keep(config["output_layers"], set(wanted), count()), at_end)
+        if not path:  # Keras would take and give lists of one
+            inputs = _unwrap(inputs) if len(part.inputs) < len(functional.inputs) else inputs
+            outputs = _unwrap(outputs) if len(functional.outputs) > 1 else outputs
         changed = {"layers": entries, "input_layers": inputs, "output_layers": outputs}
         model = {key: value for key, value in model.items() if key != "build_config"}
         return model | {"config": config | changed}
@@ -228,6 +229,13 @@ def _renumbering(
                 place = t if name in functional.models else tensor
                 new[name, index + start, tensor] = (name, k + start, place)
     return new
+
+
+def _unwrap(value: Any) -> Any:
+    """Return the reference in a list or dict of one; several as they are."""
+    if _is_reference(value) or len(value) > 1:
+        return value
+    return _unwrap(next(iter(value.values() if isinstance(value, dict) else value)))
 
 
 def _is_reference(value: Any) -> bool:

@@ -55,6 +55,7 @@ class LayerGraph:
             Keras model.
         edges: from layer to layer, in the order of the calls.
         separator: between the names of a path.
+        has_other_inputs: whether there are inputs beside the image; they come right after it.
     """
 
     image: Path
@@ -62,6 +63,7 @@ class LayerGraph:
     blocks: dict[Path, LayerNode] = field(default_factory=dict)
     edges: list[tuple[Path, Path]] = field(default_factory=list)
     separator: str = "/"
+    has_other_inputs: bool = False
 
     def folded(self) -> LayerGraph:
         """Return the graph with every outermost block as one node."""
@@ -72,7 +74,8 @@ class LayerGraph:
             (short[a], short[b]): None for a, b in self.edges if short[a] != short[b] or a == b
         }
         blocks = {path: block for path, block in self.blocks.items() if path in nodes}
-        return LayerGraph(self.image, nodes, blocks, list(edges), self.separator)
+        ends = self.separator, self.has_other_inputs
+        return LayerGraph(self.image, nodes, blocks, list(edges), *ends)
 
     def name(self, path: Path) -> str:
         """Return the full name of a layer."""

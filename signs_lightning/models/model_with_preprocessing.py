@@ -15,6 +15,7 @@ from signs_lightning.models.data_compatibility import check_class_counts, check_
 from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
+from signs_lightning.models.other_inputs import split_inputs
 from signs_lightning.models.tta import augmented_views, mean_logits
 from signs_lightning.runtime.resize import resize_images, resize_legacy
 from signs_lightning.runtime.resize_options import (
@@ -45,6 +46,12 @@ class ImageModel(L.LightningModule):
 
     network: nn.Module
     binary: bool = False  # one logit and a sigmoid instead of K and a softmax
+    image_input: str = "image"  # name of the images, where there are other inputs
+
+    @property
+    def other_inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one value of each input beside the image, by its name, as Keras orders axes."""
+        return {}
 
     def build(self) -> nn.Module:
         """Make the network for `self.num_classes` classes of `self.image_size` images."""
@@ -226,19 +233,21 @@ class ImageModel(L.LightningModule):
         self._check_network()
         return self.network(images)
 
-    def averaged_logits(self, images: Tensor) -> Tensor:
+    def averaged_logits(self, images: Tensor, *others: Tensor) -> Tensor:
         """Return logits as of `forward`, or those of the views' mean probabilities.
 
         Args:
             images: float (N, C, H, W) in 0..1; with test-time augmentation each is seen in several
                 views.
+            others: float (N, …), the inputs beside the images.
         """
         kinds = self.hparams.get("test_time_augmentation")
         with full_float32(images.device):
             if not kinds:
-                return self(images)
+                return self(images, *others)
             views = augmented_views(images, kinds)
-            return mean_logits([self.probabilities(self(view)) for view in views], self.binary)
+            probabilities = [self.probabilities(self(view, *others)) for view in views]
+            return mean_logits(probabilities, self.binary)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (N, K), or (N, 1) of a binary model → float32 (N, K) that sum to 1."""
@@ -249,25 +258,36 @@ class ImageModel(L.LightningModule):
         return logits.softmax(dim=1)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor | np.ndarray, batch_size: int = 256) -> Tensor:
+    def predict(
+        self, images: Tensor | np.ndarray | Mapping[str, Any], batch_size: int = 256
+    ) -> Tensor:
         """Return class probabilities, as `predict` of Keras does.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1.
+            images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1; for a model with
+                inputs beside the image a dict of all by their names, the others as arrays (N, …)
+                that Keras's `predict` would take.
             batch_size: images that go through the network at a time.
 
         Returns:
             float32 (N, K), on the CPU; K is 2 for a binary model.
+
+        Raises:
+            InputError: an input is missing or has another shape.
         """
+        pixels, others = split_inputs(self, images)
         training = self.training
         self.eval()
         probabilities = []
         try:
-            for start in range(0, len(images), batch_size):
-                batch = images[start : start + batch_size]
+            for start in range(0, len(pixels), batch_size):
+                batch, *rest = (part[start : start + batch_size] for part in (pixels, *others))
                 if not isinstance(batch, Tensor):
                     batch = torch.from_numpy(np.array(batch))  # a copy: it may be read-only
-                logits = self.averaged_logits(self.preprocess(batch.to(self.device)))
+                vectors = [torch.from_numpy(np.array(part)).to(self.device) for part in rest]
+                vectors = [part.to(self.dtype) for part in vectors]
+                images_here = self.preprocess(batch.to(self.device))
+                logits = self.averaged_logits(images_here, *vectors)
                 probabilities.append(self.probabilities(logits).cpu())
         finally:
             self.train(training)

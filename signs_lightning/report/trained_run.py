@@ -17,6 +17,7 @@ from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import Scale
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.other_inputs import check_images_suffice
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ def load_run(
         InputError: there is no trained model, or `load_model` rejects scale or output.
     """
     model: Any
+    from_keras = scale, output_layer
     if source.endswith(KERAS_SUFFIXES):
-        model, _ = load_model(source, verb, scale, output_layer)
+        model, _ = load_model(source, verb, *from_keras)
+        check_images_suffice(model, verb)
         return TrainedRun(model, Path(source).name, Path(source))
     path = find_checkpoint(Path(source), verb)
     if path is None:
         raise InputError(f"{source} holds no checkpoint yet. Name a .ckpt file or a run folder.")
-    model, settings = load_model(str(path), verb, scale, output_layer)
+    model, settings = load_model(str(path), verb, *from_keras)
+    check_images_suffice(model, verb)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)
     if settings:  # of the split

@@ -244,6 +244,7 @@ def test_keras_2_gives_inputs_by_name(tmp_path):
     np.testing.assert_allclose(ours, np.asarray(model(images)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_commands_ask_for_an_output_and_take_it(cli):
     """`summary`, `predict`, `export`, `import-keras`: exit code 2 and the option, which works."""
     two_heads().save("model.keras")
