@@ -121,7 +121,7 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
     example = torch.zeros(2, *model.image_size, dtype=torch.uint8)
     others = [torch.zeros(2, *shape) for shape in model.other_inputs.values()]
     batch = {0: Dim("N", min=1)}
-    shapes: Any = (batch, tuple(batch for _ in others))
+    shapes: Any = (batch, tuple(batch for _ in others)) if others else (batch,)
     program = torch.export.export(module, (example, *others), dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)

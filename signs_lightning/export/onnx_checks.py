@@ -163,7 +163,7 @@ def _sizes(path: Path, verb: str, value: list[Any], expected: str, layout: str |
     """Return the sizes besides the batch, which alone must be open; `layout` may be their rank."""
     dtype, shape = value
     if isinstance(layout, int):
-        layout = f"(N{', size' * (layout - 1)})"
+        layout = f"(N{', size' * max(layout - 1, 1)})"
     batch, *sizes = shape or ["?"]
     is_open = not isinstance(batch, int)
     is_fixed = len(sizes) == layout.count(",") and all(isinstance(n, int) and n > 0 for n in sizes)

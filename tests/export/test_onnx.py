@@ -338,9 +338,9 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         takes(99, ["N", 64, 64, 3]),
         "takes type 99 (N, 64, 64, 3), expected uint8",
     ),
-    "two inputs": (
+    "an input without a type": (
         edited(lambda m: m.graph.input.add(name="more")),
-        "has 2 inputs and 1 outputs, expected one of each",
+        "takes as 'more' undefined (), expected float32 (N, size)",
     ),
     "logits of a batch": (
         edited(lambda m: m.graph.output[0].type.tensor_type.shape.dim.add(dim_value=3)),
