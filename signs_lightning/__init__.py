@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles
     from signs_lightning.errors import InputError
     from signs_lightning.keras_io.compare_outputs import first_difference
-    from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+    from signs_lightning.keras_io.from_keras import FromKeras
+    from signs_lightning.keras_io.load_keras import from_keras
     from signs_lightning.keras_io.to_keras import export_keras
     from signs_lightning.models.classifier import ImageClassifier
     from signs_lightning.models.happy_sequential import HappySequential
@@ -52,7 +53,7 @@ _HOMES = {
     "SignsResNet50": "models.signs_resnet50",
     "export_keras": "keras_io.to_keras",
     "first_difference": "keras_io.compare_outputs",
-    "from_keras": "keras_io.from_keras",
+    "from_keras": "keras_io.load_keras",
 }
 _RENAMED: dict[str, str] = {}  # old name → new name, for one release
 

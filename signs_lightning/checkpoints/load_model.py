@@ -38,8 +38,8 @@ def load_model(
             needs it.
     """
     if path.endswith(KERAS_SUFFIXES):
-        from signs_lightning.keras_io.from_keras import from_keras  # start-up, as all of these
         from signs_lightning.keras_io.input_scale_inference import UnknownScaleError
+        from signs_lightning.keras_io.load_keras import from_keras  # start-up, as all of these
 
         try:
             return from_keras(path, scale=scale, output_layer=output_layer), {}

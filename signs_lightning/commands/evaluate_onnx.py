@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.evaluation_table import print_evaluation
@@ -61,7 +62,8 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     """Return mean cross-entropy, accuracy and confusion matrix on the test images.
 
     The loss is taken from probabilities, those below 1e-7 as 1e-7, as Keras's
-    `categorical_crossentropy` does; a checkpoint's is taken from logits, and may have class weights
+    `categorical_crossentropy` does (`binary_crossentropy` where each class has a probability of its
+    own); a checkpoint's is taken from logits, and may have class weights
     or penalties of its own.
 
     Raises:
@@ -79,10 +81,17 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     confusion = torch.zeros(classes, classes, dtype=torch.int64)  # row = label, column = prediction
     for images, labels in data.test_dataloader():
         probabilities = model.predict(images, data.batch_size)
-        loss += F.nll_loss(
-            probabilities.clamp(MIN_PROBABILITY, 1).log(), labels, reduction="sum"
-        ).item()
+        loss += _loss_sum(probabilities, labels, model.independent)
         pairs = labels * classes + probabilities.argmax(dim=1)
         confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
     count, correct = int(confusion.sum()), int(confusion.diagonal().sum())
     return Evaluation(loss / count, correct, count, model.class_names, confusion)
+
+
+def _loss_sum(probabilities: Tensor, labels: Tensor, independent: bool) -> float:
+    logs = probabilities.clamp(MIN_PROBABILITY, 1).log()
+    if not independent:
+        return F.nll_loss(logs, labels, reduction="sum").item()
+    others = (1 - probabilities).clamp(MIN_PROBABILITY, 1).log()
+    is_label = F.one_hot(labels, probabilities.shape[1]) == 1
+    return -torch.where(is_label, logs, others).mean(dim=1).sum().item()

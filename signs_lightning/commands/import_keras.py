@@ -89,7 +89,8 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         build_checkpoint,
         save_checkpoint,
     )
-    from signs_lightning.keras_io.from_keras import FromKeras, from_keras  # start-up time
+    from signs_lightning.keras_io.from_keras import FromKeras  # start-up time, as below
+    from signs_lightning.keras_io.load_keras import from_keras
 
     output = Path(options.output)
     _check_paths(output, options.file, options.architecture)
@@ -108,6 +109,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     else:
         torch.save(build_checkpoint(model), temporary)
     if isinstance(model, FromKeras):
+        model.compiled.print_used("fit trains", None)
         model.print_omissions()
     print_summary(model)
     test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}"

@@ -135,6 +135,7 @@ def _metadata(model: ImageClassifier) -> dict[str, Any]:
         "model": type(model).__name__,
         "image_size": list(model.image_size),
         "binary": model.binary,
+        **({"independent": True} if model.independent else {}),
         "resize": resize,
         **({"fit": fit} if fit else {}),
         **({"class_names": list(names)} if names else {}),

@@ -37,6 +37,7 @@ class OnnxMetadata:
         class_names: the K names, None when the model had none.
         model_name: class of the model.
         resizing: how images of another size are resized; as the first files where it does not say.
+        independent: whether each class has a probability of its own.
     """
 
     input_name: str
@@ -47,6 +48,7 @@ class OnnxMetadata:
     class_names: list[str] | None
     model_name: str
     resizing: tuple[RememberedResize, Fit | None]
+    independent: bool = False
 
 
 def import_onnx(*packages: str) -> list[Any]:
@@ -190,9 +192,9 @@ def _metadata(
             f"has the format {printable(version[:20])}, expected {FORMAT_VERSION}",
             "Update signs_lightning, or export the model again.",
         )
-    keys = ("class_names", "image_size", "binary")
+    keys = ("class_names", "image_size", "binary", "independent")
     try:
-        names, size, binary = (json.loads(texts.get(key, "null")) for key in keys)
+        names, size, binary, independent = (json.loads(texts.get(key, "null")) for key in keys)
     except (ValueError, RecursionError) as error:
         raise onnx_error(
             path, "carries metadata that are not JSON: it was damaged or edited"
@@ -212,7 +214,10 @@ def _metadata(
         raise onnx_error(path, "carries metadata on resizing that are none: it was damaged")
     resizing: Any = resize, fit if resize in RESIZES else None
     name = texts.get("model", "")
-    return OnnxMetadata(*inputs, image_size, num_classes, binary, names, name, resizing)
+    independent = independent is True
+    return OnnxMetadata(
+        *inputs, image_size, num_classes, binary, names, name, resizing, independent
+    )
 
 
 def _is_bounded(model: Any, inputs: list[str]) -> bool:

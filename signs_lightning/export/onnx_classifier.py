@@ -37,6 +37,7 @@ class OnnxClassifier:
         image_size: height, width (pixels) and channels of the images.
         num_classes: number of classes K.
         binary: whether the model had one logit and a sigmoid.
+        independent: whether each class has a probability of its own.
         model_name: class of the model that was exported.
         resizing: how images of another size are resized, and what becomes of another aspect ratio.
         image_input: name of the images.
@@ -53,6 +54,7 @@ class OnnxClassifier:
         contents, metadata = read_onnx_metadata(self.path)
         self.image_size, self.num_classes = metadata.image_size, metadata.num_classes
         self.binary, self.model_name = metadata.binary, metadata.model_name
+        self.independent = metadata.independent
         self._names, self.image_input = metadata.class_names, metadata.input_name
         self.other_inputs = metadata.other_inputs
         self.resizing: tuple[RememberedResize, Fit | None] = metadata.resizing

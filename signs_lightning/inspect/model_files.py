@@ -90,15 +90,15 @@ def _find_weights(architecture: Path) -> Path | None:
 
 def _list_layers(file: KerasFile, report: FileReport) -> str:
     """List the layers of the config; return options that `import-keras` needs."""
-    from signs_lightning.keras_io.graph_parser import read_graph  # start-up time: brings torch
+    from signs_lightning.keras_io.compile_config import loss_names  # start-up time: brings torch
+    from signs_lightning.keras_io.graph_parser import read_graph
     from signs_lightning.keras_io.input_scale_inference import (
         file_weights,
         find_scale,
         resolve_scale,
     )
-    from signs_lightning.keras_io.model_ending import check_loss
+    from signs_lightning.keras_io.model_ending import check_loss, has_independent_outputs
     from signs_lightning.keras_io.network_plan import make_plan
-    from signs_lightning.keras_io.omissions import loss_names
     from signs_lightning.keras_io.weight_mapping import match_weights
 
     assert file.config is not None  # for the type checker
@@ -109,7 +109,8 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
     size = (height or ANY_SIZE, width or ANY_SIZE, channels or 3)
     try:
         plan = make_plan(file.config, file.keras_version, None if is_row else size)
-        check_loss(plan.ending, plan.binary, loss_names(file))
+        losses = loss_names(file.compiled()[0], plan.ending)
+        check_loss(plan.ending, plan.binary, losses)
         matches = [] if file.architecture else match_weights(plan, file)  # a config has none
         finding = find_scale(plan, file_weights(matches))
     except InputError as error:  # the layers are still worth seeing
@@ -129,6 +130,8 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
     color = {1: "grey", 3: "RGB"}.get(size[2], f"{size[2]} channels")
     report.add_fact("images", f"{pixels}, {color}")
     output = plan.ending.kind if not plan.binary else f"one {plan.ending.kind.rstrip('s')}"
+    if has_independent_outputs(plan.ending, plan.binary, losses):
+        output = "sigmoids"
     report.add_fact("classes", f"{plan.num_classes}, {output}")
     report.add_fact("parameters", f"{total:,}")
     report.add_table(COLUMNS, rows)

@@ -86,7 +86,11 @@ def replace_architecture(file: KerasFile, path: str | Path) -> KerasFile:
 
 
 def config_json(file: KerasFile) -> str:
-    """Return what a checkpoint keeps of a file's config, as JSON."""
+    """Return what a checkpoint keeps of a file's config, as JSON.
+
+    Raises:
+        InputError: the file has weights only.
+    """
     if file.config is None:
         raise InputError(
             f"{file.path.name} has weights only. Load it with `import-keras {file.path.name} "

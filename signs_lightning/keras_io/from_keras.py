@@ -1,20 +1,21 @@
-"""Loads a Keras file as an `ImageClassifier`.
-
-A file with a config is rebuilt from it; one of weights only is loaded into an architecture of ours.
-"""
+"""Any Keras image classifier, rebuilt from the config in its file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.architecture_file import config_json, replace_architecture
+from signs_lightning.keras_io.compile_config import (
+    CompiledTraining,
+    compile_config_json,
+    parse_compile_config,
+)
 from signs_lightning.keras_io.graph_ends import describe_ends
 from signs_lightning.keras_io.image_size import describe_row
 from signs_lightning.keras_io.input_scale_inference import (
@@ -23,20 +24,15 @@ from signs_lightning.keras_io.input_scale_inference import (
     resolve_scale,
     scale_conflict_message,
 )
-from signs_lightning.keras_io.input_scales import SCALES, Scale, rescale_inputs
+from signs_lightning.keras_io.input_scales import SCALES, Scale, check_channels, rescale_inputs
 from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.keras_file import open_keras_file
-from signs_lightning.keras_io.model_ending import check_loss, describe_logits
+from signs_lightning.keras_io.model_ending import check_loss, describe_output
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.old_kernels import describe_kernels
-from signs_lightning.keras_io.omissions import find_omissions, loss_names
+from signs_lightning.keras_io.omissions import find_omissions
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
-from signs_lightning.keras_io.weights_only import (
-    ARCHITECTURES,
-    check_own_options,
-    load_into_architecture,
-)
 from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.metrics import EvaluationMetrics
@@ -47,80 +43,15 @@ from signs_lightning.runtime.rank_zero_print import rank_zero_print
 FILE_ARGUMENTS = ("path", "architecture", "output_layer")  # of FromKeras, about its file
 
 
-def from_keras(
-    path: str | Path,
-    scale: Scale | None = None,
-    class_names: list[str] | None = None,
-    architecture: str | Path | None = None,
-    image_size: tuple[int, int, int] | None = None,
-    output_layer: str | None = None,
-) -> ImageClassifier:
-    """Load a file that Keras 1.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
-
-    Args:
-        path: the file. One with a config is rebuilt from it; one of weights only is loaded into one
-            of our architectures.
-        scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf",
-            "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
-            it from the model's first layers, and prints it.
-        class_names: names of the K classes, in label order.
-        architecture: what the weights belong to: a JSON file of Keras's `model.to_json()`; or, for
-            a file of weights only, "happy", "signs" or "resnet50" of ours, the only one that fits
-            when omitted.
-        image_size: height, width and channels, for a model that takes images of any size.
-        output_layer: the layer that gives the classes, for a model that has several outputs.
-
-    Returns:
-        The classifier in eval mode. It takes float (N, C, H, W) in 0..1 whatever the scale, and
-        gives logits (N, K), or (N, 1) where a sigmoid ended the model.
-
-    Raises:
-        InputError: the file is damaged, malicious, has parts that are not supported, or does not
-            tell the scale.
-
-    Examples:
-        >>> import torch
-        >>> from signs_lightning import SignsFunctional, export_keras, from_keras
-        >>> original = SignsFunctional().eval()
-        >>> export_keras(original, "signs.keras")
-        >>> model = from_keras("signs.keras", scale="/255")
-        >>> images = torch.rand(2, 3, 64, 64)
-        >>> torch.allclose(model(images), original(images), atol=1e-5)
-        True
-    """
-    architecture = None if architecture is None else str(architecture)
-    is_ours = architecture is None or architecture in ARCHITECTURES
-    with open_keras_file(path) if is_ours else nullcontext() as file:
-        if file is not None and file.config is None:
-            check_own_options(file, scale, output_layer)
-            model = load_into_architecture(file, architecture, class_names, image_size)
-            model.hparams["resize"] = "unknown"
-            if scale is None:
-                because = "the file has weights only, and our architectures take that"
-                rank_zero_print(f"scale: /255 (0..1), because {because}.")
-            return model.eval()
-    if is_ours and architecture is not None:
-        raise InputError(
-            f"architecture is '{architecture}', but {Path(path).name} brings its own model. Leave "
-            "--architecture out."
-        )
-    model = FromKeras(
-        path=str(path),
-        scale=scale,
-        class_names=class_names,
-        image_size=image_size,
-        architecture=architecture,
-        output_layer=output_layer,
-    )
-    return model.eval()
-
-
 class FromKeras(ImageClassifier):
     """Any Keras image classifier, from its file.
 
     Its network has Keras's layer names. It trains as in Keras: a layer that was frozen there stays
-    frozen, regularizers of weights and of outputs count in the loss, in training and in validation,
-    weights are constrained after each step, and random layers act on the training images.
+    frozen, regularizers of weights and of outputs and label smoothing count in the loss, in
+    training and in validation, weights are constrained after each step, and random layers act on
+    the training images. It trains as the file was compiled: with its optimizer, learning-rate
+    schedule, cross-entropy and label smoothing, unless `optimizer`, `lr`, `lr_scheduler`,
+    `schedule`, `loss` or `label_smoothing` say otherwise.
 
     Args:
         path: a Keras file with a config: `.keras`, or `.h5` of a whole model; one of weights only
@@ -138,6 +69,10 @@ class FromKeras(ImageClassifier):
         architecture: a JSON file of Keras's `model.to_json()`, to which the weights in `path`
             belong.
         output_layer: the layer that gives the classes, for a model that has several outputs.
+        as_compiled: False trains with Adam and plain cross-entropy instead.
+        label_smoothing: as of ImageClassifier; the file's when omitted.
+        compile_config: optimizer and loss as JSON, as the file has them; a checkpoint keeps it
+            instead of the file.
         kwargs: those of ImageClassifier.
 
     Shape:
@@ -168,6 +103,9 @@ class FromKeras(ImageClassifier):
         image_size: tuple[int, int, int] | None = None,
         architecture: str | None = None,
         output_layer: str | None = None,
+        as_compiled: bool = True,
+        label_smoothing: float | None = None,
+        compile_config: str | None = None,
         **kwargs: Any,
     ) -> None:
         if scale not in (None, *SCALES):
@@ -185,12 +123,17 @@ class FromKeras(ImageClassifier):
             if image_size is None and (line := describe_row(self.plan.graph, self.image_size)):
                 rank_zero_print(line)
             weights: Matches = []
-            self.binary, self.omissions = self.plan.binary, []
+            compiled = parse_compile_config(compile_config) if file is None else file.compiled()[0]
+            given = {"label_smoothing": label_smoothing, **kwargs}
+            version = parsed.get("keras_version")
+            self.compiled = CompiledTraining(compiled, self.plan, version, given, as_compiled)
+            self.binary, self.independent = self.plan.binary, self.compiled.independent
+            self.omissions = []
             self.image_input = self.plan.graph.image
             if file is not None:
-                check_loss(self.plan.ending, self.binary, loss_names(file))
+                check_loss(self.plan.ending, self.binary, self.compiled.losses)
                 weights = match_weights(self.plan, file)  # checks shapes before memory is taken
-                self.omissions = find_omissions(file, self.plan)
+                self.omissions = find_omissions(file, self.plan, self.compiled.omissions)
             if num_classes not in (None, self.num_classes):
                 raise InputError(
                     f"The model in the file has {self.num_classes} classes, num_classes is "
@@ -200,26 +143,26 @@ class FromKeras(ImageClassifier):
             if file is not None or scale is None:
                 evidence = find_scale(self.plan, file_weights(weights))
                 scale, message = resolve_scale(evidence, scale)
-            if scale in {"caffe", "torch"} and self.image_size[2] != 3:
-                raise InputError(
-                    f"scale is '{scale}', which is for three channels, and the model takes "
-                    f"{self.image_size[2]}."
-                )
+            check_channels(scale, self.image_size[2])
             self._scale_checked = file is not None
+            kwargs["label_smoothing"] = self.compiled.label_smoothing
             super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
+            self.optimizer = self.compiled.make_optimizer or self.optimizer
+            self.lr_scheduler = self.compiled.make_schedule or self.lr_scheduler
             for layer, weight, stored in weights:
                 self.network.load_keras(layer.path, weight, stored.read())
         for name in FILE_ARGUMENTS:  # a checkpoint keeps the model, not the files' paths
             self.hparams.pop(name, None)
         self.hparams.update(
-            config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size
-        )
+            config=config, scale=scale, num_classes=self.num_classes, image_size=self.image_size,
+            label_smoothing=label_smoothing, compile_config=compile_config_json(compiled),
+        )  # fmt: skip
         if file is not None and self.hparams.get("resize") is None:
             self.hparams["resize"] = "unknown"
         check_class_counts(self.hparams, self.num_classes)
-        lines = [] if file is None else [describe_logits(self.plan.ending, self.binary)]
-        lines.append(describe_kernels(weights, file))
+        lines = [describe_kernels(weights, file)]
         if file is not None:
+            lines.append(describe_output(self.plan.ending, self.binary, self.independent))
             lines += describe_ends(self.plan.graph, (self.plan.whole or self.plan).graph)
         for line in filter(None, (message, *lines)):
             rank_zero_print(printable(line))
@@ -285,9 +228,16 @@ class FromKeras(ImageClassifier):
         super().optimizer_step(*args, **kwargs)
         self.network.apply_constraints()
 
+    def configure_optimizers(self) -> Any:
+        configured = super().configure_optimizers()
+        if self.compiled.make_schedule is not None:  # Keras's count steps
+            configured["lr_scheduler"]["interval"] = "step"
+        return configured
+
     def on_fit_start(self) -> None:
         check_images_suffice(self, "fit")
         super().on_fit_start()
+        self.compiled.print_used("training", self.hparams["lr"])
         self.print_omissions()
 
     def print_omissions(self) -> None:
@@ -305,8 +255,13 @@ class FromKeras(ImageClassifier):
             checkpoint["config"] = config | {"model": config["model"] | {"init_args": arguments}}
 
     def compute_loss(self, logits: Tensor, labels: Tensor, training: bool = False) -> Tensor:
-        """Return ImageClassifier's loss plus the penalties of the regularizers.
+        """Return the file's loss, or the given one, plus the penalties of the regularizers.
 
         Those of outputs count in the steps of a Trainer, and in `network.count_activities()`.
         """
-        return super().compute_loss(logits, labels, training) + self.network.regularization_loss()
+        if self.loss is not None:
+            loss = super().compute_loss(logits, labels, training)
+        else:
+            weights = self._class_weights if training else None
+            loss = self.compiled.cross_entropy(logits, labels, weights)
+        return loss + self.network.regularization_loss()

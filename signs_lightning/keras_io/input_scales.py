@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from signs_lightning.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,6 +21,18 @@ SCALES = tuple(RANGES)
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, 0..255
 TORCH_MEANS = (0.485, 0.456, 0.406)  # red, green, blue of ImageNet, 0..1
 TORCH_DEVIATIONS = (0.229, 0.224, 0.225)
+
+
+def check_channels(scale: Scale | None, channels: int) -> None:
+    """Check that a scale is one for images of so many channels.
+
+    Raises:
+        InputError: it is for three channels, and these are others.
+    """
+    if scale in {"caffe", "torch"} and channels != 3:
+        raise InputError(
+            f"scale is '{scale}', which is for three channels, and the model takes {channels}."
+        )
 
 
 def rescale_inputs(images: Tensor, scale: Scale) -> Tensor:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from signs_lightning.keras_io import activations
 from signs_lightning.keras_io import attention_layers as attention
 from signs_lightning.keras_io import merging_layers as merging
@@ -134,3 +136,15 @@ def build_layer(context: LayerContext) -> BuiltLayer:
     if context.layer.wrapper is not None:
         return weighted.spectral_normalization(module, weights)
     return module, weights
+
+
+def activation_after(
+    layer: Layer, value: Tensor, channels_last: bool
+) -> activations.Function | None:
+    """Return the function of a layer's `activation=`, None for a linear one."""
+    spec = layer.config.get("activation")
+    is_own = layer.class_name in WITH_ACTIVATION - {"Activation"}
+    if not is_own or activations.name_of(spec) == "linear":
+        return None
+    axis = 1 if value.dim() == 4 and channels_last else -1
+    return activations.function_of(spec, axis, layer.keras)

@@ -116,13 +116,17 @@ def count_outputs(
     Raises:
         InputError: these are not probabilities of classes.
     """
-    is_binary = ending.kind == "sigmoid" or (ending.kind != "softmax" and shape == (1,))
+    is_binary = ending.kind != "softmax" and shape == (1,)
     is_one_row = True
     if ending.kind == "softmax" and inner is not None:
         axis = ending.axis % (len(inner) + 1) if inner else 0
         is_one_row = axis > 0 and inner[axis - 1] == math.prod(inner)
+    elif ending.kind == "sigmoid" and inner:
+        is_one_row = max(inner) == math.prod(inner)
     if len(shape) != 1 or is_binary != (shape[0] == 1) or not is_one_row:
-        expected = "one value for" if is_binary else "two classes or more for"
+        expected = (
+            "one value for each class of" if ending.kind == "sigmoid" else "two classes or more for"
+        )
         is_function = ending.kind in ("softmax", "sigmoid")
         what = f"a {ending.kind}" if is_function else ending.kind
         raise InputError(
@@ -132,8 +136,32 @@ def count_outputs(
     return (2 if is_binary else shape[0]), is_binary
 
 
-def describe_logits(ending: Ending, binary: bool) -> str | None:
-    """Return the line on a model that ends in logits, None for another one."""
+def has_independent_outputs(ending: Ending, binary: bool, losses: list[str]) -> bool:
+    """Return whether each of several classes has a probability of its own.
+
+    Args:
+        ending: what ends the model: sigmoids, or logits that were trained as such.
+        binary: whether one value tells two classes apart.
+        losses: names of the losses of `compile`, in lower case without underscores.
+    """
+    is_sigmoid = ending.kind == "logits" and any("binary" in loss for loss in losses)
+    return not binary and (is_sigmoid or ending.kind == "sigmoid")
+
+
+def describe_output(ending: Ending, binary: bool, independent: bool) -> str | None:
+    """Return the line on a model without softmax at its end, None for another one.
+
+    Args:
+        ending: what ends the model.
+        binary: whether one value tells two classes apart.
+        independent: whether each class has a probability of its own.
+    """
+    if independent:
+        return (
+            f"output: {ending.layer} gives each class a probability of its own (sigmoid), and they "
+            "need not add up to 1. Images have one label each here, and the most probable class is "
+            "predicted."
+        )
     if ending.kind != "logits":
         return None
     function = "sigmoid of its value" if binary else "softmax of its values"
@@ -141,23 +169,26 @@ def describe_logits(ending: Ending, binary: bool) -> str | None:
 
 
 def check_loss(ending: Ending, binary: bool, losses: list[str]) -> None:
-    """Check that logits are those of classes, as far as the loss of `compile` tells.
+    """Check that a model without softmax is one for classes, as far as its loss tells.
 
     Args:
         ending: what ends the model.
         binary: whether one value tells two classes apart.
-        losses: names of the losses, in lower case without underscores; none where nothing tells.
+        losses: names of the losses of `compile`, in lower case without underscores; none where
+            nothing tells.
 
     Raises:
-        InputError: the model is for regression, or gives each class a probability of its own.
+        InputError: the model is for regression.
     """
-    if ending.kind != "logits":
+    if ending.kind == "softmax" or (ending.kind == "sigmoid" and binary):
         return
-    expected = "binarycrossentropy" if binary else "categoricalcrossentropy"
+    expected = (
+        "binarycrossentropy" if binary or ending.kind == "sigmoid" else "categoricalcrossentropy"
+    )
+    how = "without activation" if ending.kind == "logits" else "and sigmoids"
     for loss in losses:
-        if loss in NO_CLASSES or ("binary" in loss and not binary):
+        if loss in NO_CLASSES:
             raise InputError(
-                f"The model ends with {ending.layer} without activation, and was trained with the "
-                f"loss {loss}, expected {expected}: images with one label each. Name the file of a "
-                "classifier."
+                f"The model ends with {ending.layer} {how}, and was trained with the loss {loss}, "
+                f"expected {expected}: images with one label each. Name the file of a classifier."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io import activations, layer_table
+from signs_lightning.keras_io import layer_table
 from signs_lightning.keras_io.activations import Function
 from signs_lightning.keras_io.axis_order import call_module, from_keras_order, keras_shape
 from signs_lightning.keras_io.graph_ends import choose_output
 from signs_lightning.keras_io.graph_parser import read_graph
 from signs_lightning.keras_io.image_size import find_image_size
 from signs_lightning.keras_io.layer_context import LayerContext, Shape, WeightSpec
+from signs_lightning.keras_io.layer_table import activation_after
 from signs_lightning.keras_io.model_ending import Ending, check_average, count_outputs, find_ending
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.sub_model import cut_to_output
@@ -136,6 +138,11 @@ def make_plan(
     check_average(ending, graph, [step.shape for step in plan.steps])
     inner = None if ending.call is None else plan.steps[ending.call].shape
     plan.num_classes, plan.binary = count_outputs(ending, plan.steps[-1].shape, inner)
+    if ending.kind == "sigmoid" and plan.num_classes == math.prod(plan.image_size):
+        raise InputError(
+            f"The model ends with {ending.layer} and as many sigmoids as its images have values, "
+            f"{plan.num_classes:,}: it gives images, not classes. Name the file of a classifier."
+        )
     if is_part:
         plan.whole = _plan_whole(plan, whole)
     return plan
@@ -213,7 +220,7 @@ def _add_steps(plan: Plan) -> None:
             path=layer.path,
             inputs=call.value_indices,
             shape=shape,
-            activation=None if is_ending else _activation_after(layer, value, channels_last),
+            activation=None if is_ending else activation_after(layer, value, channels_last),
             other_format=other_format,
             skip=is_ending and not weights,
             last_use=tuple(last_use[k]),
@@ -287,16 +294,6 @@ def _try_layer(
             f"{call.layer} cannot be applied to values of shape {context.shapes}: {reason}."
         ) from error
     return module, weights, value
-
-
-def _activation_after(layer: Layer, value: Tensor, channels_last: bool) -> Function | None:
-    """Return the function of a layer's `activation=`, None for a linear one."""
-    spec = layer.config.get("activation")
-    is_own = layer.class_name in layer_table.WITH_ACTIVATION - {"Activation"}
-    if not is_own or activations.name_of(spec) == "linear":
-        return None
-    axis = 1 if value.dim() == 4 and channels_last else -1
-    return activations.function_of(spec, axis, layer.keras)
 
 
 def _settings(module: nn.Module) -> list[dict[str, Any]]:

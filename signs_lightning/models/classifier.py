@@ -71,7 +71,7 @@ class ImageClassifier(ImageModel):
             model calls it with logits (N,) and float labels (N,).
         class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
         label_smoothing: share of each label that is spread over all classes while training, as
-            Keras's `label_smoothing`; the loss of validation and test stays the plain one.
+            Keras's `label_smoothing`, none when omitted; that of validation stays the plain one.
         augmentation: transforms of torchvision.transforms.v2 for the training images, each image
             with parameters of its own.
         test_time_augmentation: what validation, test and predictions see besides the image itself,
@@ -127,7 +127,7 @@ class ImageClassifier(ImageModel):
         warmup: float | None = None,
         loss: nn.Module | None = None,
         class_weights: list[float] | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | None = None,
         augmentation: list[nn.Module] | None = None,
         test_time_augmentation: list[View] | None = None,
         metrics: list[Metric] | None = None,
@@ -213,8 +213,8 @@ class ImageClassifier(ImageModel):
         if self.loss is not None:
             return custom_loss(self.loss, logits, labels, self.binary)
         weights = self._class_weights if training else None
-        smoothing = self.hparams.get("label_smoothing", 0.0) if training else 0.0
-        return cross_entropy(logits, labels, self.binary, weights, smoothing)
+        smoothing = self.hparams.get("label_smoothing") if training else None
+        return cross_entropy(logits, labels, self.binary, weights, smoothing or 0.0)
 
     def predicted_classes(self, logits: Tensor) -> Tensor:
         """Logits → int64 (N,): the most probable class; a tie of two is class 0."""

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 
+MIN_PROBABILITY = 1e-7  # that a probability is kept from 0 and 1, as in Keras
 
-def check_loss_arguments(loss: Any, class_weights: Any, label_smoothing: float) -> None:
+
+def check_loss_arguments(loss: Any, class_weights: Any, label_smoothing: float | None) -> None:
     """Check a model's arguments of these names.
 
     Raises:
@@ -21,7 +23,7 @@ def check_loss_arguments(loss: Any, class_weights: Any, label_smoothing: float) 
         raise InputError(
             f"{name} and loss are both given. Put it into the loss, or drop one of them."
         )
-    if not 0 <= label_smoothing < 1:
+    if label_smoothing is not None and not 0 <= label_smoothing < 1:
         raise InputError(
             f"label_smoothing is {label_smoothing:g}, expected a share from 0 up to 1 (exclusive)."
         )
@@ -54,6 +56,37 @@ def cross_entropy(
     # Keras divides by the number of images, PyTorch's own `weight` by the sum of their weights.
     is_soft = labels.is_floating_point()
     return (loss * (labels @ class_weights if is_soft else class_weights[labels])).mean()
+
+
+def binary_cross_entropies(
+    logits: Tensor,
+    labels: Tensor,
+    independent: bool,
+    class_weights: Tensor | None,
+    label_smoothing: float,
+) -> Tensor:
+    """Return a batch's mean loss () as Keras's binary_crossentropy over K classes does.
+
+    Each class is told from the others: the mean over the classes, with labels as one-hot rows.
+
+    Args:
+        logits: float (N, K).
+        labels: int64 (N,), or shares of the K classes float (N, K).
+        independent: whether the probabilities are the sigmoids of the logits; else their softmax,
+            within 1e-7 of 0 and 1, as in Keras.
+        class_weights: float (K,), Keras's `class_weight`; all 1 when omitted.
+        label_smoothing: how far the labels move towards 1/2, in 0..1.
+    """
+    shares = labels if labels.is_floating_point() else F.one_hot(labels, logits.shape[1])
+    shares = shares.to(logits.dtype)
+    targets = shares * (1 - label_smoothing) + label_smoothing / 2
+    if independent:
+        losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    else:
+        probabilities = logits.softmax(dim=1).clamp(MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+        losses = -targets * probabilities.log() - (1 - targets) * (1 - probabilities).log()
+    losses = losses.mean(dim=1)
+    return (losses if class_weights is None else losses * (shares @ class_weights)).mean()
 
 
 def custom_loss(loss: nn.Module, logits: Tensor, labels: Tensor, binary: bool) -> Tensor:

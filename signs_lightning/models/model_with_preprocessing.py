@@ -46,6 +46,7 @@ class ImageModel(L.LightningModule):
 
     network: nn.Module
     binary: bool = False  # one logit and a sigmoid instead of K and a softmax
+    independent: bool = False  # K sigmoids: each class has a probability of its own
     image_input: str = "image"  # name of the images, where there are other inputs
 
     @property
@@ -247,11 +248,16 @@ class ImageModel(L.LightningModule):
                 return self(images, *others)
             views = augmented_views(images, kinds)
             probabilities = [self.probabilities(self(view, *others)) for view in views]
-            return mean_logits(probabilities, self.binary)
+            return mean_logits(probabilities, self.binary, self.independent)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits (N, K), or (N, 1) of a binary model → float32 (N, K) that sum to 1."""
+        """Logits (N, K), or (N, 1) of a binary model → float32 (N, K).
+
+        They sum to 1, unless the model is `independent`.
+        """
         logits = logits.float()
+        if self.independent:
+            return logits.sigmoid()
         if self.binary:
             positive = logits.sigmoid()
             return torch.cat([1 - positive, positive], dim=1)

@@ -35,16 +35,20 @@ def augmented_views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:
             yield view.flip(-2)
 
 
-def mean_logits(probabilities: Sequence[Tensor], binary: bool) -> Tensor:
+def mean_logits(probabilities: Sequence[Tensor], binary: bool, independent: bool = False) -> Tensor:
     """Return logits of the mean probabilities of several views.
 
     Args:
         probabilities: float (N, K) of each view.
         binary: whether the model has one logit.
+        independent: whether each class has a probability of its own.
 
     Returns:
         float (N, K); (N, 1), the log-odds of class 1, of a binary model.
     """
     mean = torch.stack(list(probabilities)).mean(dim=0)
-    logs = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
+    smallest = torch.finfo(mean.dtype).tiny
+    logs = mean.clamp_min(smallest).log()
+    if independent:
+        return logs - (1 - mean).clamp_min(smallest).log()
     return logs[:, 1:] - logs[:, :1] if binary else logs

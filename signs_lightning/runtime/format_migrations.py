@@ -67,8 +67,9 @@ MIGRATIONS = (
         },
     ),
     Renames(arguments={"resize": "legacy"}),  # 2 → 3: before, images had one way to be resized
-    Renames(  # 3 → 4: before, its weight decay was an L2 penalty
-        class_arguments={"KerasAdam": {"decoupled": False}},
+    Renames(  # 3 → 4: before, Adam's weight decay was an L2 penalty, and a Keras file trained with
+        # Adam and cross-entropy, however it was compiled
+        class_arguments={"KerasAdam": {"decoupled": False}, "FromKeras": {"as_compiled": False}},
     ),
 )
 FORMAT_VERSION = len(MIGRATIONS)

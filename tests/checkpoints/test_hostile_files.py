@@ -44,7 +44,7 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import export_keras
 
 GIB = 2**30

@@ -27,7 +27,7 @@ from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands import evaluate_onnx as onnx_evaluation
 from signs_lightning.export.artefacts import export_artefact, random_images
 from signs_lightning.export.onnx_classifier import OnnxClassifier
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 
 SIGNS = ["zero", "one", "two", "three", "four", "five"]
 

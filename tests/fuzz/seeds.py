@@ -103,7 +103,7 @@ def _checkpoint(folder: Path) -> None:
     import torch
 
     from signs_lightning.checkpoints.new_checkpoint import build_checkpoint
-    from signs_lightning.keras_io.from_keras import from_keras
+    from signs_lightning.keras_io.load_keras import from_keras
     from signs_lightning.keras_io.to_keras import export_keras
 
     models = _models()

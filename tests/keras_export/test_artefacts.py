@@ -12,7 +12,7 @@ from keras_io.against_keras import randomize
 
 from signs_lightning.export.artefacts import ENDINGS, export_artefact, random_images
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 
 BRANCHES = {  # stacks of layers that stand side by side behind one image (7, 6, 4)
     "activations": [

@@ -19,7 +19,7 @@ from keras_io.against_keras import randomize
 from signs_lightning.__main__ import main
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import keras_check, to_keras
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import Format, export_keras
 from signs_lightning.models.happy_sequential import HappySequential
 from signs_lightning.models.signs_functional import SignsFunctional

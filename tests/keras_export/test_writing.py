@@ -14,7 +14,7 @@ from keras_io.test_models import backbone, functional_of, happy, resnet, signs
 from keras_io.test_spellings import rewrite, short_nodes
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.happy_sequential import HappySequential

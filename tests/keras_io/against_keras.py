@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from signs_lightning.keras_io.compare_outputs import first_difference
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 

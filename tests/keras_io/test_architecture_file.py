@@ -18,7 +18,8 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from signs_lightning.commands.import_keras import run
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import architecture_file
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 
 from .against_keras import images_for, randomize, to_torch
 from .test_spellings import keras2, no_input_layer, old_arguments

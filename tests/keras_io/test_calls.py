@@ -16,8 +16,9 @@ import torch
 from keras import layers
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.inbound_nodes import inbound_nodes, references
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.modules import Apply
 
 from .against_keras import assert_same, images_for, randomize, to_torch

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from references import SIGNS
 
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 
 from .against_keras import network_of, randomize
 from .test_models import resnet, signs

@@ -21,7 +21,8 @@ from signs_lightning import ImageClassifier
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 
 from .against_keras import randomize
 

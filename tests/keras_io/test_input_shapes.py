@@ -11,7 +11,8 @@ from keras import layers
 
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.examine_file import examine
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import export_keras
 
 from .against_keras import randomize

@@ -16,7 +16,8 @@ from keras import layers
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.to_keras import ENDINGS, Format, export_keras

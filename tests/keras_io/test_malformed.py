@@ -321,7 +321,6 @@ CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "registered class": (H5, entry(1, module="mine", registered_name="mine>Conv2D"), "mine>Conv2D"),
     "ends in tanh": (H5, layer(-1, activation="tanh"), "ends with Dense"),
     "ends in relu": (H5, layer(-1, activation="relu"), "'relu', expected a softmax"),
-    "sigmoid over six": (H5, layer(-1, activation="sigmoid"), "one label each"),
     "groups that do not divide": (H5, layer(1, groups=5), "divisor"),
     "factor of a regularizer": (
         H5,

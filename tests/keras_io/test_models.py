@@ -19,7 +19,7 @@ from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 
 from .against_keras import (
     assert_same,

@@ -19,7 +19,8 @@ from keras import layers
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.models.run_callbacks import RUN_CALLBACKS, check_run_callbacks
 
 from .against_keras import images_for, network_of, randomize, to_torch

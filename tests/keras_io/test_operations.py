@@ -14,7 +14,8 @@ from keras import layers, ops
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.compare_outputs import first_difference
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 
 from .against_keras import assert_same, randomize, to_torch
 

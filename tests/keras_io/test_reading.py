@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from signs_lightning.commands.import_keras import main, run
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import FromKeras, from_keras
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.happy_sequential import HappySequential

@@ -17,7 +17,7 @@ from PIL import Image
 from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import Format, export_keras
 
 from .against_keras import FORMATS, assert_same, images_for, network_of, randomize, to_torch

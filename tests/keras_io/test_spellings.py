@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 
 from .against_keras import images_for, randomize, to_torch
 from .test_models import backbone, functional_of, happy, resnet, signs

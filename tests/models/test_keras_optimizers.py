@@ -61,7 +61,13 @@ def of_keras(kind: type, settings: dict[str, Any]) -> Any:
     return getattr(keras.optimizers, kind.__name__.removeprefix("Keras"))(**names)
 
 
-@pytest.mark.parametrize(("kind", "settings"), CASES)
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] if case[0] is following[0] else [])
+        for case, following in zip(CASES, [*CASES[1:], (None, {})], strict=True)
+    ],
+)
 def test_five_steps_are_keras_s(kind, settings, float64):
     """Two parameters whose gradients are large, small and 0, each step's values within 1e-12."""
     rng = np.random.default_rng(0)

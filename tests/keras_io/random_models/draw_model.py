@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from .keras2_spelling import number
 from .layer_arguments import (
     ANY_LAYERS,
     IMAGE_LAYERS,
@@ -19,7 +20,6 @@ from .layer_arguments import (
     Shape,
     draw_layer,
 )
-from .keras2_spelling import number
 from .model_spec import Layer, Model, Step, prune, run_operation
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from signs_lightning.keras_io.from_keras import from_keras
+from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.models.classifier import ImageClassifier
 
 from .draw_model import Case
