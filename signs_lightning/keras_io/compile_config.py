@@ -177,7 +177,8 @@ def read_compile_config(
         is_binary: whether one value tells two classes apart.
         keras_version: that of the file.
     """
-    optimizer, omissions = None, []
+    optimizer: CompiledOptimizer | None = None
+    omissions: list[str] = []
     spec = config.get("optimizer", config.get("optimizer_config"))
     if spec is not None:
         optimizer, omissions = read_optimizer(spec, keras_version)

@@ -92,7 +92,7 @@ def cosine_decay_restarts(
     """Return the rate on half cosines, each `t_mul` times as long and `m_mul` times as high."""
     share = step / first_decay_steps
     if t_mul == 1:
-        restarts, begun = math.floor(share), math.floor(share)
+        restarts, begun = math.floor(share), float(math.floor(share))
     else:
         restarts = math.floor(math.log(1 + share * (t_mul - 1)) / math.log(t_mul))
         begun = (t_mul**restarts - 1) / (t_mul - 1)

@@ -177,6 +177,7 @@ def follow(
         assert_close(our_loss.detach().numpy(), loss, tolerance)
         for (parameter, weight), gradient in zip(parameters, gradients, strict=True):
             permuted = np.asarray(gradient).transpose(weight.permutation)
+            assert parameter.grad is not None
             assert_close(parameter.grad.numpy(), permuted.reshape(parameter.shape), tolerance)
         torch_optimizer.step()
         if isinstance(configured, dict):
