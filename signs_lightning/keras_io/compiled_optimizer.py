@@ -174,10 +174,17 @@ def _read(
     if "clipnorm" in arguments and MULTI_BACKEND.fullmatch(keras_version or ""):
         arguments["global_clipnorm"] = arguments.pop("clipnorm")
     arguments["lr"] = rate if schedule is None else peak_rate(schedule[1])
-    shown = {k: v for k, v in values.items() if v not in (None, defaults[k])}
+    shown = {k: v for k, v in values.items() if v is not None and not _is_default(v, defaults[k])}
     if name == "AdamW":  # what it is chosen for
         shown["weight_decay"] = values["weight_decay"]
     return CompiledOptimizer(kind, arguments, schedule, name, shown), omissions
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether a value is the default, also as the float32 that Keras 2 wrote."""
+    if value == default or not isinstance(default, float):
+        return value == default
+    return math.isclose(value, default, rel_tol=1e-6)
 
 
 def _legacy_arguments(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from keras import layers, losses, optimizers
 
+from signs_lightning.keras_io.compiled_optimizer import read_optimizer
 from signs_lightning.keras_io.from_keras import FromKeras
 
 from .against_keras import network_of, randomize, to_torch
@@ -229,3 +230,131 @@ def test_five_steps_of_each_loss(tmp_path, case, float64):
         found = ours.compute_loss(ours(to_torch(images[0])), torch.from_numpy(labels[0]))
     assert_close(found.numpy(), make()(targets[0], model(images[0])), 1e-6)
     assert network_of(ours).plan.num_classes == max(units, 2)
+
+
+def named(class_name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": class_name, "config": config}
+
+
+SGD_DECAY = "InverseTimeDecay(initial_learning_rate=0.1, decay_steps=1, decay_rate=0.5)"
+SPELLINGS: list[tuple[Any, str, str | None, dict[str, Any], list[str]]] = [
+    # specification, Keras's version → line, some of our arguments, what is not taken
+    ("adam", "2.13.1", "Adam(learning_rate=0.001)", {"eps": 1e-7}, []),
+    ("adamw", "3.0.0", "AdamW(learning_rate=0.001, weight_decay=0.004)", {}, []),
+    (
+        named("Custom>Adam", learning_rate=3.0000001424923539e-4, is_legacy_optimizer=False),
+        "2.13.1",
+        "Adam(learning_rate=0.0003)",
+        {},
+        [],
+    ),
+    (
+        named("SGD", lr=0.1, momentum=0.8999999761581421, decay=0.5, nesterov=True),
+        "1.2.2",
+        f"SGD(learning_rate={SGD_DECAY}, momentum=0.9, nesterov=True)",
+        {"lr": 0.1},
+        [],
+    ),
+    (
+        named("RMSprop", lr=0.001, rho=0.9, epsilon=None, decay=0.0, clipnorm=1.0),
+        "2.3.1",
+        "RMSprop(learning_rate=0.001, clipnorm=1)",
+        {"eps_in_root": False, "global_clipnorm": 1.0, "eps": 1e-7},
+        [],
+    ),
+    (
+        named("RMSprop", learning_rate=0.001, momentum=0.5, decay=0.0, clipnorm=1.0),
+        "2.4.0",
+        "RMSprop(learning_rate=0.001, clipnorm=1, momentum=0.5)",
+        {"eps_in_root": True, "clipnorm": 1.0},
+        [],
+    ),
+    (
+        named("Adagrad", lr=0.01, epsilon=1e-7, decay=0.0),
+        "2.2.4",
+        "Adagrad(learning_rate=0.01)",
+        {"initial_accumulator_value": 0.0, "eps_in_root": False},
+        [],
+    ),
+    (
+        named("Nadam", lr=0.002, beta_1=0.9, beta_2=0.999, schedule_decay=0.004),
+        "2.3.1",
+        "Nadam(learning_rate=0.002)",
+        {"momentum_decay": 0.004},
+        [],
+    ),
+    (
+        named("LossScaleOptimizerV3", inner_optimizer=named("Adam", learning_rate=0.01)),
+        "2.15.0",
+        "Adam(learning_rate=0.01)",
+        {},
+        [],
+    ),
+    (
+        named("Adam", learning_rate=0.01, use_ema=True, gradient_accumulation_steps=4),
+        "3.4.0",
+        "Adam(learning_rate=0.01)",
+        {},
+        ["use_ema of optimizer Adam", "gradient_accumulation_steps of optimizer Adam"],
+    ),
+    (
+        named("SGD", learning_rate=named("Mine>Warmup", steps=3), momentum=0.9),
+        "3.4.0",
+        "SGD(learning_rate=0.01, momentum=0.9)",
+        {},
+        ["learning rate schedule Mine>Warmup of optimizer SGD"],
+    ),
+    (named("Ftrl", learning_rate=0.1), "3.4.0", None, {}, ["optimizer Ftrl(learning_rate=0.1)"]),
+    (named("Addons>AdamW", lr=0.1), "2.9.0", None, {}, ["optimizer Addons>AdamW(lr=0.1)"]),
+]
+
+
+@pytest.mark.parametrize(("spec", "version", "line", "arguments", "omissions"), SPELLINGS)
+def test_spellings_of_every_keras(spec, version, line, arguments, omissions):
+    """Names, wrappers, and what Keras before 2.11 computes otherwise."""
+    optimizer, left_out = read_optimizer(spec, version)
+    assert left_out == omissions
+    if line is None:
+        assert optimizer is None
+        return
+    assert optimizer is not None
+    assert optimizer.describe(None, True) == line
+    assert optimizer.arguments.items() >= arguments.items()
+    made = optimizer.make([torch.nn.Parameter(torch.zeros(1))])
+    assert {key: made.defaults[key] for key in arguments if key != "lr"} == {
+        key: value for key, value in arguments.items() if key != "lr"
+    }
+
+
+HOSTILE: list[Any] = [
+    *([], 7, "__import__('os')", {}, {"class_name": ["Adam"]}, named("Adam", learning_rate="0.1")),
+    *(named("Adam", learning_rate=float("nan")), named("Adam", learning_rate=True)),
+    *(named("Adam", beta_1=1.0), named("Adam", epsilon=-1.0), named("Adam", amsgrad="yes")),
+    *(named("SGD", momentum=1e300), named("SGD", clipnorm=1.0, clipvalue=1.0)),
+    named("LossScaleOptimizer", inner_optimizer=named("LossScaleOptimizer", inner_optimizer=[])),
+]
+HOSTILE_SCHEDULES = [
+    named("ExponentialDecay", initial_learning_rate=0.1, decay_steps=0, decay_rate=0.5),
+    named("ExponentialDecay", initial_learning_rate=0.1, decay_steps=1, decay_rate=-0.5),
+    named("ExponentialDecay", initial_learning_rate=0.1, decay_steps=1),
+    named("PiecewiseConstantDecay", boundaries=[3, 2], values=[1, 2, 3]),
+    named("PiecewiseConstantDecay", boundaries=3, values=[1, 2, 3]),
+    named("PiecewiseConstantDecay", boundaries=[], values=[]),
+    named("CosineDecayRestarts", initial_learning_rate=0.1, first_decay_steps=1, t_mul=0.5),
+    named("CosineDecay", initial_learning_rate=0.0, decay_steps=1),
+    named("CosineDecay", initial_learning_rate=0.1, decay_steps=1, staircase=True),
+]
+
+
+def test_unusable_configurations_are_left_out():
+    """By name, and nothing of them is run."""
+    for spec in HOSTILE:
+        optimizer, left_out = read_optimizer(spec, None)
+        assert optimizer is None
+        assert len(left_out) == 1
+        assert left_out[0].startswith("optimizer ")
+    for schedule in HOSTILE_SCHEDULES:
+        optimizer, left_out = read_optimizer(named("SGD", learning_rate=schedule), None)
+        assert optimizer is not None
+        assert optimizer.schedule is None
+        assert left_out == [f"learning rate schedule {schedule['class_name']} of optimizer SGD"]
