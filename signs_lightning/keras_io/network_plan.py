@@ -140,8 +140,8 @@ def make_plan(
     plan.num_classes, plan.binary = count_outputs(ending, plan.steps[-1].shape, inner)
     if ending.kind == "sigmoid" and plan.num_classes == math.prod(plan.image_size):
         raise InputError(
-            f"The model ends with {ending.layer} and as many sigmoids as its images have values, "
-            f"{plan.num_classes:,}: it gives images, not classes. Name the file of a classifier."
+            f"The model ends with {ending.layer} and as many sigmoids as its images have values: "
+            "it gives images, not classes. Name the file of a classifier."
         )
     if is_part:
         plan.whole = _plan_whole(plan, whole)
