@@ -65,6 +65,7 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
 }
 SEVERAL_TENSORS: set[str] = set()  # layers that give more than one
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"}
+OF_IMAGES = CONVOLUTIONS | AUGMENTATION  # which they read in their data_format
 WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}
 # Layers whose `training=True`, fixed in the graph, changes what a model of Keras 2 predicts; `fit`
 # and `predict` of Keras 3 override it.

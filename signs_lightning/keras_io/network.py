@@ -64,7 +64,8 @@ class KerasNetwork(nn.Module):
                     raise InputError(
                         f"{layer} has an initializer that cannot be used: {error}."
                     ) from error
-        self._inference |= {self._module_name(step) for step in plan.steps if step.inference}
+        at_rest = {self._module_name(step) for step in plan.steps if step.inference}
+        self._inference |= at_rest - {self._module_name(s) for s in plan.steps if not s.inference}
         self.train_only([layer.path for layer, _ in plan.layers() if layer.trainable])
 
     def _add_layer(self, path: LayerPath, module: nn.Module) -> str:
@@ -111,7 +112,11 @@ class KerasNetwork(nn.Module):
             value = inputs[0]
             if not step.skip:
                 module = self.get_submodule(self._module_name(step))
+                if rests := step.inference and module.training:  # another call trains it
+                    module.eval()
                 value = call_module(module, inputs, step.other_format, channels_last)
+                if rests:
+                    module.train()
             if step.activation is not None:
                 value = step.activation(value)
             if self._activity_losses is not None and k in self.penalties.activities:

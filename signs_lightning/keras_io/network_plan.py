@@ -24,15 +24,11 @@ from signs_lightning.keras_io.model_ending import Ending, check_average, count_o
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.sub_model import cut_to_output
 
-HAS_DATA_FORMAT = (
-    layer_table.CONVOLUTIONS
-    | layer_table.AUGMENTATION
-    | {
-        *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
-        *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "Flatten", "SpatialDropout2D"),
-        *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),
-    }
-)
+HAS_DATA_FORMAT = layer_table.OF_IMAGES | {
+    *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+    *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "Flatten", "SpatialDropout2D"),
+    *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),
+}
 BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
 MAX_LISTED = 20  # unsupported parts that a message names
 Settings = dict[LayerPath, list[dict[str, Any]]]  # what the modules of layers were made with

@@ -364,6 +364,32 @@ def test_moving_variance_is_that_of_the_files_keras(tmp_path):
             np.testing.assert_allclose(values, expected, atol=1e-6, err_msg=name)
 
 
+def test_a_layer_at_rest_in_one_of_its_calls(tmp_path):
+    """In a file of Keras 2 the other call trains it; a frozen layer rests in both."""
+    image = keras.Input((2, 3, 2))
+    norm = layers.BatchNormalization(momentum=0.5, name="norm")
+    values = [layers.Flatten(name="first")(norm(image, training=False))]
+    values.append(layers.Flatten(name="second")(norm(image)))
+    joined = layers.Concatenate()(values[::-1])
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(joined))
+    randomize(model)
+    images, weights = images_for(model, 4), norm.get_weights()
+    resting, training = (np.asarray(norm(images, training=mode)) for mode in (False, True))
+    norm.set_weights(weights)
+    for trainable in (True, False):
+        norm.trainable = trainable
+        model.save(tmp_path / "m.h5")
+        with h5py.File(tmp_path / "m.h5", "r+") as file:
+            file.attrs["keras_version"] = "2.15.0"
+        ours = FromKeras(path=str(tmp_path / "m.h5"), scale="/255").train()
+        seen: dict[str, torch.Tensor] = {}
+        ours.network(to_torch(images), seen.__setitem__)
+        for name, expected in (("first", resting), ("second", training if trainable else resting)):
+            found = seen[name].detach().numpy()
+            np.testing.assert_allclose(found, expected.reshape(4, -1), atol=1e-5)
+        assert ours.network.get_submodule("norm").training == trainable
+
+
 @pytest.mark.parametrize("extension", ["h5", "keras"])
 def test_regularizers_count_in_the_loss(tmp_path, extension):
     model = keras.Sequential(
