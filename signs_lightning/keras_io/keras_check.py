@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -63,7 +63,11 @@ def find_keras() -> tuple[str, str] | None:
 
 
 def check_with_keras(
-    path: Path, config: str | None, inputs: Inputs, expected: np.ndarray, activation: str | None
+    path: Path,
+    config: str | None,
+    inputs: Inputs,
+    expected: np.ndarray,
+    to_probabilities: Callable[[np.ndarray], np.ndarray],
 ) -> KerasCheck | None:
     """Let Keras load a file and predict with it, and compare what it gives.
 
@@ -72,7 +76,7 @@ def check_with_keras(
         config: of the model that a file of weights only is loaded into; None for a whole model.
         inputs: what the model takes, such as float32 (N, H, W, C); by name where it is several.
         expected: probabilities (N, K), or (N, 1) of the second of two classes.
-        activation: "softmax" or "sigmoid" where the model gives logits; None for probabilities.
+        to_probabilities: makes such of what Keras gives, which may be logits.
 
     Returns:
         The comparison, or None where no Keras 3 is installed.
@@ -97,10 +101,9 @@ def check_with_keras(
     )
     if refusal is not None:
         raise InputError(f"{keras} refuses the file: {shorten(refusal, 300)}. {ways}")
-    if activation is not None:
-        outputs = _ACTIVATIONS[activation](outputs)
-    is_alike = outputs.shape == expected.shape
-    difference = float(np.abs(outputs - expected).max()) if is_alike else float("nan")
+    probabilities = to_probabilities(outputs)
+    is_alike = probabilities.shape == expected.shape
+    difference = float(np.abs(probabilities - expected).max()) if is_alike else float("nan")
     if not difference <= (TOLERANCE_OF_16_BITS if has_16_bits else TOLERANCE):  # also if it is NaN
         raise InputError(
             f"{keras} gives probabilities that differ by up to {difference:.2g}, expected at most "
@@ -116,18 +119,6 @@ def _other_backend(backend: str) -> str:
         f"Keras's backends differ in some layers, and models here are those of {BACKENDS[0]}: "
         f"install it and set KERAS_BACKEND={BACKENDS[0]}. "
     )
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(x - x.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
-
-
-_ACTIVATIONS = {"sigmoid": _sigmoid, "softmax": _softmax}
 
 
 def predict_with_keras(

@@ -93,14 +93,18 @@ def export_keras(
         _write(temporary, format, translated.entry, weights)
         if not check:
             return None
-        inputs, expected = _draw_example(model, plan)
-        is_logits = plan.ending.kind == "logits"
+        inputs, logits = _draw_example(model, plan)
+
+        def to_probabilities(logits: np.ndarray) -> np.ndarray:
+            values = model.probabilities(torch.tensor(logits)).numpy()
+            return values[:, 1:] if model.binary else values
+
         return check_with_keras(
             temporary,
             json.dumps(translated.entry) if format == "keras-weights" else None,
             inputs,
-            expected,
-            ("sigmoid" if model.binary else "softmax") if is_logits else None,
+            to_probabilities(logits),
+            to_probabilities if plan.ending.kind == "logits" else np.asarray,
         )
 
 
@@ -120,7 +124,7 @@ def _write(path: Path, format: Format, config: dict[str, Any], weights: Weights)
 
 @torch.inference_mode()
 def _draw_example(model: ImageClassifier, plan: Plan) -> tuple[Inputs, np.ndarray]:
-    """Return two images as Keras takes them, and the probabilities that Keras should give."""
+    """Return two images as Keras takes them, and their logits."""
     height, width, channels = model.image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, channels, height, width), generator=generator) / 255
@@ -134,7 +138,6 @@ def _draw_example(model: ImageClassifier, plan: Plan) -> tuple[Inputs, np.ndarra
     also = {"others": [value.to(weight) for value in others]} if others else {}
     logits = model.eval().network(images.to(weight), **also)
     model.train(was_training)
-    expected = model.probabilities(logits).cpu().numpy()
     arranged = plan.graph.arrange(images)
     if arranged.dim() == 4 and not plan.graph.channels_first:
         arranged = arranged.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
@@ -142,7 +145,7 @@ def _draw_example(model: ImageClassifier, plan: Plan) -> tuple[Inputs, np.ndarra
     if others:
         named = zip(plan.graph.input_names, [arranged, *others], strict=True)
         inputs = {name.replace("/", "_"): value.numpy() for name, value in named}
-    return inputs, expected[:, 1:] if model.binary else expected
+    return inputs, logits.cpu().numpy()
 
 
 def _ranks(plan: Plan) -> dict[LayerPath, int]:
