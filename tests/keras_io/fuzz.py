@@ -22,7 +22,7 @@ import warnings
 
 import torch
 
-from .random_models.draw_model import Case, draw_case
+from .random_models.draw_case import Case, draw_case
 from .random_models.keras_side import forget_compiled
 from .random_models.model_spec import code_of
 from .random_models.run_case import OUTCOMES, PARTS, Result, run_case

@@ -1,4 +1,4 @@
-"""Draws a classifier and how it is saved. Layers are tried until Keras takes one."""
+"""Draws a model by moves. Layers are tried until Keras takes one."""
 
 from __future__ import annotations
 
@@ -21,79 +21,17 @@ from .layer_arguments import (
     draw_layer,
 )
 from .model_spec import Layer, Model, Step, prune, run_operation
+from .operations import NEW_OPERATIONS, NEW_TWO_OPERATIONS, OPERATIONS, TWO_OPERATIONS
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
-OPERATIONS = (
-    *("{0} * 2.0", "{0} + 0.5", "{0} - 1.0", "{0} / 4.0", "1.0 - {0}", "keras.ops.relu({0})"),
-    *("keras.ops.sigmoid({0})", "keras.ops.tanh({0})"),
-)
-NEW_OPERATIONS = ("keras.activations.gelu({0})", "keras.ops.silu({0})", "keras.ops.flip({0}, 1)")
 ODD_NAMES = (
     *("1st", "größe", "a.b", "with space", "forward", "weight", "training", "0", "conv2d_1"),
     *("dense_9", "call", "state_dict", "a:0", "日本", "add_5", "__init__", "flatten-1", "x" * 70),
     *("vars", "layers", "parameters", "bias", "model", "sequential_9", "modules", "_", "type"),
 )
-FORMATS = ("h5", "keras", "weights.h5")
-POLICIES = ("mixed_float16", "mixed_bfloat16", "float16", "float64")
-OLD_VERSIONS = ("2.0.9", "2.1.6", "2.2.4", "2.3.1", "2.4.0", "2.7.0", "2.11.0", "2.15.0")
 MAX_VALUES = 3000  # of one image, inside the network
 MAX_PIXELS = 20  # along one axis
 TRIES = 30
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, and how it is saved.
-
-    Attributes:
-        seed: of its weights and images.
-        model: the model.
-        format: "h5", "keras", or "weights.h5" beside the JSON of the model.
-        policy: of its dtypes.
-        version: of the Keras 2 that seems to have written it, "" for Keras 3.
-    """
-
-    seed: int
-    model: Model
-    format: str = "h5"
-    policy: str = "float32"
-    version: str = ""
-
-
-def draw_case(seed: int, index: int) -> Case:
-    """Draw case `index` of a seed."""
-    r = Random(f"{seed} {index}")
-    version = r.choice(OLD_VERSIONS) if index % 2 else ""
-    channels_first = r.random() < 0.06
-    drawer = Drawer(r, _image_shape(r, channels_first), version, channels_first)
-    for _ in range(r.randint(1, 5)):
-        drawer.move()
-    drawer.add_head()
-    model = drawer.finish(top=True)
-    policy = r.choice(POLICIES) if r.random() < 0.08 and not version else "float32"
-    inside = [layer.inner for layer in model.layers if layer.inner is not None]
-    is_random = any(x.class_name in RANDOM_LAYERS for inner in inside for x in inner.all_layers())
-    formats = ("h5", "h5", "weights.h5") if version else FORMATS
-    return Case(
-        seed=r.randrange(2**31),
-        model=model,
-        format="keras" if is_random and not version else r.choice(formats),  # Keras has no .h5
-        policy=policy,
-        version=version,
-    )
-
-
-def _image_shape(r: Random, channels_first: bool) -> Shape:
-    height, width = r.randint(8, 14), r.randint(8, 14)
-    channels = r.choice((1, 3, 3, 3, 3, 4, 2))
-    if channels_first:
-        return channels, height, width
-    kind = r.random()
-    if kind < 0.04:
-        return height, width
-    if kind < 0.07:
-        return (height**2,)
-    return height, width, channels
 
 
 @dataclass
@@ -124,7 +62,7 @@ class Drawer:
         if self.depth < 2:
             moves.append((0.8, self._inner))
         if not self.sequential:
-            moves += [(1.5, self._branch), (0.8, self._again), (0.7, self._operation)]
+            moves += [(1.5, self._branch), (0.8, self._again), (1.5, self._operation)]
             moves += [(0.3, self._attention), (0.2, self._dot)]
         weights, functions = zip(*moves, strict=True)
         for _ in range(TRIES):
@@ -209,7 +147,6 @@ class Drawer:
         if not numbers:
             return False
         number = self.r.choice(numbers)
-        layer = self.layers[number]
         arity = {len(step.inputs) for step in self.steps if step.layer == number}
         if arity != {1} or not self._may_share(number):
             return False
@@ -230,8 +167,14 @@ class Drawer:
     def _operation(self) -> bool:
         if self.version and number(self.version) < (2, 4):  # they were Lambda layers then
             return False
-        operations = OPERATIONS if self.version else OPERATIONS + NEW_OPERATIONS
-        return self._add(Layer("", code=self.r.choice(operations)), (self.last,))
+        if self.r.random() < 0.3:
+            operations = TWO_OPERATIONS + (() if self.version else NEW_TWO_OPERATIONS)
+            fitting = [k for k, s in enumerate(self.shapes) if s == self.shapes[self.last]]
+            inputs = (self.last, self.r.choice(fitting))
+        else:
+            operations = OPERATIONS + (() if self.version else NEW_OPERATIONS)
+            inputs = (self.last,)
+        return self._add(Layer("", code=self.r.choice(operations)), inputs)
 
     def _attention(self) -> bool:
         rank = len(self.shapes[self.last])
@@ -242,7 +185,8 @@ class Drawer:
         if name == "MultiHeadAttention":
             drawn = {"num_heads": self.r.choice((1, 2)), "key_dim": self.r.choice((1, 3))}
             for key, values in {
-                "value_dim": (2, 4), "use_bias": (False,), "output_shape": (3, 5), "dropout": (0.1,),
+                "value_dim": (2, 4), "use_bias": (False,), "output_shape": (3, 5),
+                "dropout": (0.1,),
             }.items():  # fmt: skip
                 if self.r.random() < 0.25:
                     drawn[key] = self.r.choice(values)

@@ -23,6 +23,7 @@ NEW_KEYS = {
     *("renorm_clipping", "renorm_momentum", "synchronized", "sliding_window", "use_gate"),
     *("flash_attention", "pad_to_aspect_ratio", "antialias"),
 }
+RENAMED = "block/"  # before the name of a layer here and there
 FUNCTIONS = {  # of TFOpLambda, by the class of Keras 3's operation
     "Multiply": "math.multiply",
     "Add": "__operators__.add",
@@ -32,6 +33,10 @@ FUNCTIONS = {  # of TFOpLambda, by the class of Keras 3's operation
     "Relu": "nn.relu",
     "Sigmoid": "math.sigmoid",
     "Tanh": "math.tanh",
+    "Negative": "math.negative",
+    "Square": "math.square",
+    "Absolute": "math.abs",
+    "Maximum": "math.maximum",
 }
 
 
@@ -81,7 +86,7 @@ def _respell(value: Any, version: str, r: Random) -> Any:
         inner["inbound_nodes"] = [_node(node, name) for node in nodes]
     if name in ("Functional", "Sequential"):
         _model(inner, value, version)
-    if name == "BatchNormalization" and version == "2.2.4":
+    if name == "BatchNormalization" and version == "2.2.4-tf":
         inner["class_name"] = r.choice((name, "BatchNormalizationV1"))
     if "Initializer" not in name and name in ("GlorotUniform", "HeNormal", "GlorotNormal"):
         return _initializer(inner, version)
@@ -92,7 +97,7 @@ def _respell(value: Any, version: str, r: Random) -> Any:
 
 
 def _initializer(entry: Entry, version: str) -> Entry:
-    if version == "2.2.4":  # TensorFlow 1
+    if version == "2.2.4-tf":  # TensorFlow 1
         return {**entry, "config": {**entry["config"], "dtype": "float32"}}
     if number(version) > (2, 3):
         return entry
@@ -116,7 +121,7 @@ def _model(entry: Entry, original: Entry, version: str) -> None:
 
 def _arguments(name: str, config: Entry, version: str, r: Random) -> Entry:
     config = {key: value for key, value in config.items() if key not in NEW_KEYS}
-    is_tf = number(version) >= (2, 4) or version == "2.2.4"
+    is_tf = number(version) >= (2, 4) or version == "2.2.4-tf"
     if number(version) < (2, 4) and not is_tf:
         config.pop("dtype", None)
     if "batch_shape" in config:
@@ -199,9 +204,9 @@ def write_h5(path: Path, model: keras.Model, version: str, r: Random) -> None:
         for owner in (file, group):
             for key, value in (("keras_version", version), ("backend", "tensorflow")):
                 owner.attrs[key] = value.encode() if as_bytes else value
-        text = json.dumps({key: config[key] for key in ("class_name", "config")})
-        file.attrs["model_config"] = text.encode() if as_bytes else text
         names = [name for name in group.attrs["layer_names"] if name in kept]
+        if names and r.random() < 0.15:  # Keras 3 allows no such names
+            names = _rename(config, group, names, r.choice(names))
         group.attrs["layer_names"] = _texts(names, as_bytes)
         for name in names:
             layer, renamed = group[name], []
@@ -212,6 +217,45 @@ def write_h5(path: Path, model: keras.Model, version: str, r: Random) -> None:
                 layer.move(weight, new)
                 renamed.append(new)
             layer.attrs["weight_names"] = _texts(renamed, as_bytes)
+        text = json.dumps({key: config[key] for key in ("class_name", "config")})
+        file.attrs["model_config"] = text.encode() if as_bytes else text
+
+
+def _rename(config: Entry, group: h5py.Group, names: list[str], name: str) -> list[str]:
+    """Give a layer at the top a name with a slash; return the names of all."""
+    new = f"{RENAMED}{name}"
+    own = group[name]
+    weights = [weight.split("/") for weight in own.attrs["weight_names"]]
+    moved = ["/".join([new if part == name else part for part in parts]) for parts in weights]
+    for parts, weight in zip(weights, moved, strict=True):
+        own.move("/".join(parts), weight)
+    own.attrs["weight_names"] = _texts(moved, as_bytes=False)
+    group.move(name, new)
+    model = config["config"]
+    entries = model if isinstance(model, list) else model["layers"]
+    for entry in entries:
+        if (entry.get("name") or entry["config"]["name"]) == name:
+            entry["config"]["name"] = new
+            if "name" in entry:
+                entry["name"] = new
+        entry["inbound_nodes"] = _renamed(entry.get("inbound_nodes", []), name, new)
+        if not entry["inbound_nodes"]:
+            del entry["inbound_nodes"]
+    if isinstance(model, dict) and "output_layers" in model:
+        model["output_layers"] = _renamed(model["output_layers"], name, new)
+        model["input_layers"] = _renamed(model["input_layers"], name, new)
+    return [new if other == name else other for other in names]
+
+
+def _renamed(value: Any, name: str, new: str) -> Any:
+    """Return nodes that refer to a layer by its new name."""
+    if isinstance(value, dict):
+        return {key: _renamed(item, name, new) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    if len(value) >= 3 and value[0] == name:
+        return [new, *(_renamed(item, name, new) for item in value[1:])]
+    return [_renamed(item, name, new) for item in value]
 
 
 def _texts(names: list[str], as_bytes: bool) -> Any:

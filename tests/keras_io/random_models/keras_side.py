@@ -22,11 +22,11 @@ from keras.src.initializers import random_initializers
 
 from ..against_keras import randomize
 from . import keras2_spelling
-from .draw_model import Case
+from .draw_case import Case
 from .model_spec import Model, build
 
 AFTER_LOGITS = {"Softmax", "Activation", "Flatten", "Reshape", "Dropout", "Identity"}
-SPREAD = 2.0  # standard deviation of the logits: probabilities that are not 0 or 1
+SPREAD = 3.0  # of the logits: probabilities that are not 0 or 1
 Arrays = list[np.ndarray]
 _compiled: dict[str, Any] = {}
 
@@ -127,7 +127,9 @@ class Reference:
             kernel, *_ = self._dense_layer().weights
             logits = self(images).logits
             assert logits is not None
-            spread = np.std(logits - logits.mean(-1, keepdims=logits.shape[-1] > 1))
+            if logits.shape[-1] > 1:
+                logits = logits - logits.mean(-1, keepdims=True)
+            spread = np.abs(logits).max()
             if np.isfinite(spread) and spread > 1e-6:
                 kernel.assign(np.asarray(kernel) * min(SPREAD / spread, 1e6))
 

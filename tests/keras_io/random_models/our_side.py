@@ -11,7 +11,7 @@ import torch
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.models.classifier import ImageClassifier
 
-from .draw_model import Case
+from .draw_case import Case
 from .keras_side import Outputs
 from .model_spec import is_channels_first
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from .draw_model import Case
+from .draw_case import Case
 from .model_spec import Layer, Model, Step, prune
 
 SECONDS = 120.0
