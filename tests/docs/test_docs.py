@@ -139,7 +139,9 @@ def serve(words: list[str]) -> None:
         assert process.stderr is not None
         try:
             line = process.stdout.readline()
-            assert re.match(r"http://127\.0\.0\.1:\d+ ", line), line + process.stderr.read()
+            if not re.match(r"http://127\.0\.0\.1:\d+ ", line):
+                process.kill()  # what it wrote would never end
+                raise AssertionError(line + process.stderr.read())
             process.send_signal(signal.SIGINT)
             assert process.wait(300) == 130
         finally:
