@@ -22,6 +22,7 @@ from signs_lightning.keras_io.graph_ends import (
     output_names,
     read_inputs,
 )
+from signs_lightning.keras_io.image_size import is_channels_first
 from signs_lightning.keras_io.inbound_nodes import (
     CallKey,
     Reference,
@@ -143,8 +144,7 @@ class _GraphParser:
                 f"The model takes inputs of shape {shorten(str(shape))}, expected images of "
                 "height, width and channels, of height and width, or their values in a row."
             )
-        formats = (layer.config.get("data_format") for layer in self.graph.layers.values())
-        self.graph.channels_first = next(filter(None, formats), None) == "channels_first"
+        self.graph.channels_first = is_channels_first(self.graph.layers.values(), shape)
         self.graph.input_shape = shape
         if len(shape) == 3 and shape[0 if self.graph.channels_first else 2] is None:
             raise InputError(

@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.model_graph import Graph
+from signs_lightning.keras_io.model_graph import Graph, Layer
+
+# Layers that read rows, columns and channels of images; a Flatten only orders them.
+OF_IMAGES = {
+    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "MaxPooling2D"),
+    *("AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D"),
+    *("Cropping2D", "UpSampling2D", "SpatialDropout2D"),
+}
+TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [3, 1, 2], [2, 3, 1]  # of Permute
+
+
+def is_channels_first(layers: Iterable[Layer], shape: tuple[int | None, ...]) -> bool:
+    """Return whether a model's images are (C, H, W), by the first layer that reads images.
+
+    Args:
+        layers: the model's, in its order.
+        shape: that of its input, without the batch; it decides where no layer reads images.
+    """
+    is_permuted = False
+    for layer in layers:
+        dims = layer.config.get("dims") or (layer.config.get("axes") or [])[1:]
+        if layer.class_name in ("Permute", "Transpose"):
+            is_permuted ^= dims in (TO_CHANNELS_FIRST, TO_CHANNELS_LAST)
+        elif layer.class_name in OF_IMAGES:
+            return (layer.config.get("data_format") == "channels_first") != is_permuted
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3, 4)
 
 
 def find_image_size(graph: Graph, given: tuple[int, int, int] | None) -> tuple[int, int, int]:

@@ -72,7 +72,8 @@ def is_keras1(entry: Any) -> bool:
 
 def translate_keras1(entry: Entry) -> Entry:
     """Return a layer's entry in the words of Keras 2; one without counterpart as it is."""
-    class_name, config = str(entry.get("class_name")), entry.get("config")
+    class_name = str(entry.get("class_name"))
+    config: Any = entry.get("config")
     if not isinstance(config, dict):
         return entry
     if class_name == "Merge":
@@ -80,7 +81,8 @@ def translate_keras1(entry: Entry) -> Entry:
     mode = config.get("mode", 0)
     if class_name not in OF_KERAS1 or (class_name == "BatchNormalization" and mode != 0):
         return entry
-    translated: Entry = {ARGUMENTS.get(key, key): value for key, value in config.items()}
+    words: Entry = config
+    translated: Entry = {ARGUMENTS.get(key, key): value for key, value in words.items()}
     ordering = translated.pop("dim_ordering", None)
     if isinstance(ordering, str) and ordering in DATA_FORMATS:
         translated["data_format"] = DATA_FORMATS[ordering]

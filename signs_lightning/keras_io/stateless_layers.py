@@ -189,8 +189,18 @@ def cropping2d(layer: LayerContext) -> BuiltLayer:
 
 
 def flatten(layer: LayerContext) -> BuiltLayer:
-    """Build a Flatten, in Keras's order of values."""
-    return (FlattenNHWC() if len(layer.shape) == 3 else nn.Flatten()), []
+    """Build a Flatten, in Keras's order of values.
+
+    One of channels_first moves the first axis to the end, whatever the rank.
+    """
+    if len(layer.shape) == 3:
+        return FlattenNHWC(), []
+    is_first = layer.config.get("data_format") == "channels_first" and len(layer.shape) > 1
+    return (Apply(_flatten_channels_first) if is_first else nn.Flatten()), []
+
+
+def _flatten_channels_first(x: Tensor) -> Tensor:
+    return x.movedim(1, -1).flatten(1)  # (N, C, …) -> (N, …, C)
 
 
 def reshape(layer: LayerContext) -> BuiltLayer:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from signs_lightning.__main__ import main
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.examine_file import examine
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import export_keras
 
+from . import against_keras
 from .against_keras import randomize
 
 RNG = np.random.default_rng(0)
@@ -91,3 +94,68 @@ def test_a_plane_has_one_channel(tmp_path):
     path = saved(tmp_path, keras.Input((12, 12)), layers.Flatten())
     with pytest.raises(InputError, match="12×12×1, image_size is 12×12×3"):
         from_keras(path, image_size=(12, 12, 3))
+
+
+def permuted() -> keras.Model:
+    """Images are (H, W, C), and a convolution takes them as (C, H, W)."""
+    image = keras.Input((6, 8, 2))
+    value = layers.Permute((3, 1, 2))(image)
+    value = layers.Conv2D(4, 3, data_format="channels_first")(value)
+    value = layers.GlobalAveragePooling2D(data_format="channels_first")(value)
+    return keras.Model(image, layers.Dense(3, activation="softmax")(value))
+
+
+def flattened_first() -> keras.Model:
+    """The first layer with a data_format is a Flatten, whose own is another."""
+    image = keras.Input((2, 6, 8))
+    flat = layers.Dense(3)(layers.Flatten(data_format="channels_last")(image))
+    value = layers.Conv2D(4, 3, data_format="channels_first")(image)
+    value = layers.Flatten(data_format="channels_first")(value)
+    plane = layers.Flatten(data_format="channels_first")(layers.Reshape((2, 48))(image))
+    five = layers.Flatten(data_format="channels_first")(layers.Reshape((2, 6, 4, 2))(image))
+    value = layers.Concatenate()([flat, value, plane, five])
+    return keras.Model(image, layers.Dense(3, activation="softmax")(value))
+
+
+def without_images() -> keras.Model:
+    """No layer reads images, so the shape tells."""
+    stack = [keras.Input((3, 6, 8)), layers.BatchNormalization(axis=1), layers.Flatten()]
+    return keras.Sequential([*stack, layers.Dense(3, activation="softmax")])
+
+
+@pytest.mark.parametrize(
+    ("make", "channels_first"),
+    [(permuted, False), (flattened_first, True), (without_images, True)],
+)
+def test_which_axis_is_the_channels(make, channels_first, tmp_path):
+    model = make()
+    randomize(model)
+    ours = against_keras.assert_same(model, tmp_path, channels_first, formats=("keras",))
+    assert ours.image_size == (6, 8, 3 if make is without_images else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("guarded_forks")
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 16])
+def test_other_numbers_of_channels(channels, tmp_path, monkeypatch, capsys):
+    """Import, prediction of HDF5 images, export, summary."""
+    monkeypatch.chdir(tmp_path)
+    stack = [keras.Input((20, 24, channels)), layers.Conv2D(4, 5, strides=3), layers.Flatten()]
+    path = saved(tmp_path, *stack)
+    images = RNG.integers(0, 256, (6, 20, 24, channels), dtype=np.uint8)
+    with h5py.File("images.h5", "w") as file:
+        file["test_set_x"], file["test_set_y"] = images, np.arange(6) % 5
+    assert main(["import-keras", str(path), "--output", "model.ckpt", "--scale", "/255"]) == 0
+    data = ["--ckpt_path", "model.ckpt", "--data.test_file", "images.h5"]
+    assert main(["predict", *data, "--output", "predictions.csv"]) == 0
+    theirs = np.asarray(keras.models.load_model(path)((images / 255).astype("float32")))
+    rows = np.loadtxt("predictions.csv", delimiter=",", skiprows=1, ndmin=2, usecols=range(-5, 0))
+    np.testing.assert_allclose(rows, theirs, atol=1e-5)
+    for kind, name in (("onnx", "model.onnx"), ("keras", "again.keras")):
+        export = ["export", "--ckpt_path", "model.ckpt", "--format", kind, "--output", name]
+        assert main(export) == 0
+    again = keras.models.load_model("again.keras")
+    np.testing.assert_allclose(again((images / 255).astype("float32")), theirs, atol=1e-6)
+    capsys.readouterr()
+    assert main(["summary", "--ckpt_path", "model.ckpt"]) == 0
+    assert f"{100 * channels + 4:,}" in capsys.readouterr().out
