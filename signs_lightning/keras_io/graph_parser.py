@@ -33,6 +33,7 @@ from signs_lightning.keras_io.inbound_nodes import (
     inbound_nodes,
 )
 from signs_lightning.keras_io.keras1_configs import is_keras1
+from signs_lightning.keras_io.layer_table import unsupported_parts
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.old_configs import translate_config
 from signs_lightning.keras_io.operation_table import is_operation
@@ -75,7 +76,9 @@ class _GraphParser:
         outputs = self._call_model(config, (), inputs, None)
         self.graph.outputs = dict(zip(output_names(config), outputs, strict=True))
         called = {call.layer.path for call in self.graph.calls}
-        if unused := [layer for path, layer in self.graph.layers.items() if path not in called]:
+        unused = [layer for path, layer in self.graph.layers.items() if path not in called]
+        # What is not known may hide what it takes; it is named as unsupported later.
+        if unused and not unsupported_parts(self.graph):
             raise inconsistent_model(f"{unused[0]} does not lead from the image to the output")
 
     def _register_layers(

@@ -191,3 +191,33 @@ def test_what_arguments_are_refused(case, tmp_path):
     keras.Model(image, layers.Activation("softmax")(value)).save(tmp_path / "m.keras")
     with pytest.raises(InputError, match=message):
         from_keras(tmp_path / "m.keras")
+
+
+def test_what_hides_its_inputs_is_refused_by_name(tmp_path):
+    """A mask and a dynamic shape: nothing is said of a file that is sound."""
+    image = keras.Input((6, 6, 3))
+    masked = layers.Masking()(layers.Reshape((6, 18))(image))
+    end = layers.Dense(3, activation="softmax")
+    keras.Model(image, end(layers.LSTM(3)(masked))).save(tmp_path / "m.keras")
+    with pytest.raises(InputError, match=r"not know: .*Masking 'masking.*LSTM 'lstm"):
+        from_keras(tmp_path / "m.keras")
+    shape = ["shape", 0, 0]
+    functions = {"shape": "compat.v1.shape", "size": "__operators__.getitem", "rows": "reshape"}
+    entries: list[dict[str, Any]] = [
+        {"class_name": "TFOpLambda", "name": name, "config": {"name": name, "function": function}}
+        for name, function in functions.items()
+    ]
+    image = {"name": "image", "batch_input_shape": [None, 4, 4, 3]}
+    dense = {"name": "end", "units": 3, "activation": "softmax"}
+    nodes: list[Any] = [["image", 0, 0, {}], [*shape, {"slice_spec": 0}],
+                        ["image", 0, 0, {"shape": [["size", 0, 0], 48]}]]  # fmt: skip
+    for entry, node in zip(entries, nodes, strict=True):
+        entry["inbound_nodes"] = [node]
+    entries.insert(0, {"class_name": "InputLayer", "name": "image", "config": image,
+                       "inbound_nodes": []})  # fmt: skip
+    entries.append({"class_name": "Dense", "name": "end", "config": dense,
+                    "inbound_nodes": [[["rows", 0, 0, {}]]]})  # fmt: skip
+    ends = {"input_layers": [["image", 0, 0]], "output_layers": [["end", 0, 0]]}
+    config = {"class_name": "Functional", "config": {"name": "m", "layers": entries, **ends}}
+    with pytest.raises(InputError, match=r"compat\.v1\.shape of TFOpLambda 'shape'.*reshape of"):
+        FromKeras(config=json.dumps(config))
