@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -123,6 +124,9 @@ class FromKeras(ImageClassifier):
             if image_size is None and (line := describe_row(self.plan.graph, self.image_size)):
                 rank_zero_print(line)
             weights: Matches = []
+            if file is not None:  # of several outputs, the loss of the chosen one counts
+                outputs, output = self.plan.outputs
+                file = replace(file, outputs=outputs, output=output)
             compiled = parse_compile_config(compile_config) if file is None else file.compiled()[0]
             given = {"label_smoothing": label_smoothing, **kwargs}
             version = parsed.get("keras_version")

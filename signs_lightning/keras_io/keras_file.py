@@ -24,6 +24,7 @@ from signs_lightning.keras_io import hdf5_access as h5
 from signs_lightning.keras_io import keras_archive
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.keras_io.keras_archive import MAX_INFLATION, open_archive, parse_config
+from signs_lightning.keras_io.output_compile_config import of_output
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip
@@ -96,6 +97,8 @@ class KerasFile:
             of weights only.
         keras_version: "2.3.1", "3.15.1", …; None where the file does not say.
         architecture: name of the file that the config was taken from, None where it is this one's.
+        outputs: names of the model's outputs, where one of several is taken.
+        output: which of them.
         backend: "tensorflow", "theano", …; None where the file does not say.
     """
 
@@ -105,6 +108,8 @@ class KerasFile:
     keras_version: str | None
     _weights: h5py.Group | None
     architecture: str | None = None
+    outputs: tuple[str, ...] = ()
+    output: int = 0
     backend: str | None = None
 
     @h5.translate_damage()
@@ -172,20 +177,23 @@ class KerasFile:
     def compiled(self) -> tuple[dict[str, Any], bool]:
         """Return the compile configuration, and whether the optimizer's state is there.
 
-        The configuration has optimizer or optimizer_config, loss, metrics, …; one that cannot be
-        read is empty, for nothing here depends on it.
+        The configuration has optimizer or optimizer_config, loss, metrics, …, of several outputs
+        those of the one that is taken; one that cannot be read is empty, for nothing here depends
+        on it.
         """
         if self._weights is None or self.config is None:
             return {}, False
         if self.kind == "keras":
             config = self.config.get("compile_config")
             has_state = h5.find_group(self._weights, "optimizer/vars") is not None
-            return config if isinstance(config, dict) else {}, has_state
+            config = config if isinstance(config, dict) else {}
+            return of_output(config, self.outputs, self.output), has_state
         root, config = self._weights.file, {}
         if "training_config" in root.attrs:
             with suppress(InputError):
                 config = parse_config(h5.get_text(root, "training_config"), self.path.name)
-        return config, "optimizer_weights" in root
+        has_state = "optimizer_weights" in root
+        return of_output(config, self.outputs, self.output), has_state
 
     def check_inflation(self, shapes: Iterable[tuple[int, ...]]) -> None:
         """Check that weights of these shapes do not take far more memory than the file.

@@ -81,6 +81,7 @@ class Plan:
         steps: in the order of the calls.
         spare_steps: those of the graph's spare calls.
         whole: the layers and weights of the whole file, where some do not lead to the output.
+        output: which of the file's outputs the model gives.
     """
 
     config: dict[str, Any]
@@ -94,6 +95,12 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     spare_steps: list[Step] = field(default_factory=list)
     whole: Plan | None = None
+    output: int = 0
+
+    @property
+    def outputs(self) -> tuple[tuple[str, ...], int]:
+        """Names of the file's outputs, and which of them the model gives."""
+        return tuple((self.whole or self).graph.outputs), self.output
 
     def layers(self) -> Iterator[tuple[Layer, list[WeightSpec]]]:
         """Yield every layer and its weights, in the file's order."""
@@ -140,7 +147,7 @@ def make_plan(
             "it gives images, not classes. Name the file of a classifier."
         )
     if is_part:
-        plan.whole = _plan_whole(plan, whole)
+        plan.whole, plan.output = _plan_whole(plan, whole), output
     return plan
 
 

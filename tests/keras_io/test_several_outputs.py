@@ -302,3 +302,25 @@ def test_fit_and_test_of_one_output(cli, small_signs):
     ):
         done = cli(*command)
         assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("losses", ["list", "dict"])
+def test_the_loss_is_that_of_the_chosen_output(tmp_path, losses):
+    """A head for regression beside logits: its loss says nothing of the classes."""
+    image = keras.Input(SIZE, name="image")
+    flat = layers.Flatten()(image)
+    model = keras.Model(
+        image, [layers.Dense(1, name="age")(flat), layers.Dense(3, name="kind")(flat)]
+    )
+    loss: Any = ["mse", keras.losses.SparseCategoricalCrossentropy(from_logits=True)]
+    metrics: Any = [["mae"], ["accuracy"]]
+    if losses == "dict":
+        loss, metrics = ({"age": v[0], "kind": v[1]} for v in (loss, metrics))
+    model.compile(loss=loss, metrics=metrics, loss_weights=[0.5, 2])
+    for extension in FORMATS:
+        model.save(tmp_path / f"model.{extension}")
+        read = from_keras(tmp_path / f"model.{extension}", scale="/255", output_layer="kind")
+        assert read.num_classes == 3
+        assert not any(part.startswith(("loss", "metrics")) for part in read.omissions)
+        with pytest.raises(InputError, match="was trained with the loss m"):
+            from_keras(tmp_path / f"model.{extension}", scale="/255", output_layer="age")
