@@ -104,7 +104,10 @@ def _function_of(layer: Layer) -> tuple[str | None, Any]:
 
 
 def count_outputs(
-    ending: Ending, shape: tuple[int, ...], inner: tuple[int, ...] | None
+    ending: Ending,
+    shape: tuple[int, ...],
+    inner: tuple[int, ...] | None,
+    image_size: tuple[int, int, int],
 ) -> tuple[int, bool]:
     """Return the number of classes, and whether one value tells two of them apart.
 
@@ -112,6 +115,7 @@ def count_outputs(
         ending: what ends the model.
         shape: Keras's shape of its output, without the batch.
         inner: that of the softmax or sigmoid before it was reshaped; None for logits.
+        image_size: height, width and channels of its images.
 
     Raises:
         InputError: these are not probabilities of classes.
@@ -132,6 +136,11 @@ def count_outputs(
         raise InputError(
             f"The model ends with {what} over values of shape {inner or shape}, expected "
             f"{expected} {what}: images with one label each."
+        )
+    if ending.kind == "sigmoid" and shape[0] == math.prod(image_size) > 1:
+        raise InputError(
+            f"The model ends with {ending.layer} and as many sigmoids as its images have values: "
+            "it gives images, not classes. Name the file of a classifier."
         )
     return (2 if is_binary else shape[0]), is_binary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -140,12 +139,9 @@ def make_plan(
     _add_steps(plan)
     check_average(ending, graph, [step.shape for step in plan.steps])
     inner = None if ending.call is None else plan.steps[ending.call].shape
-    plan.num_classes, plan.binary = count_outputs(ending, plan.steps[-1].shape, inner)
-    if ending.kind == "sigmoid" and plan.num_classes == math.prod(plan.image_size):
-        raise InputError(
-            f"The model ends with {ending.layer} and as many sigmoids as its images have values: "
-            "it gives images, not classes. Name the file of a classifier."
-        )
+    plan.num_classes, plan.binary = count_outputs(
+        ending, plan.steps[-1].shape, inner, plan.image_size
+    )
     if is_part:
         plan.whole, plan.output = _plan_whole(plan, whole), output
     return plan

@@ -80,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     parts = tuple(options.parts.split(","))
-    start, counts = time.monotonic(), {part: Counter() for part in PARTS}
+    start = time.monotonic()
+    counts: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
     indices = range(options.cases) if options.only is None else [options.only]
     for index, case, results in run_cases(indices, options.seed, parts):
         for part, result in results.items():

@@ -17,6 +17,7 @@ from PIL import Image
 from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import Format, export_keras
 
@@ -321,6 +322,7 @@ def test_the_loss_is_that_of_the_chosen_output(tmp_path, losses):
         model.save(tmp_path / f"model.{extension}")
         read = from_keras(tmp_path / f"model.{extension}", scale="/255", output_layer="kind")
         assert read.num_classes == 3
+        assert isinstance(read, FromKeras)
         assert not any(part.startswith(("loss", "metrics")) for part in read.omissions)
         with pytest.raises(InputError, match="was trained with the loss m"):
             from_keras(tmp_path / f"model.{extension}", scale="/255", output_layer="age")

@@ -170,7 +170,7 @@ class Drawer:
         if self.r.random() < 0.3:
             operations = TWO_OPERATIONS + (() if self.version else NEW_TWO_OPERATIONS)
             fitting = [k for k, s in enumerate(self.shapes) if s == self.shapes[self.last]]
-            inputs = (self.last, self.r.choice(fitting))
+            inputs: tuple[int, ...] = (self.last, self.r.choice(fitting))
         else:
             operations = OPERATIONS + (() if self.version else NEW_OPERATIONS)
             inputs = (self.last,)
@@ -183,7 +183,10 @@ class Drawer:
         other = self.r.choice([k for k, s in enumerate(self.shapes) if len(s) == rank])
         name = self.r.choice(("MultiHeadAttention", "Attention", "AdditiveAttention"))
         if name == "MultiHeadAttention":
-            drawn = {"num_heads": self.r.choice((1, 2)), "key_dim": self.r.choice((1, 3))}
+            drawn: dict[str, Any] = {
+                "num_heads": self.r.choice((1, 2)),
+                "key_dim": self.r.choice((1, 3)),
+            }
             for key, values in {
                 "value_dim": (2, 4), "use_bias": (False,), "output_shape": (3, 5),
                 "dropout": (0.1,),
@@ -202,7 +205,7 @@ class Drawer:
         pairs = [(i, j) for i, a in enumerate(mine, 1) for j, b in enumerate(its, 1) if a == b]
         if not pairs:
             return False
-        drawn = {"axes": self.r.choice(pairs)}
+        drawn: dict[str, Any] = {"axes": self.r.choice(pairs)}
         if self.r.random() < 0.3:
             drawn["normalize"] = True
         return self._add(Layer("Dot", drawn), (self.last, other))

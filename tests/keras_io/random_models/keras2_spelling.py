@@ -260,7 +260,7 @@ def _renamed(value: Any, name: str, new: str) -> Any:
 
 def _texts(names: list[str], as_bytes: bool) -> Any:
     """Return a list of names as an attribute's value."""
-    encoded = np.array([name.encode() for name in names]) if names else []
+    encoded: Any = np.array([name.encode() for name in names]) if names else []
     return encoded if as_bytes else np.array(names, h5py.string_dtype())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.models.classifier import ImageClassifier
 
@@ -16,8 +17,10 @@ from .keras_side import Outputs
 from .model_spec import is_channels_first
 
 
-def read(case: Case, path: Path, architecture: Path | None = None) -> ImageClassifier:
-    return from_keras(path, scale="/255", architecture=architecture)
+def read(case: Case, path: Path, architecture: Path | None = None) -> FromKeras:
+    model = from_keras(path, scale="/255", architecture=architecture)
+    assert isinstance(model, FromKeras)
+    return model
 
 
 def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.to_keras import ENDINGS, export_keras
+from signs_lightning.keras_io.to_keras import ENDINGS, Format, export_keras
 from signs_lightning.models.classifier import ImageClassifier
 
 from . import our_side, training_step
@@ -59,7 +60,7 @@ def run_case(case: Case, parts: tuple[str, ...] = PARTS) -> dict[str, Result]:
             return results
         for part in parts:
             if part in ENDINGS:
-                results[part] = attempt(lambda part=part: prepared.compare_export(part))
+                results[part] = attempt(partial(prepared.compare_export, part))
             elif part == "training":
                 results[part] = attempt(prepared.compare_training)
         return results
@@ -115,7 +116,7 @@ class Prepared:
             return Result("right")
         return settle(self, our_side.read(self.case, *self.files), ours)
 
-    def compare_export(self, format: str) -> Result:
+    def compare_export(self, format: Format) -> Result:
         """Keras reads what we write of our model."""
         path = self.folder / f"export{ENDINGS[format]}"
         export_keras(self.model, path, format, check=False)  # which is done here
@@ -176,8 +177,8 @@ class Prepared:
                 raise ValueError("gradients that are not finite")
         except Exception as error:
             raise KerasError(_describe(error)) from error
-        model = our_side.read(case, *files).double()
-        network = model.network
+        model = our_side.read(case, *files)
+        network = model.double().network
         ours = training_step.our_step(case, model, images, labels)
         theirs = [training_step.by_layer(exact, network, v) for v in (gradients, weights)]
         single = our_side.read(case, *files)

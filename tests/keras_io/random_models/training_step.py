@@ -182,8 +182,8 @@ def our_step(case: Case, model: FromKeras, images: np.ndarray, labels: np.ndarra
             gradients[layer.path] = own
     optimizer.step()
     network.apply_constraints()
-    weights = {path: arrays for path, arrays in network.keras_weights().items() if arrays}
-    return Trained(float(loss.detach()), gradients, weights)
+    trained = {path: arrays for path, arrays in network.keras_weights().items() if arrays}
+    return Trained(float(loss.detach()), gradients, trained)
 
 
 def largest_difference(ours: Arrays, theirs: Arrays) -> tuple[float, str]:
