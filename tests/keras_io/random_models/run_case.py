@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import keras
 import numpy as np
@@ -116,10 +117,10 @@ class Prepared:
             return Result("right")
         return settle(self, our_side.read(self.case, *self.files), ours)
 
-    def compare_export(self, format: Format) -> Result:
+    def compare_export(self, format: str) -> Result:
         """Keras reads what we write of our model."""
         path = self.folder / f"export{ENDINGS[format]}"
-        export_keras(self.model, path, format, check=False)  # which is done here
+        export_keras(self.model, path, cast(Format, format), check=False)  # which is done here
         try:
             loaded = keras.models.load_model(path, compile=False)
         except Exception as error:
