@@ -26,7 +26,8 @@ def is_channels_first(layers: Iterable[Layer], shape: tuple[int | None, ...]) ->
     """
     is_permuted = False
     for layer in layers:
-        dims = layer.config.get("dims") or (layer.config.get("axes") or [])[1:]
+        axes = layer.config.get("axes")
+        dims = axes[1:] if isinstance(axes, list) else layer.config.get("dims")
         if layer.class_name in ("Permute", "Transpose"):
             is_permuted ^= dims in (TO_CHANNELS_FIRST, TO_CHANNELS_LAST)
         elif layer.class_name in OF_IMAGES:

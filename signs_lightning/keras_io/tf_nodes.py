@@ -52,7 +52,7 @@ def translate_node(config: dict[str, Any], inputs: list[Any]) -> Translation | N
                 value = value["config"]["value"]
             values.insert(int(position), value)
         return _translate(str(node["op"]), values, node.get("attr") or {})
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # no such layer
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError):  # no such layer
         return None
 
 

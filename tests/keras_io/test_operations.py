@@ -193,6 +193,25 @@ def test_what_arguments_are_refused(case, tmp_path):
         from_keras(tmp_path / "m.keras")
 
 
+@pytest.mark.parametrize(
+    ("kind", "layer", "key", "value"),
+    [
+        ("functions", "tf.compat.v1.transpose", "perm", 0.5),
+        ("functions", "tf.compat.v1.pad", "paddings", [[0, 0], [2**40, 0], [0, 0], [0, 0]]),
+        ("functions", "tf.tile", "multiples", [1, 2**20, 2**20, 3]),
+        ("nodes", "tf_op_layer_mean", "constants", {"0": [1]}),
+        ("nodes", "tf_op_layer_tile", "constants", {"9" * 5000: 1}),
+    ],
+)
+def test_hostile_arguments(kind, layer, key, value):
+    """What no Keras writes is an error like any other, before memory is taken."""
+    config = json.loads(str(np.load(GOLDEN)[kind]))
+    entry = next(e for e in config["config"]["layers"] if e["name"] == layer)
+    (entry["config"] if kind == "nodes" else entry["inbound_nodes"][0][3])[key] = value
+    with pytest.raises(InputError):
+        FromKeras(config=json.dumps(config), scale="/255")
+
+
 def test_what_hides_its_inputs_is_refused_by_name(tmp_path):
     """A mask and a dynamic shape: nothing is said of a file that is sound."""
     image = keras.Input((6, 6, 3))
