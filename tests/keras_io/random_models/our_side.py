@@ -10,7 +10,6 @@ import torch
 
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
-from signs_lightning.models.classifier import ImageClassifier
 
 from .draw_case import Case
 from .keras_side import Outputs
@@ -36,7 +35,7 @@ def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
 
 
 @torch.no_grad()
-def run(case: Case, model: ImageClassifier, images: np.ndarray) -> Outputs:
+def run(case: Case, model: FromKeras, images: np.ndarray) -> Outputs:
     """Images in whatever range: the scale is "/255", so the network gets them as they are."""
     logits = model(to_torch(case, images))
     if logits.dtype == torch.float64:  # `probabilities` gives float32
@@ -44,4 +43,6 @@ def run(case: Case, model: ImageClassifier, images: np.ndarray) -> Outputs:
     else:
         values = model.probabilities(logits)
         values = values[:, 1:] if model.binary else values
-    return Outputs(values.numpy(), logits.numpy())
+    # After an average or a Dropout of probabilities, logits are their logarithms.
+    is_watched = model.plan.ending.kind != "probabilities"
+    return Outputs(values.numpy(), logits.numpy() if is_watched else None)

@@ -194,7 +194,7 @@ def largest_difference(ours: Arrays, theirs: Arrays) -> tuple[float, str]:
     every = [
         np.abs(a).max(initial=0) for arrays in theirs.values() for a in arrays if a is not None
     ]
-    floor = max(max(every, default=0.0) * 1e-7, 1e-30)
+    floor = max(max(every, default=0.0) * 1e-5, 1e-30)
     worst = (0.0, "")
     for path, arrays in theirs.items():
         for k, (a, b) in enumerate(zip(ours[path], arrays, strict=True)):
