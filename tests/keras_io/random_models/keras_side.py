@@ -127,7 +127,7 @@ class Reference:
             kernel, *_ = self._dense_layer().weights
             logits = self(images).logits
             assert logits is not None
-            if logits.shape[-1] > 1:
+            if logits.shape[-1] > 1 and not gives_sigmoids(self.case.model):
                 logits = logits - logits.mean(-1, keepdims=True)
             spread = np.abs(logits).max()
             if np.isfinite(spread) and spread > 1e-6:
@@ -218,6 +218,13 @@ def gives_logits(model: Model) -> bool:
     return first is not None and not any(
         layer.class_name == "Softmax" or layer.arguments.get("activation") for layer in after
     )
+
+
+def gives_sigmoids(model: Model) -> bool:
+    """Whether a model gives each class a probability of its own, or one of two."""
+    last = logits_step(model)
+    layer = None if last is None else model.layers[model.steps[last].layer]
+    return layer is not None and layer.arguments.get("activation") == "sigmoid"
 
 
 def images_of(case: Case) -> np.ndarray:

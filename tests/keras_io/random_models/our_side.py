@@ -39,7 +39,8 @@ def run(case: Case, model: FromKeras, images: np.ndarray) -> Outputs:
     """Images in whatever range: the scale is "/255", so the network gets them as they are."""
     logits = model(to_torch(case, images))
     if logits.dtype == torch.float64:  # `probabilities` gives float32
-        values = logits.sigmoid() if model.binary else logits.softmax(-1)
+        is_sigmoid = model.binary or model.plan.ending.kind == "sigmoid"
+        values = logits.sigmoid() if is_sigmoid else logits.softmax(-1)
     else:
         values = model.probabilities(logits)
         values = values[:, 1:] if model.binary else values

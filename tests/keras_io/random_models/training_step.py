@@ -20,7 +20,7 @@ from signs_lightning.keras_io.network import KerasNetwork
 from . import our_side
 from .draw_case import Case
 from .keras2_spelling import RENAMED
-from .keras_side import Outputs, Reference, gives_logits
+from .keras_side import Outputs, Reference, gives_logits, gives_sigmoids
 from .layer_arguments import RANDOM_LAYERS
 from .model_spec import Layer, Model
 
@@ -89,14 +89,15 @@ def labels_of(outputs: Outputs) -> np.ndarray:
 
 def keras_step(reference: Reference, images: np.ndarray, labels: np.ndarray) -> Any:
     """Train Keras's model for a step; return the loss, gradients and weights by variable."""
-    model, is_logits = reference.model, gives_logits(reference.case.model)
-    is_binary = model.output_shape[-1] == 1
-    losses = keras.losses
+    model, spec, losses = reference.model, reference.case.model, keras.losses
+    count, is_logits = model.output_shape[-1], gives_logits(spec)
+    is_binary = count == 1 or gives_sigmoids(spec)
     kind = losses.BinaryCrossentropy if is_binary else losses.SparseCategoricalCrossentropy
     with reference.scope():
         model.compile(keras.optimizers.SGD(RATE), kind(from_logits=is_logits))
         model.optimizer.build(model.trainable_variables)
-        targets = labels[:, None].astype(images.dtype) if is_binary else labels
+        one_hot = labels[:, None] if count == 1 else np.eye(count)[labels]
+        targets = one_hot.astype(images.dtype) if is_binary else labels
 
         def step(trainable: Any, fixed: Any, optimizer: Any, x: Any, y: Any) -> Any:
             function = jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)
