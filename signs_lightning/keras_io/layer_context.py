@@ -58,12 +58,14 @@ class LayerContext:
         shapes: Keras's shapes of its inputs, without the batch; None for a constant.
         channels_last: whether the graph keeps (N, H, W, C) as (N, C, H, W).
         constants: the inputs that are not tensors, by their position.
+        output: which of the tensors that the layer gives is meant.
     """
 
     layer: Layer
     shapes: tuple[Shape | None, ...]
     channels_last: bool
     constants: dict[int, Any]
+    output: int = 0
 
     def __str__(self) -> str:
         return str(self.layer)

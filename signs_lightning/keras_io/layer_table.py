@@ -63,7 +63,7 @@ BUILDERS: dict[str, Callable[[LayerContext], BuiltLayer]] = {
     **dict.fromkeys(merging.ARITHMETIC, merging.arithmetic),
     **dict.fromkeys(AUGMENTATION, random_layer),
 }
-SEVERAL_TENSORS: set[str] = set()  # layers that give more than one
+SEVERAL_TENSORS = {"Split", "Unstack"}  # operations that give more than one
 CONVOLUTIONS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"}
 OF_IMAGES = CONVOLUTIONS | AUGMENTATION  # which they read in their data_format
 WITH_ACTIVATION = CONVOLUTIONS | {"Dense", "Activation"}

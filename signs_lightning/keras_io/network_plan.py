@@ -273,7 +273,7 @@ def make_context(call: Call, inputs: list[Tensor], channels_last: bool) -> Layer
         keras_shape(next(tensors), channels_last) if isinstance(value, Value) else None
         for value in call.inputs
     )
-    return LayerContext(call.layer, shapes, channels_last, call.constants)
+    return LayerContext(call.layer, shapes, channels_last, call.constants, call.output)
 
 
 def _try_layer(

@@ -63,6 +63,8 @@ OPERATIONS: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "Matmul": (axis_ops.matmul, ()),
     "Einsum": (axis_ops.einsum, ("subscripts",)),
     "GetItem": (shape_ops.get_item, ()),
+    "Split": (shape_ops.part, ("indices_or_sections", "axis")),
+    "Unstack": (shape_ops.part, ("num", "axis")),
     "Take": (shape_ops.take, ("axis",)),
     "Reshape": (shape_ops.reshape, ("newshape",)),
     "Transpose": (shape_ops.transpose, ("axes",)),
@@ -99,7 +101,7 @@ MODULES = {
     ),
     "keras.src.activations.activations": ("ReLU",),
     "keras.src.ops.math": ("Rsqrt", "Erf", "Logsumexp"),
-    "keras.src.ops.core": ("Cast", "StopGradient"),
+    "keras.src.ops.core": ("Cast", "StopGradient", "Unstack"),
     "keras.src.ops.image": ("Resize", "RGBToGrayscale"),
 }
 

@@ -99,6 +99,27 @@ def take(layer: LayerContext) -> BuiltLayer:
     return modules.Reordered(partial(_pick, picks=picks), layer.channels_last), []
 
 
+def part(layer: LayerContext) -> BuiltLayer:
+    """Build one of the tensors that `ops.split` or `ops.unstack` gives."""
+    axis = read_axes(layer)[0]
+    size, k, given = layer.shape[axis - 1], layer.output, layer.config.get("indices_or_sections")
+    picks: list[Pick] = [None] * layer.rank
+    if layer.class_name == "Unstack":
+        if k >= size:
+            layer.fail("axis", layer.config.get("axis"), f"one with more than {k} values")
+        picks[axis] = k
+        return modules.Reordered(partial(_pick, picks=picks), layer.channels_last), []
+    bounds = given if isinstance(given, list) else []
+    if is_integer(given) and given > 0 and size % given == 0:
+        bounds = list(range(size // given, size, size // given))
+    bounds = [0, *bounds, size]
+    is_rising = all(map(is_integer, bounds)) and bounds == sorted(bounds)
+    if not is_rising or k + 1 >= len(bounds):
+        layer.fail("indices_or_sections", given, f"a divisor of {size}, or rising indices")
+    picks[axis] = list(range(bounds[k], bounds[k + 1]))
+    return modules.Reordered(partial(_pick, picks=picks), layer.channels_last), []
+
+
 def reshape(layer: LayerContext) -> BuiltLayer:
     """Build `ops.reshape`, whose shape counts the batch: it must come first and stay."""
     target: Any = layer.config.get("newshape")

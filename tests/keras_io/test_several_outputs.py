@@ -326,3 +326,20 @@ def test_the_loss_is_that_of_the_chosen_output(tmp_path, losses):
         assert not any(part.startswith(("loss", "metrics")) for part in read.omissions)
         with pytest.raises(InputError, match="was trained with the loss m"):
             from_keras(tmp_path / f"model.{extension}", scale="/255", output_layer="age")
+
+
+def test_operations_that_give_several_tensors(tmp_path):
+    """`split` into equal parts and at indices, and `unstack`, of images and of vectors."""
+    image = keras.Input(SIZE, name="image")
+    value = layers.Conv2D(6, 3, padding="same")(image)
+    parts = [*keras.ops.split(value, 3, axis=-1), *keras.ops.split(value, [1, 3], axis=1)]
+    planes = keras.ops.unstack(value, axis=-1)
+    numbers = keras.ops.unstack(layers.Dense(3)(layers.Flatten()(planes[4])), axis=1)
+    used = [parts[0], parts[2], parts[4], parts[5], planes[1], planes[5]]
+    flat = [layers.Flatten()(part) for part in used] + [layers.Reshape((1,))(numbers[2])]
+    model = keras.Model(image, softmax(layers.Concatenate()(flat)))
+    randomize(model)
+    images = images_for(model)
+    model.save(tmp_path / "model.keras")
+    ours = predictions(tmp_path / "model.keras", images)
+    np.testing.assert_allclose(ours, np.asarray(model(images)), atol=1e-5, rtol=0)
