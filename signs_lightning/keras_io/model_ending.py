@@ -189,7 +189,7 @@ def check_loss(ending: Ending, binary: bool, losses: list[str]) -> None:
     Raises:
         InputError: the model is for regression.
     """
-    if ending.kind == "softmax" or (ending.kind == "sigmoid" and binary):
+    if ending.kind in ("softmax", "probabilities") or (ending.kind == "sigmoid" and binary):
         return
     expected = (
         "binarycrossentropy" if binary or ending.kind == "sigmoid" else "categoricalcrossentropy"

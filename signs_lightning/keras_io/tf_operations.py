@@ -9,6 +9,7 @@ named as unsupported.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from signs_lightning.keras_io.operation_table import module_of_operation
@@ -51,6 +52,7 @@ SETTINGS: dict[str, tuple[str, dict[str, str], Arguments]] = {
     "clip_by_value": ("Clip", {"clip_value_min": "x_min", "clip_value_max": "x_max"}, {}),
     "math.l2_normalize": ("Normalize", {"axis": "axis"}, {"order": 2, "epsilon": 1e-6}),
     "reshape": ("Reshape", {"shape": "newshape"}, {}),
+    "unstack": ("Unstack", {"num": "num", "axis": "axis"}, {"num": None, "axis": 0}),
     "transpose": ("Transpose", {"perm": "axes"}, {}),
     "expand_dims": ("ExpandDims", {"axis": "axis"}, {}),
     "squeeze": ("Squeeze", {"axis": "axis"}, {"axis": None}),
@@ -263,10 +265,21 @@ def _window(value: Any) -> Any:
     return value * 2 if isinstance(value, list) and len(value) == 1 else value
 
 
+def _split(inputs: list[Any], arguments: Arguments) -> Translation | None:
+    parts, axis = arguments.pop("num_or_size_splits", None), arguments.pop("axis", 0)
+    arguments.pop("num", None)
+    if arguments or len(inputs) != 1 or not isinstance(parts, int | list) or _holds_tensor(parts):
+        return None
+    if isinstance(parts, list):  # sizes, of which Keras 3 takes the places between them
+        parts = list(accumulate(parts))[:-1]
+    return "Split", {"indices_or_sections": parts, "axis": axis}, inputs
+
+
 SPECIAL: dict[str, Callable[[list[Any], Arguments], Translation | None]] = {
     "__operators__.getitem": _slice,
     "nn.bias_add": _bias_add,
     "gather": _gather,
+    "split": _split,
     "where": _where,
     "math.add_n": _add_n,
     "pad": _pad,

@@ -40,7 +40,8 @@ def check_run_callbacks(trainer: Any, model: L.LightningModule) -> None:
     Raises:
         InputError: the model's own `configure_callbacks` leaves them out, or no weight is trained.
     """
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    has_network = getattr(model, "network", None) is not model  # else that is what is missing
+    if has_network and not any(parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
             "The model has no weights to train: none at all, or all are frozen. Train some of its "
             "layers (for a Keras file, --model.trainable_layers), or take another model."

@@ -128,7 +128,9 @@ def test_options_exist() -> None:
     ):
         known |= options_of(program)
     allowed = {
+        "--cases",
         "--pid",
+        "--seed",
         "--nnodes",
         "--nodes",
         "--ntasks-per-node",

@@ -16,6 +16,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.compare_outputs import first_difference
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
+from signs_lightning.keras_io.tf_operations import translate_operation
 
 from .against_keras import assert_same, randomize, to_torch
 
@@ -240,3 +241,16 @@ def test_what_hides_its_inputs_is_refused_by_name(tmp_path):
     config = {"class_name": "Functional", "config": {"name": "m", "layers": entries, **ends}}
     with pytest.raises(InputError, match=r"compat\.v1\.shape of TFOpLambda 'shape'.*reshape of"):
         FromKeras(config=json.dumps(config))
+
+
+def test_sizes_of_a_split_are_the_places_between_its_parts():
+    """`tf.split(x, [1, 2, 3])` is `ops.split(x, [1, 3])`, as Keras 3 writes that."""
+    image = keras.Input((4, 4, 6), name="image")
+    model = keras.Model(image, keras.ops.split(image, [1, 3], axis=-1))
+    expected = model.get_config()["layers"][1]
+    node = ["image", 0, 0, {"num_or_size_splits": [1, 2, 3], "axis": -1, "num": None}]
+    config = {"name": expected["config"]["name"], "function": "split"}
+    entry = {"class_name": "TFOpLambda", "config": config, "inbound_nodes": [node]}
+    found = translate_operation(entry)
+    keys = ("module", "class_name", "config")
+    assert {key: found[key] for key in keys} == {key: expected[key] for key in keys}

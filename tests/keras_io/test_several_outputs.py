@@ -19,6 +19,7 @@ from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
+from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.keras_io.to_keras import Format, export_keras
 
 from .against_keras import FORMATS, assert_same, images_for, network_of, randomize, to_torch
@@ -343,3 +344,26 @@ def test_operations_that_give_several_tensors(tmp_path):
     model.save(tmp_path / "model.keras")
     ours = predictions(tmp_path / "model.keras", images)
     np.testing.assert_allclose(ours, np.asarray(model(images)), atol=1e-5, rtol=0)
+
+
+def test_a_function_of_tensorflow_keeps_what_it_takes_by_name():
+    """`a + b` of tf.keras names its second tensor in the arguments of the call."""
+
+    def entry(class_name, name, nodes, **config):
+        config |= {"name": name}
+        return {"class_name": class_name, "name": name, "config": config, "inbound_nodes": nodes}
+
+    head = {"activation": "softmax", "units": 3}
+    entries = [
+        entry("InputLayer", "image", [], batch_input_shape=[None, 4, 4, 3]),
+        entry("GlobalAveragePooling2D", "a", [[["image", 0, 0, {}]]]),
+        entry("GlobalMaxPooling2D", "b", [[["image", 0, 0, {}]]]),
+        entry("TFOpLambda", "sum", [["a", 0, 0, {"y": ["b", 0, 0]}]], function="math.add"),
+        entry("Dense", "one", [[["sum", 0, 0, {}]]], **head),
+        entry("Dense", "two", [[["b", 0, 0, {}]]], **head),
+    ]
+    ends = {"input_layers": [["image", 0, 0]], "output_layers": [["one", 0, 0], ["two", 0, 0]]}
+    config = {"class_name": "Functional", "config": {"name": "m", "layers": entries, **ends}}
+    for output, kept in (("one", ["a", "b", "sum", "one"]), ("two", ["b", "two"])):
+        plan = make_plan(config, "2.15.0", output_layer=output)
+        assert [layer.path[-1] for layer, _ in plan.layers()] == kept
