@@ -22,7 +22,7 @@ def read(case: Case, path: Path, architecture: Path | None = None) -> FromKeras:
     return model
 
 
-def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
+def to_torch(case: Case, images: np.ndarray, model: FromKeras) -> torch.Tensor:
     tensor, rank = torch.from_numpy(images), images.ndim
     if rank == 2:
         side = math.isqrt(images.shape[1])
@@ -37,7 +37,7 @@ def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
 @torch.no_grad()
 def run(case: Case, model: FromKeras, images: np.ndarray) -> Outputs:
     """Images in whatever range: the scale is "/255", so the network gets them as they are."""
-    logits = model(to_torch(case, images))
+    logits = model(to_torch(case, images, model))
     if logits.dtype == torch.float64:  # `probabilities` gives float32
         is_sigmoid = model.binary or model.plan.ending.kind == "sigmoid"
         values = logits.sigmoid() if is_sigmoid else logits.softmax(-1)

@@ -19,13 +19,14 @@ import keras
 import numpy as np
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.to_keras import ENDINGS, Format, export_keras
-from signs_lightning.models.classifier import ImageClassifier
 
 from . import our_side, training_step
 from .draw_case import Case
 from .keras_side import Outputs, Reference, images_of, is_finite, run, save
 
+FORMATS: tuple[Format, ...] = ("keras", "keras-h5")
 PARTS = ("outputs", "keras", "keras-h5", "training")
 OUTCOMES = ("right", "refused", "wrong", "crash", "void")
 TOLERANCE = 1e-5  # of probabilities; of the largest logit
@@ -33,6 +34,7 @@ EXACT = 1e-7  # of the largest value, in float64: some constants are float32 her
 ROUNDING = 10.0  # how many times Keras's own rounding, or that of the images, is explained
 PERTURBATION = 2e-7  # of the images: what rounding them to float32 may change
 SHORT = dict.fromkeys(("float16", "mixed_float16", "mixed_bfloat16"), 3e4)  # digits fewer
+CONSTANTS = 6e-8  # what rounding a layer's constants to float32 may change
 GRADIENTS, TRAINED = 1e-6, 1e-4  # of each tensor's largest value, in float64 and in float32
 
 
@@ -60,11 +62,11 @@ def run_case(case: Case, parts: tuple[str, ...] = PARTS) -> dict[str, Result]:
         results = {"outputs": attempt(prepared.compare_outputs)}
         if results["outputs"].outcome != "right":
             return results
-        for part in parts:
-            if part in ENDINGS:
-                results[part] = attempt(partial(prepared.compare_export, part))
-            elif part == "training":
-                results[part] = attempt(prepared.compare_training)
+        for format in FORMATS:
+            if format in parts:
+                results[format] = attempt(partial(prepared.compare_export, format))
+        if "training" in parts:
+            results["training"] = attempt(prepared.compare_training)
         return results
 
 
@@ -187,6 +189,10 @@ class Prepared:
         network = model.double().network
         ours = training_step.our_step(case, model, images, labels)
         theirs = [training_step.by_layer(exact, network, v) for v in (gradients, weights)]
+        rng = np.random.default_rng(0)
+        moved = images * (1 + CONSTANTS * rng.choice([-1.0, 1.0], images.shape))
+        doubled = our_side.read(case, *files).double()
+        shaken = training_step.our_step(case, doubled, moved, labels)
         single = our_side.read(case, *files)
         stepped = training_step.our_step(case, single, self.calibrated, labels)
         differences = {
@@ -195,6 +201,14 @@ class Prepared:
             "weight": _off(ours.weights, theirs[1], GRADIENTS),
             "float32 weight": _off(stepped.weights, theirs[1], TRAINED),
         }
+        limits = {
+            "loss": ROUNDING * abs(shaken.loss - ours.loss) / max(abs(loss), 1e-3) / GRADIENTS,
+            "gradient": ROUNDING * _off(shaken.gradients, ours.gradients, GRADIENTS)[0],
+            "weight": ROUNDING * _off(shaken.weights, ours.weights, GRADIENTS)[0],
+        }
+        for key, limit in limits.items():
+            off, place = differences[key]
+            differences[key] = off / max(1.0, limit), place
         if differences["float32 weight"][0] > 1:  # or as far off as Keras in float32
             _, _, rounded = training_step.keras_step(reference, self.calibrated, labels)
             own = training_step.by_layer(reference, network, rounded)
@@ -236,7 +250,7 @@ def _differences(ours: Outputs, theirs: Outputs, tolerance: float) -> list[float
     ]
 
 
-def settle(prepared: Prepared, model: ImageClassifier, ours: Outputs) -> Result:
+def settle(prepared: Prepared, model: FromKeras, ours: Outputs) -> Result:
     """Decide with float64 on both sides whether a difference is one of rounding."""
     case, images, theirs = prepared.case, prepared.images, prepared.theirs
     exact = Reference(case, "float64")

@@ -166,7 +166,7 @@ def our_step(case: Case, model: FromKeras, images: np.ndarray, labels: np.ndarra
     model.train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=RATE)
     with model.network.count_activities():
-        logits = model(our_side.to_torch(case, images))
+        logits = model(our_side.to_torch(case, images, model))
         loss = model.compute_loss(logits, torch.from_numpy(labels), training=True)
     loss.backward()
     network, gradients = model.network, {}
