@@ -132,12 +132,6 @@ def run_operation(code: str, inputs: list[Any]) -> Any:
     return eval(code.format(*names), {"keras": keras, **names})
 
 
-def is_channels_first(spec: Model) -> bool:
-    return any(
-        layer.arguments.get("data_format") == "channels_first" for layer in spec.all_layers()
-    )
-
-
 def prune(spec: Model) -> Model:
     """Leave out the steps that do not lead to the output, and the layers that are not called."""
     kept, waiting = set(), [len(spec.steps)]

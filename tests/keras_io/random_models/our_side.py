@@ -13,7 +13,6 @@ from signs_lightning.keras_io.load_keras import from_keras
 
 from .draw_case import Case
 from .keras_side import Outputs
-from .model_spec import is_channels_first
 
 
 def read(case: Case, path: Path, architecture: Path | None = None) -> FromKeras:
@@ -29,9 +28,9 @@ def to_torch(case: Case, images: np.ndarray, model: FromKeras) -> torch.Tensor:
         return tensor.reshape(-1, 1, side, side)
     if rank == 3:
         return tensor[:, None]
-    return (
-        tensor if is_channels_first(case.model) else tensor.permute(0, 3, 1, 2)
-    )  # (N, H, W, C) -> NCHW
+    if model.plan.graph.channels_first:
+        return tensor
+    return tensor.permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
 
 
 @torch.no_grad()
