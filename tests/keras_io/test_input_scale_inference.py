@@ -418,7 +418,7 @@ def test_preprocessing_goes_back_to_keras(source, tmp_path):
     model.save(tmp_path / f"model.{source}")
     ours = from_keras(tmp_path / f"model.{source}")
     images = pictures(4)[0].astype("float32")
-    for path, format in (("again.keras", "keras"), ("again.h5", "keras-h5")):
-        export_keras(ours, tmp_path / path, format)
-        again = keras.models.load_model(tmp_path / path, compile=False)
+    for path in (tmp_path / "again.keras", tmp_path / "again.h5"):
+        export_keras(ours, path, "keras" if path.suffix == ".keras" else "keras-h5")
+        again = keras.models.load_model(path, compile=False)
         np.testing.assert_array_equal(np.asarray(again(images)), np.asarray(model(images)))
