@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from signs_lightning.__main__ import main
 
 SCRIPT = """
@@ -32,6 +34,7 @@ for given in ["--config=fit.yaml"], ["--model", "FromKeras", "--model.path", "ab
 """
 
 
+@pytest.mark.slow
 def test_fit_imports_the_keras_bridge_only_where_it_is_named(tmp_path: Path) -> None:
     """The help names FromKeras without importing it; a configuration finds it by its bare name."""
     done = subprocess.run(

@@ -106,10 +106,8 @@ def arithmetic(image: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Concatenate()([layers.Flatten()(value) for value in merged])
 
 
-@pytest.mark.parametrize(
-    "branches",
-    [pytest.param("activations", marks=pytest.mark.slow), *list(BRANCHES)[1:], "arithmetic"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("branches", [*BRANCHES, "arithmetic"])
 def test_every_layer(branches, tmp_path):
     """A warning of an exporter fails the test, too."""
     image = keras.Input((7, 6, 4))

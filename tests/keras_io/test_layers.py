@@ -243,6 +243,7 @@ def test_up_sampling2d(folder, data_format, drawn):
     check(*stacks, folder=folder, shape=(3, 4, 2), channels_first=data_format == "channels_first")
 
 
+@pytest.mark.slow
 @examples(2)
 @given(
     formats,
@@ -608,6 +609,7 @@ def test_dot(folder):
     assert_same(model, folder)
 
 
+@pytest.mark.slow
 def test_attention(folder):
     """Self-attention of images and of sequences, arguments by position and by name, masks.
 

@@ -59,6 +59,7 @@ KEEPING = ["conv", "separable", "norm", "average", "relu", "activation", "prelu"
 block = st.tuples(st.sampled_from(sorted(BLOCKS)), st.sampled_from([2, 4, 6]))
 
 
+@pytest.mark.slow
 @examples(6)
 @given(st.lists(block, min_size=2, max_size=11), st.sampled_from(["flatten", "pool"]))
 def test_sequential_graphs(folder, blocks, head):
@@ -71,6 +72,7 @@ def test_sequential_graphs(folder, blocks, head):
     assert_same(model, folder)
 
 
+@pytest.mark.slow
 @examples(8)
 @given(st.data())
 def test_functional_graphs(folder, data):
@@ -254,7 +256,10 @@ def test_classics(folder, make):
         ("happy", lambda: happy(32)),
         ("signs", lambda: signs(96, 4)),
         ("resnet50", lambda: resnet(64, 5, width=4)),
-        ("resnet50", lambda: resnet(100, 3, width=4, identities=(2, 3, 5, 3))),
+        pytest.param(
+            *("resnet50", lambda: resnet(100, 3, width=4, identities=(2, 3, 5, 3))),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_weights_only(folder, architecture, make):
@@ -300,6 +305,7 @@ def test_applications(folder, name):
     assert_same(model, folder)
 
 
+@pytest.mark.slow
 def test_gradients(folder):
     """Both sides in float64, BatchNorm in inference mode: each weight's gradient within 1e-6 of its
     largest.

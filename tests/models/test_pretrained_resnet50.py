@@ -51,6 +51,7 @@ def test_it_is_torchvisions_network():
         torch.testing.assert_close(model(images), theirs(preset(images)), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights(cli, hub, small_signs, tmp_path):
     """The file of the weights is here of random numbers; after a run with a learning rate of 0 they
     are in the checkpoint.
