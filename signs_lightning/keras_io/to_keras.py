@@ -89,6 +89,8 @@ def export_keras(
         line = f"written for Keras 3: {'; '.join(changes[:MAX_LISTED])}{more}."
         rank_zero_print(printable(line))
     weights = _weights(model, plan, translated)
+    if format == "keras-h5":
+        _check_legacy(weights)
     with atomic_write(path) as temporary:
         _write(temporary, format, translated.entry, weights)
         if not check:
@@ -106,6 +108,19 @@ def export_keras(
             to_probabilities(logits),
             to_probabilities if plan.ending.kind == "logits" else np.asarray,
         )
+
+
+def _check_legacy(weights: Weights) -> None:
+    """Check that Keras 3 takes the statistics of every Normalization from the older format.
+
+    It applies those of the layers at the top alone (`finalize_state`).
+    """
+    for layer, specs, _ in weights:
+        if layer.class_name == "Normalization" and specs and len(layer.path) > 1:
+            raise InputError(
+                f"{layer} is adapted to data and inside of another model, where Keras 3 leaves its "
+                "statistics out as it reads keras-h5. Choose the format keras."
+            )
 
 
 def _write(path: Path, format: Format, config: dict[str, Any], weights: Weights) -> None:

@@ -160,3 +160,20 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         export_keras(HappySequential(), tmp_path / "nowhere" / "a.keras")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_statistics_inside_of_a_model(tmp_path):
+    """Keras 3 leaves them out as it reads the older format, of its own files, too."""
+    inner = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Normalization()], name="inner")
+    dense = keras.layers.Dense(2, activation="softmax")
+    model = keras.Sequential([keras.Input((4, 4, 3)), inner, keras.layers.Flatten(), dense])
+    randomize(model)
+    model.save(tmp_path / "original.keras")
+    ours = from_keras(tmp_path / "original.keras", scale="/255")
+    with pytest.raises(InputError, match=r"'inner/normalization'.*Choose the format keras\."):
+        export_keras(ours, tmp_path / "back.h5", "keras-h5")
+    assert not (tmp_path / "back.h5").exists()
+    export_keras(ours, tmp_path / "back.keras", check=False)
+    images = np.random.default_rng(0).random((2, 4, 4, 3), dtype=np.float32)
+    loaded = keras.models.load_model(tmp_path / "back.keras")
+    np.testing.assert_allclose(predictions(loaded, images), predictions(model, images), atol=1e-6)
