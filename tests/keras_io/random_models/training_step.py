@@ -68,11 +68,7 @@ def _calm(model: Model, is_old: bool) -> Model:
 
 
 def labels_of(outputs: Outputs) -> np.ndarray:
-    """Return labels int64 (N,): the two most probable classes in turn.
-
-    Raises:
-        ValueError: one of these is all but certain, where Keras's loss of probabilities is cut off.
-    """
+    """Return labels int64 (N,): the two most probable classes in turn."""
     values = outputs.logits if outputs.values is None else outputs.values
     assert values is not None
     if values.shape[1] == 1:
@@ -80,15 +76,22 @@ def labels_of(outputs: Outputs) -> np.ndarray:
             [(0.5 if outputs.values is not None else 0.0) * 2 - values, values], 1
         )
     order = np.argsort(-values, axis=1)
-    labels = order[np.arange(len(order)), np.arange(len(order)) % 2]
-    chosen = values[np.arange(len(order)), labels]
-    if outputs.values is not None and not ((chosen > 1e-5) & (chosen < 1 - 1e-5)).all():
+    return order[np.arange(len(order)), np.arange(len(order)) % 2]
+
+
+def _check_probabilities(values: np.ndarray, labels: np.ndarray) -> None:
+    """Check those of the labels in training; Keras cuts its loss off where they are 0 or 1."""
+    chosen = values if values.shape[1] == 1 else values[np.arange(len(labels)), labels]
+    if not ((chosen > 1e-6) & (chosen < 1 - 1e-6)).all():
         raise ValueError("probabilities are 0 or 1")
-    return labels
 
 
 def keras_step(reference: Reference, images: np.ndarray, labels: np.ndarray) -> Any:
-    """Train Keras's model for a step; return the loss, gradients and weights by variable."""
+    """Train Keras's model for a step; return the loss, gradients and weights by variable.
+
+    Raises:
+        ValueError: the probability of a label is 0 or 1.
+    """
     model, spec, losses = reference.model, reference.case.model, keras.losses
     count, is_logits = model.output_shape[-1], gives_logits(spec)
     is_binary = count == 1 or gives_sigmoids(spec)
@@ -105,16 +108,18 @@ def keras_step(reference: Reference, images: np.ndarray, labels: np.ndarray) -> 
                 trainable, fixed, [], x, y, None, training=True, optimizer_variables=optimizer
             )
             trained, _ = model.optimizer.stateless_apply(optimizer, gradients, trainable)
-            return loss, gradients, trained, aux[2]
+            return loss, aux[1], gradients, trained, aux[2]
 
         states = (
             [v.value for v in model.trainable_variables],
             [v.value for v in model.non_trainable_variables],
             [v.value for v in model.optimizer.variables],
         )
-        loss, gradients, trained, fixed = jax.tree.map(
+        loss, outputs, gradients, trained, fixed = jax.tree.map(
             np.asarray, jax.jit(step)(*states, images, targets)
         )
+    if not is_logits:
+        _check_probabilities(outputs, labels)
     after = dict(zip(map(id, model.trainable_variables), trained, strict=True))
     after |= dict(zip(map(id, model.non_trainable_variables), fixed, strict=True))
     if reference.case.version in ("2.0.9", "2.1.6", "2.3.1"):  # each has its own moving variance
