@@ -133,7 +133,8 @@ def _order_like(specs: Specs, stored: list[StoredWeight]) -> Specs:
     is not always in the file, so the names decide, and the shapes where names do not.
     """
     if _is_one_layer(specs):
-        return specs
+        order = _of_frozen_wrappers(specs)
+        return order if _has_shapes(order, stored) else specs
     orders = [stored_order(specs), specs, _sort_by_flag(specs, [w.trainable for _, w in specs])]
     fitting = [order for order in orders if _has_shapes(order, stored)]
     named = [order for order in fitting if _has_names(order, stored)]
@@ -142,9 +143,22 @@ def _order_like(specs: Specs, stored: list[StoredWeight]) -> Specs:
 
 def stored_order(specs: Specs) -> Specs:
     """Return weights in the order of Keras 3 for a group of a legacy `.h5`."""
+    specs = _of_frozen_wrappers(specs)
     if _is_one_layer(specs):
         return specs
     return _sort_by_flag(specs, [weight.trainable and layer.trainable for layer, weight in specs])
+
+
+def _of_frozen_wrappers(specs: Specs) -> Specs:
+    """Return weights with a wrapper's own, kernel and vector, before a frozen layer's others."""
+    ordered: Specs = []
+    for _, group in itertools.groupby(specs, key=lambda spec: spec[0].path):
+        members = list(group)
+        layer = members[0][0]
+        if layer.wrapper is not None and not layer.trainable:
+            members.sort(key=lambda spec: "" not in spec[1].groups)
+        ordered += members
+    return ordered
 
 
 def _is_one_layer(specs: Specs) -> bool:

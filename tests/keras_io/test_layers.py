@@ -666,6 +666,7 @@ def test_spectral_normalization(folder):
         )
     ]
     stacks.append(layers.SpectralNormalization(layers.Dense(5, "tanh"), power_iterations=2))
+    stacks.append(layers.SpectralNormalization(layers.Dense(2, trainable=False)))
     image = keras.Input((7, 6, 4))
     joined = layers.Concatenate()([layers.Flatten()(stack(image)) for stack in stacks])
     model = keras.Model(image, layers.Dense(3, activation="softmax")(joined))

@@ -133,13 +133,16 @@ def keras_step(reference: Reference, images: np.ndarray, labels: np.ndarray) -> 
 
 def _unbiased_variances(
     model: keras.Model, after: dict[int, np.ndarray], count: int
-) -> dict[int, np.ndarray]:
+) -> dict[int, Any]:
     """What tf.keras makes of moving variances: unbiased where the batch is of rank 4, as Keras's
     fused kernel is.
     """
-    unbiased = {}
+    unbiased: dict[int, Any] = {}
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            if len(layer._inbound_nodes) > 1:  # each call has its share
+                unbiased[id(layer.moving_variance)] = None
+                continue
             shape = layer._inbound_nodes[-1].input_tensors[0].shape
             if len(shape) in (4, 5) and layer.axis in (-1, 1, len(shape) - 1):
                 size = count * math.prod(shape[1:]) // shape[layer.axis]
