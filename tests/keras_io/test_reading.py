@@ -473,6 +473,7 @@ def test_weights_go_through_bit_by_bit(tmp_path, make):
         assert all(np.array_equal(a, b) for a, b in zip(arrays, theirs[path], strict=True))
 
 
+@pytest.mark.slow
 def test_needs_no_keras(tmp_path):
     """The verb works where keras, jax and tensorflow cannot be imported."""
     happy(16).save(tmp_path / "happy.keras")

@@ -260,7 +260,7 @@ def test_resnet_probabilities_are_keras_s():
     np.testing.assert_allclose(model.predict(images).numpy(), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["signs", "happy"])
+@pytest.mark.parametrize("name", ["signs", pytest.param("happy", marks=pytest.mark.slow)])
 def test_a_run_follows_live_keras(name, small_signs, small_smiles):
     """Three epochs of drawn data, not shuffled, from the same weights: each figure of `fit`'s
     history.
