@@ -136,6 +136,11 @@ class Prepared:
         assert original is not None
         if original.shape != values.shape:
             return Result("wrong", f"gives {values.shape}, expected {original.shape}")
+        if not np.isfinite(values).all() and self.case.policy != "float32":
+            saved = Reference(self.case, self.case.policy)
+            saved.set_weights(self.reference.weights())
+            if not np.isfinite(run(saved.model, self.images)).all():
+                raise KerasError("values that are not finite in 16 bits")
         scale = max(1.0, np.abs(original).max())
         if self.case.policy != "float32":  # which Keras computes with then
             scale *= SHORT.get(self.case.policy, 1.0)
