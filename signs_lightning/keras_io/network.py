@@ -207,8 +207,8 @@ class KerasNetwork(nn.Module):
     def load_keras(self, path: LayerPath, weight: WeightSpec, values: np.ndarray) -> None:
         """Copy an array of Keras's shape into a layer's weight."""
         target = self.parameter(path, weight)
-        stored = torch.from_numpy(np.ascontiguousarray(values))  # a copy of turned kernels alone
-        target.copy_(stored.permute(weight.permutation).reshape(target.shape))
+        permuted = np.ascontiguousarray(values.transpose(weight.permutation))
+        target.copy_(torch.from_numpy(permuted).reshape(target.shape))
 
     def layer_arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
         """Return a layer's weights by Keras's names, as they are kept here."""
