@@ -15,6 +15,7 @@ CHECKPOINT = {
     **dict.fromkeys(("ckpt", "checkpoint", "checkpointpath", "weights"), "--ckpt_path {}"),
     **dict.fromkeys(("resume", "resumefrom", "run", "load", "loadfrom"), "--ckpt_path {}"),
 }
+FILES = ("data", "file", "dataset", "datapath")
 SHARED = {
     **dict.fromkeys(("batchsize", "bs", "batch"), "--data.batch_size {}"),
     **dict.fromkeys(("workers", "numworkers"), "--data.num_workers {}"),
@@ -61,9 +62,8 @@ OPTIONS = {
         "patience": "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor val_loss "
         "--trainer.callbacks.patience {}",
     },
-    "evaluate": CHECKPOINT
-    | SHARED
-    | dict.fromkeys(("data", "file", "dataset", "datapath"), "--data.test_file {}"),
+    "validate": CHECKPOINT | SHARED | dict.fromkeys(FILES, "--data.val_file {}"),
+    "test": CHECKPOINT | SHARED | dict.fromkeys(FILES, "--data.test_file {}"),
     "predict": CHECKPOINT
     | {
         **dict.fromkeys(("image", "img", "input", "picture", "pictures", "path"), "--images {}"),
@@ -104,10 +104,10 @@ def check_borrowed_options(verb: str, args: list[str]) -> None:
         if verb in RUNS and option == "model" and value.lower() in MODELS:
             model = MODELS[value.lower()]
             raise InputError(f"Unknown model '{shorten(value)}'. Write --model {model}")
-        packaged = f"configs/{value}.yaml"
-        found = Path(resolve_packaged_config("--config", packaged))
-        if option in ("config", "c") and not Path(value).exists() and found.is_file():
-            raise InputError(f"No such file: {shorten(value)}. Write --config {packaged}")
+        if option in ("config", "c") and not Path(value).exists():
+            packaged = f"configs/{value}.yaml"
+            if Path(resolve_packaged_config("--config", packaged)).is_file():
+                raise InputError(f"No such file: {shorten(value)}. Write --config {packaged}")
 
 
 def _advice(verb: str, option: str, value: str) -> str | None:
@@ -123,7 +123,7 @@ def _advice(verb: str, option: str, value: str) -> str | None:
         return f"Write --model.optimizer {OPTIMIZERS[word]}"
     is_ours = option == "batch_size" and verb == "predict"
     is_config = option == "data" and (value.endswith(CONFIGS) or value[:1] in ("", "{"))
-    names = OPTIONS.get("evaluate" if verb in ("validate", "test") else verb, {})
+    names = OPTIONS.get(verb, {})
     if name not in names or is_ours or is_config:
         return None
     return f"Write {names[name].format(shlex.quote(value) if value else 'VALUE')}"

@@ -46,6 +46,7 @@ OTHERS = {  # the same of whole command lines
     "fit mine.yaml": "'mine.yaml' has no option before it. Write --config mine.yaml",
     "test --ckpt run": "Unknown option '--ckpt'. Write --ckpt_path run",
     "test --data hands.h5": "Unknown option '--data'. Write --data.test_file hands.h5",
+    "validate --data hands.h5": "Unknown option '--data'. Write --data.val_file hands.h5",
     "predict --model m.h5": "Unknown option '--model'. Write --ckpt_path m.h5",
     "predict --image a.png": "Unknown option '--image'. Write --images a.png",
     "train --epochs 5": "Unknown verb 'train'; there are fit, validate, test, inspect, convert, "
