@@ -30,6 +30,7 @@ from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip
 
 OLD_ROOT = "_layer_checkpoint_dependencies"  # the group "layers" as tf.keras 2.12 called it
+UNREADABLE: dict[str, Any] = {"unreadable": True}  # in place of a compile configuration
 FREE_BYTES = 64 << 20  # that weights may claim however small their file is
 
 
@@ -178,18 +179,19 @@ class KerasFile:
         """Return the compile configuration, and whether the optimizer's state is there.
 
         The configuration has optimizer or optimizer_config, loss, metrics, …, of several outputs
-        those of the one that is taken; one that cannot be read is empty, for nothing here depends
-        on it.
+        those of the one that is taken; one that cannot be read is `UNREADABLE`.
         """
         if self._weights is None or self.config is None:
             return {}, False
         if self.kind == "keras":
             config = self.config.get("compile_config")
             has_state = h5.find_group(self._weights, "optimizer/vars") is not None
-            config = config if isinstance(config, dict) else {}
+            if not isinstance(config, dict):
+                config = {} if config is None else UNREADABLE
             return of_output(config, self.outputs, self.output), has_state
         root, config = self._weights.file, {}
         if "training_config" in root.attrs:
+            config = UNREADABLE
             with suppress(InputError):
                 config = parse_config(h5.get_text(root, "training_config"), self.path.name)
         has_state = "optimizer_weights" in root
