@@ -230,9 +230,9 @@ def _show_loss(spec: Any) -> str:
 
 
 def _other_omissions(config: dict[str, Any]) -> list[str]:
-    omissions = (
-        ["what it was compiled with, which cannot be read"] if "unreadable" in config else []
-    )
+    omissions = []
+    if "unreadable" in config:
+        omissions.append("what it was compiled with, which cannot be read")
     metrics = [name_of(m) for k in ("metrics", "weighted_metrics") for m in flatten(config.get(k))]
     if metrics := [name for name in metrics if plain(name) not in ACCURACIES]:
         more = " …" if len(metrics) > MAX_METRICS else ""
