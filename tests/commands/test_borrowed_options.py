@@ -51,8 +51,6 @@ OTHERS = {  # the same of whole command lines
     "predict --image a.png": "Unknown option '--image'. Write --images a.png",
     "train --epochs 5": "Unknown verb 'train'; there are fit, validate, test, inspect, convert, "
     "summary, predict, import-keras, report, export, demo. Did you mean 'fit'?",
-    "fit --config configs/quickstart.yaml --config configs/gpu.yaml": "A GPU is asked for, and "
-    "PyTorch finds none. Add --trainer.accelerator cpu",
 }
 
 
@@ -67,6 +65,16 @@ def test_borrowed_options_of_fit(typed, cli):
 def test_other_first_mistakes(typed, cli):
     done = cli(*typed.split())
     assert (done.code, done.err) == (2, f"{OTHERS[typed]}\n")
+
+
+def test_without_a_gpu(cli, small_signs):
+    args = ("--data.train_file", small_signs[0], "--trainer.max_epochs", 1)
+    done = cli("fit", "--config", "configs/gpu.yaml", *args)
+    advice = "--trainer.accelerator cpu"
+    assert (done.code, done.err) == (
+        2, f"A GPU is asked for, and PyTorch finds none. Add {advice}\n",
+    )  # fmt: skip
+    assert cli("fit", "--config", "configs/gpu.yaml", *args, *advice.split()).code == 0
 
 
 def test_every_suggestion_is_an_option(cli):

@@ -31,7 +31,11 @@ def write(path: Path, channels: int, count: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("channels", "sentence"),
     [
-        (13, "Pictures show the first 3 of the 13 channels, as red, green and blue."),
+        pytest.param(
+            13,
+            "Pictures show the first 3 of the 13 channels, as red, green and blue.",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             2,
             "Pictures show the first of the 2 channels, as grey.",

@@ -213,6 +213,7 @@ def checkpoint(tmp_path) -> Path:
     return tmp_path / "model.ckpt"
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_on_its_own_images(cli, small_signs):
     """`export` of a run folder takes the run's test images, or its validation images, and says so;
     else random ones.
