@@ -83,7 +83,7 @@ class StoredWeight:
                 "Save an earlier epoch."
             )
         values = values if self.permutation is None else values.transpose(self.permutation)
-        return values[::-1, ::-1] if self.is_turned else values
+        return values[::-1, ::-1].copy() if self.is_turned else values
 
 
 @dataclass(frozen=True)

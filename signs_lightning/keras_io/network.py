@@ -207,7 +207,7 @@ class KerasNetwork(nn.Module):
     def load_keras(self, path: LayerPath, weight: WeightSpec, values: np.ndarray) -> None:
         """Copy an array of Keras's shape into a layer's weight."""
         target = self.parameter(path, weight)
-        permuted = np.ascontiguousarray(values.transpose(weight.permutation))
+        permuted = np.asarray(values.transpose(weight.permutation))  # a number is no array
         target.copy_(torch.from_numpy(permuted).reshape(target.shape))
 
     def layer_arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
