@@ -15,7 +15,7 @@ from signs_lightning.keras_io import activations
 from signs_lightning.keras_io.axis_order import in_keras_order
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, is_integer
 from signs_lightning.keras_io.modules import Apply
-from signs_lightning.keras_io.stateless_layers import softmax_over_axes
+from signs_lightning.keras_io.stateless_layers import l2_normalize, softmax_over_axes
 
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "Mean": torch.mean,
@@ -64,11 +64,7 @@ def normalize(layer: LayerContext) -> BuiltLayer:
     layer.check_option("order", 2)
     epsilon = 1e-7 if layer.config.get("epsilon") is None else layer.number("epsilon")
     axes = [layer.tensor_axis(axis) for axis in layer.axes()]
-    return Apply(partial(_normalize, axes=axes, epsilon=epsilon)), []
-
-
-def _normalize(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
-    return x * torch.rsqrt(x.square().sum(axes, keepdim=True)).clamp(max=1 / epsilon)
+    return Apply(partial(l2_normalize, axes=axes, bound=1 / epsilon)), []
 
 
 def rgb_to_grayscale(layer: LayerContext) -> BuiltLayer:

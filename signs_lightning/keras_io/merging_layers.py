@@ -14,7 +14,7 @@ from signs_lightning.keras_io.axis_order import from_keras_order, to_keras_order
 from signs_lightning.keras_io.file_errors import inconsistent_model
 from signs_lightning.keras_io.layer_context import BuiltLayer, LayerContext, is_integer
 from signs_lightning.keras_io.modules import Apply
-from signs_lightning.keras_io.stateless_layers import normalize, to_constant
+from signs_lightning.keras_io.stateless_layers import l2_normalize, to_constant
 
 
 def _average(*inputs: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _dot(
 ) -> Tensor:
     x, y = (to_keras_order(value) if channels_last else value for value in (x, y))
     if bound is not None:
-        x, y = normalize(x, [axes[0]], bound), normalize(y, [axes[1]], bound)
+        x, y = l2_normalize(x, [axes[0]], bound), l2_normalize(y, [axes[1]], bound)
     x, y = x.movedim(axes[0], -1), y.movedim(axes[1], 1)
     sums = x.flatten(1, -2) if x.dim() > 2 else x[:, None]  # (N, rows, K)
     output = sums @ (y.flatten(2) if y.dim() > 2 else y[:, :, None])  # (N, rows, columns)

@@ -72,12 +72,14 @@ def unit_normalization(layer: LayerContext) -> BuiltLayer:
     """Build a UnitNormalization: x / √(sum x²), bounded otherwise in Keras 2 than in 3."""
     axes = [layer.tensor_axis(axis) for axis in layer.axes()]
     bound = 1e6 if layer.layer.keras < 3 else 1e12
-    return Apply(partial(normalize, axes=axes, bound=bound)), []
+    return Apply(partial(l2_normalize, axes=axes, bound=bound)), []
 
 
-def normalize(x: Tensor, axes: list[int], bound: float) -> Tensor:
+def l2_normalize(x: Tensor, axes: list[int], bound: float) -> Tensor:
     """Return x / √(sum x²), its factor no larger than a bound."""
-    return x * torch.rsqrt(x.square().sum(axes, keepdim=True)).clamp(max=bound)
+    squares = x.square().sum(axes, keepdim=True)
+    # Bounded before the root, whose gradient at 0 is infinite, and NaN once it is bounded.
+    return x * torch.rsqrt(squares.clamp(min=bound**-2))
 
 
 def dropout(layer: LayerContext) -> BuiltLayer:

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import layers, ops
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io import activations
 from signs_lightning.keras_io.compare_outputs import first_difference
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
+from signs_lightning.keras_io.stateless_layers import l2_normalize
 from signs_lightning.keras_io.tf_operations import translate_operation
 
 from .against_keras import assert_same, randomize, to_torch
@@ -254,3 +259,16 @@ def test_sizes_of_a_split_are_the_places_between_its_parts():
     found = translate_operation(entry)
     keys = ("module", "class_name", "config")
     assert {key: found[key] for key in keys} == {key: expected[key] for key in keys}
+
+
+def test_gradients_behind_normalized_zeros_are_keras_s():
+    """A ReLU in front has given the zeros: its gradient there is 0 and not NaN."""
+    x = np.array([[0.1, 0.0, -2.0], [1.0, 2.0, 4.0]], np.float32)
+    weights = np.array([[1.0, 2.0, 3.0], [1.0, -1.0, 0.5]], np.float32)
+    stack = keras.Sequential([layers.ReLU(threshold=0.3), layers.UnitNormalization()])
+    expected = jax.grad(lambda values: (stack(values) * weights).sum())(jnp.asarray(x))
+    ours = torch.tensor(x, requires_grad=True)
+    positive = activations.rectifier("ReLU", {"threshold": 0.3}, axis=-1)(ours)
+    (l2_normalize(positive, [1], 1e12) * torch.tensor(weights)).sum().backward()
+    assert ours.grad is not None
+    np.testing.assert_allclose(ours.grad.numpy(), np.asarray(expected), rtol=1e-5)

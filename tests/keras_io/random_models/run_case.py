@@ -213,15 +213,17 @@ class Prepared:
         }
         for key, limit in limits.items():
             off, place = differences[key]
-            differences[key] = off / max(1.0, limit), place
-        if differences["float32 weight"][0] > 1:  # or as far off as Keras in float32
+            differences[key] = off / (max(1.0, limit) if np.isfinite(limit) else 1.0), place
+        if not differences["float32 weight"][0] <= 1:  # or as far off as Keras in float32
             _, _, rounded = training_step.keras_step(reference, self.calibrated, labels)
             own = training_step.by_layer(reference, network, rounded)
             off, place = differences["float32 weight"]
             limit = max(1.0, ROUNDING * _off(own, theirs[1], TRAINED)[0])
             differences["float32 weight"] = off / limit, place
         bad = [
-            f"{k} {place} is off by {off:.2g}" for k, (off, place) in differences.items() if off > 1
+            f"{k} {place} is off by {off:.2g}"
+            for k, (off, place) in differences.items()
+            if not off <= 1  # also if it is NaN
         ]
         return (
             Result("wrong", f"{'; '.join(bad)} times what is allowed") if bad else Result("right")

@@ -46,7 +46,8 @@ def without_randomness(case: Case) -> Case:
 
 def _calm(model: Model, is_old: bool) -> Model:
     layers = []
-    for layer in model.layers:
+    for number, layer in enumerate(model.layers):
+        is_shared = sum(step.layer == number for step in model.steps) > 1
         named = {k: v for k, v in layer.arguments.items() if k in ("name", "trainable")}
         if layer.class_name in RANDOM_LAYERS:
             layer = Layer("Identity", named)
@@ -55,10 +56,14 @@ def _calm(model: Model, is_old: bool) -> Model:
             layer = Layer(inner.function.split(".")[-1], {**inner.arguments, **named})
         elif layer.inner is not None:
             layer = replace(layer, inner=_calm(layer.inner, is_old))
-        if is_old:  # which divided penalties of outputs by the number of images
+        # Keras 2 divided penalties of outputs by the number of images; of a layer that is called
+        # twice, Keras 3 on JAX counts the last alone, and on TensorFlow and PyTorch all.
+        if is_old or is_shared:
             others = {k: v for k, v in layer.arguments.items() if k != "activity_regularizer"}
             layer = replace(layer, arguments=others)
             layer = Layer("Identity", named) if layer.class_name == PENALTY else layer
+        if "keras.ops.cast" in layer.code:  # to float32, also in a step in float64
+            layer = Layer("Identity")
         calm = {key: RATES.get(key, value) for key, value in layer.arguments.items()}
         layers.append(replace(layer, arguments=calm))
     steps = model.steps
