@@ -6,11 +6,13 @@ Nothing is unpacked to disk.
 from __future__ import annotations
 
 import json
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,7 +50,7 @@ def open_archive(path: Path) -> Iterator[tuple[dict[str, Any], str | None, Binar
                     f"keras_version in {path.name} is {shorten(repr(version))}, expected text such "
                     "as '3.15.1'."
                 )
-            with _open_weights(archive) as stream:
+            with _open_weights(archive, path) as stream:
                 yield config, version, stream
     except DAMAGED_ZIP as error:
         if message := os_error_message(error, path):
@@ -99,12 +101,48 @@ def _read_entry(archive: zipfile.ZipFile, entry: str, name: str) -> bytes:
     return archive.read(entry)
 
 
-def _open_weights(archive: zipfile.ZipFile) -> BinaryIO:
+def _open_weights(archive: zipfile.ZipFile, path: Path) -> BinaryIO:
     entry = archive.getinfo(WEIGHTS)
-    if entry.compress_type == zipfile.ZIP_STORED:  # as Keras writes it: read in place
-        return archive.open(entry)  # type: ignore[return-value]  # typeshed does not know seek
+    if entry.compress_type == zipfile.ZIP_STORED:  # as Keras writes it
+        archive.open(entry).close()  # checks the header in front of the entry
+        return _StoredEntry(path, entry)  # type: ignore[return-value]  # a RawIOBase reads bytes
     # HDF5 seeks back and forth, which would unpack a deflated entry again and again.
     return BytesIO(archive.read(entry))
+
+
+class _StoredEntry(RawIOBase):
+    """The bytes of an uncompressed entry, read in place.
+
+    zipfile's own stream copies every byte, and Python 3.11's reads all that a seek passes.
+    """
+
+    def __init__(self, path: Path, entry: zipfile.ZipInfo) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(entry.header_offset + 26)  # two bytes each: lengths of name and extra field
+        lengths = self._file.read(4)
+        self._start = entry.header_offset + 30 + sum(struct.unpack("<HH", lengths))
+        self._size, self._position = entry.file_size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {0: 0, 1: self._position, 2: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = memoryview(buffer)[: max(self._size - self._position, 0)]
+        self._file.seek(self._start + self._position)
+        count = self._file.readinto(wanted) or 0
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def parse_config(content: str | bytes, name: str) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class AxisLayerNorm(_GammaBeta):
         axes = tuple(tensor_axis(axis, x.dim(), self.channels_last) for axis in self.axes)
         last = tuple(range(-len(axes), 0))
         moved = x.movedim(axes, last)
-        output = F.layer_norm(moved, self.shape, self.weight, self.bias, self.eps)
+        # F.layer_norm rounds x / σ and mean / σ before it subtracts them; Keras subtracts first.
+        deviations = moved - moved.mean(last, keepdim=True)
+        output = F.layer_norm(deviations, self.shape, self.weight, self.bias, self.eps)
         return output.movedim(last, axes)
 
 

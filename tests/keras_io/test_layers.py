@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers
@@ -20,6 +21,7 @@ from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import make_plan
+from signs_lightning.keras_io.norm_modules import AxisLayerNorm
 from signs_lightning.keras_io.to_keras import ENDINGS, Format, export_keras
 
 from .against_keras import assert_same, examples, randomize, to_torch
@@ -359,6 +361,14 @@ def test_layer_normalization(folder, drawn):
         for axis, scale, center in drawn
     ]
     check(*stacks, folder=folder)
+
+
+def test_layer_normalization_of_large_values():
+    """A value normalized alone is beta exactly, as Keras computes it, however large it is."""
+    ours = AxisLayerNorm((-1,), (1,), 1e-3, scale=True, center=True, channels_last=False)
+    values = np.linspace(0, 255, 64, dtype=np.float32)[:, None]
+    assert ours(torch.from_numpy(values)).abs().max() == 0
+    assert np.abs(np.asarray(layers.LayerNormalization()(values))).max() == 0
 
 
 @examples(2)
