@@ -18,12 +18,8 @@ from signs_lightning.data.image_files import find_images
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.inspect.file_report import FileReport
 from signs_lightning.inspect.hdf5 import describe_hdf5
-from signs_lightning.inspect.model_files import (
-    describe_architecture,
-    describe_checkpoint,
-    describe_keras_file,
-    describe_onnx,
-)
+from signs_lightning.inspect.keras_files import describe_architecture, describe_keras_file
+from signs_lightning.inspect.model_files import describe_checkpoint, describe_onnx
 from signs_lightning.inspect.picture_folder import describe_picture_folder
 from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.file_kinds import KERAS_ARCHITECTURE, is_npz

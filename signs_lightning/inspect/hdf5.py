@@ -27,7 +27,7 @@ from signs_lightning.inspect.file_report import (
     format_options,
 )
 from signs_lightning.inspect.image_scan import Scan, count_copies_within, scan
-from signs_lightning.inspect.model_files import describe_keras_file
+from signs_lightning.inspect.keras_files import describe_keras_file
 from signs_lightning.runtime.escaping import format_shape, quote_path
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")

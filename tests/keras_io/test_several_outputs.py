@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_several_outputs_are_a_question(tmp_path):
     with pytest.raises(InputError, match="'odd', and the model has the output only"):
         from_keras(tmp_path / "one.h5", output_layer="odd")
     assert from_keras(tmp_path / "one.h5", output_layer="only").num_classes == 2
+
+
+def test_inspect_lists_outputs(cli, tmp_path):
+    """Every layer of the file is listed, and the suggested command takes one of its outputs."""
+    two_heads().save(tmp_path / "model.keras")
+    done = cli("inspect", tmp_path / "model.keras")
+    assert done.code == 0
+    assert "digits, odd; the facts here are of digits" in done.out
+    assert all(name in done.out for name in ("before_odd", "odd"))
+    command = next(line for line in done.out.splitlines() if line.startswith("  next: "))
+    arguments = shlex.split(command.partition("signs_lightning ")[2])
+    assert cli(*arguments, "--scale", "/255").code == 0
 
 
 def test_outputs_of_one_layer_have_names(tmp_path):
