@@ -1,7 +1,7 @@
 """Models that end in an average of probabilities, or in a Dropout of them.
 
-Such a model gives probabilities that no logits stand behind: here the logits are their logarithms,
-bounded as Keras bounds them in its losses, so that loss and probabilities are Keras's.
+Such a model gives probabilities that no logits stand behind: here the logits are their logarithms.
+`bounded_cross_entropy` of them is the loss, which Keras bounds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from signs_lightning.keras_io.model_graph import Call, Graph
 from signs_lightning.keras_io.stateless_layers import DROPOUTS
 
 EPSILON = 1e-7  # of Keras's losses
+TINY = 1e-30  # a probability that is as good as 0 and has a logarithm in float32
 UNCHANGED = {"Identity", "ActivityRegularization", "StopGradient", "Cast", *DROPOUTS}
 RESHAPED = {"Flatten", "Reshape", "Squeeze", "ExpandDims"}
 POOLED = {"GlobalAveragePooling2D", "AveragePooling2D", "Mean"}
@@ -29,14 +30,15 @@ def to_logits(probabilities: Tensor) -> Tensor:
         probabilities: float (N, K), or (N, 1) of class 1.
 
     Returns:
-        float (N, K) or (N, 1), from which cross-entropy is Keras's: -log of the probability, which
-        counts as a share of the row's sum and as at least 1e-7, at most 1 - 1e-7.
+        float (N, K) or (N, 1): a probability counts as a share of its row's sum, one of two classes
+        also as at least 1e-7 and at most 1 - 1e-7, as in Keras's loss.
     """
     if probabilities.shape[1] == 1:
         p = probabilities.clamp(EPSILON, 1 - EPSILON)
         return torch.log(p) - torch.log1p(-p)
-    total = probabilities.sum(1, keepdim=True).clamp(min=EPSILON)  # 0 where all are dropped
-    return torch.log((probabilities / total).clamp(EPSILON, 1 - EPSILON))
+    p = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
+    total = p.sum(1, keepdim=True).clamp(min=EPSILON)  # 0 where all are dropped
+    return torch.log((p / total).clamp(min=TINY))
 
 
 def gives_probabilities(graph: Graph, shapes: list[Shape]) -> bool:

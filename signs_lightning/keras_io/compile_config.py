@@ -24,7 +24,11 @@ from signs_lightning.keras_io.compiled_optimizer import CompiledOptimizer, read_
 from signs_lightning.keras_io.keras_archive import parse_config
 from signs_lightning.keras_io.model_ending import Ending, has_independent_outputs
 from signs_lightning.keras_io.network_plan import Plan
-from signs_lightning.models.losses import binary_cross_entropies, cross_entropy
+from signs_lightning.models.losses import (
+    binary_cross_entropies,
+    bounded_cross_entropy,
+    cross_entropy,
+)
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
@@ -74,6 +78,7 @@ class CompiledTraining:
 
     Attributes:
         losses: names of the losses of `compile`, in lower case without underscores.
+        ending_kind: what ends the model, see `Ending`.
         independent: whether each of several classes has a probability of its own.
         omissions: what of the file is not taken, each as a few words.
         label_smoothing: of the loss, in 0..1.
@@ -91,6 +96,7 @@ class CompiledTraining:
         as_compiled: bool,
     ) -> None:
         self.losses, self.binary = loss_names(config, plan.ending), plan.binary
+        self.ending_kind = plan.ending.kind
         self.independent = has_independent_outputs(plan.ending, plan.binary, self.losses)
         compiled = CompileConfig()
         if as_compiled:
@@ -117,6 +123,8 @@ class CompiledTraining:
             return binary_cross_entropies(
                 logits, labels, self.independent, class_weights, smoothing
             )
+        if self.ending_kind == "probabilities" and not self.binary:
+            return bounded_cross_entropy(logits, labels, class_weights, smoothing)
         if self.independent:  # Keras divides them by their sum
             logits = F.logsigmoid(logits)
         return cross_entropy(logits, labels, self.binary, class_weights, smoothing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 
 MIN_PROBABILITY = 1e-7  # that a probability is kept from 0 and 1, as in Keras
+LOG_MIN = math.log(MIN_PROBABILITY)
 
 
 def check_loss_arguments(loss: Any, class_weights: Any, label_smoothing: float | None) -> None:
@@ -86,6 +88,27 @@ def binary_cross_entropies(
         probabilities = logits.softmax(dim=1).clamp(MIN_PROBABILITY, 1 - MIN_PROBABILITY)
         losses = -targets * probabilities.log() - (1 - targets) * (1 - probabilities).log()
     losses = losses.mean(dim=1)
+    return (losses if class_weights is None else losses * (shares @ class_weights)).mean()
+
+
+def bounded_cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None, label_smoothing: float
+) -> Tensor:
+    """Return a batch's mean loss () as Keras's crossentropies of probabilities do.
+
+    Each probability counts as 1e-7 at least and as 1 - 1e-7 at most.
+
+    Args:
+        logits: float (N, K), the logarithms of the probabilities.
+        labels: int64 (N,), or shares of the K classes float (N, K).
+        class_weights: float (K,), Keras's `class_weight`; all 1 when omitted.
+        label_smoothing: share of each label that is spread over all classes, in 0..1.
+    """
+    count = logits.shape[1]
+    shares = labels if labels.is_floating_point() else F.one_hot(labels, count).to(logits.dtype)
+    targets = shares * (1 - label_smoothing) + label_smoothing / count
+    logarithms = logits.log_softmax(1).clamp(LOG_MIN, math.log1p(-MIN_PROBABILITY))
+    losses = -(targets * logarithms).sum(1)
     return (losses if class_weights is None else losses * (shares @ class_weights)).mean()
 
 

@@ -46,3 +46,12 @@ def run(case: Case, model: FromKeras, images: np.ndarray) -> Outputs:
     # After an average or a Dropout of probabilities, logits are their logarithms.
     is_watched = model.plan.ending.kind != "probabilities"
     return Outputs(values.numpy(), logits.numpy() if is_watched else None)
+
+
+@torch.no_grad()
+def perturb(model: FromKeras, share: float, rng: np.random.Generator) -> None:
+    """Change every weight and constant in place, up or down by a share of itself."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            signs = torch.from_numpy(rng.choice([-1.0, 1.0], tuple(tensor.shape)))
+            tensor.mul_(1 + share * signs)

@@ -31,8 +31,8 @@ PARTS = ("outputs", "keras", "keras-h5", "training")
 OUTCOMES = ("right", "refused", "wrong", "crash", "void")
 TOLERANCE = 1e-5  # of probabilities; of the largest logit
 EXACT = 1e-7  # of the largest value, in float64: some constants are float32 here
-ROUNDING = 10.0  # how many times Keras's own rounding, or that of the images, is explained
-PERTURBATION = 2e-7  # of the images: what rounding them to float32 may change
+ROUNDING = 10.0  # how many times Keras's own rounding, or that of images and weights, is explained
+PERTURBATION = 2e-7  # of images and weights: what rounding them to float32 may change
 SHORT = dict.fromkeys(("float16", "mixed_float16", "mixed_bfloat16"), 3e4)  # digits fewer
 CONSTANTS = 6e-8  # what rounding a layer's constants to float32 may change
 GRADIENTS, TRAINED = 1e-6, 1e-4  # of each tensor's largest value, in float64 and in float32
@@ -197,6 +197,7 @@ class Prepared:
         rng = np.random.default_rng(0)
         moved = images * (1 + CONSTANTS * rng.choice([-1.0, 1.0], images.shape))
         doubled = our_side.read(case, *files).double()
+        our_side.perturb(doubled, CONSTANTS, rng)
         shaken = training_step.our_step(case, doubled, moved, labels)
         single = our_side.read(case, *files)
         stepped = training_step.our_step(case, single, self.calibrated, labels)
@@ -267,6 +268,7 @@ def settle(prepared: Prepared, model: FromKeras, ours: Outputs) -> Result:
     doubled = our_side.run(case, model, images.astype("float64"))
     rng = np.random.default_rng(0)
     moved = images * (1 + PERTURBATION * rng.choice([-1.0, 1.0], images.shape))
+    our_side.perturb(model, PERTURBATION, rng)
     shaken = our_side.run(case, model, moved)
     if right.values is None:
         doubled.values = None
