@@ -239,6 +239,7 @@ NEW_LAYERS = {*SEQUENCE_LAYERS, *RANDOM_LAYERS, "RMSNormalization"} - {
     "RandomBrightness",
 }
 NEW_LAYERS |= {"AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"}
+NEW_LAYERS |= {"UnitNormalization"}  # of Keras 2 it has another bound, which one channel reaches
 NEW_ARGUMENTS = {"pad_to_aspect_ratio", "fill_value", "antialias", "synchronized"}
 WITH_FORMAT = {*IMAGE_LAYERS, "Flatten"}
 SHARE = 0.25  # of the arguments that may be left out
