@@ -18,10 +18,10 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
+from signs_lightning.callbacks.callbacks_and_loggers import evaluation_options, training_options
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.run_config import ConfigParser, SaveRunConfig
 from signs_lightning.commands.argv import flag_value, remove_flag
-from signs_lightning.commands.callbacks_and_loggers import evaluation_options, training_options
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.known_models import import_lazy_model, model_names
