@@ -158,8 +158,8 @@ def _check_options(options: argparse.Namespace, kind: str) -> None:
 
 def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
     from signs_lightning.data.folder_import import folder_to_h5  # start-up: --help needs none
-    from signs_lightning.data.image_files import describe_differences
     from signs_lightning.data.picture_folders import describe_skipped
+    from signs_lightning.runtime.image_files import describe_differences
 
     output = Path(options.output)
     if output.suffix.lower() in HDF5_SUFFIXES:

@@ -21,9 +21,9 @@ from signs_lightning.commands.reading_options import (
     image_size,
     test_data_options,
 )
-from signs_lightning.data import image_files
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
+from signs_lightning.runtime import image_files
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable
 

@@ -14,11 +14,11 @@ import numpy as np
 from signs_lightning.data.encoded_pictures import EncodedPictures
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.image_axes import MAX_IMAGE_VALUES
-from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.data.image_set import ImageSet, translate_read_errors
 from signs_lightning.data.picture_headers import read_jpeg_frame, read_picture_header
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.cores import count_cores
+from signs_lightning.runtime.image_files import UnreadableImageError, read_image
 from signs_lightning.runtime.resize import resize_array
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ import numpy as np
 from signs_lightning.data.folder_export import safe_name
 from signs_lightning.data.folder_import import spool_pictures, write_images
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.image_files import check_picture_channels, describe_differences
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import (
     PictureFolder,
@@ -35,6 +34,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
 from signs_lightning.runtime.escaping import format_shape
+from signs_lightning.runtime.image_files import check_picture_channels, describe_differences
 from signs_lightning.runtime.progress import OnProgress, show_progress
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 

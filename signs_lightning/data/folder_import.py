@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.folder_export import safe_name
-from signs_lightning.data.image_files import Differences, UnreadableImageError, read_image
 from signs_lightning.data.picture_folders import (
     PictureFolder,
     SkippedFile,
@@ -24,6 +23,7 @@ from signs_lightning.data.picture_folders import (
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write, make_folder
+from signs_lightning.runtime.image_files import Differences, UnreadableImageError, read_image
 from signs_lightning.runtime.progress import OnProgress
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from signs_lightning.data.image_files import (
+from signs_lightning.data.layouts import ROLE_OF
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.file_read_errors import translate_os_errors
+from signs_lightning.runtime.file_signatures import describe_non_hdf5
+from signs_lightning.runtime.image_files import (
     SUFFIXES,
     Differences,
     ImageHeader,
@@ -17,11 +22,6 @@ from signs_lightning.data.image_files import (
     is_picture,
     read_header,
 )
-from signs_lightning.data.layouts import ROLE_OF
-from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import printable
-from signs_lightning.runtime.file_read_errors import translate_os_errors
-from signs_lightning.runtime.file_signatures import describe_non_hdf5
 from signs_lightning.runtime.progress import OnProgress
 
 IGNORED_FOLDERS = {"__MACOSX", "__pycache__"}

@@ -9,7 +9,7 @@ from PIL import ExifTags
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from signs_lightning.data.image_files import SIDEWAYS, ImageHeader
+from signs_lightning.runtime.image_files import SIDEWAYS, ImageHeader
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 NO_FRAMES = (0xC4, 0xC8, 0xCC)  # among JPEG's markers from 0xC0 to 0xCF

@@ -11,17 +11,17 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from signs_lightning.data.datamodule import H5DataModule
-from signs_lightning.data.image_files import (
-    UnreadableImageError,
-    check_picture_channels,
-    read_image,
-)
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.report.gradcam import grad_cam, overlay
 from signs_lightning.report.image_uri import image_uri
 from signs_lightning.runtime.escaping import for_html, printable
 from signs_lightning.runtime.file_read_errors import os_reason
+from signs_lightning.runtime.image_files import (
+    UnreadableImageError,
+    check_picture_channels,
+    read_image,
+)
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier

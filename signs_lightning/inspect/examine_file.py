@@ -14,7 +14,6 @@ from typing import Any
 
 from PIL import Image
 
-from signs_lightning.data.image_files import find_images
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.inspect.file_report import FileReport
 from signs_lightning.inspect.hdf5 import describe_hdf5
@@ -25,6 +24,7 @@ from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.file_kinds import KERAS_ARCHITECTURE, is_npz
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
+from signs_lightning.runtime.image_files import find_images
 
 AFTER_IR_VERSION = b"\x12\x1a\x22\x28\x32\x3a\x42"  # tags of the second field of an ONNX model
 

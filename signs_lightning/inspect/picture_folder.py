@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
 from signs_lightning.data.picture_folders import (
     PictureFolder,
     SkippedFile,
@@ -19,6 +18,7 @@ from signs_lightning.data.picture_folders import (
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.file_report import FileReport
 from signs_lightning.runtime.escaping import format_shape, quote_path
+from signs_lightning.runtime.image_files import UnreadableImageError, find_images, read_image
 
 SECONDS = 20.0  # for which pictures are unpacked, to find those that are cut off
 PROBE_SIZE = (8, 8, 3)  # that they are unpacked to

@@ -42,10 +42,10 @@ from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import build_checkpoint
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.to_keras import export_keras
+from signs_lightning.runtime.image_files import UnreadableImageError, read_image
 
 GIB = 2**30
 LIMITED = """
@@ -870,7 +870,7 @@ def test_pictures_that_are_bombs(case: str, tmp_path: Path) -> None:
     """Refused in a line, or read without what is attached; Pillow takes at most a gibibyte."""
     (tmp_path / "x.png").write_bytes(PICTURES[case]())
     said = limited(
-        "from signs_lightning.data.image_files import UnreadableImageError, read_image\n"
+        "from signs_lightning.runtime.image_files import UnreadableImageError, read_image\n"
         "from PIL import Image\nImage.init()",
         f"""
 try:

@@ -28,9 +28,9 @@ from signs_lightning.data.encoded_pictures import (
 )
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
-from signs_lightning.data.image_files import read_image
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.image_files import read_image
 
 SIZE = (24, 32)
 COUNT = 11

@@ -17,13 +17,14 @@ from PIL import Image
 
 from signs_lightning import H5DataModule, HappySequential, InputError
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
-from signs_lightning.data import folder_cache, image_files, picture_folders
+from signs_lightning.data import folder_cache, picture_folders
 from signs_lightning.data.fingerprints import describe_changes, fingerprint
 from signs_lightning.data.folder_cache import ConvertedFolder, convert_folder_once, open_folder
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.picture_folders import find_split_folders
 from signs_lightning.inspect.examine_file import examine
+from signs_lightning.runtime import image_files
 
 HEIGHT, WIDTH = 16, 24
 CLASSES = ("10", "2", "Zebra", "ant")  # as Keras sorts them

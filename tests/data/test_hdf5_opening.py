@@ -28,10 +28,10 @@ from signs_lightning.checkpoints.files import load_checkpoint
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
-from signs_lightning.data.image_files import UnreadableImageError, read_image
 from signs_lightning.inspect.examine_file import examine
 from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.to_keras import export_keras
+from signs_lightning.runtime.image_files import UnreadableImageError, read_image
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.sandbox import run_sandboxed
 

@@ -21,7 +21,7 @@ from signs_lightning.data.folder_export import h5_to_folder, safe_name
 from signs_lightning.data.folder_import import folder_to_h5
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
-from signs_lightning.data.image_files import UnreadableImageError, read_image
+from signs_lightning.runtime.image_files import UnreadableImageError, read_image
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "images_to_h5.py"
 SIZE = (16, 16)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signs_lightning.data.image_files import Differences, describe_differences, read_image
+from signs_lightning.runtime.image_files import Differences, describe_differences, read_image
 
 MODES = {  # file type → modes that it holds
     "png": ("RGB", "L", "P", "1"),

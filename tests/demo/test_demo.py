@@ -136,7 +136,7 @@ def test_page_and_predict_verb_agree(
 @needs_gradio
 def test_crop_is_what_the_network_saw(demo: Demo, tmp_path: Path) -> None:
     """The first picture on the page is, pixel by pixel, the array that `read_image` gives."""
-    from signs_lightning.data.image_files import read_image
+    from signs_lightning.runtime.image_files import read_image
 
     contents = encoded(noise(300, 200), "JPEG")
     _, html = demo.classify("wide.jpg", contents)

@@ -23,8 +23,8 @@ from signs_lightning.commands.import_keras import run as import_keras_here
 from signs_lightning.commands.inspect import examine_in_sandbox
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_image_set import check_file
-from signs_lightning.data.image_files import read_image
 from signs_lightning.export.onnx_classifier import OnnxClassifier
+from signs_lightning.runtime.image_files import read_image
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 __all__ = ["CALLS", "VERBS", "run_sandboxed"]

@@ -146,8 +146,8 @@ def _tell(writer: int, message: dict) -> None:
 
 
 def _outcome(call: Callable[[Path, Path], object], path: Path, out: Path) -> tuple[str, str]:
-    from signs_lightning.data.image_files import UnreadableImageError
     from signs_lightning.errors import InputError
+    from signs_lightning.runtime.image_files import UnreadableImageError
 
     try:
         call(path, out)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from signs_lightning.data.image_files import read_header
 from signs_lightning.inspect.examine_file import examine
 from signs_lightning.inspect.file_report import FileReport
+from signs_lightning.runtime.image_files import read_header
 
 
 def save(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB") -> None:

@@ -23,8 +23,8 @@ from PIL import Image
 
 from signs_lightning import InputError
 from signs_lightning.__main__ import main
-from signs_lightning.data import image_files
-from signs_lightning.data.image_files import UnreadableImageError, find_images, read_image
+from signs_lightning.runtime import image_files
+from signs_lightning.runtime.image_files import UnreadableImageError, find_images, read_image
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 0)
 COLORS = np.array([[RED, GREEN], [BLUE, YELLOW]], np.uint8)
