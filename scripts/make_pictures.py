@@ -14,10 +14,10 @@ from pathlib import Path
 from PIL import Image
 
 from signs_lightning import DrawnSigns, DrawnSmiles, HappySequential, SignsFunctional, SignsResNet50
-from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.inspect.samples import draw_samples
+from signs_lightning.models.curves import draw_curves
 from signs_lightning.report.model_drawing import draw_model
 
 MODELS = {"functional": SignsFunctional, "sequential": HappySequential, "resnet50": SignsResNet50}

@@ -14,7 +14,6 @@ from typing import Any
 import lightning as L
 import yaml
 
-from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.runtime.display import to_grey_or_rgb
 
@@ -130,6 +129,8 @@ class HistoryWriter(L.Callback):
         rows = getattr(pl_module, "history", [])
         if self.directory is None or not rows:
             return
+        from signs_lightning.models.curves import draw_curves  # start-up: matplotlib
+
         run = f"{self.directory.parent.name}/{self.directory.name}"
         draw_curves(rows, self.directory / "curves.png", f"{type(pl_module).__name__}, {run}")
         final = {f"final/{key}": float(v) for key, v in rows[-1].items() if key != "epoch"}

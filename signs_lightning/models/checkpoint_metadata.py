@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from signs_lightning.models.epoch_history import History
 from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
@@ -48,7 +49,7 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
     # Lightning calls this before data module and callbacks get their states, maybe by old names.
     migrate_checkpoint(checkpoint, "The checkpoint")
     state = checkpoint.get("signs_lightning", {})
-    model.history = [dict(row) for row in state.get("history", [])]
+    model.history = History(dict(row) for row in state.get("history", []))
     model.learning_rate = state.get("learning_rate", model.learning_rate)
     model.validated_images = int(state.get("validated_images", 0))
     model.earlier_made_with = state.get("made_with")

@@ -15,6 +15,7 @@ from torchmetrics import Metric
 
 from signs_lightning.models.checkpoint_metadata import load_training_state, training_state
 from signs_lightning.models.data_compatibility import check_class_counts
+from signs_lightning.models.epoch_history import History
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
 from signs_lightning.models.lr_schedules import (
@@ -92,7 +93,7 @@ class ImageClassifier(ImageModel):
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
 
     Attributes:
-        history: one row per epoch with Keras's names: epoch, loss, accuracy, val_loss and so on.
+        history: one row per epoch with Keras's names, shown as a table; `history.plot()` draws it.
         evaluation: the result of the latest `test`, or None.
         validated_images: how many images the latest validation was of.
         learning_rate: that of the latest epoch when it began.
@@ -147,7 +148,7 @@ class ImageClassifier(ImageModel):
         self.loss = loss
         self.metrics = list(metrics or [])
         self.augmentation = list(augmentation or [])
-        self.history: list[dict[str, float | int]] = []
+        self.history = History()
         self.evaluation: Evaluation | None = None
         self.validation_metrics: dict[str, float] = {}  # of the epoch that is under way
         self.validated_images = 0
@@ -267,8 +268,7 @@ class ImageClassifier(ImageModel):
         self.log_dict(metrics)
 
     def configure_optimizers(self) -> Any:
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = (self.optimizer or KerasAdam)(parameters)
+        optimizer = (self.optimizer or KerasAdam)([p for p in self.parameters() if p.requires_grad])
         lr, schedule = self.hparams["lr"], self.hparams.get("schedule")
         for group in optimizer.param_groups if lr is not None else []:
             group["lr"] = lr

@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
+
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.display_table import Displayed, DisplayTable
+
+if TYPE_CHECKING:
+    from signs_lightning.models.curves import CurvesFigure
+
+
+class History(Displayed, list[dict[str, float | int]]):
+    """A run's epochs: a list of dicts of epoch (from 0), loss, accuracy, val_loss and so on.
+
+    It shows itself as a table, whose epochs are counted from 1 as on the screen and in curves.
+    """
+
+    def display_parts(self) -> list[str | DisplayTable]:
+        if not self:
+            return ["No epoch has been trained yet."]
+        columns = list(dict.fromkeys(["epoch", *(key for row in self for key in row)]))
+        rows = [[_format_figure(key, row.get(key)) for key in columns] for row in self]
+        return [DisplayTable(columns, rows)]
+
+    def plot(self, *names: str) -> CurvesFigure:
+        """Return a figure of training and validation over the epochs; a notebook shows it.
+
+        Args:
+            names: of metrics, side by side; loss and accuracy when omitted.
+
+        Raises:
+            InputError: there is no epoch, or no such metric.
+        """
+        from signs_lightning.models.curves import plot_curves  # start-up: matplotlib
+
+        if not self:
+            raise InputError("There is no history to plot: no epoch has been trained yet.")
+        known = {key.removeprefix("val_") for row in self for key in row} - {"epoch"}
+        for name in names:
+            if name not in known:
+                raise InputError(f"The history has no '{name}', only {', '.join(sorted(known))}.")
+        return plot_curves(self, names=names or ("loss", "accuracy"), dpi=100)
+
+
+def _format_figure(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{int(value) + 1}" if name == "epoch" else f"{value:.4f}"
 
 
 class EpochHistory(L.Callback):

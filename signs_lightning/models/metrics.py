@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from signs_lightning.runtime.display_table import Displayed, DisplayTable
+
 TOTALS = ("loss_sum", "correct", "count", "lost_at")
 NEVER = 2**62
 
@@ -174,9 +176,9 @@ def describe_accuracy(correct: int, count: int) -> str:
     return f"{correct}/{count} = {correct / count:.3f} (95% interval {low:.3f}–{high:.3f})"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of a test.
+@dataclass(frozen=True, repr=False)
+class Evaluation(Displayed):
+    """The result of a test; it shows itself as a table of the classes.
 
     Attributes:
         loss: mean loss per image.
@@ -208,3 +210,11 @@ class Evaluation:
 
     def __str__(self) -> str:
         return f"accuracy {describe_accuracy(self.correct, self.count)}, loss {self.loss:.4f}"
+
+    def display_parts(self) -> list[str | DisplayTable]:
+        columns = ("class", "precision", "recall", "f1", "images")
+        rows = [
+            [str(row["class"]), *(f"{row[key]:.3f}" for key in columns[1:4]), f"{row['images']:,}"]
+            for row in self.per_class()
+        ]
+        return [str(self), DisplayTable(columns, rows)]

@@ -12,8 +12,8 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import FileWriter
 
-from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.errors import InputError
+from signs_lightning.models.curves import draw_curves
 from signs_lightning.report.calibration import calibration
 from signs_lightning.report.figures import Tile, draw_confusion, draw_reliability, draw_sheet
 from signs_lightning.report.page import render_page

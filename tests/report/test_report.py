@@ -19,11 +19,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from signs_lightning import H5DataModule, InputError, SignsFunctional
 from signs_lightning.callbacks import history_writer
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.callbacks.curves import draw_curves
 from signs_lightning.callbacks.history_writer import HistoryWriter, write_history
 from signs_lightning.callbacks.progress_bar import EpochProgressBar
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.commands.evaluation_table import print_evaluation
+from signs_lightning.models.curves import draw_curves
 from signs_lightning.models.metrics import Evaluation
 
 ROWS = [

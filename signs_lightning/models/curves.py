@@ -1,17 +1,53 @@
-"""curves.png: loss and accuracy over the epochs."""
+"""Loss and accuracy over the epochs, as a figure; imports matplotlib, which takes its time."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 BLUE, ORANGE = "#0072B2", "#D55E00"
+Rows = Sequence[dict[str, float | int]]
+
+
+class CurvesFigure(Figure):
+    """A figure that a notebook shows, whatever matplotlib's backend is."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png")
+        return content.getvalue()
+
+
+def plot_curves(
+    rows: Rows, title: str = "", names: Sequence[str] = ("loss", "accuracy"), dpi: int = 150
+) -> CurvesFigure:
+    """Return a figure of metrics of training and validation over the epochs.
+
+    Args:
+        rows: the history, one row per epoch.
+        title: above the curves; "" for none.
+        names: loss, accuracy or both, side by side.
+        dpi: pixels per inch.
+    """
+    size = (4.5 * len(names), 3.4 if title else 3.1)
+    figure = CurvesFigure(figsize=size, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=11, parse_math=False)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        _draw(axes, rows, name)
+    return figure
 
 
 def draw_curves(
-    rows: Sequence[dict[str, float | int]],
+    rows: Rows,
     path: Path,
     title: str,
     names: Sequence[str] = ("loss", "accuracy"),
@@ -26,25 +62,13 @@ def draw_curves(
         names: loss, accuracy or both, side by side.
         dpi: pixels per inch.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # matplotlib takes its time
-    from matplotlib.figure import Figure
-
-    size = (4.5 * len(names), 3.4 if title else 3.1)
-    figure = Figure(figsize=size, dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=11, parse_math=False)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        _draw(axes, rows, name)
     temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
+    plot_curves(rows, title, names, dpi).savefig(temporary, format="png")
     os.replace(temporary, path)
 
 
-def _draw(axes: Any, rows: Sequence[dict[str, float | int]], name: str) -> None:
+def _draw(axes: Any, rows: Rows, name: str) -> None:
     """One metric, of training and of validation."""
-    from matplotlib.ticker import MaxNLocator  # takes its time
-
     marker = "o" if len(rows) == 1 else None
     lines = ((name, "training", BLUE), (f"val_{name}", "validation", ORANGE))
     for key, label, color in lines:
