@@ -176,7 +176,7 @@ def _predict_images(
                 unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
         if images:
             inputs = _join(model, np.stack(images), others, rows)
-            found = model.predict(inputs, batch_size).numpy()
+            found = np.asarray(model.predict(inputs, batch_size))
             yield from (Prediction(name, row) for name, row in zip(names, found, strict=True))
 
 
@@ -210,7 +210,7 @@ def _predict_file(
     others = check_other_inputs(model, others, len(loader.dataset))
     for images, labels in loader:
         inputs = _join(model, images, others, slice(position, position + len(images)))
-        rows = model.predict(inputs, batch_size).numpy()
+        rows = np.asarray(model.predict(inputs, batch_size))
         for row, label in zip(rows, labels.tolist(), strict=True):
             yield Prediction(str(position), row, label)
             position += 1

@@ -110,7 +110,7 @@ class ImageClassifier(ImageModel):
         ...         )
         >>> model = OneLayer(num_classes=3, image_size=(8, 8, 1), lr=0.01)
         >>> model.predict(np.zeros((2, 8, 8, 1), np.uint8)).shape
-        torch.Size([2, 3])
+        (2, 3)
     """
 
     _class_weights: Tensor | None

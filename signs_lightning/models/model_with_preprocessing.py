@@ -15,7 +15,7 @@ from signs_lightning.models.data_compatibility import check_class_counts, check_
 from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
 from signs_lightning.models.layers import KerasBatchNorm2d
-from signs_lightning.models.other_inputs import split_inputs
+from signs_lightning.models.predict_inputs import read_inputs
 from signs_lightning.models.tta import augmented_views, mean_logits
 from signs_lightning.runtime.resize import resize_images, resize_legacy
 from signs_lightning.runtime.resize_options import (
@@ -264,37 +264,36 @@ class ImageModel(L.LightningModule):
         return logits.softmax(dim=1)
 
     @torch.inference_mode()
-    def predict(
-        self, images: Tensor | np.ndarray | Mapping[str, Any], batch_size: int = 256
-    ) -> Tensor:
+    def predict(self, images: Any, batch_size: int = 256) -> Any:
         """Return class probabilities, as `predict` of Keras does.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255, or float (N, C, H, W) in 0..1; for a model with
+            images: one image or N: an array or tensor of uint8 in 0..255, of any height and width,
+                or of floats in 0..1, with the channels last or first as only one reading makes
+                sense; pictures of Pillow or their paths; or a list of these. For a model with
                 inputs beside the image a dict of all by their names, the others as arrays (N, …)
                 that Keras's `predict` would take.
             batch_size: images that go through the network at a time.
 
         Returns:
-            float32 (N, K), on the CPU; K is 2 for a binary model.
+            float32 (N, K), also of one image; K is 2 for a binary model. A tensor on the CPU where
+            the images are tensors, else a NumPy array.
 
         Raises:
-            InputError: an input is missing or has another shape.
+            InputError: images are of another shape, type or range, or an input is missing.
         """
-        pixels, others = split_inputs(self, images)
+        read, others = read_inputs(self, images)
         training = self.training
         self.eval()
-        probabilities = []
+        found = []
         try:
-            for start in range(0, len(pixels), batch_size):
-                batch, *rest = (part[start : start + batch_size] for part in (pixels, *others))
-                if not isinstance(batch, Tensor):
-                    batch = torch.from_numpy(np.array(batch))  # a copy: it may be read-only
-                vectors = [torch.from_numpy(np.array(part)).to(self.device) for part in rest]
-                vectors = [part.to(self.dtype) for part in vectors]
-                images_here = self.preprocess(batch.to(self.device))
-                logits = self.averaged_logits(images_here, *vectors)
-                probabilities.append(self.probabilities(logits).cpu())
+            for start in range(0, len(read), batch_size):
+                part = slice(start, start + batch_size)
+                vectors = [torch.from_numpy(np.array(values[part])) for values in others]
+                vectors = [values.to(self.device).to(self.dtype) for values in vectors]
+                logits = self.averaged_logits(read.batch(part), *vectors)
+                found.append(self.probabilities(logits).cpu())
         finally:
             self.train(training)
-        return torch.cat(probabilities)
+        probabilities = torch.cat(found or [torch.empty(0, self.num_classes)])
+        return probabilities if read.answers_tensor else probabilities.numpy()

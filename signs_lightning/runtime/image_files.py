@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -125,7 +125,7 @@ def is_picture(path: Path) -> bool:
 
 
 def read_image(
-    path: str | BinaryIO,
+    path: str | BinaryIO | Image.Image,
     image_size: tuple[int, int, int],
     resize: RememberedResize = DEFAULT_RESIZE,
     fit: Fit | None = DEFAULT_FIT,
@@ -137,7 +137,7 @@ def read_image(
     all else is as `keras.utils.load_img` does it.
 
     Args:
-        path: of the file, `-` for standard input, or an open file.
+        path: of the file, `-` for standard input; or an open file, or a picture of Pillow.
         image_size: height, width (pixels) and channels of the model, 1 (grey) or 3 (RGB).
         resize: how a picture of another size is resized, see `resize_images`.
         fit: what becomes of another aspect ratio, see there; None where a model does not know.
@@ -228,17 +228,23 @@ def read_header(path: str) -> ImageHeader:
 
 
 @contextmanager
-def _open_picture(path: str | BinaryIO) -> Iterator[Image.Image]:
+def _open_picture(path: str | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Open a picture; whatever is wrong with it is an `UnreadableImageError`."""
-    source = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
-    _load_heic_plugin(source)
     try:
-        with NO_WARNINGS, Image.open(source, formats=_formats()) as opened:
+        with NO_WARNINGS, _opened(path) as opened:
             if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError
             yield opened
     except Exception as error:  # a format's reader raises anything where bytes are damaged
         raise _explain(error, path if isinstance(path, str) else STANDARD_INPUT) from error
+
+
+def _opened(path: str | BinaryIO | Image.Image) -> AbstractContextManager[Image.Image]:
+    if isinstance(path, Image.Image):
+        return nullcontext(path)  # not ours to close
+    source = io.BytesIO(sys.stdin.buffer.read()) if path == STANDARD_INPUT else path
+    _load_heic_plugin(source)
+    return Image.open(source, formats=_formats())
 
 
 def _explain(error: Exception, path: str) -> UnreadableImageError:

@@ -77,7 +77,7 @@ def test_probabilities_are_those_real_keras_wrote(reference, extension, tmp_path
     export_artefact(model, tmp_path / "model.onnx", "onnx", random_images(4, model.image_size))
     served = OnnxClassifier(tmp_path / "model.onnx")
     ours = served.predict(images, batch_size=7).numpy()
-    np.testing.assert_allclose(ours, model.predict(images).numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ours, model.predict(images), rtol=0, atol=1e-5)
     found = ours[:, 1:] if reference.binary else ours
     np.testing.assert_allclose(found, reference.probabilities, rtol=0, atol=1e-5)
     assert (served.binary, served.num_classes) == (reference.binary, 2 if reference.binary else 6)

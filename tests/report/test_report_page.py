@@ -232,7 +232,7 @@ def test_tiles_say_what_was_true_and_what_was_predicted(small_signs):
     predictions = predict_dataset(model, {"test_file": str(small_signs[1]), "image_size": 32}, None)
     with h5py.File(small_signs[1]) as file:
         images, labels = file["test_set_x"][:], file["test_set_y"][:].ravel()
-    probabilities = model.predict(images).numpy()
+    probabilities = model.predict(images)
     for tile, position in zip(
         mistake_tiles(predictions), predictions.worst_mistakes(24), strict=True
     ):
@@ -330,7 +330,7 @@ def test_named_test_file_is_judged_as_model_predict_judges_it(run, small_signs):
     assert report(run, "--data.test_file", small_signs[1], "--output", run / "elsewhere") == 0
     with h5py.File(small_signs[1]) as file:
         images, labels = file["test_set_x"][:], file["test_set_y"][:].ravel()
-    probabilities = load_classifier(run / "checkpoints" / "best.ckpt")[0].predict(images).numpy()
+    probabilities = load_classifier(run / "checkpoints" / "best.ckpt")[0].predict(images)
     predicted = probabilities.argmax(1)
     text = read_page(run / "elsewhere").text
     assert f"accuracy: {(predicted == labels).sum()} of 12 images" in text

@@ -177,9 +177,7 @@ def test_evaluate_by_folds(tmp_path, small_smiles):
             str(tmp_path / f"work/lightning_logs/happy-1-{fold}/version_0/checkpoints/last.ckpt"),
             "test",
         )
-        correct += int(
-            (model.predict(images[held_out]).argmax(1).numpy() == labels[held_out]).sum()
-        )
+        correct += int((model.predict(images[held_out]).argmax(1) == labels[held_out]).sum())
     assert (seen[0] ^ seen[1]).all()
     assert found["rows"][0]["correct"] == [correct]
     page = (tmp_path / "recipes.md").read_text()
