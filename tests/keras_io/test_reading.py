@@ -46,7 +46,7 @@ def test_golden_files(reference, tmp_path, extension):
         output, weights_only=True
     )
     images, labels = reference.test()
-    probabilities = model.predict(images).numpy()
+    probabilities = model.predict(images)
     found = probabilities[:, 1:] if reference.binary else probabilities
     np.testing.assert_allclose(found, reference.probabilities, atol=1e-5, rtol=0)
     assert int((probabilities.argmax(1) == labels).sum()) == reference.correct
