@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from signs_lightning.callbacks.trainer import Trainer
     from signs_lightning.data.datamodule import H5DataModule
     from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles
     from signs_lightning.errors import InputError
@@ -35,6 +36,7 @@ __all__ = [
     "PretrainedResNet50",
     "SignsFunctional",
     "SignsResNet50",
+    "Trainer",
     "export_keras",
     "first_difference",
     "from_keras",
@@ -51,6 +53,7 @@ _HOMES = {
     "PretrainedResNet50": "models.pretrained_resnet50",
     "SignsFunctional": "models.signs_functional",
     "SignsResNet50": "models.signs_resnet50",
+    "Trainer": "callbacks.trainer",
     "export_keras": "keras_io.to_keras",
     "first_difference": "keras_io.compare_outputs",
     "from_keras": "keras_io.load_keras",

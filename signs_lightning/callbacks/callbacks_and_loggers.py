@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.history_writer import HistoryWriter
 from signs_lightning.callbacks.model_summary import KerasModelSummary
+from signs_lightning.callbacks.notebook_progress_bar import NotebookProgressBar
 from signs_lightning.callbacks.progress_bar import EpochProgressBar
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.callbacks.tensorboard_logger import RunLogger, is_first_process, resume_logger
 from signs_lightning.errors import InputError
 from signs_lightning.models.tuner_callbacks import remove_finders
+from signs_lightning.runtime.notebook import is_notebook
+
+
+def default_run_name(model: str) -> str:
+    """Return the name of a run of a class of models: SignsResNet50 → signs_resnet50."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", model.replace("ResNet", "Resnet")).lower()
 
 
 def training_options(
@@ -67,7 +75,9 @@ def evaluation_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _progress_bar(options: dict[str, Any], given: list[Callback]) -> list[Callback]:
     is_needed = options.get("enable_progress_bar") is not False and not _has(given, ProgressBar)
-    return [EpochProgressBar()] if is_needed else []
+    if not is_needed:
+        return []
+    return [NotebookProgressBar() if is_notebook() else EpochProgressBar()]
 
 
 def _loggers(options: dict[str, Any], name: str, folder: Path | None) -> list[Logger]:

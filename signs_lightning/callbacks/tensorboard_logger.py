@@ -56,8 +56,14 @@ class RunLogger(TensorBoardLogger):
     """
 
     def __init__(self, save_dir: str | Path, name: str, version: str | None = None) -> None:
+        self.run_name = name  # may change until something is written
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False)
         self._writers: dict[str, SummaryWriter] = {}
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return self.run_name
 
     def _get_next_version(self) -> int:
         number = super()._get_next_version()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import numbers
-import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,11 @@ from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from signs_lightning.callbacks.callbacks_and_loggers import evaluation_options, training_options
+from signs_lightning.callbacks.callbacks_and_loggers import (
+    default_run_name,
+    evaluation_options,
+    training_options,
+)
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.run_config import ConfigParser, SaveRunConfig
 from signs_lightning.commands.argv import flag_value, remove_flag
@@ -134,7 +137,7 @@ class CLI(LightningCLI):
             sources = [str(source) for source in config.get("config") or []]
             files = [Path(x) for x in sources if x.endswith((".yaml", ".yml", ".json"))]
             model = config.model.class_path.rpartition(".")[2]
-            config.name = files[0].stem if files else _snake_case(model)
+            config.name = files[0].stem if files else default_run_name(model)
 
     def instantiate_classes(self) -> None:
         try:
@@ -293,8 +296,3 @@ def emulates_bfloat16(trainer: Trainer) -> bool:
 
 def _print_line(text: str) -> None:
     Console().print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def _snake_case(name: str) -> str:
-    """SignsResNet50 → signs_resnet50"""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name.replace("ResNet", "Resnet")).lower()

@@ -34,7 +34,7 @@ class BatchLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._next, self._resume_at = self._resume_at, 0
-        start = self._next * (self.batch_size or 1)
+        start = self._next * self._size
         if isinstance(self.sampler, EpochSampler):
             self.sampler.start = start
         is_streamed = isinstance(self.dataset, H5Images) and self.dataset.reading == "streamed"
@@ -43,11 +43,17 @@ class BatchLoader(DataLoader):
                 self._next += 1
                 yield batch
 
+    @property
+    def _size(self) -> int:
+        """Images in a batch, also of a loader that Lightning has given a batch sampler."""
+        size = self.batch_size or getattr(self.batch_sampler, "batch_size", None)
+        return size or 1
+
     def _stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches in the sampler's order, from a position in it."""
         sampler, dataset = self.sampler, self.dataset
         assert isinstance(dataset, H5Images)
-        size = self.batch_size or 1
+        size = self._size
         if isinstance(sampler, EpochSampler):
             share, group_ends = sampler.share()
             order = share.numpy()
@@ -110,7 +116,7 @@ def build_loader(
     workers = workers if dataset.reading == "mapped" else 0
     return BatchLoader(
         dataset,
-        batch_size,
+        batch_size=batch_size,  # by name: to predict, Lightning makes the loader anew
         sampler=sampler,
         num_workers=workers,
         collate_fn=identity_collate,

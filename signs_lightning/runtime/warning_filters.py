@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 IGNORED_WARNINGS = (  # about what the user neither caused nor can change
@@ -23,16 +25,34 @@ IGNORED_WARNINGS = (  # about what the user neither caused nor can change
     # SequentialLR of older PyTorch calls itself that way
     r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",
 )
+LIGHTNING_LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
 def filter_warnings() -> None:
     """Filter the warnings and log lines of libraries for the rest of the process."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in LIGHTNING_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", pattern)
     warnings.formatwarning = _one_line
     threading.excepthook = _report_thread_error
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Filter the same warnings and log lines while this lasts, and leave all else as it is."""
+    loggers = [logging.getLogger(name) for name in LIGHTNING_LOGGERS]
+    chatty = [logger for logger in loggers if logger.level == logging.INFO]  # Lightning's default
+    with warnings.catch_warnings():
+        for pattern in IGNORED_WARNINGS:
+            warnings.filterwarnings("ignore", pattern)
+        for logger in chatty:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger in chatty:
+                logger.setLevel(logging.INFO)
 
 
 def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import lightning as L
 import numpy as np
 import pytest
 import torch
 
-from signs_lightning import H5DataModule, InputError
+from signs_lightning import H5DataModule, InputError, SignsFunctional
 from signs_lightning.data import synthetic
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.open_handles import RawFile
@@ -497,3 +498,18 @@ def test_no_loader_without_a_file(small_signs: tuple[Path, Path]) -> None:
         InputError, match=r"nothing to train on\. Name a file with --data.train_fil"
     ):
         module.train_dataloader()
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+@pytest.mark.parametrize("reading", ["mapped", "streamed", "resident"])
+def test_lightning_predicts_every_image(
+    reading: Literal["mapped", "streamed", "resident"], small_signs: tuple[Path, Path]
+) -> None:
+    """Lightning makes the loader anew for it: whole batches, and the model's own probabilities."""
+    module = H5DataModule(test_file=str(small_signs[1]), reading=reading, batch_size=5)
+    options: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer, model = L.Trainer(accelerator="cpu", **options), SignsFunctional()
+    found: Any = trainer.predict(model, module)
+    assert [len(batch) for batch in found] == [5, 5, 2]
+    images, _ = contents(small_signs[1], "test")
+    np.testing.assert_allclose(torch.cat(found), model.predict(images), rtol=0, atol=1e-6)
