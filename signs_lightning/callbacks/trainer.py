@@ -44,8 +44,8 @@ class Trainer(L.Trainer):
         >>> options = {"logger": False, "enable_model_summary": False, "accelerator": "cpu"}
         >>> trainer = Trainer(max_epochs=1, enable_progress_bar=False, **options)
         >>> model = SignsFunctional()
-        >>> trainer.fit(model, data)
-        Training images: resident, decoded into memory once.
+        >>> trainer.fit(model, data)  # doctest: +ELLIPSIS
+        Training images: ...
         >>> len(model.history)
         1
     """
@@ -59,7 +59,8 @@ class Trainer(L.Trainer):
             options = {"num_sanity_val_steps": 0, "log_every_n_steps": 1, **options}
             config = SavePythonConfig(options)
             options = training_options(options, {}, name or "", None, False)
-            options["callbacks"].append(config)
+            if options["logger"]:
+                options["callbacks"].append(config)
         with quiet_libraries():
             super().__init__(**options)
         ours = [part for part in (*self.callbacks, *self.loggers) if part not in given]
