@@ -25,6 +25,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer, callbacks, loggers, profilers
 
+import signs_lightning
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.commands.fit_validate_test import CLI
 from signs_lightning.commands.known_models import find_model, model_names
@@ -138,11 +139,16 @@ def describe_arguments(
     return described
 
 
+def public_models() -> list[str]:
+    """Return the names of the package's models; others may have been imported."""
+    return [name for name in model_names() if name in signs_lightning.__all__]
+
+
 def describe_models() -> dict[str, Any]:
     """Return the schema of the section `model`: for each of our models, its arguments."""
     rules = []
     common = inspect.signature(ImageClassifier).parameters
-    for name in model_names():
+    for name in public_models():
         model = find_model(name)
         assert model is not None
         own = describe_arguments(model)
@@ -164,7 +170,7 @@ def describe_models() -> dict[str, Any]:
                 },
             }
         )
-    names = {"anyOf": [{"enum": model_names()}, {"type": "string"}]}
+    names = {"anyOf": [{"enum": public_models()}, {"type": "string"}]}
     section = describe_class(names)
     of_class = section.pop("anyOf")[1]
     del of_class["required"]  # a configuration over another may change arguments alone

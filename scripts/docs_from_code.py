@@ -2,7 +2,7 @@
 
 A page asks for a part by a comment on lines of its own, which the part replaces:
 
-    <!-- from the code: help predict -->                what `predict --help` prints
+    <!-- from the code: help predict -->                what `predict --help_all` prints
     <!-- from the code: trainer max_epochs -->          a table of options of Lightning's Trainer
     <!-- from the code: options data H5DataModule -->   a table of the options --data.…
     <!-- from the code: layers SignsFunctional -->      the layer table
@@ -50,7 +50,7 @@ def format_help(program: str) -> str:
         if path.exists():
             import_script(path).main(["--help"])
         else:
-            main([program, "--help"] if program in VERBS else ["--help"])
+            main([program, "--help_all"] if program in VERBS else ["--help"])
     os.environ["COLUMNS"] = columns  # an empty one counts as none
     return f"```text\n{printed.getvalue().rstrip()}\n```"
 

@@ -7,7 +7,10 @@ import sys
 
 import signs_lightning
 from signs_lightning.commands.argv import name_first_file, rename_deprecated_options
-from signs_lightning.commands.borrowed_options import check_borrowed_options
+from signs_lightning.commands.borrowed_options import RUNS
+from signs_lightning.commands.check_options import check_options
+from signs_lightning.commands.option_names import read_schema_text
+from signs_lightning.commands.run_help import find_topic, format_run_help
 from signs_lightning.errors import InputError, did_you_mean
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
@@ -49,8 +52,16 @@ def main(args: list[str] | None = None) -> int:
         if verb not in VERBS:
             verbs, hint = ", ".join(VERBS), did_you_mean(VERBS_ELSEWHERE.get(verb, verb), VERBS)
             raise InputError(f"Unknown verb '{verb}'; there are {verbs}.{hint}")
-        check_borrowed_options(verb, rest)
         rest = name_first_file(verb, rename_deprecated_options(rest))
+        if verb in RUNS:
+            if "--print_schema" in rest:
+                print(read_schema_text(), end="")
+                return 0
+            if (topic := find_topic(rest)) is not None:
+                print(format_run_help(verb, topic).rstrip())
+                return 0
+            check_options(verb, rest)
+            rest = ["--help" if arg == "--help_all" else arg for arg in rest]
         return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
     except InputError as error:
         print(error, file=sys.stderr)

@@ -85,7 +85,7 @@ def main() -> None:
     if not Path(signs_lightning.__file__).resolve().is_relative_to(sys.argv[1]):
         sys.exit(f"imported {signs_lightning.__file__}, expected the package in {sys.argv[1]}")
     with contextlib.suppress(SystemExit):  # all that `fit` needs is imported here, once
-        verbs(["fit", "--help"])
+        verbs(["fit", "--help_all"])
     for line in sys.stdin:
         print(json.dumps(run(verbs, json.loads(line))), file=answers, flush=True)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import yaml
 
 from signs_lightning.errors import InputError
 
+OPTION = re.compile(r"(--?)([A-Za-z][^\s=]*)(=?)(.*)", re.DOTALL)
 GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
 MAX_FILE = 2**20  # bytes of a configuration
-TAKES_CHECKPOINT = ("validate", "test", "predict", "summary", "export", "demo")
+TAKES_FILE = ("validate", "test", "summary")  # the parsers of others do it themselves
 RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
 
 
@@ -28,10 +31,15 @@ def resolve_packaged_config(before: str, arg: str) -> str:
     value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
     if not value.startswith("configs/") or Path(value).exists():
         return arg
-    package = Path(__file__).parents[1]  # the configs are inside it if installed, else beside it
-    files = (folder / value for folder in (package, package.parent))
-    file = next((file for file in files if file.is_file()), None)
+    file = packaged_file(value)
     return arg if file is None else arg.removesuffix(value) + str(file)
+
+
+def packaged_file(name: str) -> Path | None:
+    """Return a file of `configs/`, which is inside the package if installed, else beside it."""
+    package = Path(__file__).parents[1]
+    files = (folder / name for folder in (package, package.parent))
+    return next((file for file in files if file.is_file()), None)
 
 
 def rename_deprecated_options(args: list[str]) -> list[str]:
@@ -48,15 +56,26 @@ def rename_deprecated_options(args: list[str]) -> list[str]:
 
 
 def name_first_file(verb: str, args: list[str]) -> list[str]:
-    """Return the arguments with `--ckpt_path` before a file that they begin with.
+    """Return the arguments with `--ckpt_path` before the file that a verb is about.
 
-    `predict RUN hand.png` means `predict --ckpt_path RUN --images hand.png`.
+    `test RUN` means `test --ckpt_path RUN`. The file is the first word, or the only one that is no
+    value of an option.
     """
-    if verb not in TAKES_CHECKPOINT or not args or args[0].startswith("-"):
+    is_given = any(x.partition("=")[0] == "--ckpt_path" for x in args)
+    if verb not in TAKES_FILE or is_given:
         return args
-    count = next((k for k, arg in enumerate(args) if arg.startswith("-")), len(args))
-    images = ["--images", *args[1:count]] if verb == "predict" and count > 1 else args[1:count]
-    return ["--ckpt_path", args[0], *images, *args[count:]]
+    if args and not args[0].startswith("-"):
+        return ["--ckpt_path", *args]
+    pairs = enumerate(pairwise(args), 1)
+    place = next((k for k, pair in pairs if _is_file_of_its_own(*pair)), None)
+    return args if place is None else [*args[:place], "--ckpt_path", *args[place:]]
+
+
+def _is_file_of_its_own(before: str, word: str) -> bool:
+    """Return whether a word is no option, no value of the one before it, and none of a list."""
+    is_value = before.startswith("-") and "=" not in before
+    is_listed = Path(word).suffix != "" and Path(word).suffix == Path(before).suffix
+    return not (word.startswith("-") or is_value or is_listed)
 
 
 def flag_value(flag: str, args: list[str]) -> str | None:
@@ -84,6 +103,19 @@ def remove_flag(flag: str, args: list[str]) -> list[str]:
             kept.append(arg)
         skip = arg == flag and not skip
     return kept
+
+
+def iterate_options(args: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the dashes, the name and the value of every option."""
+    rest = list(args)
+    while rest:
+        match = OPTION.fullmatch(rest.pop(0))
+        if match is None:
+            continue
+        dashes, option, equals, value = match.groups()
+        if not equals and rest and OPTION.fullmatch(rest[0]) is None:
+            value = rest.pop(0)
+        yield dashes, option, value
 
 
 def given_options(args: list[str]) -> list[tuple[str, str]]:

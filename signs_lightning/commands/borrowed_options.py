@@ -1,143 +1,157 @@
-"""Names the right option for one that other trainers have, before anything slow is imported."""
+"""Other trainers' names for options, and what to write here."""
 
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-
-from signs_lightning.commands.argv import given_options, resolve_packaged_config
-from signs_lightning.errors import InputError
-from signs_lightning.runtime.escaping import shorten
 
 RUNS = ("fit", "validate", "test")
+CONFIGS = (".yaml", ".yml", ".json")
+MODEL_FILES = (".ckpt", ".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth")
+NONE_NEEDED = "Leave it out: a GPU is used where there is one."
+
+
+def _same(names: str, text: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), text)
+
+
 # Names without - and _ → what to write here, with the value in place of {}.
-CHECKPOINT = {
-    **dict.fromkeys(("ckpt", "checkpoint", "checkpointpath", "weights"), "--ckpt_path {}"),
-    **dict.fromkeys(("resume", "resumefrom", "run", "load", "loadfrom"), "--ckpt_path {}"),
-}
-FILES = ("data", "file", "dataset", "datapath")
+CHECKPOINT = _same(
+    "ckpt checkpoint checkpointpath weights resume resumefrom resumefromcheckpoint run rundir load "
+    "loadfrom modelpath modelfile pretrainedmodel",
+    "--ckpt_path {}",
+)
 SHARED = {
-    **dict.fromkeys(("batchsize", "bs", "batch"), "--data.batch_size {}"),
-    **dict.fromkeys(("workers", "numworkers"), "--data.num_workers {}"),
-    **dict.fromkeys(("imgsize", "imagesize", "inputsize", "targetsize"), "--data.image_size {}"),
-    **dict.fromkeys(("gpus", "numgpus"), "--trainer.accelerator gpu --trainer.devices {}"),
-    **dict.fromkeys(("testfile", "testdata", "testdir"), "--data.test_file {}"),
+    **_same("batchsize bs batch b", "--data.batch_size {}"),
+    **_same("workers numworkers nworkers j", "--data.num_workers {}"),
+    **_same("imgsize imagesize inputsize targetsize size", "--data.image_size {}"),
+    **_same("gpus numgpus ngpus", "--trainer.accelerator gpu --trainer.devices {}"),
+    **_same("gpu cuda usegpu", "--trainer.accelerator gpu"),
+    **_same("cpu nogpu nocuda usecpu", "--trainer.accelerator cpu"),
+    **_same("fp16 amp mixedprecision", "--trainer.precision 16-mixed"),
+    **_same("bf16", "--trainer.precision bf16-mixed"),
+    **_same("testfile testdata testdir testset", "--data.test_file {}"),
+    **_same("classnames", "--data.class_names {}"),
+    **_same("quiet silent", "--trainer.enable_progress_bar false"),
     "precision": "--trainer.precision {}",
 }
-OPTIONS = {
-    "fit": CHECKPOINT
-    | SHARED
-    | {
-        **dict.fromkeys(("epochs", "numepochs", "nepochs", "maxepochs"), "--trainer.max_epochs {}"),
-        "trainer.epochs": "--trainer.max_epochs {}",
-        **dict.fromkeys(("lr", "learningrate"), "--model.lr {}"),
-        **dict.fromkeys(
-            (
-                "data",
-                "dataset",
-                "datapath",
-                "datadir",
-                "train",
-                "trainfile",
-                "traindata",
-                "trainpath",
-                "traindir",
-            ),
-            "--data.train_file {}",
-        ),
-        **dict.fromkeys(("valfile", "valdata", "valdir", "validationdata"), "--data.val_file {}"),
-        **dict.fromkeys(
-            ("valsplit", "validationsplit", "valfraction", "validationfraction"),
-            "--data.val_fraction {}",
-        ),
-        **dict.fromkeys(
-            ("outputdir", "outdir", "output", "savedir", "logdir"),
-            "--trainer.default_root_dir {}",
-        ),
-        **dict.fromkeys(("seed", "randomseed", "randomstate"), "--seed_everything {}"),
-        "shuffle": "--data.shuffle {}",
-        "compile": "--model.compile {}",
-        "labelsmoothing": "--model.label_smoothing {}",
-        "pretrained": "--model PretrainedResNet50",
-        "patience": "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor val_loss "
+FIT = {
+    **_same("epochs epoch numepochs nepochs maxepoch maxepochs e", "--trainer.max_epochs {}"),
+    **_same("steps numsteps maxsteps iterations", "--trainer.max_steps {}"),
+    **_same("stepsperepoch", "--trainer.limit_train_batches {}"),
+    **_same("lr learningrate", "--model.lr {}"),
+    **_same(
+        "data dataset datapath datadir train trainfile traindata trainpath traindir trainset",
+        "--data.train_file {}",
+    ),
+    **_same("val valfile valdata valdir valset validationdata", "--data.val_file {}"),
+    **_same(
+        "valsplit validationsplit valfraction validationfraction valsize", "--data.val_fraction {}"
+    ),
+    **_same(
+        "outputdir outdir output out o savedir savepath logdir workdir",
+        "--trainer.default_root_dir {}",
+    ),
+    **_same("seed randomseed randomstate", "--seed_everything {}"),
+    **_same("runname experimentname", "--name {}"),
+    **_same("cfg conf configfile", "--config {}"),
+    **_same("keras fromkeras kerasmodel", "--model FromKeras --model.path {}"),
+    **_same("scheduler lrschedule", "--model.schedule {}"),
+    **_same("dryrun smoketest", "--trainer.fast_dev_run true"),
+    **_same("gradclip clipgrad maxgradnorm", "--trainer.gradient_clip_val {}"),
+    **_same("gradaccum accumulate gradaccumulationsteps", "--trainer.accumulate_grad_batches {}"),
+    **_same("wandb usewandb", "--trainer.logger WandbLogger"),
+    **_same("mlflow", "--trainer.logger MLFlowLogger"),
+    **_same("weightdecay wd", "--model.optimizer AdamW --model.optimizer.weight_decay {}"),
+    **_same("momentum", "--model.optimizer SGD --model.optimizer.momentum {}"),
+    **_same("classweight", "--model.class_weights {}"),
+    **_same(
+        "patience earlystopping",
+        "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor val_loss "
         "--trainer.callbacks.patience {}",
-    },
-    "validate": CHECKPOINT | SHARED | dict.fromkeys(FILES, "--data.val_file {}"),
-    "test": CHECKPOINT | SHARED | dict.fromkeys(FILES, "--data.test_file {}"),
-    "predict": CHECKPOINT
-    | {
-        **dict.fromkeys(("image", "img", "input", "picture", "pictures", "path"), "--images {}"),
-        **dict.fromkeys(("data", "file", "testfile", "dataset"), "--data.test_file {}"),
-        **dict.fromkeys(("imgsize", "imagesize"), "--data.image_size {}"),
-        **dict.fromkeys(("model", "modelpath"), "--ckpt_path {}"),
-        **dict.fromkeys(("out", "outputfile", "csv"), "--output {}"),
-        "batchsize": "--batch_size {}",
-    },
+    ),
+    "shuffle": "--data.shuffle {}",
+    "compile": "--model.compile {}",
+    "labelsmoothing": "--model.label_smoothing {}",
+    "pretrained": "--model PretrainedResNet50",
 }
-DEVICES = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "mps": "mps"}
+EVALUATED = "data file dataset datapath datadir"
+PICTURES = {
+    **_same("image img input i picture pictures path source", "--images {}"),
+    **_same(f"{EVALUATED} testfile testdata", "--data.test_file {}"),
+    **_same("imgsize imagesize size", "--data.image_size {}"),
+    **_same("batchsize bs", "--batch_size {}"),
+}
+OUTPUT = _same("out o outputfile outputdir outdir outputpath csv saveto savepath", "--output {}")
+OPTIONS = {
+    "fit": CHECKPOINT | SHARED | FIT,
+    "validate": CHECKPOINT | SHARED | _same(EVALUATED, "--data.val_file {}"),
+    "test": CHECKPOINT | SHARED | _same(EVALUATED, "--data.test_file {}"),
+    "predict": CHECKPOINT | PICTURES | OUTPUT,
+    "report": CHECKPOINT | _same(f"{EVALUATED} testfile", "--data.test_file {}") | OUTPUT,
+    "export": CHECKPOINT
+    | OUTPUT
+    | _same("to type fmt", "--format {}")
+    | {name: f"--format {name}" for name in ("onnx", "keras", "torch")},
+    "summary": {name: text for name, text in CHECKPOINT.items() if name != "pretrainedmodel"},
+    "demo": CHECKPOINT | _same("share public", "--host 0.0.0.0"),
+    "convert": _same("imagesize imgsize", "--size {}") | OUTPUT,
+    "import-keras": OUTPUT | _same("ckpt ckptpath", "--output {}"),
+}
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "mps": "mps"}
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
+SCHEDULES = {"cosine": "cosine_annealing", "onecycle": "one_cycle"}
 MODELS = {
-    **dict.fromkeys(("resnet", "resnet50"), "SignsResNet50"),
-    **dict.fromkeys(("signs", "functional"), "SignsFunctional"),
-    **dict.fromkeys(("happy", "sequential"), "HappySequential"),
+    **_same("resnet resnet50", "SignsResNet50"),
+    **_same("signs functional cnn", "SignsFunctional"),
+    **_same("happy sequential", "HappySequential"),
     "keras": "FromKeras --model.path FILE",
 }
-CONFIGS = (".yaml", ".yml", ".json")
 
 
-def check_borrowed_options(verb: str, args: list[str]) -> None:
-    """Check that no option is another trainer's name for one of this one.
+def find_advice(verb: str, option: str, value: str) -> str | None:
+    """Return what to write for another trainer's option, or None if it is none.
 
     Args:
         verb: the verb.
-        args: what follows it.
-
-    Raises:
-        InputError: there is one; the message has what to write.
+        option: the option without dashes; what stands before its last dot does not count.
+        value: what was given with it.
     """
-    if verb == "fit" and args and not args[0].startswith("-"):
-        raise InputError(f"'{shorten(args[0])}' has no option before it. {_place(args[0])}")
-    for option, value in given_options(args):
-        advice = _advice(verb, option, value)
-        if advice is not None:
-            raise InputError(f"Unknown option '--{shorten(option)}'. {advice}")
-        if verb in RUNS and option == "model" and value.lower() in MODELS:
-            model = MODELS[value.lower()]
-            raise InputError(f"Unknown model '{shorten(value)}'. Write --model {model}")
-        if option in ("config", "c") and not Path(value).exists():
-            packaged = f"configs/{value}.yaml"
-            if Path(resolve_packaged_config("--config", packaged)).is_file():
-                raise InputError(f"No such file: {shorten(value)}. Write --config {packaged}")
-
-
-def _advice(verb: str, option: str, value: str) -> str | None:
-    name = option.lower().replace("-", "").replace("_", "")
+    if verb not in OPTIONS:
+        return None
+    name = plain_name(option)
     word = value.partition(":")[0].lower()
-    if verb in RUNS and name in ("numclasses", "classes"):
+    if verb in RUNS and name in ("numclasses", "classes", "nclasses"):
         return "Leave it out: the number of classes is the data's."
-    if verb in RUNS and name == "device":
-        return f"Write --trainer.accelerator {DEVICES.get(word, 'auto')}"
+    if name in ("device", "accelerator"):
+        return (
+            f"Write --trainer.accelerator {ACCELERATORS.get(word, 'auto')}"
+            if verb in RUNS
+            else NONE_NEEDED
+        )
+    if verb not in RUNS and name in ("gpu", "gpus", "cuda", "cpu"):
+        return NONE_NEEDED
     if verb == "fit" and name == "optimizer":
         if word not in OPTIMIZERS:
             return "Leave it out for Keras's Adam, or write --model.optimizer SGD"
         return f"Write --model.optimizer {OPTIMIZERS[word]}"
-    is_ours = option == "batch_size" and verb == "predict"
-    is_config = option == "data" and (value.endswith(CONFIGS) or value[:1] in ("", "{"))
-    names = OPTIONS.get(verb, {})
-    if name not in names or is_ours or is_config:
-        return None
-    return f"Write {names[name].format(shlex.quote(value) if value else 'VALUE')}"
+    if verb == "fit" and name == "metrics" and word in ("accuracy", "acc"):
+        return "Leave it out: loss and accuracy are always shown."
+    if verb == "fit" and name == "loss" and "crossentropy" in plain_name(word):
+        return "Leave it out: that is the loss of a classifier."
+    if verb == "fit" and name in ("arch", "architecture", "network", "net", "backbone"):
+        return f"Write --model {MODELS.get(word, 'SignsResNet50')}"
+    if verb == "fit" and name in ("augment", "augmentation", "aug"):
+        return "Name transforms in a configuration, as configs/recipes/signs_functional_best.yaml."
+    if verb == "fit" and name == "scheduler":
+        value = SCHEDULES.get(plain_name(word), value)
+    text = OPTIONS.get(verb, {}).get(name)
+    if verb not in RUNS and name == "model" and value.endswith(MODEL_FILES):
+        text = "--ckpt_path {}"
+    return (
+        None if text is None else f"Write {text.format(shlex.quote(value) if value else 'VALUE')}"
+    )
 
 
-def _place(word: str) -> str:
-    """Return what to write for a file or folder behind `fit`."""
-    path, quoted = Path(word), shlex.quote(word)
-    if path.suffix in CONFIGS:
-        return f"Write --config {quoted}"
-    if path.suffix == ".ckpt" or (path / "checkpoints").is_dir():
-        return f"To resume it, write --ckpt_path {quoted}"
-    model = f"--model FromKeras --model.path {quoted}"
-    if path.suffix == ".keras":
-        return f"Write {model}"
-    data = f"Write --data.train_file {quoted}"
-    return f"{data}, or {model} for a model of Keras" if path.suffix == ".h5" else data
+def plain_name(option: str) -> str:
+    """`trainer.max-epochs` → `maxepochs`"""
+    return option.rpartition(".")[2].lower().replace("-", "").replace("_", "")

@@ -4,18 +4,115 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
+from signs_lightning.commands.argv import iterate_options
+from signs_lightning.commands.borrowed_options import find_advice
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.resize_options import FITS, RESIZES
 
+PROGRAM = "python -m signs_lightning"
+COLUMNS = 79  # of help, at most
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Format help for terminals of 80 columns, also in wider ones."""
+
+    def __init__(self, prog: str) -> None:
+        columns = min(COLUMNS, shutil.get_terminal_size().columns - 1)
+        super().__init__(prog, max_help_position=26, width=columns)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Keep the lines of what has several: examples are to be copied."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+class PrintHelp(argparse.Action):
+    """Print the help, in short or all of it, and end."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        is_short = option != "--help_all" and parser.short is not None
+        (parser.short if is_short else parser).print_help()
+        parser.exit()
+
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser for one verb that raises `InputError` for mistakes."""
+    """An argument parser for one verb that raises `InputError` for mistakes.
 
-    def __init__(self, verb: str, description: str) -> None:
-        prog = f"python -m signs_lightning {verb}"
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+    Args:
+        verb: the verb, or the name of a script.
+        description: what it does.
+        usage: what follows the verb on the first line of its help.
+        shown: the arguments in `--help`, which people use most; `--help_all` has the others, too.
+        examples: some command lines, without `python -m signs_lightning`.
+        end: the last line of `--help`.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        description: str,
+        usage: str | None = None,
+        shown: Sequence[str] = (),
+        examples: Sequence[str] = (),
+        end: str = "--help_all has all options.",
+    ) -> None:
+        self.verb, self.shown = verb, shown
+        self.short: argparse.ArgumentParser | None = None
+        self.with_file = False
+        settings: dict[str, Any] = {
+            "prog": f"{PROGRAM} {verb}",
+            "usage": usage and f"{PROGRAM} {verb} {usage}",
+            "description": description,
+            "add_help": False,
+            "allow_abbrev": False,
+            "formatter_class": HelpFormatter,
+        }
+        if examples:
+            lines = "".join(f"\n  {PROGRAM} {example}" for example in examples)
+            settings["epilog"] = f"examples:{lines}"
+        super().__init__(**settings)
+        if shown:
+            settings["epilog"] = f"{settings.get('epilog', '')}\n\n{end}".lstrip()
+            self.short = argparse.ArgumentParser(**settings)
+        text = "print the options that are used most, and end" if shown else argparse.SUPPRESS
+        self.add_argument("-h", "--help", action=PrintHelp, nargs=0, help=text)
+        text = "print all options, and end" if shown else argparse.SUPPRESS
+        self.add_argument("--help_all", action=PrintHelp, nargs=0, help=text)
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:  # type: ignore[override]
+        """Add an argument, as argparse does, and also to the short help if it is shown there."""
+        self._add_to_short_help(names, settings)
+        return super().add_argument(*names, **settings)
+
+    def add_group(self, title: str) -> Callable[..., argparse.Action]:
+        """Return a function that adds arguments under a title of their own in the whole help."""
+        group = self.add_argument_group(title)
+
+        def add(*names: str, **settings: Any) -> argparse.Action:
+            self._add_to_short_help(names, settings)
+            return group.add_argument(*names, **settings)
+
+        return add
+
+    def _add_to_short_help(self, names: tuple[str, ...], settings: dict[str, Any]) -> None:
+        if self.short is not None and not set(self.shown).isdisjoint(names):
+            self.short.add_argument(*names, **settings)
+
+    def add_file(self, text: str, more: str = "") -> None:
+        """Add the file that the verb is about: its first word, or `--ckpt_path`.
+
+        Args:
+            text: what it is.
+            more: what the words after it are; they go to `files`.
+        """
+        self.with_file = True
+        metavar = f"RUN [{more} ...]" if more else "RUN"
+        self.add_argument("files", nargs="*", metavar=metavar, help=text)
+        self.add_argument("--ckpt_path", metavar="RUN", help="the same as the first word")
+        self.takes_more = bool(more)
 
     def add_resize_options(self) -> None:
         """Add --data.resize and --data.fit, which win over what a model remembers."""
@@ -29,10 +126,43 @@ class CommandParser(argparse.ArgumentParser):
         text = "of a Keras file with several outputs: the layer that gives the classes"
         self.add_argument("--output_layer", metavar="NAME", help=text)
 
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """Return the arguments; words may stand before, between and after the options.
+
+        Raises:
+            InputError: an option is another trainer's, unknown or incomplete.
+        """
+        self.check_borrowed_options(args)
+        options = self.parse_intermixed_args(list(args))
+        if self.with_file and options.ckpt_path is None:
+            if not options.files:
+                raise InputError(
+                    f"No model is named. Name its checkpoint or run folder: {self.verb} RUN"
+                )
+            options.ckpt_path = options.files.pop(0)
+        if self.with_file and not self.takes_more and options.files:
+            self.error(f"unrecognized arguments: {options.files[0]}")
+        return options
+
+    def check_borrowed_options(self, args: Sequence[str]) -> None:
+        """Check that no option is another trainer's name for one of this one."""
+        known = self.option_names()
+        for dashes, option, value in iterate_options(args):
+            name = f"{dashes}{option}"
+            advice = None if name in known else find_advice(self.verb, option, value)
+            if advice is not None:
+                raise InputError(f"Unknown option '{name}'. {advice}")
+
+    def option_names(self) -> set[str]:
+        """Return the options that the help names."""
+        return set(re.findall(r"(?<![\w-])--?[a-z][\w.-]*", self.format_help()))
+
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             option = unknown.split()[0]
-            hint = did_you_mean(option, re.findall(r"--[\w.-]+", self.format_usage()))
+            if not option.startswith("-"):
+                raise InputError(f"'{option}' has no option before it; see --help.")
+            hint = did_you_mean(option, sorted(self.option_names()))
             raise InputError(f"Unknown option '{option}'; see --help.{hint}")
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

@@ -79,14 +79,16 @@ def _build_parser(verb: str) -> CommandParser:
         verb,
         "Converts a folder of pictures, a NumPy archive (.npz), a MATLAB file (.mat) or a CSV file "
         "of pixels to HDF5 files; and HDF5 files to a folder of PNGs.",
+        "SOURCE ... --output OUTPUT [options]",
+        ("sources", "--output", "--size", "--channels", "--test_fraction", "--seed", "--name"),
+        ("convert photos --output data --size 64", "convert train.h5 --output pictures"),
     )
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="one folder, or one or more files of a kind")
     text = "what is written: a folder, or for one file of arrays the name of an .h5 file"
     add("--output", required=True, metavar="OUTPUT", help=text)
     add_reading_options(parser, with_names=True)
-    group = parser.add_argument_group("a folder with a folder for each class")
-    add = group.add_argument
+    add = parser.add_group("a folder with a folder for each class")
     text = "height and width, or one number; by default the pictures' own where all have the same"
     add("--size", f"--data.{SIZE}", dest=SIZE, nargs="+", type=int, metavar="PIXELS", help=text)
     text = "1 for grey, 3 for RGB; by default 1 where all pictures are grey"
@@ -98,9 +100,9 @@ def _build_parser(verb: str) -> CommandParser:
     add("--test_fraction", type=float, metavar="P", help=text)
     add("--seed", type=int, help="of split and order (default 0)")
     add("--name", help="train_NAME.h5 and test_NAME.h5; the folder's name by default")
-    group = parser.add_argument_group("a MATLAB file of before version 7.3")
+    add = parser.add_group("a MATLAB file of before version 7.3")
     text = "axis that counts the images, where the number of labels does not tell"
-    group.add_argument("--samples", choices=("first", "last"), help=text)
+    add("--samples", choices=("first", "last"), help=text)
     return parser
 
 

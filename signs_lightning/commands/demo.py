@@ -27,11 +27,14 @@ def main(verb: str, args: list[str]) -> int:
         InputError: the model or the address cannot be used, or Gradio is not installed.
     """
     parser = CommandParser(
-        verb, "A web page on this machine: drop a picture, see what the model makes of it."
+        verb,
+        "A web page on this machine: drop a picture, see what the model makes of it.",
+        "RUN [options]",
+        ("files", "--host", "--port", "--auth", "--scale"),
+        ("demo lightning_logs/quickstart/version_0", "demo model.keras --port 8000"),
     )
+    parser.add_file("checkpoint, run folder, Keras file or exported .onnx")
     add = parser.add_argument
-    source = "checkpoint, run folder, Keras file or exported .onnx"
-    add("--ckpt_path", required=True, metavar="F", help=source)
     add("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_output_layer_option()
     parser.add_resize_options()

@@ -31,9 +31,15 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "Writes a trained model as a file for other programs, only after comparing it with the "
         "model; a Keras file where Keras 3 is installed.",
+        "RUN --format F --output FILE",
+        ("files", "--format", "--output", "--scale"),
+        (
+            "export my.ckpt --format onnx --output my.onnx",
+            "export my.ckpt --format keras --output my.keras",
+        ),
     )
+    parser.add_file("checkpoint, run folder or Keras file")
     add = parser.add_argument
-    add("--ckpt_path", required=True, metavar="F", help="checkpoint, run folder or Keras file")
     add(
         "--format",
         required=True,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import numbers
 import signal
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
-from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -23,12 +21,13 @@ from signs_lightning.callbacks.callbacks_and_loggers import (
     training_options,
 )
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.callbacks.run_config import ConfigParser, SaveRunConfig
+from signs_lightning.callbacks.run_config import SaveRunConfig
 from signs_lightning.commands.argv import flag_value, remove_flag
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
-from signs_lightning.commands.known_models import import_lazy_model, model_names
+from signs_lightning.commands.known_models import import_lazy_model
 from signs_lightning.commands.parser_errors import UNUSABLE_CLASS, explain_parser_error
+from signs_lightning.commands.run_parser import RunParser
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
@@ -40,28 +39,6 @@ from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import describe_resizing
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.warning_filters import filter_warnings
-
-
-def _read_number(value: Any) -> int | float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"{value} is no number")
-
-
-# The type of many arguments of torchvision's transforms, which the parser reads and cannot write.
-register_type(numbers.Number, lambda x: x, _read_number, type_check=lambda x, t: isinstance(x, t))
-
-
-class RunParser(ConfigParser):
-    """A parser whose help lists all models, imported or not."""
-
-    def add_subclass_arguments(
-        self, baseclass: Any, nested_key: str, *args: Any, **kwargs: Any
-    ) -> Any:
-        if nested_key == "model":
-            names = ", ".join(model_names())
-            kwargs["help"] = f"The model by its bare name ({names}) or class path."
-        return super().add_subclass_arguments(baseclass, nested_key, *args, **kwargs)
 
 
 class CLI(LightningCLI):
@@ -89,7 +66,10 @@ class CLI(LightningCLI):
                 "prog": "python -m signs_lightning",
                 "exit_on_error": False,
                 "allow_abbrev": False,
-                verb: {"exit_on_error": False},
+                verb: {
+                    "exit_on_error": False,
+                    "usage": f"python -m signs_lightning {verb} [options]",
+                },
             },
             args=[verb, *self.start.args],
         )

@@ -130,9 +130,15 @@ def _parser(verb: str) -> CommandParser:
         verb,
         "Turns a Keras file (.h5, .weights.h5, .keras; Keras 1.0 to 3.x) into a checkpoint. Needs "
         "no Keras.",
+        "FILE --output CKPT [options]",
+        ("file", "--output", "--architecture", "--scale", "--class_names"),
+        (
+            "import-keras model.keras --output model.ckpt",
+            "import-keras a.h5 --output a.ckpt --class_names a b",
+        ),
     )
     add = parser.add_argument
-    add("file", help="the Keras file")
+    add("file", metavar="FILE", help="the Keras file")
     output_help = "the checkpoint to write, such as model.ckpt"
     add("--output", required=True, metavar="CKPT", help=output_help)
     add(

@@ -77,6 +77,9 @@ def _build_parser(verb: str) -> CommandParser:
         "Says what files are, whatever their names: HDF5 data, folders of pictures, Keras models "
         "and weights, checkpoints, ONNX models, or what lies there instead. The exit code is 1 "
         "when one of them cannot be used.",
+        "FILE ... [options]",
+        ("files", "--samples", "--seconds"),
+        ("inspect train.h5 test.h5", "inspect photos.h5 --samples photos.png"),
     )
     help_text = "files, addresses, folders of pictures, run folders, or patterns ('shards/*.h5')"
     parser.add_argument("files", nargs="+", metavar="FILE", help=help_text)

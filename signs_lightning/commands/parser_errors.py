@@ -90,7 +90,7 @@ def _unknown_option(name: str, parser: ArgumentParser) -> str:
     """Suggest only options of the same depth: no other can be meant."""
     depth = name.count(".")
     options = [x for x in option_names(parser) if x.count(".") == depth and not x.endswith(".help")]
-    hint = did_you_mean(name, options) or " See --help for all of them."
+    hint = did_you_mean(name, options) or " See --help_all for all of them."
     return f"Unknown option '{name}'.{hint}"
 
 

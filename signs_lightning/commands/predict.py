@@ -48,6 +48,7 @@ class Prediction:
 def main(verb: str, args: list[str]) -> int:
     """Run the verb and return its exit code: 1 when an image could not be read."""
     options = _parser(verb).parse_args(args)
+    options.images = [*options.files, *(options.images or [])]
     if options.images and options.test_file:
         raise InputError("--images and --data.test_file are both given. Drop one of them.")
     if options.batch_size < 1:
@@ -92,9 +93,18 @@ def main(verb: str, args: list[str]) -> int:
 
 def _parser(verb: str) -> CommandParser:
     text = "Classes and probabilities of pictures, or of the images of an HDF5 file."
-    parser = CommandParser(verb, text)
-    text = "checkpoint, run folder, Keras file or exported .onnx"
-    parser.add_argument("--ckpt_path", required=True, metavar="F", help=text)
+    parser = CommandParser(
+        verb,
+        text,
+        "RUN [PICTURE ...] [options]",
+        ("files", "--images", "--data.test_file", "--output", "--batch_size", "--scale"),
+        (
+            "predict lightning_logs/quickstart/version_0 a.png",
+            "predict model.keras 'pets/*.jpg' --output pets.csv",
+        ),
+    )
+    text = "checkpoint, run folder, Keras file or exported .onnx; then pictures"
+    parser.add_file(text, "PICTURE")
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_output_layer_option()
     text = "pictures, folders, patterns, or - for standard input"

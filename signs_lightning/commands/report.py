@@ -19,9 +19,16 @@ def main(verb: str, args: list[str]) -> int:
         InputError: there is no trained model or no data for it, or the report cannot be written.
     """
     parser = CommandParser(
-        verb, "What a trained model does well and badly: figures, and one page that holds them all."
+        verb,
+        "What a trained model does well and badly: figures, and one page that holds them all.",
+        "RUN [options]",
+        ("files", "--data.test_file", "--output", "--scale"),
+        (
+            "report lightning_logs/quickstart/version_0",
+            "report model.keras --data.test_file test.h5",
+        ),
     )
-    parser.add_argument("run", metavar="RUN", help="run folder, checkpoint or Keras file")
+    parser.add_file("run folder, checkpoint or Keras file")
     text = "HDF5 file; the run's own test file by default"
     parser.add_argument("--data.test_file", dest="test_file", metavar="H5", help=text)
     add_reading_options(parser)
@@ -32,10 +39,10 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_output_layer_option()
     options = parser.parse_args(args)
-    if options.run.endswith(".onnx"):
+    if options.ckpt_path.endswith(".onnx"):
         raise InputError(
-            f"{options.run} has no gradients to explain it by. Name the checkpoint that it was "
-            "made from."
+            f"{options.ckpt_path} has no gradients to explain it by. Name the checkpoint that it "
+            "was made from."
         )
 
     # start-up: --help needs none of these
@@ -47,9 +54,11 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.report.report_folder import PAGE, write_report
     from signs_lightning.report.trained_run import load_run
 
-    run = load_run(options.run, verb, options.scale, options.output_layer)
+    run = load_run(options.ckpt_path, verb, options.scale, options.output_layer)
     if not run.settings and options.test_file is None:
-        raise InputError(f"{options.run} remembers no data. Name a file with --data.test_file.")
+        raise InputError(
+            f"{options.ckpt_path} remembers no data. Name a file with --data.test_file."
+        )
     default = run.folder / "report" if run.folder else run.path.with_name(f"{run.path.stem}_report")
     output = Path(options.output or default)
     if output.exists() and not output.is_dir():

@@ -24,20 +24,28 @@ def main(verb: str, args: list[str]) -> int:
         InputError: there is no model, or the picture cannot be written.
     """
     parser = CommandParser(
-        verb, "Shows a model as Keras does: a table of its layers, and a drawing of its graph."
+        verb,
+        "Shows a model as Keras does: a table of its layers, and a drawing of its graph. A model "
+        "that is not trained yet takes --config FILE, --model NAME and all other options of fit "
+        "that describe a model. No data are read.",
+        "RUN | --model NAME [options]",
+        ("--ckpt_path", "--expand", "--plot"),
+        (
+            "summary lightning_logs/quickstart/version_0",
+            "summary --model SignsResNet50 --plot model.png",
+        ),
+        end="--help_all has all options, fit --help those of fit.",
     )
     add = parser.add_argument
-    add("--ckpt_path", metavar="F", help="checkpoint, run folder or Keras file")
+    add("--ckpt_path", metavar="RUN", help="checkpoint, run folder or Keras file; or first of all")
     parser.add_output_layer_option()
     add("--expand", action="store_true", help="open blocks, and models inside a model")
     graph = "draw the graph, with the output shape of every layer, as a PNG"
     add("--plot", metavar="PNG", help=graph)
-    parser.epilog = (
-        "A model that is not trained yet: --config F, --model NAME and all other options of fit "
-        "that describe the model, such as --model SignsResNet50 --model.num_classes 10. No data "
-        "are read."
-    )
     options, rest = parser.parse_known_args(args)
+    if options.ckpt_path is None and rest and not rest[0].startswith("-"):
+        options.ckpt_path = rest.pop(0)
+    parser.check_borrowed_options(rest)
     picture = None if options.plot is None else Path(options.plot)
     if picture is not None:
         if picture.suffix.lower() != ".png":

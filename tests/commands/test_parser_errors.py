@@ -12,13 +12,13 @@ from signs_lightning.commands.parser_errors import MAX_LENGTH, explain_parser_er
 
 MESSAGES = {  # arguments of fit → the message
     "--model.optimizer SGD --model.optimizer.lrr 3": (
-        "Unknown option 'model.optimizer.lrr'. See --help for all of them."
+        "Unknown option 'model.optimizer.lrr'. See --help_all for all of them."
     ),
     "--model.optimizer SGD --model.optimizer.momentum fast": (
         "model.optimizer.momentum is fast, expected float."
     ),
     "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitr=x": (
-        "Unknown option 'trainer.callbacks.monitr'. See --help for all of them."
+        "Unknown option 'trainer.callbacks.monitr'. See --help_all for all of them."
     ),
     "--trainer.callbacks+=TQDMProgressBar --trainer.callbacks+=EarlyStopping": (
         "EarlyStopping needs monitor. Give it with --trainer.callbacks.monitor VALUE."

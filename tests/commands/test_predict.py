@@ -284,4 +284,4 @@ def test_help_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
-    assert "--ckpt_path F" in done.stdout
+    assert "predict RUN [PICTURE ...]" in done.stdout

@@ -21,7 +21,7 @@ def rooms():
     return {name.split(".")[1] for name in sys.modules if name.startswith("signs_lightning.")}
 
 try:
-    main(["fit", "--help"])
+    main(["fit", "--help_all"])
 except SystemExit:
     pass
 unwanted = rooms() & {"keras_io", "export", "report", "demo"}

@@ -116,3 +116,9 @@ def test_it_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
             one["properties"].pop("trainer")
             one["definitions"] = one["definitions"]["arguments"]
     assert built == written, "run `python scripts/config_schema.py`"
+
+
+def test_it_is_printed(cli: Any) -> None:
+    """For configurations that lie elsewhere."""
+    done = cli("fit", "--print_schema")
+    assert (done.code, done.out) == (0, SCHEMA.read_text(encoding="utf-8"))

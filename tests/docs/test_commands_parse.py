@@ -138,7 +138,7 @@ def test_options_exist() -> None:
         "--logdir",
         "--trainer.OPTION",
     }
-    allowed |= {"--standalone", "--max-restarts"}
+    allowed |= {"--standalone", "--max-restarts", "--help_all", "--print_schema"}
     for page in PAGES:
         text = re.sub(
             r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE
@@ -166,5 +166,5 @@ def options_of(program: str) -> set[str]:
             built.__init__(program, [])  # type: ignore[misc]
         return built.names
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
-        script(program)(["--help"]) if program.endswith(".py") else main([program, "--help"])
+        script(program)(["--help"]) if program.endswith(".py") else main([program, "--help_all"])
     return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", printed.getvalue()))
