@@ -137,6 +137,7 @@ def find_config(word: str) -> str | None:
 
 def _check_places(verb: str, args: list[str]) -> None:
     """Check that every word is an option or the value of one."""
+    has_model = verb == "fit" or any(word.startswith("--ckpt_path") for word in args)
     before, values = "", [""]  # the last option, and the words since
     for word in args:
         match = OPTION.fullmatch(word)
@@ -150,6 +151,8 @@ def _check_places(verb: str, args: list[str]) -> None:
             if takes_list(before.rstrip("+")):
                 listed = shlex.quote(f"[{','.join(values)}]")
                 advice = f"For several values write --{before} {listed}"
+                if not has_model:
+                    advice = f"Name a model first, as in {verb} RUN. {advice}"
             raise InputError(f"'{shorten(word)}' has no option before it. {advice}")
 
 

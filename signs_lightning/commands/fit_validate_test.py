@@ -22,7 +22,7 @@ from signs_lightning.callbacks.callbacks_and_loggers import (
 )
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.run_config import SaveRunConfig
-from signs_lightning.commands.argv import flag_value, remove_flag
+from signs_lightning.commands.argv import KERAS_SUFFIXES, flag_value, remove_flag
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.known_models import import_lazy_model
@@ -244,6 +244,11 @@ def main(verb: str, args: list[str]) -> int:
         from signs_lightning.commands.evaluate_onnx import test_onnx  # onnxruntime is optional
 
         return test_onnx(path, remove_flag("--ckpt_path", args))
+    if verb != "fit" and path is not None and path.endswith(KERAS_SUFFIXES):
+        from signs_lightning.commands.evaluate_keras import as_checkpoint  # start-up: keras_io
+
+        with as_checkpoint(verb, path, remove_flag("--ckpt_path", args)) as args:
+            return main(verb, args)
     try:
         CLI(verb, args)
         if torch.distributed.is_available() and torch.distributed.is_initialized():

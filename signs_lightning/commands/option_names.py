@@ -25,7 +25,11 @@ BESIDE = {  # options that are no part of a configuration
     "help_all": "Print all options, Lightning's included, and end.",
     "model.help": "Print the options of a model, such as --model.help SignsResNet50, and end.",
 }
-EVALUATION = {"verbose": "Whether Lightning prints the results, too."}  # validate, test
+EVALUATION = {  # of validate and test
+    "verbose": "Whether Lightning prints the results, too.",
+    "scale": "Of a Keras file: what its images were scaled to, as in import-keras.",
+    "output_layer": "Of a Keras file with several outputs: the layer that gives the classes.",
+}
 
 
 def read_schema_text() -> str:

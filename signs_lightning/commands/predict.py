@@ -25,7 +25,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime import image_files
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
-from signs_lightning.runtime.escaping import for_csv, for_terminal, printable
+from signs_lightning.runtime.escaping import for_csv, for_terminal, printable, quote_path
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
@@ -49,6 +49,11 @@ def main(verb: str, args: list[str]) -> int:
     """Run the verb and return its exit code: 1 when an image could not be read."""
     options = _parser(verb).parse_args(args)
     options.images = [*options.files, *(options.images or [])]
+    if Path(options.ckpt_path).suffix.lower() in image_files.SUFFIXES:
+        raise InputError(
+            f"{options.ckpt_path} is a picture, and no model is named before it. Write predict RUN "
+            f"{quote_path(options.ckpt_path)}"
+        )
     if options.images and options.test_file:
         raise InputError("--images and --data.test_file are both given. Drop one of them.")
     if options.batch_size < 1:
