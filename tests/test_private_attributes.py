@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
@@ -30,6 +31,9 @@ PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what h
     ("_version", lambda: CSVLogger("logs")),
     ("_get_file_writer", lambda: SummaryWriter),
     ("_combined_loader", lambda: Trainer(logger=False, enable_checkpointing=False).fit_loop),
+    ("_scheduler_state", lambda: StochasticWeightAveraging(0.1)),
+    ("_make_pruning_permanent", lambda: ModelPruning("l1_unstructured")),
+    ("_parameters_to_prune", lambda: ModelPruning("l1_unstructured")),
     *((hooks, nn.ReLU) for hooks in HOOKS),
 ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -17,6 +18,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.errors import InputError
+from signs_lightning.models.resume_swa import TRAINED_WEIGHTS, has_averaged, is_batch_norm_pass
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 PARTS = ("last.writing", "best.writing")  # temporary names
 ENDINGS = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
@@ -96,6 +99,8 @@ class RunCheckpoint(Checkpoint):
         # validation when it resumes.
         if batch >= trainer.num_training_batches or step == self._saved_step:
             return
+        if is_batch_norm_pass(trainer):
+            return
         if batch % trainer.accumulate_grad_batches:
             return  # gradients that wait for their step are in no checkpoint
         due = self.every_n_steps and step % self.every_n_steps == 0
@@ -107,6 +112,8 @@ class RunCheckpoint(Checkpoint):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if is_batch_norm_pass(trainer):  # after the last epoch: that is what a run resumes from
+            return
         history = getattr(pl_module, "history", [])
         row = history[-1] if history else {}
         value = row.get(self.monitor)
@@ -148,6 +155,23 @@ class RunCheckpoint(Checkpoint):
         if best:
             self.best_model_path = str(last.with_name("best.ckpt"))
         trainer.strategy.barrier("checkpoint saved")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not has_averaged(trainer) or getattr(trainer, "fast_dev_run", False):
+            return
+        if trainer.is_global_zero:
+            last = self._path("last.ckpt")
+            temporary = last.with_suffix(".writing")
+            checkpoint = torch.load(last, map_location="cpu", weights_only=True)
+            checkpoint[TRAINED_WEIGHTS] = checkpoint["state_dict"]
+            checkpoint["state_dict"] = pl_module.state_dict()
+            trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, temporary)
+            _sync(temporary)
+            os.replace(temporary, last)
+        rank_zero_print(
+            "last.ckpt holds the weights that StochasticWeightAveraging has averaged; the figures "
+            "of the epochs are of the weights before."
+        )
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         if self._owns_folder and self.directory is not None:  # else another fit writes there

@@ -12,6 +12,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from signs_lightning.models.epoch_history import History
 from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
+from signs_lightning.models.resume_swa import TRAINED_WEIGHTS
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_checkpoint
 
@@ -68,6 +69,8 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
         return
     if is_resumed(trainer):
         remove_trainer_finders(trainer, checkpoint)
+        if TRAINED_WEIGHTS in checkpoint:
+            checkpoint["state_dict"] = checkpoint[TRAINED_WEIGHTS]
 
 
 def is_resumed(trainer: L.Trainer) -> bool:

@@ -17,6 +17,7 @@ from signs_lightning.models.checkpoint_metadata import load_training_state, trai
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.epoch_history import History
 from signs_lightning.models.keras_adam import KerasAdam
+from signs_lightning.models.lightning_callbacks import renew_callbacks
 from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
 from signs_lightning.models.lr_schedules import (
     Schedule,
@@ -30,11 +31,7 @@ from signs_lightning.models.metrics import (
     may_hold_padding,
 )
 from signs_lightning.models.model_with_preprocessing import ImageModel
-from signs_lightning.models.run_callbacks import (
-    check_run_callbacks,
-    new_run_callbacks,
-    renew_weight_averages,
-)
+from signs_lightning.models.run_callbacks import check_run_callbacks, new_run_callbacks
 from signs_lightning.models.step_seeding import seed_step
 from signs_lightning.models.tta import View
 from signs_lightning.runtime.provenance import append_made_with
@@ -189,7 +186,7 @@ class ImageClassifier(ImageModel):
         if not self.has_build:
             self._prepare_network()
         if self.network is not network:
-            renew_weight_averages(trainer, self, stage)
+            renew_callbacks(trainer, self, stage)
         if self.augmentation and stage == "fit":
             from signs_lightning.models.augmentation import Augmentation  # torchvision is slow
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.resume_swa import is_batch_norm_pass
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class EpochHistory(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         totals = pl_module.train_totals.compute()
         pl_module.train_totals.reset()
+        if is_batch_norm_pass(trainer):  # trains nothing
+            pl_module.validation_metrics = {}
+            return
         metrics = {name: totals[name].item() for name in ("loss", "accuracy")}
         pl_module.log_dict(metrics, prog_bar=True)
         pl_module.log("learning_rate", pl_module.learning_rate)

@@ -16,6 +16,9 @@ from signs_lightning.models.resume_optimizers import (
     optimizer_settings,
     scheduler_settings,
 )
+from signs_lightning.models.resume_swa import has_replaced_scheduler
+
+REPLACED = ("lr_scheduler", "scheduler_settings")  # by StochasticWeightAveraging's own
 
 
 class ExactResume(L.Callback):
@@ -41,6 +44,8 @@ class ExactResume(L.Callback):
         before = checkpoint.get("signs_lightning", {}).get("training")
         if not before or not now:
             return
+        if has_replaced_scheduler(trainer):
+            now |= {name: before[name] for name in REPLACED if name in before}
         check_resume_compatibility(before, now)
         apply_optimizer_settings(before.get("settings", {}), now["settings"], checkpoint)
         earlier, given = before.get("scheduler_settings", {}), now["scheduler_settings"]
@@ -60,7 +65,8 @@ def training_settings(trainer: L.Trainer, model: Any) -> dict[str, Any]:
         return {}
     optimizer, schedule = trainer.optimizers[0], model.hparams.get("schedule")
     scheduler_name, settings = None, {}
-    if model.lr_scheduler is not None and schedule is None:
+    is_replaced = has_replaced_scheduler(trainer)
+    if model.lr_scheduler is not None and schedule is None and not is_replaced:
         scheduler = trainer.lr_scheduler_configs[0].scheduler
         scheduler_name = type(scheduler).__name__
         settings = scheduler_settings(scheduler) | {"watched": monitored_metric(scheduler)}

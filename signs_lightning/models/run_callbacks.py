@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_history import EpochHistory
+from signs_lightning.models.lightning_callbacks import prepare_callbacks
 from signs_lightning.models.lr_schedules import RisingRateWarning
 from signs_lightning.models.plateau_stepper import PlateauStepper
 from signs_lightning.models.resume import ExactResume
 from signs_lightning.models.resume_early_stopping import ResumeEarlyStopping
+from signs_lightning.models.resume_pruning import ResumePruning
+from signs_lightning.models.resume_swa import ResumeSWA
 from signs_lightning.models.terminate_on_nan import LostLossGuard
 from signs_lightning.models.tuner_callbacks import RenewOptimizers
 
@@ -21,6 +24,8 @@ RUN_CALLBACKS: tuple[type[Callback], ...] = (
     RenewOptimizers,
     ExactResume,
     ResumeEarlyStopping,
+    ResumePruning,
+    ResumeSWA,
     RisingRateWarning,
     LostLossGuard,
     EpochHistory,
@@ -29,7 +34,13 @@ RUN_CALLBACKS: tuple[type[Callback], ...] = (
 
 
 def new_run_callbacks(trainer: Any) -> list[Callback]:
-    """Make a run's callbacks, and take those of an earlier run from its Trainer."""
+    """Make a run's callbacks, and take those of an earlier run from its Trainer.
+
+    Raises:
+        InputError: a callback that the Trainer was given cannot be used with the model.
+    """
+    if trainer.training:
+        prepare_callbacks(trainer)
     trainer.callbacks = [other for other in trainer.callbacks if type(other) not in RUN_CALLBACKS]
     return [kind() for kind in RUN_CALLBACKS]
 
@@ -51,10 +62,3 @@ def check_run_callbacks(trainer: Any, model: L.LightningModule) -> None:
             f"{type(model).__name__}.configure_callbacks leaves out callbacks that training needs. "
             "Return [*super().configure_callbacks(), ...]."
         )
-
-
-def renew_weight_averages(trainer: Any, model: L.LightningModule, stage: str) -> None:
-    """Set callbacks up again that have copied a network which the data have replaced."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, WeightAveraging):
-            callback.setup(trainer, model, stage)
