@@ -7,7 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback, Checkpoint, ModelSummary, ProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    Checkpoint,
+    ModelSummary,
+    OnExceptionCheckpoint,
+    ProgressBar,
+)
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
@@ -20,6 +26,7 @@ from signs_lightning.callbacks.tensorboard_logger import RunLogger, is_first_pro
 from signs_lightning.errors import InputError
 from signs_lightning.models.tuner_callbacks import remove_finders
 from signs_lightning.runtime.notebook import is_notebook
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 
 def default_run_name(model: str) -> str:
@@ -46,6 +53,8 @@ def training_options(
     given = _as_list(options.get("callbacks"))
     if resume:
         given = remove_finders(given)
+    else:
+        _print_kept_checkpoints(given)
     loggers = _loggers(options, name, folder)
     callbacks = [*given, *_progress_bar(options, given)]
     checkpointing = options.get("enable_checkpointing")
@@ -71,6 +80,16 @@ def evaluation_options(options: dict[str, Any]) -> dict[str, Any]:
     callbacks = [callback for callback in given if not isinstance(callback, Checkpoint)]
     callbacks += _progress_bar(options, given)
     return options | {"callbacks": callbacks, "logger": False, "enable_checkpointing": False}
+
+
+def _print_kept_checkpoints(callbacks: list[Callback]) -> None:
+    """Say where a new run goes on from what OnExceptionCheckpoint kept; Lightning loads that."""
+    for callback in callbacks:
+        if isinstance(callback, OnExceptionCheckpoint) and Path(callback.ckpt_path).is_file():
+            rank_zero_print(
+                f"OnExceptionCheckpoint kept {callback.ckpt_path} of a run that failed: this one "
+                "goes on from there. Delete the file to begin anew."
+            )
 
 
 def _progress_bar(options: dict[str, Any], given: list[Callback]) -> list[Callback]:

@@ -33,6 +33,20 @@ def _is_unknown(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(UNKNOWN)
 
 
+def _with_given_values(dumped: Any, given: Any) -> Any:
+    """Return what the parser wrote, with texts and mappings as they were given.
+
+    Where an option takes several types, such as a function or a text, the parser writes a value as
+    if it were of the first of them.
+    """
+    if isinstance(dumped, dict) and isinstance(given, Namespace):
+        values = vars(given)
+        return {key: _with_given_values(part, values.get(key)) for key, part in dumped.items()}
+    if isinstance(dumped, list) and isinstance(given, list) and len(dumped) == len(given):
+        return [_with_given_values(*pair) for pair in zip(dumped, given, strict=True)]
+    return given if isinstance(dumped, str) and isinstance(given, str | dict) else dumped
+
+
 def _with_plain_enums(value: Any) -> Any:
     """Replace members of text enumerations, which the parser cannot write."""
     if isinstance(value, Namespace):
@@ -81,9 +95,9 @@ class SaveRunConfig(SaveConfigCallback):
             warnings.filterwarnings("ignore", message=rf"\s*{UNKNOWN}")
             config = _with_plain_enums(self.config)
             self.text = self.parser.dump(config, skip_none=False, skip_validation=True)
-        self.plain_config = yaml.safe_load(self.text)
-        if UNKNOWN in self.text:
-            self.plain_config = remove_unknown_defaults(self.plain_config)
+        written = yaml.safe_load(self.text)
+        self.plain_config = remove_unknown_defaults(_with_given_values(written, config))
+        if self.plain_config != written:
             self.text = yaml.safe_dump(self.plain_config, sort_keys=False, allow_unicode=True)
         if self.folder is not None and trainer.is_global_zero:
             # An existing one is replaced only when all checks have let the run resume there.

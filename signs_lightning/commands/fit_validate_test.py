@@ -26,7 +26,7 @@ from signs_lightning.commands.argv import KERAS_SUFFIXES, flag_value, remove_fla
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.known_models import import_lazy_model
-from signs_lightning.commands.parser_errors import UNUSABLE_CLASS, explain_parser_error
+from signs_lightning.commands.parser_errors import explain_parser_error, explain_unusable_class
 from signs_lightning.commands.run_parser import RunParser
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
@@ -128,10 +128,10 @@ class CLI(LightningCLI):
                 cause = cause.__cause__
             if cause is not None:
                 raise cause from None
-            reason = UNUSABLE_CLASS.search(str(error))
-            if reason is None:
+            sentence = explain_unusable_class(str(error))
+            if sentence is None:
                 raise
-            raise InputError(f"{reason[1]} cannot be made: {reason[2].rstrip('.')}.") from error
+            raise InputError(sentence) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Check data and model against each other, then make the Trainer."""

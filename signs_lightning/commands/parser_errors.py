@@ -26,10 +26,27 @@ NO_VALUE = re.compile(r"argument (?:-\w/)?(--\S+): expected one argument")
 REQUIRED = re.compile(r"the following arguments are required: ((\w+)[^\n]*)")
 CLASS = re.compile(r"class_path[ =]'(?:[\w.]+\.)?(\w+)'")
 UNUSABLE_CLASS = re.compile(r"given class_path '([^']+)':\s+([^\n]+)")
+CLASSES = re.compile(r"class_path='([^']+)'")
+REASON = re.compile(r"^  - (?!Not a valid subclass|Expected |Does not validate)(.+)", re.MULTILINE)
 TYPE = re.compile(r"Subtypes: \[(.+)\]\n|Expected a (.+)\. $")
 FILE = re.compile(r"(?:File does not exist:|Path is not a file:|Unable to load config) '([^'\n]+)'")
 NOT_YAML = re.compile(r"([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$")
 NOT_A_MAPPING = re.compile(r"Unexpected config: (.*)", re.DOTALL)
+
+
+def explain_unusable_class(message: str) -> str | None:
+    """Return a sentence for what a class raised as it was made, or None.
+
+    Args:
+        message: what the parser makes of it; of one in a list only the text is left, which tells
+            nothing where it is of the user's own code.
+    """
+    if match := UNUSABLE_CLASS.search(message):
+        return f"{match[1]} cannot be made: {match[2].rstrip('.')}."
+    names, reason = dict.fromkeys(CLASSES.findall(message)), REASON.search(message)
+    if not reason or not names or not all(name.startswith("lightning.") for name in names):
+        return None
+    return f"{' or '.join(names)} cannot be made: {reason[1].rstrip('.')}."
 
 
 def explain_parser_error(message: str, parser: ArgumentParser) -> str:

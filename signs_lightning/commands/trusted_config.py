@@ -22,8 +22,10 @@ from signs_lightning.commands.known_models import find_model
 from signs_lightning.commands.trusted_types import (
     PLAIN_WORD,
     class_to_make,
+    default_arguments,
     is_below,
     is_data,
+    library_class,
     trusted_class,
     type_hints,
 )
@@ -209,7 +211,7 @@ class OptionCheck:
             arguments = value.get("init_args") or {}
             if not isinstance(arguments, dict):
                 return str(arguments)
-            hints = type_hints(kind)
+            hints, arguments = type_hints(kind), _without_defaults(arguments, kind)
             others = {k: part for k, part in value.items() if k not in {"class_path", "init_args"}}
             parts = [(part, object) for part in others.values()]
             parts += [(part, hints.get(key, object)) for key, part in arguments.items()]
@@ -232,6 +234,9 @@ class OptionCheck:
         is_class = isinstance(value, dict) and value.get("class_path") == untrusted
         has_arguments = isinstance(value, dict) and value.get("init_args")
         is_bare = is_class and (sign == " " or not has_arguments)
+        if has_arguments and (kind := library_class(str(value["class_path"]))):
+            arguments = _without_defaults(value["init_args"], kind)
+            value = {"class_path": value["class_path"], "init_args": arguments}
         whole = isinstance(value, dict | list) and not is_bare
         option = (
             f"--{self.option}{sign}{shlex.quote(json.dumps(value) if whole else str(untrusted))}"
@@ -265,6 +270,12 @@ def _parse_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except (ValueError, yaml.YAMLError):
         return text
+
+
+def _without_defaults(arguments: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """Return the arguments of a class that are other than its defaults."""
+    defaults = default_arguments(kind)
+    return {k: v for k, v in arguments.items() if k not in defaults or v != defaults[k]}
 
 
 def _class_path(value: Any) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections.abc
 import importlib
+import inspect
 import re
 import types
 from datetime import timedelta
@@ -45,7 +46,15 @@ CONTAINERS += (collections.abc.Sequence, collections.abc.Iterable, collections.a
 
 def trusted_class(path: str) -> type | None:
     """Return a trusted class, or None; its module must define it, not just import it."""
-    if not TRUSTED_CLASSES.fullmatch(path) or "Lambda" in path:
+    return None if "Lambda" in path else library_class(path)
+
+
+def library_class(path: str) -> type | None:
+    """Return a class of the libraries that a configuration may import, or None.
+
+    It is not made: one with "Lambda" in its name would call what it is given.
+    """
+    if not TRUSTED_CLASSES.fullmatch(path):
         return None
     module, _, name = path.rpartition(".")
     try:
@@ -93,6 +102,19 @@ def is_data(hint: Any) -> bool:
     if origin in CONTAINERS:
         return all(is_data(part) for part in get_args(hint) if part is not Ellipsis)
     return hint in PLAIN_TYPES or origin is Literal
+
+
+def default_arguments(kind: Any) -> dict[str, Any]:
+    """Return the defaults of a class's arguments as a configuration has them."""
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except (TypeError, ValueError):  # a class of C
+        return {}
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {
+        name: f"{value.__module__}.{value.__qualname__}" if inspect.isfunction(value) else value
+        for name, value in defaults.items()
+    }
 
 
 def is_below(text: Any) -> bool:

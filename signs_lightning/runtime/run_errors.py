@@ -59,6 +59,11 @@ def _explain_runtime_error(error: RuntimeError, message: str) -> str | None:
             f"{message.partition(' Pass in')[0].rstrip('. ')}. Give EarlyStopping another "
             "`monitor`, or data to validate on, such as --data.val_fraction 0.2."
         )
+    if message.startswith("Training spike detected"):
+        return (
+            f"{message}: SpikeDetection ends the run, whose loss grew more than it allows. Give it "
+            "another `atol` or `rtol`, or lower --model.lr."
+        )
     if "Error(s) in loading state_dict" in message:
         return (
             "The checkpoint's weights do not fit this model. Leave --model out to use the "

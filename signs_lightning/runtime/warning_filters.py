@@ -20,6 +20,9 @@ IGNORED_WARNINGS = (  # about what the user neither caused nor can change
     r".*callbacks used to create the checkpoint need to be provided.*",
     # ModelCheckpoint, in a resumed run
     r".*Checkpoint directory .* exists and is not empty.*",
+    # OnExceptionCheckpoint, in a run that begins and has no file of it yet
+    r".*The last model of the previous `fit` call will be used.*",
+    r".*but there is no last checkpoint available\. No checkpoint will be loaded.*",
     # a test with the averaged weights, which is what it is for
     r".*loading a checkpoint outside the 'fit' stage.*",
     # SequentialLR of older PyTorch calls itself that way
