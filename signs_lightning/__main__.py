@@ -12,6 +12,7 @@ from signs_lightning.commands.check_options import check_options
 from signs_lightning.commands.option_names import read_schema_text
 from signs_lightning.commands.run_help import find_topic, format_run_help
 from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.runtime.terminal import print_message
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "fit": ("commands.fit_validate_test", "train a model, or resume a run"),
@@ -64,7 +65,7 @@ def main(args: list[str] | None = None) -> int:
             rest = ["--help" if arg == "--help_all" else arg for arg in rest]
         return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
     except InputError as error:
-        print(error, file=sys.stderr)
+        print_message(str(error), sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the terminal's ^C keeps a line of its own

@@ -20,6 +20,7 @@ from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folde
 from signs_lightning.errors import InputError
 from signs_lightning.models.resume_swa import TRAINED_WEIGHTS, has_averaged, is_batch_norm_pass
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
+from signs_lightning.runtime.terminal import print_message, print_with_value
 
 PARTS = ("last.writing", "best.writing")  # temporary names
 ENDINGS = {KeyboardInterrupt: "Interrupted.", SIGTERMException: "Asked to end (SIGTERM)."}
@@ -180,9 +181,9 @@ class RunCheckpoint(Checkpoint):
             run = shlex.quote(str(self.directory.parent))
             command = f"python -m signs_lightning fit --ckpt_path {run}"
             if ending and (self.directory / "last.ckpt").is_file():
-                print(f"{ending} Resume with: {command}", flush=True)
+                print_with_value(f"{ending} Resume with:", command, is_command=True)
             elif ending:
-                print(f"{ending} There was no checkpoint yet.", flush=True)
+                print_message(f"{ending} There was no checkpoint yet.")
         self._release()
 
     def state_dict(self) -> dict[str, Any]:

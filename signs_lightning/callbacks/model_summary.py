@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import lightning as L
 from rich.console import Console
-from rich.table import Table
 
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode, count_parameters, layer_graph
 from signs_lightning.runtime.escaping import for_terminal
+from signs_lightning.runtime.terminal import new_console, new_table, print_wrapped
 
 
 def layer_table(model: ImageClassifier, expand: bool = False) -> list[LayerNode]:
@@ -55,14 +55,11 @@ def print_summary(
         console: where to print; the standard output when omitted.
         expand: as of `layer_table`.
     """
-    console = console or Console()
+    console = console or new_console()
     height, width, channels = model.image_size
     title = f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes"
-    table = Table(title=title, title_justify="left")
-    table.add_column("layer", overflow="fold")
-    table.add_column("type", overflow="fold")
-    table.add_column("output shape")
-    table.add_column("parameters", justify="right")
+    table = new_table("layer", "type", "output shape", "parameters>", title=title)
+    table.columns[2].no_wrap = True
     graph = layer_graph(model)
     for row in _rows(graph, expand):
         # As Keras does: a layer of a block that has a row is indented, and has its own name only.
@@ -73,7 +70,7 @@ def print_summary(
     console.print(table)
     trainable, fixed = format_totals(model)
     line = f"{trainable + fixed:,} in all, {trainable:,} trainable, {fixed:,} not trainable"
-    console.print(f"Parameters: {line}", highlight=False, soft_wrap=True)
+    print_wrapped(console, f"Parameters: {line}")
 
 
 class KerasModelSummary(L.Callback):

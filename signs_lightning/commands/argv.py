@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.terminal import print_message
 
 OPTION = re.compile(r"(--?)([A-Za-z][^\s=]*)(=?)(.*)", re.DOTALL)
 GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
@@ -50,7 +51,9 @@ def rename_deprecated_options(args: list[str]) -> list[str]:
         flag, equals, value = arg.partition("=")
         if flag in RENAMED_OPTIONS:
             new = RENAMED_OPTIONS[flag]
-            print(f"{flag} is now {new}; the old name goes with the next release.", file=sys.stderr)
+            print_message(
+                f"{flag} is now {new}; the old name goes with the next release.", sys.stderr
+            )
             arg = f"{new}{equals}{value}"
         current.append(arg)
     return current

@@ -28,6 +28,7 @@ from signs_lightning.runtime.file_signatures import (
 )
 from signs_lightning.runtime.progress import show_progress
 from signs_lightning.runtime.resize_options import FITS, RESIZES
+from signs_lightning.runtime.terminal import print_message, print_with_value
 
 VERB = "python -m signs_lightning"
 HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf"}
@@ -174,15 +175,16 @@ def _convert_folder(folder: Path, options: argparse.Namespace) -> int:
     with show_progress(f"Converting {folder}") as advance:
         written = folder_to_h5(folder, output, advance=advance, **given)
     for line in describe_differences(written.differences):
-        print(line)
+        print_message(line)
     for line in describe_skipped(written.skipped, sum(written.counts.values())):
-        print(line, file=sys.stderr)
+        print_message(line, sys.stderr)
     shape = format_shape(written.image_size)
     for split, file in written.files.items():
-        print(f"{file}: {written.counts[split]}×{shape}, {len(written.class_names)} classes")
+        count, classes = written.counts[split], len(written.class_names)
+        print_message(f"{file}: {count}×{shape}, {classes} classes")
     files = "".join(f" --data.{split}_file {quote_path(p)}" for split, p in written.files.items())
     held_out = "" if len(written.files) > 1 else " --data.val_fraction 0.2"
-    print(f"next: {VERB} fit{files}{held_out}")
+    print_with_value("next:", f"{VERB} fit{files}{held_out}", is_command=True)
     return 0
 
 
@@ -201,10 +203,10 @@ def write_pictures(files: list[Path], output: Path, options: Mapping[str, Any]) 
     with show_progress("Writing pictures") as advance:
         counts, renamed = h5_to_folder(files, output, options, advance)
     for split in sorted(counts, key=["", *ROLES].index):
-        print(f"{output / split if len(counts) > 1 else output}: {counts[split]} pictures")
+        print_message(f"{output / split if len(counts) > 1 else output}: {counts[split]} pictures")
     for name, folder in renamed.items():
-        print(f"the class {printable(name)!r} is in the folder {folder}")
-    print(f"next: {VERB} inspect {quote_path(output)}")
+        print_message(f"the class {printable(name)!r} is in the folder {folder}")
+    print_with_value("next:", f"{VERB} inspect {quote_path(output)}", is_command=True)
     return 0
 
 
@@ -240,10 +242,10 @@ def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Nam
 
             written = csv_to_h5(source, output, options.axes, options.row_shape, advance)
     for note in written.notes:
-        print(note)
+        print_message(note)
     arrays = ", ".join(
         f"{printable(key)} {format_shape(shape) or '(one value)'}"
         for key, shape in written.shapes.items()
     )
-    print(f"{output}: {arrays}")
-    print(f"next: {VERB} inspect {quote_path(output)}")
+    print_message(f"{output}: {arrays}")
+    print_with_value("next:", f"{VERB} inspect {quote_path(output)}", is_command=True)

@@ -16,6 +16,7 @@ from typing import NoReturn
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
+from signs_lightning.runtime.terminal import print_message
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
@@ -72,7 +73,7 @@ def main(verb: str, args: list[str]) -> int:
             hosts = ["localhost", address, f"[{address}]", options.host]
             if not ipaddress.ip_address(address).is_loopback:
                 hosts = ["*"]
-                print(_warning(options.host, auth is not None), file=sys.stderr)
+                print_message(_warning(options.host, auth is not None), sys.stderr)
             print(f"{_url(listener, options.host)} (Ctrl-C ends it)", flush=True)
             serve(page, listener, auth, hosts)
         except KeyboardInterrupt:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from signs_lightning.models.metrics import Evaluation
 from signs_lightning.runtime.escaping import for_terminal
+from signs_lightning.runtime.terminal import new_console, new_table, print_wrapped
 
 
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Print precision, recall and F1 of every class, and the accuracy.
 
-    The line of the accuracy is never wrapped.
+    Args:
+        evaluation: of a test.
+        console: where to print; the standard output when omitted.
     """
-    console = console or Console()
-    table = Table("class")
-    for column in ("precision", "recall", "F1", "images"):
-        table.add_column(column, justify="right")
+    console = console or new_console()
+    table = new_table("class", "precision>", "recall>", "F1>", "images>")
     for row in evaluation.per_class():
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
         table.add_row(for_terminal(str(row["class"])), *figures, f"{row['images']:,}")
     console.print(table)
-    console.print(f"test {evaluation}", soft_wrap=True, highlight=False, markup=False)
+    print_wrapped(console, f"test {evaluation}")

@@ -10,6 +10,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.display import predict_option
 from signs_lightning.runtime.escaping import quote_path
+from signs_lightning.runtime.terminal import print_message, print_with_value
 
 FORMATS = {  # ending, and how the file is read
     "onnx": (".onnx", ""),
@@ -82,13 +83,18 @@ def main(verb: str, args: list[str]) -> int:
 
         images, what = images_to_compare(model, settings)
         difference = export_artefact(model, output, options.format, images)
-        print(f"Largest difference from the model's probabilities on {what}: {difference:.1g}")
+        print_message(
+            f"Largest difference from the model's probabilities on {what}: {difference:.1g}"
+        )
     else:
         from signs_lightning.keras_io.to_keras import export_keras
 
         checked = export_keras(model, output, options.format, not options.unchecked)
-        print(f"{output.name}: {checked or 'not checked with Keras'}")
+        print_message(f"{output.name}: {checked or 'not checked with Keras'}")
     option = predict_option(model.image_size[2])
     predict = f"python -m signs_lightning predict --ckpt_path {quote_path(output)} {option}"
-    print(f"Wrote {output}. {how_to_read.format(output) or f'Next: {predict}'}")
+    if how_to_read:
+        print_message(f"Wrote {output}. {how_to_read.format(output)}")
+    else:
+        print_with_value(f"Wrote {output}. Next:", predict, is_command=True)
     return 0

@@ -15,6 +15,7 @@ from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
+from signs_lightning.runtime.terminal import print_with_value
 
 MAX_SECONDS = 600.0  # that a file may take to import
 
@@ -114,7 +115,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     print_summary(model)
     test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}"
     test += " --data.test_file FILE.h5"
-    print(f"Wrote {output}. Next: {test}")
+    print_with_value(f"Wrote {output}. Next:", test, is_command=True)
     return 0
 
 

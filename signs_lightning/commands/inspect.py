@@ -9,8 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console, JustifyMethod
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
@@ -34,6 +35,7 @@ from signs_lightning.inspect.image_scan import count_copies_between
 from signs_lightning.runtime.display import describe_drawn_channels
 from signs_lightning.runtime.escaping import for_terminal, format_shape, printable, quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
+from signs_lightning.runtime.terminal import new_console, new_table, print_message, wrap_words
 
 SECONDS = 60.0
 MORE_TIME = "Give it more time with --seconds."
@@ -60,7 +62,7 @@ def main(verb: str, args: list[str]) -> int:
     # Each thread waits for a process of its own.
     with ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1)) as pool:
         reports = list(pool.map(examine, paths))
-    console = Console(highlight=False)
+    console = new_console()
     for report in reports:
         _print_report(report, console)
     data = [summary for report in reports for summary in report.data]
@@ -127,8 +129,13 @@ def _limits(path: str, seconds: float) -> dict[str, Any]:
 
 
 def _print_report(report: FileReport, console: Console) -> None:
-    kind = f": {for_terminal(report.what)}" if report.what else ""
-    console.print(f"[bold]{for_terminal(report.path)}[/bold]{kind}", soft_wrap=True)
+    head, what = printable(report.path), printable(report.what)
+    if what and cell_len(f"{head}: {what}") > console.width:
+        what = f"\n{wrap_words(f'  {what}', console.width)}"
+    elif what:
+        what = f" {what}"
+    head = f"[bold]{escape(head)}[/bold]{':' if what else ''}{escape(what)}"
+    console.print(head, soft_wrap=True)
     if report.facts:
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
@@ -141,16 +148,15 @@ def _print_report(report: FileReport, console: Console) -> None:
     if report.listings:
         console.print()
     for problem in report.problem.splitlines():
-        console.print(f"  [bold red]Problem:[/bold red] {for_terminal(problem)}", soft_wrap=True)
+        lines = escape(wrap_words(f"  Problem: {printable(problem)}", console.width))
+        lines = lines.replace("Problem:", "[bold red]Problem:[/bold red]", 1)
+        console.print(lines, soft_wrap=True)
     _print_commands(report.commands, console)
     console.print()
 
 
 def _print_table(listing: TextTable, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in listing.columns:
-        justify: JustifyMethod = "right" if column.endswith(">") else "left"
-        table.add_column(column.removesuffix(">"), justify=justify, overflow="fold")
+    table = new_table(*listing.columns)
     for row in listing.rows:
         table.add_row(*map(for_terminal, row))
     console.print(Padding(table, (1, 0, 0, 2), expand=False))
@@ -159,8 +165,9 @@ def _print_table(listing: TextTable, console: Console) -> None:
 
 
 def _print_commands(commands: list[str], console: Console) -> None:
+    label = "  [dim]next:[/dim]" + ("\n   " if console.is_terminal else "")
     for command in commands:  # on one line each, however long, so that they can be copied
-        console.print(f"  [dim]next:[/dim] {for_terminal(command)}", soft_wrap=True)
+        console.print(f"{label} {for_terminal(command)}", soft_wrap=True)
 
 
 def _print_comparison(data: list[DataSummary], console: Console) -> None:
@@ -172,7 +179,7 @@ def _print_comparison(data: list[DataSummary], console: Console) -> None:
     for other in data[1:]:
         lines += _disagreements(data[0], other)
     for line in lines:
-        console.print(f"  {for_terminal(line)}", soft_wrap=True)
+        console.print(escape(wrap_words(f"  {printable(line)}", console.width)), soft_wrap=True)
     _print_commands(_joint_command(data), console)
     console.print()
 
@@ -234,6 +241,6 @@ def _draw_samples(data: list[DataSummary], output: str, seconds: float) -> None:
     path, function = data[0].path, "signs_lightning.inspect.samples:draw_data_samples"
     options = {**data[0].options, "role": data[0].role}
     count = run_sandboxed(function, path, options, output, **_limits(path, seconds))
-    print(f"Pictures of {count} classes of {printable(path)}: {printable(output)}")
+    print_message(f"Pictures of {count} classes of {printable(path)}: {printable(output)}")
     if drawn := describe_drawn_channels(data[0].shape[3]):
-        print(drawn)
+        print_message(drawn)

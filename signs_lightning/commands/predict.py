@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.commands.command_parser import CommandParser
@@ -26,6 +24,12 @@ from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime import image_files
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable, quote_path
+from signs_lightning.runtime.terminal import (
+    new_console,
+    new_table,
+    print_message,
+    print_with_value,
+)
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
@@ -88,11 +92,13 @@ def main(verb: str, args: list[str]) -> int:
         has_labels = first.label is not None
         _write_and_print(chain([first], predictions), has_labels, model.class_names, output)
     for line in image_files.describe_differences(differences):
-        print(line)
+        print_message(line)
     for line in unreadable:
-        print(line, file=sys.stderr)
+        print_message(line, sys.stderr)
     if first is None:
-        print("None of the pictures could be read: there is nothing to predict.", file=sys.stderr)
+        print_message(
+            "None of the pictures could be read: there is nothing to predict.", sys.stderr
+        )
     return 1 if unreadable else 0
 
 
@@ -236,10 +242,7 @@ def _write_and_print(
 ) -> None:
     """Write all predictions as CSV, and print the first ones and the accuracy."""
     label_column = ["label"] if has_labels else []
-    table = Table("image", *label_column, "class")
-    table.columns[0].overflow = "fold"
-    table.add_column("probability", justify="right")
-    table.add_column("runner-up")
+    table = new_table("image", *label_column, "class", "probability>", "runner-up")
     shown = [for_terminal(name) for name in class_names]
     cells = [for_csv(name) for name in class_names]
     correct = count = 0
@@ -262,13 +265,11 @@ def _write_and_print(
                 runner_up = [f"{shown[k]} ({values[k]:.3f})" for k in others]
                 name, labels = for_terminal(prediction.name), (shown[k] for k in label)
                 table.add_row(name, *labels, shown[first], f"{values[first]:.3f}", *runner_up)
-    console = Console()
-    console.print(table)
+    new_console().print(table)
     if count > ROWS_SHOWN:
-        console.print(f"… and {count - ROWS_SHOWN:,} more", highlight=False)
+        print_message(f"… and {count - ROWS_SHOWN:,} more")
     if has_labels:
         from signs_lightning.models.metrics import describe_accuracy  # start-up: it imports torch
 
-        accuracy = describe_accuracy(correct, count)
-        console.print(f"accuracy {accuracy}", soft_wrap=True, highlight=False)
-    print(f"Every probability: {output}")
+        print_message(f"accuracy {describe_accuracy(correct, count)}")
+    print_with_value("Every probability:", str(output))

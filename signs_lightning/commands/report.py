@@ -10,6 +10,7 @@ from signs_lightning.commands.reading_options import add_reading_options, test_d
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.display import describe_drawn_channels
+from signs_lightning.runtime.terminal import print_message, print_with_value
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -47,7 +48,6 @@ def main(verb: str, args: list[str]) -> int:
 
     # start-up: --help needs none of these
     import torch
-    from rich.console import Console
 
     from signs_lightning.models.metrics import describe_accuracy
     from signs_lightning.report.predictions import predict_dataset
@@ -72,12 +72,11 @@ def main(verb: str, args: list[str]) -> int:
     predictions = predict_dataset(run.model, run.settings, options.test_file, given)
     command = shlex.join(["python", "-m", "signs_lightning", verb, *args])
     *files, _ = write_report(run, predictions, output, command)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
     evaluation = predictions.evaluation
     accuracy = describe_accuracy(evaluation.correct, evaluation.count)
-    console.print(f"{predictions.role} accuracy {accuracy}")
-    console.print(f"written      {', '.join(files)}")
-    console.print(f"page         {output / PAGE}")
+    print_message(f"{predictions.role} accuracy {accuracy}")
+    print_message(f"written      {', '.join(files)}")
+    print_with_value("page        ", str(output / PAGE))
     if drawn := describe_drawn_channels(run.model.image_size[2]):
-        console.print(drawn)
+        print_message(drawn)
     return 0

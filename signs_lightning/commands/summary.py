@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.atomic_write import check_output
+from signs_lightning.runtime.terminal import print_message
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
@@ -82,7 +83,7 @@ def main(verb: str, args: list[str]) -> int:
     print_summary(model, expand=options.expand)
     if picture is not None:
         draw_model(model, picture, expand=options.expand)
-        print(f"Wrote {picture}.")
+        print_message(f"Wrote {picture}.")
     return 0
 
 

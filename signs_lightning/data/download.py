@@ -18,6 +18,7 @@ from signs_lightning.runtime.cache_folders import cache_folders, lock_file
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
+from signs_lightning.runtime.terminal import print_message
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # a drive of Windows is one letter
 LOCAL = ("file", "local")
@@ -147,7 +148,7 @@ def _fetch(url: str, path: Path, expected: list[str], is_locked: bool) -> Path:
         total = "a file of unknown size" if size is None else f"{size:,} bytes"
         resumed = f", resumed at {start:,}" if start else ""
         # Not on rank 0 only: whichever process has the lock fetches, and it alone.
-        print(f"Fetching {shown} ({total}{resumed}) into {path.parent}", flush=True)
+        print_message(f"Fetching {shown} ({total}{resumed}) into {path.parent}")
 
     one = Download(url, path.with_name(name), path.name, is_pinned=True, on_start=on_start)
     try:

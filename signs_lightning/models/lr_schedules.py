@@ -10,6 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.terminal import print_message
 
 Schedule = Literal["one_cycle", "cosine", "cosine_annealing"]
 WARMUP = {"one_cycle": 0.3, "cosine": 0.05}
@@ -136,9 +137,8 @@ class RisingRateWarning(L.Callback):
             scheduler: Any = config.scheduler
             is_cosine = isinstance(scheduler, CosineAnnealingLR) and config.interval == "epoch"
             if is_cosine and epochs > scheduler.T_max:
-                print(
+                print_message(
                     f"CosineAnnealingLR is at its lowest rate after {scheduler.T_max} epochs and "
                     f"rises again, the run has {epochs}. In a new run --model.schedule "
-                    "cosine_annealing falls until the end.",
-                    flush=True,
+                    "cosine_annealing falls until the end."
                 )

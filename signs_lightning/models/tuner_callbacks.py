@@ -10,6 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.terminal import print_message
 
 FINDERS = (LearningRateFinder, BatchSizeFinder)
 FINDER_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # where they keep the run while they try
@@ -96,4 +97,4 @@ class FindLearningRate(LearningRateFinder):
                 "--model.lr."
             )
         if trainer.is_global_zero:
-            print(f"Learning rate {rate:.3g}: there the loss falls fastest.", flush=True)
+            print_message(f"Learning rate {rate:.3g}: there the loss falls fastest.")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from signs_lightning.runtime.terminal import print_message
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -67,7 +69,7 @@ def lock_file(path: Path, waiting: str) -> Iterator[bool]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(waiting, file=sys.stderr, flush=True)
+                print_message(waiting, sys.stderr)
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError:  # a file system without locks
                 is_locked = False

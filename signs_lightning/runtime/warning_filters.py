@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from signs_lightning.runtime.terminal import line_width, wrap_words
 
 IGNORED_WARNINGS = (  # about what the user neither caused nor can change
     r".*isinstance\(treespec, LeafSpec\).*",
@@ -59,8 +62,8 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _one_line(message: Warning | str, *where: Any, **more: Any) -> str:
-    """Return a warning without the line of code that raised it."""
-    return f"{message}\n"
+    """Return a warning without the line of code that raised it, wrapped for a terminal."""
+    return f"{wrap_words(str(message), line_width(sys.stderr))}\n"
 
 
 def _report_thread_error(args: Any, report: Any = threading.excepthook) -> None:

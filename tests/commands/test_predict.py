@@ -95,7 +95,7 @@ def test_names_are_harmless(file, models, hands, cli):
     )
     assert (done.code, done.err) == (0, "")
     rows, likely = table()
-    shown = {name.strip() for name in re.findall(r"hands/[^│]+", done.out)}
+    shown = set(re.findall(r"^hands/.*?(?=  )", done.out, re.M))
     assert shown == {
         "hands/=cmd [bold].png",
         "hands/\\x1b[2J.png",
@@ -232,8 +232,8 @@ def test_predictions_are_written_as_they_come(tmp_path, capsys):
     right = int((likely.argmax(axis=1) == np.arange(5000) % 3).sum())
     assert f"accuracy {right}/5000 = " in shown
     assert "… and 4,960 more" in shown
-    assert "│ 39 " in shown
-    assert "│ 40 " not in shown
+    assert "\n39 " in shown
+    assert "\n40 " not in shown
 
 
 def test_a_table_appears_whole_or_not_at_all(tmp_path):
@@ -269,7 +269,8 @@ def test_a_model_of_one_class(capsys, tmp_path):
         ["it"],
         tmp_path / "out.csv",
     )
-    assert "│ only  │ it    │       1.000 │" in capsys.readouterr().out
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["only", "it", "1.000"] in shown
 
 
 def test_help_imports_no_torch():

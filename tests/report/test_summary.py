@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -222,12 +223,9 @@ def test_printed_table_has_the_lines_of_keras(pair, monkeypatch):
     shown = [line for line in "\n".join(lines).splitlines() if line.startswith("│")]
     theirs = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown]
     theirs = [cells for cells in theirs if cells[0] and "InputLayer" not in cells[0]]
-    found = [
-        line.split("│")[1:5]
-        for line in printed(ours, expand=True).splitlines()
-        if line.startswith("│")
-    ]
-    mine = [[f"{a.strip()} ({b.strip()})", c.strip(), d.strip()] for a, b, c, d in found]
+    table = printed(ours, expand=True).partition("──\n")[2].partition("\nParameters:")[0]
+    found = [re.split(" {2,}", line.strip()) for line in table.splitlines()]
+    mine = [[f"{a} ({b})", c, d] for a, b, c, d in found]
     assert mine == theirs
 
 
