@@ -144,7 +144,7 @@ def _fetch(url: str, part: Path, original: Original) -> None:
     is_resumed = part.is_file() and part.stat().st_size > 0
     if is_resumed and _matches(part, original):
         return
-    download = Download(url, part, original.name, max_size=2 * original.size)
+    download = Download(url, part, max_size=2 * original.size)
     download.run()
     if is_resumed and not _matches(part, original):  # perhaps the halves are of different copies
         download.discard()

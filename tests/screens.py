@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import termios
 import threading
 from typing import TextIO
@@ -43,9 +44,14 @@ class Terminal:
 
     def close(self) -> list[str]:
         """Return the lines on the screen at the end, without trailing blanks and empty lines."""
-        self.stream.close()
+        self.stream.flush()
         os.close(self.theirs)
         self._reader.join()
         os.close(self._ours)
         lines = [line.rstrip() for line in self.screen.display]
         return [line for line in lines if line]
+
+
+def plain(octets: bytes) -> str:
+    """Return what was written to a terminal without colours and movements of the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", octets.decode())

@@ -26,7 +26,7 @@ from signs_lightning.runtime.file_signatures import (
     is_zip,
     missing_file_message,
 )
-from signs_lightning.runtime.progress import show_progress
+from signs_lightning.runtime.progress import BYTES, show_progress
 from signs_lightning.runtime.resize_options import FITS, RESIZES
 from signs_lightning.runtime.terminal import print_message, print_with_value
 
@@ -228,7 +228,8 @@ def _name_outputs(sources: list[Path], output: str) -> list[Path]:
 
 
 def _convert_arrays(source: Path, kind: str, output: Path, options: argparse.Namespace) -> None:
-    with show_progress(f"Converting {source}") as advance:
+    unit = {"npz": BYTES, "mat": "", "csv": "img"}[kind]
+    with show_progress(f"Converting {source}", unit) as advance:
         if kind == "npz":
             from signs_lightning.data.array_import import npz_to_h5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -83,10 +84,10 @@ def npz_to_h5(source: Path, output: Path, advance: OnProgress | None = None) -> 
                 total, done = sum(info.file_size for info in members), 0
                 for info in members:
                     with archive.open(info) as stream:
-                        _copy(stream, info, file, written)
+                        for read in _copy(stream, info, file, written):
+                            if advance is not None:
+                                advance(done + read, total)
                     done += info.file_size
-                    if advance is not None:
-                        advance(done, total)
         except DAMAGE as error:
             raise InputError(
                 f"{source} is damaged ({shorten(str(error), 200)}). Fetch or write it again."
@@ -97,8 +98,8 @@ def npz_to_h5(source: Path, output: Path, advance: OnProgress | None = None) -> 
 
 def _copy(
     stream: IO[bytes], info: zipfile.ZipInfo, file: h5py.File, written: WrittenArrays
-) -> None:
-    """Write one array, in parts where it lies in the order of HDF5."""
+) -> Iterator[int]:
+    """Write one array, in parts where it lies in the order of HDF5; yield how much is read."""
     key = info.filename.removesuffix(".npy")
     version = np.lib.format.read_magic(stream)
     readers = {
@@ -129,6 +130,7 @@ def _copy(
         count = min(step, shape[0] - start)
         content = stream.read(count * size // shape[0])
         dataset[start : start + count] = np.frombuffer(content, dtype).reshape(count, *shape[1:])
+        yield (start + count) * size // shape[0]
     if stream.read(1):
         raise ValueError(f"'{shorten(key)}' is longer than its header says")
     written.shapes[key] = shape

@@ -150,7 +150,7 @@ def _fetch(url: str, path: Path, expected: list[str], is_locked: bool) -> Path:
         # Not on rank 0 only: whichever process has the lock fetches, and it alone.
         print_message(f"Fetching {shown} ({total}{resumed}) into {path.parent}")
 
-    one = Download(url, path.with_name(name), path.name, is_pinned=True, on_start=on_start)
+    one = Download(url, path.with_name(name), is_pinned=True, on_start=on_start)
     try:
         is_resumed = one.part.is_file()
         one.run()

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from signs_lightning.runtime.escaping import printable, shorten
-from signs_lightning.runtime.progress import show_progress
+from signs_lightning.runtime.progress import BYTES, show_progress
 
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # as long as each brings the file further
@@ -70,7 +70,6 @@ class Download:
     Attributes:
         url: the address; its protocol is one that `fsspec` knows.
         part: the file to write, perhaps with the first bytes in it.
-        title: name of the progress bar.
         max_size: more bytes than this are refused.
         is_pinned: whether `part` is resumed only while the file has the size, ETag and date that it
             had when `part` was begun; they stand in a file beside it.
@@ -79,7 +78,6 @@ class Download:
 
     url: str
     part: Path
-    title: str
     max_size: int | None = None
     is_pinned: bool = False
     on_start: Callable[[int, int | None], None] = lambda start, size: None
@@ -141,7 +139,7 @@ class Download:
         if self.is_pinned:
             self.pin.write_text(answer.version)
         self.on_start(so_far, size)
-        progress = show_progress(self.title, so_far)
+        progress = show_progress("", BYTES, so_far)
         with self.part.open("ab" if so_far else "wb") as file, progress as advance:
             while block := _read(answer.body):
                 so_far += len(block)

@@ -10,6 +10,7 @@ from signs_lightning.inspect.file_report import MAX_ROWS, FileReport
 from signs_lightning.runtime.display import predict_option
 from signs_lightning.runtime.escaping import format_shape, quote_path
 from signs_lightning.runtime.file_read_errors import os_error_message
+from signs_lightning.runtime.terminal import format_figures
 
 
 def describe_checkpoint(path: Path, report: FileReport) -> str:
@@ -49,8 +50,8 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
     epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     report.add_fact("trained", f"{epochs}, {steps} steps" if steps else "elsewhere")
     if history:
-        figures = [f"{key} {_figure(value)}" for key, value in history[-1].items()]
-        report.add_fact("last epoch", "  ".join(figures))
+        row = {key: value for key, value in history[-1].items() if isinstance(value, float)}
+        report.add_fact("last epoch", format_figures(row))
     for key, value in data.items():
         if value is not None:
             is_list = isinstance(value, list)
@@ -61,10 +62,6 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
     file_option = "" if has_file else " --data.test_file FILE.h5"
     report.suggest(f"test --ckpt_path {quote_path(path)}{file_option}")
     return option
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _list_tensors(path: Path, report: FileReport) -> None:

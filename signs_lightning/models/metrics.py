@@ -13,6 +13,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
+from signs_lightning.runtime.terminal import format_figure
 
 TOTALS = ("loss_sum", "correct", "count", "lost_at")
 NEVER = 2**62
@@ -209,7 +210,8 @@ class Evaluation(Displayed):
         ]
 
     def __str__(self) -> str:
-        return f"accuracy {describe_accuracy(self.correct, self.count)}, loss {self.loss:.4f}"
+        figure = format_figure(self.loss)
+        return f"accuracy {describe_accuracy(self.correct, self.count)}, loss {figure}"
 
     def display_parts(self) -> list[str | DisplayTable]:
         columns = ("class", "precision", "recall", "f1", "images")

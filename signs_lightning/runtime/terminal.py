@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
@@ -87,6 +89,26 @@ def print_with_value(label: str, value: str, is_command: bool = False) -> None:
     if width is not None and (is_command or cell_len(line) > width):
         line = f"{wrap_words(label.rstrip(), width)}\n{INDENT}{value}"
     print(line, flush=True)
+
+
+def format_figure(value: float) -> str:
+    """Return a figure in four digits at most: `0.783`, `12.35`, `1235`, `4.2e-5`."""
+    size = abs(value)
+    if not math.isfinite(value) or 0.00995 <= size < 9999.5 or size == 0:
+        decimals = sum(size < limit for limit in (9.9995, 99.995, 999.95))
+        return f"{value:.{decimals}f}"
+    if 0.000995 <= size < 1:
+        return f"{value:.4f}"
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(exponent)}"
+
+
+def format_figures(figures: Mapping[str, float]) -> str:
+    """Return such as `loss 0.532  acc 0.843  val_acc 0.817`, from the names that are logged."""
+    return "  ".join(
+        f"{name.replace('accuracy', 'acc')} {format_figure(value)}"
+        for name, value in figures.items()
+    )
 
 
 def new_console(stream: TextIO | None = None) -> Console:

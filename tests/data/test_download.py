@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from screens import Terminal, plain
 
 from signs_lightning import InputError
 from signs_lightning.data import transfer
@@ -406,15 +408,15 @@ def test_a_cache_that_cannot_be_written(
         fetch_once(server.url("good/a.h5"))
 
 
-def test_progress_on_a_terminal(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    """A bar on the standard error, with name and size."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
+def test_progress_on_a_terminal(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar on the standard error, with size and speed."""
+    terminal = Terminal(80)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("signs_lightning.runtime.progress.REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
     fetch_once(server.url("good/a.h5"))
-    err = capfd.readouterr().err
-    assert "a.h5" in err
-    assert "4.0/4.0 MB" in err
+    assert terminal.close() == []
+    assert re.search(r"━ 4\.0/4\.0 MB [\d.]+ MB/s 0:00 left", plain(terminal.octets))
 
 
 def test_it_is_a_data_file(server: Server) -> None:

@@ -18,7 +18,9 @@ from signs_lightning import (
     SignsResNet50,
     from_keras,
 )
+from signs_lightning.callbacks.running_figures import RunningFigures
 from signs_lightning.models.keras_adam import KerasAdam
+from signs_lightning.models.metrics import EpochTotals
 from signs_lightning.runtime.resize import resize_images
 from signs_lightning.runtime.resize_options import FITS, RESIZES
 
@@ -203,3 +205,26 @@ def test_training_steps_are_the_cpus(model):
         scale = max(value.double().abs().max().item(), 1e-3)
         difference = (found[1][key].double() - value.double()).abs().max().item() / scale
         assert difference < 1e-6, (key, difference)
+
+
+def test_the_bar_waits_for_nothing():
+    """CUDA itself reports whatever waits for the GPU; the figures are those of the sums, once the
+    GPU is through.
+    """
+    totals, running = EpochTotals().to("cuda"), RunningFigures()
+    running.read(totals)  # the first memory that is pinned waits
+    torch.cuda.synchronize()
+    running.reset()
+    labels = torch.arange(64, device="cuda") % 4
+    loss = torch.tensor(0.75, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(50):
+            totals.update(loss, labels, (labels + (step % 2)) % 4, step)
+            running.read(totals)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.synchronize()
+    running.read(totals)  # takes what has arrived, and asks for the rest
+    torch.cuda.synchronize()
+    assert running.read(totals) == pytest.approx({"loss": 0.75, "acc": 0.5})

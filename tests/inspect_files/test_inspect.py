@@ -371,7 +371,7 @@ def test_checkpoint_and_run_folder(
         )
         assert facts["classes"] == "6 (0, 1, 2, 3, 4, 5)"
         assert facts["trained"] == "1 epoch, 2 steps"
-        assert f"val_loss {loss:.4g}" in facts["last epoch"]
+        assert f"val_loss {loss:.3f}" in facts["last epoch"]
         assert facts["data.test_file"] == str(small_signs[1])
         assert sorted(shlex.split(command)[3] for command in report.commands) == ["predict", "test"]
 

@@ -102,7 +102,7 @@ def test_intervals_solve_the_score_equation(correct, count, confidence):
 def test_accuracy_in_words(correct, count, text):
     assert describe_accuracy(correct, count) == text
     found = Evaluation(0.51234, correct, count, ["a"], torch.tensor([[count]]))
-    assert str(found) == f"accuracy {text}, loss 0.5123"
+    assert str(found) == f"accuracy {text}, loss 0.512"
 
 
 @pytest.mark.parametrize("classes", [2, 6])

@@ -20,7 +20,6 @@ from signs_lightning import H5DataModule, InputError, SignsFunctional
 from signs_lightning.callbacks import history_writer
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.history_writer import HistoryWriter, write_history
-from signs_lightning.callbacks.progress_bar import EpochProgressBar
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.models.curves import draw_curves
@@ -142,7 +141,7 @@ def test_printed_evaluation_has_a_row_a_class_and_the_interval_on_one_line():
     print_evaluation(evaluation, Console(file=output, width=60))
     lines = output.getvalue().splitlines()
     assert any("smiling" in line and "0.999" in line and "1,996" in line for line in lines)
-    assert lines[-1] == "test accuracy 1997/2000 = 0.999 (95% interval 0.996–0.999), loss 0.2500"
+    assert lines[-1] == "test accuracy 1997/2000 = 0.999 (95% interval 0.996–0.999), loss 0.250"
 
 
 def test_class_names_are_printed_as_they_are():
@@ -150,28 +149,6 @@ def test_class_names_are_printed_as_they_are():
     screen = console()
     print_evaluation(Evaluation(0.0, 1, 1, ["[red]", "b"], torch.eye(2, dtype=torch.int64)), screen)
     assert "[red]" in screen.file.getvalue()
-
-
-@pytest.mark.parametrize(("epochs", "lines"), [(2, [1, 2]), (41, [*range(2, 41, 2), 41])])
-def test_progress_prints_about_twenty_lines_without_a_terminal(
-    tmp_path, small_signs, epochs, lines
-):
-    """Each with the epoch's figures from the history, the last epoch always among them."""
-    screen, model = console(), SignsFunctional()
-    data = data_of(small_signs, batch_size=60)
-    runner = trainer(
-        tmp_path,
-        max_epochs=epochs,
-        enable_progress_bar=True,
-        callbacks=[EpochProgressBar(screen)],
-        limit_val_batches=1,
-    )
-    runner.fit(model, data)
-    printed = screen.file.getvalue().splitlines()
-    assert [int(line.split()[1].split("/")[0]) for line in printed] == lines
-    for line, number in zip(printed, lines, strict=True):
-        for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
-            assert f"  {key} {model.history[number - 1][key]:.4f}" in line
 
 
 @pytest.fixture(scope="module")
