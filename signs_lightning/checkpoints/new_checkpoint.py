@@ -12,18 +12,21 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.atomic_write import atomic_write
 
 
-def save_checkpoint(model: ImageClassifier, path: Path) -> None:
+def save_checkpoint(
+    model: ImageClassifier, path: Path, contents: dict[str, Any] | None = None
+) -> None:
     """Write a Lightning checkpoint of a model, whole or not at all.
 
     Args:
         model: any classifier.
         path: the file; an existing one is replaced.
+        contents: what it holds, where that is more than `build_checkpoint` returns.
 
     Raises:
         InputError: it cannot be written.
     """
     with atomic_write(path) as temporary:
-        torch.save(build_checkpoint(model), temporary)
+        torch.save(contents or build_checkpoint(model), temporary)
 
 
 def build_checkpoint(model: ImageClassifier) -> dict[str, Any]:

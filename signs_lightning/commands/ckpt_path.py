@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch import Trainer
 
 from signs_lightning.checkpoints.files import (
     checkpoint_config,
@@ -26,6 +28,9 @@ from signs_lightning.commands.trusted_config import read_config, trusted_options
 from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
+from signs_lightning.models.keras_history import read_keras_history
+from signs_lightning.models.keras_run import count_steps, find_epoch, keras_run
+from signs_lightning.models.start_options import START_OPTIONS, find_start_options
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.torchrun_restarts import restarted_run_folder
@@ -40,11 +45,32 @@ class RunStart:
             which come later and win.
         checkpoint: the file that weights and state come from, or None.
         folder: the run folder to resume in, or None for a new one.
+        keras_run: what the checkpoint tells of a training that Keras began, or None.
     """
 
     args: list[str]
     checkpoint: Path | None
     folder: Path | None
+    keras_run: Mapping[str, Any] | None = None
+
+    def check(self, trainer: Trainer, model: Any, data: Any) -> None:
+        """Check that a run can begin so, before anything is written.
+
+        Args:
+            trainer: with its start options.
+            model: that is trained.
+            data: a data module that is set up.
+
+        Raises:
+            InputError: it cannot.
+        """
+        options = find_start_options(trainer)
+        options.check(self.keras_run is not None)
+        if self.keras_run is not None:
+            steps = count_steps(trainer, len(data.train_dataloader().dataset), data.batch_size)
+            epoch = find_epoch(self.keras_run, options, model, steps, trainer.max_epochs)
+            if options.history is not None:
+                read_keras_history(options.history, epoch)
 
 
 def find_start(verb: str, args: list[str]) -> RunStart:
@@ -57,31 +83,43 @@ def find_start(verb: str, args: list[str]) -> RunStart:
     restarted = restarted_run_folder() if verb == "fit" else None
     given = flag_value("--ckpt_path", args)
     args = remove_flag("--ckpt_path", args)
-    checkpoint = folder = None
+    checkpoint = folder = run = None
     if given is not None:
         checkpoint = find_checkpoint(Path(given), verb)
+        contents = None if checkpoint is None else load_checkpoint(checkpoint)
+        run = None if contents is None else keras_run(contents)
         folder = Path(given) if checkpoint is None else run_folder(checkpoint)
         if folder is not None and not Path(given).is_absolute():
             folder = _below_working_directory(folder)
-        args = [_remembered_config(verb, args, Path(given), checkpoint), *args]
-    if flag_value("--trainer.default_root_dir", args) is not None:
+        args = [_remembered_config(verb, args, Path(given), checkpoint, contents), *args]
+    is_fresh = GivenOptions(args).replaced.get("fresh_optimizer", [])[-1:] in (["true"], [True])
+    if is_fresh or flag_value("--trainer.default_root_dir", args) is not None:
         folder = None
     if restarted is not None:  # its configuration is that of this very command
-        folder, checkpoint = restarted, find_checkpoint(restarted, verb) or checkpoint
+        folder, own = restarted, find_checkpoint(restarted, verb)
+        if own is not None:  # which goes on by itself
+            checkpoint, run = own, None
+            args = [*args, "--start_epoch=null", "--history=null", "--fresh_optimizer=false"]
         rank_zero_print(f"Restarted by torchrun: the run is resumed in {restarted}.")
     if checkpoint is not None:
         args = [*args, f"--ckpt_path={checkpoint}"]
-    return RunStart(args, checkpoint, folder)
+    return RunStart(args, checkpoint, folder, None if is_fresh else run)
 
 
-def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path | None) -> str:
+def _remembered_config(
+    verb: str,
+    args: list[str],
+    given: Path,
+    checkpoint: Path | None,
+    contents: dict[str, Any] | None,
+) -> str:
     """Return the `--config` option for what a checkpoint or config.yaml remembers."""
-    if checkpoint is None:
+    if checkpoint is None or contents is None:
         source = given / "config.yaml"
         remembered = read_config(source)
     else:
         source = checkpoint
-        remembered = checkpoint_config(load_checkpoint(source), source)
+        remembered = checkpoint_config(contents, source)
     _name_own_model(remembered["model"], args, source)
     config = trusted_options(remembered, verb, args, source)
     data = config.setdefault("data", {})
@@ -93,7 +131,8 @@ def _remembered_config(verb: str, args: list[str], given: Path, checkpoint: Path
         )
     if checkpoint is None:
         rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
-        config["ckpt_path"] = remembered.get("ckpt_path")
+        for option in ("ckpt_path", *START_OPTIONS):
+            config[option] = remembered.get(option)
     return f"--config={yaml.safe_dump(config)}"
 
 

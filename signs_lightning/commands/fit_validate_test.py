@@ -33,6 +33,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import describe_accuracy
 from signs_lightning.models.other_inputs import check_images_suffice
+from signs_lightning.models.start_options import StartOptions, make_start_options
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -92,6 +93,7 @@ class CLI(LightningCLI):
             parser.add_class_arguments(
                 RunCheckpoint, "checkpoint", skip={"keep_best"}, instantiate=False
             )
+            parser.add_class_arguments(StartOptions, None, instantiate=False)
         parser.set_defaults({"model": {"class_path": "SignsFunctional"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -144,6 +146,7 @@ class CLI(LightningCLI):
             options = training_options(
                 dict(config.trainer), checkpoint, config.name, self.start.folder, resume
             )
+            options["callbacks"].append(make_start_options(config))
         else:
             options = evaluation_options(dict(config.trainer))
             config.verbose = False
@@ -154,6 +157,8 @@ class CLI(LightningCLI):
             raise InputError(
                 f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See fit --help."
             ) from error
+        if self.verb == "fit" and (resume or config.ckpt_path is None):
+            self.start.check(trainer, self.model, self.datamodule)
         if emulates_bfloat16(trainer):
             rank_zero_print(
                 "This processor has no bfloat16 instructions: training takes many times as long "

@@ -92,6 +92,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     )
     from signs_lightning.keras_io.from_keras import FromKeras  # start-up time, as below
     from signs_lightning.keras_io.load_keras import from_keras
+    from signs_lightning.keras_io.optimizer_state import add_keras_run
 
     output = Path(options.output)
     _check_paths(output, options.file, options.architecture)
@@ -105,13 +106,18 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         output_layer=options.output_layer,
     )
     model.adopt_resizing(options.resize, options.fit)
+    checkpoint, line = build_checkpoint(model), None
+    if isinstance(model, FromKeras):
+        line = add_keras_run(checkpoint, model, options.file, options.architecture)
     if temporary is None:
-        save_checkpoint(model, output)
+        save_checkpoint(model, output, checkpoint)
     else:
-        torch.save(build_checkpoint(model), temporary)
+        torch.save(checkpoint, temporary)
     if isinstance(model, FromKeras):
         model.compiled.print_used("fit trains", None)
         model.print_omissions()
+    if line is not None:
+        print(line)
     print_summary(model)
     test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}"
     test += " --data.test_file FILE.h5"

@@ -77,6 +77,7 @@ class CompiledTraining:
         as_compiled: False takes nothing from the file.
 
     Attributes:
+        optimizer: the file's; None where another one is used.
         losses: names of the losses of `compile`, in lower case without underscores.
         ending_kind: what ends the model, see `Ending`.
         independent: whether each of several classes has a probability of its own.
@@ -108,12 +109,12 @@ class CompiledTraining:
         if "label_smoothing" in has:
             self._own_smoothing = 0.0
         self.label_smoothing: float = given.get("label_smoothing") or self._own_smoothing
-        self._optimizer = None if "optimizer" in has else compiled.optimizer
+        self.optimizer = None if "optimizer" in has else compiled.optimizer
         self.make_optimizer = self.make_schedule = None
-        if self._optimizer is not None:
-            self.make_optimizer = self._optimizer.make
-            if self._optimizer.schedule is not None and not {"lr_scheduler", "schedule"} & has:
-                self.make_schedule = self._optimizer.make_schedule
+        if self.optimizer is not None:
+            self.make_optimizer = self.optimizer.make
+            if self.optimizer.schedule is not None and not {"lr_scheduler", "schedule"} & has:
+                self.make_schedule = self.optimizer.make_schedule
 
     def cross_entropy(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         """Return a batch's mean loss (), see `losses`; by default that of what ends the model."""
@@ -136,8 +137,8 @@ class CompiledTraining:
             lr: a learning rate that takes the place of the file's.
         """
         parts = []
-        if self._optimizer is not None:
-            parts.append(self._optimizer.describe(lr, self.make_schedule is not None))
+        if self.optimizer is not None:
+            parts.append(self.optimizer.describe(lr, self.make_schedule is not None))
         if self._loss == "binary" and not self.binary:
             parts.append("binary cross-entropy of each class")
         elif self._loss == "categorical" and self.independent:

@@ -77,6 +77,7 @@ class CompiledOptimizer:
         schedule: Keras's name of a learning-rate schedule, and its arguments; None for none.
         name: Keras's name of the optimizer.
         shown: Keras's arguments that are not its defaults, without the learning rate.
+        is_legacy: whether it is that of Keras before 2.11.
     """
 
     kind: Any
@@ -84,6 +85,7 @@ class CompiledOptimizer:
     schedule: tuple[str, dict[str, Any]] | None
     name: str
     shown: dict[str, Any]
+    is_legacy: bool = False
 
     def make(self, params: Iterable[Any]) -> Optimizer:
         """Make the optimizer of parameters or parameter groups."""
@@ -177,7 +179,7 @@ def _read(
     shown = {k: v for k, v in values.items() if v is not None and not _is_default(v, defaults[k])}
     if name == "AdamW":  # what it is chosen for
         shown["weight_decay"] = values["weight_decay"]
-    return CompiledOptimizer(kind, arguments, schedule, name, shown), omissions
+    return CompiledOptimizer(kind, arguments, schedule, name, shown, is_legacy), omissions
 
 
 def _is_default(value: Any, default: Any) -> bool:

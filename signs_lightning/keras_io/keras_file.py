@@ -197,12 +197,19 @@ class KerasFile:
         has_state = "optimizer_weights" in root
         return of_output(config, self.outputs, self.output), has_state
 
-    def check_inflation(self, shapes: Iterable[tuple[int, ...]]) -> None:
-        """Check that weights of these shapes do not take far more memory than the file.
+    @h5.translate_damage()
+    def optimizer_arrays(self) -> list[StoredWeight]:
+        """Return the variables of the optimizer in its order; none where the file has no state."""
+        if self.kind == "keras":
+            return self.variables("optimizer")[1]
+        if h5.find_group(root := self._group().file, "optimizer_weights") is None:
+            return []
+        group = h5.get_member(root, "optimizer_weights", h5py.Group)
+        names = h5.get_names(group, "weight_names")
+        return [StoredWeight(name, *h5.get_array(group, name, name)) for name in names]
 
-        Raises:
-            InputError: they do.
-        """
+    def check_inflation(self, shapes: Iterable[tuple[int, ...]]) -> None:
+        """Raise an `InputError` if weights of these shapes take far more memory than the file."""
         claimed, size = 4 * sum(map(math.prod, shapes)), self.path.stat().st_size
         if claimed > FREE_BYTES + MAX_INFLATION * size:
             raise untrusted_file(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeGuard
 
-from torch import nn
+import numpy as np
+from torch import Tensor, from_numpy, nn, no_grad
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import activations
@@ -44,6 +45,17 @@ class WeightSpec:
         It is "kernel" for the `query/kernel` of an attention layer.
         """
         return self.keras.rpartition("/")[2].removesuffix("_kernel")
+
+    @no_grad()
+    def load(self, target: Tensor, values: np.ndarray) -> None:
+        """Copy an array of Keras's shape into a tensor of PyTorch's."""
+        permuted = np.asarray(values.transpose(self.permutation))  # a number is no array
+        target.copy_(from_numpy(permuted).reshape(target.shape))
+
+    def in_keras_order(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of PyTorch's shape in Keras's, for gradients, too."""
+        permuted = tensor.reshape([self.shape[axis] for axis in self.permutation])
+        return permuted.permute([self.permutation.index(k) for k in range(permuted.dim())])
 
 
 BuiltLayer = tuple[nn.Module, list[WeightSpec]]

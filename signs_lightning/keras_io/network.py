@@ -203,12 +203,9 @@ class KerasNetwork(nn.Module):
         owner, _, name = weight.torch.rpartition(".")
         return getattr(self.get_submodule(self.names[path]).get_submodule(owner), name)
 
-    @torch.no_grad()
     def load_keras(self, path: LayerPath, weight: WeightSpec, values: np.ndarray) -> None:
         """Copy an array of Keras's shape into a layer's weight."""
-        target = self.parameter(path, weight)
-        permuted = np.asarray(values.transpose(weight.permutation))  # a number is no array
-        target.copy_(torch.from_numpy(permuted).reshape(target.shape))
+        weight.load(self.parameter(path, weight), values)
 
     def layer_arrays(self, path: LayerPath) -> dict[str, np.ndarray]:
         """Return a layer's weights by Keras's names, as they are kept here."""
@@ -229,10 +226,7 @@ class KerasNetwork(nn.Module):
 
     def _in_keras_order(self, path: LayerPath, weight: WeightSpec) -> Tensor:
         """Return a weight in Keras's shape, for gradients, too."""
-        permuted = self.parameter(path, weight).reshape(
-            [weight.shape[axis] for axis in weight.permutation]
-        )
-        return permuted.permute([weight.permutation.index(k) for k in range(permuted.dim())])
+        return weight.in_keras_order(self.parameter(path, weight))
 
     def totals(self) -> tuple[int, int]:
         """Return the numbers of trainable and of other parameters, as Keras counts them.

@@ -13,6 +13,7 @@ from signs_lightning.models.epoch_history import History
 from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
 from signs_lightning.models.resume_swa import TRAINED_WEIGHTS
+from signs_lightning.models.start_options import find_start_options
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_checkpoint
 
@@ -49,6 +50,9 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
     """
     # Lightning calls this before data module and callbacks get their states, maybe by old names.
     migrate_checkpoint(checkpoint, "The checkpoint")
+    trainer = _resumed_trainer(model)
+    if trainer is not None:
+        find_start_options(trainer).forget_training(checkpoint)
     state = checkpoint.get("signs_lightning", {})
     model.history = History(dict(row) for row in state.get("history", []))
     model.learning_rate = state.get("learning_rate", model.learning_rate)
@@ -63,14 +67,19 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
     if model.hparams.get("resize") is None:
         arguments = checkpoint.get("hyper_parameters", {})
         model.hparams.update({name: arguments.get(name) for name in ("resize", "fit")})
-    try:
-        trainer = model.trainer
-    except RuntimeError:  # it has none
-        return
-    if is_resumed(trainer):
+    if trainer is not None:
         remove_trainer_finders(trainer, checkpoint)
         if TRAINED_WEIGHTS in checkpoint:
             checkpoint["state_dict"] = checkpoint[TRAINED_WEIGHTS]
+
+
+def _resumed_trainer(model: ImageClassifier) -> L.Trainer | None:
+    """Return the Trainer of a model that fits from a checkpoint."""
+    try:
+        trainer = model.trainer
+    except RuntimeError:  # it has none
+        return None
+    return trainer if is_resumed(trainer) else None
 
 
 def is_resumed(trainer: L.Trainer) -> bool:

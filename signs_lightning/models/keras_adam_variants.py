@@ -99,6 +99,16 @@ def _momentum(group: Group, step: int) -> float:
     return group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
 
 
+def momentum_product(group: Group, steps: int) -> float:
+    """Return the product of Nadam's momenta over so many steps."""
+    product = 1.0
+    for step in range(1, steps + 1):
+        product *= _momentum(group, step)
+        if product < 1e-300:  # it is 0 in float32 long before
+            return 0.0
+    return product
+
+
 class KerasLion(KerasOptimizer):
     """Lion, which steps by the sign of the momentum (Chen et al. 2023).
 

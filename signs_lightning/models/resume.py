@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+from torch.optim import Optimizer
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.checkpoint_metadata import is_resumed
+from signs_lightning.models.keras_run import go_on_after_keras
 from signs_lightning.models.plateau_stepper import monitored_metric
 from signs_lightning.models.resume_optimizers import (
     apply_optimizer_settings,
@@ -17,6 +19,7 @@ from signs_lightning.models.resume_optimizers import (
     scheduler_settings,
 )
 from signs_lightning.models.resume_swa import has_replaced_scheduler
+from signs_lightning.models.start_options import FRESH
 
 REPLACED = ("lr_scheduler", "scheduler_settings")  # by StochasticWeightAveraging's own
 
@@ -42,11 +45,13 @@ class ExactResume(L.Callback):
         now = pl_module.training_settings = training_settings(trainer, pl_module)
         checkpoint, self.checkpoint = self.checkpoint, {}
         before = checkpoint.get("signs_lightning", {}).get("training")
+        if before and now:
+            if has_replaced_scheduler(trainer):
+                now |= {name: before[name] for name in REPLACED if name in before}
+            check_resume_compatibility(before, now)
+        go_on_after_keras(trainer, pl_module, checkpoint)
         if not before or not now:
             return
-        if has_replaced_scheduler(trainer):
-            now |= {name: before[name] for name in REPLACED if name in before}
-        check_resume_compatibility(before, now)
         apply_optimizer_settings(before.get("settings", {}), now["settings"], checkpoint)
         earlier, given = before.get("scheduler_settings", {}), now["scheduler_settings"]
         apply_scheduler_settings(earlier, given, checkpoint)
@@ -63,11 +68,22 @@ def training_settings(trainer: L.Trainer, model: Any) -> dict[str, Any]:
     """
     if not trainer.optimizers:
         return {}
-    optimizer, schedule = trainer.optimizers[0], model.hparams.get("schedule")
+    configs = trainer.lr_scheduler_configs
+    is_own = configs and not has_replaced_scheduler(trainer)
+    return run_settings(trainer.optimizers[0], configs[0].scheduler if is_own else None, model)
+
+
+def run_settings(optimizer: Optimizer, scheduler: Any, model: Any) -> dict[str, Any]:
+    """Return what `training_settings` returns.
+
+    Args:
+        optimizer: the run's, which has not made a step.
+        scheduler: the run's own, or None.
+        model: the classifier that is trained.
+    """
+    schedule = model.hparams.get("schedule")
     scheduler_name, settings = None, {}
-    is_replaced = has_replaced_scheduler(trainer)
-    if model.lr_scheduler is not None and schedule is None and not is_replaced:
-        scheduler = trainer.lr_scheduler_configs[0].scheduler
+    if scheduler is not None and model.lr_scheduler is not None and schedule is None:
         scheduler_name = type(scheduler).__name__
         settings = scheduler_settings(scheduler) | {"watched": monitored_metric(scheduler)}
     return {
@@ -96,7 +112,7 @@ def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]
             old, new = before[name] or "none", now[name] or "none"
             raise InputError(
                 f"The run was begun with {name} {old} and cannot be resumed with {name} {new}. "
-                f"Leave --model.{name} as it was, or begin a new run."
+                f"Leave --model.{name} as it was, or add {FRESH}."
             )
     if before["schedule_steps"] == now["schedule_steps"]:
         return
@@ -105,5 +121,5 @@ def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]
         unit, options = "epochs", "--trainer.max_epochs as it was"
     raise InputError(
         f"The schedule of this run was made for {before['schedule_steps']:,} {unit}, this one "
-        f"has {now['schedule_steps']:,}. Leave {options}, or begin a new run."
+        f"has {now['schedule_steps']:,}. Leave {options}, or add {FRESH}."
     )

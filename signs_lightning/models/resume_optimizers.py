@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.start_options import FRESH
 
 # settings of optimizers that keep another tensor for each parameter
 WITH_STATE = ("amsgrad", "centered", "momentum")
@@ -64,7 +65,7 @@ def apply_scheduler_settings(before: Settings, now: Settings, checkpoint: dict[s
         name, value = next(iter(changed.items()))
         raise InputError(
             f"The run was begun with lr_scheduler {name} {before[name]} and cannot be resumed with "
-            f"{value}. Leave it as it was, or begin a new run."
+            f"{value}. Leave it as it was, or add {FRESH}."
         )
     changed.pop("watched", None)
     for state in checkpoint.get("lr_schedulers", []):
@@ -87,7 +88,7 @@ def apply_optimizer_settings(before: Settings, now: Settings, checkpoint: dict[s
         if name in WITH_STATE and not before[name]:
             raise InputError(
                 f"The run was begun with {name} {before[name]}, and its optimizer kept nothing "
-                f"that {name} {value} could continue from. Leave it as it was, or begin a new run."
+                f"that {name} {value} could continue from. Leave it as it was, or add {FRESH}."
             )
         if name == "lr":
             apply_learning_rate(value, checkpoint)
