@@ -23,6 +23,7 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("commands.predict", "classes and probabilities for pictures or a file"),
     "import-keras": ("commands.import_keras", "a checkpoint from a Keras file"),
+    "verify": ("commands.verify", "whether two models are the same; where and why they differ"),
     "report": ("commands.report", "curves, confusions, mistakes and heat maps of a run, as a page"),
     "export": ("commands.export", "a file for ONNX, PyTorch or Keras"),
     "demo": ("commands.demo", "a web page that classifies pictures"),

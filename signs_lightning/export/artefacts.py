@@ -234,10 +234,10 @@ def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple
     return random_images(64, model.image_size), "64 random images"
 
 
-def random_images(count: int, image_size: tuple[int, int, int]) -> Tensor:
-    """Return uint8 (count, H, W, C): fixed noise, smooth in half of the images."""
+def random_images(count: int, image_size: tuple[int, int, int], seed: int = 0) -> Tensor:
+    """Return uint8 (count, H, W, C): noise of a seed, smooth in half of the images."""
     height, width, channels = image_size
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, channels, -(-height // 8), -(-width // 8), generator=generator)
     images = F.interpolate(coarse, (height, width), mode="bilinear")
     images[::2] = torch.rand(images[::2].shape, generator=generator)

@@ -1,0 +1,127 @@
+"""The verb verify: whether two models are the same, and where and why they differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.input_scales import SCALES
+from signs_lightning.runtime.atomic_write import atomic_write, check_output
+
+if TYPE_CHECKING:
+    from signs_lightning.verify.sides import Side
+
+COUNT = 8  # images that are drawn
+
+
+def main(verb: str, args: list[str]) -> int:
+    """Run `verify A --against B`.
+
+    Returns:
+        0 where everything that could be compared agrees within its bound, 1 where something
+        differs, 4 where a Keras file was not checked by Keras itself.
+
+    Raises:
+        InputError: a side cannot be loaded.
+    """
+    options = _parser(verb).parse_args(args)
+    for option in ("output", "json"):
+        if (path := getattr(options, option)) is not None:
+            check_output(Path(path), f"--{option}")
+
+    # start-up: --help needs none of these
+    from signs_lightning.verify.compare import compare
+    from signs_lightning.verify.print_result import print_result
+
+    a, b = _load_sides(options)
+    images, about = _images(options, a, b)
+    result = compare(a, b, images, about)
+    print_result(result)
+    if options.json is not None:
+        with atomic_write(Path(options.json)) as temporary:
+            temporary.write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
+        print(f"Wrote {options.json}.")
+    return result.exit_code
+
+
+def _parser(verb: str) -> CommandParser:
+    text = (
+        "Compares two models on the same images, layer by layer, and names the first layer that "
+        "differs and the likely reason. Each is a Keras file, checkpoint, run folder, ONNX file or "
+        "FILE.py:CLASS. Exit code 0: all that could be compared agrees; 1: something differs; 4: "
+        "Keras is not installed."
+    )
+    parser = CommandParser(verb, text)
+    add = parser.add_argument
+    add("model_a", metavar="A", help="the model to verify")
+    add("--against", required=True, metavar="B", help="the model that it should be like")
+    text = "weights of FILE.py:CLASS: .safetensors, or a checkpoint"
+    add("--weights", metavar="FILE", help=text)
+    add("--against_weights", metavar="FILE", help="those of B, where both are FILE.py:CLASS")
+    add("--model", metavar="FILE.py:CLASS", help="network of a .safetensors file")
+    text = "what a Keras file takes, as in import-keras; or a module without `preprocess`"
+    add("--scale", choices=SCALES, help=text)
+    text = "pictures to compare on; drawn ones by default"
+    add("--images", nargs="+", metavar="PATH", help=text)
+    text = "height, width and channels, where neither side tells"
+    add("--image_size", nargs=3, type=int, metavar=("H", "W", "C"), help=text)
+    add("--seed", type=int, default=0, help="of the drawn images (default 0)")
+    add("--json", metavar="FILE", help="write the result as JSON")
+    add("--output", metavar="HTML", help="write the result as a page")
+    return parser
+
+
+def _load_sides(options: Any) -> tuple[Side, Side]:
+    """Load both sides; a module is made last, for what the other one tells."""
+    from signs_lightning.verify.own_module import is_own_module  # start-up, as below
+    from signs_lightning.verify.sides import load_side
+
+    names = [options.model_a, options.against]
+    needs = [is_own_module(name) or name.endswith(".safetensors") for name in names]
+    weights = [options.weights, options.against_weights]
+    if needs == [False, True] and weights[1] is None:
+        weights = [None, weights[0]]
+    sides: list[Any] = [None, None]
+    known: dict[str, Any] = {}
+    if options.image_size is not None:
+        known["image_size"] = tuple(options.image_size)
+    for k in sorted(range(2), key=lambda k: needs[k]):
+        scale = options.scale if not needs[k] or all(needs) else None
+        sides[k] = load_side(names[k], scale, weights[k], options.model, known)
+        if sides[k].image_size is not None:
+            known.setdefault("image_size", sides[k].image_size)
+        classes = getattr(sides[k].model, "num_classes", None)
+        if isinstance(classes, int):
+            known.setdefault("num_classes", classes)
+    return sides[0], sides[1]
+
+
+def _images(options: Any, a: Side, b: Side) -> tuple[Any, str]:
+    """Return uint8 (N, H, W, C) of the models' size, and what they are."""
+    # start-up, as the next ones
+    import numpy as np
+    import torch
+
+    from signs_lightning.data import image_files
+    from signs_lightning.export.artefacts import random_images
+    from signs_lightning.runtime.escaping import format_shape
+
+    size = options.image_size and tuple(options.image_size)
+    size = size or a.image_size or b.image_size
+    if size is None:
+        raise InputError(
+            "Neither side tells the size of its images. Add --image_size HEIGHT WIDTH CHANNELS."
+        )
+    if options.images:
+        paths = image_files.find_images(options.images)
+        image_files.check_picture_channels(size[2])
+        try:
+            read = [image_files.read_image(path, size, fit="stretch") for path in paths]
+        except image_files.UnreadableImageError as error:
+            raise InputError(f"A picture of --images cannot be read: {error}") from error
+        return torch.from_numpy(np.stack(read)), f"{len(read)} pictures, {format_shape(size)}"
+    drawn = random_images(COUNT, size, options.seed)
+    return drawn, f"{COUNT} drawn images, {format_shape(size)}, seed {options.seed}"

@@ -1,0 +1,1 @@
+"""Compares two models of the same network, and finds the first layer that differs and why."""

@@ -1,0 +1,119 @@
+"""Finds why a layer differs, by trying porting bugs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from signs_lightning.verify.activation_reasons import (
+    reasons_between,
+    reasons_of_activation,
+    reasons_of_pooling,
+)
+from signs_lightning.verify.case import Case, before_padding
+from signs_lightning.verify.input_reasons import reasons_of_pixels
+from signs_lightning.verify.layer_reasons import reasons_of_weighted_layer
+from signs_lightning.verify.match_layers import anchors
+from signs_lightning.verify.result import Reason
+from signs_lightning.verify.trace import DROPOUTS, IMAGE, Trace
+from signs_lightning.verify.values import best_difference, bound_of, is_same
+
+UNKNOWN = Reason("", "none of the known porting bugs explains it: compare this layer's code")
+
+
+def explain(case: Case) -> tuple[str, list[Reason]]:
+    """Return the layer to name and the likely reasons, best first."""
+    layer = case.reference.calls[case.index].layer
+    if is_at_image(case):
+        reasons = list(_of_pixels(case))
+        if reasons:
+            return layer, reasons
+    for source, reason in reasons_between(case):
+        return case.reference.calls[source].layer, [reason]
+    makers = (reasons_of_weighted_layer, reasons_of_pooling, reasons_of_activation)
+    found: list[Reason] = []
+    for make in makers:
+        found += make(case)
+        if any(reason.kind for reason in found):
+            break
+    found.sort(key=lambda reason: not reason.kind)
+    return layer, found or [UNKNOWN]
+
+
+def is_at_image(case: Case) -> bool:
+    """Return whether no layer with weights comes before the call."""
+    weighted = anchors(case.reference)
+    return not weighted or case.index <= weighted[0]
+
+
+def _of_pixels(case: Case) -> Iterator[Reason]:
+    """Yield what explains other pixels at the first layer with weights."""
+    first, second = (
+        next((k for k in anchors(trace)), None) for trace in (case.reference, case.other)
+    )
+    if first is None or second is None:
+        return
+    second = case.pairs.get(first, second)
+    expected = case.reference.value(before_padding(case.reference, first))
+    given = case.other.value(before_padding(case.other, second))
+    if expected.shape == given.shape and is_same(expected, given):
+        return
+    yield from reasons_of_pixels(expected, given, case.images, (case.there, case.here))
+
+
+def find_random_call(first: Trace, second: Trace) -> int | None:
+    """Return the first call whose output differs between two runs with the same input."""
+    if len(first.calls) != len(second.calls):
+        return None
+    for k, (a, b) in enumerate(zip(first.calls, second.calls, strict=True)):
+        if a.output.shape != b.output.shape or best_difference(a.output, b.output) > bound_of(
+            a.output
+        ):
+            return k
+    return None
+
+
+def explain_random(case: Case, random: int, blamed: int | None) -> tuple[str, list[Reason]] | None:
+    """Return layer and reason where dropout is active, None where another layer differs before it.
+
+    Args:
+        case: the place where the trace with dropout differs.
+        random: the other's first call that gives other values each time.
+        blamed: the first call of the reference that the other lacks without dropout.
+    """
+    call, source = case.other.calls[random], before_padding(case.other, random)
+    value: Tensor = case.other.value(source)
+    dropouts = [
+        k
+        for k, own in enumerate(case.reference.calls)
+        if own.name in DROPOUTS and _is_at(case.reference, k, value)
+    ]
+    place = dropouts[0] if dropouts else case.index
+    if blamed is not None and blamed < place:
+        return None
+    evidence = "Without it the difference vanishes."
+    if blamed is not None:
+        evidence = f"Without it '{case.reference.calls[blamed].layer}' is the first that differs."
+    layer = case.reference.calls[place].layer
+    if not dropouts and source != IMAGE:
+        layer = _layer_of(case.reference, value) or layer
+    text = f"'{call.layer}' of {case.here} ({call.name}) drops values each time"
+    return layer, [Reason("dropout active", text, evidence)]
+
+
+def _is_at(trace: Trace, index: int, value: Tensor) -> bool:
+    """Return whether a call is applied to a value."""
+    own = trace.value(before_padding(trace, index))
+    return best_difference(own, value) <= bound_of(own)
+
+
+def _layer_of(trace: Trace, value: Tensor) -> str | None:
+    """Return the last layer that gives a value."""
+    layers = [
+        call.layer
+        for call in trace.calls
+        if call.output.numel() == value.numel()
+        and best_difference(call.output, value) <= bound_of(value)
+    ]
+    return layers[-1] if layers else None
