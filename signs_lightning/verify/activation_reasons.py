@@ -103,14 +103,14 @@ def name_activation(x: Tensor, value: Tensor, skip_linear: bool = False) -> str 
     if x.shape != value.shape:
         return None
     for name, function in named_activations().items():
-        if not (skip_linear and name == "no activation") and is_same(function(x), value):
+        if not (skip_linear and name == "no activation") and is_same(value, function(x)):
             return name
     negative = x < 0  # a slope or an alpha that is not in the list
-    if not bool(negative.any()) or not is_same(x[~negative], value[~negative]):
+    if not bool(negative.any()) or not is_same(value[~negative], x[~negative]):
         return None
     for name, basis in (("leaky_relu, slope", x), ("elu, alpha", torch.expm1(x))):
         factor = float((value[negative] / basis[negative]).median())
-        if is_same(torch.where(negative, factor * basis, x), value):
+        if is_same(value, torch.where(negative, factor * basis, x)):
             return f"{name} {factor:.3g}"
     return None
 

@@ -41,11 +41,12 @@ def find_first(reference: Trace, other: Trace) -> Found:
         values.find(call.output, image_of(reference, k)) for k, call in enumerate(reference.calls)
     ]
     reached = [place is not None for place in places]
+    tells = [reached[k] and tells_apart(call.output) for k, call in enumerate(reference.calls)]
     for k in range(len(reference.calls) - 1, -1, -1):
-        if reached[k]:
+        if tells[k]:
             for index in reference.calls[k].inputs:
                 if index != IMAGE:
-                    reached[index] = True
+                    reached[index] = tells[index] = True
     blamed = next(
         (
             k
@@ -55,6 +56,11 @@ def find_first(reference: Trace, other: Trace) -> Found:
         None,
     )
     return Found(places, blamed)
+
+
+def tells_apart(value: Tensor) -> bool:
+    """Return whether two networks do not give a value by chance, as zeros behind a ReLU."""
+    return len(value.unique()) >= min(16, value.numel() / 4)
 
 
 def image_of(trace: Trace, index: int, is_input: bool = False) -> Image | None:

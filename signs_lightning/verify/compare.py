@@ -21,6 +21,7 @@ from signs_lightning.verify.real_keras import NOT_INSTALLED, KerasRun, run_real_
 from signs_lightning.verify.result import Comparison, Row, Status
 from signs_lightning.verify.sides import Side
 from signs_lightning.verify.trace import Trace, trace_network
+from signs_lightning.verify.training import compare_training
 from signs_lightning.verify.values import BOUND, bound_of, difference
 
 
@@ -64,6 +65,7 @@ def compare(a: Side, b: Side, images: Tensor, about: str) -> Comparison:
     probabilities = compare_outputs(result, reference, other, images, raw, keras_run)
     explain_pixels(result, sides)
     explain_end(result, probabilities, sides)
+    compare_training(result, sides, probabilities)
     return result
 
 

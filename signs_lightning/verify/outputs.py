@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.verify.real_keras import KerasRun
 from signs_lightning.verify.result import Comparison
 from signs_lightning.verify.sides import Side
@@ -44,14 +47,11 @@ def compare_outputs(
 def _of_keras(side: Side, run: KerasRun, ours: Tensor) -> Tensor:
     """Return probabilities (N, K) from the output of Keras's model."""
     network = side.network
-    output = torch.from_numpy(run.output).float()
-    output = output.reshape(len(output), -1)
+    output = _rows(torch.from_numpy(run.output).float())
     ending = network.plan.ending.kind  # type: ignore[union-attr]
     if ending == "logits" and side.probabilities is not None:
         return side.probabilities(output)
-    if output.shape[1] == 1:
-        return torch.cat([1 - output, output], dim=1)
-    return output
+    return _both_classes(output)
 
 
 def _probabilities(
@@ -65,7 +65,7 @@ def _probabilities(
 
 
 def read_probabilities(raw: Tensor, expected: Tensor | None) -> Tensor:
-    """Return the probabilities (N, K) that a module's output stands for.
+    """Return the probabilities float32 (N, K) that a module's output stands for.
 
     A module may give probabilities, their logarithms, or logits; one value for two classes.
 
@@ -73,14 +73,54 @@ def read_probabilities(raw: Tensor, expected: Tensor | None) -> Tensor:
         raw: its output.
         expected: what they should be; the reading that comes nearest is taken.
     """
-    rows = raw.float().reshape(len(raw), -1)
-    if rows.shape[1] == 1:
-        readings = [rows, rows.sigmoid()]
-        readings = [torch.cat([1 - p, p], dim=1) for p in readings]
-    else:
-        readings = [rows, rows.softmax(dim=1), rows.sigmoid()]
+    return _nearest(raw, expected)(raw).float()
+
+
+def reading_of(side: Side, raw: Tensor, expected: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the function that makes probabilities of a side's output, in its own precision.
+
+    Args:
+        side: the model.
+        raw: its output on some images.
+        expected: probabilities (N, K) on these.
+    """
+    model = side.model
+    if not isinstance(model, ImageClassifier):
+        return _nearest(raw, expected)
+    if model.independent:
+        return torch.sigmoid
+    return _sigmoid if model.binary else _softmax
+
+
+def _nearest(raw: Tensor, expected: Tensor | None) -> Callable[[Tensor], Tensor]:
+    rows = _rows(raw)
+    is_probability = bool(((rows >= 0) & (rows <= 1)).all())
+    adds_up = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < 1e-4).all())
+    if is_probability and adds_up:  # also where these are wrong
+        return _as_they_are
+    readings = [_sigmoid] if rows.shape[1] == 1 else [_softmax, _sigmoid]
+    readings += [_as_they_are] if is_probability else []
     if expected is None:
-        is_probability = bool(((rows >= 0) & (rows <= 1)).all())
-        is_probability &= rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() < 1e-4).all())
-        return readings[0] if is_probability else readings[1]
-    return min(readings, key=lambda reading: difference(expected, reading))
+        return readings[-1] if rows.shape[1] == 1 else readings[0]
+    return min(readings, key=lambda reading: difference(expected, reading(raw).float()))
+
+
+def _rows(raw: Tensor) -> Tensor:
+    return raw.reshape(len(raw), -1)
+
+
+def _as_they_are(raw: Tensor) -> Tensor:
+    return _both_classes(_rows(raw))
+
+
+def _softmax(raw: Tensor) -> Tensor:
+    return _rows(raw).softmax(dim=1)
+
+
+def _sigmoid(raw: Tensor) -> Tensor:
+    return _both_classes(_rows(raw).sigmoid())
+
+
+def _both_classes(rows: Tensor) -> Tensor:
+    """Probabilities (N, 1) of the second of two classes → (N, 2); others stay."""
+    return torch.cat([1 - rows, rows], dim=1) if rows.shape[1] == 1 else rows

@@ -84,12 +84,9 @@ def explain_random(case: Case, random: int, blamed: int | None) -> tuple[str, li
     """
     call, source = case.other.calls[random], before_padding(case.other, random)
     value: Tensor = case.other.value(source)
-    dropouts = [
-        k
-        for k, own in enumerate(case.reference.calls)
-        if own.name in DROPOUTS and _is_at(case.reference, k, value)
-    ]
-    place = dropouts[0] if dropouts else case.index
+    dropouts = _dropouts_at(case.reference, value)
+    before = [k for k in _dropouts_at(case.other, value) if k < random]
+    place = dropouts[min(len(before), len(dropouts) - 1)] if dropouts else case.index
     if blamed is not None and blamed < place:
         return None
     evidence = "Without it the difference vanishes."
@@ -102,10 +99,14 @@ def explain_random(case: Case, random: int, blamed: int | None) -> tuple[str, li
     return layer, [Reason("dropout active", text, evidence)]
 
 
-def _is_at(trace: Trace, index: int, value: Tensor) -> bool:
-    """Return whether a call is applied to a value."""
-    own = trace.value(before_padding(trace, index))
-    return best_difference(own, value) <= bound_of(own)
+def _dropouts_at(trace: Trace, value: Tensor) -> list[int]:
+    """Return the dropouts that are applied to a value, one after the other."""
+    return [
+        k
+        for k, call in enumerate(trace.calls)
+        if call.name in DROPOUTS
+        and best_difference(value, trace.value(before_padding(trace, k))) <= bound_of(value)
+    ]
 
 
 def _layer_of(trace: Trace, value: Tensor) -> str | None:

@@ -131,7 +131,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given = [_map(part, self._place) for part in (args, kwargs)]
-        is_dropped = not self.has_dropout and _name_of(func) in DROPOUTS
+        is_dropped = not self.has_dropout and name_of(func) in DROPOUTS
         output = args[0] if is_dropped else func(*args, **kwargs)
         if next(_find(given, Value), None) is None:
             return output
@@ -145,7 +145,7 @@ class _Recorder(TorchFunctionMode):
         return part
 
     def _record(self, func: Any, given: list[Any], output: Tensor) -> None:
-        name = _name_of(func)
+        name = name_of(func)
         block, module = self.modules[-1] if self.modules else ("", None)
         layer = self.leaf or self._new_name(f"{block}.{name}" if block else name)
         call = Call(func, name, given[0], given[1], output.detach().clone(), layer, module)
@@ -199,7 +199,8 @@ class _Recorder(TorchFunctionMode):
             self.leaf = None
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of one of PyTorch's functions, such as "conv2d"."""
     return (getattr(function, "__name__", "") or type(function).__name__).strip("_")
 
 

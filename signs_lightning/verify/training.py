@@ -1,0 +1,295 @@
+"""Compares what two networks learn from one step: gradients, weights, moving averages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from signs_lightning.models.fused_conv_pool import unfused
+from signs_lightning.verify.blame import image_of
+from signs_lightning.verify.case import ARGUMENTS, SLACK, bind
+from signs_lightning.verify.layers import Sides
+from signs_lightning.verify.outputs import reading_of
+from signs_lightning.verify.reasons import UNKNOWN
+from signs_lightning.verify.result import Comparison, FirstDifference, Reason, Row
+from signs_lightning.verify.sides import Side
+from signs_lightning.verify.trace import DROPOUTS, Trace, name_of
+from signs_lightning.verify.values import channels_first_rows, channels_last_rows, difference
+
+TRAINED = 1e-6  # largest difference in float64, as a share of a tensor's largest value
+RATE = 0.1  # learning rate of the step
+AVERAGES = ("running_mean", "running_var")
+Turn = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class WeightPair:
+    """A weight of the reference, and the other's.
+
+    Attributes:
+        layer: the reference's layer.
+        counterpart: the other's.
+        role: "weight", "bias", "running_mean" or "running_var".
+        names: of both in their networks.
+        turn: puts the other's in the reference's order.
+        calls: indices of the calls that take them.
+    """
+
+    layer: str
+    counterpart: str
+    role: str
+    names: tuple[str, str]
+    turn: Turn
+    calls: tuple[int, int]
+
+
+@dataclass
+class Step:
+    """What one step of plain SGD on a copy of a network gives, by weights' names."""
+
+    loss: float
+    gradients: dict[str, Tensor]
+    before: dict[str, Tensor]
+    after: dict[str, Tensor]
+
+
+def compare_training(
+    result: Comparison, sides: Sides, probabilities: tuple[Tensor, Tensor]
+) -> None:
+    """Compare one step on the images, in float64, without dropout.
+
+    Args:
+        result: gets the rows, and the first difference.
+        sides: both.
+        probabilities: (N, K) of both.
+    """
+    _compare_epsilons(result, sides)
+    if result.has_differences:
+        result.not_compared.append("gradients and a training step: the outputs differ already")
+        return
+    pairs = pair_weights(sides)
+    if not pairs:
+        result.not_compared.append("gradients and a training step: no weights that correspond")
+        return
+    labels = _labels(probabilities[0])
+    try:
+        steps = [
+            make_step(side, trace.images, labels, reading_of(side, trace.output, probabilities[0]))
+            for side, trace in zip((sides.reference, sides.other), sides.traces, strict=True)
+        ]
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:100]
+        result.not_compared.append(f"gradients and a training step: not in float64 ({reason})")
+        return
+    bound = TRAINED * max(abs(steps[0].loss), 1e-3)
+    result.add("training", "loss", abs(steps[0].loss - steps[1].loss), bound)
+    _compare_gradients(result, pairs, steps)
+    _compare_weights(result, pairs, steps, sides)
+
+
+def make_step(side: Side, pixels: Tensor, labels: Tensor, read: Callable[[Tensor], Tensor]) -> Step:
+    """Train a copy of a network for a step of plain SGD, in float64 and without dropout.
+
+    Args:
+        side: has the network.
+        pixels: float (N, C, H, W), as it takes them.
+        labels: int64 (N,).
+        read: its output → probabilities (N, K).
+    """
+    network: Any = copy.deepcopy(side.network)
+    network.double().train()
+    before = {name: value.detach().clone() for name, value in _state(network).items()}
+    with torch.enable_grad(), unfused(network), _NoDropout():
+        chosen = read(network(pixels.double()))[torch.arange(len(labels)), labels]
+        loss = -chosen.clamp(min=1e-300).log().mean()
+        loss.backward()
+    gradients = {
+        name: parameter.grad
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
+    after = {name: value.detach().clone() for name, value in _state(network).items()}
+    for name, gradient in gradients.items():
+        after[name] -= RATE * gradient
+    return Step(float(loss.detach()), gradients, before, after)
+
+
+class _NoDropout(TorchFunctionMode):
+    """Lets every dropout pass its values."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if name_of(func) in DROPOUTS else func(*args, **(kwargs or {}))
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+def _labels(probabilities: Tensor) -> Tensor:
+    """Return the most probable class and the second in turn, int64 (N,)."""
+    order = probabilities.argsort(dim=1, descending=True)
+    rows = torch.arange(len(order))
+    return order[rows, rows % 2]
+
+
+def pair_weights(sides: Sides) -> list[WeightPair]:
+    """Return the weights that correspond, each once."""
+    reference, other = sides.traces
+    places = [
+        {value.data_ptr(): name for name, value in _state(side.network).items() if value.numel()}
+        for side in (sides.reference, sides.other)
+        if side.network is not None
+    ]
+    found: dict[tuple[str, str], WeightPair] = {}
+    for k, partner in sides.pairs.items():
+        first, second = reference.calls[k], other.calls[partner]
+        if first.name != second.name or first.name not in ARGUMENTS:
+            continue
+        given = bind(reference, k), bind(other, partner)
+        for role in ("weight", "bias", *AVERAGES):
+            values = [arguments.get(role) for arguments in given]
+            if not all(isinstance(value, Tensor) for value in values):
+                continue
+            names = [place.get(value.data_ptr()) for place, value in zip(places, values)]  # noqa: B905
+            turn = _turn(reference, k, other, partner, values)
+            if None in names or turn is None:
+                continue
+            key = (str(names[0]), str(names[1]))
+            found[key] = WeightPair(first.layer, second.layer, role, key, turn, (k, partner))
+    return list(found.values())
+
+
+def _turn(
+    reference: Trace, index: int, other: Trace, partner: int, values: list[Any]
+) -> Turn | None:
+    """Return what puts the other's weight in the reference's order, or None."""
+    turns: list[Turn] = [lambda value: value]
+    for trace, k in ((other, partner), (reference, index)):
+        image = image_of(trace, k, is_input=True)
+        if image is not None and values[0].dim() == 2:
+            turns.append(lambda value, image=image: channels_last_rows(value, image))  # type: ignore[misc]
+            turns.append(lambda value, image=image: channels_first_rows(value, image))  # type: ignore[misc]
+    for turn in turns:
+        if values[0].shape == values[1].shape and torch.equal(values[0], turn(values[1])):
+            return turn
+    return None
+
+
+def _compare_gradients(result: Comparison, pairs: list[WeightPair], steps: list[Step]) -> None:
+    compared, frozen = [], 0
+    largest = max((float(g.abs().max()) for g in steps[0].gradients.values()), default=0.0)
+    for pair in pairs:
+        gradients = [step.gradients.get(name) for step, name in zip(steps, pair.names, strict=True)]
+        first, second = gradients
+        if first is None or second is None:
+            frozen += (first is None) != (second is None)
+            continue
+        scale = max(float(first.abs().max()), 1e-3 * largest, 1e-30)
+        compared.append((difference(first, pair.turn(second)) / scale, pair))
+    if frozen:
+        text = f"gradients of {frozen} weights that one side has frozen"
+        result.not_compared.append(text)
+    if compared:
+        worst, pair = max(compared, key=lambda item: item[0])
+        detail = f"{len(compared)} tensors"
+        result.add("training", "gradients", worst, TRAINED, detail=detail)
+        _name(result, pair, worst, [UNKNOWN])
+
+
+def _compare_weights(
+    result: Comparison, pairs: list[WeightPair], steps: list[Step], sides: Sides
+) -> None:
+    """Compare weights and moving averages after the step."""
+    for is_average, name in ((False, "weights after a step"), (True, "moving averages")):
+        compared = []
+        for pair in pairs:
+            is_trained = all(n in s.gradients for s, n in zip(steps, pair.names, strict=True))
+            if (pair.role in AVERAGES) != is_average or not (is_average or is_trained):
+                continue
+            first, second = (s.after[n] for s, n in zip(steps, pair.names, strict=True))
+            old = steps[0].before[pair.names[0]]
+            second = pair.turn(second)
+            if pair.role == "running_var":
+                second = _as_biased(pair, sides, first, second, old)
+            scale = max(float(first.abs().max()), 1e-30)
+            compared.append((difference(first, second) / scale, pair))
+        if not compared:
+            continue
+        worst, _ = max(compared, key=lambda item: item[0])
+        detail = f"{len(compared)} tensors"
+        result.add("training", name, worst, TRAINED, detail=detail)
+        for off, pair in compared:
+            if off > TRAINED:
+                reasons = _reasons_of_momentum(pair, steps, sides) if is_average else []
+                _name(result, pair, off, reasons or [UNKNOWN])
+                break
+
+
+def _as_biased(
+    pair: WeightPair, sides: Sides, first: Tensor, second: Tensor, old: Tensor
+) -> Tensor:
+    """Return a moving variance as if both sides fed it with the same kind of variance.
+
+    Keras 3 takes the biased one of a batch, n / (n − 1) times smaller than PyTorch's.
+    """
+    value = sides.traces[0].value(sides.traces[0].calls[pair.calls[0]].inputs[0])
+    n = value.numel() / value.shape[1]
+    momentum = bind(sides.traces[1], pair.calls[1]).get("momentum") or 0.1
+    kept = old * (1 - momentum)
+    readings = [kept + (second - kept) * factor for factor in (1.0, (n - 1) / n, n / max(n - 1, 1))]
+    return min(readings, key=lambda reading: difference(first, reading))
+
+
+def _reasons_of_momentum(pair: WeightPair, steps: list[Step], sides: Sides) -> list[Reason]:
+    """Return the momentum of the other side if that of the reference makes averages agree."""
+    momenta = [
+        bind(trace, k).get("momentum") for trace, k in zip(sides.traces, pair.calls, strict=True)
+    ]
+    if None in momenta or momenta[0] == momenta[1]:
+        return []
+    first, second = (s.after[n] for s, n in zip(steps, pair.names, strict=True))
+    old, ratio = steps[0].before[pair.names[0]], momenta[0] / momenta[1]
+    left = difference(first, old + ratio * (second - old))
+    if left > SLACK * 1e-2 * float(first.abs().max()):
+        return []
+    there, here = sides.names
+    text = (
+        f"a step moves the averages of {here} by a share of {momenta[1]:g}, those of {there} by "
+        f"{momenta[0]:g}; in Keras's words the momentum is {1 - momenta[1]:g} for "
+        f"{1 - momenta[0]:g}"
+    )
+    evidence = f"With a share of {momenta[0]:g} the difference vanishes ({left:.1g} is left)."
+    return [Reason("BatchNorm's momentum", text, evidence)]
+
+
+def _compare_epsilons(result: Comparison, sides: Sides) -> None:
+    """Find an epsilon that differs by so little that the outputs agree."""
+    for k, partner in sides.pairs.items():
+        calls = sides.traces[0].calls[k], sides.traces[1].calls[partner]
+        if calls[0].name != "batch_norm" or calls[1].name != "batch_norm":
+            continue
+        values = [bind(t, i).get("eps", 1e-5) for t, i in zip(sides.traces, (k, partner))]  # noqa: B905
+        if abs(values[0] - values[1]) <= 1e-3 * abs(values[0]):
+            continue
+        there, here = sides.names
+        detail = f"epsilon {values[0]:g} against {values[1]:g}"
+        name, counterpart = calls[0].layer, calls[1].layer
+        result.rows.append(Row("setting", name, counterpart, status="differs", detail=detail))
+        if result.first is None:
+            text = f"{here} has epsilon {values[1]:g}, {there} {values[0]:g}"
+            evidence = "On these images the outputs agree within the bound all the same."
+            reasons = [Reason("BatchNorm's epsilon", text, evidence)]
+            result.first = FirstDifference(name, counterpart, None, 0, reasons)
+
+
+def _name(result: Comparison, pair: WeightPair, off: float, reasons: list[Reason]) -> None:
+    """Let a layer be the first difference, where none is and its weights differ."""
+    if result.first is None and not off <= TRAINED:
+        agreeing = sum(row.part == "layer" and row.status == "agrees" for row in result.rows)
+        result.first = FirstDifference(pair.layer, pair.counterpart, off, agreeing, reasons)
