@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import signs_lightning
 from signs_lightning.models.classifier import ImageClassifier
 

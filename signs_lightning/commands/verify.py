@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,18 @@ def main(verb: str, args: list[str]) -> int:
     images, about = _images(options, a, b)
     result = compare(a, b, images, about)
     print_result(result)
+    texts = {}
     if options.json is not None:
-        with atomic_write(Path(options.json)) as temporary:
-            temporary.write_text(json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")
-        print(f"Wrote {options.json}.")
+        texts[options.json] = json.dumps(result.as_json(), indent=2) + "\n"
+    if options.output is not None:
+        from signs_lightning.verify.page import render_page  # start-up
+
+        command = f"python -m signs_lightning {verb} {shlex.join(args)}"
+        texts[options.output] = render_page(result, command)
+    for path, text in texts.items():
+        with atomic_write(Path(path)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"Wrote {path}.")
     return result.exit_code
 
 

@@ -21,7 +21,7 @@ from signs_lightning.verify.real_keras import NOT_INSTALLED, KerasRun, run_real_
 from signs_lightning.verify.result import Comparison, Row, Status
 from signs_lightning.verify.sides import Side
 from signs_lightning.verify.trace import Trace, trace_network
-from signs_lightning.verify.training import compare_training
+from signs_lightning.verify.training import compare_training, labels_for
 from signs_lightning.verify.values import BOUND, bound_of, difference
 
 
@@ -44,28 +44,26 @@ def compare(a: Side, b: Side, images: Tensor, about: str) -> Comparison:
         result.not_compared.append("all else: the models take images of other sizes")
         return result
     pixels = _compare_pixels(result, reference, other, images)
-    keras_run = _ask_keras(result, reference, pixels[0])
-    if reference.network is None or other.network is None:
+    traces = [
+        None if side.network is None else trace_network(side.network, given)
+        for side, given in zip((reference, other), pixels, strict=True)
+    ]
+    raw = [None if trace is None else trace.output for trace in traces]
+    keras_run = _ask_keras(result, reference, other, pixels[0], raw[0])
+    first, second = traces
+    if first is not None:
+        _compare_with_keras(result, first, keras_run, reference)
+    if first is None or second is None:
         result.not_compared.append("layers, gradients and training: an ONNX file hides its layers")
-        raw: list[Tensor | None] = [None, None]
-        if reference.network is not None:
-            trace = trace_network(reference.network, pixels[0])
-            _compare_with_keras(result, trace, keras_run, reference)
-            raw[0] = trace.output
-        elif other.network is not None:
-            raw[1] = trace_network(other.network, pixels[1]).output
         explain_end(result, compare_outputs(result, reference, other, images, raw, keras_run))
         return result
-    first = trace_network(reference.network, pixels[0])
-    second = trace_network(other.network, pixels[1])
-    raw = [first.output, second.output]
-    _compare_with_keras(result, first, keras_run, reference)
     sides = make_sides(reference, other, images, pixels, (first, second))
     compare_layers(result, sides)
     probabilities = compare_outputs(result, reference, other, images, raw, keras_run)
     explain_pixels(result, sides)
     explain_end(result, probabilities, sides)
-    compare_training(result, sides, probabilities)
+    labels = labels_for(first.output, reference, probabilities[0])
+    compare_training(result, sides, probabilities[0], labels, keras_run)
     return result
 
 
@@ -120,18 +118,23 @@ def _compare_pixels(
     return first, second
 
 
-def _ask_keras(result: Comparison, reference: Side, pixels: Tensor) -> KerasRun | None:
+def _ask_keras(
+    result: Comparison, reference: Side, other: Side, pixels: Tensor, output: Tensor | None
+) -> KerasRun | None:
     """Let Keras run the file of the reference, where it is one."""
     network = reference.network
     if reference.kind != "Keras file":
         return None
-    if reference.keras_file is None or not isinstance(network, KerasNetwork):
+    if reference.keras_file is None or not isinstance(network, KerasNetwork) or output is None:
         result.not_compared.append(f"Keras itself: {reference.name} has weights alone")
         return None
     inputs = network.plan.graph.arrange(pixels)
     if not network.plan.graph.channels_first and inputs.dim() == 4:
         inputs = inputs.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
-    run = run_real_keras(reference.keras_file, inputs.float().contiguous().numpy())
+    labels = labels_for(output, reference).numpy() if other.network is not None else None
+    from_logits = network.plan.ending.kind == "logits"
+    array = inputs.float().contiguous().numpy()
+    run = run_real_keras(reference.keras_file, array, labels, from_logits)
     result.keras = NOT_INSTALLED if run is None else run.version
     if run is None:
         result.is_unchecked = True

@@ -93,16 +93,21 @@ def reading_of(side: Side, raw: Tensor, expected: Tensor) -> Callable[[Tensor], 
 
 
 def _nearest(raw: Tensor, expected: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """Return what makes probabilities of an output, which may be wrong itself."""
     rows = _rows(raw)
     is_probability = bool(((rows >= 0) & (rows <= 1)).all())
-    adds_up = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < 1e-4).all())
-    if is_probability and adds_up:  # also where these are wrong
+    if rows.shape[1] > 1 and is_probability and _adds_up(rows):
         return _as_they_are
-    readings = [_sigmoid] if rows.shape[1] == 1 else [_softmax, _sigmoid]
-    readings += [_as_they_are] if is_probability else []
+    if rows.shape[1] > 1 and (expected is None or _adds_up(expected)):
+        return _softmax
+    readings = [_sigmoid, *([_as_they_are] if is_probability else [])]
     if expected is None:
-        return readings[-1] if rows.shape[1] == 1 else readings[0]
+        return readings[-1]
     return min(readings, key=lambda reading: difference(expected, reading(raw).float()))
+
+
+def _adds_up(rows: Tensor) -> bool:
+    return bool(((rows.sum(1) - 1).abs() < 1e-4).all())
 
 
 def _rows(raw: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.sandbox import run_sandboxed
 
 NOT_INSTALLED = "Keras 3 is not installed, so nothing was checked against Keras itself"
-RANDOM = ("Dropout", "SpatialDropout1D", "SpatialDropout2D")  # at rest when their rate is 0
-STEP = 1024.0  # learning rate whose step tells gradients to the last digit
+DROPOUTS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D")  # at rest when their rate is 0
+RANDOM = ("Random", "Gaussian", "AlphaDropout", "MixUp", "CutMix", "AugMix", "Spectral")
+STEP = 1024.0  # learning rate so large that the step tells gradients to their last digits
 
 
 @dataclass
@@ -35,7 +36,7 @@ class KerasRun:
         output: of the model.
         parameters: how many it has.
         refusal: why Keras does not read the file.
-        weights: after one step of plain SGD, by layer path and name; empty where none was made.
+        weights: after one step of plain SGD without dropout, by layer path, in Keras's order.
         untrained: why no step was made.
     """
 
@@ -44,12 +45,12 @@ class KerasRun:
     output: np.ndarray | None = None
     parameters: int = 0
     refusal: str | None = None
-    weights: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    weights: dict[str, list[np.ndarray]] = field(default_factory=dict)
     untrained: str = ""
 
 
 def run_real_keras(
-    path: Path, images: np.ndarray, labels: np.ndarray | None = None
+    path: Path, images: np.ndarray, labels: np.ndarray | None, from_logits: bool
 ) -> KerasRun | None:
     """Let Keras load a file and run it on images.
 
@@ -57,6 +58,7 @@ def run_real_keras(
         path: the file.
         images: float32, as the file's model takes them, axes as Keras has them.
         labels: int64 (N,), to train one step on; None for none.
+        from_logits: whether the model gives logits.
 
     Returns:
         What it gave, or None where no Keras 3 is installed.
@@ -69,7 +71,7 @@ def run_real_keras(
     version, backend = found
     run: KerasRun = run_sandboxed(
         f"{__name__}:run_keras",
-        *(str(path.resolve()), images, labels, backend),
+        *(str(path.resolve()), images, labels, from_logits, backend),
         about=str(path),
         seconds=MAX_SECONDS,
     )
@@ -82,7 +84,9 @@ def run_real_keras(
     return run
 
 
-def run_keras(path: str, images: np.ndarray, labels: np.ndarray | None, backend: str) -> KerasRun:
+def run_keras(
+    path: str, images: np.ndarray, labels: np.ndarray | None, from_logits: bool, backend: str
+) -> KerasRun:
     """Do what `run_real_keras` describes, in this process."""
     os.environ |= {
         **{"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"},
@@ -100,7 +104,50 @@ def run_keras(path: str, images: np.ndarray, labels: np.ndarray | None, backend:
             reason = " ".join(str(error).split()) or type(error).__name__
             return KerasRun(refusal=reason.rstrip("."))
     outputs, output = _layer_outputs(keras, model, images, backend)
-    return KerasRun(outputs=outputs, output=output, parameters=int(model.count_params()))
+    run = KerasRun(outputs=outputs, output=output, parameters=int(model.count_params()))
+    if labels is not None:
+        _train(keras, model, images, labels, from_logits, run)
+    return run
+
+
+def _train(
+    keras: Any, model: Any, images: np.ndarray, labels: np.ndarray, from_logits: bool, run: KerasRun
+) -> None:
+    """Train one step of plain SGD without dropout, and keep the weights."""
+    layers = list(model._flatten_layers(include_self=False))
+    kinds = {type(layer).__name__ for layer in layers}
+    random = sorted(kind for kind in kinds if kind.startswith(RANDOM))
+    weights = model.trainable_weights
+    has_penalties = any(getattr(weight, "regularizer", None) for weight in weights)
+    has_penalties |= any(getattr(layer, "activity_regularizer", None) for layer in layers)
+    if random:
+        run.untrained = f"it has layers that are random in training ({', '.join(random)})"
+    elif has_penalties or any(getattr(weight, "constraint", None) for weight in weights):
+        run.untrained = "it has regularizers or constraints, which plain SGD leaves out here"
+    if run.untrained:
+        return
+    for layer in layers:
+        if type(layer).__name__ in DROPOUTS:
+            layer.rate = 0.0
+    is_binary = model.output_shape[-1] == 1
+    losses = keras.losses
+    kind = losses.BinaryCrossentropy if is_binary else losses.SparseCategoricalCrossentropy
+    try:
+        model.compile(keras.optimizers.SGD(STEP), kind(from_logits=from_logits))
+        model.train_on_batch(images, labels[:, None] if is_binary else labels)
+    except Exception as error:
+        run.untrained = f"Keras does not train it ({' '.join(str(error).split())[:100]})"
+        return
+
+    def keep(parent: Any, path: tuple[str, ...]) -> None:
+        for layer in parent.layers:
+            if hasattr(layer, "layers"):
+                keep(layer, (*path, layer.name))
+            elif layer.weights:
+                arrays = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
+                run.weights["/".join((*path, layer.name))] = [np.asarray(a) for a in arrays]
+
+    keep(model, ())
 
 
 def _layer_outputs(

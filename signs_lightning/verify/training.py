@@ -14,8 +14,10 @@ from torch.overrides import TorchFunctionMode
 from signs_lightning.models.fused_conv_pool import unfused
 from signs_lightning.verify.blame import image_of
 from signs_lightning.verify.case import ARGUMENTS, SLACK, bind
+from signs_lightning.verify.keras_step import compare_with_keras_step
 from signs_lightning.verify.layers import Sides
-from signs_lightning.verify.outputs import reading_of
+from signs_lightning.verify.outputs import read_probabilities, reading_of
+from signs_lightning.verify.real_keras import KerasRun
 from signs_lightning.verify.reasons import UNKNOWN
 from signs_lightning.verify.result import Comparison, FirstDifference, Reason, Row
 from signs_lightning.verify.sides import Side
@@ -60,35 +62,43 @@ class Step:
 
 
 def compare_training(
-    result: Comparison, sides: Sides, probabilities: tuple[Tensor, Tensor]
+    result: Comparison,
+    sides: Sides,
+    expected: Tensor,
+    labels: Tensor,
+    keras_run: KerasRun | None,
 ) -> None:
     """Compare one step on the images, in float64, without dropout.
 
     Args:
         result: gets the rows, and the first difference.
         sides: both.
-        probabilities: (N, K) of both.
+        expected: the reference's probabilities (N, K).
+        labels: int64 (N,), to train on.
+        keras_run: has what Keras itself learns from a step.
     """
     _compare_epsilons(result, sides)
     if result.has_differences:
         result.not_compared.append("gradients and a training step: the outputs differ already")
         return
     pairs = pair_weights(sides)
+    steps = []
+    for side, trace in zip((sides.reference, sides.other), sides.traces, strict=True):
+        try:
+            read = reading_of(side, trace.output, expected)
+            steps.append(make_step(side, trace.images, labels, read))
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:100]
+            text = f"gradients and a training step: {side.name} does not run in float64 ({reason})"
+            result.not_compared.append(text)
+            return
+    if keras_run is not None:
+        compare_with_keras_step(result, sides.reference, keras_run, steps[0].gradients)
+    bound = TRAINED * max(abs(steps[0].loss), 1e-3)
+    result.add("training", "loss", abs(steps[0].loss - steps[1].loss), bound)
     if not pairs:
         result.not_compared.append("gradients and a training step: no weights that correspond")
         return
-    labels = _labels(probabilities[0])
-    try:
-        steps = [
-            make_step(side, trace.images, labels, reading_of(side, trace.output, probabilities[0]))
-            for side, trace in zip((sides.reference, sides.other), sides.traces, strict=True)
-        ]
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0][:100]
-        result.not_compared.append(f"gradients and a training step: not in float64 ({reason})")
-        return
-    bound = TRAINED * max(abs(steps[0].loss), 1e-3)
-    result.add("training", "loss", abs(steps[0].loss - steps[1].loss), bound)
     _compare_gradients(result, pairs, steps)
     _compare_weights(result, pairs, steps, sides)
 
@@ -131,9 +141,17 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
     return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
-def _labels(probabilities: Tensor) -> Tensor:
-    """Return the most probable class and the second in turn, int64 (N,)."""
-    order = probabilities.argsort(dim=1, descending=True)
+def labels_for(output: Tensor, side: Side, expected: Tensor | None = None) -> Tensor:
+    """Return the most probable class and the second in turn, int64 (N,).
+
+    Args:
+        output: of a side's network.
+        side: the side.
+        expected: probabilities (N, K) that it stands for.
+    """
+    if side.probabilities is not None:
+        expected = side.probabilities(output)
+    order = read_probabilities(output, expected).argsort(dim=1, descending=True)
     rows = torch.arange(len(order))
     return order[rows, rows % 2]
 
@@ -153,10 +171,10 @@ def pair_weights(sides: Sides) -> list[WeightPair]:
             continue
         given = bind(reference, k), bind(other, partner)
         for role in ("weight", "bias", *AVERAGES):
-            values = [arguments.get(role) for arguments in given]
-            if not all(isinstance(value, Tensor) for value in values):
+            values = [v for v in (g.get(role) for g in given) if isinstance(v, Tensor)]
+            if len(values) < 2:
                 continue
-            names = [place.get(value.data_ptr()) for place, value in zip(places, values)]  # noqa: B905
+            names = [p.get(v.data_ptr()) for p, v in zip(places, values, strict=True)]
             turn = _turn(reference, k, other, partner, values)
             if None in names or turn is None:
                 continue
@@ -249,9 +267,10 @@ def _as_biased(
 def _reasons_of_momentum(pair: WeightPair, steps: list[Step], sides: Sides) -> list[Reason]:
     """Return the momentum of the other side if that of the reference makes averages agree."""
     momenta = [
-        bind(trace, k).get("momentum") for trace, k in zip(sides.traces, pair.calls, strict=True)
+        float(bind(trace, k).get("momentum") or 0.0)
+        for trace, k in zip(sides.traces, pair.calls, strict=True)
     ]
-    if None in momenta or momenta[0] == momenta[1]:
+    if 0.0 in momenta or momenta[0] == momenta[1]:
         return []
     first, second = (s.after[n] for s, n in zip(steps, pair.names, strict=True))
     old, ratio = steps[0].before[pair.names[0]], momenta[0] / momenta[1]
@@ -274,7 +293,8 @@ def _compare_epsilons(result: Comparison, sides: Sides) -> None:
         calls = sides.traces[0].calls[k], sides.traces[1].calls[partner]
         if calls[0].name != "batch_norm" or calls[1].name != "batch_norm":
             continue
-        values = [bind(t, i).get("eps", 1e-5) for t, i in zip(sides.traces, (k, partner))]  # noqa: B905
+        places = zip(sides.traces, (k, partner), strict=True)
+        values = [bind(trace, index).get("eps", 1e-5) for trace, index in places]
         if abs(values[0] - values[1]) <= 1e-3 * abs(values[0]):
             continue
         there, here = sides.names

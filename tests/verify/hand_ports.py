@@ -82,7 +82,7 @@ class Drawn:
     r: Random
     size: int
     channels: int
-    scale: str = "/255"
+    scale: Any = "/255"
     layers: list[dict[str, Any]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -94,7 +94,9 @@ class Drawn:
     model: Any = None
     classes: int = 4
 
-    def add(self, piece: Piece, class_name: str, inputs: list[str] | None = None, **config: Any):
+    def add(
+        self, piece: Piece, class_name: str, inputs: list[str] | None = None, **config: Any
+    ) -> None:
         nodes = [[[name, 0, 0, {}] for name in inputs or [self.last]]]
         config = {"name": piece.name, **config}
         self.layers.append({"class_name": class_name, "name": piece.name, "config": config,
@@ -147,7 +149,7 @@ def draw(seed: int, min_layers: int = 3, max_layers: int = 50) -> Drawn:
                      "depthwise": move == "depthwise", "size": size,
                      "in": channels, "out": filters}  # fmt: skip
             piece = Piece("conv", name, module, attribute, line, activation, facts)
-            config = {"kernel_size": [kernel, kernel], "strides": [stride, stride],
+            config: dict[str, Any] = {"kernel_size": [kernel, kernel], "strides": [stride, stride],
                       "padding": padding, "use_bias": bias,
                       "activation": activation or "linear"}  # fmt: skip
             start = d.last

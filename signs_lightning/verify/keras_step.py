@@ -1,0 +1,53 @@
+"""Compares a training step here with one of Keras itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from signs_lightning.keras_io.network import KerasNetwork
+from signs_lightning.verify.real_keras import STEP, KerasRun
+from signs_lightning.verify.result import Comparison
+from signs_lightning.verify.sides import Side
+from signs_lightning.verify.values import difference
+
+BOUND_OF_GRADIENTS = 1e-4  # Keras computes in float32; a share of a tensor's largest value
+
+
+def compare_with_keras_step(
+    result: Comparison, side: Side, run: KerasRun, gradients: dict[str, Tensor]
+) -> None:
+    """Compare gradients of our reading of a file with those of Keras.
+
+    Args:
+        result: gets the row.
+        side: the Keras file.
+        run: has Keras's weights after a step.
+        gradients: ours, by the weights' names.
+    """
+    network = side.network
+    if not isinstance(network, KerasNetwork):
+        return
+    if not run.weights:
+        result.not_compared.append(f"a training step of Keras itself: {run.untrained}")
+        return
+    names = {parameter.data_ptr(): name for name, parameter in network.named_parameters()}
+    before, largest = network.keras_weights(), max((float(g.abs().max()) for g in
+                                                   gradients.values()), default=0.0)  # fmt: skip
+    worst, count = 0.0, 0
+    for layer, weights in network.plan.layers():
+        after = run.weights.get("/".join(layer.path), [])
+        if len(after) != len(weights):
+            continue
+        for weight, old, new in zip(weights, before[layer.path], after, strict=True):
+            target = network.parameter(layer.path, weight)
+            ours = gradients.get(names.get(target.data_ptr(), ""))
+            if ours is None or new.shape != weight.shape:
+                continue
+            theirs = torch.from_numpy((old.astype("f8") - new) / STEP)
+            theirs = theirs.permute(weight.permutation).reshape(ours.shape)
+            scale = max(float(theirs.abs().max()), 1e-2 * largest, 1e-30)
+            worst, count = max(worst, difference(theirs, ours) / scale), count + 1
+    if count:
+        detail = f"{count} tensors"
+        result.add("keras", "our gradients", worst, BOUND_OF_GRADIENTS, detail=detail)
