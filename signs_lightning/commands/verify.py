@@ -70,7 +70,7 @@ def _parser(verb: str) -> CommandParser:
     text = "weights of FILE.py:CLASS: .safetensors, or a checkpoint"
     add("--weights", metavar="FILE", help=text)
     add("--against_weights", metavar="FILE", help="those of B, where both are FILE.py:CLASS")
-    add("--model", metavar="FILE.py:CLASS", help="network of a .safetensors file")
+    add("--model", metavar="FILE.py:CLASS", help="network that a .safetensors file belongs to")
     text = "what a Keras file takes, as in import-keras; or a module without `preprocess`"
     add("--scale", choices=SCALES, help=text)
     text = "pictures to compare on; drawn ones by default"

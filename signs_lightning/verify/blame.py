@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from signs_lightning.verify.match_layers import has_same_weights
 from signs_lightning.verify.trace import DROPOUTS, IMAGE, Trace
-from signs_lightning.verify.values import Image, Values
+from signs_lightning.verify.values import Image, Values, best_difference, bound_of
 
 # Operations that move values, or leave them as they are: a network may do without them, and what
 # they do wrong shows in the next one.
@@ -30,11 +31,17 @@ class Found:
     blamed: int | None
 
 
-def find_first(reference: Trace, other: Trace) -> Found:
+def find_first(reference: Trace, other: Trace, pairs: dict[int, int]) -> Found:
     """Look for the output of every call of a reference among those of another network.
 
     A call without a counterpart is not blamed where a later one that rests on it has one: the other
-    network may compute the same in other steps.
+    network may compute the same in other steps. One whose twin has the same weights and the same
+    input, and another output, always is.
+
+    Args:
+        reference: the trace that is right.
+        other: the other one.
+        pairs: the other's call for each call with weights of the reference.
     """
     values = Values([call.output for call in other.calls])
     places = [
@@ -47,15 +54,25 @@ def find_first(reference: Trace, other: Trace) -> Found:
             for index in reference.calls[k].inputs:
                 if index != IMAGE:
                     reached[index] = tells[index] = True
-    blamed = next(
-        (
-            k
-            for k, call in enumerate(reference.calls)
-            if not reached[k] and call.name not in TRANSPARENT
-        ),
-        None,
-    )
-    return Found(places, blamed)
+    bad = [
+        k
+        for k, call in enumerate(reference.calls)
+        if (not reached[k] and call.name not in TRANSPARENT)
+        or (k in pairs and _parts_here(reference, k, other, pairs[k]))
+    ]
+    return Found(places, bad[0] if bad else None)
+
+
+def _parts_here(reference: Trace, index: int, other: Trace, partner: int) -> bool:
+    """Return whether two calls make different outputs of the same weights and the same input."""
+    calls = reference.calls[index], other.calls[partner]
+    if best_difference(calls[0].output, calls[1].output) <= bound_of(calls[0].output):
+        return False
+    if not has_same_weights(reference, index, other, partner):
+        return False
+    given = reference.value(calls[0].inputs[0]), other.value(calls[1].inputs[0])
+    image = image_of(reference, index, is_input=True)
+    return best_difference(given[0], given[1], image) <= bound_of(given[0])
 
 
 def tells_apart(value: Tensor) -> bool:

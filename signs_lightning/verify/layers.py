@@ -60,7 +60,8 @@ def make_sides(
     is_other_input = pixels[0].shape == pixels[1].shape and not is_same(*pixels)
     if is_other_input and other.network is not None:
         second = trace_network(other.network, pixels[0])
-    found, pairs = find_first(first, second), match_layers(first, second)
+    pairs = match_layers(first, second)
+    found = find_first(first, second, pairs)
     return Sides(reference, other, images, pixels, (first, second), found, pairs)
 
 
@@ -129,11 +130,11 @@ def find_first_difference(sides: Sides) -> tuple[str, list[Reason]] | None:
     if random is None:
         return explain(case)
     at_rest = trace_network(network, other.images, has_dropout=False)
-    found = find_first(reference, at_rest)
+    pairs = match_layers(reference, at_rest)
+    found = find_first(reference, at_rest, pairs)
     explained = explain_random(case, random, found.blamed)
     if explained is not None or found.blamed is None:
         return explained
-    pairs = match_layers(reference, at_rest)
     return explain(Case(reference, at_rest, found, pairs, sides.names, sides.images, found.blamed))
 
 

@@ -78,6 +78,11 @@ def _weights_key(trace: Trace, index: int) -> Hashable:
     return trace.calls[index].name, tuple(map(_sums, trace.calls[index].weights))
 
 
+def has_same_weights(reference: Trace, index: int, other: Trace, partner: int) -> bool:
+    """Return whether two calls take the same weights, whatever the order of their values."""
+    return _weights_key(reference, index) == _weights_key(other, partner)
+
+
 def _sums(weight: Tensor) -> tuple[str, str]:
     values = weight.detach().double()
     return f"{float(values.abs().sum()):.6g}", f"{float(torch.square(values).sum()):.6g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import os
 import re
 import sys
@@ -13,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import signs_lightning
 from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import list_names, shorten
 
 SPELLING = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
-KNOWN_ARGUMENTS = ("num_classes", "image_size")  # which the other side tells
 
 
 def is_own_module(text: str) -> bool:
@@ -68,10 +70,41 @@ def make_own_module(text: str, known: dict[str, Any]) -> nn.Module:
             f"{text} needs {list_names(needed)}, which nothing tells. Give them defaults, or add "
             f"to {file} a function without arguments that makes the network, and name that."
         )
-    network = make(**{key: value for key, value in known.items() if key in parameters})
+    takes_all = inspect.isclass(make) and issubclass(make, ImageClassifier)
+    network = make(**{k: v for k, v in known.items() if takes_all or k in parameters})
     if not isinstance(network, nn.Module):
         raise InputError(f"{text} makes a {type(network).__name__}, expected a torch.nn.Module.")
     return network
+
+
+def make_package_model(name: str, settings: dict[str, Any]) -> nn.Module:
+    """Make one of this package's models.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    kind = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
+    if not (inspect.isclass(kind) and issubclass(kind, ImageClassifier)):
+        raise InputError(
+            f"--model is '{shorten(name)}', expected FILE.py:CLASS, or a model of this package "
+            "such as SignsFunctional."
+        )
+    return kind(**settings)
+
+
+def read_settings(file: Path) -> tuple[str, dict[str, Any]]:
+    """Return class and settings that a safetensors file keeps of a model; empty for another's."""
+    try:
+        from safetensors import safe_open  # start-up
+
+        with safe_open(file, framework="pt") as opened:
+            kept = json.loads((opened.metadata() or {}).get("signs_lightning", "{}"))
+        settings = kept.get("settings", {})
+        name = str(kept.get("model", ""))
+    except Exception:  # `read_weights` says what is wrong with it
+        return "", {}
+    size = settings.get("image_size")
+    return name, settings | ({"image_size": tuple(size)} if isinstance(size, list) else {})
 
 
 def load_weights(network: nn.Module, file: str) -> str:

@@ -16,7 +16,13 @@ from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.input_scales import Scale, rescale_inputs
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.other_inputs import describe_inputs
-from signs_lightning.verify.own_module import is_own_module, load_weights, make_own_module
+from signs_lightning.verify.own_module import (
+    is_own_module,
+    load_weights,
+    make_own_module,
+    make_package_model,
+    read_settings,
+)
 
 
 @dataclass
@@ -68,20 +74,17 @@ def load_side(
             file.
         scale: of a Keras file, or what a module without `preprocess` takes.
         weights: file of a module's weights.
-        model: `module.py:Class` that the weights of a safetensors file belong to.
+        model: `module.py:Class`, or a model of this package, that the weights of a safetensors
+            file belong to.
         known: arguments of a module that the other side tells.
 
     Raises:
         InputError: it cannot be loaded, or takes more than images.
     """
     if name.endswith(".safetensors"):
-        if model is None:
-            raise InputError(
-                f"{name} holds weights alone. Name the network with --model FILE.py:CLASS."
-            )
-        name, weights = model, name
+        return _safetensors_side(name, scale, model, known or {})
     if is_own_module(name):
-        return _own_side(name, scale, weights, known or {})
+        return _own_side(name, make_own_module(name, known or {}), scale, weights)
     if weights is not None:
         raise InputError(f"--weights is for FILE.py:CLASS, and {name} has its own. Leave it out.")
     is_keras = name.endswith(KERAS_SUFFIXES)
@@ -116,8 +119,26 @@ def side_of_classifier(name: str, kind: str, model: ImageClassifier) -> Side:
     )  # fmt: skip
 
 
-def _own_side(name: str, scale: Scale | None, weights: str | None, known: dict[str, Any]) -> Side:
-    network = make_own_module(name, known)
+def _safetensors_side(
+    name: str, scale: Scale | None, model: str | None, known: dict[str, Any]
+) -> Side:
+    """Return the side of a file of weights and the network that they belong to."""
+    kind, settings = read_settings(Path(name))
+    module, _, own = kind.rpartition(".")
+    if model is None and module.startswith("signs_lightning."):
+        model = own
+    if model is None:
+        raise InputError(
+            f"{name} holds weights alone. Name their network: --model FILE.py:CLASS, or a model of "
+            "this package such as SignsFunctional."
+        )
+    known = known | settings
+    if is_own_module(model):
+        return _own_side(name, make_own_module(model, known), scale, name)
+    return _own_side(name, make_package_model(model, known), scale, name)
+
+
+def _own_side(name: str, network: nn.Module, scale: Scale | None, weights: str | None) -> Side:
     note = f"{name}: weights as it makes them itself (no --weights)"
     if weights is not None:
         note = f"{name}: {load_weights(network, weights)}"

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from signs_lightning.models.fused_conv_pool import unfused
 from signs_lightning.verify.blame import image_of
@@ -17,11 +16,12 @@ from signs_lightning.verify.case import ARGUMENTS, SLACK, bind
 from signs_lightning.verify.keras_step import compare_with_keras_step
 from signs_lightning.verify.layers import Sides
 from signs_lightning.verify.outputs import read_probabilities, reading_of
+from signs_lightning.verify.own_loss import compare_own_loss
 from signs_lightning.verify.real_keras import KerasRun
 from signs_lightning.verify.reasons import UNKNOWN
 from signs_lightning.verify.result import Comparison, FirstDifference, Reason, Row
 from signs_lightning.verify.sides import Side
-from signs_lightning.verify.trace import DROPOUTS, Trace, name_of
+from signs_lightning.verify.trace import Trace, WithoutDropout
 from signs_lightning.verify.values import channels_first_rows, channels_last_rows, difference
 
 TRAINED = 1e-6  # largest difference in float64, as a share of a tensor's largest value
@@ -56,6 +56,7 @@ class Step:
     """What one step of plain SGD on a copy of a network gives, by weights' names."""
 
     loss: float
+    probabilities: Tensor
     gradients: dict[str, Tensor]
     before: dict[str, Tensor]
     after: dict[str, Tensor]
@@ -96,6 +97,8 @@ def compare_training(
         compare_with_keras_step(result, sides.reference, keras_run, steps[0].gradients)
     bound = TRAINED * max(abs(steps[0].loss), 1e-3)
     result.add("training", "loss", abs(steps[0].loss - steps[1].loss), bound)
+    own = sides.other, sides.traces[1].images, labels, steps[1].probabilities
+    compare_own_loss(result, *own)
     if not pairs:
         result.not_compared.append("gradients and a training step: no weights that correspond")
         return
@@ -115,8 +118,9 @@ def make_step(side: Side, pixels: Tensor, labels: Tensor, read: Callable[[Tensor
     network: Any = copy.deepcopy(side.network)
     network.double().train()
     before = {name: value.detach().clone() for name, value in _state(network).items()}
-    with torch.enable_grad(), unfused(network), _NoDropout():
-        chosen = read(network(pixels.double()))[torch.arange(len(labels)), labels]
+    with torch.enable_grad(), unfused(network), WithoutDropout():
+        probabilities = read(network(pixels.double()))
+        chosen = probabilities[torch.arange(len(labels)), labels]
         loss = -chosen.clamp(min=1e-300).log().mean()
         loss.backward()
     gradients = {
@@ -127,14 +131,7 @@ def make_step(side: Side, pixels: Tensor, labels: Tensor, read: Callable[[Tensor
     after = {name: value.detach().clone() for name, value in _state(network).items()}
     for name, gradient in gradients.items():
         after[name] -= RATE * gradient
-    return Step(float(loss.detach()), gradients, before, after)
-
-
-class _NoDropout(TorchFunctionMode):
-    """Lets every dropout pass its values."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if name_of(func) in DROPOUTS else func(*args, **(kwargs or {}))
+    return Step(float(loss.detach()), probabilities.detach(), gradients, before, after)
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

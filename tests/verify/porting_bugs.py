@@ -25,6 +25,7 @@ from signs_lightning.verify.sides import load_side, side_of_classifier
 from .hand_ports import SCALES, VARIANTS, Drawn, Piece, draw, source_of
 
 Planted = tuple[str, str]  # layer and kind that `verify` should name
+Bug = Callable[[Drawn], Planted | None]
 
 
 def flatten_order(d: Drawn) -> Planted | None:
@@ -160,7 +161,7 @@ def class_order(d: Drawn) -> Planted | None:
     return d.pieces[-1].name, "class order"
 
 
-BUGS: list[Callable[[Drawn], Planted | None]] = [
+BUGS: list[Bug] = [
     *(flatten_order, norm_epsilon, same_padding, channel_order, scale, kernel_layout),
     *(activation_variant, dropout_active, softmax_twice, class_order, norm_momentum),
 ]
@@ -217,10 +218,15 @@ def has_effect(d: Drawn, right: tuple[str, dict[str, torch.Tensor]]) -> bool:
     return not torch.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-5)
 
 
-def make_port(seed: int, bug: Callable[[Drawn], Planted | None] | None) -> tuple[Drawn, Planted]:
+def draw_images(d: Drawn) -> torch.Tensor:
+    """Return uint8 (8, H, W, C) for a drawn network."""
+    return random_images(8, d.model.image_size)
+
+
+def make_port(seed: int, bug: Bug | None, max_layers: int = 50) -> tuple[Drawn, Planted]:
     """Draw a network whose port has a bug, or none."""
     for attempt in range(200):
-        d = draw(seed * 1000 + attempt)
+        d = draw(seed * 1000 + attempt, max_layers=max_layers)
         right = source_of(d), dict(d.weights)
         d.r = Random(seed)
         planted = ("", "") if bug is None else bug(d)
@@ -229,17 +235,16 @@ def make_port(seed: int, bug: Callable[[Drawn], Planted | None] | None) -> tuple
     raise RuntimeError("no network for this bug")
 
 
-def judge(seed: int, bug: Callable[[Drawn], Planted | None] | None, folder: Path) -> Outcome:
+def judge(seed: int, bug: Bug | None, folder: Path, max_layers: int = 50) -> Outcome:
     """Make a port and let `verify` compare it with the network's checkpoint."""
-    d, planted = make_port(seed, bug)
+    d, planted = make_port(seed, bug, max_layers)
     name = "right" if bug is None else bug.__name__
     file = folder / f"port_{name}_{seed}.py"
     file.write_text(source_of(d))
     torch.save(d.weights, file.with_suffix(".pt"))
     reference = side_of_classifier(f"{name}.ckpt", "checkpoint", d.model)
     other = load_side(f"{file}:Net", weights=str(file.with_suffix(".pt")))
-    images = random_images(8, d.model.image_size)
-    result = compare(other, reference, images, "8 drawn images")
+    result = compare(other, reference, draw_images(d), "8 drawn images")
     return Outcome(name, planted, len(d.pieces), result)
 
 
