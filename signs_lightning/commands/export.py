@@ -1,4 +1,4 @@
-"""The export verb: a trained model as a file for ONNX, PyTorch or Keras."""
+"""The export verb: a trained model as a file for ONNX, PyTorch or Keras, or as source."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ FORMATS = {  # ending, and how the file is read
     "keras": (".keras", "In Keras: keras.models.load_model('{}')"),
     "keras-h5": (".h5", "In Keras: keras.models.load_model('{}')"),
     "keras-weights": (".weights.h5", "In Keras: model.load_weights('{}')"),
+    "source": (".py", ""),
+    "safetensors": (".safetensors", ""),
 }
 
 
@@ -46,7 +48,7 @@ def main(verb: str, args: list[str]) -> int:
         required=True,
         choices=tuple(FORMATS),
         help="ONNX and torch.export take uint8 images and give probabilities; Keras 3 gets its "
-        "model, older format or weights",
+        "model, older format or weights; source is Python, its weights beside it",
     )
     endings = ", ".join(ending for ending, _ in FORMATS.values())
     add("--output", required=True, metavar="O", help=f"the file to write: {endings}")
@@ -54,6 +56,8 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_output_layer_option()
     text = "write a Keras file without asking an installed Keras, which takes some seconds"
     add("--skip_keras_check", dest="unchecked", action="store_true", help=text)
+    text = "source that needs torch and lightning alone, nothing of this package"
+    add("--standalone", action="store_true", help=text)
     parser.add_resize_options()
     options = parser.parse_args(args)
     output = Path(options.output)
@@ -62,6 +66,10 @@ def main(verb: str, args: list[str]) -> int:
         raise InputError(
             f"The format {options.format} is written to a file that ends in {ending}, "
             f"{output.name} does not. Rename it."
+        )
+    if options.standalone and options.format != "source":
+        raise InputError(
+            f"--standalone is for --format source, and --format is {options.format}. Leave it out."
         )
     if options.ckpt_path.endswith(".onnx"):
         raise InputError(
@@ -86,6 +94,21 @@ def main(verb: str, args: list[str]) -> int:
         print_message(
             f"Largest difference from the model's probabilities on {what}: {difference:.1g}"
         )
+    elif options.format == "source":
+        from signs_lightning.source.write_source import export_source, source_lines
+
+        difference = export_source(model, output, options.standalone)
+        print("\n".join(source_lines(output, difference)))
+        return 0
+    elif options.format == "safetensors":
+        from signs_lightning.source.write_source import export_weights
+
+        model_name = export_weights(model, output)
+        print(
+            f"Wrote {output}. Next: python -m signs_lightning import-safetensors "
+            f"{quote_path(output)} --model {model_name} --output model.ckpt"
+        )
+        return 0
     else:
         from signs_lightning.keras_io.to_keras import export_keras
 

@@ -1,7 +1,8 @@
-"""The verb import-keras: turns a Keras file into a checkpoint."""
+"""The verb import-keras: turns a Keras file into a checkpoint or source."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -21,7 +22,7 @@ MAX_SECONDS = 600.0  # that a file may take to import
 
 
 def main(verb: str, args: list[str]) -> int:
-    """Run `import-keras FILE --output model.ckpt` and print the layer table.
+    """Run `import-keras FILE --output model.ckpt` or `--source model.py`.
 
     The file is read in a process of its own, because a malicious one may crash HDF5's C library.
 
@@ -35,11 +36,16 @@ def main(verb: str, args: list[str]) -> int:
     Raises:
         InputError: the file cannot be used; nothing is written then.
     """
-    options = _parser(verb).parse_args(args)
-    output = Path(options.output)
-    _check_paths(output, options.file, options.architecture)
+    options = _parse(verb, args)
     size, colors = shutil.get_terminal_size(), sys.stdout.isatty()
-    with atomic_write(output) as temporary:
+    if options.source is not None:
+        printed = run_sandboxed(
+            f"{__name__}:run_captured", verb, args, None, size, colors,
+            about=options.file, seconds=2 * MAX_SECONDS,
+        )  # fmt: skip
+        print(printed, end="")
+        return 0
+    with atomic_write(Path(options.output)) as temporary:
         printed = run_sandboxed(
             f"{__name__}:run_captured", verb, args, str(temporary), size, colors,
             about=options.file, seconds=MAX_SECONDS,
@@ -49,14 +55,14 @@ def main(verb: str, args: list[str]) -> int:
 
 
 def run_captured(
-    verb: str, args: list[str], temporary: str, size: tuple[int, int], colors: bool
+    verb: str, args: list[str], temporary: str | None, size: tuple[int, int], colors: bool
 ) -> str:
     """Call `run` in the child process and return what it prints.
 
     Args:
         verb: what the command line calls this.
         args: what follows it.
-        temporary: the file to write.
+        temporary: the file to write; None for source, which has its own way.
         size: columns and lines of the terminal.
         colors: whether the terminal shows colors.
     """
@@ -64,7 +70,7 @@ def run_captured(
     if colors:
         os.environ["FORCE_COLOR"] = "1"
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        run(verb, args, Path(temporary))
+        run(verb, args, None if temporary is None else Path(temporary))
     return printed.getvalue()
 
 
@@ -82,7 +88,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     Raises:
         InputError: the file cannot be used; nothing is written then.
     """
-    options = _parser(verb).parse_args(args)
+    options = _parse(verb, args)
     import torch  # start-up time, as the next ones
 
     from signs_lightning.callbacks.model_summary import print_summary  # start-up time
@@ -94,8 +100,6 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     from signs_lightning.keras_io.load_keras import from_keras
     from signs_lightning.keras_io.optimizer_state import add_keras_run
 
-    output = Path(options.output)
-    _check_paths(output, options.file, options.architecture)
     size = options.image_size
     model = from_keras(
         options.file,
@@ -106,7 +110,14 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         output_layer=options.output_layer,
     )
     model.adopt_resizing(options.resize, options.fit)
-    checkpoint, line = build_checkpoint(model), None
+    if options.source is not None:
+        from signs_lightning.source.write_source import export_source, source_lines
+
+        source = Path(options.source)
+        print("\n".join(source_lines(source, export_source(model, source, options.standalone))))
+        return 0
+    output, line = Path(options.output), None
+    checkpoint = build_checkpoint(model)
     if isinstance(model, FromKeras):
         line = add_keras_run(checkpoint, model, options.file, options.architecture)
     if temporary is None:
@@ -123,6 +134,24 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
     test += " --data.test_file FILE.h5"
     print_with_value(f"Wrote {output}. Next:", test, is_command=True)
     return 0
+
+
+def _parse(verb: str, args: list[str]) -> argparse.Namespace:
+    options = _parser(verb).parse_args(args)
+    if (options.output is None) == (options.source is None):
+        raise InputError(
+            "import-keras writes one file: a checkpoint to --output model.ckpt, or source to "
+            "--source model.py. Name one of them."
+        )
+    if options.standalone and options.source is None:
+        raise InputError("--standalone is for --source model.py. Leave it out.")
+    if options.source is not None and not options.source.endswith(".py"):
+        raise InputError(
+            f"Source is written to a file that ends in .py, {options.source} does not. Rename it."
+        )
+    output = Path(options.output or options.source)
+    _check_paths(output, options.file, options.architecture)
+    return options
 
 
 def _check_paths(output: Path, *files: str | None) -> None:
@@ -147,7 +176,11 @@ def _parser(verb: str) -> CommandParser:
     add = parser.add_argument
     add("file", metavar="FILE", help="the Keras file")
     output_help = "the checkpoint to write, such as model.ckpt"
-    add("--output", required=True, metavar="CKPT", help=output_help)
+    add("--output", metavar="CKPT", help=output_help)
+    text = "write the model as Python source instead, such as model.py, its weights beside it"
+    add("--source", metavar="PY", help=text)
+    text = "source that needs torch and lightning alone, nothing of this package"
+    add("--standalone", action="store_true", help=text)
     add(
         "--architecture", metavar="JSON",
         help="what the weights belong to: the file of Keras's `model.to_json()`; or, for a file of "

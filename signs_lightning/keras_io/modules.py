@@ -115,7 +115,13 @@ class ConvTranspose2dKeras(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(in_channels, out_channels, *kernel_size))
         self.register_parameter("bias", nn.Parameter(torch.zeros(out_channels)) if bias else None)
-        self.stride, self.dilation = stride, dilation
+        self.in_channels, self.out_channels, self.kernel_size = (
+            in_channels,
+            out_channels,
+            kernel_size,
+        )
+        self.stride, self.dilation, self.same = stride, dilation, same
+        self.output_padding = output_padding
         pads: list[int] = []
         for k in (1, 0):
             reach = (kernel_size[k] - 1) * dilation[k] + 1
@@ -220,7 +226,7 @@ class GaussianDropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.stddev = math.sqrt(rate / (1 - rate))
+        self.rate, self.stddev = rate, math.sqrt(rate / (1 - rate))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (1 + torch.randn_like(x) * self.stddev) if self.training else x

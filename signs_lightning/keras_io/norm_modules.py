@@ -88,7 +88,7 @@ class AxisGroupNorm(_GammaBeta):
         self, groups: int, channels: int, axis: int, eps: float, scale: bool, center: bool
     ) -> None:
         super().__init__((channels,), eps, scale, center)
-        self.groups, self.axis = groups, axis
+        self.groups, self.channels, self.axis = groups, channels, axis
 
     def forward(self, x: Tensor) -> Tensor:
         # In float32 and in two passes, as Keras computes it. F.group_norm subtracts squares where
@@ -151,6 +151,7 @@ class Standardize(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.view, self.channels_last, self.invert = tuple(view), channels_last, invert
+        self.adapted = adapted
         self.register_buffer("mean", mean, persistent=adapted)
         self.register_buffer("variance", variance, persistent=adapted)
         if adapted:

@@ -68,6 +68,7 @@ class SeparableResize(nn.Module):
 
     def __init__(self, size: Pair, target: Pair, method: str, antialias: bool) -> None:
         super().__init__()
+        self.size, self.target, self.method, self.antialias = size, target, method, antialias
         for name, source, wanted in zip(("rows", "columns"), size, target, strict=True):
             matrix = _resizing_matrix(source, wanted, method, antialias)
             self.register_buffer(name, matrix, persistent=False)
@@ -88,6 +89,7 @@ class NearestResize(nn.Module):
 
     def __init__(self, size: Pair, target: Pair) -> None:
         super().__init__()
+        self.size, self.target = size, target
         for name, source, wanted in zip(("rows", "columns"), size, target, strict=True):
             step = torch.tensor(float(source)) * (1 / torch.tensor(float(wanted)))
             indices = ((torch.arange(wanted) + 0.5) * step).long().clamp(max=source - 1)

@@ -1,0 +1,83 @@
+"""Weights in a safetensors file: written and read with the names of a model's state_dict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import list_names, shorten
+from signs_lightning.runtime.file_read_errors import os_error_message
+
+METADATA = "signs_lightning"  # key of our JSON among a file's metadata
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and a JSON object as a safetensors file.
+
+    Args:
+        path: the file; one that is there is replaced.
+        state: the tensors by their names.
+        metadata: plain values.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # safetensors writes no two tensors that share memory.
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    save_file(tensors, path, {METADATA: json.dumps(metadata), "format": "pt"})
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a safetensors file, and the JSON object of `save_weights`.
+
+    Raises:
+        InputError: it is no such file, or cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except OSError as error:
+        message = os_error_message(error, path)
+        raise message or InputError(f"{path} cannot be read ({error}).") from error
+    except (SafetensorError, ValueError, RecursionError) as error:
+        reason = shorten(str(error).partition("\n")[0], 100)
+        raise InputError(
+            f"{path} is no safetensors file ({reason}), expected one of `export --format "
+            "safetensors` or `--format source`. Name that, or write it again."
+        ) from error
+    return tensors, metadata if isinstance(metadata, dict) else {}
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a safetensors file into a model that has the same names and shapes.
+
+    Raises:
+        InputError: the file cannot be read, or its tensors are not the model's.
+    """
+    tensors, _ = read_weights(path)
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected]
+    if missing or unknown:
+        parts = [f"lacks {list_names(missing, most=3)}"] if missing else []
+        parts += [f"has {list_names(unknown, most=3)} too many"] if unknown else []
+        raise InputError(
+            f"{path} holds the weights of another model: it {' and '.join(parts)}. Name the file "
+            f"that was exported with {type(model).__name__}, or leave --model.weights out."
+        )
+    for name, tensor in expected.items():
+        if tensors[name].shape != tensor.shape:
+            raise InputError(
+                f"{path} has {name} of shape {tuple(tensors[name].shape)}, {type(model).__name__} "
+                f"one of {tuple(tensor.shape)}. Name the file that was exported with it, or leave "
+                "--model.weights out."
+            )
+    with torch.no_grad():
+        model.load_state_dict(tensors)

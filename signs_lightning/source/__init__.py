@@ -1,0 +1,1 @@
+"""Python source of a model, written from the model itself."""

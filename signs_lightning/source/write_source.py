@@ -1,0 +1,102 @@
+"""Writes a model as a source file, with its weights beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.weights_file import save_weights
+from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.escaping import quote_path
+from signs_lightning.source.check import compare_source
+from signs_lightning.source.from_plan import program_of
+from signs_lightning.source.model_text import CLASS, ModelText, SourceText
+
+PLAIN = (bool, int, float, str, type(None), list, tuple)
+
+
+def export_source(model: ImageClassifier, path: Path, standalone: bool = False) -> float:
+    """Write a model as a Python file and its weights as a safetensors file beside it.
+
+    Both appear only after the file, imported in a process of its own, gave what the model gives.
+
+    Args:
+        model: the classifier.
+        path: the Python file; the weights get its name with the ending `.safetensors`.
+        standalone: whether the file is to do without this package.
+
+    Returns:
+        The largest difference from the model in float64, as a share of a tensor's largest value.
+
+    Raises:
+        InputError: the model has what cannot be written as source, or the files cannot be written.
+    """
+    weights = weights_path(path)
+    written = write_text(model, weights.name)
+    state = {written.names[name]: value for name, value in model.state_dict().items()
+             if name in written.names}  # fmt: skip
+    with atomic_write(weights) as temporary_weights, atomic_write(path) as temporary:
+        temporary.write_text(written.text, encoding="utf-8")
+        save_weights(temporary_weights, state, weights_metadata(model) | {"names": written.names})
+        return compare_source(model, written.names, temporary, temporary_weights, standalone)
+
+
+def write_text(model: ImageClassifier, weights: str) -> SourceText:
+    """Return the source of a model.
+
+    Raises:
+        InputError: it cannot be written as source.
+    """
+    if isinstance(model, FromKeras):
+        return ModelText(model, program_of(model.network)).write()
+    raise InputError(
+        f"{type(model).__name__} is Python source already. Copy its file, or export another format."
+    )
+
+
+def source_lines(path: Path, difference: float) -> list[str]:
+    """Return what is said of a source file that was written.
+
+    Args:
+        path: the Python file.
+        difference: as of `export_source`.
+    """
+    weights = weights_path(path)
+    model = f"{path.stem}.{CLASS}"
+    return [
+        "Same outputs, gradients and step of training as the model, in float64 within "
+        f"{difference:.1g} of each tensor's largest value.",
+        f"Wrote {path} and {weights.name}. Next, in its folder: python -m signs_lightning fit "
+        f"--model {model} --model.weights {quote_path(weights.name)} --data.train_file FILE.h5",
+    ]
+
+
+def export_weights(model: ImageClassifier, path: Path) -> str:
+    """Write a model's weights as a safetensors file, with its settings in the metadata.
+
+    Returns:
+        The name of its class, for `import-safetensors --model`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    metadata = weights_metadata(model)
+    with atomic_write(path) as temporary:
+        save_weights(temporary, model.state_dict(), metadata)
+    module, _, name = metadata["model"].rpartition(".")
+    return name if module.startswith("signs_lightning.") else metadata["model"]
+
+
+def weights_path(path: Path) -> Path:
+    """Return the file that the weights of a source file are in."""
+    return path.with_suffix(".safetensors")
+
+
+def weights_metadata(model: ImageClassifier) -> dict[str, Any]:
+    """Return what a safetensors file keeps of a model: its class and its settings."""
+    kind = type(model)
+    settings = {k: v for k, v in model.hparams.items() if isinstance(v, PLAIN)}
+    return {"model": f"{kind.__module__}.{kind.__name__}", "settings": settings}
