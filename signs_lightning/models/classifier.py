@@ -16,13 +16,12 @@ from torchmetrics import Metric
 from signs_lightning.models.checkpoint_metadata import load_training_state, training_state
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.epoch_history import History
-from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.lightning_callbacks import renew_callbacks
 from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
 from signs_lightning.models.lr_schedules import (
     Schedule,
     check_schedule_arguments,
-    make_run_schedule,
+    make_optimizers,
 )
 from signs_lightning.models.metrics import (
     EpochTotals,
@@ -265,19 +264,7 @@ class ImageClassifier(ImageModel):
         self.log_dict(metrics)
 
     def configure_optimizers(self) -> Any:
-        optimizer = (self.optimizer or KerasAdam)([p for p in self.parameters() if p.requires_grad])
-        lr, schedule = self.hparams["lr"], self.hparams.get("schedule")
-        for group in optimizer.param_groups if lr is not None else []:
-            group["lr"] = lr
-        if schedule is not None:
-            made = make_run_schedule(schedule, optimizer, self.trainer, self.hparams["warmup"])
-            scheduler, interval, self.schedule_steps = made
-        elif self.lr_scheduler is not None:
-            scheduler, interval = self.lr_scheduler(optimizer), self.hparams["lr_interval"]
-        else:
-            return optimizer
-        config = {"scheduler": scheduler, "interval": interval, "monitor": "loss"}
-        return {"optimizer": optimizer, "lr_scheduler": config}
+        return make_optimizers(self)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
         if not isinstance(scheduler, ReduceLROnPlateau):  # `PlateauStepper` has stepped it

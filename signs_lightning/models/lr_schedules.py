@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.runtime.terminal import print_message
+
+if TYPE_CHECKING:
+    from signs_lightning.models.classifier import ImageClassifier
 
 Schedule = Literal["one_cycle", "cosine", "cosine_annealing"]
 WARMUP = {"one_cycle": 0.3, "cosine": 0.05}
@@ -142,3 +146,25 @@ class RisingRateWarning(L.Callback):
                     f"rises again, the run has {epochs}. In a new run --model.schedule "
                     "cosine_annealing falls until the end."
                 )
+
+
+def make_optimizers(model: ImageClassifier) -> Any:
+    """Return a model's optimizer and schedule, as `configure_optimizers` gives them to Lightning.
+
+    Args:
+        model: its Trainer tells how many steps a schedule has.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = (model.optimizer or KerasAdam)(parameters)
+    lr, schedule = model.hparams["lr"], model.hparams.get("schedule")
+    for group in optimizer.param_groups if lr is not None else []:
+        group["lr"] = lr
+    if schedule is not None:
+        made = make_run_schedule(schedule, optimizer, model.trainer, model.hparams["warmup"])
+        scheduler, interval, model.schedule_steps = made
+    elif model.lr_scheduler is not None:
+        scheduler, interval = model.lr_scheduler(optimizer), model.hparams["lr_interval"]
+    else:
+        return optimizer
+    config = {"scheduler": scheduler, "interval": interval, "monitor": "loss"}
+    return {"optimizer": optimizer, "lr_scheduler": config}
