@@ -13,7 +13,6 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from rich.console import Console
 
 from signs_lightning.callbacks.callbacks_and_loggers import (
     default_run_name,
@@ -25,13 +24,13 @@ from signs_lightning.callbacks.run_config import SaveRunConfig
 from signs_lightning.commands.argv import KERAS_SUFFIXES, flag_value, remove_flag
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
+from signs_lightning.commands.fit_result import print_fit, print_validation
 from signs_lightning.commands.known_models import import_lazy_model
 from signs_lightning.commands.parser_errors import explain_parser_error, explain_unusable_class
 from signs_lightning.commands.run_parser import RunParser
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.metrics import describe_accuracy
 from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.models.start_options import StartOptions, make_start_options
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
@@ -173,11 +172,6 @@ class CLI(LightningCLI):
         data.adopt_resizing(*model.resizing)
         data.prepare_data()
         data.setup(self.verb)
-        if self.verb != "fit" and data.draws:
-            doing = "Testing" if self.verb == "test" else "Validating"
-            rank_zero_print(
-                f"{doing} on {data.draws} (data.drawn is {data.drawn}), because no file is named."
-            )
         is_exact = data.opened.is_exact
         model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
         model.adopt_resizing(data.resize, data.fit, data.resizes)
@@ -196,44 +190,19 @@ class CLI(LightningCLI):
             arguments.scale = model.hparams["scale"]
 
     def after_fit(self) -> None:
-        history, trainer = self.model.history, self.trainer
+        trainer = self.trainer
         # Every process asks, because the first one tells the others.
         log_dir = trainer.log_dir if trainer.loggers else None
-        if not trainer.is_global_zero or not history:
-            return
-        checkpoints = [c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)]
-        checkpoint = checkpoints[0] if checkpoints else None
-        row, suffix = history[-1], "(last epoch)"
-        if checkpoint is not None and checkpoint.keep_best and checkpoint.best_epoch is not None:
-            row = next(r for r in history if r["epoch"] == checkpoint.best_epoch)
-            suffix = f"(best epoch, {int(row['epoch']) + 1} of {len(history)})"
-        if "val_accuracy" in row:
-            self._print_validation(row, suffix)
-        else:
-            _print_line(f"training accuracy {row['accuracy']:.3f}, loss {row['loss']:.4f} {suffix}")
-        if log_dir is None:
-            return
-        folder = Path(log_dir)
-        if checkpoint is not None:
-            best, last = (folder / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
-            _print_line(f"checkpoint   {best if checkpoint.keep_best and best.is_file() else last}")
-        _print_line(f"curves       {folder / 'curves.png'}")
-        _print_line(f"TensorBoard  tensorboard --logdir {folder}")
+        if trainer.is_global_zero and self.model.history:
+            print_fit(trainer, self.model, self.datamodule, log_dir)
 
     def after_validate(self) -> None:
         if self.trainer.is_global_zero:
-            self._print_validation(self.trainer.callback_metrics)
+            print_validation(self.trainer.callback_metrics, self.model, self.datamodule)
 
     def after_test(self) -> None:
         if self.trainer.is_global_zero and self.model.evaluation is not None:
             print_evaluation(self.model.evaluation)
-
-    def _print_validation(self, metrics: Any, suffix: str = "") -> None:
-        # All images, unless the Trainer limits the batches.
-        count = self.model.validated_images or len(self.datamodule.val_dataloader().dataset)
-        accuracy = describe_accuracy(round(float(metrics["val_accuracy"]) * count), count)
-        loss = f"{float(metrics['val_loss']):.4f} {suffix}".rstrip()
-        _print_line(f"validation accuracy {accuracy}, loss {loss}")
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -282,7 +251,3 @@ def emulates_bfloat16(trainer: Trainer) -> bool:
     on_cpu = trainer.strategy.root_device.type == "cpu"
     in_bfloat16 = str(trainer.precision).startswith("bf16")
     return on_cpu and in_bfloat16 and torch.backends.cpu.get_cpu_capability() == "AVX2"
-
-
-def _print_line(text: str) -> None:
-    Console().print(text, soft_wrap=True, highlight=False, markup=False)

@@ -222,7 +222,7 @@ def _predict_file(
     module = H5DataModule(**data)
     module.adopt_resizing(*model.resizing)
     module.prepare_data()
-    module.setup("test")
+    module.setup("predict")
     is_exact = module.opened.is_exact
     model.adopt(module.num_classes, module.image_shape, module.class_names, is_exact)
     model.adopt_resizing(None, None, module.resizes)

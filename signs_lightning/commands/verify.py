@@ -114,8 +114,8 @@ def _images(options: Any, a: Side, b: Side) -> tuple[Any, str]:
     import numpy as np
     import torch
 
-    from signs_lightning.data import image_files
     from signs_lightning.export.artefacts import random_images
+    from signs_lightning.runtime import image_files
     from signs_lightning.runtime.escaping import format_shape
 
     size = options.image_size and tuple(options.image_size)

@@ -19,7 +19,7 @@ from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fi
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.resumable_loader import build_loader, build_sampler
-from signs_lightning.data.setup_notes import setup_notes
+from signs_lightning.data.setup_notes import describe_data, setup_notes
 from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -212,10 +212,6 @@ class H5DataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage == self._stage:
             return
-        if stage == "fit" and self.draws:
-            rank_zero_print(
-                f"Training on {self.draws} (data.drawn is {self.drawn}), because no file is named."
-            )
         options = draw_files(self.options) if self.draws else self.options
         self._files = RoleFiles({**options, **self._resizing})
         self._datasets = {}
@@ -225,6 +221,10 @@ class H5DataModule(L.LightningDataModule):
             self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self.opened.open("test"))
+        because = f"because no file is named (data.drawn is {self.drawn})"
+        drawn = self.draws and f"{self.draws} ({{}}), {because}"
+        for line in describe_data(self.opened, stage, self._datasets, self.num_classes, drawn):
+            rank_zero_print(line)
         check_same_data(self.opened.image_sets, options["class_names"] if stage == "fit" else None)
         warn_of_shared_files(self.opened, stage, self.val_fraction is not None)
         train = self._datasets["train"] if stage == "fit" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -10,27 +10,94 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.labels import describe_missing_labels
+from signs_lightning.data.layouts import Role
+from signs_lightning.runtime.escaping import format_shape, printable
 
-PURPOSES = {"train": "Training", "val": "Validation", "test": "Test"}
+# stage: what is done with its images
+DOING = {"validate": "Validating on", "test": "Testing on", "predict": "Predicting"}
+MAX_NAMED = 2  # files
 MAX_LOOKED_AT = 8  # training images, for values of 0 and 1
 
 
+def describe_data(
+    files: RoleFiles,
+    stage: str,
+    datasets: Mapping[Role, H5Images],
+    num_classes: int,
+    drawn: str | None = None,
+) -> Iterator[str]:
+    """Yield a line on the images that a run is about, and one on those that validate it.
+
+    Args:
+        files: the files of the run, opened.
+        stage: "fit", "validate", "test" or "predict".
+        datasets: the images of each role, as they are used.
+        num_classes: number of classes K.
+        drawn: what is drawn instead of read, and by which option.
+    """
+    if files.image_sets[0].path is None:  # arrays, from the caller's own hands
+        return
+    if stage != "fit":
+        images = datasets["val" if stage == "validate" else "test"]
+        yield f"{DOING[stage]} {_describe(files, images, num_classes, drawn)}."
+        return
+    train, val = datasets["train"], datasets.get("val")
+    yield f"Training on {_describe(files, train, num_classes, drawn)}."
+    if val is None:
+        return
+    if _role(files, val) == "train":
+        yield f"Validation on the other {len(val):,}, which are not trained on."
+    elif _role(files, val) == "val":
+        yield f"Validation on {_describe(files, val)}."
+    else:
+        images = _describe(files, val) if drawn is None else f"{len(val):,} others"
+        yield (
+            f"Validation is the test file, {images}: no checkpoint is chosen by it, last.ckpt is "
+            "the result."
+        )
+
+
+def _role(files: RoleFiles, images: H5Images) -> Role:
+    """Return the role of the files that images come from."""
+    first = images.readers[0].images
+    return next(role for role, sets in files.sets.items() if any(s is first for s in sets))
+
+
+def _describe(
+    files: RoleFiles, images: H5Images, num_classes: int | None = None, drawn: str | None = None
+) -> str:
+    """Return how many images are meant, and where they are.
+
+    Args:
+        files: the files of the run, opened.
+        images: the images.
+        num_classes: number of classes K, where size and classes are told.
+        drawn: what is drawn instead of read, and by which option.
+    """
+    image_sets = files.sets[_role(files, images)]
+    first, total = image_sets[0], sum(len(s.labels) for s in image_sets)
+    count = f"{total:,}" if len(images) == total else f"{len(images):,} of the {total:,}"
+    about = [] if num_classes is None else [format_shape(first.shape[1:]), f"{num_classes} classes"]
+    if drawn is not None:
+        return f"{count} {drawn.format(', '.join(about))}"
+    where = printable(first.name)
+    if len(image_sets) > 1:
+        where = f"{len(image_sets):,} files, {where} first"
+    inside = "; ".join(filter(None, (", ".join(about), first.layout)))
+    return f"{count} images in {where}{f' ({inside})' if inside else ''}"
+
+
 def setup_notes(files: RoleFiles, num_classes: int, train: H5Images | None) -> Iterator[str]:
-    """Yield lines on what was found where, and what the user may not expect.
+    """Yield lines on what the user may not expect.
 
     Args:
         files: the files of the run, opened.
         num_classes: number of classes K.
         train: the images to train on, where it is a fit.
     """
-    for role, image_sets in files.sets.items():
-        first, count = image_sets[0], len(image_sets)
-        if first.path is not None and first.layout:  # a folder's note says all
-            where = f"in {first.name}" if count == 1 else f"in {count:,} files"
-            yield f"{PURPOSES[role]}: {first.layout}, {num_classes} classes ({where})."
-        for images in image_sets:
-            if images.note:
-                yield images.note
+    for images in files.image_sets:
+        if images.note:
+            yield images.note
     if train is not None:
         yield from _training_notes(files, num_classes, train.readers[0])
 

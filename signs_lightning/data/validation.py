@@ -9,7 +9,6 @@ from signs_lightning.data.file_roles import RoleFiles, no_file_error
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.stratified_split import stratified_split
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 
 def open_validation(
@@ -43,9 +42,4 @@ def open_validation(
             raise no_file_error("val", files)
         return datasets  # training without validation
     datasets["val"] = H5Images(files.open(role))
-    if role == "test" and trains:
-        rank_zero_print(
-            "Validation is the test file, so no checkpoint is chosen by it: "
-            "last.ckpt is the result."
-        )
     return datasets

@@ -160,7 +160,7 @@ def _write_examples(
     try:
         module = H5DataModule(**data)
         module.prepare_data()
-        module.setup("test")
+        module.setup("predict")
         images, labels = module.images("test", EXAMPLE_POOL)
     except (InputError, TypeError, OSError):
         return []

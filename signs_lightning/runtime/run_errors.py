@@ -23,9 +23,11 @@ def explain_run_error(error: Exception, verb: str) -> str | None:
     message = str(error).strip()
     if isinstance(error, MisconfigurationException):
         if match := PAST_MAX_EPOCHS.search(message):
-            epoch = int(match[1]) + 1
-            past = f"The run is in epoch {epoch} already, past --trainer.max_epochs {match[2]}"
-            return f"{past}. Give more to resume it."
+            done = int(match[1]) + 1
+            return (
+                f"The run has {done} epochs already, more than --trainer.max_epochs {match[2]}. "
+                "Give more to resume it."
+            )
         if message == "No supported gpu backend found!":
             return "A GPU is asked for, and PyTorch finds none. Add --trainer.accelerator cpu"
         return message

@@ -80,7 +80,7 @@ def _forward(model: FromKeras) -> Text:
 
 
 def _optimizer(model: FromKeras) -> Text:
-    optimizer = model.compiled._optimizer
+    optimizer = model.compiled.optimizer
     if optimizer is None:
         return [], []
     defaults = inspect.signature(optimizer.kind).parameters
@@ -101,7 +101,7 @@ def _optimizer(model: FromKeras) -> Text:
 
 
 def _schedule(model: FromKeras) -> Text:
-    optimizer = model.compiled._optimizer
+    optimizer = model.compiled.optimizer
     if optimizer is None or model.compiled.make_schedule is None or optimizer.schedule is None:
         return [], []
     name, arguments = optimizer.schedule

@@ -66,7 +66,8 @@ def test_files_of_labels_go_with_their_images(cli: Callable) -> None:
     assert cli("fit", *files.split(), "--trainer.max_epochs", 1, "--name", "r").code == 0
     run = next(Path("lightning_logs/r").iterdir())
     again = "fit", "--ckpt_path", run, "--trainer.max_epochs", 2
-    assert "Test: images X, labels y," in cli(*again, "--data.test_file", "other.h5").out
+    said = cli(*again, "--data.test_file", "other.h5").out
+    assert "12 images in other.h5 (images X, labels y)" in said
     assert "/5 = " in cli("test", "--ckpt_path", run, "--data.file", "both.h5").out
 
 

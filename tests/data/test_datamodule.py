@@ -20,7 +20,7 @@ from signs_lightning.data import synthetic
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.open_handles import RawFile
 
-SAID = "Validation is the test file, so no checkpoint is chosen by it: last.ckpt is the result."
+SAID = "no checkpoint is chosen by it, last.ckpt is the result."
 
 
 def contents(path: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
@@ -67,8 +67,9 @@ def test_drawn_data_when_no_file_is_named(
     same(module.val_dataloader(), *contents(test, "test"))
     assert train.stat().st_mtime_ns == written
     assert capsys.readouterr().out.splitlines() == [
-        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.",
-        SAID,
+        "Training on 12 drawn hands (64×64×3, 6 classes), because no file is named (data.drawn is "
+        "DrawnSigns).",
+        f"Validation is the test file, 6 others: {SAID}",
     ]
     assert (module.num_classes, module.image_shape) == (6, (64, 64, 3))
 
@@ -115,7 +116,8 @@ def test_drawn_data_that_are_asked_for(
     )  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.startswith(
-        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+        "Training on 60 drawn hands (64×64×3, 6 classes), because no file is named (data.drawn is "
+        "DrawnSigns).\n"
     )
     done = cli(
         "test",
@@ -126,7 +128,8 @@ def test_drawn_data_that_are_asked_for(
     )
     assert done.code == 0, done.err
     assert done.out.startswith(
-        "Testing on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+        "Testing on 12 drawn hands (64×64×3, 6 classes), because no file is named (data.drawn is "
+        "DrawnSigns).\n"
     )
 
 
@@ -207,9 +210,10 @@ def test_validation_on_the_test_file_is_said_once(
         module.val_dataloader()
     train, test = small_signs
     assert capsys.readouterr().out.splitlines() == [
-        SAID,
-        f"Training: images train_set_x, labels train_set_y, 6 classes (in {train}).",
-        f"Test: images test_set_x, labels test_set_y, 6 classes (in {test}).",
+        f"Training on 60 images in {train} (64×64×3, 6 classes; images train_set_x, labels "
+        "train_set_y).",
+        f"Validation is the test file, 12 images in {test} (images test_set_x, labels "
+        f"test_set_y): {SAID}",
     ]
     assert module.validates_on_test_file
     same(module.val_dataloader(), *contents(small_signs[1], "test"))

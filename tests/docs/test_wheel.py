@@ -78,7 +78,8 @@ def test_quickstart_from_the_wheel(wheel: Path, tmp_path: Path, drawn_cache: Pat
         if words[1] == where:
             assert Path(done.stdout.strip()).parent == tmp_path / "installed" / "signs_lightning"
     assert done.stdout.startswith(
-        "Training on drawn hands (data.drawn is DrawnSigns), because no file is named.\n"
+        "Training on 1,080 drawn hands (64×64×3, 6 classes), because no file is named "
+        "(data.drawn is DrawnSigns).\n"
     )
     run = tmp_path / "elsewhere/lightning_logs/quickstart/version_0"
     assert (run / "checkpoints/last.ckpt").is_file()

@@ -161,7 +161,7 @@ def test_a_role_of_its_own(capfd: pytest.CaptureFixture) -> None:
     assert suggested_options(said)["label_offset"] == -1
     load(file="a.h5", label_offset=-1)
     said = capfd.readouterr().out
-    assert "Test: images X_test" in said
+    assert "the test file, 6 images in a.h5 (images X_test, labels y_test)" in said
     assert "label_offset" not in said
     write("b.h5", x=IMAGES, y=LABELS + 2)
     load(train_file="b.h5", label_offset=-1)
