@@ -153,4 +153,4 @@ def history(work: Path, name: str) -> list[dict[str, float]]:
 def probabilities(work: Path, name: str, images: np.ndarray) -> np.ndarray:
     """Predict images uint8 (n, H, W, C) with a run's last checkpoint: float32 (n, K)."""
     model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
-    return model.predict(images)
+    return np.asarray(model.predict(images))

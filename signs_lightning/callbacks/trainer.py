@@ -63,7 +63,8 @@ class Trainer(L.Trainer):
                 options["callbacks"].append(config)
         with quiet_libraries():
             super().__init__(**options)
-        ours = [part for part in (*self.callbacks, *self.loggers) if part not in given]
+        made: Any = self  # Lightning's connectors set the callbacks
+        ours = [part for part in (*made.callbacks, *self.loggers) if part not in given]
         self._run_checkpoints = [part for part in ours if isinstance(part, RunCheckpoint)]
         self._run_loggers = [part for part in ours if isinstance(part, RunLogger)]
 
@@ -91,8 +92,9 @@ class Trainer(L.Trainer):
                 f"This Trainer has trained its {self.max_epochs} epochs. Make a new one to go on."
             )
         with self._quietly(model, data):
-            loaders: Any = (train_dataloaders, val_dataloaders, datamodule)
-            super().fit(model, *loaders, ckpt_path, weights_only)
+            super().fit(
+                model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only
+            )
         if self._run_loggers:
             rank_zero_print(f"Run folder: {self._run_loggers[0].log_dir}")
 

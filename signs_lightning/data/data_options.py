@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import to_plain_paths
 from signs_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from signs_lightning.data.datamodule import H5DataModule
 
 DRAWN = {"DrawnSigns": "drawn hands", "DrawnSmiles": "drawn faces"}
 
@@ -59,6 +62,16 @@ def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
         if not k.endswith("file")
     }
     return plain | {k: to_plain_paths(v) for k, v in options.items() if k.endswith("file")}
+
+
+def remembered_options(data: H5DataModule) -> dict[str, Any]:
+    """Return the options of a data module as plain values, with what the files told."""
+    names = data.options["class_names"] or data.class_names
+    changed = {"batch_size": data.batch_size, "seed": data.seed, "class_names": names}
+    changed["trained_on_words"] = data.opened.has_words_only
+    if data.opened.image_sets:  # pictures in the folder of a later test have as many
+        changed["channels"] = data.image_shape[2]
+    return {**plain_options(data.options), **changed, "fingerprints": data.fingerprints}
 
 
 def for_test_file(options: Mapping[str, Any], test_file: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from signs_lightning.data.data_compatibility import check_same_data
-from signs_lightning.data.data_options import DRAWN, check_options, draw_files, plain_options
+from signs_lightning.data.data_options import DRAWN, check_options, draw_files, remembered_options
 from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.description import describe_data
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.layouts import Role
@@ -22,11 +23,12 @@ from signs_lightning.data.resumable_loader import build_loader, build_sampler
 from signs_lightning.data.setup_notes import describe_data, setup_notes
 from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
+from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import RESIZES, Fit, Resize
 
 
-class H5DataModule(L.LightningDataModule):
+class H5DataModule(Displayed, L.LightningDataModule):
     """HDF5 images for training, validation and test.
 
     A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python
@@ -205,6 +207,9 @@ class H5DataModule(L.LightningDataModule):
         """What is drawn instead of read, such as "drawn hands", or None."""
         return DRAWN[self.drawn] if self.drawn and not self.role_files.is_any else None
 
+    def display_parts(self) -> list[str | DisplayTable]:
+        return describe_data(self, self._datasets)
+
     def prepare_data(self) -> None:
         if self.draws:
             draw_files(self.options)
@@ -236,12 +241,7 @@ class H5DataModule(L.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the options as plain values, with the seed and fingerprints in use."""
-        names = self.options["class_names"] or self.class_names
-        changed = {"batch_size": self.batch_size, "seed": self.seed, "class_names": names}
-        changed["trained_on_words"] = self.opened.has_words_only
-        if self.opened.image_sets:  # pictures in the folder of a later test have as many
-            changed["channels"] = self.image_shape[2]
-        return {**plain_options(self.options), **changed, "fingerprints": self.fingerprints}
+        return remembered_options(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the seed of a checkpoint, so that files are split as they were.

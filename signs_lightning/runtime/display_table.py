@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,13 @@ from signs_lightning.runtime.escaping import for_html, printable, shorten
 
 WIDTH = 79  # columns of a text
 ENDS = 10  # a longer table than twice this shows so many rows at its beginning and its end
-STYLE = "text-align: right; padding: 0.15em 0.8em"
+CELL = 38  # characters of a cell in a text
+FIGURE = re.compile(r"-?[\d.,]+|nan|inf|…|")
 
 
 @dataclass(frozen=True)
 class DisplayTable:
-    """A table of texts; the first column is aligned left, the others right.
+    """A table of texts; columns of figures are aligned right, but for the first one.
 
     Attributes:
         columns: their names.
@@ -32,14 +34,15 @@ class DisplayTable:
 
     def as_text(self) -> str:
         """Return lines of at most 79 characters; columns that do not fit are named below."""
-        cells = [[shorten(cell, 30) for cell in row] for row in (self.columns, *self._shown_rows())]
+        rows = (self.columns, *self._shown_rows())
+        cells = [[shorten(cell, CELL) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         fit = len(widths)
         while fit > 1 and sum(widths[:fit]) + 2 * (fit - 1) > WIDTH:
             fit -= 1
         lines = [
             "  ".join(
-                cell.rjust(width) if number else cell.ljust(width)
+                cell.rjust(width) if self._has_figures(number) else cell.ljust(width)
                 for number, (cell, width) in enumerate(zip(row[:fit], widths[:fit], strict=True))
             ).rstrip()
             for row in cells
@@ -58,10 +61,12 @@ class DisplayTable:
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-    @staticmethod
-    def _cell(tag: str, number: int, text: str) -> str:
-        style = STYLE if number else STYLE.replace("right", "left", 1)
+    def _cell(self, tag: str, number: int, text: str) -> str:
+        style = f"text-align: {'right' if self._has_figures(number) else 'left'}"
         return f'<{tag} style="{style}">{for_html(shorten(text, 200))}</{tag}>'
+
+    def _has_figures(self, number: int) -> bool:
+        return number > 0 and all(FIGURE.fullmatch(row[number]) for row in self.rows)
 
 
 class Displayed:
@@ -75,6 +80,9 @@ class Displayed:
         parts = self.display_parts()
         texts = (printable(p) if isinstance(p, str) else p.as_text() for p in parts)
         return "\n".join(texts)
+
+    def __str__(self) -> str:
+        return repr(self)  # a data module of Lightning has another
 
     def _repr_html_(self) -> str:
         content = "".join(

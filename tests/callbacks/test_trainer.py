@@ -35,11 +35,11 @@ def data(small_signs, tmp_path, monkeypatch) -> H5DataModule:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     monkeypatch.delenv("PL_GLOBAL_SEED")  # what a test sets is undone
-    files = {"train_file": str(small_signs[0]), "test_file": str(small_signs[1])}
+    files: Any = {"train_file": str(small_signs[0]), "test_file": str(small_signs[1])}
     return H5DataModule(**files, val_fraction=0.2, batch_size=16, seed=3)
 
 
-def kinds(trainer: L.Trainer) -> set[type]:
+def kinds(trainer: Any) -> set[type]:
     return {type(callback) for callback in trainer.callbacks}
 
 
@@ -54,6 +54,7 @@ def test_a_run_is_quiet_and_leaves_a_folder(data, capfd):
     for part in ("conv1", "1,310", "epoch 1/2", "epoch 2/2", f"Run folder: {RUN}"):
         assert part in printed
     trainer.test(model, data)
+    assert model.evaluation is not None
     assert f"accuracy {model.evaluation.correct}/12" in (printed := capfd.readouterr().out)
     assert "precision" in printed
     trainer.test(ckpt_path="best", datamodule=data, verbose=False)
@@ -85,6 +86,7 @@ def test_the_command_line_goes_on_with_a_run_from_python(data, cli):
 
 def test_lightning_s_own_trainer_goes_on_as_before(data, caplog):
     """Log level and filters of warnings are those of before, and its run says what it says."""
+    caplog.set_level(logging.INFO, "lightning.pytorch")  # other tests raise it
     logger, filters = logging.getLogger("lightning.pytorch"), list(warnings.filters)
     Trainer(max_epochs=1, accelerator="cpu", logger=False).validate(SignsFunctional(), data)
     assert (logger.level, warnings.filters) == (logging.INFO, filters)
@@ -97,7 +99,7 @@ def test_what_is_passed_wins(data):
     """Bar, logger, checkpoints, limits and the name of the run are the user's."""
     bar, saver = TQDMProgressBar(), ModelCheckpoint()
     logger = CSVLogger("logs", name="mine")
-    trainer = Trainer(
+    trainer: Any = Trainer(
         name="mine", callbacks=[bar, saver], logger=logger, max_steps=7, num_sanity_val_steps=1
     )
     assert trainer.loggers == [logger]

@@ -7,6 +7,7 @@ import json
 import pickle
 from io import BytesIO
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -46,7 +47,7 @@ def test_it_plots_two_metrics_or_those_that_are_named():
     with Image.open(BytesIO(History(ROWS).plot()._repr_png_())) as picture:
         assert picture.size == (900, 310)  # 9 × 3.1 inches at 100 dpi
     (axes,) = History(ROWS).plot("loss").axes
-    lines = [line.get_xydata().tolist() for line in axes.lines]
+    lines = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
     assert lines == [[[1, 1.79176], [2, 0.25]], [[2, 0.5]]]
 
 

@@ -84,7 +84,8 @@ def test_one_image_gives_one_row(model, expected, tmp_path, one):
 def test_images_of_any_size_are_resized_and_none_are_none(model):
     """Pillow resizes the picture to what the array is resized to."""
     large = IMAGES.repeat(2, axis=1).repeat(2, axis=2)
-    small = np.stack([Image.fromarray(x).resize((64, 64), Image.BILINEAR) for x in large])
+    pillow = [Image.fromarray(x).resize((64, 64), Image.Resampling.BILINEAR) for x in large]
+    small = np.stack([np.asarray(picture) for picture in pillow])
     resized = model.predict(small)
     np.testing.assert_allclose(model.predict(large), resized, rtol=0, atol=1e-6)
     mixed = [large[0], IMAGES[1], Image.fromarray(large[2])]
