@@ -20,7 +20,7 @@ from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fi
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.resumable_loader import build_loader, build_sampler
-from signs_lightning.data.setup_notes import describe_data, setup_notes
+from signs_lightning.data.setup_notes import describe_stage, setup_notes
 from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
@@ -228,7 +228,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
             self._datasets["test"] = H5Images(self.opened.open("test"))
         because = f"because no file is named (data.drawn is {self.drawn})"
         drawn = self.draws and f"{self.draws} ({{}}), {because}"
-        for line in describe_data(self.opened, stage, self._datasets, self.num_classes, drawn):
+        for line in describe_stage(self.opened, stage, self._datasets, self.num_classes, drawn):
             rank_zero_print(line)
         check_same_data(self.opened.image_sets, options["class_names"] if stage == "fit" else None)
         warn_of_shared_files(self.opened, stage, self.val_fraction is not None)

@@ -19,7 +19,7 @@ MAX_NAMED = 2  # files
 MAX_LOOKED_AT = 8  # training images, for values of 0 and 1
 
 
-def describe_data(
+def describe_stage(
     files: RoleFiles,
     stage: str,
     datasets: Mapping[Role, H5Images],
