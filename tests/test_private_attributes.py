@@ -31,6 +31,7 @@ PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what h
     ("_version", lambda: CSVLogger("logs")),
     ("_get_file_writer", lambda: SummaryWriter),
     ("_combined_loader", lambda: Trainer(logger=False, enable_checkpointing=False).fit_loop),
+    ("_default_hp_metric", lambda: TensorBoardLogger("logs")),
     ("_scheduler_state", lambda: StochasticWeightAveraging(0.1)),
     ("_make_pruning_permanent", lambda: ModelPruning("l1_unstructured")),
     ("_parameters_to_prune", lambda: ModelPruning("l1_unstructured")),

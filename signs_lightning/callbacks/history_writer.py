@@ -62,7 +62,7 @@ def typed_command() -> str | None:
 
 
 class HistoryWriter(L.Callback):
-    """Write run.yaml, history.csv, curves.png and TensorBoard's final metrics.
+    """Write run.yaml, history.csv and curves.png, and pictures for TensorBoard.
 
     Checkpoints remember the commands that trained the model, those of resumed runs after the first.
     """
@@ -133,10 +133,6 @@ class HistoryWriter(L.Callback):
 
         run = f"{self.directory.parent.name}/{self.directory.name}"
         draw_curves(rows, self.directory / "curves.png", f"{type(pl_module).__name__}, {run}")
-        final = {f"final/{key}": float(v) for key, v in rows[-1].items() if key != "epoch"}
-        given = {key: value for key, value in pl_module.hparams.items() if value is not None}
-        for logger in _run_loggers(trainer):
-            logger.log_final(given, final)
 
     def _write(self, pl_module: L.LightningModule) -> None:
         rows = getattr(pl_module, "history", [])

@@ -97,19 +97,6 @@ class RunLogger(TensorBoardLogger):
             self.writer(part).add_scalar(name.removeprefix("val_"), value, x)
 
     @rank_zero_only
-    def log_final(self, params: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Write hyperparameters and a run's last metrics, for TensorBoard's HPARAMS page."""
-        from torch.utils.tensorboard.summary import hparams  # takes its time
-
-        plain = int | float | bool
-        texts = {k: v if isinstance(v, plain) else str(v) for k, v in params.items()}
-        writer = self.writer("train")
-        for summary in hparams(texts, metrics):
-            writer._get_file_writer().add_summary(summary)
-        for name, value in metrics.items():
-            writer.add_scalar(name, value, 0)
-
-    @rank_zero_only
     def save(self) -> None:
         for writer in self._writers.values():
             writer.flush()

@@ -16,6 +16,7 @@ from signs_lightning.models.resume import ExactResume
 from signs_lightning.models.resume_early_stopping import ResumeEarlyStopping
 from signs_lightning.models.resume_pruning import ResumePruning
 from signs_lightning.models.resume_swa import ResumeSWA
+from signs_lightning.models.tensorboard_hparams import HParamsWriter
 from signs_lightning.models.terminate_on_nan import LostLossGuard
 from signs_lightning.models.tuner_callbacks import RenewOptimizers
 
@@ -30,6 +31,7 @@ RUN_CALLBACKS: tuple[type[Callback], ...] = (
     LostLossGuard,
     EpochHistory,
     PlateauStepper,
+    HParamsWriter,
 )
 
 
