@@ -31,6 +31,11 @@ def explain_run_error(error: Exception, verb: str) -> str | None:
         if message == "No supported gpu backend found!":
             return "A GPU is asked for, and PyTorch finds none. Add --trainer.accelerator cpu"
         return message
+    if message == "SyncBatchNorm layers only work with GPU modules":
+        return (
+            "PyTorch makes BatchNorm's statistics common to all processes on GPUs alone. Leave out "
+            "--trainer.sync_batchnorm, or train on GPUs."
+        )
     if error_number(error) in (errno.EMFILE, errno.ENFILE):
         # also from torch, which shares the tensors of workers through files
         return str(os_error_message(error, getattr(error, "filename", None) or "A file"))
