@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from signs_lightning.models.epoch_history import History
+from signs_lightning.models.lightning_callbacks import keep_best_checkpoints
 from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
 from signs_lightning.models.resume_swa import TRAINED_WEIGHTS
@@ -69,6 +70,7 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
         model.hparams.update({name: arguments.get(name) for name in ("resize", "fit")})
     if trainer is not None:
         remove_trainer_finders(trainer, checkpoint)
+        keep_best_checkpoints(trainer, checkpoint)
         if TRAINED_WEIGHTS in checkpoint:
             checkpoint["state_dict"] = checkpoint[TRAINED_WEIGHTS]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     BaseFinetuning,
+    ModelCheckpoint,
     ModelPruning,
     SpikeDetection,
     StochasticWeightAveraging,
@@ -65,6 +67,24 @@ def renew_callbacks(trainer: Any, model: Any, stage: str) -> None:
             callback._parameters_to_prune = ()
             _make_contiguous(model)
         callback.setup(trainer, model, stage)
+
+
+def keep_best_checkpoints(trainer: Any, checkpoint: dict[str, Any]) -> None:
+    """Let ModelCheckpoint of a resumed run know its folder again, under another name.
+
+    It forgets the best it has seen where the name differs, as an absolute path from a relative one.
+
+    Args:
+        trainer: whose callbacks are set up.
+        checkpoint: whose states of callbacks are changed.
+    """
+    for callback in trainer.callbacks:
+        state = checkpoint.get("callbacks", {}).get(callback.state_key)
+        if not isinstance(callback, ModelCheckpoint) or not state or not callback.dirpath:
+            continue
+        before = state.get("dirpath")
+        if before and Path(before).resolve() == Path(callback.dirpath).resolve():
+            state["dirpath"] = callback.dirpath
 
 
 def _has_backbone(model: Any) -> bool:
