@@ -17,6 +17,7 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
 from signs_lightning.models.other_inputs import check_images_suffice
+from signs_lightning.runtime.progress import progress_line
 
 MIN_PROBABILITY = 1e-7  # a smaller one counts as this in the loss, as in Keras
 
@@ -79,11 +80,16 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     model.adopt_resizing(data.resize, data.fit, data.resizes)
     classes, loss = model.num_classes, 0.0
     confusion = torch.zeros(classes, classes, dtype=torch.int64)  # row = label, column = prediction
-    for images, labels in data.test_dataloader():
-        probabilities = model.predict(images, data.batch_size)
-        loss += _loss_sum(probabilities, labels, model.independent)
-        pairs = labels * classes + probabilities.argmax(dim=1)
-        confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
+    loader = data.test_dataloader()
+    with progress_line() as line:
+        line.restart("test", total=len(loader.dataset))  # type: ignore[arg-type]
+        for images, labels in loader:
+            probabilities = model.predict(images, data.batch_size)
+            loss += _loss_sum(probabilities, labels, model.independent)
+            pairs = labels * classes + probabilities.argmax(dim=1)
+            confusion += pairs.bincount(minlength=classes**2).view(classes, classes)
+            count, correct = int(confusion.sum()), int(confusion.diagonal().sum())
+            line.advance(len(labels), loss=loss / count, acc=correct / count)
     count, correct = int(confusion.sum()), int(confusion.diagonal().sum())
     return Evaluation(loss / count, correct, count, model.class_names, confusion)
 

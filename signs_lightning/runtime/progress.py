@@ -72,6 +72,13 @@ class ProgressLine:
         """Whether the line may be drawn again."""
         return time.monotonic() - self._drawn >= REDRAW_SECONDS and self.can_be_drawn
 
+    def advance(self, count: int, **figures: float) -> None:
+        """Count what is done since, and draw the line where that is due."""
+        self.done, self.items = self.done + count, self.items + count
+        if self.is_due:
+            self.figures = figures
+            self.draw()
+
     def draw(self) -> None:
         """Draw the line as it is now; to be called where `is_due`."""
         from rich.live import Live  # start-up time
@@ -153,7 +160,19 @@ def format_duration(seconds: float) -> str:
 
 
 @contextmanager
-def show_progress(what: str, unit: str = "img", start: int | None = None) -> Iterator[OnProgress]:
+def progress_line(unit: str = "img") -> Iterator[ProgressLine]:
+    """Yield a line on standard error, which is gone at the end."""
+    from rich.console import Console  # start-up time
+
+    line = ProgressLine(Console(stderr=True, soft_wrap=True, highlight=False), unit)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
+@contextmanager
+def show_progress(what: str, unit: str = "img", start: int = 0) -> Iterator[OnProgress]:
     """Say on standard error what is being done, and show how far it is where that is a terminal.
 
     Args:
@@ -164,19 +183,13 @@ def show_progress(what: str, unit: str = "img", start: int | None = None) -> Ite
     Yields:
         A function that takes how many of how many are done.
     """
-    from rich.console import Console  # start-up time
-
-    line = ProgressLine(Console(stderr=True, soft_wrap=True, highlight=False), unit)
     if what:
         print_message(f"{what} …", sys.stderr)
-    line.restart(done=start or 0)
+    with progress_line(unit) as line:
+        line.restart(done=start)
 
-    def advance(done: int, total: int) -> None:
-        line.done, line.total, line.items = done, total, done - (start or 0)
-        if line.is_due:
-            line.draw()
+        def advance(done: int, total: int) -> None:
+            line.total = total
+            line.advance(done - line.done)
 
-    try:
         yield advance
-    finally:
-        line.close()

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from screens import Terminal, plain
 
 from signs_lightning import InputError, SignsFunctional
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
@@ -286,3 +287,19 @@ def test_help_imports_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     assert "predict RUN [PICTURE ...]" in done.stdout
+
+
+def test_the_bar(models, hands, cli, monkeypatch):
+    """In a terminal, on standard error; nothing of it is left, and the table is not in it."""
+    terminal = Terminal(60)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("signs_lightning.runtime.progress.REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    monkeypatch.setenv("COLUMNS", "60")
+    done = cli("predict", "--ckpt_path", "model.onnx", "--images", "hands", "--batch_size", 2)
+    assert done.code == 0
+    assert terminal.close() == []
+    drawn = re.findall(r"predicting [━╸╺]+ (\d)/(\d) [\d,]+ img/s", plain(terminal.octets))
+    assert drawn[0][0] == "2"
+    assert drawn[-1][0] == drawn[-1][1]
+    assert "hands/" in done.out
