@@ -82,7 +82,7 @@ class CommandParser(argparse.ArgumentParser):
         text = "print all options, and end" if shown else argparse.SUPPRESS
         self.add_argument("--help_all", action=PrintHelp, nargs=0, help=text)
 
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:  # type: ignore[override]
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """Add an argument, as argparse does, and also to the short help if it is shown there."""
         self._add_to_short_help(names, settings)
         return super().add_argument(*names, **settings)

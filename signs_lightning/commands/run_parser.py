@@ -36,9 +36,9 @@ class RunParser(ConfigParser):
             kwargs["help"] = f"The model by its bare name ({names}) or class path."
         return super().add_subclass_arguments(baseclass, nested_key, *args, **kwargs)
 
-    def format_help(self) -> str:
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
         """Return the help with a usage of one line, and placeholders that fit into a terminal."""
         usage = f"usage: {self.prog.replace(' [options]', '')} [options]"
-        lines = [usage, *super().format_help().partition("\n\n")[2].splitlines()]
+        lines = [usage, *super().format_help(*args, **kwargs).partition("\n\n")[2].splitlines()]
         short = (PLACEHOLDER.sub("VALUE", line) if len(line) > COLUMNS else line for line in lines)
         return "\n".join(short).replace("\n", "\n\n", 1) + "\n"
