@@ -29,7 +29,15 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "demo": ("commands.demo", "a web page that classifies pictures"),
 }
 
-VERBS_ELSEWHERE = {"train": "fit", "evaluate": "test", "eval": "test", "infer": "predict"}
+VERBS_ELSEWHERE = {
+    **dict.fromkeys(("train", "resume", "finetune", "fine-tune"), "fit"),
+    **dict.fromkeys(("evaluate", "eval"), "test"),
+    **dict.fromkeys(("infer", "inference", "classify"), "predict"),
+    **dict.fromkeys(("serve", "web", "app", "gui"), "demo"),
+    **dict.fromkeys(("import", "load", "from-keras"), "import-keras"),
+    **dict.fromkeys(("info", "check"), "inspect"),
+    "plot": "summary",
+}
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -43,10 +51,12 @@ def usage() -> str:
 def main(args: list[str] | None = None) -> int:
     """Run the verb that the arguments begin with and return the exit code."""
     args = sys.argv[1:] if args is None else args
-    if not args or args[0] in {"-h", "--help"}:
+    if not args or args[0] in {"-h", "--help", "--help_all", "help"}:
+        if args[1:2] and args[1] in VERBS:  # `help fit`
+            return main([args[1], "--help", *args[2:]])
         print(usage())
         return 0
-    if args[0] == "--version":
+    if args[0] in {"--version", "-V", "version"}:
         print(f"signs_lightning {signs_lightning.__version__}")
         return 0
     verb, rest = args[0], args[1:]

@@ -18,7 +18,7 @@ OPTION = re.compile(r"(--?)([A-Za-z][^\s=]*)(=?)(.*)", re.DOTALL)
 GROUPS = {"config", "c", "trainer", "model", "data", "checkpoint"}  # options that stand for others
 MAX_FILE = 2**20  # bytes of a configuration
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
-TAKES_FILE = ("validate", "test", "summary")  # the parsers of others do it themselves
+TAKES_FILE = ("validate", "test")  # the parsers of others do it themselves
 RENAMED_OPTIONS: dict[str, str] = {}  # of any verb, `--old` → `--new`, for one release
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 
+from signs_lightning.commands.argv import KERAS_SUFFIXES
+
 RUNS = ("fit", "validate", "test")
 CONFIGS = (".yaml", ".yml", ".json")
-MODEL_FILES = (".ckpt", ".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth")
+MODEL_FILES = (*KERAS_SUFFIXES, ".ckpt", ".onnx", ".pt", ".pth")
 NONE_NEEDED = "Leave it out: a GPU is used where there is one."
 
 
@@ -17,7 +19,7 @@ def _same(names: str, text: str) -> dict[str, str]:
 # Names without - and _ → what to write here, with the value in place of {}.
 CHECKPOINT = _same(
     "ckpt checkpoint checkpointpath weights resume resumefrom resumefromcheckpoint run rundir load "
-    "loadfrom modelpath modelfile pretrainedmodel",
+    "loadfrom loadweights modelpath modelfile pretrainedmodel",
     "--ckpt_path {}",
 )
 SHARED = {
@@ -40,15 +42,18 @@ FIT = {
     **_same("stepsperepoch", "--trainer.limit_train_batches {}"),
     **_same("lr learningrate", "--model.lr {}"),
     **_same(
-        "data dataset datapath datadir train trainfile traindata trainpath traindir trainset",
+        "data dataset datapath datadir path train trainfile traindata trainpath traindir trainset",
         "--data.train_file {}",
     ),
     **_same("val valfile valdata valdir valset validationdata", "--data.val_file {}"),
     **_same(
-        "valsplit validationsplit valfraction validationfraction valsize", "--data.val_fraction {}"
+        "valsplit validationsplit valfraction validationfraction valsize testsize testsplit",
+        "--data.val_fraction {}",
     ),
+    **_same("csv labels labelsfile", "--data.train_labels_file {}"),
+    **_same("noshuffle", "--data.shuffle false"),
     **_same(
-        "outputdir outdir output out o savedir savepath logdir workdir",
+        "outputdir outdir output out o savedir savepath logdir workdir checkpointdir",
         "--trainer.default_root_dir {}",
     ),
     **_same("seed randomseed randomstate", "--seed_everything {}"),
@@ -97,6 +102,7 @@ OPTIONS = {
     "convert": _same("imagesize imgsize", "--size {}") | OUTPUT,
     "import-keras": OUTPUT | _same("ckpt ckptpath", "--output {}"),
 }
+MODEL_NAMES = ("model.name", "model.type", "model.class", "model_name", "model-name", "model_type")
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "mps": "mps"}
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}
 SCHEDULES = {"cosine": "cosine_annealing", "onecycle": "one_cycle"}
@@ -138,13 +144,22 @@ def find_advice(verb: str, option: str, value: str) -> str | None:
         return "Leave it out: loss and accuracy are always shown."
     if verb == "fit" and name == "loss" and "crossentropy" in plain_name(word):
         return "Leave it out: that is the loss of a classifier."
-    if verb == "fit" and name in ("arch", "architecture", "network", "net", "backbone"):
+    if verb == "fit" and name in ("adam", *OPTIMIZERS):
+        return find_advice(verb, "optimizer", name)
+    is_model = name in ("arch", "architecture", "network", "net", "backbone")
+    if verb in RUNS and (is_model or option in MODEL_NAMES):
         return f"Write --model {MODELS.get(word, 'SignsResNet50')}"
+    if verb == "fit" and name == "verbose":
+        return "Leave it out; a quiet run takes --trainer.enable_progress_bar false"
+    if verb == "fit" and name in ("patience", "earlystopping") and not value.isdigit():
+        value = "3"
     if verb == "fit" and name in ("augment", "augmentation", "aug"):
         return "Name transforms in a configuration, as configs/recipes/signs_functional_best.yaml."
     if verb == "fit" and name == "scheduler":
         value = SCHEDULES.get(plain_name(word), value)
     text = OPTIONS.get(verb, {}).get(name)
+    if verb == "fit" and text == "--ckpt_path {}" and value.endswith(KERAS_SUFFIXES):
+        text = "--model FromKeras --model.path {}"
     if verb not in RUNS and name == "model" and value.endswith(MODEL_FILES):
         text = "--ckpt_path {}"
     return (

@@ -20,6 +20,7 @@ from signs_lightning.commands.argv import (
 )
 from signs_lightning.commands.borrowed_options import (
     CONFIGS,
+    MODEL_FILES,
     MODELS,
     find_advice,
     plain_name,
@@ -54,6 +55,12 @@ def check_options(verb: str, args: list[str]) -> None:
     if packaged_file(SCHEMA) is not None:
         _check_places(verb, args)
         _check_names(verb, args)
+    names = {option.partition(".")[0] for _, option, _ in iterate_options(args)}
+    if verb != "fit" and names.isdisjoint(("ckpt_path", "model", "config", "c", *NO_VALUE)):
+        raise InputError(
+            f"There is no trained model to {verb}. Name its checkpoint or run folder first, as in "
+            f"`{verb} RUN`."
+        )
 
 
 def _check_names(verb: str, args: list[str]) -> None:
@@ -61,12 +68,13 @@ def _check_names(verb: str, args: list[str]) -> None:
     ours = _model_options(args)
     known = options(verb) | (common_model_options() if ours is None else ours)
     for dashes, option, value in iterate_options(args):
-        _check_value(option, value)
+        _check_value(verb, option, value)
         name = option.replace("+", "")
         if name.startswith(("model.", "trainer.")):
             name = name.replace(".init_args", "")
         is_config = value.endswith(CONFIGS) or value[:1] in ("", "{")
-        is_known = _is_known(name, known, ours is None) and (name != "data" or is_config)
+        is_section = name in ("data", "checkpoint")  # a configuration in a file
+        is_known = _is_known(name, known, ours is None) and (is_config or not is_section)
         if is_known:
             continue
         advice = find_advice(verb, name, value)
@@ -108,7 +116,12 @@ def _nearest(name: str, value: str, known: dict[str, str]) -> str:
     for option in known:
         if len(option) > 1 and option != "model.help":
             candidates.setdefault(plain_name(option), []).append(option)
-    if last not in candidates:
+    if last not in candidates or (section and not any("." in one for one in candidates[last])):
+        if section:  # misspelt in another section is not likely
+            inside = f"{section}."
+            candidates = {
+                key: found for key, found in candidates.items() if found[0].startswith(inside)
+            }
         longer = [key for key in candidates if len(last) > 2 and key.startswith(last)]
         near = longer if len(longer) == 1 else difflib.get_close_matches(last, candidates, 1, 0.6)
         if not near:
@@ -121,11 +134,20 @@ def _nearest(name: str, value: str, known: dict[str, str]) -> str:
     return f"Write {written}" if plain_name(name) == last else f"Did you mean {written}?"
 
 
-def _check_value(option: str, value: str) -> None:
+def _check_value(verb: str, option: str, value: str) -> None:
+    if option == "model" and value.endswith(MODEL_FILES):
+        advice = find_advice(verb, "checkpoint", value)
+        raise InputError(f"--model is the file {shorten(value)}, expected a model's name. {advice}")
     if option == "model" and value.lower() in MODELS and value not in model_names():
         raise InputError(f"Unknown model '{shorten(value)}'. Write --model {MODELS[value.lower()]}")
     if option in ("config", "c") and not Path(value).exists() and (name := find_config(value)):
         raise InputError(f"No such file: {shorten(value)}. Write --config {name}")
+    if option in ("config", "c") and value.startswith("configs/") and not Path(value).exists():
+        schema = packaged_file(SCHEMA)
+        names = [f"configs/{x.name}" for x in schema.parent.glob("*.yaml")] if schema else []
+        is_missing = packaged_file(value) is None
+        if is_missing and (near := difflib.get_close_matches(value, names, 1)):
+            raise InputError(f"No such file: {shorten(value)}. Did you mean --config {near[0]}?")
 
 
 def find_config(word: str) -> str | None:
@@ -159,6 +181,12 @@ def _check_places(verb: str, args: list[str]) -> None:
 def _place(verb: str, word: str) -> str:
     """Return what to write for a word that no option takes."""
     path, quoted = Path(word), shlex.quote(word)
+    option, equals, value = word.partition("=")
+    if equals and OPTION.fullmatch(f"--{option}") and not path.exists():
+        known = options(verb) | common_model_options()
+        if option in known:
+            return f"Write --{word}"
+        return find_advice(verb, option, value) or _nearest(option, value, known)
     if word == "help":
         return f"Write {verb} --help"
     if path.suffix in CONFIGS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,11 +11,12 @@ from typing import Any, NoReturn
 
 from signs_lightning.commands.argv import iterate_options
 from signs_lightning.commands.borrowed_options import find_advice
-from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.errors import InputError
 from signs_lightning.runtime.resize_options import FITS, RESIZES
 
 PROGRAM = "python -m signs_lightning"
 COLUMNS = 79  # of help, at most
+MIN_LIKENESS = 0.65  # of a misspelt option and the right one, by difflib
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -163,6 +165,7 @@ class CommandParser(argparse.ArgumentParser):
             option = unknown.split()[0]
             if not option.startswith("-"):
                 raise InputError(f"'{option}' has no option before it; see --help.")
-            hint = did_you_mean(option, sorted(self.option_names()))
+            near = difflib.get_close_matches(option, sorted(self.option_names()), 1, MIN_LIKENESS)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
             raise InputError(f"Unknown option '{option}'; see --help.{hint}")
         raise InputError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")

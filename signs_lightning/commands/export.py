@@ -34,21 +34,21 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "Writes a trained model as a file for other programs, only after comparing it with the "
         "model; a Keras file where Keras 3 is installed.",
-        "RUN --format F --output FILE",
+        "RUN --output FILE [options]",
         ("files", "--format", "--output", "--scale"),
         (
-            "export my.ckpt --format onnx --output my.onnx",
-            "export my.ckpt --format keras --output my.keras",
+            "export my.ckpt --output my.onnx",
+            "export my.ckpt --format keras-h5 --output my.h5",
         ),
     )
     parser.add_file("checkpoint, run folder or Keras file")
     add = parser.add_argument
     add(
         "--format",
-        required=True,
         choices=tuple(FORMATS),
         help="ONNX and torch.export take uint8 images and give probabilities; Keras 3 gets its "
-        "model, older format or weights; source is Python, its weights beside it",
+        "model, older format or weights; source is Python, its weights beside it; by the ending "
+        "of --output when omitted",
     )
     endings = ", ".join(ending for ending, _ in FORMATS.values())
     add("--output", required=True, metavar="O", help=f"the file to write: {endings}")
@@ -61,6 +61,8 @@ def main(verb: str, args: list[str]) -> int:
     parser.add_resize_options()
     options = parser.parse_args(args)
     output = Path(options.output)
+    if options.format is None:
+        options.format = _format_of(output.name)
     ending, how_to_read = FORMATS[options.format]
     if not output.name.endswith(ending):
         raise InputError(
@@ -121,3 +123,12 @@ def main(verb: str, args: list[str]) -> int:
     else:
         print_with_value(f"Wrote {output}. Next:", predict, is_command=True)
     return 0
+
+
+def _format_of(name: str) -> str:
+    """Return the format of a file by its ending."""
+    endings = {ending: one for one, (ending, _) in FORMATS.items() if name.endswith(ending)}
+    if not endings:
+        known = ", ".join(ending for ending, _ in FORMATS.values())
+        raise InputError(f"--output is {name}, expected a file that ends in one of {known}.")
+    return endings[max(endings, key=len)]

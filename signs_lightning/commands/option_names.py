@@ -95,6 +95,16 @@ def takes_list(option: str) -> bool:
     return any(part.get("type") == "array" for part in [argument, *argument.get("anyOf", ())])
 
 
+def class_names(option: str) -> list[str]:
+    """Return Lightning's classes for `trainer.callbacks` and the like; none for other options."""
+    kinds = {"callbacks": "Callback", "logger": "Logger", "profiler": "Profiler"}
+    kind = kinds.get(option.removeprefix("trainer."))
+    if kind is None or packaged_file(SCHEMA) is None:
+        return []
+    names: list[str] = read_schema()["definitions"][kind]["anyOf"][0]["anyOf"][0]["enum"]
+    return names
+
+
 @cache
 def knows_trainer() -> bool:
     """Return whether the schema was written with the Lightning that is installed."""

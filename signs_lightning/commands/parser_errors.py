@@ -9,6 +9,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from signs_lightning.commands.known_models import known_models, model_names
+from signs_lightning.commands.option_names import class_names
 from signs_lightning.errors import did_you_mean
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
@@ -76,7 +77,9 @@ def explain_parser_error(message: str, parser: ArgumentParser) -> str:
         if option == "model" and (name := value[1]).isidentifier():
             models, hint = ", ".join(model_names()), did_you_mean(name, model_names())
             return f"Unknown model '{name}'; there are {models}.{hint}"
-        return f"{option} is {value[1] or 'empty'}, expected {_type_name(match[1] or match[2])}."
+        hint = did_you_mean(value[1], class_names(option))
+        kind = _type_name(match[1] or match[2])
+        return f"{option} is {value[1] or 'empty'}, expected {kind}.{hint}"
     if match := FILE.search("" if value else message):
         path = _as_typed(match[1])
         if path.is_dir():

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from signs_lightning.commands.borrowed_options import MODELS
+from signs_lightning.commands.check_options import check_options
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.option_names import model_names
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.atomic_write import check_output
 from signs_lightning.runtime.terminal import print_message
@@ -46,6 +49,9 @@ def main(verb: str, args: list[str]) -> int:
     options, rest = parser.parse_known_args(args)
     if options.ckpt_path is None and rest and not rest[0].startswith("-"):
         options.ckpt_path = rest.pop(0)
+        name = MODELS.get(options.ckpt_path.lower(), options.ckpt_path)
+        if name in model_names() and not Path(options.ckpt_path).exists():
+            raise InputError(f"No such file: {options.ckpt_path}. Write summary --model {name}")
     parser.check_borrowed_options(rest)
     picture = None if options.plot is None else Path(options.plot)
     if picture is not None:
@@ -71,6 +77,8 @@ def main(verb: str, args: list[str]) -> int:
         raise InputError(
             "There is no model to show. Name one: --config F, --model NAME or --ckpt_path F."
         )
+
+    check_options("fit", rest)
 
     # start-up: --help needs none of these
     from signs_lightning.callbacks.model_summary import print_summary

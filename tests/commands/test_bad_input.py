@@ -371,7 +371,10 @@ OPTIONS: dict[
         "fit --data.train_file shard_*.h5",
         "No file matches 'shard_*.h5'.",
     ),
-    "test without a test file": ("test --data.train_file data.h5", "There is nothing to test on."),
+    "test without a test file": (
+        "test --data.train_file data.h5 --model SignsFunctional",
+        "There is nothing to test on.",
+    ),
     "test of nothing": ("test --data.test_file data.h5", "There is no trained model to test."),
     "validation of nothing": (
         "validate --data.val_file data.h5",
@@ -395,7 +398,7 @@ OPTIONS: dict[
         "No run folder can be made in data.h5: it is no folder.",
     ),
     "validation without a file": (
-        "validate --data.train_file data.h5",
+        "validate --data.train_file data.h5 --model SignsFunctional",
         "There is nothing to validate on.",
     ),
     "fit without a training file": (

@@ -61,6 +61,11 @@ FIT = {  # what people type behind `fit` → what they are told to write
     "--trainer.callbacks.patience 3",
     "--arch resnet": "--model SignsResNet50",
     "--keras model.h5": "--model FromKeras --model.path model.h5",
+    "--weights model.h5": "--model FromKeras --model.path model.h5",
+    "--model.name resnet50": "--model SignsResNet50",
+    "--data.path hands.h5": "--data.train_file hands.h5",
+    "--checkpoint last.ckpt": "--ckpt_path last.ckpt",
+    "--no-shuffle": "--data.shuffle false",
     "--wandb": "--trainer.logger WandbLogger",
     "--cfg mine.yaml": "--config mine.yaml",
     "--config signs_functional_best": "--config configs/recipes/signs_functional_best.yaml",
@@ -99,8 +104,19 @@ OTHERS = {  # the same of whole command lines
     "--data.image_size '[64,48]'",
     "fit --seed_everything 1 hands.h5 --name x": "'hands.h5' has no option before it. Write "
     "--data.train_file hands.h5, or --model FromKeras --model.path hands.h5 for a model of Keras",
+    "fit max_epochs=5": "'max_epochs=5' has no option before it. Write --trainer.max_epochs 5",
+    "fit data.batch_size=5": "'data.batch_size=5' has no option before it. Write "
+    "--data.batch_size=5",
+    "fit --model model.h5": "--model is the file model.h5, expected a model's name. Write "
+    "--model FromKeras --model.path model.h5",
+    "fit --config configs/quickstrat.yaml": "No such file: configs/quickstrat.yaml. Did you mean "
+    "--config configs/quickstart.yaml?",
     "fit --help traner": "No option begins with 'traner'; see fit --help. Did you mean 'trainer'?",
     "test run hands.h5": "'hands.h5' has no option before it. Write --data.test_file hands.h5",
+    "test": "There is no trained model to test. Name its checkpoint or run folder first, as in "
+    "`test RUN`.",
+    "test --model m.keras": "--model is the file m.keras, expected a model's name. Write "
+    "--ckpt_path m.keras",
     "test --ckpt run": "Unknown option '--ckpt'. Write --ckpt_path run",
     "test --data hands.h5": "Unknown option '--data'. Write --data.test_file hands.h5",
     "validate --data hands.h5": "Unknown option '--data'. Write --data.val_file hands.h5",
@@ -109,6 +125,9 @@ OTHERS = {  # the same of whole command lines
     "predict run a.png --device cpu": "Unknown option '--device'. Leave it out: a GPU is used "
     "where there is one.",
     "predict": "No model is named. Name its checkpoint or run folder: predict RUN",
+    "predict a.png": "a.png is a picture, and no model is named before it. Write predict RUN a.png",
+    "summary resnet50": "No such file: resnet50. Write summary --model SignsResNet50",
+    "summary --model resnet50": "Unknown model 'resnet50'. Write --model SignsResNet50",
     "report run --out page": "Unknown option '--out'. Write --output page",
     "report run a.h5": "'a.h5' has no option before it; see --help.",
     "export run --onnx": "Unknown option '--onnx'. Write --format onnx",
@@ -170,7 +189,8 @@ def test_what_is_suggested_is_taken(typed: str, parse: Callable, tmp_path: Path)
     if match[1].endswith(".yaml") and "configs/" not in match[1]:
         return  # a configuration of the user's own
     words = shlex.split(match[1])
-    check_options(typed.split()[0], words)
+    run = ["--ckpt_path", "run"] if typed.startswith("test") and "run" not in words else []
+    check_options(typed.split()[0], run + words)
     parse(typed.split()[0], words)
 
 

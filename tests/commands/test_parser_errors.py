@@ -23,6 +23,10 @@ MESSAGES = {  # arguments of fit → the message
     "--trainer.callbacks+=TQDMProgressBar --trainer.callbacks+=EarlyStopping": (
         "EarlyStopping needs monitor. Give it with --trainer.callbacks.monitor VALUE."
     ),
+    "--trainer.callbacks EarlyStoping": (
+        "trainer.callbacks is EarlyStoping, expected list[Callback] or Callback. "
+        "Did you mean 'EarlyStopping'?"
+    ),
     "--model nowhere.Mine": "model cannot be nowhere.Mine: No module named 'nowhere'.",
     "--model torch.nn.Linear": "model is torch.nn.Linear, expected ImageClassifier.",
     "--model absent.yaml": "No such file: absent.yaml. Check the path.",

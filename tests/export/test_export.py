@@ -19,6 +19,7 @@ from torch import nn
 
 from signs_lightning import HappySequential, InputError, SignsFunctional, SignsResNet50
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
+from signs_lightning.commands.export import _format_of
 from signs_lightning.export import artefacts
 from signs_lightning.export.artefacts import export_artefact, images_to_compare, random_images
 from signs_lightning.keras_io.load_keras import from_keras
@@ -327,3 +328,20 @@ def test_a_keras_file_is_exported_directly(cli, reference):
     lines = Path("predictions.csv").read_text().splitlines()[1:]
     ours = np.array([[float(value) for value in line.split(",")[4:]] for line in lines])
     np.testing.assert_allclose(ours, reference.probabilities, rtol=0, atol=1e-5)
+
+
+def test_the_ending_tells_the_format(cli, checkpoint):
+    """What each is, and the endings where none tells."""
+    names = {"a.onnx": "onnx", "a.pt2": "torch", "a.keras": "keras", "a.h5": "keras-h5"}
+    names["a.weights.h5"] = "keras-weights"
+    for name, format in names.items():
+        assert _format_of(name) == format
+    done = cli("export", checkpoint, "--output", "model.pt2")
+    assert done.code == 0, done.err
+    assert Path("model.pt2").is_file()
+    done = cli("export", checkpoint, "--output", "model.tflite")
+    assert (done.code, done.err) == (
+        2,
+        "--output is model.tflite, expected a file that ends in one of .onnx, .pt2, .keras, .h5, "
+        ".weights.h5.\n",
+    )

@@ -607,7 +607,7 @@ def test_of_a_run_and_of_a_keras_file(summary, cli, small_signs, pair):
             ["--model", "SignsFunctoinal"],
             "Unknown model 'SignsFunctoinal'; .* Did you mean 'SignsFunctional'?",
         ),
-        (["--model.lrr", "1"], "Unknown option 'model.lrr'. Did you mean 'model.lr'?"),
+        (["--model.lrr", "1"], "Unknown option '--model.lrr'. Did you mean --model.lr 1?"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--ckpt_path", "missing.ckpt"], "No such checkpoint: missing.ckpt"),
         (
