@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
+import traceback
 
 import signs_lightning
 from signs_lightning.commands.argv import name_first_file, rename_deprecated_options
@@ -11,7 +13,7 @@ from signs_lightning.commands.borrowed_options import RUNS
 from signs_lightning.commands.check_options import check_options
 from signs_lightning.commands.option_names import read_schema_text
 from signs_lightning.commands.run_help import find_topic, format_run_help
-from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.errors import InputError, UnnamedModelError, did_you_mean
 from signs_lightning.runtime.terminal import print_message
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
@@ -45,12 +47,14 @@ def usage() -> str:
     """Return the help text with all verbs."""
     verbs = "\n".join(f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items())
     first = "usage: python -m signs_lightning VERB [options]"
-    return f"{first}\n\n{verbs}\n\nEach verb explains its options with --help."
+    last = "Each verb explains its options with --help; --debug shows the traceback of every error."
+    return f"{first}\n\n{verbs}\n\n{last}"
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the verb that the arguments begin with and return the exit code."""
-    args = sys.argv[1:] if args is None else args
+    given = sys.argv[1:] if args is None else args
+    args = [arg for arg in given if arg != "--debug"]
     if not args or args[0] in {"-h", "--help", "--help_all", "help"}:
         if args[1:2] and args[1] in VERBS:  # `help fit`
             return main([args[1], "--help", *args[2:]])
@@ -76,7 +80,12 @@ def main(args: list[str] | None = None) -> int:
             rest = ["--help" if arg == "--help_all" else arg for arg in rest]
         return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
     except InputError as error:
+        if len(args) < len(given):
+            traceback.print_exc()
         print_message(str(error), sys.stderr)
+        if isinstance(error, UnnamedModelError):
+            command = shlex.join(["python", "-m", "signs_lightning", *args])
+            print(f"{command} {error.options}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the terminal's ^C keeps a line of its own

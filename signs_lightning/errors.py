@@ -40,6 +40,18 @@ class CollectedInputError(InputError):
         super().__init__(" ".join(self.messages))
 
 
+class UnnamedModelError(InputError):
+    """A checkpoint needs the user's own code, which the user has not named.
+
+    Attributes:
+        options: that name it.
+    """
+
+    def __init__(self, message: str, options: str) -> None:
+        self.options = options
+        super().__init__(f"{message} If you trust it, add {options}")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'train_set_x'?"`, or an empty string if no word is near."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

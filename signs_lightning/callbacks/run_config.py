@@ -13,7 +13,10 @@ from jsonargparse import Namespace, get_loader
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
+from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.plain_arguments import plain_arguments
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_config
+from signs_lightning.runtime.own_code import object_path
 from signs_lightning.runtime.torchrun_restarts import save_for_restart
 
 # what the parser writes for a default that is no plain value, such as a torch.device
@@ -85,6 +88,7 @@ class SaveRunConfig(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         directory = trainer.log_dir  # on every process, because the first one tells the others
+        plain_arguments(pl_module.hparams, type(pl_module).__name__)  # before it is trained
         writes = stage == "fit" and directory is not None and trainer.loggers
         self.folder = Path(str(directory)) if writes else None
         self.is_written_late = False
@@ -142,3 +146,8 @@ class SaveRunConfig(SaveConfigCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         if self.plain_config is not None:
             checkpoint["config"] = self.plain_config
+        if not isinstance(pl_module, ImageClassifier):  # which says more of itself
+            kind = type(pl_module)
+            name = object_path(kind) or kind.__name__
+            checkpoint["signs_lightning"] = {"format_version": FORMAT_VERSION, "model": name}
+            checkpoint["hyper_parameters"] = plain_arguments(pl_module.hparams, kind.__name__)

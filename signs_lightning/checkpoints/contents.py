@@ -42,6 +42,8 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
         and is_plain_data(callbacks.get("RunFiles"))
         and isinstance(ours.get("model", ""), str)
+        and isinstance(ours.get("network", ""), str)
+        and ("network" not in ours or isinstance(arguments.get("network_args"), dict))
         and isinstance(ours.get("validated_images", 0), int)
         and _is_history(ours.get("history") or [])
         and _is_training(ours.get("training") or {})

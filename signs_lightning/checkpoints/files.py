@@ -11,12 +11,18 @@ from typing import Any
 
 import torch
 
-import signs_lightning
 from signs_lightning.checkpoints.contents import check_contents
+from signs_lightning.checkpoints.own_model import (
+    OwnModel,
+    make_model,
+    package_model,
+    without_pretraining,
+)
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.ready_network import describe_network
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_hdf5
@@ -154,45 +160,63 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     return {key: config[key] for key in CONFIG_SECTIONS if key in config}
 
 
-def load_classifier(path: Path) -> tuple[ImageClassifier, dict[str, Any]]:
-    """Build a trained model from its checkpoint alone.
+def load_classifier(
+    path: Path, own: OwnModel | None = None
+) -> tuple[ImageClassifier, dict[str, Any]]:
+    """Build a trained model from its checkpoint, and from what the user names.
+
+    Args:
+        path: the checkpoint.
+        own: the user's class or network, for a model that is none of this package's.
 
     Returns:
         The model in eval mode on the CPU, and the settings of the `H5DataModule` that it was
         trained on.
 
     Raises:
-        InputError: the file is not a checkpoint, or its weights do not fit its own settings.
+        InputError: the file is not a checkpoint, its weights do not fit its own settings, or it
+            needs a class that is not named. What the user's class raises passes through.
     """
+    own = own or OwnModel()
     checkpoint = load_checkpoint(path)
     config = checkpoint_config(checkpoint, path)
     name, data = config["model"]["class_path"], dict(config.get("data") or {})
-    model_class = _package_model(name)
-    if model_class is None:
-        raise InputError(
-            f"{path} holds a model of the unknown class '{shorten(name)}'. Load it in Python "
-            "with your own class."
-        )
+    arguments = _arguments(checkpoint)
+    own.require(name, checkpoint["signs_lightning"].get("network"), path)
+    if own == OwnModel():
+        with _misfits_as_input_errors(path, name):
+            model = own.model_class(name)(**arguments)
+            model.load_state_dict(checkpoint["state_dict"])
+    else:
+        remembered = without_pretraining(arguments.get("network_args") or {})
+        arguments |= own.network_arguments(remembered, path)
+        model = make_model(own.model_class(name), arguments)
+        _load_own_weights(model, checkpoint["state_dict"], path)
     with _misfits_as_input_errors(path, name):
-        model = model_class(**_arguments(checkpoint))
-        model.load_state_dict(checkpoint["state_dict"])
         H5DataModule(**data)
     forget_unfetched(data)
     return model.eval(), data
 
 
-def _package_model(name: str) -> type[ImageClassifier] | None:
-    """Return a model of this package by its name, or None for any other."""
-    kind = getattr(signs_lightning, name) if name in signs_lightning.__all__ else None
-    return kind if isinstance(kind, type) and issubclass(kind, ImageClassifier) else None
+def _load_own_weights(model: ImageClassifier, weights: dict[str, Any], path: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        reason = shorten(" ".join(str(error).partition(":")[2].split()), 200)
+        raise InputError(
+            f"The weights in {path} do not fit {describe_network(model)} as it is now: {reason} "
+            "Name it as it was when they were trained."
+        ) from error
 
 
 def _check_weights(checkpoint: dict[str, Any], path: Path) -> None:
     """Check that a checkpoint's weights fit its model, built without memory for them."""
     name, stored = checkpoint["signs_lightning"]["model"], checkpoint["state_dict"]
-    model_class = _package_model(name)
-    if model_class is None:
-        return
+    model_class = package_model(name)
+    if model_class is None or "network" in checkpoint["signs_lightning"]:
+        return  # nothing of the user's is imported for a check
     with _misfits_as_input_errors(path, name):
         with torch.device("meta"):
             model = model_class(**_arguments(checkpoint))

@@ -9,6 +9,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import Scale
 
 if TYPE_CHECKING:
+    from signs_lightning.checkpoints.own_model import OwnModel
     from signs_lightning.export.onnx_classifier import OnnxClassifier
     from signs_lightning.models.classifier import ImageClassifier
 
@@ -16,7 +17,11 @@ KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 def load_model(
-    path: str, verb: str, scale: Scale | None = None, output_layer: str | None = None
+    path: str,
+    verb: str,
+    scale: Scale | None = None,
+    output_layer: str | None = None,
+    own: OwnModel | None = None,
 ) -> tuple[ImageClassifier | OnnxClassifier, dict[str, Any]]:
     """Load a trained model, and the data settings that its file remembers.
 
@@ -27,6 +32,8 @@ def load_model(
         scale: what a Keras file's images were scaled to, see `from_keras`; None for all other
             files, which remember it.
         output_layer: the layer that gives the classes, of a Keras file with several outputs.
+        own: the user's class or network, for a checkpoint of a model that is none of this
+            package's.
 
     Returns:
         The model in eval mode on the CPU, and settings of the `H5DataModule` that it was trained on
@@ -37,6 +44,11 @@ def load_model(
             scale or an output is given for a file that has its own, or none for a Keras file that
             needs it.
     """
+    if own is not None and path.endswith((*KERAS_SUFFIXES, ".onnx", ".pt2")):
+        raise InputError(
+            f"--model is given, but only a checkpoint needs it: {path} brings its own model. Leave "
+            "it out."
+        )
     if path.endswith(KERAS_SUFFIXES):
         from signs_lightning.keras_io.input_scale_inference import UnknownScaleError
         from signs_lightning.keras_io.load_keras import from_keras  # start-up, as all of these
@@ -68,4 +80,4 @@ def load_model(
     checkpoint = find_checkpoint(Path(path), verb)
     if checkpoint is None:
         raise InputError(f"{path} holds no checkpoint yet. Name a .ckpt file or a run folder.")
-    return load_classifier(checkpoint)
+    return load_classifier(checkpoint, own)

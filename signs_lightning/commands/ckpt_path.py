@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +16,25 @@ from signs_lightning.checkpoints.files import (
     load_checkpoint,
     run_folder,
 )
+from signs_lightning.checkpoints.own_model import (
+    OwnModel,
+    accepted_arguments,
+    package_model,
+    without_pretraining,
+)
 from signs_lightning.commands.argv import (
     GivenOptions,
     flag_value,
     remove_flag,
     resolve_packaged_config,
 )
-from signs_lightning.commands.known_models import model_names
+from signs_lightning.commands.own_model_options import find_named_class
 from signs_lightning.commands.trusted_config import read_config, trusted_options
 from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import forget_unfetched
-from signs_lightning.errors import InputError
 from signs_lightning.models.keras_history import read_keras_history
 from signs_lightning.models.keras_run import count_steps, find_epoch, keras_run
 from signs_lightning.models.start_options import START_OPTIONS, find_start_options
-from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.torchrun_restarts import restarted_run_folder
 
@@ -114,13 +117,17 @@ def _remembered_config(
     contents: dict[str, Any] | None,
 ) -> str:
     """Return the `--config` option for what a checkpoint or config.yaml remembers."""
+    network = None
     if checkpoint is None or contents is None:
         source = given / "config.yaml"
         remembered = read_config(source)
+        if remembered["model"]["class_path"] == "ImageClassifier":
+            network = remembered["model"]["init_args"].get("network")
     else:
         source = checkpoint
         remembered = checkpoint_config(contents, source)
-    _name_own_model(remembered["model"], args, source)
+        network = contents["signs_lightning"].get("network")
+    _name_own_model(remembered["model"], network, verb, args, source)
     config = trusted_options(remembered, verb, args, source)
     data = config.setdefault("data", {})
     _forget_replaced_files(data, verb, args)
@@ -153,20 +160,23 @@ def _forget_replaced_files(data: dict[str, Any], verb: str, args: list[str]) -> 
         data.pop("file", None)
 
 
-def _name_own_model(model: dict[str, Any], args: list[str], path: Path) -> None:
-    """Take the path of a user's own model from the arguments: importing it runs code."""
-    name = model["class_path"]
-    if name in model_names():
-        return
-    pattern = re.compile(re.escape(name) if "." in name else rf"(\w+\.)+{re.escape(name)}")
-    given = next(filter(pattern.fullmatch, GivenOptions(args).names), None)
-    if given is None:
-        option = shorten(name) if "." in name else f"MODULE.{shorten(name)}"
-        raise InputError(
-            f"{path} holds a model of the class '{shorten(name)}', which is none of this "
-            f"package's. Name it with --model {option}."
-        )
-    model["class_path"] = given
+def _name_own_model(
+    model: dict[str, Any], network: str | None, verb: str, args: list[str], path: Path
+) -> None:
+    """Take a user's own model and network from the arguments: importing them runs code."""
+    given = GivenOptions(args).replaced
+    named = [
+        next((text for text in reversed(given.get(option, [])) if isinstance(text, str)), None)
+        for option in ("model", "model.network")
+    ]
+    OwnModel(*named).require(model["class_path"], network, path)
+    if package_model(model["class_path"]) is None:
+        model["class_path"] = named[0]
+        kind = find_named_class(args)
+        model["init_args"] = accepted_arguments(kind or object, model["init_args"])
+    network_args = model["init_args"].get("network_args")
+    if verb != "fit" and network_args:
+        model["init_args"]["network_args"] = without_pretraining(network_args)
 
 
 def _below_working_directory(folder: Path) -> Path:

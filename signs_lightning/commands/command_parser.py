@@ -159,6 +159,14 @@ class CommandParser(argparse.ArgumentParser):
         """Return the options that the help names."""
         return set(re.findall(r"(?<![\w-])--?[a-z][\w.-]*", self.format_help()))
 
+    def add_model_options(self) -> None:
+        """Describe --model and --model.network; `take_model_options` takes them."""
+        text = "of a checkpoint of your own model: its class, which is imported"
+        self.add_argument("--model", metavar="MODULE.CLASS", help=text)
+        text = "of an ImageClassifier with a network of your own: what makes it, such as "
+        text += "timm.create_model; its arguments are --model.network.NAME VALUE"
+        self.add_argument("--model.network", metavar="MODULE.NAME", help=text)
+
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:

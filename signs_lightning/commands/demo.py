@@ -14,6 +14,7 @@ import tempfile
 from typing import NoReturn
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.terminal import print_message
@@ -44,6 +45,8 @@ def main(verb: str, args: list[str]) -> int:
     add("--port", type=int, default=port, metavar="P", help=f"port, 0 for any free one ({port})")
     who = "ask visitors for these; the password is prompted for when left out"
     add("--auth", metavar="USER:PASSWORD", help=who)
+    parser.add_model_options()
+    own, args = take_model_options(args)
     options = parser.parse_args(args)
     if importlib.util.find_spec("gradio") is None:
         raise InputError(
@@ -65,7 +68,7 @@ def main(verb: str, args: list[str]) -> int:
             from signs_lightning.models.other_inputs import check_images_suffice
 
             of_keras = options.scale, options.output_layer
-            model, data = load_model(options.ckpt_path, verb, *of_keras)
+            model, data = load_model(options.ckpt_path, verb, *of_keras, own)
             check_images_suffice(model, verb)
             model.adopt_resizing(options.resize, options.fit, is_needed=True)
             page = build_page(model, data, folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.display import predict_option
@@ -59,6 +60,8 @@ def main(verb: str, args: list[str]) -> int:
     text = "source that needs torch and lightning alone, nothing of this package"
     add("--standalone", action="store_true", help=text)
     parser.add_resize_options()
+    parser.add_model_options()
+    own, args = take_model_options(args)
     options = parser.parse_args(args)
     output = Path(options.output)
     if options.format is None:
@@ -86,7 +89,7 @@ def main(verb: str, args: list[str]) -> int:
     check_output(output)
     model: Any  # an ImageClassifier: only the suffix .onnx gives another one
     of_keras = options.scale, options.output_layer
-    model, settings = load_model(options.ckpt_path, verb, *of_keras)
+    model, settings = load_model(options.ckpt_path, verb, *of_keras, own)
     model.adopt_resizing(options.resize, options.fit)
     if options.format in ("onnx", "torch"):
         from signs_lightning.export.artefacts import export_artefact, images_to_compare

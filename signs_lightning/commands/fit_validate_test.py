@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -26,17 +27,22 @@ from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.fit_result import print_fit, print_validation
 from signs_lightning.commands.known_models import import_lazy_model
+from signs_lightning.commands.link_data_and_model import link_data_and_model
+from signs_lightning.commands.own_model_options import (
+    find_named_class,
+    import_named_classes,
+    rename_network_arguments,
+)
 from signs_lightning.commands.parser_errors import explain_parser_error, explain_unusable_class
 from signs_lightning.commands.run_parser import RunParser
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.models.start_options import StartOptions, make_start_options
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
+from signs_lightning.runtime.own_code import raise_own_error
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
-from signs_lightning.runtime.resize_options import describe_resizing
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.warning_filters import filter_warnings
 
@@ -51,9 +57,10 @@ class CLI(LightningCLI):
 
     def __init__(self, verb: str, args: list[str]) -> None:
         self.verb = verb
-        self.start = find_start(verb, args)
+        self.start = find_start(verb, rename_network_arguments(args))
+        kind = find_named_class(self.start.args)
         super().__init__(
-            ImageClassifier,
+            LightningModule if kind and not issubclass(kind, ImageClassifier) else ImageClassifier,
             H5DataModule,
             parser_class=RunParser,
             save_config_callback=SaveRunConfig,
@@ -107,6 +114,7 @@ class CLI(LightningCLI):
                 "The configuration is not a text file in UTF-8. Name a YAML file with --config."
             ) from error
         except ArgumentError as error:
+            import_named_classes(self.start.args)
             raise InputError(explain_parser_error(str(error), self.verb_parser)) from error
 
     def _parse_ckpt_path(self) -> None:
@@ -129,6 +137,7 @@ class CLI(LightningCLI):
                 cause = cause.__cause__
             if cause is not None:
                 raise cause from None
+            raise_own_error(error)
             sentence = explain_unusable_class(str(error))
             if sentence is None:
                 raise
@@ -137,7 +146,9 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Check data and model against each other, then make the Trainer."""
         config = self.config_init[self.verb]
-        self._link_data_and_model()
+        arguments: Any = self.config[self.verb].model.get("init_args") or {}
+        has_weights = self.start.checkpoint is not None
+        link_data_and_model(self.model, self.datamodule, self.verb, has_weights, arguments)
         if self.verb == "fit":
             keep_best = not self.datamodule.validates_on_test_file
             checkpoint = vars(config.checkpoint) | {"keep_best": keep_best}
@@ -148,7 +159,7 @@ class CLI(LightningCLI):
             options["callbacks"].append(make_start_options(config))
         else:
             options = evaluation_options(dict(config.trainer))
-            config.verbose = False
+            config.verbose = not isinstance(self.model, ImageClassifier)
         config.weights_only = True
         try:
             trainer = super().instantiate_trainer(**options)
@@ -165,44 +176,21 @@ class CLI(LightningCLI):
             )
         return trainer
 
-    def _link_data_and_model(self) -> None:
-        model, data = self.model, self.datamodule
-        check_images_suffice(model, self.verb)
-        model.adopt_resizing(data.resize, data.fit)
-        data.adopt_resizing(*model.resizing)
-        data.prepare_data()
-        data.setup(self.verb)
-        is_exact = data.opened.is_exact
-        model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
-        model.adopt_resizing(data.resize, data.fit, data.resizes)
-        if data.resizes:
-            rank_zero_print(describe_resizing(data.image_shape, *model.resizing))
-        is_package_model = type(model).__module__.startswith("signs_lightning.models.")
-        if self.verb == "fit":
-            model.prepare(resumed=self.start.checkpoint is not None)
-        elif is_package_model and self.start.checkpoint is None:
-            raise InputError(
-                f"There is no trained model to {self.verb}. Name its checkpoint or run folder "
-                "with --ckpt_path."
-            )
-        arguments: Any = self.config[self.verb].model.get("init_args") or {}
-        if "scale" in arguments and "scale" in model.hparams:  # as read from a Keras file
-            arguments.scale = model.hparams["scale"]
-
     def after_fit(self) -> None:
         trainer = self.trainer
         # Every process asks, because the first one tells the others.
         log_dir = trainer.log_dir if trainer.loggers else None
-        if trainer.is_global_zero and self.model.history:
+        if trainer.is_global_zero and getattr(self.model, "history", None):
             print_fit(trainer, self.model, self.datamodule, log_dir)
 
     def after_validate(self) -> None:
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and isinstance(self.model, ImageClassifier):
             print_validation(self.trainer.callback_metrics, self.model, self.datamodule)
 
     def after_test(self) -> None:
-        if self.trainer.is_global_zero and self.model.evaluation is not None:
-            print_evaluation(self.model.evaluation)
+        evaluation = getattr(self.model, "evaluation", None)
+        if self.trainer.is_global_zero and evaluation is not None:
+            print_evaluation(evaluation)
 
 
 def main(verb: str, args: list[str]) -> int:

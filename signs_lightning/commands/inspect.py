@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.commands.reading_options import (
     SIZE,
     add_reading_options,
@@ -45,6 +46,7 @@ MAX_PARALLEL = 4  # files that are examined side by side
 
 def main(verb: str, args: list[str]) -> int:
     """Run `inspect FILE...`; return 1 when one of the files cannot be used."""
+    own, args = take_model_options(args)
     options = _build_parser(verb).parse_args(args)
     if not options.seconds > 0:
         raise InputError(f"--seconds is {options.seconds:g}, expected more than 0.")
@@ -65,6 +67,11 @@ def main(verb: str, args: list[str]) -> int:
     console = new_console()
     for report in reports:
         _print_report(report, console)
+    for path in [report.path for report in reports if own is not None and not report.problem]:
+        from signs_lightning.checkpoints.load_model import load_model  # start-up
+
+        load_model(path, verb, own=own)
+        console.print(f"The weights in {for_terminal(path)} fit the model that is named.")
     data = [summary for report in reports for summary in report.data]
     if len(data) > 1:
         _print_comparison(data, console)
@@ -87,6 +94,7 @@ def _build_parser(verb: str) -> CommandParser:
     parser.add_argument("files", nargs="+", metavar="FILE", help=help_text)
     help_text = "draws labelled pictures of every class of the first data file"
     parser.add_argument("--samples", metavar="PNG", help=help_text)
+    parser.add_model_options()
     add_reading_options(parser, with_names=True)
     text = "size that pictures inside HDF5 are scaled to, a number or [height,width]"
     parser.add_argument(f"--data.{SIZE}", dest=SIZE, type=image_size, metavar="PIXELS", help=text)

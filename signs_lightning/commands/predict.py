@@ -14,6 +14,7 @@ import numpy as np
 
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.commands.reading_options import (
     add_reading_options,
     image_size,
@@ -52,6 +53,7 @@ class Prediction:
 
 def main(verb: str, args: list[str]) -> int:
     """Run the verb and return its exit code: 1 when an image could not be read."""
+    own, args = take_model_options(args)
     options = _parser(verb).parse_args(args)
     options.images = [*options.files, *(options.images or [])]
     if Path(options.ckpt_path).suffix.lower() in image_files.SUFFIXES:
@@ -68,7 +70,7 @@ def main(verb: str, args: list[str]) -> int:
 
     import torch  # start-up: the help and the checks above need none of it
 
-    model, data = load_model(options.ckpt_path, verb, options.scale, options.output_layer)
+    model, data = load_model(options.ckpt_path, verb, options.scale, options.output_layer, own)
     if not (data or options.images or options.test_file):
         raise InputError(
             f"{options.ckpt_path} remembers no data. Name pictures with --images or a file with "
@@ -120,6 +122,7 @@ def _parser(verb: str) -> CommandParser:
     parser.add_file(text, "PICTURE")
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_output_layer_option()
+    parser.add_model_options()
     text = "pictures, folders, patterns, or - for standard input"
     parser.add_argument("--images", nargs="+", metavar="PATH", help=text)
     text = "HDF5 file; the run's own test file by default"

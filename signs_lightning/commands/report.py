@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.commands.reading_options import add_reading_options, test_data_options
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
@@ -39,7 +40,9 @@ def main(verb: str, args: list[str]) -> int:
     )
     parser.add_argument("--scale", choices=SCALES, help="of a Keras file, as in import-keras")
     parser.add_output_layer_option()
-    options = parser.parse_args(args)
+    parser.add_model_options()
+    own, rest = take_model_options(args)
+    options = parser.parse_args(rest)
     if options.ckpt_path.endswith(".onnx"):
         raise InputError(
             f"{options.ckpt_path} has no gradients to explain it by. Name the checkpoint that it "
@@ -54,7 +57,7 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.report.report_folder import PAGE, write_report
     from signs_lightning.report.trained_run import load_run
 
-    run = load_run(options.ckpt_path, verb, options.scale, options.output_layer)
+    run = load_run(options.ckpt_path, verb, options.scale, options.output_layer, own)
     if not run.settings and options.test_file is None:
         raise InputError(
             f"{options.ckpt_path} remembers no data. Name a file with --data.test_file."

@@ -11,6 +11,7 @@ from jsonargparse.typing import register_type
 from signs_lightning.callbacks.run_config import ConfigParser
 from signs_lightning.commands.command_parser import COLUMNS
 from signs_lightning.commands.known_models import model_names
+from signs_lightning.models.given_network import NamedFunction
 
 PLACEHOLDER = re.compile(r"(?<= )[A-Z][A-Z_]{5,}")  # of a value, in the parser's help
 
@@ -23,6 +24,15 @@ def _read_number(value: Any) -> int | float:
 
 # The type of many arguments of torchvision's transforms, which the parser reads and cannot write.
 register_type(numbers.Number, lambda x: x, _read_number, type_check=lambda x, t: isinstance(x, t))
+
+
+def _named_function(value: Any) -> NamedFunction:
+    if isinstance(value, str):
+        return NamedFunction(value)
+    raise ValueError("no text")
+
+
+register_type(NamedFunction, lambda x: x.path, _named_function)
 
 
 class RunParser(ConfigParser):

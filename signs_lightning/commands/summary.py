@@ -9,11 +9,13 @@ from signs_lightning.commands.borrowed_options import MODELS
 from signs_lightning.commands.check_options import check_options
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.option_names import model_names
+from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.runtime.atomic_write import check_output
 from signs_lightning.runtime.terminal import print_message
 
 if TYPE_CHECKING:
+    from signs_lightning.checkpoints.own_model import OwnModel
     from signs_lightning.models.classifier import ImageClassifier
 
 OPTIONS = ["--ckpt_path", "--output_layer", "--expand", "--plot", "--help"]
@@ -63,6 +65,9 @@ def main(verb: str, args: list[str]) -> int:
         if argument.startswith("-") and option.partition(".")[0] not in FIT_OPTIONS:
             hint = did_you_mean(option, [*OPTIONS, *FIT_OPTIONS])
             raise InputError(f"Unknown option '{option}'; see --help.{hint}")
+    own = None
+    if options.ckpt_path is not None:
+        own, rest = take_model_options(rest)
     if options.ckpt_path is not None and rest:
         raise InputError(
             f"--ckpt_path brings its own model, so {rest[0].partition('=')[0]} has no meaning. "
@@ -85,7 +90,7 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.report.model_drawing import draw_model
 
     if options.ckpt_path is not None:
-        model = _load(options.ckpt_path, verb, options.output_layer)
+        model = _load(options.ckpt_path, verb, options.output_layer, own)
     else:
         model = _build(rest)
     print_summary(model, expand=options.expand)
@@ -95,7 +100,7 @@ def main(verb: str, args: list[str]) -> int:
     return 0
 
 
-def _load(path: str, verb: str, output_layer: str | None) -> ImageClassifier:
+def _load(path: str, verb: str, output_layer: str | None, own: OwnModel | None) -> ImageClassifier:
     """Return the model of a checkpoint, a run folder or a Keras file."""
     if path.endswith(".onnx"):
         raise InputError(
@@ -104,7 +109,7 @@ def _load(path: str, verb: str, output_layer: str | None) -> ImageClassifier:
         )
     from signs_lightning.checkpoints.load_model import load_model  # start-up
 
-    model: Any = load_model(path, verb, output_layer=output_layer)[0]
+    model: Any = load_model(path, verb, output_layer=output_layer, own=own)[0]
     return model
 
 

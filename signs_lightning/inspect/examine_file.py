@@ -122,7 +122,8 @@ def _describe_folder(path: Path, report: FileReport) -> None:
             option = describe_checkpoint(path / "checkpoints" / name, report)
             report.what = "run folder"
             report.commands.clear()
-            report.suggest(f"test --ckpt_path {quote_path(path)}")
+            own = option.partition(" --model")
+            report.suggest(f"test --ckpt_path {quote_path(path)}{own[1]}{own[2]}")
             report.suggest(f"predict --ckpt_path {quote_path(path)} {option}")
             return
     try:

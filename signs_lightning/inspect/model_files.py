@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, UnnamedModelError
 from signs_lightning.inspect.file_report import MAX_ROWS, FileReport
 from signs_lightning.runtime.display import predict_option
 from signs_lightning.runtime.escaping import format_shape, quote_path
@@ -26,6 +26,7 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
         checkpoint_config,
         load_checkpoint,
     )
+    from signs_lightning.checkpoints.own_model import OwnModel  # start-up time
 
     report.what = "PyTorch file"
     try:
@@ -57,10 +58,15 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
             is_list = isinstance(value, list)
             report.add_fact(f"data.{key}", ", ".join(map(str, value)) if is_list else value)
     option = predict_option(size[2] if size else 3)
+    try:
+        OwnModel().require(model["class_path"], content["signs_lightning"].get("network"), path)
+    except UnnamedModelError as error:
+        option = f"{option} {error.options}"
     report.suggest(f"predict --ckpt_path {quote_path(path)} {option}")
     has_file = "train_file" in data or "test_file" in data
     file_option = "" if has_file else " --data.test_file FILE.h5"
-    report.suggest(f"test --ckpt_path {quote_path(path)}{file_option}")
+    own = option.partition(" --model")
+    report.suggest(f"test --ckpt_path {quote_path(path)}{file_option}{own[1]}{own[2]}")
     return option
 
 

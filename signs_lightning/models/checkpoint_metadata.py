@@ -17,6 +17,7 @@ from signs_lightning.models.resume_swa import TRAINED_WEIGHTS
 from signs_lightning.models.start_options import find_start_options
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_checkpoint
+from signs_lightning.runtime.own_code import object_path
 
 if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 
 def training_state(model: ImageClassifier) -> dict[str, Any]:
     """Return what a checkpoint keeps of training, as plain values and tensors."""
-    totals = model.train_totals
+    totals, given = model.train_totals, model.given_network
+    network = {} if given is None else {"network": given.name}
     return {
         "format_version": FORMAT_VERSION,
-        "model": type(model).__name__,
+        "model": _class_name(type(model)),
+        **network,
         "history": [dict(row) for row in model.history],
         "learning_rate": model.learning_rate,
         "training": model.training_settings,
@@ -88,6 +91,12 @@ def is_resumed(trainer: L.Trainer) -> bool:
     """Whether a Trainer fits from a checkpoint that is not a finder's own."""
     path = trainer.ckpt_path
     return bool(trainer.training and path and not is_finder_checkpoint(path))
+
+
+def _class_name(kind: type) -> str:
+    """Return a model of this package by its bare name, and the user's by its path, if it has one"""
+    is_own = not kind.__module__.startswith("signs_lightning.")
+    return object_path(kind) or kind.__name__ if is_own else kind.__name__
 
 
 def _of_all_processes(value: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torchmetrics import Metric
 from signs_lightning.models.checkpoint_metadata import load_training_state, training_state
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.epoch_history import History
+from signs_lightning.models.given_network import Network, take_network
 from signs_lightning.models.lightning_callbacks import renew_callbacks
 from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
 from signs_lightning.models.lr_schedules import (
@@ -30,6 +31,7 @@ from signs_lightning.models.metrics import (
     may_hold_padding,
 )
 from signs_lightning.models.model_with_preprocessing import ImageModel
+from signs_lightning.models.plain_arguments import plain_arguments
 from signs_lightning.models.run_callbacks import check_run_callbacks, new_run_callbacks
 from signs_lightning.models.step_seeding import seed_step
 from signs_lightning.models.tta import View
@@ -82,6 +84,9 @@ class ImageClassifier(ImageModel):
         resize: how images of another size are resized, see `H5DataModule`; "legacy" as the first
             checkpoints, "unknown" for a Keras file, which does not tell.
         fit: what becomes of another aspect ratio, see there.
+        network: the network, where no subclass makes it: an `nn.Module`, or what makes one from its
+            number of classes, as torchvision's and timm's functions do.
+        network_args: by which `network` is called, besides `num_classes`; plain values.
         fuse: pool before ReLU, and train a first convolution and its max pooling as one step,
             see `FusedConvPool`; the same numbers up to the order of summation, in less time.
 
@@ -133,10 +138,14 @@ class ImageClassifier(ImageModel):
         resize: RememberedResize | None = None,
         fit: Fit | None = None,
         fuse: bool = True,
+        network: Network | None = None,
+        network_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(ignore=OBJECTS if network is None else [*OBJECTS, "network"])
+        self.given_network = take_network(self, network, network_args)
         # Only plain values, so that a checkpoint loads without running code.
-        self.save_hyperparameters(ignore=OBJECTS)
+        self.hparams.update(plain_arguments(self.hparams, type(self).__name__))
         check_loss_arguments(loss, class_weights, label_smoothing)
         check_schedule_arguments(schedule, lr_scheduler, warmup)
         self.optimizer = optimizer

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.models.data_compatibility import check_class_counts, check_data_compatibility
 from signs_lightning.models.full_float32 import full_float32
-from signs_lightning.models.fused_conv_pool import fuse_conv_pool
-from signs_lightning.models.layers import KerasBatchNorm2d
+from signs_lightning.models.given_network import GivenNetwork
 from signs_lightning.models.predict_inputs import read_inputs
+from signs_lightning.models.ready_network import check_logits, prepare_network
 from signs_lightning.models.tta import augmented_views, mean_logits
 from signs_lightning.runtime.resize import resize_images, resize_legacy
 from signs_lightning.runtime.resize_options import (
@@ -48,6 +48,7 @@ class ImageModel(L.LightningModule):
     binary: bool = False  # one logit and a sigmoid instead of K and a softmax
     independent: bool = False  # K sigmoids: each class has a probability of its own
     image_input: str = "image"  # name of the images, where there are other inputs
+    given_network: GivenNetwork | None = None  # instead of `build`
 
     @property
     def other_inputs(self) -> dict[str, tuple[int, ...]]:
@@ -56,12 +57,14 @@ class ImageModel(L.LightningModule):
 
     def build(self) -> nn.Module:
         """Make the network for `self.num_classes` classes of `self.image_size` images."""
-        raise NotImplementedError
+        if self.given_network is None:
+            raise NotImplementedError
+        return self.given_network.build(self.num_classes)
 
     @property
     def has_build(self) -> bool:
-        """Whether the class has a `build` of its own."""
-        return type(self).build is not ImageModel.build
+        """Whether `build` makes a network."""
+        return type(self).build is not ImageModel.build or self.given_network is not None
 
     @property
     def num_classes(self) -> int:
@@ -108,21 +111,14 @@ class ImageModel(L.LightningModule):
         self._prepare_network()
 
     def _prepare_network(self) -> None:
-        # Images come channels_last (they are NHWC in the file): kernels and gradients in the same
-        # order need no copies.
-        self.network.to(memory_format=torch.channels_last)
-        if self.hparams.get("fuse", True):
-            fuse_conv_pool(self.network)
-        biased_variance: bool | None = self.hparams.get("biased_variance")
-        for layer in self.network.modules():
-            if isinstance(layer, KerasBatchNorm2d) and biased_variance is not None:
-                layer.biased_variance = biased_variance
+        fuse, biased_variance = self.hparams.get("fuse", True), self.hparams.get("biased_variance")
+        prepare_network(self.network, fuse, biased_variance)
 
     def _check_network(self) -> None:
         if self.network is self and type(self).forward is ImageModel.forward:
             raise InputError(
-                f"{type(self).__name__} has no network. Name a model that has one, or a subclass "
-                "with `build` or `forward`."
+                f"{type(self).__name__} has no network. Name a model that has one, give it a "
+                "network, or name a subclass with `build` or `forward`."
             )
 
     def adopt(
@@ -164,6 +160,8 @@ class ImageModel(L.LightningModule):
                 )
             if not is_same_shape:
                 self._build()
+            if not type(self).__module__.startswith("signs_lightning.") or self.given_network:
+                check_logits(self)
         except InputError:
             given.update(before)
             raise

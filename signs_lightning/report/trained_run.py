@@ -14,6 +14,7 @@ from signs_lightning.checkpoints.files import (
     run_folder,
 )
 from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
+from signs_lightning.checkpoints.own_model import OwnModel
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import Scale
 from signs_lightning.models.classifier import ImageClassifier
@@ -50,7 +51,11 @@ class TrainedRun:
 
 
 def load_run(
-    source: str, verb: str, scale: Scale | None = None, output_layer: str | None = None
+    source: str,
+    verb: str,
+    scale: Scale | None = None,
+    output_layer: str | None = None,
+    own: OwnModel | None = None,
 ) -> TrainedRun:
     """Load a run from its folder or from a file.
 
@@ -60,20 +65,22 @@ def load_run(
         scale: what a Keras file's images were scaled to; None for a checkpoint, and where the file
             contains it.
         output_layer: the layer that gives the classes, of a Keras file with several outputs.
+        own: the user's class or network, for a checkpoint of a model that is none of this
+            package's.
 
     Raises:
         InputError: there is no trained model, or `load_model` rejects scale or output.
     """
     model: Any
-    from_keras = scale, output_layer
+    given = scale, output_layer, own
     if source.endswith(KERAS_SUFFIXES):
-        model, _ = load_model(source, verb, *from_keras)
+        model, _ = load_model(source, verb, *given)
         check_images_suffice(model, verb)
         return TrainedRun(model, Path(source).name, Path(source))
     path = find_checkpoint(Path(source), verb)
     if path is None:
         raise InputError(f"{source} holds no checkpoint yet. Name a .ckpt file or a run folder.")
-    model, settings = load_model(str(path), verb, *from_keras)
+    model, settings = load_model(str(path), verb, *given)
     check_images_suffice(model, verb)
     checkpoint = load_checkpoint(path)
     folder = run_folder(path)

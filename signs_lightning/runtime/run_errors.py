@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from signs_lightning.runtime.file_read_errors import error_number, os_error_message
+from signs_lightning.runtime.own_code import is_own_error
 
 PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)")
 
@@ -16,11 +17,15 @@ PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(ma
 def explain_run_error(error: Exception, verb: str) -> str | None:
     """Return a sentence for an error that the user can do something about, or None.
 
+    None also for an error of the user's own code, which is seen best in its traceback.
+
     Args:
         error: what ended a run.
         verb: fit, validate or test.
     """
     message = str(error).strip()
+    if is_own_error(error) and not _is_out_of_memory(error, message):
+        return None  # where it happened says more
     if isinstance(error, MisconfigurationException):
         if match := PAST_MAX_EPOCHS.search(message):
             done = int(match[1]) + 1
@@ -55,8 +60,7 @@ def _explain_runtime_error(error: RuntimeError, message: str) -> str | None:
             "The connection to another process of this run is lost: that one has ended, for a "
             "reason of its own. Resume with `fit --ckpt_path` and the run folder."
         )
-    no_memory = "DefaultCPUAllocator: can't allocate memory" in message
-    if no_memory or isinstance(error, torch.OutOfMemoryError):
+    if _is_out_of_memory(error, message):
         return (
             "The memory is not enough for a step of this size. Lower --data.batch_size, or take a "
             "smaller image or model."
@@ -80,6 +84,11 @@ def _explain_runtime_error(error: RuntimeError, message: str) -> str | None:
         reason = message.splitlines()[0].rstrip(".")  # mostly: no compiler on this machine
         return f"torch.compile cannot be used here: {reason}. Drop --model.compile."
     return None
+
+
+def _is_out_of_memory(error: Exception, message: str) -> bool:
+    no_memory = "DefaultCPUAllocator: can't allocate memory" in message
+    return no_memory or isinstance(error, torch.OutOfMemoryError)
 
 
 def _explain_os_error(error: OSError, verb: str) -> str | None:

@@ -396,7 +396,7 @@ def test_a_run_folder_without_a_checkpoint_is_no_more_trusted(
     done = cli("fit", "--data.train_file", small_signs[0], "--ckpt_path", "run")
     assert done.code == 2
     options = {"callbacks": "--trainer.callbacks+=evil.Kind."}
-    assert options.get(place, "--model evil.SignsFunctional.") in done.err
+    assert options.get(place, "--model evil.SignsFunctional\n") in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.py", "run"]
 
 

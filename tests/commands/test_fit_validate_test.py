@@ -327,21 +327,17 @@ def test_a_checkpoint_from_before_settings_were_kept(cli, run, small_signs):
 
 def test_a_model_class_of_ones_own(cli, small_signs, monkeypatch, tmp_path):
     """Its checkpoint says that the class must be named; then it is tested and goes on."""
-    from signs_lightning.commands import ckpt_path
-
     (tmp_path / "mymodel.py").write_text(
         "from signs_lightning import SignsFunctional\n\n\nclass Mine(SignsFunctional):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     fit(cli, small_signs, "--model", "mymodel.Mine", "--name", "mine")
-    names = [name for name in ckpt_path.model_names() if name != "Mine"]
-    # as in a process that has not imported it
-    monkeypatch.setattr(ckpt_path, "model_names", lambda: names)
     run = Path("lightning_logs/mine/version_0")
     done = cli("test", "--ckpt_path", run)
     assert done.code == 2
-    assert "holds a model of the class 'Mine', which is none of this package's. " in done.err
-    assert "Name it with --model MODULE.Mine." in done.err
+    assert "holds a model of the class 'mymodel.Mine', which is imported only where" in done.err
+    command = f"python -m signs_lightning test --ckpt_path {run} --model mymodel.Mine"
+    assert done.err.splitlines()[1] == command
     assert cli("test", "--ckpt_path", run, "--model", "mymodel.Mine").code == 0
     done = cli("fit", "--ckpt_path", run, "--model", "mymodel.Mine", "--trainer.max_epochs", 3)
     assert done.code == 0, done.err

@@ -27,8 +27,14 @@ MESSAGES = {  # arguments of fit → the message
         "trainer.callbacks is EarlyStoping, expected list[Callback] or Callback. "
         "Did you mean 'EarlyStopping'?"
     ),
-    "--model nowhere.Mine": "model cannot be nowhere.Mine: No module named 'nowhere'.",
-    "--model torch.nn.Linear": "model is torch.nn.Linear, expected ImageClassifier.",
+    "--model nowhere.Mine": (
+        "There is no module 'nowhere' to import nowhere.Mine from: expected nowhere.py in the "
+        "working directory, beside the configuration that names it, or an installed package."
+    ),
+    "--model torch.nn.Linear": (
+        "torch.nn.Linear is no LightningModule. If it makes a network, write "
+        "--model ImageClassifier --model.network torch.nn.Linear"
+    ),
     "--model absent.yaml": "No such file: absent.yaml. Check the path.",
     "--data absent.yaml": "No such file: absent.yaml. Check the path.",
     "--config folder": ("folder is a folder, expected a configuration in YAML. Name a file in it."),

@@ -611,8 +611,8 @@ def test_of_a_run_and_of_a_keras_file(summary, cli, small_signs, pair):
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--ckpt_path", "missing.ckpt"], "No such checkpoint: missing.ckpt"),
         (
-            ["--ckpt_path", "x.ckpt", "--model", "SignsFunctional"],
-            "--ckpt_path brings its own model, so --model has no",
+            ["--ckpt_path", "x.ckpt", "--config", "x.yaml"],
+            "--ckpt_path brings its own model, so --config has no",
         ),
         (
             ["--ckpt_path", "model.onnx"],

@@ -1,0 +1,110 @@
+"""The user's own code: importing what is named by its path, and whose error it is."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import signs_lightning
+from signs_lightning.errors import InputError, did_you_mean
+from signs_lightning.runtime.escaping import shorten
+
+PACKAGE = Path(signs_lightning.__file__).parent
+LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+
+
+def import_object(path: str) -> Any:
+    """Import a class or function by its path, such as `model.Net`.
+
+    Its module runs, so the user must have named it: never call this with a text from a file that
+    was only opened. What the module raises passes through.
+
+    Raises:
+        InputError: there is no such module, or nothing of that name in it.
+    """
+    first, *parts = path.split(".")
+    if not parts or not all(part.isidentifier() for part in (first, *parts)):
+        raise InputError(f"'{shorten(path)}' is no path to a class or function such as model.Net.")
+    found = _import_module(first)
+    if found is None:
+        raise InputError(
+            f"There is no module '{first}' to import {path} from: expected {first}.py in the "
+            "working directory, beside the configuration that names it, or an installed package."
+        )
+    name = first
+    for part in parts:
+        outer, name = name, f"{name}.{part}"
+        if isinstance(found, ModuleType) and not hasattr(found, part):
+            submodule = _import_module(name) if hasattr(found, "__path__") else None
+            if submodule is None:
+                hint = did_you_mean(part, [key for key in vars(found) if key[0] != "_"])
+                raise InputError(f"The module {outer} has no '{part}'.{hint}")
+            found = submodule
+        elif not hasattr(found, part):
+            raise InputError(f"{outer} has no '{part}'.")
+        else:
+            found = getattr(found, part)
+    return found
+
+
+def _import_module(name: str) -> ModuleType | None:
+    """Return a module, or None if there is none; its own missing imports are its own error."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None
+        raise
+
+
+def object_path(value: Any) -> str | None:
+    """Return the shortest path that a class or function can be imported by, or None."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if not module or module == "__main__" or not name.isidentifier():
+        return None
+    parts = module.split(".")
+    for length in range(1, len(parts) + 1):
+        holder = ".".join(parts[:length])
+        if getattr(sys.modules.get(holder), name, None) is value:
+            return f"{holder}.{name}"
+    return None
+
+
+def is_own_error(error: BaseException, is_called: bool = False) -> bool:
+    """Return whether code that is neither this package's nor a library's led to an error.
+
+    Args:
+        error: any.
+        is_called: whether its traceback begins inside this package; else only what this package
+            called counts, and not a script or a test that called it.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        is_package = PACKAGE in Path(file).parents
+        if is_called and not is_package and not _is_library(file):
+            return True
+        is_called, trace = is_called or is_package, trace.tb_next
+    return False
+
+
+def raise_own_error(error: BaseException) -> None:
+    """Raise the error of the user's own code that a parser made another one of, if there is one."""
+    seen: list[BaseException] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and cause not in seen:
+        if is_own_error(cause, is_called=True):
+            cause.__suppress_context__ = True  # what the parser made of it
+            raise cause
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+
+
+def _is_library(file: str) -> bool:
+    if not Path(file).is_absolute():  # generated, or compiled
+        return True
+    return "site-packages" in file or any(file.startswith(f"{place}/") for place in LIBRARIES)
