@@ -20,10 +20,17 @@ import signs_lightning
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.file_roles import Role
 from signs_lightning.errors import InputError
-from signs_lightning.export.onnx_checks import FORMAT_VERSION, MAX_FILE, import_onnx
+from signs_lightning.export.onnx_checks import (
+    FORMAT_VERSION,
+    MAX_FILE,
+    UNBOUNDED,
+    import_onnx,
+)
 from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_batch
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.ready_network import describe_network
 from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.escaping import shorten
 
 MIN_TORCH = "2.7"  # the first whose ONNX exporter takes our networks
 OPSET = 18  # of December 2022: written by torch.onnx without converting, read by every runtime
@@ -97,7 +104,15 @@ def export_artefact(
     with atomic_write(path) as temporary:
         if format == "onnx":
             temporary.write_bytes(_onnx_bytes(program, model))
-            written = OnnxClassifier(temporary)
+            try:
+                written = OnnxClassifier(temporary)
+            except InputError as error:
+                if UNBOUNDED not in str(error):
+                    raise
+                raise InputError(
+                    f"{describe_network(model)} has operators whose sizes an ONNX file would have "
+                    "to compute. Use --format torch."
+                ) from error
             return _check_outputs(
                 path,
                 lambda part: written.predict(part if len(part) > 1 else next(iter(part.values()))),
@@ -122,7 +137,15 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
     others = [torch.zeros(2, *shape) for shape in model.other_inputs.values()]
     batch = {0: Dim("N", min=1)}
     shapes: Any = (batch, tuple(batch for _ in others)) if others else (batch,)
-    program = torch.export.export(module, (example, *others), dynamic_shapes=shapes, strict=False)
+    arguments = (example, *others)
+    try:
+        program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # of PyTorch, about the network: it has predicted already
+        reason = shorten(str(error).strip().partition("\n")[0], 200).rstrip(".")
+        raise InputError(
+            f"{describe_network(model)} cannot be exported: {reason or type(error).__name__}. Its "
+            "forward may not decide by the values or the number of images."
+        ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
@@ -143,7 +166,12 @@ def _metadata(model: ImageClassifier) -> dict[str, Any]:
 
 
 def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
-    """Return the ONNX file of a graph, with our metadata."""
+    """Return the ONNX file of a graph, with our metadata; the graph may change."""
+    aten = torch.ops.aten
+    for node in program.graph.nodes:
+        if node.target is aten.adaptive_avg_pool2d.default and list(node.args[1]) == [1, 1]:
+            # The exporter would gather the same mean by indices that the file has to compute.
+            node.target, node.args = aten.mean.dim, (node.args[0], [-2, -1], True)
     inputs = [model.image_input, *model.other_inputs] if model.other_inputs else ["images"]
     names: Any = {"input_names": inputs, "output_names": ["probabilities"]}
     with warnings.catch_warnings():
