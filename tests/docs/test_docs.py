@@ -27,6 +27,7 @@ from signs_lightning.__main__ import main
 PYTHON = ["python", "-m", "signs_lightning"]
 NEEDS = {
     "python -m signs_lightning demo": ["gradio"],
+    "timm.create_model": ["timm"],
     "--format onnx": ["onnx", "onnxscript", "onnxruntime"],
 }
 
@@ -84,7 +85,8 @@ def test_page_runs(
     names: dict[str, object] = {"__name__": "__main__"}
     printed = ""
     for block in blocks(page):
-        if block.language == "yaml" and (match := re.match(r"# (\S+\.yaml)\n", block.text)):
+        is_file = block.language == "yaml" or block.marker == "file"
+        if is_file and (match := re.match(r"# (\S+\.(?:yaml|py))\n", block.text)):
             Path(match[1]).write_text(block.text)
         elif block.marker == "run" and block.language == "python":
             exec(compile(cheap(block.text), page, "exec"), names)
