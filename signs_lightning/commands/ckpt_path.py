@@ -165,13 +165,13 @@ def _name_own_model(
 ) -> None:
     """Take a user's own model and network from the arguments: importing them runs code."""
     given = GivenOptions(args).replaced
-    named = [
+    named, function = (
         next((text for text in reversed(given.get(option, [])) if isinstance(text, str)), None)
         for option in ("model", "model.network")
-    ]
-    OwnModel(*named).require(model["class_path"], network, path)
+    )
+    OwnModel(named, function).require(model["class_path"], network, path)
     if package_model(model["class_path"]) is None:
-        model["class_path"] = named[0]
+        model["class_path"] = named
         kind = find_named_class(args)
         model["init_args"] = accepted_arguments(kind or object, model["init_args"])
     network_args = model["init_args"].get("network_args")

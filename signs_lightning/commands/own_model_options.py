@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from signs_lightning.checkpoints.own_model import OwnModel
 
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-CLASS_OPTIONS = ("trainer.callbacks", "trainer.logger", "trainer.profiler", "trainer.strategy")
+CLASS_OPTIONS: tuple[str, ...] = ("trainer.callbacks", "trainer.logger", "trainer.profiler")
 CLASS_OPTIONS += ("model.loss", "model.optimizer", "model.lr_scheduler", "model.metrics")
-CLASS_OPTIONS += ("model.augmentation", "trainer.plugins")
+CLASS_OPTIONS += ("model.augmentation", "trainer.plugins", "trainer.strategy")
 NETWORK_ARGUMENT = re.compile(r"--model\.network\.(\w+)(?:=|$)")
 
 

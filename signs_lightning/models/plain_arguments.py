@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from signs_lightning.errors import InputError
 PLAIN = (type(None), bool, int, float, str)
 
 
-def plain_arguments(values: dict[str, Any], owner: str) -> dict[str, Any]:
+def plain_arguments(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Return arguments that load with `weights_only=True`.
 
     Args:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -103,7 +104,7 @@ def forget(module: str) -> None:
     Path("imported").unlink(missing_ok=True)
 
 
-def follow(cli: Callable, message: str) -> object:
+def follow(cli: Callable, message: str) -> Any:
     """Run the command that a refusal gives in its last line."""
     words = shlex.split(message.strip().splitlines()[-1])
     assert words[:3] == ["python", "-m", "signs_lightning"]

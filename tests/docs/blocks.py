@@ -1,7 +1,8 @@
 """The fenced blocks of the documentation, and the commands in them.
 
 A block of bash or Python is preceded by a comment: `<!-- run -->`, and test_docs.py runs it,
-page by page from top to bottom in one folder; or `<!-- parse -->`, and test_commands_parse.py
+page by page from top to bottom in one folder; `<!-- file -->`, and it writes the file that the
+block's first line names; or `<!-- parse -->`, and test_commands_parse.py
 checks that the programs it names take its commands. A block after `<!-- prints -->` is what the
 command before it prints.
 """
