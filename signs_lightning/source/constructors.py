@@ -199,6 +199,13 @@ def plain_batch_norm(module: Any) -> Call | None:
     return Call(reference(layers.KerasBatchNorm2d), tuple(arguments))
 
 
+def _torch_batch_norm(module: Any) -> Call:
+    given = {"eps": module.eps, "momentum": module.momentum, "affine": module.affine}
+    defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
+    named = {name: value for name, value in given.items() if value != defaults[name]}
+    return call(Ref("torch.nn", "BatchNorm2d"), module.num_features, **named)
+
+
 def _axis_batch_norm(module: Any) -> Call:
     scale, center = (isinstance(part, nn.Parameter) for part in (module.weight, module.bias))
     return _from_attributes(
@@ -264,7 +271,7 @@ CONSTRUCTORS: dict[type[nn.Module], Callable[[Any], Any]] = {
     layers.AvgPool2dSame: _pooling,
     layers.KerasBatchNorm2d: plain_batch_norm,
     norm_modules.AxisBatchNorm: _axis_batch_norm,
-    nn.BatchNorm2d: _by_attributes(1, device=lambda _: None, dtype=lambda _: None),
+    nn.BatchNorm2d: _torch_batch_norm,
     nn.Sequential: _sequence,
     nn.AdaptiveAvgPool2d: _by_attributes(1, output_size=_window("output_size")),
     **dict.fromkeys(

@@ -29,6 +29,14 @@ class Code:
 
 
 @dataclass(frozen=True)
+class BlockName:
+    """A class of the file itself, and the names of its arguments."""
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Input:
     """An input of a statement, by its position."""
 
@@ -104,6 +112,8 @@ def text(node: Any) -> str:
             return "Tensor" if (module, name) == ("torch", "Tensor") else _prefixed(module, name)
         case Code(code):
             return code
+        case BlockName(name):
+            return name
         case Call(function, arguments):
             return f"{text(function)}({', '.join(argument_texts(arguments))})"
         case Method(value, name, arguments):

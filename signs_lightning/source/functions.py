@@ -112,6 +112,8 @@ def reordered(function: Any, inputs: list[Any], ranks: Ranks, channels_last: boo
     given, result = ranks
     if not channels_last:
         return call_function(function, inputs, ranks)
+    if given == (2,) and _is_unflattening(function):  # (N, C) -> (N, C, 1, 1)
+        return Method(inputs[0], "unflatten", (("", 1), ("", (-1, 1, 1))))
     values = []
     for value, rank in zip(inputs, given, strict=True):
         values.append(wrapped(axis_order.to_keras_order, value) if rank == 4 else value)
@@ -119,18 +121,25 @@ def reordered(function: Any, inputs: list[Any], ranks: Ranks, channels_last: boo
     return wrapped(axis_order.from_keras_order, written) if result == 4 else written
 
 
+def _is_unflattening(function: Any) -> bool:
+    """Return whether a function reshapes (N, C) to Keras's (N, 1, 1, C)."""
+    if not isinstance(function, partial) or function.func not in RESHAPES:
+        return False
+    return len(function.keywords["shape"]) == 3 and list(function.keywords["shape"][:2]) == [1, 1]
+
+
 def wrapped(function: Callable[..., Any], value: Any) -> Call:
     """Return the code of a function of one value."""
     return Call(reference(function), (("", value),))
 
 
+RESHAPES = (stateless._reshape, shape_ops._reshape)
 WRITERS: dict[Any, Callable[[list[Any], dict[str, Any], Ranks], Any]] = {
     merging_layers._fold: _fold,
     merging_layers._average: _average,
     merging_layers._concatenate: _cat,
     activations.relu: _relu,
     activations.linear: lambda inputs, keywords, ranks: inputs[0],
-    stateless._reshape: _reshape,
-    shape_ops._reshape: _reshape,
+    **dict.fromkeys(RESHAPES, _reshape),
     axis_order.in_keras_order: _in_keras_order,
 }

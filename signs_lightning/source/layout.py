@@ -61,3 +61,16 @@ def with_comment(lines: list[str], comment: str) -> list[str]:
     if not comment or len(lines) > 1 or len(lines[0]) + len(comment) + 4 > MAX_WIDTH:
         return lines
     return [f"{lines[0]}  # {comment}"]
+
+
+def signature_lines(name: str, parts: list[str], result: str, indent: int) -> list[str]:
+    """Return the lines of a `def`, broken as ruff breaks them."""
+    margin = INDENT * indent
+    whole = f"{margin}def {name}({', '.join(parts)}) -> {result}:"
+    if len(whole) <= MAX_WIDTH:
+        return [whole]
+    inner = f"{margin}{INDENT}{', '.join(parts)}"
+    head, end = f"{margin}def {name}(", f"{margin}) -> {result}:"
+    if len(inner) <= MAX_WIDTH:
+        return [head, inner, end]
+    return [head, *(f"{margin}{INDENT}{part}," for part in parts), end]

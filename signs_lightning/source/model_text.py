@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from signs_lightning import __version__
+from signs_lightning.keras_io.config_entries import class_and_arguments
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.exported_classifier import ExportedClassifier
-from signs_lightning.models.layers import KerasBatchNorm2d
+from signs_lightning.models.layers import KerasBatchNorm2d, initialize_like_keras
 from signs_lightning.source.constructors import expression, reference
-from signs_lightning.source.expressions import Call, Code, Ref, text, walk
+from signs_lightning.source.expressions import Call, Code, Ref, call, text
 from signs_lightning.source.forward_lines import ForwardLines, is_heavy_code
-from signs_lightning.source.layout import INDENT, MAX_WIDTH, lines_of, with_comment
+from signs_lightning.source.imports import import_lines
+from signs_lightning.source.layout import lines_of, signature_lines, with_comment
 from signs_lightning.source.names import attribute_names, variable_names, words
-from signs_lightning.source.program import Program, Shape, Statement
+from signs_lightning.source.program import Module, Program, Shape, Statement
 from signs_lightning.source.training_text import training_methods
 
-STANDARD = ("builtins", "collections", "collections.abc", "functools", "math", "typing")
 CLASS = "Net"  # of a written model
 
 
@@ -42,71 +42,38 @@ def shape_comment(shape: Shape, ending: str = "") -> str:
     return f"(N, {', '.join(map(str, shape))}){ending}"
 
 
-def import_lines(nodes: Iterable[Any]) -> list[str]:
-    """Return the imports that expressions need, sorted as ruff sorts them."""
-    modules: dict[str, set[str]] = {}
-    plain: set[str] = set()
-    for node in nodes:
-        for part in walk(node):
-            if not isinstance(part, Ref):
-                continue
-            match part.module:
-                case "torch.nn.functional":
-                    plain.add("import torch.nn.functional as F")
-                case "torch.nn":
-                    modules.setdefault("torch", set()).add("nn")
-                case "torch" if part.name.partition(".")[0] == "Tensor":
-                    modules.setdefault("torch", set()).add("Tensor")
-                case "torch" | "math":
-                    plain.add(f"import {part.module}")
-                case "builtins":
-                    pass
-                case module:
-                    modules.setdefault(module, set()).add(part.name)
-    blocks = []
-    for is_standard in (True, False):
-        lines = sorted(line for line in plain if (line == "import math") == is_standard)
-        for module in sorted(modules):
-            if (module in STANDARD) == is_standard:
-                lines += _from_line(module, modules[module])
-        if lines:
-            blocks.append(lines)
-    return [line for k, block in enumerate(blocks) for line in ([""] if k else []) + block]
-
-
-def _from_line(module: str, names: set[str]) -> list[str]:
-    ordered = sorted(names, key=_import_order)
-    line = f"from {module} import {', '.join(ordered)}"
-    if len(line) <= MAX_WIDTH:
-        return [line]
-    return [f"from {module} import (", *(f"{INDENT}{name}," for name in ordered), ")"]
-
-
-def _import_order(name: str) -> tuple[int, str]:
-    """Constants, then classes, then functions, as isort sorts them."""
-    if name.isupper() and len(name) > 1:
-        return 0, name
-    return (1 if name[:1].isupper() else 2), name
-
-
 class ModelText:
     """Writes a model as one source file.
 
     Args:
         model: the classifier.
         program: its network.
+        sequence: the code of a network that is one list of layers, in place of the program.
+        names: of its parameters and buffers, then.
+        shapes: of its layers' results, then.
     """
 
-    def __init__(self, model: ImageClassifier, program: Program) -> None:
-        self.model, self.program = model, program
-        self.nodes: list[Any] = [Ref("torch.nn", "Module"), Ref("torch", "Tensor")]
+    def __init__(
+        self, model: ImageClassifier, program: Program, sequence: Any = None,
+        names: dict[str, str] | None = None, shapes: dict[str, Shape] | None = None,
+    ) -> None:  # fmt: skip
+        self.shapes = shapes or {}
+        self.model, self.program, self.sequence = model, program, sequence
+        self.nodes: list[Any] = [Ref("torch.nn", "Module")]
         self.constants: list[str] = []  # lines
-        self.attributes = attribute_names(program.modules)
-        self.names = {
-            old: f"network.{self.attributes[key]}.{name}"
+        self.attributes = attribute_names(program.called())
+        self.paths = program.paths(self.attributes)
+        self.leaves = {
+            key: module
             for key, module in program.modules.items()
+            if module.module is not None and key in self.paths
+        }
+        self.names = {
+            old: f"network.{self.paths[key]}.{name}"
+            for key, module in self.leaves.items()
             for name, old in module.names.items()
         }
+        self.names |= names or {}
 
     def write(self) -> SourceText:
         """Return the file.
@@ -114,12 +81,14 @@ class ModelText:
         Raises:
             InputError: the model has what cannot be written as source.
         """
-        network = self._network()
+        network = [] if self.sequence is not None else ["", "", *self._network()]
         model = self._model()
         heading = [f'"""{self._title()}', "", *self._about(), '"""', ""]
+        self.nodes += self.program.nodes
         imports = import_lines(self.nodes)
         constants = ["", *self.constants] if self.constants else []
-        lines = [*heading, *imports, *constants, "", "", *network, "", "", *model]
+        classes = [line for lines in self.program.classes for line in ["", "", *lines]]
+        lines = [*heading, *imports, *constants, *classes, *network, "", "", *model]
         return SourceText("\n".join(lines) + "\n", self.names)
 
     def _title(self) -> str:
@@ -144,15 +113,17 @@ class ModelText:
 
     def _network(self) -> list[str]:
         program = self.program
+        self.nodes.append(Ref("torch", "Tensor"))
         variables = variable_names(program.inputs)
         inputs = {-k: name for k, name in enumerate(variables)}
         shapes = {s.layer: s.shape for s in program.statements if s.layer}
         lines = ["class Network(nn.Module):", f'    """The layers of {CLASS}."""', ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
-        for key, module in program.modules.items():
-            made = lines_of(module.code, 2, f"self.{self.attributes[key]} = ")
+        for key in program.called():
+            code = program.modules[key].code
+            made = lines_of(code, 2, f"self.{self.attributes[key]} = ")
             lines += with_comment(made, shape_comment(shapes[key]))
-            self.nodes.append(module.code)
+            self.nodes.append(code)
         lines += self._freezing()
         arguments = ", ".join(f"{name}: Tensor" for name in variables)
         lines += ["", f"    def forward(self, {arguments}) -> Tensor:"]
@@ -169,19 +140,14 @@ class ModelText:
         """Return the keys of modules whose parameters are frozen."""
         return [
             key
-            for key, module in self.program.modules.items()
-            if any(True for _ in module.module.parameters())
-            and not any(p.requires_grad for p in module.module.parameters())
+            for key, module in self.leaves.items()
+            if not any(gradients := _gradients(module)) and gradients
         ]
 
     def _freezing(self) -> list[str]:
         """Return the lines that freeze layers."""
         frozen = self._frozen()
-        trained = [
-            key
-            for key, module in self.program.modules.items()
-            if any(p.requires_grad for p in module.module.parameters())
-        ]
+        trained = [key for key, module in self.leaves.items() if any(_gradients(module))]
         if not frozen:
             return []
         if len(frozen) <= len(trained):
@@ -190,15 +156,22 @@ class ModelText:
         return lines + (self._set_gradients(trained, True) if trained else [])
 
     def _set_gradients(self, keys: list[str], value: bool) -> list[str]:
-        names = [f"self.{self.attributes[key]}" for key in keys]
+        names = list(dict.fromkeys(self._common(key, set(keys)) for key in keys))
         if len(names) == 1:
             return [f"        {names[0]}.requires_grad_({value})"]
         lines = lines_of(tuple(map(Code, names)), 2, "for layer in ", ":")
         return [*lines, f"            layer.requires_grad_({value})"]
 
+    def _common(self, key: str, keys: set[str]) -> str:
+        """Return the code of a module, or of the whole block or stage if all of it is meant."""
+        top = self.paths[key].partition(".")[0]
+        others = {k for k, path in self.paths.items() if path.partition(".")[0] == top}
+        with_weights = {k for k in others if k in self.leaves and _gradients(self.leaves[k])}
+        return f"self.{top}" if with_weights <= keys else code_of(f"self.{self.paths[key]}")
+
     def _resting(self) -> list[str]:
         """Return `train`, where layers stay in eval mode."""
-        resting = [key for key, module in self.program.modules.items() if module.is_at_rest]
+        resting = [key for key, module in self.leaves.items() if module.is_at_rest]
         if not resting:
             return []
         self.nodes.append(Ref("typing", "Self"))
@@ -207,9 +180,8 @@ class ModelText:
         lines.append("        super().train(mode)")
         frozen_norms = [
             key
-            for key, module in self.program.modules.items()
-            if isinstance(module.module, KerasBatchNorm2d)
-            and not any(p.requires_grad for p in module.module.parameters())
+            for key, module in self.leaves.items()
+            if isinstance(module.module, KerasBatchNorm2d) and not any(_gradients(module))
         ]
         if len(resting) > 3 and resting == frozen_norms:
             self.nodes.append(reference(KerasBatchNorm2d))
@@ -221,7 +193,7 @@ class ModelText:
                 "                layer.eval()",
             ]
         else:
-            names = [f"self.{self.attributes[key]}" for key in resting]
+            names = [code_of(f"self.{self.paths[key]}") for key in resting]
             if len(names) == 1:
                 lines.append(f"        {names[0]}.eval()")
             else:
@@ -246,19 +218,36 @@ class ModelText:
             )
         lines += ["", *flags] if flags else []
         lines += ["", *self._init(), "", "    def build(self) -> nn.Module:"]
-        lines.append("        return Network()")
+        lines += self._build()
         if isinstance(model, FromKeras):
             methods, nodes = training_methods(model, self._place)
             lines += methods
             self.nodes += nodes
         return lines
 
+    def _build(self) -> list[str]:
+        """Return the body of `build`."""
+        initializer = initializer_of(self.model)
+        self.nodes.append(reference(initialize_like_keras))
+        given = (initializer,) if initializer != "glorot_uniform" else ()
+        network: Any = call(Code("Network"))
+        lines = []
+        if self.sequence is not None:
+            self.nodes.append(self.sequence)
+            ordered = self.sequence.arguments[0][1]
+            lines = [self._with_shape(line) for line in lines_of(ordered, 2, "layers = ")]
+            network = call(Ref("torch.nn", "Sequential"), Code("layers"))
+        made = call(reference(initialize_like_keras), network, *given)
+        return [*lines, *lines_of(made, 2, "return ")]
+
+    def _with_shape(self, line: str) -> str:
+        """Return the line of a layer in a list, with the shape of its result."""
+        shape = self.shapes.get(line.strip().partition("=")[0])
+        return line if shape is None else with_comment([line], shape_comment(shape))[0]
+
     def _place(self, name: str) -> str:
         """Return the code of a parameter, by its old name in the state_dict."""
-        code = "self"
-        for part in self.names[name].split("."):
-            code += f"[{part}]" if part.isdigit() else f".{part}"
-        return code
+        return code_of(f"self.{self.names[name]}")
 
     def _init(self) -> list[str]:
         given = self._settings()
@@ -279,7 +268,7 @@ class ModelText:
             "num_classes": ("int", model.num_classes),
             "image_size": (size, tuple(model.image_size)),
         }
-        kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list[Any]"}
+        kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
         for name, parameter in inspect.signature(ImageClassifier).parameters.items():
             value = hparams.get(name)
             if name in (*settings, "biased_variance", "optimizer") or value is None:
@@ -291,18 +280,28 @@ class ModelText:
                 if isinstance(value, list):
                     self.constants += lines_of(written, 0, f"{name.upper()} = ")
                     written = Code(name.upper())
-                settings[name] = (f"{kinds[type(value)]} | None", written)
+                inner = type(value[0]).__name__ if isinstance(value, list) and value else "Any"
+                kind = kinds[type(value)] + (f"[{inner}]" if isinstance(value, list) else "")
+                settings[name] = (f"{kind} | None", written)
         return settings
 
 
-def signature_lines(name: str, parts: list[str], result: str, indent: int) -> list[str]:
-    """Return the lines of a `def`, broken as ruff breaks them."""
-    margin = INDENT * indent
-    whole = f"{margin}def {name}({', '.join(parts)}) -> {result}:"
-    if len(whole) <= MAX_WIDTH:
-        return [whole]
-    inner = f"{margin}{INDENT}{', '.join(parts)}"
-    head, end = f"{margin}def {name}(", f"{margin}) -> {result}:"
-    if len(inner) <= MAX_WIDTH:
-        return [head, inner, end]
-    return [head, *(f"{margin}{INDENT}{part}," for part in parts), end]
+def code_of(path: str) -> str:
+    """Return the code of an attribute: `self.conv2[0].conv_1` for `self.conv2.0.conv_1`."""
+    first, *parts = path.split(".")
+    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
+
+
+def _gradients(module: Module) -> list[bool]:
+    """Return for each parameter of a module whether it is trained."""
+    return [p.requires_grad for p in module.module.parameters()] if module.module else []
+
+
+def initializer_of(model: ImageClassifier) -> str:
+    """Return how most kernels of a model are initialized."""
+    if isinstance(model, FromKeras):
+        specs = [layer.config.get("kernel_initializer") for layer, _ in model.plan.layers()]
+        names = [class_and_arguments(spec)[0] for spec in specs if spec is not None]
+        is_he = names.count("HeNormal") > len(names) / 2
+        return "he_normal" if is_he else "glorot_uniform"
+    return getattr(model, "initializer", "glorot_uniform")

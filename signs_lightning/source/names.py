@@ -32,11 +32,11 @@ def unique(name: str, taken: Iterable[str]) -> str:
     return name
 
 
-def attribute_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return an attribute of a module for each layer's key."""
+def attribute_names(wanted: dict[str, str]) -> dict[str, str]:
+    """Return an attribute for each module's key, as like as may be to the wanted names."""
     names: dict[str, str] = {}
-    for key in keys:
-        names[key] = unique(identifier(key), TAKEN | set(names.values()))
+    for key, name in wanted.items():
+        names[key] = unique(identifier(name), TAKEN | set(names.values()))
     return names
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 Shape = tuple[int, ...]  # of a tensor, without the batch
 
@@ -40,14 +40,16 @@ class Module:
     Attributes:
         code: what makes it.
         names: its parameters and buffers in the model's state_dict, by their names in the module.
-        module: itself.
+        module: itself; None for one of several parts.
         is_at_rest: whether it stays in eval mode while the network trains.
+        parts: of a block or a stage: keys of the modules in it, by their attributes.
     """
 
     code: Any
-    names: dict[str, str]
-    module: nn.Module
+    names: dict[str, str] = field(default_factory=dict)
+    module: nn.Module | None = None
     is_at_rest: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,34 +60,39 @@ class Program:
         statements: in the order of their calls; the last one gives the result.
         modules: those with a name, by their keys.
         inputs: names of the inputs, the image first.
-        docstring: what the network is.
+        classes: lines of the classes of its blocks.
+        nodes: expressions in these classes.
     """
 
     statements: list[Statement] = field(default_factory=list)
     modules: dict[str, Module] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=lambda: ["images"])
-    docstring: str = ""
+    classes: list[list[str]] = field(default_factory=list)
+    nodes: list[Any] = field(default_factory=list)
 
-    def last_uses(self) -> dict[int, int]:
-        """Return the number of the last statement that takes each value."""
-        uses = {len(self.statements): len(self.statements) + 1}
-        for k, statement in enumerate(self.statements, start=1):
-            for value in statement.inputs:
-                uses[value] = max(k, uses.get(value, 0))
-        return uses
-
-    def calls_of_layers(self) -> dict[str, int]:
-        """Return how often each module is called."""
-        counts = dict.fromkeys(self.modules, 0)
+    def called(self) -> dict[str, str]:
+        """Return the modules that the statements call, in this order, with their names."""
+        names: dict[str, str] = {}
         for statement in self.statements:
             if statement.layer:
-                counts[statement.layer] += 1
-        return counts
+                names.setdefault(statement.layer, statement.name)
+        return names
 
+    def counts(self) -> Counter[str]:
+        """Return how often each module is called."""
+        return Counter(s.layer for s in self.statements if s.layer)
 
-def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield parameters and buffers that a module's state_dict has."""
-    yield from module.state_dict(keep_vars=True).items()
+    def paths(self, attributes: dict[str, str]) -> dict[str, str]:
+        """Return where each module is, such as `conv2.0.conv_1`.
 
-
-Writer = Callable[[Program], None]
+        Args:
+            attributes: of the modules that are called.
+        """
+        paths = dict(attributes)
+        queue = list(attributes)
+        while queue:
+            key = queue.pop()
+            for attribute, part in self.modules[key].parts.items():
+                paths[part] = f"{paths[key]}.{attribute}"
+                queue.append(part)
+        return paths

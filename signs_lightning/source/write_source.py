@@ -11,10 +11,14 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import quote_path
+from signs_lightning.source.blocks import ways_of
 from signs_lightning.source.check import compare_source
+from signs_lightning.source.from_modules import program_of_modules, sequence_of
 from signs_lightning.source.from_plan import program_of
 from signs_lightning.source.model_text import CLASS, ModelText, SourceText
+from signs_lightning.source.program import Program
 
+LONGER = 1.2  # times the lines of the shortest way, that a more readable one may have
 PLAIN = (bool, int, float, str, type(None), list, tuple)
 
 
@@ -51,10 +55,19 @@ def write_text(model: ImageClassifier, weights: str) -> SourceText:
         InputError: it cannot be written as source.
     """
     if isinstance(model, FromKeras):
-        return ModelText(model, program_of(model.network)).write()
-    raise InputError(
-        f"{type(model).__name__} is Python source already. Copy its file, or export another format."
-    )
+        program = program_of(model.network)
+    elif type(model).__module__.startswith("signs_lightning.") and model.has_build:
+        if (sequence := sequence_of(model)) is not None:
+            return ModelText(model, Program(), *sequence).write()
+        program = program_of_modules(model)
+    else:
+        raise InputError(
+            f"{type(model).__name__} is Python source already. Copy its file, or export another "
+            "format."
+        )
+    ways = [ModelText(model, way).write() for way in (*ways_of(program), program)]
+    counts = [way.text.count("\n") for way in ways]
+    return ways[next(k for k, count in enumerate(counts) if count <= LONGER * min(counts))]
 
 
 def source_lines(path: Path, difference: float) -> list[str]:

@@ -1,0 +1,48 @@
+"""Source of this package's own models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from ruff import complaints
+
+from signs_lightning import (
+    HappySequential,
+    ImageClassifier,
+    PretrainedResNet50,
+    SignsFunctional,
+    SignsResNet50,
+)
+from signs_lightning.models.fused_conv_pool import FusedConvPool
+from signs_lightning.source.check import load_class
+from signs_lightning.source.write_source import export_source
+
+MODELS = {
+    "signs": lambda: SignsFunctional(num_classes=4, class_names=["a", "b", "c", 'd"'], lr=0.01),
+    "happy": lambda: HappySequential(image_size=(20, 20, 3)),
+    "resnet50": lambda: SignsResNet50(width=4, bn_momentum=0.9, initializer="he_normal"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_classics(name: str, tmp_path: Path):
+    model: ImageClassifier = MODELS[name]()
+    path = tmp_path / "net.py"
+    assert export_source(model, path) <= 1e-12
+    assert complaints(path) == ""
+    assert len(path.read_text().splitlines()) < 120
+    net = load_class(str(path))(weights=str(tmp_path / "net.safetensors"))
+    assert net.class_names == model.class_names
+    assert net.hparams["lr"] == model.hparams["lr"]
+    assert isinstance(net.network, FusedConvPool) == (name != "resnet50")
+    images = torch.rand(2, model.image_size[2], *model.image_size[:2])
+    torch.testing.assert_close(net.eval()(images), model.eval()(images), atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_torchvision(tmp_path: Path):
+    model = PretrainedResNet50(weights=None, network_size=32, num_classes=3)
+    assert export_source(model, tmp_path / "net.py") <= 1e-9
+    assert complaints(tmp_path / "net.py") == ""
