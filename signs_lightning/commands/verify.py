@@ -85,7 +85,8 @@ def _parser(verb: str) -> CommandParser:
 
 def _load_sides(options: Any) -> tuple[Side, Side]:
     """Load both sides; a module is made last, for what the other one tells."""
-    from signs_lightning.verify.own_module import is_own_module  # start-up, as below
+    from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES  # start-up, as below
+    from signs_lightning.verify.own_module import is_own_module
     from signs_lightning.verify.sides import load_side
 
     names = [options.model_a, options.against]
@@ -93,12 +94,14 @@ def _load_sides(options: Any) -> tuple[Side, Side]:
     weights = [options.weights, options.against_weights]
     if needs == [False, True] and weights[1] is None:
         weights = [None, weights[0]]
+    is_keras = [name.endswith(KERAS_SUFFIXES) for name in names]
+    takes_scale = is_keras if any(is_keras) else needs
     sides: list[Any] = [None, None]
     known: dict[str, Any] = {}
     if options.image_size is not None:
         known["image_size"] = tuple(options.image_size)
     for k in sorted(range(2), key=lambda k: needs[k]):
-        scale = options.scale if not needs[k] or all(needs) else None
+        scale = options.scale if takes_scale[k] else None
         sides[k] = load_side(names[k], scale, weights[k], options.model, known)
         if sides[k].image_size is not None:
             known.setdefault("image_size", sides[k].image_size)

@@ -99,17 +99,16 @@ def _compare_pixels(
     first, second = made
     if first is None or second is None:
         given = second if first is None else first
-        if given is None and None in (reference.network, other.network):
-            given = images
         if given is None:
             raise InputError(
-                "Neither side tells how pixels are prepared. Give one module a method "
+                "Neither side tells how pixels are prepared. Give the module a method "
                 "`preprocess`, or add --scale."
             )
         without = reference if first is None else other
-        if without.network is not None:
-            text = f"pixels: {without.name} prepares none, so it was given the other side's"
-            result.not_compared.append(text)
+        text = f"pixels: {without.name} prepares none, so it was given the other side's"
+        if without.network is None:
+            text = f"pixels: {without.name} hides what it makes of images"
+        result.not_compared.append(text)
         return given, given
     ranges = (f"{float(x.min()):.3g} to {float(x.max()):.3g}" for x in (first, second))
     detail = " against ".join(dict.fromkeys(ranges))

@@ -11,6 +11,7 @@ from signs_lightning.verify.activation_reasons import (
     reasons_of_activation,
     reasons_of_pooling,
 )
+from signs_lightning.verify.blame import TRANSPARENT
 from signs_lightning.verify.case import Case, before_padding
 from signs_lightning.verify.input_reasons import reasons_of_pixels
 from signs_lightning.verify.layer_reasons import reasons_of_weighted_layer
@@ -55,11 +56,18 @@ def _of_pixels(case: Case) -> Iterator[Reason]:
     if first is None or second is None:
         return
     second = case.pairs.get(first, second)
-    expected = case.reference.value(before_padding(case.reference, first))
-    given = case.other.value(before_padding(case.other, second))
+    expected, given = _before_rows(case.reference, first), _before_rows(case.other, second)
     if expected.shape == given.shape and is_same(expected, given):
         return
     yield from reasons_of_pixels(expected, given, case.images, (case.there, case.here))
+
+
+def _before_rows(trace: Trace, index: int) -> Tensor:
+    """Return what a call is applied to, before it was padded, permuted or flattened."""
+    source = trace.calls[index].inputs[0]
+    while source != IMAGE and trace.calls[source].name in TRANSPARENT:
+        source = trace.calls[source].inputs[0]
+    return trace.value(source)
 
 
 def find_random_call(first: Trace, second: Trace) -> int | None:

@@ -211,10 +211,13 @@ def _compare_gradients(result: Comparison, pairs: list[WeightPair], steps: list[
         text = f"gradients of {frozen} weights that one side has frozen"
         result.not_compared.append(text)
     if compared:
-        worst, pair = max(compared, key=lambda item: item[0])
+        worst = max(off for off, _ in compared)
         detail = f"{len(compared)} tensors"
         result.add("training", "gradients", worst, TRAINED, detail=detail)
-        _name(result, pair, worst, [UNKNOWN])
+        bad = [(pair.calls[0], off, pair) for off, pair in compared if not off <= TRAINED]
+        if bad:  # gradients come from behind: those before a wrong layer are wrong, too
+            _, off, pair = max(bad, key=lambda item: item[0])
+            _name(result, pair, off, [UNKNOWN])
 
 
 def _compare_weights(

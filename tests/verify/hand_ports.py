@@ -121,7 +121,7 @@ def draw(seed: int, min_layers: int = 3, max_layers: int = 50) -> Drawn:
         name = f"{kind}_{n}"
         return name, name if keras_names else f"{short}{n}"
 
-    while len(d.pieces) < count - 3:
+    while len(d.pieces) < max(count - 3, 1):
         move = r.choice(["conv", "conv", "norm", "act", "pool", "block", "depthwise", "dropout"])
         if not d.pieces:
             move = "conv"

@@ -68,3 +68,109 @@ def test_a_wrong_port_is_named(signs: Path, capsys: pytest.CaptureFixture[str]) 
     assert (result["exit_code"], result["agrees"]) == (1, False)
     assert result["first"]["counterpart"] == "head"
     assert result["first"]["reasons"][0]["kind"] == "flatten order"
+
+
+def test_pixels_of_a_preprocess(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A module's own `preprocess` is compared: another scale, and channels in reverse."""
+    body = Path("right.py").read_text()
+    for text, kind in (("x * 2 - 1", "scale"), ("x.flip(1)", "channel order")):
+        lines = [
+            "    def preprocess(self, images):",
+            "        x = images.permute(0, 3, 1, 2).float() / 255",
+            f"        return {text}",
+        ]
+        Path("other.py").write_text(f"{body}\n" + "\n".join(lines) + "\n")
+        words = ["verify", "other.py:Net", "--weights", "net.pt", "--against", "signs.ckpt"]
+        assert main(words) == 1
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"likely reason: {kind}" in printed
+        assert "on the same pixels, all layers agree" in printed
+
+
+def test_a_loss_that_takes_the_softmax_again(
+    signs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Probabilities agree, but `training_step` gives them to a loss of logits."""
+    text = (
+        Path("right.py").read_text().replace("return self.head(", "return torch.softmax(self.head(")
+    )
+    text = text.replace(".flatten(1))", ".flatten(1)), 1)").replace(
+        "nn.Module", "L.LightningModule"
+    )
+    step = [
+        "    def training_step(self, batch, batch_idx):",
+        "        loss = F.cross_entropy(self(batch[0]), batch[1])",
+        "        self.log('loss', loss)",
+        "        return loss",
+    ]
+    Path("lit.py").write_text("import lightning as L\n" + text + "\n" + "\n".join(step) + "\n")
+    words = ["verify", "lit.py:Net", "--weights", "net.pt", "--against", "signs.ckpt"]
+    assert main(words) == 1
+    assert "likely reason: softmax twice" in capsys.readouterr().out
+
+
+def test_formats(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An ONNX file gives probabilities alone; safetensors need a network; JSON and page whole."""
+    from safetensors.torch import save_file
+
+    weights = torch.load("net.pt", weights_only=True)
+    save_file({name: value.contiguous() for name, value in weights.items()}, "net.safetensors")
+    words = ["verify", "net.safetensors", "--against", "signs.ckpt"]
+    assert main(words) == 2
+    assert "--model FILE.py:CLASS" in capsys.readouterr().err
+    words += ["--model", "right.py:Net", "--output", "page.html", "--seed", "3"]
+    assert main(words) == 0
+    page = Path("page.html").read_text()
+    assert "Everything that could be compared" in page
+    assert "net.safetensors" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.slow
+def test_an_onnx_file(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its probabilities are compared, and what it hides is said."""
+    pytest.importorskip("onnxruntime")
+    export = ["export", "--ckpt_path", "signs.ckpt", "--format", "onnx", "--output", "signs.onnx"]
+    assert main(export) == 0
+    capsys.readouterr()
+    assert main(["verify", "signs.onnx", "--against", "signs.ckpt"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "not compared: layers, gradients and training" in printed
+    words = ["verify", "wrong.py:Net", "--weights", "net.pt", "--against", "signs.onnx"]
+    assert main(words) == 2
+    assert "--scale" in capsys.readouterr().err
+    assert main([*words, "--scale", "/255"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["no.py:Net", "--against", "signs.ckpt"], "no.py does not exist"),
+        (["right.py:Nat", "--against", "signs.ckpt"], "has no class Nat. Did you mean 'Net'?"),
+        (["right.py:Net", "--weights", "no.pt", "--against", "signs.ckpt"], "no.pt does not exist"),
+        (["right.py:Net", "--weights", "signs.ckpt", "--against", "signs.ckpt"], "does not fit"),
+        (["signs.ckpt", "--weights", "net.pt", "--against", "signs.ckpt"], "Leave it out"),
+        (["right.py:Net", "--against", "wrong.py:Net"], "--image_size"),
+        (["right.py:Net", "--against", "wrong.py:Net", "--image_size", "64", "64", "3"], "--scale"),
+    ],
+)
+def test_questions(
+    signs: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be done is said in a sentence, with exit code 2."""
+    assert main(["verify", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_two_modules(signs: Path) -> None:
+    """What the questions ask for works: a size, a scale, and weights for both."""
+    words = ["right.py:Net", "--weights", "net.pt", "--against", "right.py:Net"]
+    words += ["--against_weights", "net.pt", "--image_size", "64", "64", "3", "--scale", "/255"]
+    assert main(["verify", *words]) == 0
+
+
+def test_errors_of_the_users_code_show_their_traceback(signs: Path) -> None:
+    """They are not turned into messages."""
+    Path("broken.py").write_text("import no_such_package_of_mine\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package_of_mine"):
+        main(["verify", "broken.py:Net", "--against", "signs.ckpt"])
