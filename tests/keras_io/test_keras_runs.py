@@ -80,3 +80,118 @@ def test_two_epochs_go_on_after_two_of_keras(cli, begun, small_signs, extension)
     assert [row["epoch"] for row in rows] == ["2", "3"]
     losses = [float(row["loss"]) for row in rows]
     np.testing.assert_allclose(losses, begun["losses"][EPOCHS:], atol=1e-5)
+
+
+def fit(cli, files, *options):
+    data = ("--data.train_file", files[0], "--data.test_file", files[1], "--name", "run")
+    return cli(*FIT, "--ckpt_path", "m.ckpt", *data, "--trainer.max_epochs", 4, *options)
+
+
+FRESH = ("--fresh_optimizer", "true")
+
+
+@pytest.mark.slow
+def test_epochs_are_asked_for_and_join(cli, begun, small_signs):
+    """Where steps are no whole number of epochs; Keras's history and ours have each epoch once."""
+    assert cli("import-keras", begun["folder"] / "m.keras", "--output", "m.ckpt").code == 0
+    other = ("--data.batch_size", 20)  # 3 steps an epoch
+    done = fit(cli, small_signs, *other)
+    assert done.code == 2
+    assert "8 steps, which are no whole number of epochs of 3 steps here" in done.err
+    assert not Path("lightning_logs").exists()
+    log = ("--history", begun["folder"] / "log.csv")
+    done = fit(cli, small_signs, *other, *log, "--start_epoch", 2)
+    assert done.code == 0, done.err
+    rows = history(0)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert [float(row["loss"]) for row in rows[:2]] == begun["losses"][:2]
+    # resumed, it goes on by itself
+    done = cli("fit", "--ckpt_path", "lightning_logs/run/version_0", "--trainer.max_epochs", 5)
+    assert done.code == 0, done.err
+    assert [row["epoch"] for row in history(0)] == ["0", "1", "2", "3", "4"]
+    assert history(0)[:4] == rows
+    # of a run that knows more epochs, those that are done
+    done = fit(cli, small_signs, *other, *log, "--start_epoch", 1)
+    assert [row["epoch"] for row in history(1)] == ["0", "1", "2", "3"]
+    assert float(history(1)[0]["loss"]) == begun["losses"][0]
+    assert "Training goes on where Keras stopped: 1 epoch (8 steps) are done." in done.out
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_a_sentence(cli, begun, small_signs):
+    """And a new optimizer then trains, from epoch 0, in a folder of its own."""
+    assert cli("import-keras", begun["folder"] / "m.keras", "--output", "m.ckpt").code == 0
+    for number, (options, message) in enumerate(
+        (
+            (["--data.batch_size", 20], "Add --start_epoch N"),
+            (["--trainer.max_epochs", 2], "Keras has trained 2 epochs"),
+            (["--model.trainable_layers", 1], "Keras trained 6 weights of this model, and 2 are"),
+            (["--model.optimizer", "torch.optim.SGD"], "begun with optimizer KerasAdam"),
+            (["--model.schedule", "cosine"], "cannot be resumed with schedule cosine"),
+        )
+    ):
+        done = fit(cli, small_signs, *options)
+        assert done.code == 2, options
+        assert message in done.err
+        assert "--fresh_optimizer true" in done.err
+        done = fit(cli, small_signs, *options, *FRESH, "--name", f"fresh{number}")
+        assert done.code == 0, done.err
+        path = Path(f"lightning_logs/fresh{number}/version_0/history.csv")
+        assert path.read_text().splitlines()[1].startswith("0,")
+    done = fit(cli, small_signs, *FRESH, "--start_epoch", 3)
+    assert "--start_epoch and --fresh_optimizer true are both given" in done.err
+    done = cli(*FIT, "--data.drawn", "DrawnSigns", "--history", "log.csv")
+    assert "--history is for a checkpoint that import-keras made" in done.err
+
+
+@keras.saving.register_keras_serializable("mine")
+class Slow(keras.optimizers.SGD):
+    """An optimizer of one's own."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extension", ["keras", "h5"])
+def test_what_cannot_go_on_is_named(cli, small_signs, extension):
+    """By import-keras, and by fit, which then trains anew."""
+    mine = Slow(0.01)
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01))
+    for optimizer, reason in (
+        (mine, "Slow(learning_rate=0.01) has no counterpart here"),
+        (scaled, "its loss was scaled, for layers of 16 bits"),
+        (keras.optimizers.Ftrl(), "optimizer Ftrl"),
+    ):
+        model = classifier()
+        model.compile(optimizer, "sparse_categorical_crossentropy")
+        optimizer.build(model.trainable_variables)
+        for variable in optimizer.variables:
+            if "iteration" in variable.path:
+                variable.assign(4)
+        model.save(f"m.{extension}")
+        done = cli("import-keras", f"m.{extension}", "--output", "m.ckpt")
+        assert done.code == 0, done.err
+        (line,) = [x for x in done.out.splitlines() if x.startswith("not taken over: ")]
+        assert "the optimizer's state (" in line
+        assert reason in line
+        done = fit(cli, small_signs)
+        assert done.code == 2
+        assert done.err.startswith("The training cannot go on where Keras stopped: ")
+        assert reason in done.err
+        assert fit(cli, small_signs, *FRESH).code == 0
+    assert cli("test", "--ckpt_path", "m.ckpt", "--data.test_file", small_signs[1]).code == 0
+
+
+@pytest.mark.slow
+def test_a_run_of_our_own_begins_anew(cli, small_signs):
+    """With its weights, in a new folder, and with another optimizer."""
+    data = ("--data.train_file", small_signs[0], "--data.test_file", small_signs[1])
+    done = cli(*FIT, *data, "--name", "run", "--trainer.max_epochs", 2)
+    assert done.code == 0, done.err
+    run = ("--ckpt_path", "lightning_logs/run/version_0", "--trainer.max_epochs", 1)
+    other = ("--model.optimizer", "torch.optim.SGD", "--model.lr", 0.0)
+    done = cli("fit", *run, *other)
+    assert done.code == 2
+    assert "add --fresh_optimizer true" in done.err
+    done = cli("fit", *run, *other, *FRESH)
+    assert done.code == 0, done.err
+    assert [row["epoch"] for row in history(1)] == ["0"]
+    assert history(1)[0]["val_loss"] == history(0)[1]["val_loss"]  # with a learning rate of 0

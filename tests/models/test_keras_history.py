@@ -7,7 +7,8 @@ import pytest
 from signs_lightning.errors import InputError
 from signs_lightning.models.keras_history import read_keras_history
 
-PLAIN = "epoch,acc,learning_rate,loss,val_acc,val_loss\n0,0.25,0.001,1.5,NA,NA\n1,0.5,0.001,1.25,1.0,2\n"
+HEADER = "epoch,acc,learning_rate,loss,val_acc,val_loss\n"
+PLAIN = HEADER + "0,0.25,0.001,1.5,NA,NA\n1,0.5,0.001,1.25,1.0,2\n"
 FIRST = {"epoch": 0, "accuracy": 0.25, "learning_rate": 0.001, "loss": 1.5}
 SECOND = {"epoch": 1, "accuracy": 0.5, "learning_rate": 0.001, "loss": 1.25}
 SECOND |= {"val_accuracy": 1.0, "val_loss": 2.0}
