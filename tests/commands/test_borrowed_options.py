@@ -209,6 +209,17 @@ def test_without_a_gpu(name: str, cli: Callable, small_signs: Any) -> None:
 
 
 @pytest.mark.slow
+def test_without_a_gpu_ddp_trains_in_one_process(tmp_path: Path, small_signs: Any) -> None:
+    """The advice on `configs/ddp.yaml` is followed, in a process of its own."""
+    line = "fit --config configs/ddp.yaml --trainer.max_epochs 1 --trainer.accelerator cpu"
+    command = [sys.executable, "-m", "signs_lightning", *line.split()]
+    command += ["--data.train_file", str(small_signs[0])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lightning_logs/ddp/version_0/checkpoints/last.ckpt").is_file()
+
+
+@pytest.mark.slow
 def test_every_suggestion_is_an_option(cli: Callable, parse: Callable) -> None:
     """Each on a command line of its own; those of `predict` are refused for the file alone."""
     values = {"precision": "32", "shuffle": "true", "compile": "false", "schedule": "cosine"}

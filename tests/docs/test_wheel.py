@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import signs_lightning
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("signs_lightning", "configs", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('out')"
@@ -83,3 +85,37 @@ def test_quickstart_from_the_wheel(wheel: Path, tmp_path: Path, drawn_cache: Pat
     )
     run = tmp_path / "elsewhere/lightning_logs/quickstart/version_0"
     assert (run / "checkpoints/last.ckpt").is_file()
+
+
+def test_the_installed_command(wheel: Path, tmp_path: Path) -> None:
+    """`signs-lightning`, as pip makes it, with the options and configurations of the wheel."""
+    target = tmp_path / "site"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        target,
+        wheel,
+    ]
+    subprocess.run(pip, check=True)
+    environment = os.environ | {"PYTHONPATH": str(target)}
+    lines = {
+        "--version": f"signs_lightning {signs_lightning.__version__}",
+        "fit --config quickstart": "No such file: quickstart. Write --config "
+        "configs/quickstart.yaml",
+        "fit --data.batch_sise 3": "Unknown option '--data.batch_sise'. Did you mean "
+        "--data.batch_size 3?",
+    }
+    for line, printed in lines.items():
+        done = subprocess.run(
+            [sys.executable, target / "bin/signs-lightning", *line.split()],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.stdout + done.stderr).strip() == printed
