@@ -151,7 +151,8 @@ class CommandParser(argparse.ArgumentParser):
         known = self.option_names()
         for dashes, option, value in iterate_options(args):
             name = f"{dashes}{option}"
-            advice = None if name in known else find_advice(self.verb, option, value)
+            is_ours = name in known and option != "model"  # which may be given a file's name
+            advice = None if is_ours else find_advice(self.verb, option, value)
             if advice is not None:
                 raise InputError(f"Unknown option '{name}'. {advice}")
 
