@@ -105,6 +105,21 @@ def test_a_run_writes_a_valid_configuration(schema: Any, cli: Any) -> None:
         assert list(schema.iter_errors(other))
 
 
+@pytest.mark.slow
+def test_the_configuration_in_a_run_folder_is_valid(
+    schema: Any, cli: Any, small_signs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As `fit` writes it, with the number of its format."""
+    recipe = ROOT / "configs/recipes/signs_functional_best.yaml"
+    args = ("--data.train_file", small_signs[0], "--trainer.max_epochs", 1)
+    done = cli("fit", "--config", recipe, *args)
+    assert done.code == 0, done.err
+    (written,) = tmp_path.rglob("config.yaml")
+    config = read(written.read_text(encoding="utf-8"))
+    assert "format_version" in config
+    assert not list(schema.iter_errors(config))
+
+
 def test_it_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     """`python scripts/config_schema.py` writes what is there; with another Lightning, its own."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))

@@ -98,8 +98,8 @@ def test_the_installed_command(wheel: Path, tmp_path: Path) -> None:
         "--quiet",
         "--no-deps",
         "--target",
-        target,
-        wheel,
+        str(target),
+        str(wheel),
     ]
     subprocess.run(pip, check=True)
     environment = os.environ | {"PYTHONPATH": str(target)}
@@ -112,7 +112,7 @@ def test_the_installed_command(wheel: Path, tmp_path: Path) -> None:
     }
     for line, printed in lines.items():
         done = subprocess.run(
-            [sys.executable, target / "bin/signs-lightning", *line.split()],
+            [sys.executable, str(target / "bin/signs-lightning"), *line.split()],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
