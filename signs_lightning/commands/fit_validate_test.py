@@ -165,7 +165,8 @@ class CLI(LightningCLI):
             trainer = super().instantiate_trainer(**options)
         except (ValueError, TypeError) as error:
             raise InputError(
-                f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See fit --help."
+                f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See "
+                "fit --help trainer."
             ) from error
         if self.verb == "fit" and (resume or config.ckpt_path is None):
             self.start.check(trainer, self.model, self.datamodule)

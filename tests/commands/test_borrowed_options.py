@@ -66,7 +66,6 @@ FIT = {  # what people type behind `fit` → what they are told to write
     "--data.path hands.h5": "--data.train_file hands.h5",
     "--checkpoint last.ckpt": "--ckpt_path last.ckpt",
     "--no-shuffle": "--data.shuffle false",
-    "--wandb": "--trainer.logger WandbLogger",
     "--cfg mine.yaml": "--config mine.yaml",
     "--config signs_functional_best": "--config configs/recipes/signs_functional_best.yaml",
     "--class_names [cat,dog]": "--data.class_names '[cat,dog]'",
