@@ -20,7 +20,6 @@ from signs_lightning.checkpoints.own_model import (
     OwnModel,
     accepted_arguments,
     package_model,
-    without_pretraining,
 )
 from signs_lightning.commands.argv import (
     GivenOptions,
@@ -127,7 +126,7 @@ def _remembered_config(
         source = checkpoint
         remembered = checkpoint_config(contents, source)
         network = contents["signs_lightning"].get("network")
-    _name_own_model(remembered["model"], network, verb, args, source)
+    _name_own_model(remembered["model"], network, args, source)
     config = trusted_options(remembered, verb, args, source)
     data = config.setdefault("data", {})
     _forget_replaced_files(data, verb, args)
@@ -161,7 +160,7 @@ def _forget_replaced_files(data: dict[str, Any], verb: str, args: list[str]) -> 
 
 
 def _name_own_model(
-    model: dict[str, Any], network: str | None, verb: str, args: list[str], path: Path
+    model: dict[str, Any], network: str | None, args: list[str], path: Path
 ) -> None:
     """Take a user's own model and network from the arguments: importing them runs code."""
     given = GivenOptions(args).replaced
@@ -174,9 +173,6 @@ def _name_own_model(
         model["class_path"] = named
         kind = find_named_class(args)
         model["init_args"] = accepted_arguments(kind or object, model["init_args"])
-    network_args = model["init_args"].get("network_args")
-    if verb != "fit" and network_args:
-        model["init_args"]["network_args"] = without_pretraining(network_args)
 
 
 def _below_working_directory(folder: Path) -> Path:

@@ -22,6 +22,7 @@ from signs_lightning.callbacks.callbacks_and_loggers import (
 )
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.run_config import SaveRunConfig
+from signs_lightning.checkpoints.own_model import without_pretraining
 from signs_lightning.commands.argv import KERAS_SUFFIXES, flag_value, remove_flag
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
@@ -129,8 +130,14 @@ class CLI(LightningCLI):
             config.name = files[0].stem if files else default_run_name(model)
 
     def instantiate_classes(self) -> None:
+        arguments: Any = self.config[self.verb].model.get("init_args") or {}
+        network_args = arguments.get("network_args")
+        if network_args and self.start.checkpoint is not None:
+            arguments.network_args = without_pretraining(network_args)
         try:
             super().instantiate_classes()
+            if network_args:  # as the run's configuration has them
+                arguments.network_args = network_args
         except ValueError as error:  # the parser's, around what a class raises
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InputError):

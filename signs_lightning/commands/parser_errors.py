@@ -77,6 +77,12 @@ def explain_parser_error(message: str, parser: ArgumentParser) -> str:
         if option == "model" and (name := value[1]).isidentifier():
             models, hint = ", ".join(model_names()), did_you_mean(name, model_names())
             return f"Unknown model '{name}'; there are {models}.{hint}"
+        if option == "model.network":
+            return (
+                f"model.network is {value[1]}, expected the path of what makes it, such as "
+                "`network: timm.create_model`. Its arguments are "
+                "`network_args: {model_name: resnet18}`."
+            )
         hint = did_you_mean(value[1], class_names(option))
         kind = _type_name(match[1] or match[2])
         return f"{option} is {value[1] or 'empty'}, expected {kind}.{hint}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
+import logging
 import re
 import warnings
 from collections.abc import Callable
@@ -138,14 +141,20 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
     batch = {0: Dim("N", min=1)}
     shapes: Any = (batch, tuple(batch for _ in others)) if others else (batch,)
     arguments = (example, *others)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # where PyTorch cannot follow a graph, it shows all of it
     try:
-        program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+        hidden = io.StringIO()
+        with contextlib.redirect_stdout(hidden), contextlib.redirect_stderr(hidden):
+            program = torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # of PyTorch, about the network: it has predicted already
         reason = shorten(str(error).strip().partition("\n")[0], 200).rstrip(".")
         raise InputError(
             f"{describe_network(model)} cannot be exported: {reason or type(error).__name__}. Its "
             "forward may not decide by the values or the number of images."
         ) from error
+    finally:
+        logging.disable(before)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.own_code import import_object, object_path
+from signs_lightning.runtime.own_code import import_object, is_own_error, object_path
 
 
 class NamedFunction:
@@ -94,7 +94,7 @@ class GivenNetwork:
 
         Raises:
             InputError: its arguments are not those of what makes it, or no network results. What
-                that raises itself passes through.
+                the user's own code raises passes through.
         """
         if self.is_made:
             made: nn.Module = self.function
@@ -109,7 +109,13 @@ class GivenNetwork:
                 f"{self.name} cannot be called: {error}. Give its arguments in network_args, or "
                 "with --model.network.NAME VALUE."
             ) from error
-        network = self.function(**arguments)
+        try:
+            network = self.function(**arguments)
+        except Exception as error:
+            if is_own_error(error):
+                raise
+            given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+            raise InputError(f"{self.name}({given}) fails: {error}.") from error
         if not isinstance(network, nn.Module):
             kind = type(network).__name__
             raise InputError(f"{self.name} makes a {kind}, expected a network (torch.nn.Module).")
@@ -133,7 +139,10 @@ def take_network(
     if network is None:
         return None
     if model.has_build:
-        raise InputError(f"{type(model).__name__} makes its own network. Leave network out.")
+        raise InputError(
+            f"{type(model).__name__} makes its own network. Leave network out, or take "
+            "ImageClassifier instead."
+        )
     given = GivenNetwork(network, arguments)
     model.hparams.update(network=given.name, network_args=given.arguments)
     return given

@@ -112,7 +112,7 @@ class ImageModel(L.LightningModule):
 
     def _prepare_network(self) -> None:
         fuse, biased_variance = self.hparams.get("fuse", True), self.hparams.get("biased_variance")
-        prepare_network(self.network, fuse, biased_variance)
+        prepare_network(self.network, self.image_size, fuse, biased_variance)
 
     def _check_network(self) -> None:
         if self.network is self and type(self).forward is ImageModel.forward:

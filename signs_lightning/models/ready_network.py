@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.fused_conv_pool import fuse_conv_pool
@@ -15,14 +16,25 @@ if TYPE_CHECKING:
     from signs_lightning.models.model_with_preprocessing import ImageModel
 
 
-def prepare_network(network: nn.Module, fuse: bool, biased_variance: bool | None) -> None:
+def prepare_network(
+    network: nn.Module,
+    image_size: tuple[int, int, int],
+    fuse: bool,
+    biased_variance: bool | None,
+) -> None:
     """Make a network ready to train, in place.
 
     Args:
         network: takes images channels_last.
+        image_size: height, width (pixels) and channels of its images.
         fuse: whether a first convolution and its pooling become one step.
         biased_variance: what feeds the moving variance of BatchNorm; None leaves it as it is.
     """
+    if any(isinstance(weight, UninitializedParameter) for weight in network.parameters()):
+        height, width, channels = image_size
+        with torch.no_grad():  # layers such as nn.LazyLinear learn their sizes
+            network.eval()(torch.zeros(1, channels, height, width))
+        network.train()
     # Images come channels_last (they are NHWC in the file): kernels and gradients in the same
     # order need no copies.
     network.to(memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, UnnamedModelError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.input_scales import Scale, rescale_inputs
 from signs_lightning.models.classifier import ImageClassifier
@@ -88,7 +88,13 @@ def load_side(
     if weights is not None:
         raise InputError(f"--weights is for FILE.py:CLASS, and {name} has its own. Leave it out.")
     is_keras = name.endswith(KERAS_SUFFIXES)
-    loaded, _ = load_model(name, "verify", scale if is_keras else None)
+    try:
+        loaded, _ = load_model(name, "verify", scale if is_keras else None)
+    except UnnamedModelError as error:
+        raise InputError(
+            f"{name} holds a model of your own. Write FILE.py:CLASS in its place, and the "
+            "checkpoint behind --weights."
+        ) from error
     if loaded.other_inputs:
         raise InputError(
             f"{name} takes {describe_inputs(loaded.other_inputs)} beside the image, and models of "

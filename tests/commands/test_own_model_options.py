@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from signs_lightning import ImageClassifier
 
@@ -27,7 +28,9 @@ from signs_lightning import ImageClassifier
 Path("imported").write_text("yes")
 
 
-def make(num_classes: int, width: int = 2) -> nn.Module:
+def make(num_classes: int, width: int = 2, pretrained: bool = False) -> nn.Module:
+    if pretrained:
+        Path("fetched").touch()
     pool = nn.AdaptiveAvgPool2d(1)
     return nn.Sequential(nn.Conv2d(3, width, 5), pool, nn.Flatten(), nn.Linear(width, num_classes))
 
@@ -149,10 +152,17 @@ def test_a_class_of_one_s_own(cli: Callable, own: str, small_signs: tuple[Path, 
 
 
 def test_a_network_of_one_s_own(cli: Callable, own: str, small_signs: tuple[Path, Path]) -> None:
-    """What the checkpoint's network predicts is what the function's network does by hand."""
+    """What the checkpoint's network predicts is what the function's network does by hand; weights
+    to begin with are fetched once, and no more where those of a checkpoint take their place.
+    """
     network = ("--model.network", f"{own}.make", "--model.network.width", 5)
-    run = fit(cli, small_signs, "--model", "ImageClassifier", *network)
+    pretrained = ("--model.network.pretrained", "true")
+    run = fit(cli, small_signs, "--model", "ImageClassifier", *network, *pretrained)
+    Path("fetched").unlink()
     every_verb(cli, run, ("predict", "fit"))
+    assert not Path("fetched").exists()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["network_args"] == {"width": 5, "pretrained": True}
     assert cli("predict", run, "--model.network", f"{own}.make").code == 0
     state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     by_hand = sys.modules[own].make(6, 5)

@@ -139,6 +139,7 @@ def test_options_exist() -> None:
         "--trainer.OPTION",
     }
     allowed |= {"--standalone", "--max-restarts", "--help_all", "--print_schema"}
+    allowed |= {"--model.network.pretrained", "--model.network.in_chans"}  # of timm.create_model
     for page in PAGES:
         text = re.sub(
             r"^```.*?^```$", "", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE

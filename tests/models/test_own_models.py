@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
@@ -179,3 +182,97 @@ def test_callbacks_of_a_model_s_own(tmp_path: Path, small_signs) -> None:
     assert kinds(trainer)[-len(RUN_CALLBACKS) - 1 :] == [*RUN_CALLBACKS, EarlyStopping]
     with pytest.raises(InputError, match=r"Return \[\*super\(\).configure_callbacks\(\), ...\]"):
         make_trainer(tmp_path).fit(ForgetsCallbacks(), data(small_signs))
+
+
+def small_network(num_classes: int, width: int = 2) -> nn.Module:
+    conv, pool = nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(conv, pool, nn.Flatten(), nn.Linear(width, num_classes))
+
+
+@pytest.mark.parametrize("kind", ["module", "function", "partial", "arguments"])
+def test_a_given_network_fits_and_loads_back(kind: str, tmp_path: Path, small_smiles) -> None:
+    """A network, or what makes one, which gets the number of classes of the data; a checkpoint
+    holds no code, and the network is given again.
+    """
+    made: dict[str, dict[str, Any]] = {
+        "module": {"network": small_network(2, 3)},
+        "function": {"network": small_network},
+        "partial": {"network": functools.partial(small_network, width=3)},
+        "arguments": {"network": small_network, "network_args": {"width": 3}},
+    }
+    model, trainer = ImageClassifier(lr=0.01, **made[kind]), make_trainer(tmp_path)
+    before = deepcopy(model.network.state_dict()) if kind == "module" else {}
+    trainer.fit(model, data(small_smiles))
+    if kind == "module":
+        assert model.network is made[kind]["network"]
+        assert not torch.equal(before["0.weight"], model.network.state_dict()["0.weight"])
+    width = 2 if kind == "function" else 3
+    assert model.network.state_dict()["3.weight"].shape == (2, width)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    with pytest.raises(InputError, match="which is not imported: a checkpoint may say anything"):
+        ImageClassifier.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True)
+    again = {"module": small_network(2, 3)}.get(kind, small_network)
+    loaded = ImageClassifier.load_from_checkpoint(
+        tmp_path / "own.ckpt", weights_only=True, network=again
+    )
+    images = torch.randint(0, 256, (5, 64, 64, 3), dtype=torch.uint8)
+    assert torch.equal(loaded.predict(images), model.predict(images))
+
+
+def test_what_a_network_gives_is_checked_before_training(tmp_path: Path, small_signs) -> None:
+    """As many logits as classes, and no probabilities; what the network itself raises is the
+    user's, with a note on what it was given.
+    """
+    cases = {
+        r"gives the shape \(2, 4\) for 2 images, expected \(2, 6\)": small_network(4),
+        "ends in a softmax, expected logits": nn.Sequential(small_network(6), nn.Softmax(1)),
+    }
+    for message, network in cases.items():
+        with pytest.raises(InputError, match=message):
+            make_trainer(tmp_path).fit(ImageClassifier(network=network), data(small_signs))
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten())
+    with pytest.raises(RuntimeError, match="to have 1 channels") as error:
+        make_trainer(tmp_path).fit(ImageClassifier(network=grey), data(small_signs))
+    assert "(2, 3, 64, 64), (N, C, H, W), in 0..1" in error.value.__notes__[0]
+    frozen = small_network(6).eval()
+    model = ImageClassifier(network=frozen)
+    model.adopt(6, (64, 64, 3), list("abcdef"))
+    assert not frozen[0].training  # trying it leaves modes as they were
+
+
+class WithLayer(ImageClassifier):
+    def __init__(self, activation: Any = "relu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:Attribute 'activation' is an instance")
+def test_arguments_that_no_checkpoint_holds_are_refused_at_once() -> None:
+    """Every other one loads with weights_only: numbers of NumPy become Python's."""
+    for value in (nn.ReLU(), nn.ReLU, Path("here"), [torch.float32], {1: 2}):
+        with pytest.raises(InputError, match=r"WithLayer is made with activation=\w+, which no"):
+            WithLayer(activation=value)
+    model = WithLayer(activation=[np.float64(0.5), (1, "a")], num_classes=np.int64(3))
+    assert model.hparams["activation"] == [0.5, (1, "a")]
+    assert [type(model.hparams["activation"][0]), type(model.hparams["num_classes"])] == [
+        float,
+        int,
+    ]
+
+
+def test_layers_that_learn_their_size_from_an_image(tmp_path: Path, small_smiles) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    model = ImageClassifier(network=network)
+    make_trainer(tmp_path, enable_checkpointing=False).fit(model, data(small_smiles))
+    assert network[1].weight.shape == (2, 64 * 64 * 3)
+
+
+def test_networks_that_cannot_be_told(small_signs) -> None:
+    """The sentence says what is wrong, and what to do."""
+    with pytest.raises(InputError, match="SignsFunctional makes its own network"):
+        SignsFunctional(network=small_network)
+    with pytest.raises(InputError, match="missing a required argument: 'model_name'"):
+        ImageClassifier(network=lambda model_name: None)
+    with pytest.raises(InputError, match="makes a NoneType, expected a network"):
+        ImageClassifier(network=lambda: None)
+    with pytest.raises(InputError, match="made already, and network_args are given"):
+        ImageClassifier(network=small_network(6), network_args={"width": 3})
