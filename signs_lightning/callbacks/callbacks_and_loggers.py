@@ -64,7 +64,7 @@ def training_options(
         callbacks.append(KerasModelSummary())
     if loggers:
         callbacks.append(HistoryWriter())
-        if checkpointing is not False:
+        if checkpointing is not False and not _has(given, RunCheckpoint):
             callbacks.append(RunCheckpoint(**checkpoint))
     return options | {
         "callbacks": callbacks,

@@ -68,9 +68,7 @@ class SavePythonConfig(L.Callback):
             "data": {key: value for key, value in stored.items() if key != "fingerprints"},
         }
         try:
-            plain: dict[str, Any] = yaml.safe_load(
-                yaml.safe_dump(_with_lists(config), sort_keys=False)
-            )
+            plain: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(config), sort_keys=False))
         except yaml.YAMLError:  # an object among them
             return None
         return plain
@@ -80,7 +78,9 @@ class SavePythonConfig(L.Callback):
             checkpoint["config"] = self.config
 
 
-def _with_lists(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _with_lists(part) for key, part in value.items()}
-    return [_with_lists(part) for part in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

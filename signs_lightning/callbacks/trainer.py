@@ -89,14 +89,14 @@ class Trainer(L.Trainer):
             and 0 < self.max_epochs <= self.current_epoch
         ):
             rank_zero_print(
-                f"This Trainer has trained its {self.max_epochs} epochs. Make a new one to go on."
+                f"This Trainer has reached max_epochs={self.max_epochs}. Make a new one to go on."
             )
         with self._quietly(model, data):
             super().fit(
                 model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only
             )
         if self._run_loggers:
-            rank_zero_print(f"Run folder: {self._run_loggers[0].log_dir}")
+            rank_zero_print(f"Run folder: {self.log_dir}")
 
     def validate(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
+from signs_lightning.runtime.notebook import is_notebook
 from signs_lightning.runtime.terminal import format_figure, print_message
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ def progress_line(unit: str = "img") -> Iterator[ProgressLine]:
 def show_progress(what: str, unit: str = "img", start: int = 0) -> Iterator[OnProgress]:
     """Say on standard error what is being done, and show how far it is where that is a terminal.
 
+    In a notebook it is said on standard output.
+
     Args:
         what: such as "Converting photos"; "" where that was said.
         unit: what is counted: "img", `BYTES`, or "" for things that no speed is told of.
@@ -183,8 +186,8 @@ def show_progress(what: str, unit: str = "img", start: int = 0) -> Iterator[OnPr
     Yields:
         A function that takes how many of how many are done.
     """
-    if what:
-        print_message(f"{what} …", sys.stderr)
+    if what:  # a cell shows what comes on standard error in red
+        print_message(f"{what} …", sys.stdout if is_notebook() else sys.stderr)
     with progress_line(unit) as line:
         line.restart(done=start)
 

@@ -116,7 +116,9 @@ def new_console(stream: TextIO | None = None) -> Console:
     from rich.console import Console  # start-up time
 
     stream = stream or sys.stdout
-    return Console(file=stream, width=line_width(stream) or UNLIMITED, highlight=False)
+    # Plain text in a notebook, too: what is displayed there does not keep its place among lines.
+    width = line_width(stream) or UNLIMITED
+    return Console(file=stream, width=width, highlight=False, force_jupyter=False)
 
 
 def print_wrapped(console: Console, text: str) -> None:

@@ -111,6 +111,9 @@ def test_what_is_passed_wins(data):
     nothing = Trainer(logger=False, enable_progress_bar=False)
     assert not kinds(nothing) & {RunCheckpoint, HistoryWriter, EpochProgressBar, ModelCheckpoint}
     assert Trainer(callbacks=bar).progress_bar_callback is bar
+    checkpoint = RunCheckpoint("val_accuracy", "max")
+    chosen: Any = Trainer(callbacks=[checkpoint])
+    assert [one for one in chosen.callbacks if isinstance(one, RunCheckpoint)] == [checkpoint]
     assert Trainer(barebones=True).loggers == []
 
 
@@ -134,7 +137,7 @@ def test_a_trainer_whose_epochs_are_over_says_so(data, capfd):
     trainer.fit(model, data)
     capfd.readouterr()
     trainer.fit(model, data)
-    assert "This Trainer has trained its 1 epochs. Make a new one" in capfd.readouterr().out
+    assert "This Trainer has reached max_epochs=1. Make a new one" in capfd.readouterr().out
     assert len(model.history) == 1
 
 
