@@ -98,14 +98,12 @@ again = SignsFunctional.load_from_checkpoint(
 )
 again.predict("hand.png").argmax(axis=1)""",
     """\
-On the command line, the same run is reported, exported and trained further:
+The command line takes the same run:
 
 ```bash
 python -m signs_lightning report lightning_logs/signs_functional/version_0
-python -m signs_lightning export --ckpt_path lightning_logs/signs_functional/version_0 \\
-    --format onnx --output signs.onnx
-python -m signs_lightning fit --ckpt_path lightning_logs/signs_functional/version_0 \\
-    --trainer.max_epochs 40
+python -m signs_lightning predict lightning_logs/signs_functional/version_0 hand.png
+python -m signs_lightning fit --config lightning_logs/signs_functional/version_0/config.yaml
 ```""",
 ]
 
