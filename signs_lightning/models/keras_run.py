@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_history import History
 from signs_lightning.models.keras_history import read_keras_history
 from signs_lightning.models.start_options import FRESH, StartOptions, find_start_options
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -117,7 +118,7 @@ def go_on_after_keras(trainer: L.Trainer, model: Any, checkpoint: dict[str, Any]
     steps_an_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
     epoch = find_epoch(run, options, model, steps_an_epoch, trainer.max_epochs)
     if options.history is not None:
-        model.history = read_keras_history(options.history, epoch)
+        model.history = History(read_keras_history(options.history, epoch))
     checkpoint["loops"] = {"fit_loop": _loop_state(loop, epoch, run["steps"], int(batches))}
     so_far = f"{epoch} epoch{'' if epoch == 1 else 's'} ({describe_steps(run['steps'])})"
     rank_zero_print(f"Training goes on where Keras stopped: {so_far} are done.")
