@@ -18,7 +18,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.errors import InputError
-from signs_lightning.models.resume_swa import TRAINED_WEIGHTS, has_averaged, is_batch_norm_pass
+from signs_lightning.models.stochastic_averaging import (
+    TRAINED_WEIGHTS,
+    has_averaged,
+    is_batch_norm_pass,
+)
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.terminal import print_message, print_with_value
 

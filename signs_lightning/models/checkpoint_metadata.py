@@ -13,8 +13,8 @@ from signs_lightning.models.epoch_history import History
 from signs_lightning.models.lightning_callbacks import keep_best_checkpoints
 from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
-from signs_lightning.models.resume_swa import TRAINED_WEIGHTS
 from signs_lightning.models.start_options import find_start_options
+from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_checkpoint
 from signs_lightning.runtime.own_code import object_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.resume_swa import is_batch_norm_pass
+from signs_lightning.models.stochastic_averaging import is_batch_norm_pass
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 

@@ -18,8 +18,8 @@ from signs_lightning.models.resume_optimizers import (
     optimizer_settings,
     scheduler_settings,
 )
-from signs_lightning.models.resume_swa import has_replaced_scheduler
 from signs_lightning.models.start_options import FRESH
+from signs_lightning.models.stochastic_averaging import has_replaced_scheduler
 
 REPLACED = ("lr_scheduler", "scheduler_settings")  # by StochasticWeightAveraging's own
 

@@ -13,9 +13,9 @@ from signs_lightning.models.lightning_callbacks import prepare_callbacks
 from signs_lightning.models.lr_schedules import RisingRateWarning
 from signs_lightning.models.plateau_stepper import PlateauStepper
 from signs_lightning.models.resume import ExactResume
+from signs_lightning.models.resume_callbacks import ResumeCallbacks
 from signs_lightning.models.resume_early_stopping import ResumeEarlyStopping
 from signs_lightning.models.resume_pruning import ResumePruning
-from signs_lightning.models.resume_swa import ResumeSWA
 from signs_lightning.models.tensorboard_hparams import HParamsWriter
 from signs_lightning.models.terminate_on_nan import LostLossGuard
 from signs_lightning.models.tuner_callbacks import RenewOptimizers
@@ -26,7 +26,7 @@ RUN_CALLBACKS: tuple[type[Callback], ...] = (
     ExactResume,
     ResumeEarlyStopping,
     ResumePruning,
-    ResumeSWA,
+    ResumeCallbacks,
     RisingRateWarning,
     LostLossGuard,
     EpochHistory,

@@ -1,51 +1,37 @@
-"""StochasticWeightAveraging in a resumed run, and at the end of one."""
+"""Where a run stands with StochasticWeightAveraging."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import lightning as L
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 # The weights that training goes on from, in a checkpoint whose state_dict holds their average.
 TRAINED_WEIGHTS = "trained_state_dict"
 
 
-class ResumeSWA(L.Callback):
-    """Let a run go on averaging where it is resumed, with the learning rate of the checkpoint.
-
-    StochasticWeightAveraging makes its scheduler only when an epoch begins, not inside one, and
-    that changes the optimizer's rate: Lightning gives only the scheduler its state back.
-    """
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        groups = trainer.optimizers[0].param_groups
-        rates = [group["lr"] for group in groups]
-        for callback in _averaging(trainer):
-            has_begun = callback._scheduler_state is not None
-            if has_begun and callback.swa_start <= trainer.current_epoch <= callback.swa_end:
-                callback.on_train_epoch_start(trainer, pl_module)
-                for rate, group in zip(rates, groups, strict=True):
-                    group["lr"] = rate
-
-
 def has_replaced_scheduler(trainer: Any) -> bool:
     """Whether a run is resumed in which averaging had begun, with a scheduler of its own."""
-    return any(callback._scheduler_state is not None for callback in _averaging(trainer))
+    return any(had_begun(callback) for callback in averaging_callbacks(trainer))
+
+
+def had_begun(callback: StochasticWeightAveraging) -> bool:
+    """Whether a callback has taken over the state of one that was averaging."""
+    return callback._scheduler_state is not None
 
 
 def is_batch_norm_pass(trainer: Any) -> bool:
     """Whether this epoch only measures BatchNorm's statistics for the averaged weights."""
     return any(
         trainer.current_epoch == callback.swa_end + 1 and _has_batch_norm(callback, trainer)
-        for callback in _averaging(trainer)
+        for callback in averaging_callbacks(trainer)
     )
 
 
 def has_averaged(trainer: Any) -> bool:
     """Whether training has ended with the average in place of the weights."""
-    for callback in _averaging(trainer):
+    for callback in averaging_callbacks(trainer):
         last = callback.swa_end + _has_batch_norm(callback, trainer)
         is_at_end = trainer.current_epoch - 1 == last or math.isinf(last)
         if callback.n_averaged is not None and is_at_end:
@@ -53,7 +39,8 @@ def has_averaged(trainer: Any) -> bool:
     return False
 
 
-def _averaging(trainer: Any) -> list[StochasticWeightAveraging]:
+def averaging_callbacks(trainer: Any) -> list[StochasticWeightAveraging]:
+    """Return a Trainer's callbacks that average; mostly there is none."""
     return [one for one in trainer.callbacks if isinstance(one, StochasticWeightAveraging)]
 
 
