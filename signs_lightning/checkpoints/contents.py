@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
 
 MAX_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
 SECTIONS = ("model", "data", "trainer", "checkpoint")  # of a configuration
@@ -30,7 +31,8 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
     state, ours = checkpoint["state_dict"], checkpoint["signs_lightning"]
     arguments, config = checkpoint["hyper_parameters"], checkpoint.get("config", {})
     data, callbacks = checkpoint.get("H5DataModule", {}), checkpoint.get("callbacks", {})
-    parts = [state, ours, arguments, config, data, callbacks]
+    trained = checkpoint.get(TRAINED_WEIGHTS, {})
+    parts = [state, trained, ours, arguments, config, data, callbacks]
     if isinstance(config, dict):
         parts += [config[key] for key in SECTIONS if config.get(key)]
     if isinstance(callbacks, dict):
@@ -38,6 +40,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
     if not (
         all(isinstance(part, dict) and all(isinstance(k, str) for k in part) for part in parts)
         and _are_weights(state, size)
+        and _are_weights(trained, size)
         and is_plain_data([arguments, config, data, {**ours, "totals": None}])
         and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
         and is_plain_data(callbacks.get("RunFiles"))

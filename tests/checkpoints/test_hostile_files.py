@@ -250,6 +250,16 @@ CONFIGS: dict[str, dict[str, Any]] = {  # a remembered configuration that a comm
             }
         }
     },
+    "a function in place of Lightning's own": {
+        "trainer": {
+            "callbacks": [
+                {
+                    "class_path": "lightning.pytorch.callbacks.BackboneFinetuning",
+                    "init_args": {"lambda_func": "evil.run"},
+                }
+            ]
+        }
+    },
     "a name that climbs": {"name": "../../elsewhere"},
     "a name from the root": {"name": "/tmp/elsewhere"},
     "data that are a class": {"data": {"val_file": {"class_path": "evil.Data"}}},

@@ -32,17 +32,6 @@ def profiler(kind: str, **arguments: Any) -> dict[str, Any]:
     return {"profiler": {"class_path": kind, "init_args": arguments}}
 
 
-SEVERAL = [
-    {
-        "class_path": "ModelCheckpoint",
-        "init_args": {"monitor": "val_accuracy", "filename": "{epoch}-{val_loss:.2f}"},
-    },
-    {"class_path": "StochasticWeightAveraging", "init_args": {"swa_lrs": 0.01}},
-    {"class_path": "Timer", "init_args": {"duration": {"hours": 1}}},
-    {"class_path": "TQDMProgressBar", "init_args": {"refresh_rate": 10}},
-    {"class_path": "SpikeDetection", "init_args": {"warmup": 100}},
-    {"class_path": "LearningRateMonitor"},
-]
 TABLE: dict[str, dict[str, Any]] = {
     "checkpoint pattern": callback(
         "ModelCheckpoint", monitor="val_accuracy", mode="max", filename="{epoch}-{val_loss:.2f}"
@@ -201,10 +190,6 @@ def check_every_verb(cli: Callable[..., Any], fit: Callable[..., Any], trainer: 
     assert done.code == 0, done.err
     (again,) = (path.parent for path in place.rglob("config.yaml") if path.parent != folder)
     assert epochs(again) == ["0", "1", "2"]
-
-
-def test_several_at_once(cli, fit):
-    check_every_verb(cli, fit, {"callbacks": SEVERAL})
 
 
 @pytest.mark.slow

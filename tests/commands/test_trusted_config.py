@@ -106,7 +106,8 @@ def test_callbacks_as_people_write_them(cli: Callable, small_signs: tuple[Path, 
         "LearningRateMonitor": {"logging_interval": "epoch"},
         "GradientAccumulationScheduler": {"scheduling": {4: 2}},
         "StochasticWeightAveraging": {"swa_lrs": 0.01},
-        "Timer": {"duration": "00:12:00:00"},
+        "Timer": {"duration": {"hours": 12}},
+        "SpikeDetection": {"warmup": 100},
         "RichModelSummary": {},
     }
     made = [{"class_path": name, "init_args": arguments} for name, arguments in callbacks.items()]
