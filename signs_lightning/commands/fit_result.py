@@ -67,7 +67,8 @@ def print_validation(
         suffix: which epoch it is.
     """
     # All images, unless the Trainer limits the batches.
-    count = model.validated_images or len(data.val_dataloader().dataset)  # type: ignore[union-attr]
+    loader: Any = data.val_dataloader()
+    count = model.validated_images or len(loader.dataset)
     accuracy = describe_accuracy(round(float(metrics["val_accuracy"]) * count), count)
     loss = format_figure(float(metrics["val_loss"]))
     print_message(f"validation accuracy {accuracy}, loss {loss} {suffix}".rstrip())

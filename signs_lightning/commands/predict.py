@@ -82,15 +82,17 @@ def main(verb: str, args: list[str]) -> int:
     unreadable: list[str] = []
     differences: image_files.Differences = {}
     others = _read_other_inputs(model, options.inputs)
-    with progress_line() as line:
+    with progress_line() as progress:
         if options.images:
             paths = image_files.find_images(options.images)
             notes = unreadable, differences
-            predictions = _predict_images(model, paths, others, options.batch_size, *notes, line)
+            predictions = _predict_images(
+                model, paths, others, options.batch_size, *notes, progress
+            )
         else:
             given = test_data_options(options)
             source = options.test_file, given
-            predictions = _predict_file(model, data, *source, others, options.batch_size, line)
+            predictions = _predict_file(model, data, *source, others, options.batch_size, progress)
         first = next(predictions, None)
         if first is not None:
             has_labels = first.label is not None
@@ -183,14 +185,14 @@ def _predict_images(
     batch_size: int,
     unreadable: list[str],
     differences: image_files.Differences,
-    line: ProgressLine,
+    progress: ProgressLine,
 ) -> Iterator[Prediction]:
     """Yield the predictions; fill the two lists with what there is to say of the pictures."""
     from signs_lightning.models.other_inputs import check_other_inputs  # start-up: it imports torch
 
     image_files.check_picture_channels(model.image_size[2])
     resizing, others = model.resizing, check_other_inputs(model, others, len(paths))
-    line.restart("predicting", total=len(paths))
+    progress.restart("predicting", total=len(paths))
     for start in range(0, len(paths), batch_size):
         names, images, rows = [], [], []
         for row, path in enumerate(paths[start : start + batch_size], start):
@@ -206,8 +208,8 @@ def _predict_images(
             inputs = _join(model, np.stack(images), others, rows)
             found = np.asarray(model.predict(inputs, batch_size))
             yield from (Prediction(name, row) for name, row in zip(names, found, strict=True))
-        line.advance(min(batch_size, len(paths) - start))
-    line.close()
+        progress.advance(min(batch_size, len(paths) - start))
+    progress.close()
 
 
 def _predict_file(
@@ -217,7 +219,7 @@ def _predict_file(
     given: dict[str, Any],
     others: dict[str, np.ndarray],
     batch_size: int,
-    line: ProgressLine,
+    progress: ProgressLine,
 ) -> Iterator[Prediction]:
     # start-up: they import Lightning
     from signs_lightning.data.data_options import for_test_file
@@ -238,17 +240,17 @@ def _predict_file(
     model.adopt_resizing(None, None, module.resizes)
     loader: Any = module.test_dataloader()
     position = correct = 0
-    line.restart("predicting", total=len(loader.dataset))
+    progress.restart("predicting", total=len(loader.dataset))
     others = check_other_inputs(model, others, len(loader.dataset))
     for images, labels in loader:
         inputs = _join(model, images, others, slice(position, position + len(images)))
         rows = np.asarray(model.predict(inputs, batch_size))
         correct += int((rows.argmax(axis=1) == labels.numpy()).sum())
-        line.advance(len(rows), acc=correct / (position + len(rows)))
+        progress.advance(len(rows), acc=correct / (position + len(rows)))
         for row, label in zip(rows, labels.tolist(), strict=True):
             yield Prediction(str(position), row, label)
             position += 1
-    line.close()
+    progress.close()
 
 
 def _write_and_print(

@@ -79,7 +79,8 @@ def main(verb: str, args: list[str]) -> int:
     accuracy = describe_accuracy(evaluation.correct, evaluation.count)
     print_message(f"{predictions.role} accuracy {accuracy}")
     print_message(f"written      {', '.join(files)}")
-    print_with_value("page        ", str(output / PAGE))
+    page, here = output / PAGE, Path.cwd()
+    print_with_value("page        ", str(page.relative_to(here) if here in page.parents else page))
     if drawn := describe_drawn_channels(run.model.image_size[2]):
         print_message(drawn)
     return 0

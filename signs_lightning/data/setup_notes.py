@@ -50,9 +50,9 @@ def describe_stage(
     elif _role(files, val) == "val":
         yield f"Validation on {_describe(files, val)}."
     else:
-        images = _describe(files, val) if drawn is None else f"{len(val):,} others"
+        what = _describe(files, val) if drawn is None else f"{len(val):,} others"
         yield (
-            f"Validation is the test file, {images}: no checkpoint is chosen by it, last.ckpt is "
+            f"Validation is the test file, {what}: no checkpoint is chosen by it, last.ckpt is "
             "the result."
         )
 

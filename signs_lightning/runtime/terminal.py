@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-UNIT = re.compile(r"(?:`[^`]*`|\S)+")  # a word, or what stands in backquotes with its spaces
+# the spaces before a word, and the word; what stands in backquotes is one, with its spaces
+UNIT = re.compile(r"(\s*)((?:`[^`]*`|\S)+)")
 COMMAND = re.compile(r"`([^`]*)`[.,;:]?")
 INDENT = "  "
 MIN_WIDTH = 20
@@ -57,8 +58,8 @@ def _wrap_line(line: str, width: int) -> str:
     indent = line[: len(line) - len(line.lstrip(" "))]
     done: list[str] = []
     words = ""  # of the line that is being filled
-    for unit in UNIT.findall(line):
-        joined = f"{words} {unit}" if words else indent + unit
+    for spaces, unit in UNIT.findall(line):
+        joined = words + spaces + unit if words else indent + unit
         if cell_len(joined) <= width:
             words = joined
             continue

@@ -59,7 +59,9 @@ def open_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def trainer(folder: Path, *callbacks: L.Callback, **options: Any) -> L.Trainer:
-    quiet = dict.fromkeys(("enable_model_summary", "enable_checkpointing", "logger"), False)
+    quiet: dict[str, Any] = {
+        "enable_model_summary": False, "enable_checkpointing": False, "logger": False,
+    }  # fmt: skip
     return L.Trainer(
         default_root_dir=folder, accelerator="cpu", callbacks=list(callbacks), **quiet, **options
     )
