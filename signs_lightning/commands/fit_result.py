@@ -10,6 +10,8 @@ from lightning.pytorch.trainer import Trainer
 
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.data.datamodule import H5DataModule
+from signs_lightning.data.layouts import Role
+from signs_lightning.data.shared_files import find_shared_images
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import describe_accuracy
 from signs_lightning.runtime.terminal import format_figure, print_message, print_with_value
@@ -78,18 +80,25 @@ def print_validation(
 def _explain_validation(data: H5DataModule, count: int, is_chosen: bool) -> str:
     """Return what the validation's figure rests on, for who has never heard of it."""
     images = f"The {count:,} validation images"
-    if data.validates_on_test_file:
+    is_split = data.val_fraction is not None
+    role: Role = "test" if data.validates_on_test_file else "val"
+    if not is_split and find_shared_images(data.opened, "train", role):
+        return (
+            f"{images} were trained on, too, so this does not tell how well the model does on new "
+            "ones."
+        )
+    if role == "test":
         return (
             f"{images} are those of the test file. No checkpoint was chosen by them: the model "
             "is that of the last epoch, and this is its test accuracy, too."
         )
-    if data.val_fraction is not None:
+    if is_split:
         where = "are the part of the training file that was kept out of training"
     else:
         where = "have a file of their own, and were not trained on"
     if not is_chosen:
         return f"{images} {where}."
     return (
-        f"{images} {where}. The best epoch was chosen by them, so new images may do worse: `test` "
-        "on a file that chose nothing tells."
+        f"{images} {where}. The best epoch was chosen by them, so expect a little less on new "
+        "images; `test` on a test file tells how much."
     )
