@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 REDRAW_SECONDS = 0.1
 MIN_COLUMNS = 60  # of a terminal that has room for the line
-BAR_COLUMNS = 4, 40  # the least and the most
+BAR_COLUMNS = 3, 40  # the least and the most
+CTRL_C = 2  # columns for the ^C that a terminal writes behind the line
 BYTES = "B"  # a unit: counted in MB
 
 # called with how many of how many are done, of 0 where that is not known
@@ -112,10 +113,10 @@ class ProgressLine:
         if left is None and self.total and part > 0:
             left = seconds * (1 - part) / part
         texts = [f"{name} {format_figure(value)}" for name, value in self.figures.items()]
-        if self.unit and self.items and seconds > 0:
-            texts.append(format_rate(self.items / seconds, self.unit))
         if left is not None:
             texts.append(f"{format_duration(left)} left")
+        if self.unit and self.items and seconds > 0:
+            texts.append(format_rate(self.items / seconds, self.unit))
         count = _format_count(self.done, self.total, self.unit)
         yield [self.name, count, *texts]
         yield [self.name, "", *texts]
@@ -127,7 +128,7 @@ class ProgressLine:
         from rich.text import Text
 
         least, most = BAR_COLUMNS if self.total else (0, 0)
-        width = options.max_width - 1
+        width = options.max_width - 1 - CTRL_C
         for name, *texts in self._texts():
             before = f"{name} " if name else ""
             behind = "".join(f" {text}" for text in texts if text)
@@ -154,10 +155,10 @@ def format_rate(rate: float, unit: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return minutes and seconds, `0:07`, or hours, `12:00:07`."""
+    """Return minutes and seconds, `0:07`, or hours and minutes, `12h07`."""
     minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    hours = minutes // 60
+    return f"{hours}h{minutes % 60:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager

@@ -299,7 +299,9 @@ def test_the_bar(models, hands, cli, monkeypatch):
     done = cli("predict", "--ckpt_path", "model.onnx", "--images", "hands", "--batch_size", 2)
     assert done.code == 0
     assert terminal.close() == []
-    drawn = re.findall(r"predicting [━╸╺]+ (\d)/(\d) [\d,]+ img/s", plain(terminal.octets))
+    drawn = re.findall(
+        r"predicting [━╸╺]+ (\d)/(\d) \d:\d\d left [\d.,]+ img/s", plain(terminal.octets)
+    )
     assert drawn[0][0] == "2"
     assert drawn[-1][0] == drawn[-1][1]
     assert "hands/" in done.out

@@ -416,7 +416,7 @@ def test_progress_on_a_terminal(server: Server, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stderr", terminal.stream)
     fetch_once(server.url("good/a.h5"))
     assert terminal.close() == []
-    assert re.search(r"━ 4\.0/4\.0 MB [\d.]+ MB/s 0:00 left", plain(terminal.octets))
+    assert re.search(r"━ 4\.0/4\.0 MB 0:00 left [\d.]+ MB/s", plain(terminal.octets))
 
 
 def test_it_is_a_data_file(server: Server) -> None:
