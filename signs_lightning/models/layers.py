@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
-Network = TypeVar("Network", bound=nn.Module)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def pair(value: int | tuple[int, ...]) -> Pair:
@@ -189,7 +189,7 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         return output
 
 
-def initialize_like_keras(network: Network, initializer: str = "glorot_uniform") -> Network:
+def initialize_like_keras(network: AnyModule, initializer: str = "glorot_uniform") -> AnyModule:
     """Initialize convolutions and dense layers as Keras does; biases are zero.
 
     Args:

@@ -8,7 +8,10 @@ from typing import Any
 from signs_lightning.source.expressions import Ref, walk
 from signs_lightning.source.layout import INDENT, MAX_WIDTH
 
-STANDARD = ("builtins", "collections", "collections.abc", "functools", "math", "typing")
+STANDARD = {
+    *("builtins", "collections", "collections.abc", "dataclasses", "functools", "itertools"),
+    *("json", "math", "pathlib", "typing", "bisect", "operator", "contextlib"),
+}
 
 
 def import_lines(nodes: Iterable[Any]) -> list[str]:
@@ -30,11 +33,13 @@ def import_lines(nodes: Iterable[Any]) -> list[str]:
                     plain.add(f"import {part.module}")
                 case "builtins":
                     pass
+                case line if line.startswith("import "):
+                    plain.add(line)
                 case module:
                     modules.setdefault(module, set()).add(part.name.partition("[")[0])
     blocks = []
     for is_standard in (True, False):
-        lines = sorted(line for line in plain if (line == "import math") == is_standard)
+        lines = sorted(line for line in plain if (line.split()[1] in STANDARD) == is_standard)
         for module in sorted(modules):
             if (module in STANDARD) == is_standard:
                 lines += _from_line(module, modules[module])
@@ -55,4 +60,4 @@ def _import_order(name: str) -> tuple[int, str]:
     """Constants, then classes, then functions, as isort sorts them."""
     if name.isupper() and len(name) > 1:
         return 0, name
-    return (1 if name[:1].isupper() else 2), name
+    return (1 if name[:1].isupper() else 2), name.lower()

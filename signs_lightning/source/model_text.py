@@ -19,6 +19,8 @@ from signs_lightning.source.imports import import_lines
 from signs_lightning.source.layout import lines_of, signature_lines, with_comment
 from signs_lightning.source.names import attribute_names, variable_names, words
 from signs_lightning.source.program import Module, Program, Shape, Statement
+from signs_lightning.source.standalone import stand_alone
+from signs_lightning.source.standalone_classifier import ExportedClassifier as StandaloneBase
 from signs_lightning.source.training_text import training_methods
 
 CLASS = "Net"  # of a written model
@@ -48,16 +50,18 @@ class ModelText:
     Args:
         model: the classifier.
         program: its network.
+        standalone: whether the file is to do without this package.
         sequence: the code of a network that is one list of layers, in place of the program.
         names: of its parameters and buffers, then.
         shapes: of its layers' results, then.
     """
 
     def __init__(
-        self, model: ImageClassifier, program: Program, sequence: Any = None,
+        self, model: ImageClassifier, program: Program, standalone: bool, sequence: Any = None,
         names: dict[str, str] | None = None, shapes: dict[str, Shape] | None = None,
     ) -> None:  # fmt: skip
         self.shapes = shapes or {}
+        self.standalone = standalone
         self.model, self.program, self.sequence = model, program, sequence
         self.nodes: list[Any] = [Ref("torch.nn", "Module")]
         self.constants: list[str] = []  # lines
@@ -85,7 +89,12 @@ class ModelText:
         model = self._model()
         heading = [f'"""{self._title()}', "", *self._about(), '"""', ""]
         self.nodes += self.program.nodes
-        imports = import_lines(self.nodes)
+        if self.standalone:
+            future = ["from __future__ import annotations", ""]
+            imports, definitions = stand_alone(self.nodes)
+            imports = [*future, *imports, *definitions]
+        else:
+            imports = import_lines(self.nodes)
         constants = ["", *self.constants] if self.constants else []
         classes = [line for lines in self.program.classes for line in ["", "", *lines]]
         lines = [*heading, *imports, *constants, *classes, *network, "", "", *model]
@@ -272,6 +281,8 @@ class ModelText:
         for name, parameter in inspect.signature(ImageClassifier).parameters.items():
             value = hparams.get(name)
             if name in (*settings, "biased_variance", "optimizer") or value is None:
+                continue
+            if self.standalone and name not in inspect.signature(StandaloneBase).parameters:
                 continue
             if isinstance(model, FromKeras) and name == "label_smoothing":
                 continue

@@ -39,7 +39,7 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         InputError: the model has what cannot be written as source, or the files cannot be written.
     """
     weights = weights_path(path)
-    written = write_text(model, weights.name)
+    written = write_text(model, standalone)
     state = {written.names[name]: value for name, value in model.state_dict().items()
              if name in written.names}  # fmt: skip
     with atomic_write(weights) as temporary_weights, atomic_write(path) as temporary:
@@ -48,7 +48,7 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         return compare_source(model, written.names, temporary, temporary_weights, standalone)
 
 
-def write_text(model: ImageClassifier, weights: str) -> SourceText:
+def write_text(model: ImageClassifier, standalone: bool = False) -> SourceText:
     """Return the source of a model.
 
     Raises:
@@ -58,14 +58,14 @@ def write_text(model: ImageClassifier, weights: str) -> SourceText:
         program = program_of(model.network)
     elif type(model).__module__.startswith("signs_lightning.") and model.has_build:
         if (sequence := sequence_of(model)) is not None:
-            return ModelText(model, Program(), *sequence).write()
+            return ModelText(model, Program(), standalone, *sequence).write()
         program = program_of_modules(model)
     else:
         raise InputError(
             f"{type(model).__name__} is Python source already. Copy its file, or export another "
             "format."
         )
-    ways = [ModelText(model, way).write() for way in (*ways_of(program), program)]
+    ways = [ModelText(model, way, standalone).write() for way in (*ways_of(program), program)]
     counts = [way.text.count("\n") for way in ways]
     return ways[next(k for k, count in enumerate(counts) if count <= LONGER * min(counts))]
 
