@@ -37,6 +37,7 @@ def named_activations() -> dict[str, Function]:
     for slope in SLOPES:
         found[f"leaky_relu, slope {slope:g}"] = partial(F.leaky_relu, negative_slope=slope)
         found[f"elu, alpha {slope:g}"] = partial(F.elu, alpha=slope)
+        found[f"celu, alpha {slope:g}"] = partial(F.celu, alpha=slope)
     for name in ("gelu", "hard_sigmoid", "swish", "hard_swish"):
         found.pop(name)
     found["softmax"] = lambda x: x.softmax(1)

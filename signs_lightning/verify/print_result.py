@@ -30,7 +30,8 @@ def print_result(result: Comparison) -> None:
     rows, hidden = shown_rows(result.rows)
     for row in rows:
         numbers = (number(row.difference), number(row.bound))
-        cells = (f"{row.part}: {row.name}", row.counterpart or row.detail)
+        name = row.name if row.part == "layer" else f"{row.part}: {row.name}"
+        cells = (name, row.counterpart or row.detail)
         table.add_row(*map(for_terminal, cells), *numbers, MARKS[row.status])
     Console(width=WIDTH, highlight=False).print(table)
     if hidden:

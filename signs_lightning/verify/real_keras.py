@@ -22,6 +22,7 @@ from signs_lightning.runtime.sandbox import run_sandboxed
 NOT_INSTALLED = "Keras 3 is not installed, so nothing was checked against Keras itself"
 DROPOUTS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D")  # at rest when their rate is 0
 RANDOM = ("Random", "Gaussian", "AlphaDropout", "MixUp", "CutMix", "AugMix", "Spectral")
+MAX_TRAINED = 60  # layers: compiling a step of more takes minutes
 STEP = 1024.0  # learning rate so large that the step tells gradients to their last digits
 
 
@@ -120,7 +121,9 @@ def _train(
     weights = model.trainable_weights
     has_penalties = any(getattr(weight, "regularizer", None) for weight in weights)
     has_penalties |= any(getattr(layer, "activity_regularizer", None) for layer in layers)
-    if random:
+    if len(layers) > MAX_TRAINED:
+        run.untrained = f"for {len(layers)} layers, compiling it would take minutes"
+    elif random:
         run.untrained = f"it has layers that are random in training ({', '.join(random)})"
     elif has_penalties or any(getattr(weight, "constraint", None) for weight in weights):
         run.untrained = "it has regularizers or constraints, which plain SGD leaves out here"

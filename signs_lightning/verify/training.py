@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from signs_lightning.models.fused_conv_pool import unfused
-from signs_lightning.verify.blame import image_of
-from signs_lightning.verify.case import ARGUMENTS, SLACK, bind
+from signs_lightning.verify.case import SLACK, bind
 from signs_lightning.verify.keras_step import compare_with_keras_step
 from signs_lightning.verify.layers import Sides
 from signs_lightning.verify.outputs import read_probabilities, reading_of
@@ -21,34 +20,12 @@ from signs_lightning.verify.real_keras import KerasRun
 from signs_lightning.verify.reasons import UNKNOWN
 from signs_lightning.verify.result import Comparison, FirstDifference, Reason, Row
 from signs_lightning.verify.sides import Side
-from signs_lightning.verify.trace import Trace, WithoutDropout
-from signs_lightning.verify.values import channels_first_rows, channels_last_rows, difference
+from signs_lightning.verify.trace import WithoutDropout
+from signs_lightning.verify.values import difference
+from signs_lightning.verify.weight_pairs import AVERAGES, WeightPair, pair_weights, state_of
 
 TRAINED = 1e-6  # largest difference in float64, as a share of a tensor's largest value
 RATE = 0.1  # learning rate of the step
-AVERAGES = ("running_mean", "running_var")
-Turn = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class WeightPair:
-    """A weight of the reference, and the other's.
-
-    Attributes:
-        layer: the reference's layer.
-        counterpart: the other's.
-        role: "weight", "bias", "running_mean" or "running_var".
-        names: of both in their networks.
-        turn: puts the other's in the reference's order.
-        calls: indices of the calls that take them.
-    """
-
-    layer: str
-    counterpart: str
-    role: str
-    names: tuple[str, str]
-    turn: Turn
-    calls: tuple[int, int]
 
 
 @dataclass
@@ -94,7 +71,11 @@ def compare_training(
             result.not_compared.append(text)
             return
     if keras_run is not None:
-        compare_with_keras_step(result, sides.reference, keras_run, steps[0].gradients)
+        read = reading_of(sides.reference, sides.traces[0].output, expected)
+        given = sides.reference, sides.traces[0].images, labels, read
+        rounded = make_step(*given, torch.float32).gradients
+        gradients = {name: (value, rounded[name]) for name, value in steps[0].gradients.items()}
+        compare_with_keras_step(result, sides.reference, keras_run, gradients)
     bound = TRAINED * max(abs(steps[0].loss), 1e-3)
     result.add("training", "loss", abs(steps[0].loss - steps[1].loss), bound)
     own = sides.other, sides.traces[1].images, labels, steps[1].probabilities
@@ -106,36 +87,39 @@ def compare_training(
     _compare_weights(result, pairs, steps, sides)
 
 
-def make_step(side: Side, pixels: Tensor, labels: Tensor, read: Callable[[Tensor], Tensor]) -> Step:
-    """Train a copy of a network for a step of plain SGD, in float64 and without dropout.
+def make_step(
+    side: Side,
+    pixels: Tensor,
+    labels: Tensor,
+    read: Callable[[Tensor], Tensor],
+    dtype: torch.dtype = torch.float64,
+) -> Step:
+    """Train a copy of a network for a step of plain SGD without dropout.
 
     Args:
         side: has the network.
         pixels: float (N, C, H, W), as it takes them.
         labels: int64 (N,).
         read: its output → probabilities (N, K).
+        dtype: to compute in.
     """
     network: Any = copy.deepcopy(side.network)
-    network.double().train()
-    before = {name: value.detach().clone() for name, value in _state(network).items()}
+    network.to(dtype).train()
+    before = {name: value.detach().clone() for name, value in state_of(network).items()}
     with torch.enable_grad(), unfused(network), WithoutDropout():
-        probabilities = read(network(pixels.double()))
+        probabilities = read(network(pixels.to(dtype)))
         chosen = probabilities[torch.arange(len(labels)), labels]
-        loss = -chosen.clamp(min=1e-300).log().mean()
+        loss = -chosen.clamp(min=1e-30).log().mean()
         loss.backward()
     gradients = {
         name: parameter.grad
         for name, parameter in network.named_parameters()
         if parameter.grad is not None
     }
-    after = {name: value.detach().clone() for name, value in _state(network).items()}
+    after = {name: value.detach().clone() for name, value in state_of(network).items()}
     for name, gradient in gradients.items():
         after[name] -= RATE * gradient
     return Step(float(loss.detach()), probabilities.detach(), gradients, before, after)
-
-
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
 def labels_for(output: Tensor, side: Side, expected: Tensor | None = None) -> Tensor:
@@ -151,49 +135,6 @@ def labels_for(output: Tensor, side: Side, expected: Tensor | None = None) -> Te
     order = read_probabilities(output, expected).argsort(dim=1, descending=True)
     rows = torch.arange(len(order))
     return order[rows, rows % 2]
-
-
-def pair_weights(sides: Sides) -> list[WeightPair]:
-    """Return the weights that correspond, each once."""
-    reference, other = sides.traces
-    places = [
-        {value.data_ptr(): name for name, value in _state(side.network).items() if value.numel()}
-        for side in (sides.reference, sides.other)
-        if side.network is not None
-    ]
-    found: dict[tuple[str, str], WeightPair] = {}
-    for k, partner in sides.pairs.items():
-        first, second = reference.calls[k], other.calls[partner]
-        if first.name != second.name or first.name not in ARGUMENTS:
-            continue
-        given = bind(reference, k), bind(other, partner)
-        for role in ("weight", "bias", *AVERAGES):
-            values = [v for v in (g.get(role) for g in given) if isinstance(v, Tensor)]
-            if len(values) < 2:
-                continue
-            names = [p.get(v.data_ptr()) for p, v in zip(places, values, strict=True)]
-            turn = _turn(reference, k, other, partner, values)
-            if None in names or turn is None:
-                continue
-            key = (str(names[0]), str(names[1]))
-            found[key] = WeightPair(first.layer, second.layer, role, key, turn, (k, partner))
-    return list(found.values())
-
-
-def _turn(
-    reference: Trace, index: int, other: Trace, partner: int, values: list[Any]
-) -> Turn | None:
-    """Return what puts the other's weight in the reference's order, or None."""
-    turns: list[Turn] = [lambda value: value]
-    for trace, k in ((other, partner), (reference, index)):
-        image = image_of(trace, k, is_input=True)
-        if image is not None and values[0].dim() == 2:
-            turns.append(lambda value, image=image: channels_last_rows(value, image))  # type: ignore[misc]
-            turns.append(lambda value, image=image: channels_first_rows(value, image))  # type: ignore[misc]
-    for turn in turns:
-        if values[0].shape == values[1].shape and torch.equal(values[0], turn(values[1])):
-            return turn
-    return None
 
 
 def _compare_gradients(result: Comparison, pairs: list[WeightPair], steps: list[Step]) -> None:
