@@ -151,18 +151,18 @@ def predict_with_keras(
             reason = " ".join(str(error).split()) or type(error).__name__
             return reason.rstrip("."), None, False
     has_16_bits = False
-    for layer in _layers(model):
+    for layer in iterate_layers(model):
         if "16" in str(layer.compute_dtype):
             has_16_bits |= "16" in str(layer.variable_dtype)
             layer.dtype_policy = "float32"
     return None, np.asarray(model.predict(inputs, verbose=0)), has_16_bits
 
 
-def _layers(model: Any) -> Iterator[Any]:
+def iterate_layers(model: Any) -> Iterator[Any]:
     """Yield the layers of a Keras model and of the models and wrappers in it."""
     for layer in model.layers:
         yield layer
-        yield from _layers(layer) if hasattr(layer, "layers") else ()
+        yield from iterate_layers(layer) if hasattr(layer, "layers") else ()
         yield from (layer.layer,) if hasattr(layer, "layer") else ()
 
 

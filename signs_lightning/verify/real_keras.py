@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from signs_lightning.errors import InputError
-from signs_lightning.keras_io.keras_check import MAX_SECONDS, find_keras
+from signs_lightning.keras_io import keras_check
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.sandbox import run_sandboxed
 
@@ -67,14 +67,15 @@ def run_real_keras(
     Raises:
         InputError: Keras refuses the file.
     """
-    if (found := find_keras()) is None:
+    if (found := keras_check.find_keras()) is None:
         return None
     version, backend = found
     run: KerasRun = run_sandboxed(
         f"{__name__}:run_keras",
         *(str(path.resolve()), images, labels, from_logits, backend),
         about=str(path),
-        seconds=MAX_SECONDS,
+        seconds=keras_check.MAX_SECONDS,
+        more_time="Compare the checkpoint that import-keras makes of it instead.",
     )
     run.version = f"Keras {version} on {backend}"
     if run.refusal is not None:
@@ -115,7 +116,7 @@ def _train(
     keras: Any, model: Any, images: np.ndarray, labels: np.ndarray, from_logits: bool, run: KerasRun
 ) -> None:
     """Train one step of plain SGD without dropout, and keep the weights."""
-    layers = list(model._flatten_layers(include_self=False))
+    layers = list(keras_check.iterate_layers(model))
     kinds = {type(layer).__name__ for layer in layers}
     random = sorted(kind for kind in kinds if kind.startswith(RANDOM))
     weights = model.trainable_weights

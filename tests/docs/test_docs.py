@@ -85,10 +85,9 @@ def test_page_runs(
     names: dict[str, object] = {"__name__": "__main__"}
     printed = ""
     for block in blocks(page):
-        is_file = block.language == "yaml" or block.marker == "file"
-        if is_file and (match := re.match(r"# (\S+\.(?:yaml|py))\n", block.text)):
+        if match := re.match(r"# (\S+\.(?:yaml|py))\n", block.text):
             Path(match[1]).write_text(block.text)
-        elif block.marker == "run" and block.language == "python":
+        if block.marker == "run" and block.language == "python":
             exec(compile(cheap(block.text), page, "exec"), names)
         elif block.marker == "run":
             for command in block.commands:
@@ -117,7 +116,8 @@ def run(command: str, cli: Callable) -> str:
         serve(words)
     elif words[:3] == PYTHON:
         done = cli(*words[3:])
-        assert done.code == 0, f"{command}\n{done.out}{done.err}"
+        # 4: `verify` without Keras, which is hidden here
+        assert done.code in (0, 4), f"{command}\n{done.out}{done.err}"
         return done.out
     elif words[:1] == ["python"] and words[1].startswith("scripts/"):
         with contextlib.redirect_stdout(io.StringIO()) as printed:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from signs_lightning.keras_io import keras_check
 from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.verify.compare import compare
 from signs_lightning.verify.result import Comparison
@@ -16,6 +17,7 @@ from . import porting_bugs
 from .hand_ports import draw, source_of
 from .porting_bugs import BUGS, Outcome, draw_images, judge
 
+FIND_KERAS = keras_check.find_keras  # which the tests hide
 QUICK = (porting_bugs.flatten_order, porting_bugs.same_padding, porting_bugs.activation_variant)
 
 
@@ -57,6 +59,7 @@ def test_fifty_bugs_and_fifty_right_ports(tmp_path: Path) -> None:
 def test_against_keras_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Keras file is the reference, and Keras computes what its layers give."""
     pytest.importorskip("keras")
+    monkeypatch.setattr(keras_check, "find_keras", FIND_KERAS)
     monkeypatch.chdir(tmp_path)
     bug = None if name == "right" else getattr(porting_bugs, name)
     d, planted = porting_bugs.make_port(11, bug, max_layers=12)

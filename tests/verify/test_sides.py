@@ -10,8 +10,11 @@ import torch
 
 from signs_lightning import SignsFunctional
 from signs_lightning.__main__ import main
+from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
+from signs_lightning.keras_io.to_keras import export_keras
 
+DOCS = Path(__file__).parents[2] / "docs"
 NET = """
 import torch
 import torch.nn.functional as F
@@ -64,6 +67,12 @@ def test_a_wrong_port_is_named(signs: Path, capsys: pytest.CaptureFixture[str]) 
     assert main([*words, "--json", "result.json"]) == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "likely reason: flatten order" in printed
+    page = " ".join((DOCS / "verifying.md").read_text().split())
+    sentence = (
+        "flattens in the order (C, H, W), and its kernel is for (H, W, C). With its values in"
+    )
+    assert sentence in printed
+    assert sentence in page
     result = json.loads(Path("result.json").read_text())
     assert (result["exit_code"], result["agrees"]) == (1, False)
     assert result["first"]["counterpart"] == "head"
@@ -160,6 +169,18 @@ def test_questions(
     """What cannot be done is said in a sentence, with exit code 2."""
     assert main(["verify", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_without_keras(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Our reading of a Keras file agrees, but nothing was checked by Keras: exit code 4."""
+    model, _ = load_classifier(signs / "signs.ckpt")
+    export_keras(model, "signs.keras", check=False)
+    capsys.readouterr()
+    words = ["verify", "right.py:Net", "--weights", "net.pt", "--against", "signs.keras"]
+    assert main(words) == 4
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "not checked against Keras" in printed
+    assert "not compared: Keras itself" in printed
 
 
 def test_two_modules(signs: Path) -> None:
