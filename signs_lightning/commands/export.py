@@ -83,7 +83,8 @@ def main(verb: str, args: list[str]) -> int:
         )
 
     # start-up: --help needs none of these
-    from signs_lightning.checkpoints.load_model import load_model
+    from signs_lightning.checkpoints.files import find_checkpoint, load_checkpoint
+    from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
     from signs_lightning.runtime.atomic_write import check_output
 
     check_output(output)
@@ -117,7 +118,11 @@ def main(verb: str, args: list[str]) -> int:
     else:
         from signs_lightning.keras_io.to_keras import export_keras
 
-        checked = export_keras(model, output, options.format, not options.unchecked)
+        checkpoint = None
+        if not options.ckpt_path.endswith(KERAS_SUFFIXES):
+            file = find_checkpoint(Path(options.ckpt_path), verb)
+            checkpoint = None if file is None else load_checkpoint(file)
+        checked = export_keras(model, output, options.format, not options.unchecked, checkpoint)
         print_message(f"{output.name}: {checked or 'not checked with Keras'}")
     option = predict_option(model.image_size[2])
     predict = f"python -m signs_lightning predict --ckpt_path {quote_path(output)} {option}"

@@ -24,6 +24,8 @@ BACKENDS = ("jax", "tensorflow", "torch")  # the first is what models here are c
 TOLERANCE = 1e-5  # largest difference of a probability
 TOLERANCE_OF_16_BITS = 0.05  # where Keras rounds the weights
 MAX_SECONDS = 600.0
+# layer of each trained weight, the optimizer's variables, whether the file has these
+Training = tuple[list[str], list[np.ndarray], bool]
 Inputs = np.ndarray | dict[str, np.ndarray]  # the image, or all inputs by name
 SKIP = "--skip_keras_check"
 
@@ -68,6 +70,7 @@ def check_with_keras(
     inputs: Inputs,
     expected: np.ndarray,
     to_probabilities: Callable[[np.ndarray], np.ndarray],
+    training: Training | None = None,
 ) -> KerasCheck | None:
     """Let Keras load a file and predict with it, and compare what it gives.
 
@@ -77,6 +80,7 @@ def check_with_keras(
         inputs: what the model takes, such as float32 (N, H, W, C); by name where it is several.
         expected: probabilities (N, K), or (N, 1) of the second of two classes.
         to_probabilities: makes such of what Keras gives, which may be logits.
+        training: what Keras is to train on with.
 
     Returns:
         The comparison, or None where no Keras 3 is installed.
@@ -90,7 +94,7 @@ def check_with_keras(
     keras = f"Keras {version} on {backend}"
     refusal, outputs, has_16_bits = run_sandboxed(
         f"{__name__}:predict_with_keras",
-        *(str(path), config, inputs, backend),
+        *(str(path), config, inputs, backend, training),
         about=f"The file for {keras}",
         seconds=MAX_SECONDS,
         more_time=f"Add {SKIP} to write it unchecked.",
@@ -122,7 +126,7 @@ def _other_backend(backend: str) -> str:
 
 
 def predict_with_keras(
-    path: str, config: str | None, inputs: Inputs, backend: str
+    path: str, config: str | None, inputs: Inputs, backend: str, training: Training | None = None
 ) -> tuple[str | None, np.ndarray | None, bool]:
     """Return why Keras refuses a file, or what it predicts and whether it has 16-bit weights.
 
@@ -131,6 +135,7 @@ def predict_with_keras(
         config: of the model that a file of weights only is loaded into; None for a whole model.
         inputs: what the model takes.
         backend: Keras's.
+        training: what Keras is to train on with.
     """
     os.environ |= {
         **{"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"},
@@ -143,7 +148,9 @@ def predict_with_keras(
         os.symlink(os.path.abspath(path), named)
         try:
             if config is None:
-                model = keras.models.load_model(named, compile=False)
+                model = keras.models.load_model(named, compile=training is not None)
+                if training is not None:
+                    _check_training(model, *training)
             else:
                 model = keras.models.model_from_json(config)
                 model.load_weights(named)
@@ -156,6 +163,23 @@ def predict_with_keras(
             has_16_bits |= "16" in str(layer.variable_dtype)
             layer.dtype_policy = "float32"
     return None, np.asarray(model.predict(inputs, verbose=0)), has_16_bits
+
+
+def _check_training(
+    model: Any, layers: list[str], variables: list[np.ndarray], has_state: bool
+) -> None:
+    """Check that Keras trains the same weights in the same order, with the same state.
+
+    Raises:
+        ValueError: it does not.
+    """
+    found = [variable.path.split("/") for variable in model.trainable_variables]
+    is_alike = len(found) == len(layers) and all(map(list.__contains__, found, layers))
+    if has_state and is_alike:
+        own = [np.asarray(variable) for variable in model.optimizer.variables]
+        is_alike = len(own) == len(variables) and all(map(np.array_equal, own, variables))
+    if not is_alike:
+        raise ValueError("it takes the state of the optimizer otherwise than it was written")
 
 
 def iterate_layers(model: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer, LayerPath
 from signs_lightning.keras_io.network_plan import Plan, make_plan
 from signs_lightning.keras_io.to_keras3_config import Keras3Config
+from signs_lightning.keras_io.to_keras_training import KerasTraining, describe_training
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.models.classifier import ImageClassifier
@@ -40,7 +42,11 @@ Weights = list[tuple[Layer, list[WeightSpec], list[np.ndarray]]]  # of each laye
 
 
 def export_keras(
-    model: ImageClassifier, path: str | Path, format: Format = "keras", check: bool = True
+    model: ImageClassifier,
+    path: str | Path,
+    format: Format = "keras",
+    check: bool = True,
+    checkpoint: Mapping[str, Any] | None = None,
 ) -> KerasCheck | None:
     """Write a model for Keras 3; the file appears whole or not at all.
 
@@ -55,6 +61,9 @@ def export_keras(
         format: "keras" is the model (`keras.models.load_model`), "keras-h5" the same in the older
             format, "keras-weights" its weights (`model.load_weights`).
         check: whether Keras is asked, if it is installed.
+        checkpoint: the contents of the one that the model was loaded from, so that a training goes
+            on in Keras: "keras" then has how it is compiled and its optimizer's state, "keras-h5"
+            how it is compiled.
 
     Returns:
         What came of the comparison; None where Keras was not asked.
@@ -91,8 +100,13 @@ def export_keras(
     weights = _weights(model, plan, translated)
     if format == "keras-h5":
         _check_legacy(weights)
+    training = None
+    if checkpoint is not None and format != "keras-weights":
+        training = describe_training(
+            model, checkpoint, lambda model: _weights(model, plan, translated), format == "keras"
+        )
     with atomic_write(path) as temporary:
-        _write(temporary, format, translated.entry, weights)
+        _write(temporary, format, translated.entry, weights, training)
         if not check:
             return None
         inputs, logits = _draw_example(model, plan)
@@ -107,6 +121,7 @@ def export_keras(
             inputs,
             to_probabilities(logits),
             to_probabilities if plan.ending.kind == "logits" else np.asarray,
+            None if training is None else (training.layers, training.variables, format == "keras"),
         )
 
 
@@ -123,9 +138,15 @@ def _check_legacy(weights: Weights) -> None:
             )
 
 
-def _write(path: Path, format: Format, config: dict[str, Any], weights: Weights) -> None:
+def _write(
+    path: Path,
+    format: Format,
+    config: dict[str, Any],
+    weights: Weights,
+    training: KerasTraining | None,
+) -> None:
     if format == "keras":
-        _write_archive(path, config, weights)
+        _write_archive(path, config, weights, training)
         return
     # No other process has the file open, and some disks have no locks.
     with h5py.File(path, "w", locking=False) as file:
@@ -134,6 +155,8 @@ def _write(path: Path, format: Format, config: dict[str, Any], weights: Weights)
             return
         _write_legacy(file, weights)
         file.attrs["model_config"] = json.dumps(config)
+        if training is not None:
+            file.attrs["training_config"] = json.dumps(training.legacy_config())
         file.attrs["keras_version"], file.attrs["backend"] = KERAS_VERSION, "torch"
 
 
@@ -198,7 +221,11 @@ def _keras_arrays(model: ImageClassifier, plan: Plan) -> dict[LayerPath, list[np
     }
 
 
-def _write_archive(path: Path, config: dict[str, Any], weights: Weights) -> None:
+def _write_archive(
+    path: Path, config: dict[str, Any], weights: Weights, training: KerasTraining | None
+) -> None:
+    if training is not None:
+        config = config | {"compile_config": training.config}
     date = datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     with zipfile.ZipFile(path, "w") as archive:
         metadata = {"keras_version": KERAS_VERSION, "date_saved": date}
@@ -208,6 +235,8 @@ def _write_archive(path: Path, config: dict[str, Any], weights: Weights) -> None
         with tempfile.TemporaryFile() as stored:
             with h5py.File(stored, "w") as file:
                 _write_variables(file, weights)
+                for k, values in enumerate([] if training is None else training.variables):
+                    file[f"optimizer/vars/{k}"] = values
             stored.seek(0)
             with archive.open(WEIGHTS, "w", force_zip64=True) as entry:
                 shutil.copyfileobj(stored, entry)

@@ -47,7 +47,7 @@ def history(version: int) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory, small_signs) -> dict[str, Any]:
-    """Adam's files and losses after two epochs, and the losses of the next two."""
+    """Adam's files after two epochs, and the losses of these and the next four."""
     folder = tmp_path_factory.mktemp("begun")
     keras.utils.set_random_seed(1)
     model = classifier()
@@ -62,7 +62,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory, small_signs) -> dict[str, An
     losses = model.fit(x, y, epochs=EPOCHS, callbacks=[log], **options).history["loss"]
     for extension in ("keras", "h5"):
         model.save(folder / f"m.{extension}")
-    more = model.fit(x, y, epochs=2 * EPOCHS, initial_epoch=EPOCHS, **options).history["loss"]
+    more = model.fit(x, y, epochs=3 * EPOCHS, initial_epoch=EPOCHS, **options).history["loss"]
     return {"folder": folder, "losses": losses + more}
 
 
@@ -79,7 +79,20 @@ def test_two_epochs_go_on_after_two_of_keras(cli, begun, small_signs, extension)
     rows = history(0)
     assert [row["epoch"] for row in rows] == ["2", "3"]
     losses = [float(row["loss"]) for row in rows]
-    np.testing.assert_allclose(losses, begun["losses"][EPOCHS:], atol=1e-5)
+    np.testing.assert_allclose(losses, begun["losses"][EPOCHS : 2 * EPOCHS], atol=1e-5)
+    # and back again
+    run_folder = Path("lightning_logs/run/version_0")
+    export = ("export", "--ckpt_path", run_folder, "--format", "keras", "--output", "back.keras")
+    done = cli(*export)
+    assert "In Keras, fit(…, initial_epoch=4) goes on after 16 steps." in done.out, done.err
+    assert "checked with Keras" in done.out
+    model = keras.models.load_model("back.keras")
+    x, y = images(small_signs[0])
+    more = model.fit(
+        x, y, BATCH, shuffle=False, verbose=0, initial_epoch=2 * EPOCHS, epochs=3 * EPOCHS
+    )
+    np.testing.assert_allclose(more.history["loss"], begun["losses"][2 * EPOCHS :], atol=1e-4)
+    assert int(model.optimizer.iterations) == 24
 
 
 def fit(cli, files, *options):
@@ -121,15 +134,14 @@ def test_epochs_are_asked_for_and_join(cli, begun, small_signs):
 def test_what_does_not_fit_is_a_sentence(cli, begun, small_signs):
     """And a new optimizer then trains, from epoch 0, in a folder of its own."""
     assert cli("import-keras", begun["folder"] / "m.keras", "--output", "m.ckpt").code == 0
-    for number, (options, message) in enumerate(
-        (
-            (["--data.batch_size", 20], "Add --start_epoch N"),
-            (["--trainer.max_epochs", 2], "Keras has trained 2 epochs"),
-            (["--model.trainable_layers", 1], "Keras trained 6 weights of this model, and 2 are"),
-            (["--model.optimizer", "torch.optim.SGD"], "begun with optimizer KerasAdam"),
-            (["--model.schedule", "cosine"], "cannot be resumed with schedule cosine"),
-        )
-    ):
+    cases: tuple[tuple[list[Any], str], ...] = (
+        (["--data.batch_size", 20], "Add --start_epoch N"),
+        (["--trainer.max_epochs", 2], "Keras has trained 2 epochs"),
+        (["--model.trainable_layers", 1], "Keras trained 6 weights of this model, and 2 are"),
+        (["--model.optimizer", "torch.optim.SGD"], "begun with optimizer KerasAdam"),
+        (["--model.schedule", "cosine"], "cannot be resumed with schedule cosine"),
+    )
+    for number, (options, message) in enumerate(cases):
         done = fit(cli, small_signs, *options)
         assert done.code == 2, options
         assert message in done.err

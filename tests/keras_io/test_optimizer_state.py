@@ -22,6 +22,7 @@ from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.keras_file import open_keras_file
 from signs_lightning.keras_io.load_keras import from_keras
 from signs_lightning.keras_io.optimizer_state import add_keras_run, read_state
+from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.keras_io.weight_mapping import match_weights
 
 from .against_keras import network_of, to_torch
@@ -200,6 +201,45 @@ def test_tensors_reach_their_weights(tmp_path):
         assert len(found) == len(expected) - 2
         for name, values in found.items():
             np.testing.assert_array_equal(values, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("case", "scheduled"),
+    [("adam", False)]
+    + [pytest.param(case, False, marks=pytest.mark.slow) for case in CASES if case != "adam"]
+    + [pytest.param(case, True, marks=pytest.mark.slow) for case in WITH_SCHEDULE],
+)
+def test_state_comes_back(case, scheduled, tmp_path):
+    """Keras's file, imported and exported: bit by bit the variables, and the same settings."""
+    name, options = CASES[case]
+    if scheduled:
+        options = options | {"learning_rate": decay(0.01)}
+    model = classifier()
+    loss = "categorical_crossentropy"
+    model.compile(getattr(optimizers, name)(**options), loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(0)
+    for variable in model.optimizer.variables:
+        if variable.shape or "nadam" in variable.path:
+            variable.assign(rng.random(variable.shape))
+    model.optimizer.iterations.assign(7)
+    path, back = tmp_path / "m.keras", tmp_path / "back.keras"
+    model.save(path)
+    ours = from_keras(path, scale="/255")
+    assert isinstance(ours, FromKeras)
+    checkpoint = build_checkpoint(ours)
+    assert add_keras_run(checkpoint, ours, path) is not None
+    export_keras(ours, back, check=False, checkpoint=checkpoint)
+    again = keras.models.load_model(back)
+    own, others = model.optimizer.variables, again.optimizer.variables
+    for variable, other in zip(own, others, strict=True):
+        paths = [v.path.partition("/")[2].removeprefix("inner_") for v in (variable, other)]
+        assert paths[0] == paths[1]
+        np.testing.assert_array_equal(variable.numpy(), other.numpy(), err_msg=variable.path)
+    before, after = model.optimizer.get_config(), again.optimizer.get_config()
+    assert before.pop("name").rstrip("_0123456789").replace("_", "") == after.pop("name")
+    assert after == pytest.approx(before) if not scheduled else after == before
+    assert again.loss.name == loss
 
 
 @pytest.mark.long

@@ -69,7 +69,7 @@ def classifier() -> Any:
 def main(folder: Path) -> None:
     """Train with every optimizer."""
     keras.backend.set_floatx("float64")
-    losses = {}
+    losses: dict[str, list[float]] = {}
     for name, make in CASES.items():
         keras.utils.set_random_seed(1)
         model = classifier()
