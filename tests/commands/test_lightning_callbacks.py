@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,8 @@ def fit(cli, small_signs, tmp_path, monkeypatch) -> Callable[..., Any]:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.syspath_prepend(tmp_path)
+    for name in ("hooks", "net"):  # of an earlier test
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
     def run(trainer: dict[str, Any], *args: object) -> Any:
         train, test = (str(path) for path in small_signs)
@@ -201,7 +204,7 @@ def test_each(cli, fit, name):
         pytest.importorskip(package, reason=f"{package} is not installed")
     check_every_verb(cli, fit, TABLE[name])
     if package == "wandb":
-        pytest.importorskip("wandb").finish(quiet=True)  # else a later run goes into the same
+        pytest.importorskip("wandb").finish()  # else a later run goes into the same
 
 
 @pytest.mark.slow
@@ -217,6 +220,7 @@ def test_refused_before_anything_is_written(fit, tmp_path, name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:When using the `ThroughputMonitor`")
 @pytest.mark.parametrize("name", ASKED)
 def test_functions_of_ones_own_are_named_again(cli, fit, tmp_path, name):
     """A resumed run does not call them on the checkpoint's word: it says what to add."""
@@ -234,6 +238,7 @@ def test_functions_of_ones_own_are_named_again(cli, fit, tmp_path, name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The provided params to be frozen")  # its BatchNorm is trained
 def test_a_backbone_is_unfrozen(cli, fit, tmp_path):
     """BackboneFinetuning with a model that has one: its weights are trained from epoch 1 on."""
     (tmp_path / "net.py").write_text(NET)

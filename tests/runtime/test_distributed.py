@@ -84,3 +84,18 @@ def test_fit_and_test_on_two_processes(run, files, small_signs, model):
     # Resumes, on two processes as remembered.
     run("fit", "--ckpt_path", folder, "--trainer.max_epochs", 3)
     assert len((folder / "history.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_common_batchnorm_is_refused_on_the_cpu(fork, tmp_path, small_smiles):
+    """Each of two processes says in a sentence what PyTorch raises from deep inside."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "NODE_RANK": "0"}
+    fit = ["fit", "--model", "HappySequential", "--data.train_file", small_smiles[0], *TWO]
+    started = [
+        fork(*fit, "--trainer.sync_batchnorm", "true", folder=tmp_path, **place, LOCAL_RANK=rank)
+        for rank in "01"
+    ]
+    for done in [process.wait() for process in started]:
+        assert done.code == 2, done
+        assert "Leave out --trainer.sync_batchnorm, or train on GPUs." in done.err
+        assert "Traceback" not in done.err
