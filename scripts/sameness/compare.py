@@ -16,7 +16,10 @@ import torch
 
 Renamed = list[tuple[str, str]]  # a part of a tensor's name in BASE, and what it is called here
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-FOUND = re.compile(r"^(Training|Validation|Test): .*", re.MULTILINE)
+FOUND = re.compile(
+    r"^(?:(?:Training|Validation|Test): |(?:Training|Validating|Testing) on |Validation ).*",
+    re.MULTILINE,
+)
 
 
 def differences(base: Path, here: Path, renamed: Renamed) -> list[str]:
@@ -155,14 +158,24 @@ def _run_torch(path: Path) -> np.ndarray:
 def of_figures(base: Path, here: Path, _: Renamed) -> str:
     """The numbers in what a command printed, whatever the words around them.
 
-    The line on what was found in a file is left out: earlier commits have none.
+    The line on what was found in a file is left out: earlier commits have none. A number that has
+    more digits in one of them is the same as far as the other goes.
     """
     texts = (FOUND.sub("", path.read_text()) for path in (base, here))
     one, two = map(NUMBER.findall, texts)
-    first = next((pair for pair in zip(one, two, strict=False) if pair[0] != pair[1]), None)
+    pairs = zip(one, two, strict=False)
+    first = next((pair for pair in pairs if not _are_printed_alike(*pair)), None)
     if first is not None:
         return f"printed {first[0]} in BASE, {first[1]} here"
     return f"{len(one)} printed numbers in BASE, {len(two)} here" if len(one) != len(two) else ""
+
+
+def _are_printed_alike(one: str, two: str) -> bool:
+    """Whether two numbers can be the same one, printed to as many decimals as each has."""
+    decimals = [len(number.partition(".")[2]) for number in (one, two)]
+    if decimals[0] == decimals[1] or "e" in one + two:
+        return one == two
+    return abs(float(one) - float(two)) <= sum(0.5 * 10.0**-n for n in decimals)
 
 
 KINDS: dict[str, Callable[[Path, Path, Renamed], str]] = {  # in the order in which they are told of

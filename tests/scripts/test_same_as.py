@@ -119,6 +119,23 @@ def test_what_a_checkpoint_lacks(sides: tuple[Path, Path]) -> None:
     assert found(sides, ("state_dict/network", "state_dict/net")) == []
 
 
+@pytest.mark.parametrize(
+    ("loss", "difference"),
+    [
+        ("1.234", []),
+        ("1.235", []),
+        ("1.236", ["run/1-test.out: printed 1.2345 in BASE, 1.236 here"]),
+    ],
+)
+def test_a_figure_with_fewer_digits(
+    sides: tuple[Path, Path], loss: str, difference: list[str]
+) -> None:
+    """The same as far as they go; the line on where the images are is not compared."""
+    where = "Testing on 12 images in test.h5 (8×8×3, 2 classes; images x, labels y).\n"
+    (sides[1] / "run/1-test.out").write_text(where + PRINTED.replace("1.2345", loss))
+    assert found(sides) == difference
+
+
 def test_arrays_figures_and_files(sides: tuple[Path, Path]) -> None:
     """Outputs by their largest difference, printed results by their numbers alone; and a file that
     one side has not written.
