@@ -44,7 +44,9 @@ from signs_lightning.commands.fit_result import _explain_validation
 def test_what_validation_rests_on(
     files: dict[str, Any], is_chosen: bool, sentence: str, small_signs: tuple[Path, Path]
 ) -> None:
-    named = {k: v if k == "val_fraction" else str(small_signs[v]) for k, v in files.items()}
+    named: dict[str, Any] = {
+        k: v if k == "val_fraction" else str(small_signs[v]) for k, v in files.items()
+    }
     data = H5DataModule(**named)
     with warnings.catch_warnings(action="ignore"):
         data.setup("fit")
