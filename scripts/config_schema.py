@@ -31,6 +31,7 @@ from signs_lightning.commands.fit_validate_test import CLI
 from signs_lightning.commands.known_models import find_model, model_names
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.start_options import StartOptions
 
 SCHEMA = Path(__file__).resolve().parents[1] / "configs/schema.json"
 PLAIN = {
@@ -97,7 +98,10 @@ def build_schema() -> dict[str, Any]:
         "$comment": f"Written by scripts/config_schema.py with Lightning {lightning.__version__}.",
         "title": "Configuration of signs_lightning",
         "type": "object",
-        "properties": TOP_LEVEL | {"model": describe_models()} | sections,
+        "properties": TOP_LEVEL
+        | describe_arguments(StartOptions, "", defaults)
+        | {"model": describe_models()}
+        | sections,
         "additionalProperties": False,
         "definitions": {
             "class": describe_class({"type": "string"}),

@@ -15,6 +15,7 @@ from signs_lightning.commands.argv import packaged_file
 
 SCHEMA = "configs/schema.json"
 SECTIONS = ("data", "trainer", "checkpoint")
+FIT_ONLY = ("checkpoint", "start_epoch", "history", "fresh_optimizer")
 BESIDE = {  # options that are no part of a configuration
     "config": "A configuration in YAML; several are laid over each other.",
     "c": "The same as --config.",
@@ -53,7 +54,7 @@ def options(verb: str) -> dict[str, str]:
     properties = read_schema()["properties"]
     found = dict(BESIDE)
     for name, part in properties.items():
-        if name == "checkpoint" and verb != "fit":
+        if name in FIT_ONLY and verb != "fit":
             continue
         found[name] = part["description"]
         for key, argument in part["properties"].items() if name in SECTIONS else ():
