@@ -63,7 +63,16 @@ def _parser(verb: str) -> CommandParser:
         "FILE.py:CLASS. Exit code 0: all that could be compared agrees; 1: something differs; 4: "
         "Keras is not installed."
     )
-    parser = CommandParser(verb, text)
+    parser = CommandParser(
+        verb,
+        text,
+        "A --against B [options]",
+        ("model_a", "--against", "--weights", "--images", "--json", "--output"),
+        (
+            "verify model.ckpt --against model.keras",
+            "verify net.py:Net --against model.keras",
+        ),
+    )
     add = parser.add_argument
     add("model_a", metavar="A", help="the model to verify")
     add("--against", required=True, metavar="B", help="the model that it should be like")

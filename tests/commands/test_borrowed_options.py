@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from signs_lightning.__main__ import VERBS
 from signs_lightning.commands.argv import resolve_packaged_config
 from signs_lightning.commands.borrowed_options import OPTIONS
 from signs_lightning.commands.check_options import check_options
@@ -132,8 +133,7 @@ OTHERS = {  # the same of whole command lines
     "export run --onnx": "Unknown option '--onnx'. Write --format onnx",
     "demo --checkpoint run": "Unknown option '--checkpoint'. Write --ckpt_path run",
     "import-keras m.h5 -o m.ckpt": "Unknown option '-o'. Write --output m.ckpt",
-    "train --epochs 5": "Unknown verb 'train'; there are fit, validate, test, inspect, convert, "
-    "summary, predict, import-keras, report, export, demo. Did you mean 'fit'?",
+    "train --epochs 5": f"Unknown verb 'train'; there are {', '.join(VERBS)}. Did you mean 'fit'?",
 }
 SUGGESTED = re.compile(r"(?:Write|mean) (.*?)(?:, or .*|\?)?$")
 
