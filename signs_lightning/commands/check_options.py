@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
+from itertools import zip_longest
 from pathlib import Path
 
 from signs_lightning.commands.argv import (
@@ -55,6 +56,7 @@ def check_options(verb: str, args: list[str]) -> None:
     if packaged_file(SCHEMA) is not None:
         _check_places(verb, args)
         _check_names(verb, args)
+        _check_values_follow(verb, args)
     names = {option.partition(".")[0] for _, option, _ in iterate_options(args)}
     if verb != "fit" and names.isdisjoint(("ckpt_path", "model", "config", "c", *NO_VALUE)):
         raise InputError(
@@ -132,6 +134,17 @@ def _nearest(name: str, value: str, known: dict[str, str]) -> str:
     written = f"--{option} {shlex.quote(value) if value else 'VALUE'}"
     written = written if option.partition(".")[0] not in NO_VALUE else f"--{option}"
     return f"Write {written}" if plain_name(name) == last else f"Did you mean {written}?"
+
+
+def _check_values_follow(verb: str, args: list[str]) -> None:
+    """Check that every option but those of models has a value."""
+    for word, following in zip_longest(args, args[1:]):
+        match = OPTION.fullmatch(word)
+        if match is None or match[3] or match[2] not in options(verb):
+            continue
+        is_alone = following is None or OPTION.fullmatch(following) is not None
+        if is_alone and match[2] not in NO_VALUE and not match[2].endswith(".help"):
+            raise InputError(f"{word} has no value. Write one after it.")
 
 
 def _check_value(verb: str, option: str, value: str) -> None:
