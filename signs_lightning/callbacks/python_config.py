@@ -10,18 +10,17 @@ from typing import Any
 import lightning as L
 import yaml
 
-import signs_lightning
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.paths import ARRAYS
-from signs_lightning.models.classifier import OBJECTS
+from signs_lightning.models.classifier import OBJECTS, ImageClassifier
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 
 
 class SavePythonConfig(L.Callback):
     """Write what `fit --config` needs to run again, and keep it in checkpoints.
 
-    A run with what no configuration can name is left without: arrays, a class of one's own, or an
-    optimizer, a callback or a logger that is an object.
+    A run with what no configuration can name is left without: arrays, a class of one's own, a model
+    that was trained before, or an optimizer, a callback or a logger that is an object.
 
     Args:
         options: arguments of the Trainer that the user gave.
@@ -48,10 +47,13 @@ class SavePythonConfig(L.Callback):
 
     def _describe(self, trainer: L.Trainer, model: Any) -> dict[str, Any] | None:
         data: Any = getattr(trainer, "datamodule", None)
-        is_known = getattr(signs_lightning, type(model).__name__, None) is type(model)
-        if not is_known or type(data) is not H5DataModule:
+        kind, start = type(model), trainer.ckpt_path
+        # Not a Keras file's model, whose weights are the file's, nor a network that is an object.
+        is_known = kind.__module__.startswith("signs_lightning.models.")
+        if not is_known or kind is ImageClassifier or type(data) is not H5DataModule:
             return None
-        if any(getattr(model, name, None) for name in OBJECTS):
+        is_trained = bool(model.history) and not start
+        if is_trained or any(getattr(model, name, None) for name in OBJECTS):
             return None
         stored = {key: value for key, value in data.state_dict().items() if value is not None}
         if ARRAYS in stored.values():
@@ -62,10 +64,11 @@ class SavePythonConfig(L.Callback):
             "name": trainer.loggers[0].name,
             "trainer": self.options,
             "model": {
-                "class_path": type(model).__name__,
+                "class_path": kind.__name__,
                 "init_args": {k: v for k, v in model.hparams.items() if v is not None},
             },
             "data": {key: value for key, value in stored.items() if key != "fingerprints"},
+            **({"ckpt_path": str(start)} if start else {}),
         }
         try:
             plain: dict[str, Any] = yaml.safe_load(yaml.safe_dump(_plain(config), sort_keys=False))

@@ -52,6 +52,9 @@ class Trainer(L.Trainer):
 
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         self.run_name = name
+        for part in ("callbacks", "logger"):
+            if isinstance(options.get(part), tuple):
+                options[part] = list(options[part])
         given = [*_as_list(options.get("callbacks")), *_as_list(options.get("logger"))]
         if not options.get("barebones"):  # which allows nothing of this
             if all(options.get(limit) is None for limit in LIMITS):

@@ -48,10 +48,10 @@ class History(Displayed, list[dict[str, float | int]]):
         return plot_curves(self, names=names or ("loss", "accuracy"), dpi=100)
 
 
-def _format_figure(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{int(value) + 1}" if name == "epoch" else f"{value:.4f}"
+def _format_figure(name: str, value: object) -> str:
+    if not isinstance(value, int | float):  # not measured; or a checkpoint that was edited
+        return "" if value is None else str(value)
+    return f"{value + 1:.0f}" if name == "epoch" else f"{value:.4f}"
 
 
 class EpochHistory(L.Callback):

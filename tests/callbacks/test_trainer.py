@@ -153,7 +153,7 @@ def test_no_configuration_says_less_than_the_run(data, tmp_path):
 
     def write(model: Any, module: Any, **options: Any) -> bool:
         trainer: Any = SimpleNamespace(
-            datamodule=module, log_dir=tmp_path, is_global_zero=True, loggers=[data]
+            datamodule=module, log_dir=tmp_path, is_global_zero=True, loggers=[data], ckpt_path=None
         )
         data.name = "named"
         SavePythonConfig(options).on_fit_start(trainer, model)
@@ -163,10 +163,13 @@ def test_no_configuration_says_less_than_the_run(data, tmp_path):
     assert not write(plain, on_arrays)
     assert not write(Own(), data)
     assert not write(plain, data, callbacks=[Interrupt()])
-    assert write(plain, data, max_epochs=4)
+    trained = SignsFunctional()
+    trained.history.append({"epoch": 0, "loss": 1.0})
+    assert not write(trained, data)
+    assert write(plain, data, max_epochs=4, default_root_dir=tmp_path)
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert (config["seed_everything"], config["data"]["seed"]) == (False, 3)
-    assert config["trainer"] == {"max_epochs": 4}
+    assert config["trainer"] == {"max_epochs": 4, "default_root_dir": str(tmp_path)}
 
 
 def test_the_bar_of_a_notebook_is_html_that_is_replaced_and_goes(data, monkeypatch, capsys):

@@ -40,6 +40,9 @@ def test_its_table_counts_epochs_from_one_and_leaves_a_cell_empty():
     ]
     assert "<td" in History(ROWS)._repr_html_()
     assert repr(History()) == "No epoch has been trained yet."
+    edited = History([{"epoch": "<b>", "loss": None, "accuracy": float("nan")}])  # type: ignore[dict-item]
+    assert repr(edited).splitlines()[-1].split() == ["<b>", "nan"]
+    assert "<b>" not in edited._repr_html_()
 
 
 def test_it_plots_two_metrics_or_those_that_are_named():
