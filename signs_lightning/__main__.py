@@ -24,10 +24,11 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "convert": ("commands.convert", "pictures and arrays to HDF5 files, and HDF5 to pictures"),
     "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("commands.predict", "classes and probabilities for pictures or a file"),
-    "import-keras": ("commands.import_keras", "a checkpoint from a Keras file"),
+    "import-keras": ("commands.import_keras", "a checkpoint or source from a Keras file"),
+    "import-safetensors": ("commands.import_safetensors", "a checkpoint from a safetensors file"),
     "verify": ("commands.verify", "whether two models are the same; where and why they differ"),
-    "report": ("commands.report", "curves, confusions, mistakes and heat maps of a run, as a page"),
-    "export": ("commands.export", "a file for ONNX, PyTorch or Keras"),
+    "report": ("commands.report", "a run as a page: curves, mistakes and heat maps"),
+    "export": ("commands.export", "a file for ONNX, PyTorch or Keras, or Python source"),
     "demo": ("commands.demo", "a web page that classifies pictures"),
 }
 
@@ -45,7 +46,7 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 def usage() -> str:
     """Return the help text with all verbs."""
-    verbs = "\n".join(f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items())
+    verbs = "\n".join(f"  {verb:<18} {text}" for verb, (_, text) in VERBS.items())
     first = "usage: python -m signs_lightning VERB [options]"
     last = "Each verb explains its options with --help; --debug shows the traceback of every error."
     return f"{first}\n\n{verbs}\n\n{last}"

@@ -39,7 +39,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: it is no such file, or cannot be read.
     """
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist. Name a file that is there.")
     try:
+        with open(path, "rb"):  # its errors tell what is wrong; those of safetensors do not
+            pass
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
@@ -55,13 +59,21 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, metadata if isinstance(metadata, dict) else {}
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, advice: str | None = None) -> None:
     """Load a safetensors file into a model that has the same names and shapes.
+
+    Args:
+        model: the model.
+        path: the file.
+        advice: what a message tells to do.
 
     Raises:
         InputError: the file cannot be read, or its tensors are not the model's.
     """
     tensors, _ = read_weights(path)
+    if advice is None:
+        advice = f"Name the file that was exported with {type(model).__name__}, or leave "
+        advice += "--model.weights out"
     expected = model.state_dict()
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]
@@ -69,15 +81,13 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         parts = [f"lacks {list_names(missing, most=3)}"] if missing else []
         parts += [f"has {list_names(unknown, most=3)} too many"] if unknown else []
         raise InputError(
-            f"{path} holds the weights of another model: it {' and '.join(parts)}. Name the file "
-            f"that was exported with {type(model).__name__}, or leave --model.weights out."
+            f"{path} holds the weights of another model: it {' and '.join(parts)}. {advice}."
         )
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
             raise InputError(
                 f"{path} has {name} of shape {tuple(tensors[name].shape)}, {type(model).__name__} "
-                f"one of {tuple(tensor.shape)}. Name the file that was exported with it, or leave "
-                "--model.weights out."
+                f"one of {tuple(tensor.shape)}. {advice}."
             )
     with torch.no_grad():
         model.load_state_dict(tensors)

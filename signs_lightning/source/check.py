@@ -54,8 +54,8 @@ def compare_source(
     inputs = draw_inputs(model)
     try:
         values = evidence(model, inputs)
-        renamed = {_renamed(key, names): value for key, value in values.items()}
-        renamed = {key: value for key, value in renamed.items() if key is not None}
+        pairs = [(_renamed(key, names), value) for key, value in values.items()]
+        renamed = {key: value for key, value in pairs if key is not None}
         save_file({key: value.contiguous().clone() for key, value in renamed.items()}, reference)
         kind, what = run_sandboxed(
             f"{__name__}:compare_in_child",

@@ -97,7 +97,8 @@ def _call(model: ImageClassifier, node: fx.Node, given: list[Tensor]) -> tuple[A
     inputs = [Input(k) for k in range(len(given))]
     if node.op == "call_function" and node.target is torch.flatten and node.args[1:] == (1,):
         return call(Ref("torch", "flatten"), Input(0), 1), given[0].flatten(1)
-    function: Any = FUNCTIONS.get(node.target) if node.op == "call_function" else None
+    target: Any = node.target
+    function: Any = FUNCTIONS.get(target) if node.op == "call_function" else None
     if function is None or function not in OPERATORS or len(given) != 2:
         raise _unknown(model, str(node.target))
     ranks = (given[0].dim(), given[1].dim()), given[0].dim()

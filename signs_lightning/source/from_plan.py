@@ -55,7 +55,7 @@ class _Writer:
         for k, given in enumerate(graph.other_inputs, start=1):
             self.numbers[-k], self.shapes[-k] = -k, given.shape
             if self.channels_last and len(given.shape) == 3:
-                code = wrapped(from_keras_order, Input(0))
+                code: Any = wrapped(from_keras_order, Input(0))
                 self.numbers[-k] = self._add(code, (-k,), self._ours(given.shape))
         if len(graph.input_shape) < 3:  # as `Graph.arrange`
             permuted = Method(Input(0), "permute", tuple(("", axis) for axis in (0, 2, 3, 1)))

@@ -7,11 +7,12 @@ from pathlib import Path
 import keras
 import pytest
 from keras import layers
-from ruff import complaints
-from test_from_keras import read
 
 from signs_lightning.source.check import load_class
 from signs_lightning.source.write_source import export_source
+
+from .keras_models import read
+from .ruff_complaints import complaints
 
 # Lines that the networks with ten classes may have; None where only the numbers matter.
 APPLICATIONS = {

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ruff import complaints
 
 from signs_lightning import (
     HappySequential,
@@ -18,6 +17,8 @@ from signs_lightning import (
 from signs_lightning.models.fused_conv_pool import FusedConvPool
 from signs_lightning.source.check import load_class
 from signs_lightning.source.write_source import export_source
+
+from .ruff_complaints import complaints
 
 MODELS = {
     "signs": lambda: SignsFunctional(num_classes=4, class_names=["a", "b", "c", 'd"'], lr=0.01),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from ruff import complaints
-from test_from_keras import COMPILED, read, trained_otherwise
 
 from signs_lightning import SignsFunctional
 from signs_lightning.source.write_source import export_source
+
+from .keras_models import COMPILED, read, trained_otherwise
+from .ruff_complaints import complaints
 
 ALONE = """
 import sys
