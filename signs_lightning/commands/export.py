@@ -104,16 +104,17 @@ def main(verb: str, args: list[str]) -> int:
         from signs_lightning.source.write_source import export_source, source_lines
 
         difference = export_source(model, output, options.standalone)
-        print("\n".join(source_lines(output, difference)))
+        said, command = source_lines(output, difference)
+        print_message(said)
+        print_with_value(f"Wrote {output}. Next, in its folder:", command, is_command=True)
         return 0
     elif options.format == "safetensors":
         from signs_lightning.source.write_source import export_weights
 
         model_name = export_weights(model, output)
-        print(
-            f"Wrote {output}. Next: python -m signs_lightning import-safetensors "
-            f"{quote_path(output)} --model {model_name} --output model.ckpt"
-        )
+        command = f"python -m signs_lightning import-safetensors {quote_path(output)} "
+        command += f"--model {model_name} --output model.ckpt"
+        print_with_value(f"Wrote {output}. Next:", command, is_command=True)
         return 0
     else:
         from signs_lightning.keras_io.to_keras import export_keras

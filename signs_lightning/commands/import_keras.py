@@ -16,7 +16,7 @@ from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
-from signs_lightning.runtime.terminal import print_with_value
+from signs_lightning.runtime.terminal import print_message, print_with_value
 
 MAX_SECONDS = 600.0  # that a file may take to import
 
@@ -114,7 +114,10 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         from signs_lightning.source.write_source import export_source, source_lines
 
         source = Path(options.source)
-        print("\n".join(source_lines(source, export_source(model, source, options.standalone))))
+        difference = export_source(model, source, options.standalone)
+        said, command = source_lines(source, difference)
+        print_message(said)
+        print_with_value(f"Wrote {source}. Next, in its folder:", command, is_command=True)
         return 0
     output, line = Path(options.output), None
     checkpoint = build_checkpoint(model)
@@ -166,8 +169,8 @@ def _parser(verb: str) -> CommandParser:
         verb,
         "Turns a Keras file (.h5, .weights.h5, .keras; Keras 1.0 to 3.x) into a checkpoint. Needs "
         "no Keras.",
-        "FILE --output CKPT [options]",
-        ("file", "--output", "--architecture", "--scale", "--class_names"),
+        "FILE --output CKPT | --source PY [options]",
+        ("file", "--output", "--source", "--architecture", "--scale", "--class_names"),
         (
             "import-keras model.keras --output model.ckpt",
             "import-keras a.h5 --output a.ckpt --class_names a b",

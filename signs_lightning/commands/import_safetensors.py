@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 from signs_lightning.commands.command_parser import CommandParser
+from signs_lightning.commands.own_model_options import join_import_path
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import check_output
 from signs_lightning.runtime.escaping import quote_path
+from signs_lightning.runtime.terminal import print_with_value
 
 # Arguments that no file may set: they name other files, or are no plain values.
 NOT_OF_FILES = {"self", "path", "architecture", "weights", "optimizer", "lr_scheduler", "loss"}
@@ -25,9 +28,15 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "Turns a safetensors file into a checkpoint. The model's settings are in the file where "
         "export wrote it.",
+        "FILE --model MODEL --output CKPT",
+        ("file", "--model", "--output", "--num_classes", "--image_size"),
+        (
+            "import-safetensors my.safetensors --model SignsFunctional --output my.ckpt",
+            "import-safetensors my.safetensors --model my.Net --output my.ckpt",
+        ),
     )
     add = parser.add_argument
-    add("file", help="the safetensors file")
+    add("file", metavar="FILE", help="the safetensors file")
     text = "the class: SignsFunctional, FromKeras, …, or MODULE.Class of a file of your own"
     add("--model", required=True, metavar="MODEL", help=text)
     add("--output", required=True, metavar="CKPT", help="the checkpoint to write")
@@ -44,6 +53,7 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
     from signs_lightning.models.weights_file import load_weights, read_weights
 
+    join_import_path(args)
     kind = _find_class(options.model)
     _, metadata = read_weights(options.file)
     given = {"num_classes": options.num_classes, "image_size": options.image_size}
@@ -55,16 +65,16 @@ def main(verb: str, args: list[str]) -> int:
     print_summary(model)
     own = "" if kind.__module__.startswith("signs_lightning.") else f" --model {options.model}"
     test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}{own}"
-    print(f"Wrote {output}. Next: {test} --data.test_file FILE.h5")
+    test += " --data.test_file FILE.h5"
+    print_with_value(f"Wrote {output}. Next:", test, is_command=True)
     return 0
 
 
 def _find_class(name: str) -> Any:
     """Return a class that the command line names: one of this package, or MODULE.Class."""
-    import importlib  # the user's own module
-
-    from signs_lightning.commands.known_models import find_model, model_names
+    from signs_lightning.commands.known_models import find_model, model_names  # start-up
     from signs_lightning.models.classifier import ImageClassifier
+    from signs_lightning.runtime.own_code import import_object
 
     if "." not in name:
         if (known := find_model(name)) is None:
@@ -73,24 +83,14 @@ def _find_class(name: str) -> Any:
                 "of a file of your own."
             )
         return known
-    module, _, class_name = name.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), class_name, None)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # of the user's own code
-        raise InputError(
-            f"There is no module {module} here. Run the command in the folder of {module}.py."
-        ) from error
+    kind = import_object(name)
     if not isinstance(kind, type) or not issubclass(kind, ImageClassifier):
-        raise InputError(f"{module} has no ImageClassifier {class_name}. Name its class.")
+        raise InputError(f"{name} is no ImageClassifier. Name the class of the model.")
     return kind
 
 
 def _make(kind: Any, metadata: dict[str, Any], given: dict[str, Any], file: str) -> Any:
     """Make the model with the settings that the file has for its class, or that are given."""
-    import inspect
-
     stored = metadata.get("settings")
     name = str(metadata.get("model", ""))
     is_same = name == f"{kind.__module__}.{kind.__name__}"

@@ -70,21 +70,20 @@ def write_text(model: ImageClassifier, standalone: bool = False) -> SourceText:
     return ways[next(k for k, count in enumerate(counts) if count <= LONGER * min(counts))]
 
 
-def source_lines(path: Path, difference: float) -> list[str]:
-    """Return what is said of a source file that was written.
+def source_lines(path: Path, difference: float) -> tuple[str, str]:
+    """Return what is said of a source file that was written, and the command that trains it.
 
     Args:
         path: the Python file.
         difference: as of `export_source`.
     """
     weights = weights_path(path)
-    model = f"{path.stem}.{CLASS}"
-    return [
+    return (
         "Same outputs, gradients and step of training as the model, in float64 within "
-        f"{difference:.1g} of each tensor's largest value.",
-        f"Wrote {path} and {weights.name}. Next, in its folder: python -m signs_lightning fit "
-        f"--model {model} --model.weights {quote_path(weights.name)} --data.train_file FILE.h5",
-    ]
+        f"{difference:.1g} of each tensor's largest value. Its weights are in {weights.name}.",
+        f"python -m signs_lightning fit --model {path.stem}.{CLASS} "
+        f"--model.weights {quote_path(weights.name)} --data.train_file FILE.h5",
+    )
 
 
 def export_weights(model: ImageClassifier, path: Path) -> str:
