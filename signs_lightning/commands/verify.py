@@ -61,7 +61,7 @@ def _parser(verb: str) -> CommandParser:
         "Compares two models on the same images, layer by layer, and names the first layer that "
         "differs and the likely reason. Each is a Keras file, checkpoint, run folder, ONNX file or "
         "FILE.py:CLASS. Exit code 0: all that could be compared agrees; 1: something differs; 4: "
-        "Keras is not installed."
+        "all agrees, but Keras did not read its file."
     )
     parser = CommandParser(
         verb,

@@ -45,7 +45,8 @@ def find_first(reference: Trace, other: Trace, pairs: dict[int, int]) -> Found:
     """
     values = Values([call.output for call in other.calls])
     places = [
-        values.find(call.output, image_of(reference, k)) for k, call in enumerate(reference.calls)
+        values.find(call.output, image_of(reference, k), reference.bound(k))
+        for k, call in enumerate(reference.calls)
     ]
     reached = [place is not None for place in places]
     tells = [reached[k] and tells_apart(call.output) for k, call in enumerate(reference.calls)]
@@ -66,7 +67,7 @@ def find_first(reference: Trace, other: Trace, pairs: dict[int, int]) -> Found:
 def _parts_here(reference: Trace, index: int, other: Trace, partner: int) -> bool:
     """Return whether two calls make different outputs of the same weights and the same input."""
     calls = reference.calls[index], other.calls[partner]
-    if best_difference(calls[0].output, calls[1].output) <= bound_of(calls[0].output):
+    if best_difference(calls[0].output, calls[1].output) <= reference.bound(index):
         return False
     if not has_same_weights(reference, index, other, partner):
         return False

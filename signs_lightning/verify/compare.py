@@ -9,7 +9,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.axis_order import from_keras_order
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.layer_graph import count_parameters
-from signs_lightning.runtime.escaping import format_shape
+from signs_lightning.runtime.escaping import format_shape, shorten
 from signs_lightning.verify.layers import (
     compare_layers,
     explain_end,
@@ -17,10 +17,10 @@ from signs_lightning.verify.layers import (
     make_sides,
 )
 from signs_lightning.verify.outputs import compare_outputs
-from signs_lightning.verify.real_keras import NOT_INSTALLED, KerasRun, run_real_keras
+from signs_lightning.verify.real_keras import KerasRun, run_real_keras
 from signs_lightning.verify.result import Comparison, Row, Status
 from signs_lightning.verify.sides import Side
-from signs_lightning.verify.trace import Trace, trace_network
+from signs_lightning.verify.trace import Trace, find_roundings, trace_network
 from signs_lightning.verify.training import compare_training, labels_for
 from signs_lightning.verify.values import BOUND, bound_of, difference
 
@@ -35,7 +35,7 @@ def compare(a: Side, b: Side, images: Tensor, about: str) -> Comparison:
         about: what the images are.
 
     Raises:
-        InputError: Keras refuses a file, or nothing tells how pixels are prepared.
+        InputError: nothing tells how pixels are prepared, or Keras's process ended too early.
     """
     reference, other = (a, b) if a.kind == "Keras file" != b.kind else (b, a)
     names, kinds = (reference.name, other.name), (reference.kind, other.kind)
@@ -134,11 +134,15 @@ def _ask_keras(
     from_logits = network.plan.ending.kind == "logits"
     array = inputs.float().contiguous().numpy()
     run = run_real_keras(reference.keras_file, array, labels, from_logits)
-    result.keras = NOT_INSTALLED if run is None else run.version
-    if run is None:
-        result.is_unchecked = True
-        result.not_compared.append(f"Keras itself: {NOT_INSTALLED}")
-    return run
+    refusal = "Keras 3 is not installed"
+    if run is not None:
+        result.keras = run.version
+        if run.refusal is None:
+            return run
+        refusal = f"{run.version} refuses {reference.name} ({shorten(run.refusal, 150)})"
+    result.is_unchecked, result.keras = True, refusal
+    result.not_compared.append(f"Keras itself: {refusal}")
+    return None
 
 
 def _compare_with_keras(
@@ -148,20 +152,24 @@ def _compare_with_keras(
     network = reference.network
     if run is None or not isinstance(network, KerasNetwork):
         return
-    names, ending = list(trace.kinds), network.plan.ending.call
+    ending = network.plan.ending.call
     behind = set() if ending is None else {step.path for step in network.plan.steps[ending:]}
-    worst, compared, bad = 0.0, 0, ""
-    for name in names:
-        calls, theirs = trace.calls_of(name), run.outputs.get(name)
-        if theirs is None or not calls or tuple(name.split("/")) in behind:
-            continue
-        value = torch.from_numpy(theirs)
-        value = value if network.plan.graph.channels_first else from_keras_order(value)
-        ours = trace.calls[calls[-1]].output
-        off = BOUND * difference(value, ours) / bound_of(value)
-        compared, worst = compared + 1, max(worst, off)
-        bad = bad or ("" if off <= BOUND else name)
-        if value.shape == ours.shape:
-            trace.calls[calls[-1]].output = value.to(ours.dtype).contiguous()
-    detail = f"{compared} layers" if not bad else f"from layer '{bad}' on"
+    theirs: dict[int, Tensor] = {}
+    for name in trace.kinds:
+        calls, output = trace.calls_of(name), run.outputs.get(name)
+        if output is not None and calls and tuple(name.split("/")) not in behind:
+            value = torch.from_numpy(output)
+            value = value if network.plan.graph.channels_first else from_keras_order(value)
+            theirs[calls[-1]] = value.to(trace.calls[calls[-1]].output.dtype).contiguous()
+    offs = {k: difference(value, trace.calls[k].output) for k, value in theirs.items()}
+    if any(not off <= trace.bound(k) for k, off in offs.items()):
+        find_roundings(trace, network)
+    bad, worst = "", 0.0
+    for k, value in theirs.items():
+        share = offs[k] / trace.bound(k)
+        worst = max(worst, BOUND * share)
+        bad = bad or ("" if share <= 1 else trace.calls[k].layer)
+        if value.shape == trace.calls[k].output.shape:
+            trace.calls[k].output = value
+    detail = f"{len(theirs)} layers" if not bad else f"from layer '{bad}' on"
     result.add("keras", "our reading", worst, BOUND, detail=detail)

@@ -16,8 +16,8 @@ from signs_lightning.verify.match_layers import match_layers, plain_name
 from signs_lightning.verify.reasons import UNKNOWN, explain, explain_random, find_random_call
 from signs_lightning.verify.result import PIXELS, Comparison, FirstDifference, Reason, Row, Status
 from signs_lightning.verify.sides import Side
-from signs_lightning.verify.trace import Trace, trace_network
-from signs_lightning.verify.values import arrangements, bound_of, difference, is_same
+from signs_lightning.verify.trace import Trace, find_roundings, trace_network
+from signs_lightning.verify.values import arrangements, difference, is_same
 
 
 @dataclass
@@ -62,6 +62,9 @@ def make_sides(
         second = trace_network(other.network, pixels[0])
     pairs = match_layers(first, second)
     found = find_first(first, second, pairs)
+    if found.blamed is not None and reference.network is not None and not first.roundings:
+        find_roundings(first, reference.network)
+        found = find_first(first, second, pairs)
     return Sides(reference, other, images, pixels, (first, second), found, pairs)
 
 
@@ -75,7 +78,7 @@ def compare_layers(result: Comparison, sides: Sides) -> None:
         calls = reference.calls_of(name)
         if not calls:
             continue
-        output = reference.calls[calls[-1]].output
+        output, bound = reference.calls[calls[-1]].output, reference.bound(calls[-1])
         place = sides.found.places[calls[-1]]
         partner = next((sides.pairs[k] for k in calls if k in sides.pairs), None)
         counterpart = "" if partner is None else other.calls[partner].layer
@@ -88,11 +91,11 @@ def compare_layers(result: Comparison, sides: Sides) -> None:
                 value = other.calls[partner].output
                 off = min((difference(output, v) for v in arrangements(output, value)), default=INF)
             result.first = FirstDifference(name, counterpart, off, agreeing, first[1])
-            row = Row("layer", name, counterpart, off, bound_of(output), "differs")
+            row = Row("layer", name, counterpart, off, bound, "differs")
         elif place is not None and not _rests_on(reference, calls, tainted):
             counterpart = own_names.get(plain_name(name), "") or counterpart
             counterpart = counterpart or other.calls[place[0]].layer
-            row = Row("layer", name, counterpart, place[1], bound_of(output))
+            row = Row("layer", name, counterpart, place[1], bound)
             agreeing += not tainted
         else:
             status: Status = "after" if tainted else "no counterpart"

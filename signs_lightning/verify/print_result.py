@@ -93,7 +93,7 @@ def verdict(result: Comparison) -> list[str]:
             f"layers within {BOUND:g} of each one's largest value, in float32."
         )
     if result.is_unchecked:
-        lines.append("not checked against Keras: it is not installed (pip install keras jax).")
+        lines.append(f"not checked against Keras: {result.keras}.")
     return lines
 
 

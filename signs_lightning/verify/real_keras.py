@@ -14,12 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from signs_lightning.errors import InputError
 from signs_lightning.keras_io import keras_check
-from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.sandbox import run_sandboxed
 
-NOT_INSTALLED = "Keras 3 is not installed, so nothing was checked against Keras itself"
 DROPOUTS = ("Dropout", "SpatialDropout1D", "SpatialDropout2D")  # at rest when their rate is 0
 RANDOM = ("Random", "Gaussian", "AlphaDropout", "MixUp", "CutMix", "AugMix", "Spectral")
 MAX_TRAINED = 60  # layers: compiling a step of more takes minutes
@@ -62,10 +59,10 @@ def run_real_keras(
         from_logits: whether the model gives logits.
 
     Returns:
-        What it gave, or None where no Keras 3 is installed.
+        What it gave, or why it refuses the file; None where no Keras 3 is installed.
 
     Raises:
-        InputError: Keras refuses the file.
+        InputError: its process ended too early.
     """
     if (found := keras_check.find_keras()) is None:
         return None
@@ -78,11 +75,6 @@ def run_real_keras(
         more_time="Compare the checkpoint that import-keras makes of it instead.",
     )
     run.version = f"Keras {version} on {backend}"
-    if run.refusal is not None:
-        raise InputError(
-            f"{run.version} refuses {path}: {shorten(run.refusal, 300)}. Export it with this "
-            "version of Keras, or compare a checkpoint that import-keras made of it."
-        )
     return run
 
 
@@ -105,6 +97,11 @@ def run_keras(
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             return KerasRun(refusal=reason.rstrip("."))
+    for layer in keras_check.iterate_layers(model):
+        if "16" in str(layer.variable_dtype):
+            return KerasRun(refusal="its weights have 16 bits, to which Keras rounds")
+        if "16" in str(layer.compute_dtype):
+            layer.dtype_policy = "float32"
     outputs, output = _layer_outputs(keras, model, images, backend)
     run = KerasRun(outputs=outputs, output=output, parameters=int(model.count_params()))
     if labels is not None:

@@ -80,8 +80,8 @@ class Comparison:
         first: the first layer that differs.
         not_compared: what could not be, and why.
         notes: what was inferred.
-        keras: what Keras itself was asked: its version, or that it is not installed; "" where no
-            side is a Keras file.
+        keras: version of the Keras that read the file, or why none did; "" where no side is a Keras
+            file.
         is_unchecked: whether a Keras file was not read by Keras itself.
     """
 
@@ -102,7 +102,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 where all that could be compared agrees, 1 where something differs, 4 without Keras."""
+        """0: all that could be compared agrees; 1: something differs; 4: Keras read no file."""
         if self.has_differences:
             return DIFFERS
         return UNCHECKED if self.is_unchecked else AGREES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from torch.overrides import TorchFunctionMode
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.fused_conv_pool import unfused
 from signs_lightning.models.layer_graph import CONTAINERS
+from signs_lightning.verify.values import bound_of, difference
 
+ROUNDING = 10.0  # how many times that of float32 is allowed where it is more than the bound
 IMAGE = -1  # index of the images, where others are those of calls
 DROPOUTS = (
     *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
@@ -73,6 +76,7 @@ class Trace:
         output: what the network gave.
         kinds: class or function of each layer, in the order in which they gave their outputs.
         modules: of the layers that are modules.
+        roundings: how far float32 is off in each call, where that was found out.
     """
 
     images: Tensor
@@ -80,10 +84,16 @@ class Trace:
     output: Tensor = field(default_factory=lambda: torch.empty(0))
     kinds: dict[str, str] = field(default_factory=dict)
     modules: dict[str, nn.Module] = field(default_factory=dict)
+    roundings: list[float] = field(default_factory=list)
 
     def value(self, index: int) -> Tensor:
         """Return the output of a call, or the images."""
         return self.images if index == IMAGE else self.calls[index].output
+
+    def bound(self, index: int) -> float:
+        """Return by how much another network's output may differ from that of a call."""
+        bound = bound_of(self.calls[index].output)
+        return max(bound, ROUNDING * self.roundings[index]) if self.roundings else bound
 
     def calls_of(self, layer: str) -> list[int]:
         """Return the indices of a layer's calls."""
@@ -116,6 +126,18 @@ def trace_network(
         output = found[0] if found else torch.empty(0)
     trace.output = output.detach().clone()
     return trace
+
+
+def find_roundings(trace: Trace, network: nn.Module) -> None:
+    """Let a trace know how far float32 is off in each of its calls; nothing without float64."""
+    try:
+        exact = trace_network(copy.deepcopy(network).double(), trace.images.double())
+    except (RuntimeError, TypeError, ValueError):  # a network may insist on float32
+        return
+    if [call.name for call in exact.calls] == [call.name for call in trace.calls]:
+        pairs = zip(exact.calls, trace.calls, strict=True)
+        found = [difference(first.output, second.output) for first, second in pairs]
+        trace.roundings = [off if off < float("inf") else 0.0 for off in found]
 
 
 class _Recorder(TorchFunctionMode):

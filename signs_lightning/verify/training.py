@@ -65,6 +65,10 @@ def compare_training(
         try:
             read = reading_of(side, trace.output, expected)
             steps.append(make_step(side, trace.images, labels, read))
+            if steps[-1].loss != make_step(side, trace.images, labels, read, seed=1).loss:
+                text = f"{side.name} is random in training, also without dropout"
+                result.not_compared.append(f"gradients and a training step: {text}")
+                return
         except (RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:100]
             text = f"gradients and a training step: {side.name} does not run in float64 ({reason})"
@@ -93,6 +97,7 @@ def make_step(
     labels: Tensor,
     read: Callable[[Tensor], Tensor],
     dtype: torch.dtype = torch.float64,
+    seed: int = 0,
 ) -> Step:
     """Train a copy of a network for a step of plain SGD without dropout.
 
@@ -102,11 +107,15 @@ def make_step(
         labels: int64 (N,).
         read: its output → probabilities (N, K).
         dtype: to compute in.
+        seed: of what is random in training beside dropout.
     """
     network: Any = copy.deepcopy(side.network)
     network.to(dtype).train()
     before = {name: value.detach().clone() for name, value in state_of(network).items()}
-    with torch.enable_grad(), unfused(network), WithoutDropout():
+    with (
+        torch.enable_grad(), torch.random.fork_rng(devices=[]), unfused(network), WithoutDropout(),
+    ):  # fmt: skip
+        torch.manual_seed(seed)
         probabilities = read(network(pixels.to(dtype)))
         chosen = probabilities[torch.arange(len(labels)), labels]
         loss = -chosen.clamp(min=1e-30).log().mean()

@@ -15,7 +15,7 @@ Image = tuple[int, int, int]
 
 def bound_of(reference: Tensor) -> float:
     """Return the largest difference that is allowed beside these values."""
-    finite = reference.detach()[reference.detach().isfinite()]
+    finite = reference.detach()[reference.detach().isfinite()].double()
     return BOUND * max(float(finite.abs().max()) if finite.numel() else 0.0, 1e-30)
 
 
@@ -98,16 +98,20 @@ class Values:
         self.values = values
         self._sums = [float(v.double().abs().sum()) for v in values]
 
-    def find(self, reference: Tensor, image: Image | None = None) -> tuple[int, float] | None:
+    def find(
+        self, reference: Tensor, image: Image | None = None, bound: float | None = None
+    ) -> tuple[int, float] | None:
         """Return the index of the first that is the same, and the largest difference; or None.
 
         Args:
             reference: what is looked for.
             image: as of `arrangements`.
+            bound: largest difference; `bound_of` the reference when omitted.
         """
         if not torch.is_floating_point(reference):
             return None
-        bound, total = bound_of(reference), float(reference.double().abs().sum())
+        bound = bound_of(reference) if bound is None else bound
+        total = float(reference.double().abs().sum())
         for k, value in enumerate(self.values):
             if value.numel() != reference.numel():
                 continue
