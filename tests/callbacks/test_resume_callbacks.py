@@ -52,7 +52,7 @@ class WithBackbone(SignsFunctional):
 
     @property
     def backbone(self):
-        return self.network[0]
+        return self.network.get_submodule("conv1")
 
 
 Make = Callable[[], Callback]

@@ -231,7 +231,7 @@ def test_what_a_network_gives_is_checked_before_training(tmp_path: Path, small_s
     with pytest.raises(RuntimeError, match="to have 1 channels") as error:
         make_trainer(tmp_path).fit(ImageClassifier(network=grey), data(small_signs))
     assert "(2, 3, 64, 64), (N, C, H, W), in 0..1" in error.value.__notes__[0]
-    frozen = small_network(6).eval()
+    frozen: Any = small_network(6).eval()
     model = ImageClassifier(network=frozen)
     model.adopt(6, (64, 64, 3), list("abcdef"))
     assert not frozen[0].training  # trying it leaves modes as they were
@@ -267,9 +267,10 @@ def test_networks_that_cannot_be_told(small_signs) -> None:
     """The sentence says what is wrong, and what to do."""
     with pytest.raises(InputError, match="SignsFunctional makes its own network"):
         SignsFunctional(network=small_network)
+    wrong: list[Any] = [lambda model_name: None, lambda: None]
     with pytest.raises(InputError, match="missing a required argument: 'model_name'"):
-        ImageClassifier(network=lambda model_name: None)
+        ImageClassifier(network=wrong[0])
     with pytest.raises(InputError, match="makes a NoneType, expected a network"):
-        ImageClassifier(network=lambda: None)
+        ImageClassifier(network=wrong[1])
     with pytest.raises(InputError, match="made already, and network_args are given"):
         ImageClassifier(network=small_network(6), network_args={"width": 3})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -25,7 +27,7 @@ from signs_lightning.source.write_source import export_source
 
 
 @pytest.fixture
-def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Modules in the test's folder can be imported, as with `python -m`."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
@@ -92,7 +94,9 @@ def test_trains_as_the_graph_it_came_from(cli, tmp_path: Path, small_signs):
 def trained(model: ImageClassifier, files: tuple[Path, Path]) -> list[dict[str, float]]:
     """The history of two epochs in Python."""
     seed_everything(3)
-    plain = dict.fromkeys(("enable_progress_bar", "enable_checkpointing", "logger"), False)
+    plain: dict[str, Any] = dict.fromkeys(
+        ("enable_progress_bar", "enable_checkpointing", "logger"), False
+    )
     trainer = Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **plain)
     data = H5DataModule(train_file=str(files[0]), test_file=str(files[1]), batch_size=16)
     trainer.fit(model, datamodule=data)
