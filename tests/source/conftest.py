@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from keras_io.random_models.keras_side import quick_initializers
 
 from signs_lightning.source import check
 
 
-@pytest.fixture(autouse=True)
-def no_other_process(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "other_process" in request.keywords:
+@pytest.fixture(autouse=True, scope="package")
+def quick_models() -> Iterator[None]:
+    """Keras draws weights without compiling a draw for every shape."""
+    with quick_initializers():
         yield
-        return
+
+
+@pytest.fixture(autouse=True)
+def no_other_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check, "run_sandboxed", _call)
         yield

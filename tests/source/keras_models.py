@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import keras
 from keras import layers
@@ -45,3 +47,9 @@ def trained_otherwise() -> keras.Model:
     model = keras.Model(image, layers.Softmax(name="softmax")(x))
     model.get_layer("train").trainable = False
     return model
+
+
+def page_snippets() -> list[str]:
+    """The source that the documentation shows."""
+    page = Path(__file__).parents[2] / "docs" / "own-your-model.md"
+    return re.findall(r"```py\n(.*?)```", page.read_text(), re.DOTALL)

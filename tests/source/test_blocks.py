@@ -11,7 +11,7 @@ from keras import layers
 from signs_lightning.source.check import load_class
 from signs_lightning.source.write_source import export_source
 
-from .keras_models import read
+from .keras_models import page_snippets, read
 from .ruff_complaints import complaints
 
 # Lines that the networks with ten classes may have; None where only the numbers matter.
@@ -71,5 +71,7 @@ def test_applications(name: str, tmp_path: Path):
     model = read(build(weights=None, input_shape=(size, size, 3), classes=10))
     assert export_source(model, path) <= 1e-9
     assert complaints(path) == ""
+    if name == "ResNet50":
+        assert page_snippets()[1] in path.read_text()
     most = APPLICATIONS[name]
     assert most is None or len(path.read_text().splitlines()) < most

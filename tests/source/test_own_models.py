@@ -13,11 +13,14 @@ from signs_lightning import (
     PretrainedResNet50,
     SignsFunctional,
     SignsResNet50,
+    export_keras,
+    from_keras,
 )
 from signs_lightning.models.fused_conv_pool import FusedConvPool
 from signs_lightning.source.check import load_class
-from signs_lightning.source.write_source import export_source
+from signs_lightning.source.write_source import export_source, write_text
 
+from .keras_models import page_snippets
 from .ruff_complaints import complaints
 
 MODELS = {
@@ -47,3 +50,9 @@ def test_torchvision(tmp_path: Path):
     model = PretrainedResNet50(weights=None, network_size=32, num_classes=3)
     assert export_source(model, tmp_path / "net.py") <= 1e-9
     assert complaints(tmp_path / "net.py") == ""
+
+
+def test_the_page_shows_what_is_written(tmp_path: Path):
+    export_keras(SignsFunctional(), tmp_path / "signs.keras", check=False)
+    model = from_keras(tmp_path / "signs.keras", scale="/255")
+    assert page_snippets()[0] in write_text(model).text
