@@ -53,7 +53,9 @@ class Screen:
         return code, lines
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize(
+    "columns", [60, *(pytest.param(n, marks=pytest.mark.slow) for n in (80, 120))]
+)
 def test_errors(columns: int, tmp_path: Path) -> None:
     """A sentence of 130 characters, all of whose words are there."""
     code, lines = Screen(columns, tmp_path, "fit").end()
