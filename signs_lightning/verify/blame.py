@@ -58,7 +58,7 @@ def find_first(reference: Trace, other: Trace, pairs: dict[int, int]) -> Found:
     bad = [
         k
         for k, call in enumerate(reference.calls)
-        if (not reached[k] and call.name not in TRANSPARENT)
+        if (not reached[k] and call.name not in TRANSPARENT and call.output.is_floating_point())
         or (k in pairs and _parts_here(reference, k, other, pairs[k]))
     ]
     return Found(places, bad[0] if bad else None)

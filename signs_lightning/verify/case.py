@@ -19,6 +19,12 @@ INF = float("inf")
 SLACK = 3.0  # how many bounds may be left of a difference that vanishes
 ARGUMENTS = {  # of PyTorch's functions, in order
     "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "conv_transpose2d": (
+        *("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+    ),
+    "layer_norm": ("input", "normalized_shape", "weight", "bias", "eps"),
+    "group_norm": ("input", "num_groups", "weight", "bias", "eps"),
+    "prelu": ("input", "weight"),
     "linear": ("input", "weight", "bias"),
     "batch_norm": (
         *("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.models.fused_conv_pool import unfused
 from signs_lightning.models.layer_graph import CONTAINERS
@@ -121,11 +122,20 @@ def trace_network(
         torch.manual_seed(seed)
         with recorder:
             output = network(images, watch) if watch else network(images)
-    if not isinstance(output, Tensor):
-        found = list(_find(output, Tensor))
-        output = found[0] if found else torch.empty(0)
-    trace.output = output.detach().clone()
+    trace.output = first_tensor(output).detach().clone()
     return trace
+
+
+def first_tensor(output: Any) -> Tensor:
+    """Return the first tensor of what a network gives, which may be a tuple or a dict.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = next(_find(output, Tensor), None)
+    if found is None:
+        raise InputError(f"The network gives a {type(output).__name__}, expected a tensor (N, K).")
+    return found
 
 
 def find_roundings(trace: Trace, network: nn.Module) -> None:

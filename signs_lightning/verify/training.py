@@ -20,7 +20,7 @@ from signs_lightning.verify.real_keras import KerasRun
 from signs_lightning.verify.reasons import UNKNOWN
 from signs_lightning.verify.result import Comparison, FirstDifference, Reason, Row
 from signs_lightning.verify.sides import Side
-from signs_lightning.verify.trace import WithoutDropout
+from signs_lightning.verify.trace import WithoutDropout, first_tensor
 from signs_lightning.verify.values import difference
 from signs_lightning.verify.weight_pairs import AVERAGES, WeightPair, pair_weights, state_of
 
@@ -116,7 +116,7 @@ def make_step(
         torch.enable_grad(), torch.random.fork_rng(devices=[]), unfused(network), WithoutDropout(),
     ):  # fmt: skip
         torch.manual_seed(seed)
-        probabilities = read(network(pixels.to(dtype)))
+        probabilities = read(first_tensor(network(pixels.to(dtype))))
         chosen = probabilities[torch.arange(len(labels)), labels]
         loss = -chosen.clamp(min=1e-30).log().mean()
         loss.backward()
@@ -157,6 +157,13 @@ def _compare_gradients(result: Comparison, pairs: list[WeightPair], steps: list[
             continue
         scale = max(float(first.abs().max()), 1e-3 * largest, 1e-30)
         compared.append((difference(first, pair.turn(second)) / scale, pair))
+    for k, step in enumerate(steps):
+        lone = step.gradients.keys() - {pair.names[k] for pair in pairs}
+        if lone:
+            text = (
+                f"gradients of {len(lone)} weights of {result.names[k]}, which have no counterpart"
+            )
+            result.not_compared.append(text)
     if frozen:
         text = f"gradients of {frozen} weights that one side has frozen"
         result.not_compared.append(text)
