@@ -48,7 +48,9 @@ def usage() -> str:
     """Return the help text with all verbs."""
     verbs = "\n".join(f"  {verb:<18} {text}" for verb, (_, text) in VERBS.items())
     first = "usage: python -m signs_lightning VERB [options]"
-    last = "Each verb explains its options with --help; --debug shows the traceback of every error."
+    last = (
+        "Each verb explains its options with --help.\n--debug shows the traceback of every error."
+    )
     return f"{first}\n\n{verbs}\n\n{last}"
 
 

@@ -169,7 +169,7 @@ def _parser(verb: str) -> CommandParser:
         verb,
         "Turns a Keras file (.h5, .weights.h5, .keras; Keras 1.0 to 3.x) into a checkpoint. Needs "
         "no Keras.",
-        "FILE --output CKPT | --source PY [options]",
+        "FILE --output CKPT [options]",
         ("file", "--output", "--source", "--architecture", "--scale", "--class_names"),
         (
             "import-keras model.keras --output model.ckpt",

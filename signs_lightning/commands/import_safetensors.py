@@ -28,17 +28,14 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "Turns a safetensors file into a checkpoint. The model's settings are in the file where "
         "export wrote it.",
-        "FILE --model MODEL --output CKPT",
+        "FILE --model M --output CKPT",
         ("file", "--model", "--output", "--num_classes", "--image_size"),
-        (
-            "import-safetensors my.safetensors --model SignsFunctional --output my.ckpt",
-            "import-safetensors my.safetensors --model my.Net --output my.ckpt",
-        ),
+        ("import-safetensors a.safetensors --model my.Net --output a.ckpt",),
     )
     add = parser.add_argument
     add("file", metavar="FILE", help="the safetensors file")
     text = "the class: SignsFunctional, FromKeras, …, or MODULE.Class of a file of your own"
-    add("--model", required=True, metavar="MODEL", help=text)
+    add("--model", required=True, metavar="M", help=text)
     add("--output", required=True, metavar="CKPT", help="the checkpoint to write")
     text = "number of classes, for a file that does not tell"
     add("--num_classes", type=int, metavar="K", help=text)
