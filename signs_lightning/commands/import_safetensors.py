@@ -28,7 +28,7 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "Turns a safetensors file into a checkpoint. The model's settings are in the file where "
         "export wrote it.",
-        "FILE --model M --output CKPT",
+        "FILE --model M --output O",
         ("file", "--model", "--output", "--num_classes", "--image_size"),
         ("import-safetensors a.safetensors --model my.Net --output a.ckpt",),
     )
@@ -36,7 +36,7 @@ def main(verb: str, args: list[str]) -> int:
     add("file", metavar="FILE", help="the safetensors file")
     text = "the class: SignsFunctional, FromKeras, …, or MODULE.Class of a file of your own"
     add("--model", required=True, metavar="M", help=text)
-    add("--output", required=True, metavar="CKPT", help="the checkpoint to write")
+    add("--output", required=True, metavar="O", help="the checkpoint to write")
     text = "number of classes, for a file that does not tell"
     add("--num_classes", type=int, metavar="K", help=text)
     text = "height, width and channels, for a file that does not tell"
