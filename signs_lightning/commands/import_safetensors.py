@@ -30,7 +30,7 @@ def main(verb: str, args: list[str]) -> int:
         "export wrote it.",
         "FILE --model M --output O",
         ("file", "--model", "--output", "--num_classes", "--image_size"),
-        ("import-safetensors a.safetensors --model my.Net --output a.ckpt",),
+        ("import-safetensors n.st --model N --output n.ckpt",),
     )
     add = parser.add_argument
     add("file", metavar="FILE", help="the safetensors file")
