@@ -9,8 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
@@ -20,36 +18,9 @@ from signs_lightning.keras_io.random_layer import RandomLayer
 from signs_lightning.models import layers
 from signs_lightning.models.pretrained_resnet50 import ImageNetInput
 from signs_lightning.source.expressions import Call, Ref, call
+from signs_lightning.source.references import reference
 
 MAX_NUMBERS = 4096  # of a constant that is written into the source
-# Functions of PyTorch by identity: compiled ones do not tell their public names.
-PUBLIC = {id(value): Ref("torch", name) for name, value in vars(torch).items() if callable(value)}
-PUBLIC |= {
-    id(value): Ref("torch.nn.functional", name)
-    for name, value in vars(F).items()
-    if callable(value) and name[0] != "_" and id(value) not in PUBLIC
-}
-PUBLIC |= {id(getattr(F, name)): Ref("torch.nn.functional", name) for name in ("relu", "softplus")}
-PUBLIC[id(Tensor.detach)] = Ref("torch", "Tensor.detach")
-
-
-def reference(value: Any) -> Ref:
-    """Return the name that a function or class is imported by.
-
-    Raises:
-        InputError: it has none.
-    """
-    if id(value) in PUBLIC:
-        return PUBLIC[id(value)]
-    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "<lambda>")
-    if not isinstance(module, str) or not name.isidentifier():
-        raise InputError(
-            f"The model has {str(value)[:60]!r}, which cannot be written as source. Export another "
-            "format, such as onnx."
-        )
-    if module.startswith("torch.nn.modules."):
-        module = "torch.nn"
-    return Ref(module, name)
 
 
 def expression(value: Any) -> Any:

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 
 from signs_lightning.keras_io import activations, axis_order, merging_layers, shape_ops
 from signs_lightning.keras_io import stateless_layers as stateless
-from signs_lightning.source.constructors import expression, reference
+from signs_lightning.source.constructors import expression
 from signs_lightning.source.expressions import Call, Method, Operation, Ref
+from signs_lightning.source.references import reference
 
 OPERATORS: dict[Any, str] = {
     torch.add: "+",

@@ -11,14 +11,16 @@ from signs_lightning.keras_io.config_entries import class_and_arguments
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.exported_classifier import ExportedClassifier
-from signs_lightning.models.layers import KerasBatchNorm2d, initialize_like_keras
-from signs_lightning.source.constructors import expression, reference
+from signs_lightning.models.layers import initialize_like_keras
+from signs_lightning.source.constructors import expression
 from signs_lightning.source.expressions import Call, Code, Ref, call, text
 from signs_lightning.source.forward_lines import ForwardLines, is_heavy_code
+from signs_lightning.source.frozen_layers import FrozenLayers, code_of
 from signs_lightning.source.imports import import_lines
 from signs_lightning.source.layout import lines_of, signature_lines, with_comment
 from signs_lightning.source.names import attribute_names, variable_names, words
-from signs_lightning.source.program import Module, Program, Shape, Statement
+from signs_lightning.source.program import Program, Shape, Statement
+from signs_lightning.source.references import reference
 from signs_lightning.source.standalone import stand_alone
 from signs_lightning.source.standalone_classifier import ExportedClassifier as StandaloneBase
 from signs_lightning.source.training_text import training_methods
@@ -78,6 +80,14 @@ class ModelText:
             for name, old in module.names.items()
         }
         self.names |= names or {}
+        last = program.statements[-1] if program.statements else None
+        is_head = last is not None and gives_classes(self._code_of(last.layer), model)
+        # The layer that gives the logits takes their number from the model.
+        self.head = last.layer if last is not None and is_head else ""
+
+    def _code_of(self, key: str) -> Any:
+        is_once = self.program.counts()[key] == 1
+        return self.program.modules[key].code if key and is_once else None
 
     def write(self) -> SourceText:
         """Return the file.
@@ -127,13 +137,17 @@ class ModelText:
         inputs = {-k: name for k, name in enumerate(variables)}
         shapes = {s.layer: s.shape for s in program.statements if s.layer}
         lines = ["class Network(nn.Module):", f'    """The layers of {CLASS}."""', ""]
-        lines += ["    def __init__(self) -> None:", "        super().__init__()"]
+        taken = ", num_classes: int" if self.head else ""
+        lines += [f"    def __init__(self{taken}) -> None:", "        super().__init__()"]
         for key in program.called():
             code = program.modules[key].code
+            if key == self.head:
+                code = with_classes(code, Code("num_classes"))
             made = lines_of(code, 2, f"self.{self.attributes[key]} = ")
             lines += with_comment(made, shape_comment(shapes[key]))
             self.nodes.append(code)
-        lines += self._freezing()
+        frozen = FrozenLayers(self.leaves, self.paths)
+        lines += frozen.freezing_lines()
         arguments = ", ".join(f"{name}: Tensor" for name in variables)
         lines += ["", f"    def forward(self, {arguments}) -> Tensor:"]
         if any(statement.penalty is not None for statement in program.statements):
@@ -143,72 +157,9 @@ class ModelText:
         ).write()
         self.nodes += [s.code for s in program.statements]
         self.nodes += [s.penalty for s in program.statements]
-        return lines + self._resting()
-
-    def _frozen(self) -> list[str]:
-        """Return the keys of modules whose parameters are frozen."""
-        return [
-            key
-            for key, module in self.leaves.items()
-            if not any(gradients := _gradients(module)) and gradients
-        ]
-
-    def _freezing(self) -> list[str]:
-        """Return the lines that freeze layers."""
-        frozen = self._frozen()
-        trained = [key for key, module in self.leaves.items() if any(_gradients(module))]
-        if not frozen:
-            return []
-        if len(frozen) <= len(trained):
-            return self._set_gradients(frozen, False)
-        lines = ["        self.requires_grad_(False)  # as they were frozen in Keras, all but:"]
-        return lines + (self._set_gradients(trained, True) if trained else [])
-
-    def _set_gradients(self, keys: list[str], value: bool) -> list[str]:
-        names = list(dict.fromkeys(self._common(key, set(keys)) for key in keys))
-        if len(names) == 1:
-            return [f"        {names[0]}.requires_grad_({value})"]
-        lines = lines_of(tuple(map(Code, names)), 2, "for layer in ", ":")
-        return [*lines, f"            layer.requires_grad_({value})"]
-
-    def _common(self, key: str, keys: set[str]) -> str:
-        """Return the code of a module, or of the whole block or stage if all of it is meant."""
-        top = self.paths[key].partition(".")[0]
-        others = {k for k, path in self.paths.items() if path.partition(".")[0] == top}
-        with_weights = {k for k in others if k in self.leaves and _gradients(self.leaves[k])}
-        return f"self.{top}" if with_weights <= keys else code_of(f"self.{self.paths[key]}")
-
-    def _resting(self) -> list[str]:
-        """Return `train`, where layers stay in eval mode."""
-        resting = [key for key, module in self.leaves.items() if module.is_at_rest]
-        if not resting:
-            return []
-        self.nodes.append(Ref("typing", "Self"))
-        lines = ["", "    def train(self, mode: bool = True) -> Self:"]
-        lines.append('        """Keep layers in eval mode that Keras keeps so."""')
-        lines.append("        super().train(mode)")
-        frozen_norms = [
-            key
-            for key, module in self.leaves.items()
-            if isinstance(module.module, KerasBatchNorm2d) and not any(_gradients(module))
-        ]
-        if len(resting) > 3 and resting == frozen_norms:
-            self.nodes.append(reference(KerasBatchNorm2d))
-            lines += [
-                "        for layer in self.modules():",
-                "            weights = list(layer.parameters())",
-                "            is_frozen = not any(weight.requires_grad for weight in weights)",
-                "            if isinstance(layer, KerasBatchNorm2d) and is_frozen:",
-                "                layer.eval()",
-            ]
-        else:
-            names = [code_of(f"self.{self.paths[key]}") for key in resting]
-            if len(names) == 1:
-                lines.append(f"        {names[0]}.eval()")
-            else:
-                lines += lines_of(tuple(map(Code, names)), 2, "for layer in ", ":")
-                lines.append("            layer.eval()")
-        return [*lines, "        return self"]
+        lines += frozen.resting_lines()
+        self.nodes += frozen.nodes
+        return lines
 
     def _model(self) -> list[str]:
         base = Ref(ExportedClassifier.__module__, ExportedClassifier.__name__)
@@ -239,11 +190,15 @@ class ModelText:
         initializer = initializer_of(self.model)
         self.nodes.append(reference(initialize_like_keras))
         given = (initializer,) if initializer != "glorot_uniform" else ()
-        network: Any = call(Code("Network"))
+        network: Any = call(Code("Network"), *([Code("self.num_classes")] if self.head else []))
         lines = []
         if self.sequence is not None:
             self.nodes.append(self.sequence)
             ordered = self.sequence.arguments[0][1]
+            *others, (name, last) = ordered.arguments
+            if gives_classes(last, self.model):
+                last = with_classes(last, Code("self.num_classes"))
+            ordered = Call(ordered.function, (*others, (name, last)))
             lines = [self._with_shape(line) for line in lines_of(ordered, 2, "layers = ")]
             network = call(Ref("torch.nn", "Sequential"), Code("layers"))
         made = call(reference(initialize_like_keras), network, *given)
@@ -297,17 +252,6 @@ class ModelText:
         return settings
 
 
-def code_of(path: str) -> str:
-    """Return the code of an attribute: `self.conv2[0].conv_1` for `self.conv2.0.conv_1`."""
-    first, *parts = path.split(".")
-    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
-
-
-def _gradients(module: Module) -> list[bool]:
-    """Return for each parameter of a module whether it is trained."""
-    return [p.requires_grad for p in module.module.parameters()] if module.module else []
-
-
 def initializer_of(model: ImageClassifier) -> str:
     """Return how most kernels of a model are initialized."""
     if isinstance(model, FromKeras):
@@ -316,3 +260,16 @@ def initializer_of(model: ImageClassifier) -> str:
         is_he = names.count("HeNormal") > len(names) / 2
         return "he_normal" if is_he else "glorot_uniform"
     return getattr(model, "initializer", "glorot_uniform")
+
+
+def gives_classes(code: Any, model: ImageClassifier) -> bool:
+    """Return whether a layer is a linear one that gives a logit for each class."""
+    if not isinstance(code, Call) or code.function != Ref("torch.nn", "Linear") or model.binary:
+        return False
+    return code.arguments[1] == ("", model.num_classes)
+
+
+def with_classes(code: Call, number: Code) -> Call:
+    """Return the call of a linear layer with another number of outputs."""
+    first, _, *others = code.arguments
+    return Call(code.function, (first, ("", number), *others))

@@ -13,7 +13,7 @@ from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.models.exported_classifier import constrain_weight
 from signs_lightning.models.keras_schedules import make_keras_schedule
 from signs_lightning.models.losses import binary_cross_entropies, cross_entropy
-from signs_lightning.source.constructors import expression, reference
+from signs_lightning.source.constructors import expression
 from signs_lightning.source.expressions import (
     Call,
     Code,
@@ -25,6 +25,7 @@ from signs_lightning.source.expressions import (
 )
 from signs_lightning.source.functions import call_function
 from signs_lightning.source.layout import lines_of
+from signs_lightning.source.references import reference
 
 Place = Callable[[str], str]  # name in the model's state_dict → code of the tensor
 Text = tuple[list[str], list[Any]]  # lines, and the expressions that they are made of

@@ -41,6 +41,9 @@ def test_the_classics(name: str, tmp_path: Path):
     assert net.class_names == model.class_names
     assert net.hparams["lr"] == model.hparams["lr"]
     assert isinstance(net.network, FusedConvPool) == (name != "resnet50")
+    if not model.binary:
+        wider = load_class(str(path))(num_classes=9, class_names=None)
+        assert wider.eval()(torch.rand(1, 3, *model.image_size[:2])).shape == (1, 9)
     images = torch.rand(2, model.image_size[2], *model.image_size[:2])
     torch.testing.assert_close(net.eval()(images), model.eval()(images), atol=0, rtol=0)
 
