@@ -148,10 +148,6 @@ def _parse(verb: str, args: list[str]) -> argparse.Namespace:
         )
     if options.standalone and options.source is None:
         raise InputError("--standalone is for --source model.py. Leave it out.")
-    if options.source is not None and not options.source.endswith(".py"):
-        raise InputError(
-            f"Source is written to a file that ends in .py, {options.source} does not. Rename it."
-        )
     output = Path(options.output or options.source)
     _check_paths(output, options.file, options.architecture)
     return options

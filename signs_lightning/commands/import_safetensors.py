@@ -46,18 +46,23 @@ def main(verb: str, args: list[str]) -> int:
     check_output(output)
 
     # start-up: --help needs none of these
+    import torch
+
     from signs_lightning.callbacks.model_summary import print_summary
     from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
-    from signs_lightning.models.weights_file import load_weights, read_weights
+    from signs_lightning.models.weights_file import check_weights, read_weights
 
     join_import_path(args)
     kind = _find_class(options.model)
-    _, metadata = read_weights(options.file)
+    tensors, metadata = read_weights(options.file)
     given = {"num_classes": options.num_classes, "image_size": options.image_size}
     given = {name: value for name, value in given.items() if value is not None}
-    model = _make(kind, metadata, given, options.file)
     advice = "Name its class, or give --num_classes and --image_size"
-    load_weights(model, options.file, advice)
+    with torch.device("meta"):  # no file decides how much memory is taken
+        without_memory = _make(kind, metadata, given, options.file)
+    check_weights(without_memory, tensors, options.file, advice)
+    model = _make(kind, metadata, given, options.file)
+    model.load_state_dict(tensors)
     save_checkpoint(model.eval(), output)
     print_summary(model)
     own = "" if kind.__module__.startswith("signs_lightning.") else f" --model {options.model}"

@@ -74,6 +74,19 @@ def load_weights(model: nn.Module, path: str | Path, advice: str | None = None) 
     if advice is None:
         advice = f"Name the file that was exported with {type(model).__name__}, or leave "
         advice += "--model.weights out"
+    check_weights(model, tensors, path, advice)
+    with torch.no_grad():
+        model.load_state_dict(tensors)
+
+
+def check_weights(
+    model: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, advice: str
+) -> None:
+    """Check that tensors have the names and shapes of a model, which may be without memory.
+
+    Raises:
+        InputError: they have not.
+    """
     expected = model.state_dict()
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]
@@ -89,5 +102,3 @@ def load_weights(model: nn.Module, path: str | Path, advice: str | None = None) 
                 f"{path} has {name} of shape {tuple(tensors[name].shape)}, {type(model).__name__} "
                 f"one of {tuple(tensor.shape)}. {advice}."
             )
-    with torch.no_grad():
-        model.load_state_dict(tensors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from signs_lightning.source.model_text import CLASS, ModelText, SourceText
 from signs_lightning.source.program import Program
 
 LONGER = 1.2  # times the lines of the shortest way, that a more readable one may have
+USED = {"torch", "lightning", "numpy", "signs_lightning"}  # by what is written
 PLAIN = (bool, int, float, str, type(None), list, tuple)
 
 
@@ -38,6 +41,7 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
     Raises:
         InputError: the model has what cannot be written as source, or the files cannot be written.
     """
+    check_source_path(path)
     weights = weights_path(path)
     written = write_text(model, standalone)
     state = {written.names[name]: value for name, value in model.state_dict().items()
@@ -84,6 +88,29 @@ def source_lines(path: Path, difference: float) -> tuple[str, str]:
         f"python -m signs_lightning fit --model {path.stem}.{CLASS} "
         f"--model.weights {quote_path(weights.name)} --data.train_file FILE.h5",
     )
+
+
+def check_source_path(path: Path) -> None:
+    """Check that a source file can be imported by its name, and hides no other module.
+
+    Raises:
+        InputError: it cannot, or does.
+    """
+    name = path.stem
+    if not path.name.endswith(".py"):
+        raise InputError(
+            f"Source is written to a file that ends in .py, {path.name} does not. Rename it."
+        )
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise InputError(
+            f"{path.name} cannot be imported by this name. Choose letters, digits and underscores, "
+            "such as model.py."
+        )
+    if name in USED or name in sys.stdlib_module_names:
+        raise InputError(
+            f"A file {path.name} would hide Python's or another package's {name}. Choose another "
+            "name, such as model.py."
+        )
 
 
 def export_weights(model: ImageClassifier, path: Path) -> str:

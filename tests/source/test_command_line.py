@@ -21,6 +21,8 @@ from signs_lightning import (
     SignsResNet50,
 )
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
+from signs_lightning.errors import InputError
+from signs_lightning.models.weights_file import save_weights
 from signs_lightning.source.check import load_class
 from signs_lightning.source.write_source import export_source
 
@@ -170,7 +172,6 @@ def test_safetensors_of_another_model(cli, tmp_path: Path):
     ("arguments", "said"),
     [
         (["import-keras", "m.keras"], "Name one of them"),
-        (["import-keras", "m.keras", "--source", "m.txt"], "ends in .py"),
         (["import-keras", "m.keras", "--output", "m.ckpt", "--standalone"], "is for --source"),
         (["export", "--ckpt_path", "m.ckpt", "--format", "onnx", "--output", "m.onnx",
           "--standalone"], "is for --format source"),
@@ -180,3 +181,30 @@ def test_options_that_do_not_fit(cli, arguments, said):
     done = cli(*arguments)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("my-net.py", "cannot be imported by this name"),
+        ("class.py", "cannot be imported"),
+        ("torch.py", "would hide"),
+        ("json.py", "would hide"),
+        ("net.txt", "ends in .py"),
+    ],
+)
+def test_names_that_cannot_be_imported(name: str, said: str, tmp_path: Path):
+    with pytest.raises(InputError, match=said):
+        export_source(SignsFunctional(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_file_decides_what_is_taken(cli, tmp_path: Path):
+    """Neither memory nor other files."""
+    settings = {"num_classes": 10**9, "image_size": [10**5, 10**5, 3], "weights": "other"}
+    metadata = {"model": "signs_lightning.models.signs_functional.SignsFunctional"}
+    state = SignsFunctional().state_dict()
+    save_weights(tmp_path / "big.safetensors", state, metadata | {"settings": settings})
+    done = cli("import-safetensors", "big.safetensors", "--model", "SignsFunctional",
+               "--output", "big.ckpt")  # fmt: skip
+    assert (done.code, "of shape" in done.err) == (2, True), done.err
