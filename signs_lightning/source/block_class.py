@@ -132,13 +132,13 @@ class BlockClass:
             s for s in self.statements
             if isinstance(s.code, Operation) and s.code.operator == "+" and len(s.inputs) > 1
         ]  # fmt: skip
-        joins = any(Ref("torch", "cat") in list(walk(s.code)) for s in self.statements)
+        joins = [s for s in self.statements if Ref("torch", "cat") in list(walk(s.code))]
         if any(0 in s.inputs for s in adds):
             return "InvertedResidual" if is_depthwise else "ResidualBlock"
         if adds:
             return "ProjectionBlock"
         if joins:
-            return "DenseBlock" if len(self.statements) < 12 else "ConcatBlock"
+            return "DenseBlock" if any(0 in s.inputs for s in joins) else "ConcatBlock"
         if is_depthwise:
             return "DepthwiseBlock"
         return "ConvBlock" if has_conv else "Block"
@@ -222,7 +222,7 @@ class BlockClass:
             }
             called = BlockName(self.name, tuple(self.parameters))
             program.modules[key] = Module(Call(called, values), parts=parts)
-            name = self.prefixes[k] or occurrence[-1].name
+            name = self.prefixes[k] or next(s.name for s in occurrence if s.layer)
             statements.append(
                 Statement(
                     Call(Layer(), (("", Input(0)),)),
@@ -239,7 +239,8 @@ class BlockClass:
 
 def positional_of(code: Any) -> int:
     """Return how many arguments of a call are written without their names."""
-    return 3 if isinstance(code, Call) and "Conv" in text(code.function) else 1
+    name = text(code.function) if isinstance(code, Call) else ""
+    return 4 if name == "AxisBatchNorm" else 3 if "Conv" in name else 1
 
 
 def _kind(values: tuple[Number, ...]) -> str:

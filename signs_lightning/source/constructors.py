@@ -180,7 +180,7 @@ def _torch_batch_norm(module: Any) -> Call:
 def _axis_batch_norm(module: Any) -> Call:
     scale, center = (isinstance(part, nn.Parameter) for part in (module.weight, module.bias))
     return _from_attributes(
-        module, 2, channels=module.num_features, momentum=_keras_momentum(module), scale=scale,
+        module, 4, channels=module.num_features, momentum=_keras_momentum(module), scale=scale,
         center=center,
     )  # fmt: skip
 
