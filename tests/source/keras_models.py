@@ -52,4 +52,4 @@ def trained_otherwise() -> keras.Model:
 def page_snippets() -> list[str]:
     """The source that the documentation shows."""
     page = Path(__file__).parents[2] / "docs" / "own-your-model.md"
-    return re.findall(r"```py\n(.*?)```", page.read_text(), re.DOTALL)
+    return re.findall(r"```(?:py|text)\n(.*?)```", page.read_text(), re.DOTALL)
