@@ -58,10 +58,9 @@ def main(verb: str, args: list[str]) -> int:
 
 def _parser(verb: str) -> CommandParser:
     text = (
-        "Compares two models on the same images, layer by layer, and names the first layer that "
-        "differs and the likely reason. Each is a Keras file, checkpoint, run folder, ONNX file or "
-        "FILE.py:CLASS. Exit code 0: all that could be compared agrees; 1: something differs; 4: "
-        "all agrees, but Keras did not read its file."
+        "Compares two models on the same images and names the first layer that differs, and why. "
+        "Exit code 0: all that could be compared agrees; 1: something differs; 4: all agrees, but "
+        "Keras read no file."
     )
     parser = CommandParser(
         verb,
@@ -74,17 +73,19 @@ def _parser(verb: str) -> CommandParser:
         ),
     )
     add = parser.add_argument
-    add("model_a", metavar="A", help="the model to verify")
-    add("--against", required=True, metavar="B", help="the model that it should be like")
-    text = "weights of FILE.py:CLASS: .safetensors, or a checkpoint"
+    text = "Keras file, checkpoint, run, ONNX file, FILE.py:CLASS"
+    add("model_a", metavar="A", help=text)
+    add("--against", required=True, metavar="B", help="the same: what A should be like")
+    text = "of FILE.py:CLASS: .safetensors or checkpoint"
     add("--weights", metavar="FILE", help=text)
-    add("--against_weights", metavar="FILE", help="those of B, where both are FILE.py:CLASS")
-    add("--model", metavar="FILE.py:CLASS", help="network that a .safetensors file belongs to")
-    text = "what a Keras file takes, as in import-keras; or a module without `preprocess`"
-    add("--scale", choices=SCALES, help=text)
+    text = "those of B, where both are FILE.py:CLASS"
+    add("--against_weights", metavar="FILE", help=text)
+    add("--model", metavar="CLASS", help="FILE.py:CLASS of a .safetensors file")
+    text = f"of a Keras file, or FILE.py:CLASS: {', '.join(SCALES)}"
+    add("--scale", choices=SCALES, metavar="SCALE", help=text)
     text = "pictures to compare on; drawn ones by default"
     add("--images", nargs="+", metavar="PATH", help=text)
-    text = "height, width and channels, where neither side tells"
+    text = "where neither side tells height, width, channels"
     add("--image_size", nargs=3, type=int, metavar=("H", "W", "C"), help=text)
     add("--seed", type=int, default=0, help="of the drawn images (default 0)")
     add("--json", metavar="FILE", help="write the result as JSON")

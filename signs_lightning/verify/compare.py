@@ -130,7 +130,8 @@ def _ask_keras(
     inputs = network.plan.graph.arrange(pixels)
     if not network.plan.graph.channels_first and inputs.dim() == 4:
         inputs = inputs.permute(0, 2, 3, 1)  # (N, C, H, W) -> (N, H, W, C)
-    labels = labels_for(output, reference).numpy() if other.network is not None else None
+    has_labels = other.network is not None and not getattr(reference.model, "independent", False)
+    labels = labels_for(output, reference).numpy() if has_labels else None
     from_logits = network.plan.ending.kind == "logits"
     array = inputs.float().contiguous().numpy()
     run = run_real_keras(reference.keras_file, array, labels, from_logits)

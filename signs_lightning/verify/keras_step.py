@@ -31,7 +31,8 @@ def compare_with_keras_step(
     if not isinstance(network, KerasNetwork):
         return
     if not run.weights:
-        result.not_compared.append(f"a training step of Keras itself: {run.untrained}")
+        reason = run.untrained or "each class has a probability of its own"
+        result.not_compared.append(f"a training step of Keras itself: {reason}")
         return
     names = {parameter.data_ptr(): name for name, parameter in network.named_parameters()}
     before = network.keras_weights()
