@@ -12,11 +12,16 @@ from signs_lightning.verify.sides import Side
 from signs_lightning.verify.values import difference
 
 ROUNDING = 10.0  # how many times our own rounding is taken off
+CUT = 1e-6  # probabilities nearer to 0 or 1
 BOUND_OF_GRADIENTS = 1e-4  # Keras computes in float32; a share of a tensor's largest value
 
 
 def compare_with_keras_step(
-    result: Comparison, side: Side, run: KerasRun, gradients: dict[str, tuple[Tensor, Tensor]]
+    result: Comparison,
+    side: Side,
+    run: KerasRun,
+    gradients: dict[str, tuple[Tensor, Tensor]],
+    chosen: Tensor,
 ) -> None:
     """Compare gradients of our reading of a file with those of Keras.
 
@@ -26,6 +31,7 @@ def compare_with_keras_step(
         run: has Keras's weights after a step.
         gradients: ours in float64 and in float32, by the weights' names; Keras may be as far off
             as the latter.
+        chosen: probabilities (N,) of the labels in training.
     """
     network = side.network
     if not isinstance(network, KerasNetwork):
@@ -33,6 +39,10 @@ def compare_with_keras_step(
     if not run.weights:
         reason = run.untrained or "each class has a probability of its own"
         result.not_compared.append(f"a training step of Keras itself: {reason}")
+        return
+    if not bool(((chosen > CUT) & (chosen < 1 - CUT)).all()):
+        text = "probabilities are 0 or 1, where Keras cuts its loss off"
+        result.not_compared.append(f"a training step of Keras itself: {text}")
         return
     names = {parameter.data_ptr(): name for name, parameter in network.named_parameters()}
     before = network.keras_weights()

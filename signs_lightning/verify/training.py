@@ -79,7 +79,8 @@ def compare_training(
         given = sides.reference, sides.traces[0].images, labels, read
         rounded = make_step(*given, torch.float32).gradients
         gradients = {name: (value, rounded[name]) for name, value in steps[0].gradients.items()}
-        compare_with_keras_step(result, sides.reference, keras_run, gradients)
+        chosen = steps[0].probabilities[torch.arange(len(labels)), labels]
+        compare_with_keras_step(result, sides.reference, keras_run, gradients, chosen)
     bound = TRAINED * max(abs(steps[0].loss), 1e-3)
     result.add("training", "loss", abs(steps[0].loss - steps[1].loss), bound)
     own = sides.other, sides.traces[1].images, labels, steps[1].probabilities
