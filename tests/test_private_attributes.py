@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging
 from lightning.pytorch.cli import LightningCLI
@@ -22,6 +23,28 @@ import signs_lightning
 
 PACKAGE = Path(signs_lightning.__file__).parent
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+FOREACH = (
+    "_foreach_abs",
+    "_foreach_add",
+    "_foreach_add_",
+    "_foreach_addcdiv_",
+    "_foreach_addcmul",
+    "_foreach_addcmul_",
+    "_foreach_clamp_max_",
+    "_foreach_clamp_min_",
+    "_foreach_div_",
+    "_foreach_lerp",
+    "_foreach_lerp_",
+    "_foreach_maximum_",
+    "_foreach_mul_",
+    "_foreach_norm",
+    "_foreach_reciprocal_",
+    "_foreach_sign_",
+    "_foreach_sqrt",
+    "_foreach_sqrt_",
+    "_foreach_sub_",
+)
 
 PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what has it
     ("_parse_ckpt_path", lambda: LightningCLI),
@@ -36,6 +59,7 @@ PRIVATE: list[tuple[str, Callable[[], Any]]] = [  # attribute, how to get what h
     ("_make_pruning_permanent", lambda: ModelPruning("l1_unstructured")),
     ("_parameters_to_prune", lambda: ModelPruning("l1_unstructured")),
     *((hooks, nn.ReLU) for hooks in HOOKS),
+    *((name, lambda: torch) for name in FOREACH),
 ]
 
 

@@ -20,8 +20,8 @@ from signs_lightning.keras_io.compiled_objects import (
 )
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.keras_adam_variants import KerasAdamax, KerasLion, KerasNadam
+from signs_lightning.models.keras_clipping import CLIPPING
 from signs_lightning.models.keras_optimizers import (
-    CLIPPING,
     KerasAdadelta,
     KerasAdagrad,
     KerasRMSprop,

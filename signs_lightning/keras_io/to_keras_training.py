@@ -20,7 +20,7 @@ from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.optimizer_state import SLOTS
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.keras_optimizers import CLIPPING
+from signs_lightning.models.keras_clipping import CLIPPING
 from signs_lightning.models.keras_run import describe_steps
 from signs_lightning.models.keras_schedules import peak_rate
 from signs_lightning.runtime.escaping import printable

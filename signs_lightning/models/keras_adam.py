@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signs_lightning.models.keras_optimizers import CLIPPING, clip_gradients, decay_weights
+from signs_lightning.models.keras_clipping import CLIPPING, clip_gradients, decay_weights
 
 
 class KerasAdam(torch.optim.Adam):

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from signs_lightning.models.keras_clipping import Group
 from signs_lightning.models.keras_optimizers import (
-    Group,
     KerasOptimizer,
-    State,
+    Slots,
+    Tensors,
     one_minus_power,
 )
 
@@ -41,13 +41,17 @@ class KerasAdamax(KerasOptimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"momentum": 0.0, "norm": 0.0}
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
         beta1, beta2 = group["betas"]
-        mean = state["momentum"].lerp_(gradient, 1 - beta1)
-        norm = state["norm"].mul_(beta2)
-        torch.maximum(norm, gradient.abs(), out=norm)
-        correction = one_minus_power(beta1, group["steps"], parameter.dtype)
-        parameter.sub_(mean * group["lr"] / ((norm + group["eps"]) * correction))
+        means, norms = slots["momentum"], slots["norm"]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(norms, beta2)
+        bounds = torch._foreach_abs(gradients)
+        torch._foreach_maximum_(norms, bounds)
+        correction = one_minus_power(beta1, group["steps"], weights[0].dtype)
+        del bounds  # its memory serves once more
+        bounds = torch._foreach_add(norms, group["eps"])
+        torch._foreach_addcdiv_(weights, means, bounds, -group["lr"] / correction)
 
 
 class KerasNadam(KerasOptimizer):
@@ -83,16 +87,20 @@ class KerasNadam(KerasOptimizer):
         product = group.get("momentum_product", 1.0)  # over all steps so far
         group["momentum_product"] = product * _momentum(group, group["steps"])
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
         (beta1, beta2), steps = group["betas"], group["steps"]
         now, then = (_momentum(group, step) for step in (steps, steps + 1))
-        product = group["momentum_product"]
-        mean = state["momentum"].lerp_(gradient, 1 - beta1)
-        square = state["velocity"].lerp_(gradient.square(), 1 - beta2)
-        ahead = mean * (then / (1 - product * then)) + gradient * ((1 - now) / (1 - product))
-        correction = one_minus_power(beta2, steps, parameter.dtype)
-        root = square.sqrt() / math.sqrt(correction) + group["eps"]
-        parameter.sub_(ahead * group["lr"] / root)
+        product, means, squares = group["momentum_product"], slots["momentum"], slots["velocity"]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
+        # m / (√(v / c) + ε) is √c · m / (√v + √c · ε)
+        correction = math.sqrt(one_minus_power(beta2, steps, weights[0].dtype))
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, group["eps"] * correction)
+        rate = -group["lr"] * correction
+        torch._foreach_addcdiv_(weights, means, roots, rate * then / (1 - product * then))
+        torch._foreach_addcdiv_(weights, gradients, roots, rate * (1 - now) / (1 - product))
 
 
 def _momentum(group: Group, step: int) -> float:
@@ -131,7 +139,9 @@ class KerasLion(KerasOptimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"momentum": 0.0}
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        (beta1, beta2), momentum = group["betas"], state["momentum"]
-        parameter.sub_((momentum * beta1 + gradient * (1 - beta1)).sign() * group["lr"])
-        momentum.mul_(beta2).add_(gradient, alpha=1 - beta2)
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
+        (beta1, beta2), momenta = group["betas"], slots["momentum"]
+        steps = torch._foreach_lerp(momenta, gradients, 1 - beta1)
+        torch._foreach_sign_(steps)
+        torch._foreach_add_(weights, steps, alpha=-group["lr"])
+        torch._foreach_lerp_(momenta, gradients, 1 - beta2)

@@ -15,53 +15,30 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-Group = dict[str, Any]
-State = dict[str, Tensor]
-CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")  # settings, of which at most one is given
+from signs_lightning.models.keras_clipping import CLIPPING, Group, clip_gradients, decay_weights
 
-
-@torch.no_grad()
-def clip_gradients(groups: list[Group]) -> None:
-    """Clip gradients in place, as far as the groups' settings say so.
-
-    Args:
-        groups: parameter groups with `clipnorm` (largest norm of each gradient), `clipvalue`
-            (largest absolute value) and `global_clipnorm` (largest norm of all gradients together,
-            the first group's).
-    """
-    for group in groups:
-        for gradient in _gradients([group]) if group["clipnorm"] or group["clipvalue"] else []:
-            if group["clipnorm"]:
-                gradient.mul_(group["clipnorm"] / gradient.norm().clamp_min(group["clipnorm"]))
-            else:
-                gradient.clamp_(-group["clipvalue"], group["clipvalue"])
-    limit, gradients = groups[0]["global_clipnorm"], _gradients(groups)
-    if limit and gradients:
-        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
-        for gradient in gradients:
-            gradient.mul_(limit / norm.clamp_min(limit))
-
-
-def _gradients(groups: list[Group]) -> list[Tensor]:
-    return [p.grad for group in groups for p in group["params"] if p.grad is not None]
-
-
-@torch.no_grad()
-def decay_weights(group: Group) -> None:
-    """Shrink a group's parameters by its learning rate times its `weight_decay`.
-
-    Keras decays every variable that is trained, biases and BatchNorm's gamma and beta among them.
-    """
-    if group["weight_decay"]:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+Tensors = list[Tensor]
+Slots = dict[str, Tensors]  # by name, each parameter's
 
 
 def one_minus_power(beta: float, step: int, dtype: torch.dtype) -> float:
     """Return 1 − βᵗ, rounded as Keras does it for parameters of this type."""
     kind = np.float64 if dtype == torch.float64 else np.float32
     return float(kind(1) - np.power(kind(beta), kind(step)))
+
+
+def roots_with_epsilon(squares: Tensors, group: Group, in_place: bool = False) -> Tensors:
+    """Return roots, with the group's epsilon under them or added to them."""
+    eps = group["eps"]
+    if not group["eps_in_root"]:
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, eps)
+        return list(roots)
+    if in_place:
+        torch._foreach_add_(squares, eps)
+    roots = squares if in_place else list(torch._foreach_add(squares, eps))
+    torch._foreach_sqrt_(roots)
+    return roots
 
 
 class KerasOptimizer(Optimizer):
@@ -100,8 +77,8 @@ class KerasOptimizer(Optimizer):
         """Count a group's step."""
         group["steps"] += 1
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        """Update a parameter and its slots in place."""
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
+        """Update parameters and their slots in place; the gradients stay as they are."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -114,14 +91,18 @@ class KerasOptimizer(Optimizer):
         for group in self.param_groups:
             self.begin_step(group)
             decay_weights(group)
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                for name, value in self.slots(group).items():
-                    if name not in state:
-                        state[name] = torch.full_like(parameter, value)
-                self.update(parameter, parameter.grad, state, group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            starts = self.slots(group)
+            for name, start in starts.items():
+                for weight in weights:
+                    if name not in self.state[weight]:
+                        self.state[weight][name] = torch.full_like(weight, start)
+            # On a GPU all at once; on a CPU one by one, so that what is computed on the way stays
+            # in its caches.
+            together = bool(weights) and all(weight.device.type != "cpu" for weight in weights)
+            for part in [weights] if together else [[weight] for weight in weights]:
+                slots = {name: [self.state[weight][name] for weight in part] for name in starts}
+                self.update(part, [weight.grad for weight in part], slots, group)
         return loss
 
 
@@ -149,12 +130,19 @@ class KerasSGD(KerasOptimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"momentum": 0.0} if group["momentum"] else {}
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        change, momentum = gradient * -group["lr"], group["momentum"]
-        if momentum:
-            velocity = state["momentum"].mul_(momentum).add_(change)
-            change = change + velocity * momentum if group["nesterov"] else velocity
-        parameter.add_(change)
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
+        lr, momentum = group["lr"], group["momentum"]
+        if not momentum:
+            torch._foreach_add_(weights, gradients, alpha=-lr)
+            return
+        velocities = slots["momentum"]
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, gradients, alpha=-lr)
+        if group["nesterov"]:
+            torch._foreach_add_(weights, velocities, alpha=momentum)
+            torch._foreach_add_(weights, gradients, alpha=-lr)
+        else:
+            torch._foreach_add_(weights, velocities)
 
 
 class KerasRMSprop(KerasOptimizer):
@@ -190,17 +178,21 @@ class KerasRMSprop(KerasOptimizer):
         slots = {"velocity": True, "momentum": group["momentum"], "average": group["centered"]}
         return {name: 0.0 for name, is_kept in slots.items() if is_kept}
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        rho, eps = group["rho"], group["eps"]
-        square = state["velocity"].mul_(rho).add_(gradient.square(), alpha=1 - rho)
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
+        rho, squares = group["rho"], slots["velocity"]
+        torch._foreach_mul_(squares, rho)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - rho)
         if group["centered"]:
-            average = state["average"].mul_(rho).add_(gradient, alpha=1 - rho)
-            square = square - average.square()
-        root = (square + eps).sqrt() if group["eps_in_root"] else square.sqrt() + eps
-        change = gradient * group["lr"] / root
+            averages = slots["average"]
+            torch._foreach_lerp_(averages, gradients, 1 - rho)
+            squares = list(torch._foreach_addcmul(squares, averages, averages, -1))
+        roots = roots_with_epsilon(squares, group, in_place=group["centered"])
         if group["momentum"]:
-            change = state["momentum"].mul_(group["momentum"]).add_(change)
-        parameter.sub_(change)
+            torch._foreach_mul_(slots["momentum"], group["momentum"])
+            torch._foreach_addcdiv_(slots["momentum"], gradients, roots, group["lr"])
+            torch._foreach_sub_(weights, slots["momentum"])
+        else:
+            torch._foreach_addcdiv_(weights, gradients, roots, -group["lr"])
 
 
 class KerasAdagrad(KerasOptimizer):
@@ -230,10 +222,10 @@ class KerasAdagrad(KerasOptimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"accumulator": group["initial_accumulator_value"]}
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        total, eps = state["accumulator"].add_(gradient.square()), group["eps"]
-        root = (total + eps).sqrt() if group["eps_in_root"] else total.sqrt() + eps
-        parameter.sub_(gradient * group["lr"] / root)
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
+        torch._foreach_addcmul_(slots["accumulator"], gradients, gradients)
+        roots = roots_with_epsilon(slots["accumulator"], group)
+        torch._foreach_addcdiv_(weights, gradients, roots, -group["lr"])
 
 
 class KerasAdadelta(KerasOptimizer):
@@ -260,10 +252,15 @@ class KerasAdadelta(KerasOptimizer):
     def slots(self, group: Group) -> dict[str, float]:
         return {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0}
 
-    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+    def update(self, weights: Tensors, gradients: Tensors, slots: Slots, group: Group) -> None:
         rho, eps = group["rho"], group["eps"]
-        square = state["accumulated_grad"].mul_(rho).add_(gradient.square(), alpha=1 - rho)
-        changes = state["accumulated_delta_var"]
-        change = (changes + eps).sqrt() * gradient / (square + eps).sqrt()
-        changes.mul_(rho).add_(change.square(), alpha=1 - rho)
-        parameter.sub_(change * group["lr"])
+        squares, changes = slots["accumulated_grad"], slots["accumulated_delta_var"]
+        torch._foreach_mul_(squares, rho)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - rho)
+        steps, roots = torch._foreach_add(changes, eps), torch._foreach_add(squares, eps)
+        torch._foreach_div_(steps, roots)
+        torch._foreach_sqrt_(steps)
+        torch._foreach_mul_(steps, gradients)
+        torch._foreach_mul_(changes, rho)
+        torch._foreach_addcmul_(changes, steps, steps, 1 - rho)
+        torch._foreach_add_(weights, steps, alpha=-group["lr"])
