@@ -12,7 +12,11 @@ from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.models.exported_classifier import constrain_weight
 from signs_lightning.models.keras_schedules import make_keras_schedule
-from signs_lightning.models.losses import binary_cross_entropies, cross_entropy
+from signs_lightning.models.losses import (
+    binary_cross_entropies,
+    bounded_cross_entropy,
+    cross_entropy,
+)
 from signs_lightning.source.constructors import expression
 from signs_lightning.source.expressions import (
     Call,
@@ -126,6 +130,9 @@ def _loss(model: FromKeras) -> Text:
     if is_binary and not model.binary:
         function: Any = binary_cross_entropies
         arguments = [logits, Code("labels"), model.independent, Code("weights"), smoothing]
+    elif compiled.ending_kind == "probabilities" and not model.binary:
+        function = bounded_cross_entropy
+        arguments = [logits, Code("labels"), Code("weights"), smoothing]
     elif not model.independent and not smoothing:
         return [], []
     else:

@@ -104,3 +104,12 @@ def test_compares_every_tensor():
         kind, said = check.compare_evidence(other, tensors)
         assert kind == "different", key
         assert key.split()[-1] in said
+
+
+def test_the_loss_of_averaged_probabilities(tmp_path: Path):
+    """Keras bounds it; a Dropout behind the softmax makes some of them 0."""
+    image = keras.Input((8, 8, 3))
+    x = layers.Dense(3, activation="softmax")(layers.Flatten()(image))
+    model = read(keras.Model(image, layers.Dropout(0.5)(x)))
+    assert export_source(model, tmp_path / "net.py") <= 1e-12
+    assert "bounded_cross_entropy(" in (tmp_path / "net.py").read_text()
