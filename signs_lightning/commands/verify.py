@@ -144,6 +144,7 @@ def _images(options: Any, a: Side, b: Side) -> tuple[Any, str]:
             read = [image_files.read_image(path, size, fit="stretch") for path in paths]
         except image_files.UnreadableImageError as error:
             raise InputError(f"A picture of --images cannot be read: {error}") from error
-        return torch.from_numpy(np.stack(read)), f"{len(read)} pictures, {format_shape(size)}"
+        about = f"{len(read)} {'picture' if len(read) == 1 else 'pictures'}, {format_shape(size)}"
+        return torch.from_numpy(np.stack(read)), about
     drawn = random_images(COUNT, size, options.seed)
     return drawn, f"{COUNT} drawn images, {format_shape(size)}, seed {options.seed}"

@@ -71,7 +71,7 @@ def compare_training(
                 return
         except (RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:100]
-            text = f"gradients and a training step: {side.name} does not run in float64 ({reason})"
+            text = f"gradients and a training step: one of {side.name} fails in float64 ({reason})"
             result.not_compared.append(text)
             return
     if keras_run is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from signs_lightning import SignsFunctional
 from signs_lightning.__main__ import main
@@ -181,6 +182,16 @@ def test_without_keras(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = " ".join(capsys.readouterr().out.split())
     assert "not checked against Keras" in printed
     assert "not compared: Keras itself" in printed
+
+
+def test_pictures(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Models are compared on the user's own pictures, resized to their size."""
+    Image.new("RGB", (90, 70), (200, 120, 40)).save("hand.png")
+    words = ["right.py:Net", "--weights", "net.pt", "--against", "signs.ckpt"]
+    assert main(["verify", *words, "--images", "hand.png"]) == 0
+    assert "1 picture, 64×64×3" in capsys.readouterr().out
+    Path("no.png").write_text("no picture")
+    assert main(["verify", *words, "--images", "no.png"]) == 2
 
 
 def test_two_modules(signs: Path) -> None:
