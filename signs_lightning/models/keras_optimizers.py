@@ -31,9 +31,9 @@ def roots_with_epsilon(squares: Tensors, group: Group, in_place: bool = False) -
     """Return roots, with the group's epsilon under them or added to them."""
     eps = group["eps"]
     if not group["eps_in_root"]:
-        roots = torch._foreach_sqrt(squares)
+        roots = list(torch._foreach_sqrt(squares))
         torch._foreach_add_(roots, eps)
-        return list(roots)
+        return roots
     if in_place:
         torch._foreach_add_(squares, eps)
     roots = squares if in_place else list(torch._foreach_add(squares, eps))

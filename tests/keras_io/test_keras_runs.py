@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from keras import layers
 
+from signs_lightning.data.synthetic import DrawnSigns, DrawnSmiles
+
 pytestmark = pytest.mark.usefixtures("guarded_forks")
 
 BATCH, EPOCHS = 16, 2  # 60 images: 4 steps an epoch
@@ -207,3 +209,81 @@ def test_a_run_of_our_own_begins_anew(cli, small_signs):
     assert done.code == 0, done.err
     assert [row["epoch"] for row in history(1)] == ["0"]
     assert history(1)[0]["val_loss"] == history(0)[1]["val_loss"]  # with a learning rate of 0
+
+
+def functional() -> keras.Model:
+    """The course's functional model."""
+    image = keras.Input((64, 64, 3))
+    value = image
+    for filters, size, window in ((8, 4, 8), (16, 2, 4)):
+        value = layers.ReLU()(layers.Conv2D(filters, size, padding="same")(value))
+        value = layers.MaxPooling2D(window, window, padding="same")(value)
+    return keras.Model(image, layers.Dense(6, activation="softmax")(layers.Flatten()(value)))
+
+
+def sequential() -> keras.Model:
+    """The course's sequential model."""
+    return keras.Sequential(
+        [
+            keras.Input((64, 64, 3)),
+            layers.ZeroPadding2D(3),
+            layers.Conv2D(32, 7),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+# Largest difference of a loss: in the first epoch after the change, in the first five, in any.
+BOUNDS = {"functional": (1e-4, 5e-4, 0.03), "sequential": (0.02, 0.02, 0.02)}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("functional", marks=pytest.mark.slow),
+        pytest.param("sequential", marks=pytest.mark.long),  # five minutes
+    ],
+)
+def test_twenty_epochs_after_twenty_are_forty(cli, kind, tmp_path):
+    """On drawn pictures, from Keras to here and from here to Keras, against Keras's own forty."""
+    drawn: Any = {"functional": DrawnSigns, "sequential": DrawnSmiles}[kind]
+    files = drawn(train_size=120, test_size=12).files(tmp_path)
+    x, y = images(files[0])
+    options: dict[str, Any] = {"batch_size": 32, "shuffle": False, "verbose": 0}
+    keras.utils.set_random_seed(1)
+    model = {"functional": functional, "sequential": sequential}[kind]()
+    start = model.get_weights()
+    loss = f"{'sparse_categorical' if kind == 'functional' else 'binary'}_crossentropy"
+
+    def compiled() -> keras.Model:
+        model.set_weights(start)
+        model.compile(keras.optimizers.Adam(0.001), loss, metrics=["accuracy"])
+        return model
+
+    compiled().save("begun.keras")
+    losses = model.fit(x, y, epochs=40, **options).history["loss"]
+    compiled().fit(x, y, epochs=20, **options)
+    model.save("half.keras")
+    data = ("--data.train_file", files[0], "--data.test_file", files[1], "--name", "run")
+    train = ("fit", "--data.batch_size", 32, "--data.shuffle", "false", *data)
+    for name, epochs in (("half", 40), ("begun", 20)):
+        assert cli("import-keras", f"{name}.keras", "--output", f"{name}.ckpt").code == 0
+        done = cli(*train, "--ckpt_path", f"{name}.ckpt", "--trainer.max_epochs", epochs)
+        assert done.code == 0, done.err
+    ours = [float(row["loss"]) for row in history(0)]
+    run = "lightning_logs/run/version_1/checkpoints/last.ckpt"
+    done = cli("export", "--ckpt_path", run, "--format", "keras", "--output", "back.keras")
+    assert "fit(…, initial_epoch=20)" in done.out, done.err
+    back = keras.models.load_model("back.keras")
+    theirs = back.fit(x, y, initial_epoch=20, epochs=40, **options).history["loss"]
+    for found in (ours, theirs):
+        assert len(found) == 20
+        differences = np.abs(np.subtract(found, losses[20:]))
+        first, five, most = BOUNDS[kind]
+        assert differences[0] <= first
+        assert differences[:5].max() <= five
+        assert differences.max() <= most
