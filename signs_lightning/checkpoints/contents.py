@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.keras_run import KEY
 from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
 
 MAX_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
@@ -50,6 +51,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         and isinstance(ours.get("validated_images", 0), int)
         and _is_history(ours.get("history") or [])
         and _is_training(ours.get("training") or {})
+        and _is_keras_run(ours.get(KEY))
     ):
         problem = f"{path} holds other things than a fit writes: it was damaged or edited"
         raise InputError(f"{problem}. Do not trust this file.")
@@ -73,6 +75,14 @@ def _is_training(value: Any) -> bool:
         return False
     steps = value["schedule_steps"]
     return (steps is None) == (value["schedule"] is None) and isinstance(steps, int | float | None)
+
+
+def _is_keras_run(value: Any) -> bool:
+    """Return whether it tells of a training that Keras began, or is missing."""
+    if value is None or (isinstance(value, dict) and isinstance(value.get("problem"), str)):
+        return True
+    counts = [value.get(name) for name in ("steps", "weights")] if isinstance(value, dict) else []
+    return bool(counts) and all(type(n) is int and 0 <= n < 2**31 for n in counts)
 
 
 def is_plain_data(value: Any) -> bool:

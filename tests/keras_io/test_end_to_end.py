@@ -65,7 +65,7 @@ def test_fine_tuned_here_predicts_the_same_in_keras(cli, reference, way):
         source = ["--model", "FromKeras", "--model.path", original]
     else:
         assert cli("import-keras", original, "--output", "model.ckpt").code == 0
-        source = ["--ckpt_path", "model.ckpt"]
+        source = ["--ckpt_path", "model.ckpt", "--fresh_optimizer", "true"]
     done = cli("fit", *source, *data, "--trainer.max_epochs", 2)
     assert done.code == 0, done.err
     run = last_checkpoint().parents[1]
