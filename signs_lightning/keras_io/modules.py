@@ -114,6 +114,7 @@ class ConvTranspose2dKeras(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(in_channels, out_channels, *kernel_size))
+        nn.init.xavier_uniform_(self.weight)
         self.register_parameter("bias", nn.Parameter(torch.zeros(out_channels)) if bias else None)
         self.in_channels, self.out_channels, self.kernel_size = (
             in_channels,

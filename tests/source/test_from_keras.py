@@ -113,3 +113,14 @@ def test_the_loss_of_averaged_probabilities(tmp_path: Path):
     model = read(keras.Model(image, layers.Dropout(0.5)(x)))
     assert export_source(model, tmp_path / "net.py") <= 1e-12
     assert "bounded_cross_entropy(" in (tmp_path / "net.py").read_text()
+
+
+def test_starts_fresh_with_drawn_weights(tmp_path: Path):
+    """No kernel is what lay in memory before."""
+    image = keras.Input((4, 4, 3))
+    x = layers.Conv2DTranspose(2, 3, strides=2, name="up")(image)
+    model = read(keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(x))))
+    export_source(model, tmp_path / "net.py")
+    weight = load_class(str(tmp_path / "net.py"))().network.up.weight
+    assert 0 < weight.abs().max() < 1
+    assert weight.std() > 0.1
