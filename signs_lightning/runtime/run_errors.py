@@ -11,20 +11,23 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from signs_lightning.runtime.file_read_errors import error_number, os_error_message
 from signs_lightning.runtime.own_code import is_own_error
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk
 PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)")
 
 
 def explain_run_error(error: Exception, verb: str) -> str | None:
     """Return a sentence for an error that the user can do something about, or None.
 
-    None also for an error of the user's own code, which is seen best in its traceback.
+    None also for an error of the user's own code, which is seen best in its traceback, unless disk
+    or memory are full.
 
     Args:
         error: what ended a run.
         verb: fit, validate or test.
     """
     message = str(error).strip()
-    if is_own_error(error) and not _is_out_of_memory(error, message):
+    is_shortage = error_number(error) in FULL or _is_out_of_memory(error, message)
+    if is_own_error(error) and not is_shortage:
         return None  # where it happened says more
     if isinstance(error, MisconfigurationException):
         if match := PAST_MAX_EPOCHS.search(message):
@@ -92,7 +95,7 @@ def _is_out_of_memory(error: Exception, message: str) -> bool:
 
 
 def _explain_os_error(error: OSError, verb: str) -> str | None:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return (
             f"There is no room left on the disk ({error.strerror}). Files under their final names "
             "are whole: free some space, then resume with `fit --ckpt_path` and the run folder."

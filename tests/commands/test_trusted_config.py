@@ -198,7 +198,7 @@ def test_a_loss_of_one_s_own(cli: Callable, own: Path, small_signs: tuple[Path, 
         rows = list(csv.DictReader(file))
     right = torch.tensor([float(row[f"p({row['label']})"]) for row in rows], dtype=torch.float64)
     expected = ((1 - right) ** 3 * -right.log()).mean().item()
-    assert found == pytest.approx(expected, abs=6e-5)
+    assert found == pytest.approx(expected, abs=6e-4)
     line = next(
         line
         for line in done.out.splitlines()

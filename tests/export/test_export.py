@@ -343,5 +343,5 @@ def test_the_ending_tells_the_format(cli, checkpoint):
     assert (done.code, done.err) == (
         2,
         "--output is model.tflite, expected a file that ends in one of .onnx, .pt2, .keras, .h5, "
-        ".weights.h5.\n",
+        ".weights.h5, .py, .safetensors.\n",
     )

@@ -411,11 +411,11 @@ def test_an_hdf5_file_that_cannot_be_opened() -> None:
 
 @pytest.mark.usefixtures("guarded_forks")
 def test_a_model_in_place_of_a_checkpoint(cli: Callable) -> None:
-    """A Keras file: the command makes a checkpoint of it."""
+    """A Keras file that is to be trained on: the command makes a checkpoint of it."""
     from signs_lightning import SignsFunctional, export_keras
 
     export_keras(SignsFunctional(), Path("model.h5"), "keras-h5")
-    result = cli("test", "--ckpt_path", "model.h5")
+    result = cli("fit", "--ckpt_path", "model.h5")
     assert result.code == 2
     (command,) = commands(result.err)
     words = shlex.split(command.replace("FILE", "model.h5"))

@@ -42,8 +42,9 @@ def test_a_command_in_a_sentence_can_be_copied() -> None:
     assert wrap_words("See `fit --help`.", 20) == "See `fit --help`."
 
 
-def test_wide_characters_take_two_columns() -> None:
+def test_wide_characters_take_two_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """An emulator shows every line whole."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     terminal = Terminal(30)
     print_message("数字手势 " * 12, terminal.stream)
     lines = terminal.close()
