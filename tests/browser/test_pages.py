@@ -73,6 +73,7 @@ def drop(page, name: str, kind: str, contents: bytes) -> None:
 
 @needs_gradio
 @pytest.mark.parametrize("reference", SIGNS, indirect=True)
+@pytest.mark.slow
 def test_demo_names_the_class_that_keras_names(
     reference: Reference, watch: Callable, tmp_path: Path
 ) -> None:

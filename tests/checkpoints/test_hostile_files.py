@@ -355,6 +355,7 @@ def test_no_remembered_text_leads_elsewhere(
     assert [path.name for path in tmp_path.iterdir()] == ["evil.ckpt"]
 
 
+@pytest.mark.slow
 def test_evaluation_makes_nothing_of_a_run_s_training(
     cli: Callable, small_signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_config_of_a_resumed_run_runs_again_from_the_start(cli, run):
     assert (again / "checkpoints/last.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_config_names_the_checkpoint_that_a_run_began_from(cli, run):
     """Weights from elsewhere are part of the run: they are named before and after it is resumed."""
     Path("model.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
@@ -506,7 +507,14 @@ def test_any_optimizer_scheduler_loss_and_metric_by_configuration(cli, small_sig
     assert cli("test", "--ckpt_path", folder).code == 0
 
 
-@pytest.mark.parametrize("model", ["HappySequential", "SignsFunctional", "SignsResNet50"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "HappySequential",
+        "SignsFunctional",
+        pytest.param("SignsResNet50", marks=pytest.mark.slow),
+    ],
+)
 def test_three_models_on_two_classes(cli, small_smiles, model):
     """Each model trains on two-class data by its bare name; its loss falls."""
     train, test = small_smiles

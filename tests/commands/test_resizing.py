@@ -167,6 +167,7 @@ def test_what_has_no_meaning_is_refused(cli, wide):
     assert edited.err.startswith("resize is '['x']', expected one of bilinear")
 
 
+@pytest.mark.slow
 def test_an_earlier_config_trains_as_before(cli, wide):
     """One that a run wrote; one that was typed has no number, and takes today's defaults."""
     fit(cli, "run")

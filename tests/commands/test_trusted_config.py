@@ -92,6 +92,7 @@ def every_verb(cli: Callable, run: Path, test_file: Path) -> None:
     assert done.code == 0, done.err
 
 
+@pytest.mark.slow
 def test_callbacks_as_people_write_them(cli: Callable, small_signs: tuple[Path, Path]) -> None:
     """ModelCheckpoint with a pattern, progress bars and the like by their bare names, as
     Lightning's own documentation has them.
@@ -220,6 +221,7 @@ def test_verbs_that_need_no_loss(cli: Callable, own: Path) -> None:
     assert done.code == 0, done.err
 
 
+@pytest.mark.slow
 def test_a_run_with_classes_of_one_s_own_goes_on(cli: Callable, own: Path) -> None:
     """`fit` names all of them and the options, which then work; so does the run's own
     configuration, given by the user.

@@ -19,7 +19,16 @@ def test_overlays_are_there():
     assert {path.name for path in CONFIGS.glob("*.yaml")} >= OVERLAYS
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+LARGE = ("signs_resnet50_pretrained", "signs_resnet50_best")  # to train one epoch of
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in LARGE))
+        for path in sorted(CONFIGS.rglob("*.yaml"))
+    ],
+)
 def test_config_trains(cli, path, small_signs, small_smiles):
     """One epoch of two batches; an overlay goes over the functional model, in one CPU process."""
     config = yaml.safe_load(path.read_text())

@@ -430,6 +430,7 @@ def test_it_is_a_data_file(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("guarded_forks")
+@pytest.mark.slow
 def test_commands(server: Server, cache: Path, cli: Callable) -> None:
     """An address is looked at, refused for its checksum, and trained on."""
     buffer = io.BytesIO()

@@ -356,6 +356,7 @@ def test_every_verb_gives_keras_s_numbers(graded, tmp_path, cli):
         assert (model.predict(images).argmax(1) == labels).all()
 
 
+@pytest.mark.slow
 def test_a_scale_beside_a_file_that_remembers_one(tmp_path, cli, graded):
     """An error in every verb, not ignored: checkpoints and ONNX files have their own."""
     assert cli("import-keras", "model.h5", "--output", "model.ckpt").code == 0

@@ -255,7 +255,7 @@ def test_classics(folder, make):
     [
         ("happy", lambda: happy(32)),
         ("signs", lambda: signs(96, 4)),
-        ("resnet50", lambda: resnet(64, 5, width=4)),
+        pytest.param("resnet50", lambda: resnet(64, 5, width=4), marks=pytest.mark.slow),
         pytest.param(
             *("resnet50", lambda: resnet(100, 3, width=4, identities=(2, 3, 5, 3))),
             marks=pytest.mark.slow,

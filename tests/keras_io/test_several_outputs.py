@@ -158,6 +158,7 @@ def test_several_outputs_are_a_question(tmp_path):
     assert from_keras(tmp_path / "one.h5", output_layer="only").num_classes == 2
 
 
+@pytest.mark.slow
 def test_inspect_lists_outputs(cli, tmp_path):
     """Every layer of the file is listed, and the suggested command takes one of its outputs."""
     two_heads().save(tmp_path / "model.keras")
