@@ -1,46 +1,37 @@
-"""Prints what a comparison found, in at most 79 columns."""
+"""Prints what a comparison found."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.table import Table
-
 from signs_lightning.runtime.escaping import for_terminal, printable
+from signs_lightning.runtime.terminal import new_console, new_table, print_message
 from signs_lightning.verify.result import PIXELS, Comparison, Row
 from signs_lightning.verify.values import BOUND
 
-WIDTH = 79
 MAX_LAYERS = 24  # rows of layers; of more, those that differ most are shown
 
 
 def print_result(result: Comparison) -> None:
     """Print the table, what was not compared, and the verdict."""
     for line in header(result):
-        _print(line)
-    table = Table(width=WIDTH, show_edge=False, pad_edge=False)
-    table.add_column("compared", overflow="fold", ratio=3)
-    table.add_column("with", overflow="fold", ratio=3)
-    table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column("bound", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+        print_message(printable(line))
+    table = new_table("compared", "with", "difference>", "bound>", "")
     rows, hidden = shown_rows(result.rows)
     for row in rows:
         numbers = (number(row.difference), number(row.bound))
         name = row.name if row.part == "layer" else f"{row.part}: {row.name}"
         cells = (name, row.counterpart or row.detail)
         table.add_row(*map(for_terminal, cells), *numbers, MARKS[row.status])
-    Console(width=WIDTH, highlight=False).print(table)
+    new_console().print(table)
     if hidden:
-        _print(f"… and {hidden} more layers that agree better than these.")
+        print_message(f"… and {hidden} more layers that agree better than these.")
     for line in result.not_compared:
-        _print(f"not compared: {line}.")
+        print_message(printable(f"not compared: {line}."))
     print()
     for line in verdict(result):
-        _print(line)
+        print_message(printable(line))
 
 
 MARKS = {"agrees": "agrees", "differs": "DIFFERS", "no counterpart": "none", "after": "behind"}
@@ -102,8 +93,3 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.1e}" if math.isfinite(value) else "shape"
-
-
-def _print(line: str) -> None:
-    indent = " " * 11 if line[:10].endswith(" ") or line.startswith(("reference:",)) else "  "
-    print(textwrap.fill(printable(line), WIDTH, subsequent_indent=indent))
