@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from screens import Terminal
 
 from signs_lightning import SignsFunctional
 from signs_lightning.__main__ import main
@@ -53,13 +55,18 @@ def signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_right_port_agrees(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A network written by hand gives what the checkpoint gives, layer by layer."""
+def test_a_right_port_agrees(signs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network written by hand gives what the checkpoint gives, layer by layer; no line is longer
+    than the screen.
+    """
+    terminal = Terminal(80)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
     words = ["verify", "right.py:Net", "--weights", "net.pt", "--against", "signs.ckpt"]
     assert main(words) == 0
-    printed = capsys.readouterr().out
-    assert "Everything that could be compared" in printed
-    assert max(map(len, printed.splitlines())) <= 79
+    lines = terminal.close()
+    assert any(line.startswith("Everything that could be compared") for line in lines)
+    assert max(map(len, lines)) <= 79
 
 
 def test_a_wrong_port_is_named(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
