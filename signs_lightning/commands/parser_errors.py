@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
+import torchvision
 from jsonargparse import ArgumentParser
 
 from signs_lightning.commands.known_models import known_models, model_names
@@ -75,6 +76,11 @@ def explain_parser_error(message: str, parser: ArgumentParser) -> str:
         return f"{option} cannot be {match[1]}: {match[2].rstrip('.')}."
     if value and (match := TYPE.search(complaint)):
         if option == "model" and (name := value[1]).isidentifier():
+            if callable(getattr(torchvision.models, name, None)):
+                return (
+                    f"Unknown model '{name}'. Write --model ImageClassifier --model.network "
+                    f"torchvision.models.{name}"
+                )
             models, hint = ", ".join(model_names()), did_you_mean(name, model_names())
             return f"Unknown model '{name}'; there are {models}.{hint}"
         if option == "model.network":

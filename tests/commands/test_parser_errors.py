@@ -35,6 +35,10 @@ MESSAGES = {  # arguments of fit → the message
         "torch.nn.Linear is no LightningModule. If it makes a network, write "
         "--model ImageClassifier --model.network torch.nn.Linear"
     ),
+    "--model resnet18": (
+        "Unknown model 'resnet18'. Write --model ImageClassifier --model.network "
+        "torchvision.models.resnet18"
+    ),
     "--model absent.yaml": "No such file: absent.yaml. Check the path.",
     "--data absent.yaml": "No such file: absent.yaml. Check the path.",
     "--config folder": ("folder is a folder, expected a configuration in YAML. Name a file in it."),
