@@ -53,7 +53,8 @@ def compare_source(
     reference = weights.with_name(f"{weights.name}.reference")
     inputs = draw_inputs(model)
     try:
-        values = evidence(model, inputs)
+        with one_thread():
+            values = evidence(model, inputs)
         pairs = [(_renamed(key, names), value) for key, value in values.items()]
         renamed = {key: value for key, value in pairs if key is not None}
         save_file({key: value.contiguous().clone() for key, value in renamed.items()}, reference)
@@ -128,12 +129,22 @@ def evidence(model: Any, inputs: list[Tensor]) -> dict[str, Tensor]:
     return values
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: several add up in another order, which deep networks amplify."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def compare_in_child(
     source: str, weights: str, reference: str, inputs: list[Tensor], standalone: bool
 ) -> tuple[str, Any]:
     """Import source and compare it; return "same" and the difference, or what is wrong."""
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         try:
             net = load_class(source, standalone)
             found = evidence(net(weights=weights), inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from signs_lightning import (
     from_keras,
 )
 from signs_lightning.models.fused_conv_pool import FusedConvPool
-from signs_lightning.source.check import load_class
+from signs_lightning.source import check
+from signs_lightning.source.check import evidence, load_class
 from signs_lightning.source.write_source import export_source, write_text
 
 from .keras_models import page_snippets
@@ -59,3 +61,22 @@ def test_the_page_shows_what_is_written(tmp_path: Path):
     export_keras(SignsFunctional(), tmp_path / "signs.keras", check=False)
     model = from_keras(tmp_path / "signs.keras", scale="/255")
     assert page_snippets()[0] in write_text(model).text
+
+
+def test_both_are_computed_with_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several add up in another order than the child's one, which deep networks amplify."""
+    threads: list[int] = []
+
+    def watched(*args: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return evidence(*args)
+
+    monkeypatch.setattr(check, "evidence", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        export_source(SignsFunctional(), tmp_path / "net.py")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1}
