@@ -138,8 +138,10 @@ def float64():
     """Keras and JAX in float64, as long as the test runs."""
     with jax.enable_x64(True):
         keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
         yield
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.slow

@@ -246,7 +246,10 @@ def resume_command(folder: Path, command: list[str]) -> list[str]:
         (last / "config.yaml").exists() or (last / "checkpoints/last.ckpt").exists()
     ):
         return command
-    return ["fit", "--ckpt_path", str(last)]
+    own = DropoutFunctional.__name__
+    # A class that is not this package's is imported only where the command names it.
+    named = ["--model", f"{DropoutFunctional.__module__}.{own}"] if own in command else []
+    return ["fit", "--ckpt_path", str(last), *named]
 
 
 def random_end(whole: Ended, rng: random.Random, number: int = signal.SIGKILL) -> End:

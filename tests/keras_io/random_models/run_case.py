@@ -217,6 +217,8 @@ class Prepared:
             differences[key] = off / (max(1.0, limit) if np.isfinite(limit) else 1.0), place
         if not differences["float32 weight"][0] <= 1:  # or as far off as Keras in float32
             _, _, rounded = training_step.keras_step(reference, self.calibrated, labels)
+            if not all(np.isfinite(w).all() for w in rounded.values() if w is not None):
+                raise KerasError("weights that are not finite in float32")
             own = training_step.by_layer(reference, network, rounded)
             off, place = differences["float32 weight"]
             limit = max(1.0, ROUNDING * _off(own, theirs[1], TRAINED)[0])
