@@ -77,8 +77,7 @@ def main(verb: str, args: list[str]) -> int:
             if not ipaddress.ip_address(address).is_loopback:
                 hosts = ["*"]
                 print_message(_warning(options.host, auth is not None), sys.stderr)
-            print(f"{_url(listener, options.host)} (Ctrl-C ends it)", flush=True)
-            serve(page, listener, auth, hosts)
+            serve(page, listener, auth, hosts, _url(listener, options.host))
         except KeyboardInterrupt:
             print(file=sys.stderr)  # ends the line on which the terminal shows ^C
     return INTERRUPTED

@@ -63,7 +63,11 @@ def configure_gradio(folder: str) -> None:
 
 
 def serve(
-    page: gr.Blocks, listener: socket.socket, auth: tuple[str, str] | None, hosts: list[str]
+    page: gr.Blocks,
+    listener: socket.socket,
+    auth: tuple[str, str] | None,
+    hosts: list[str],
+    address: str,
 ) -> None:
     """Serve the page until the process is interrupted.
 
@@ -74,6 +78,8 @@ def serve(
         hosts: names of this machine that the page answers to, or `*`. On the loopback they are few,
             so that no foreign site can reach the page through a visitor's browser by a name of its
             own (DNS rebinding).
+        address: of the page, printed once it answers and Ctrl-C ends it; before, a library's import
+            could swallow an interruption.
     """
     # optional packages
     import uvicorn
@@ -89,6 +95,7 @@ def serve(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(_delete_old_uploads(page, uploads, examples))
+        print(f"{address} (Ctrl-C ends it)", flush=True)
         try:
             yield
         finally:

@@ -20,6 +20,7 @@ def same_weights(first: Path, second: Path) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume(cli, fork, tmp_path, small_signs):
     """SIGINT in the middle of a run in its own process; `fit --ckpt_path FOLDER` in this one ends
     with the same weights and history.

@@ -921,6 +921,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("guarded_forks")
+@pytest.mark.slow
 def test_names_are_harmless_wherever_they_are_shown(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 from PIL import Image
 
 
@@ -88,6 +89,7 @@ def test_one_hot_labels_of_fewer_classes_than_the_model_has(cli: Callable) -> No
     assert cli("test", "--ckpt_path", run, "--data.test_file", "c.h5").code == 0
 
 
+@pytest.mark.slow
 def test_numbers_for_a_model_that_was_trained_on_words(cli: Callable) -> None:
     """Nobody knows which number is which word, unless the file lists them in their order."""
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)

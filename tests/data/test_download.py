@@ -156,6 +156,7 @@ def test_is_address(value: str, expected: bool) -> None:
     assert is_address(value) == expected
 
 
+@pytest.mark.slow
 def test_fetched_once(server: Server, cache: Path, capfd: pytest.CaptureFixture) -> None:
     """The bytes and the name are the server's, one line says so, and a second call asks nobody."""
     url = server.url("good/train_x.h5")

@@ -283,6 +283,7 @@ def test_black_images(cli: Callable, tmp_path: Path) -> None:
     assert "Every image in a.h5 is black" in result.out
 
 
+@pytest.mark.slow
 def test_samples(cli: Callable, tmp_path: Path) -> None:
     """A row of its own for every class, also in a file that is sorted by class; each class here is
     one colour.

@@ -178,7 +178,8 @@ def test_tensors_reach_their_weights(tmp_path):
     for variable in model.optimizer.variables[2:]:
         variable.assign(rng.random(variable.shape))
     model.optimizer.iterations.assign(7)
-    expected = {variable.path: variable.numpy() for variable in model.optimizer.variables}
+    variables = model.optimizer.variables
+    expected = {variable.path.partition("/")[2]: variable.numpy() for variable in variables}
     for extension in ("keras", "h5"):
         path = tmp_path / f"m.{extension}"
         model.save(path)
@@ -199,7 +200,7 @@ def test_tensors_reach_their_weights(tmp_path):
                     slot = state["state"][k][ours_name]
                     assert slot.stride() == parameter.stride()  # PyTorch's fused step needs that
                     key = "_".join([*layer.path, weight.keras, name])
-                    found[f"adam/{key}"] = weight.in_keras_order(slot).numpy()
+                    found[key] = weight.in_keras_order(slot).numpy()
         assert len(found) == len(expected) - 2
         for name, values in found.items():
             np.testing.assert_array_equal(values, expected[name])

@@ -241,6 +241,7 @@ def rewritten(path: Path, change) -> None:
         change(file["train_set_x"], file["train_set_y"])
 
 
+@pytest.mark.slow
 def test_a_run_remembers_and_says_what_changed(cli, tmp_path):
     """In run.yaml and in the checkpoint; at resume, test and validate one line, of changed contents
     only.

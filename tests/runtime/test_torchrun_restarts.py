@@ -171,6 +171,7 @@ def test_a_process_that_loses_its_file(
     assert "signs_lightning/" not in said
 
 
+@pytest.mark.slow
 def test_runs_that_start_together(fork, tmp_path: Path, small_signs) -> None:
     """At the same moment in the same folder: each has a run folder of its own; resumed together,
     one of them is refused.
