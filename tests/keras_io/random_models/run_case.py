@@ -23,13 +23,13 @@ from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.to_keras import ENDINGS, Format, export_keras
 
 from . import our_side, training_step
+from .differences import TOLERANCE, agree, differences
 from .draw_case import Case
 from .keras_side import Outputs, Reference, images_of, is_finite, run, save
 
 FORMATS: tuple[Format, ...] = ("keras", "keras-h5")
 PARTS = ("outputs", "keras", "keras-h5", "training")
 OUTCOMES = ("right", "refused", "wrong", "crash", "void")
-TOLERANCE = 1e-5  # of probabilities; of the largest logit
 EXACT = 1e-7  # of the largest value, in float64: some constants are float32 here
 ROUNDING = 10.0  # how many times Keras's own rounding, or that of images and weights, is explained
 PERTURBATION = 2e-7  # of images and weights: what rounding them to float32 may change
@@ -195,30 +195,29 @@ class Prepared:
         ours = training_step.our_step(case, model, images, labels)
         theirs = [training_step.by_layer(exact, network, v) for v in (gradients, weights)]
         rng = np.random.default_rng(0)
-        moved = images * (1 + CONSTANTS * rng.choice([-1.0, 1.0], images.shape))
+        (shifted,) = training_step.moved([images], CONSTANTS, rng)
         doubled = our_side.read(case, *files).double()
         our_side.perturb(doubled, CONSTANTS, rng)
-        shaken = training_step.our_step(case, doubled, moved, labels)
+        shaken = training_step.our_step(case, doubled, shifted, labels)
         single = our_side.read(case, *files)
         stepped = training_step.our_step(case, single, self.calibrated, labels)
         differences = {
-            "loss": (abs(ours.loss - loss) / max(abs(loss), 1e-3) / GRADIENTS, ""),
+            "loss": (_off_loss(ours.loss, loss), ""),
             "gradient": _off(ours.gradients, theirs[0], GRADIENTS),
             "weight": _off(ours.weights, theirs[1], GRADIENTS),
             "float32 weight": _off(stepped.weights, theirs[1], TRAINED),
         }
         limits = {
-            "loss": ROUNDING * abs(shaken.loss - ours.loss) / max(abs(loss), 1e-3) / GRADIENTS,
+            "loss": ROUNDING * _off_loss(shaken.loss, ours.loss),
             "gradient": ROUNDING * _off(shaken.gradients, ours.gradients, GRADIENTS)[0],
             "weight": ROUNDING * _off(shaken.weights, ours.weights, GRADIENTS)[0],
         }
         if not all(differences[key][0] <= max(1.0, limit) for key, limit in limits.items()):
             # A gradient that is 0 but for rounding: as far off as Keras's own moves, too.
             near = Reference(case, "float64")
-            signs = [rng.choice([-1.0, 1.0], w.shape) for w in reference.weights()]
-            pairs = zip(reference.weights(), signs, strict=True)
-            near.set_weights([w.astype("float64") * (1 + CONSTANTS * sign) for w, sign in pairs])
-            _, *steps = training_step.keras_step(near, moved, labels)
+            near.set_weights(training_step.moved(reference.weights(), CONSTANTS, rng))
+            near_loss, *steps = training_step.keras_step(near, shifted, labels)
+            limits["loss"] = max(limits["loss"], ROUNDING * _off_loss(near_loss, loss))
             for key, before, values in zip(("gradient", "weight"), theirs, steps, strict=True):
                 off = _off(training_step.by_layer(near, network, values), before, GRADIENTS)[0]
                 limits[key] = max(limits[key], ROUNDING * off)
@@ -243,31 +242,15 @@ class Prepared:
         )
 
 
+def _off_loss(ours: float, theirs: float) -> float:
+    return abs(ours - theirs) / max(abs(theirs), 1e-3) / GRADIENTS
+
+
 def _off(
     ours: training_step.Arrays, theirs: training_step.Arrays, allowed: float
 ) -> tuple[float, str]:
     off, place = training_step.largest_difference(ours, theirs)
     return off / allowed, place
-
-
-def agree(ours: Outputs, theirs: Outputs) -> bool:
-    return all(off <= 1 for off in _differences(ours, theirs, TOLERANCE))
-
-
-def _differences(ours: Outputs, theirs: Outputs, tolerance: float) -> list[float]:
-    """The largest differences, in units of what is tolerated; inf where shapes differ."""
-    pairs = []
-    if theirs.values is not None and ours.values is not None:
-        pairs.append((ours.values, theirs.values, 1.0))
-    if theirs.logits is not None and ours.logits is not None:
-        scale = max(np.abs(theirs.logits).max(), 1e-6)
-        pairs.append((ours.logits, theirs.logits, scale))
-    return [
-        float(np.abs(a.astype("float64") - b).max() / (tolerance * scale))
-        if a.shape == b.shape and np.isfinite(a).all()
-        else np.inf
-        for a, b, scale in pairs
-    ]
 
 
 def settle(prepared: Prepared, model: FromKeras, ours: Outputs) -> Result:
@@ -289,13 +272,13 @@ def settle(prepared: Prepared, model: FromKeras, ours: Outputs) -> Result:
     limits = [
         max(1.0, ROUNDING * max(keras, shake))
         for keras, shake in zip(
-            _differences(theirs, right, TOLERANCE),
-            _differences(shaken, doubled, TOLERANCE),
+            differences(theirs, right, TOLERANCE),
+            differences(shaken, doubled, TOLERANCE),
             strict=True,
         )
     ]
-    off = _differences(ours, right, TOLERANCE)
-    off_doubled = _differences(doubled, right, TOLERANCE)
+    off = differences(ours, right, TOLERANCE)
+    off_doubled = differences(doubled, right, TOLERANCE)
     exactness = EXACT / TOLERANCE
     is_right = all(
         single <= limit and double <= max(exactness, limit * exactness)

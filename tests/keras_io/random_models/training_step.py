@@ -6,6 +6,7 @@ Random layers are left out of both, for their draws differ.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,13 +92,33 @@ def _check_probabilities(values: np.ndarray, labels: np.ndarray) -> None:
         raise ValueError("probabilities are 0 or 1")
 
 
+def moved(arrays: Iterable[np.ndarray], share: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return arrays in float64, each value larger or smaller by a share of itself."""
+    return [a.astype("float64") * (1 + share * rng.choice([-1.0, 1.0], a.shape)) for a in arrays]
+
+
+def _check_norms(model: keras.Model) -> None:
+    """Check that no LayerNormalization has one value to normalize, which gives beta exactly.
+
+    Keras computes x / d - x / d + beta, and of beta only the digits remain that x / d has.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.LayerNormalization):
+            axes = [layer.axis] if isinstance(layer.axis, int) else layer.axis
+            for node in layer._inbound_nodes:
+                shape = node.input_tensors[0].shape
+                if math.prod(shape[axis] for axis in axes) == 1:
+                    raise ValueError("normalizes single values")
+
+
 def keras_step(reference: Reference, images: np.ndarray, labels: np.ndarray) -> Any:
     """Train Keras's model for a step; return the loss, gradients and weights by variable.
 
     Raises:
-        ValueError: the probability of a label is 0 or 1.
+        ValueError: the probability of a label is 0 or 1, or a layer normalizes single values.
     """
     model, spec, losses = reference.model, reference.case.model, keras.losses
+    _check_norms(model)
     count, is_logits = model.output_shape[-1], gives_logits(spec)
     is_binary = count == 1 or gives_sigmoids(spec)
     kind = losses.BinaryCrossentropy if is_binary else losses.SparseCategoricalCrossentropy
