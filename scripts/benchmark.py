@@ -55,6 +55,12 @@ def options(args: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="folder for 3 GB of data; the system's temporary one when omitted",
     )
+    parser.add_argument(
+        "--device", default="cuda", help="of the part gpu; cpu tries out that its commands run"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=400, help="seconds after which gpu begins nothing more"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder")
     parser.add_argument(
         "--output",
@@ -143,8 +149,10 @@ def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
     for part in chosen.parts:
         if part == "growth":
             growth.measure(bench, chosen.growth_size)
+        elif part == "gpu":
+            gpu.measure(bench, chosen.device, chosen.limit)
         else:
-            {"training": training, "reading": reading, "gpu": gpu}[part].measure(bench)
+            {"training": training, "reading": reading}[part].measure(bench)
 
 
 if __name__ == "__main__":

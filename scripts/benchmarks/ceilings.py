@@ -1,21 +1,15 @@
-"""Measure what a device can do at most, and profile a fit."""
+"""Measure what a device can do at most."""
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.marks import hand_over
 from benchmarks.rivals.resnet import resnet50
-
-PROFILE_LINES = 30
 
 
 def seconds_each(action: Callable[[], object], device: str, times: int = 20) -> float:
@@ -56,34 +50,16 @@ def training_flops(pixels: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def profile(command: list[str]) -> None:
-    """Run a fit under PyTorch's profiler and hand over the head of its table."""
-    subprocess.run(command, check=True)
-    written = sorted(Path().glob("**/fit-profile*.txt"))
-    lines = written[0].read_text().splitlines()
-    hand_over({"profile": "\n".join(line.rstrip() for line in lines[:PROFILE_LINES])})
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["--profile"]:
-        profile(sys.argv[2:])
-        return
-    parser = argparse.ArgumentParser(description="Measures a device's ceilings.")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--size", type=int, default=8192, help="rows of the matrices")
-    options = parser.parse_args()
-    if options.device == "cuda":
+def measure(device: str, size: int = 8192) -> None:
+    """Hand over the ceilings of "cuda" or "cpu", with products of (size, size) matrices."""
+    if device == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
     hand_over(
         {
-            "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
-            "bf16_tflops": tflops(options.device, torch.bfloat16, options.size),
-            "tf32_tflops": tflops(options.device, torch.float32, options.size),
-            "copy_gbs": copy_rate(options.device, options.size // 4),
+            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+            "bf16_tflops": tflops(device, torch.bfloat16, size),
+            "tf32_tflops": tflops(device, torch.float32, size),
+            "copy_gbs": copy_rate(device, size // 4),
             "flops": {f"{pixels}×{pixels}": training_flops(pixels) for pixels in (64, 224)},
         }
     )
-
-
-if __name__ == "__main__":
-    main()

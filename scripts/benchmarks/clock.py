@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from benchmarks.marks import Marks, count
@@ -29,8 +30,12 @@ class EpochClock(Callback):
             self._last_loss(trainer)
         self.marks.epoch()
 
-    def on_train_batch_end(self, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         self.marks.step()
+        if trainer.is_last_batch:  # what follows is history, curves and checkpoints
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.marks.steps_end()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.marks.finish()

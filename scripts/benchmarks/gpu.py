@@ -1,25 +1,49 @@
 """Measure training on a GPU.
 
-The functional model's 100 epochs, ResNet50's images per second, the card's ceilings, and where
-the time goes.
+The card's ceilings, the functional model's 100 epochs, ResNet50's images per second with and
+without torch.compile, where the time goes, and what has to hold there besides. Everything is
+printed and recorded as it is found, the checks first, so that a run that is cut short keeps what it
+has.
 """
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks import files, training
-from benchmarks.measure import ROOT, SCRIPTS, Bench, Task
+from benchmarks import training
+from benchmarks.forked import Fork, Step
+from benchmarks.marks import PROFILE
+from benchmarks.measure import ROOT, Bench, Task
 
 SIZES = {64: (20_480, 256), 224: (5_120, 128)}  # pixels: images, batch size
-QUICK_SIZES = {64: (512, 64), 224: (128, 32)}
-EPOCHS = 4  # the first one is left out
-CEILINGS = SCRIPTS / "benchmarks" / "ceilings.py"
-PROFILE_STEPS = 20
+QUICK_SIZES = {64: (96, 16), 224: (8, 4)}
+EPOCHS = 3  # the first one is left out
+COMPILED_EPOCHS = 4  # the median leaves out one that compiles once more
+BF16 = f"--config={ROOT}/configs/bf16.yaml"
+LOOP, OURS = "hand_written", "signs_lightning"
+# What both of them import, before the first fork.
+IMPORTS = (
+    "lightning.pytorch",
+    "torchvision",
+    "torch.utils.tensorboard",
+    "signs_lightning.commands.fit_validate_test",
+    "signs_lightning.export.artefacts",
+    "benchmarks.clock",
+    "benchmarks.ceilings",
+    "benchmarks.gpu_checks",
+    "benchmarks.step_profile",
+    "benchmarks.rivals.hand_written",
+)
 
 
 def available() -> bool:
@@ -28,117 +52,244 @@ def available() -> bool:
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def tasks(bench: Bench, folder: Path, device: str = "cuda") -> list[Task]:
-    """List what is measured in one repeat. The tests pass "cpu" as the `device`."""
-    gpu = (
-        {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
-        if device == "cuda"
-        else {}
-    )
-    overlay = [f"--config={ROOT}/configs/gpu.yaml"] if device == "cuda" else []
-    found: list[Task] = []
+class Session:
+    """One run of everything on a device.
 
-    def add(subject: str, contestant: str, precision: str, command: list[str], **more: Any) -> None:
-        if bench.is_chosen(contestant):
-            labels = {
-                "part": "gpu",
-                "subject": subject,
-                "contestant": contestant,
-                "precision": precision,
-            }
-            found.append(Task({**labels, **more}, command, gpu))
+    Args:
+        bench: where and how it is measured; `--models functional` leaves ResNet50 out.
+        device: "cuda", or "cpu", where only the commands are tried out.
+        limit: seconds after which nothing more is begun.
+    """
 
-    signs = training.data(bench)["functional"]
-    epochs = 3 if bench.quick else 100
-    add(
-        "functional",
-        "signs_lightning",
-        "fp32",
-        training.ours("functional", epochs, signs, *overlay),
-    )
-    add(
-        "functional",
-        "hand_written",
-        "fp32",
-        training.rival("hand_written", "functional", epochs, signs, f"--device={device}"),
-    )
-    bf16 = f"--config={ROOT}/configs/bf16.yaml"
-    # what signs_lightning is given, what the loop is given; convolutions are TF32 by PyTorch's
-    # default
-    variants = {
-        "tf32": ([], []),
-        "bf16": ([bf16], ["--bf16"]),
-        "bf16, compiled": ([bf16, "--model.compile=true"], ["--bf16", "--compile"]),
-    }
-    for pixels, (images, batch_size) in (QUICK_SIZES if bench.quick else SIZES).items():
-        path = folder / f"gpu_{pixels}.h5"
-        for precision, (mine, theirs) in variants.items():
-            size = {"images": images, "batch_size": batch_size}
-            command = training.ours(
-                "resnet50", EPOCHS, (path, None), *overlay, *mine, f"--data.batch_size={batch_size}"
+    def __init__(self, bench: Bench, device: str = "cuda", limit: float = 400) -> None:
+        self.bench, self.device = bench, device
+        self.began, self.limit = time.monotonic(), limit
+        self.sizes = QUICK_SIZES if bench.quick else SIZES
+        self.gpu = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
+        self.gpu |= {
+            "TORCHINDUCTOR_CACHE_DIR": str(bench.scratch / "inductor"),
+            "TRITON_CACHE_DIR": str(bench.scratch / "triton"),
+        }
+        if device == "cpu":
+            self.gpu["CUDA_VISIBLE_DEVICES"] = ""
+        self._numbers = itertools.count()
+        self.profiles: dict[str, dict[str, Any]] = {}
+
+    @property
+    def left(self) -> float:
+        """Seconds until nothing more is begun."""
+        return self.limit - (time.monotonic() - self.began)
+
+    def fork(self, steps: list[Step]) -> Fork:
+        """Start a fork that takes these steps."""
+        environment = self.bench.environment(**self.gpu)
+        os.environ["PYTHONPATH"] = environment["PYTHONPATH"]
+        return Fork(steps, self.bench.scratch / f"fork-{next(self._numbers)}", environment)
+
+    def keep(self, found: Iterable[dict[str, Any]]) -> None:
+        """Record results, print a line for each."""
+        for result in found:
+            self.bench.record.add(result)
+            keys = ("subject", "contestant", "precision")
+            name = "  ".join(str(result[key]) for key in keys if result.get(key))
+            line = f"failed: {result['failed']}" if "failed" in result else show(result)
+            seconds = time.monotonic() - self.began
+            print(f"[{seconds:5.0f} s] {name}  {line}", flush=True)
+            if "operators" in result:
+                self.profiles[result["contestant"]] = result
+
+    def run(self, steps: list[Step], seconds: float = 150) -> None:
+        """Take these steps now, unless there is too little time left."""
+        steps = [step for step in steps if self.bench.is_chosen(step.labels["contestant"])]
+        if not steps:
+            return
+        if self.left < 15:
+            labels = steps[0].labels
+            print(f"no time left for {labels['subject']} {labels.get('precision', '')}", flush=True)
+            return
+        self.keep(self.fork(steps).results(min(seconds, self.left + 60)))
+
+    def training_steps(self, pixels: int, precision: str, contestant: str) -> list[Step]:
+        """ResNet50 without torch.compile, under the profiler, and with it: in one process, which
+        has found the fastest convolutions once.
+        """
+        images, batch_size = self.sizes[pixels]
+        labels: dict[str, Any] = {"part": "gpu", "subject": f"resnet50 {pixels}×{pixels}"}
+        labels |= {"contestant": contestant, "images": images, "batch_size": batch_size}
+        call = partial(self._train, pixels, precision == "bf16", contestant)
+        steps = [Step({**labels, "precision": precision}, partial(call, EPOCHS, False))]
+        if (pixels, precision) == (64, "bf16"):
+            profiled = {**labels, "subject": "profile of resnet50 64×64", "precision": precision}
+            wanted = "2:1" if self.bench.quick else "20:20"
+            steps.append(Step(profiled, partial(call, 1, False), {PROFILE: wanted}))
+        compiled = {**labels, "precision": f"{precision}, compiled"}
+        return [*steps, Step(compiled, partial(call, COMPILED_EPOCHS, True))]
+
+    def _train(self, pixels: int, bf16: bool, contestant: str, epochs: int, compiled: bool) -> None:
+        file, batch_size = (self.data(pixels), None), f"batch_size={self.sizes[pixels][1]}"
+        if contestant == OURS:
+            more = [BF16] if bf16 else []
+            more += ["--model.compile=true"] if compiled else []
+            command = self.ours("resnet50", epochs, file, *more, f"--data.{batch_size}")
+            _run_ours(command[3:])
+        else:
+            more = ["--bf16"] * bf16 + ["--compile"] * compiled
+            _run_loop(self.loop("resnet50", epochs, file, *more, f"--{batch_size}")[1:])
+
+    def ours(self, model: str, epochs: int, file: Any, *more: str) -> list[str]:
+        """Our command on the device."""
+        overlay = "--trainer.accelerator=cpu"
+        if self.device == "cuda":
+            overlay = f"--config={ROOT}/configs/gpu.yaml"
+        return training.ours(model, epochs, file, overlay, *more)
+
+    def loop(self, model: str, epochs: int, file: Any, *more: str) -> list[str]:
+        """The loop's command on the device."""
+        return training.rival(LOOP, model, epochs, file, f"--device={self.device}", *more)
+
+    def data(self, pixels: int) -> Path:
+        """The training file of images of this size."""
+        return self.bench.scratch / f"gpu_{pixels}.h5"
+
+    def prepare(self) -> None:
+        """Import everything once, and write the training files meanwhile."""
+        write = "import sys; from benchmarks import files; from pathlib import Path; "
+        write += "files.write(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), 'contiguous')"
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", write, self.data(pixels), str(images), str(pixels)],
+                env=self.bench.environment(),
             )
-            add(f"resnet50 {pixels}×{pixels}", "signs_lightning", precision, command, **size)
-            options = [*theirs, f"--device={device}", f"--batch_size={batch_size}"]
-            command = training.rival("hand_written", "resnet50", EPOCHS, (path, None), *options)
-            add(f"resnet50 {pixels}×{pixels}", "hand_written", precision, command, **size)
-    small = ["--size=256"] if device == "cpu" else []
-    add("ceilings", "card", "", [sys.executable, str(CEILINGS), f"--device={device}", *small])
-    for subject, model, train_file in (
-        ("functional", "functional", signs[0]),
-        ("resnet50", "resnet50", folder / "gpu_64.h5"),
-    ):
-        add(
-            f"profile of {subject}",
-            "signs_lightning",
-            "fp32" if model == "functional" else "bf16",
-            profiled(
-                training.ours(
-                    model, 1, (train_file, None), *overlay, *([bf16] if model == "resnet50" else [])
-                )
-            ),
-        )
-    return found
+            for pixels, (images, _) in self.sizes.items()
+        ]
+        for name in IMPORTS:
+            importlib.import_module(name)
+        if any(writer.wait() for writer in writers):
+            raise RuntimeError("the training files could not be written")
+        print(f"[{self.limit - self.left:5.0f} s] imported, files written", flush=True)
+
+    def checks(self, tests_log: Path) -> None:
+        """What has to hold; while they run, what is compiled is put into the compiler's cache."""
+        from benchmarks import gpu_checks
+
+        calls: dict[str, Callable[[], None]] = {
+            "tests/gpu": partial(gpu_checks.tests, self.device, tests_log),
+            "resume": partial(gpu_checks.resume, self.device),
+            "ONNX": partial(gpu_checks.onnx, self.device),
+            "one process, NCCL": partial(gpu_checks.nccl, self.device),
+        }
+        found = [
+            self.fork([Step({"part": "gpu", "subject": name, "contestant": "check"}, call)])
+            for name, call in calls.items()
+        ]
+        warm = []
+        if self.device == "cuda" and "resnet50" in self.bench.models:
+            for pixels, precision, contestant in itertools.product(
+                self.sizes, ("bf16", "tf32"), (OURS, LOOP)
+            ):
+                step = self.training_steps(pixels, precision, contestant)[-1]
+                call = partial(self._train, pixels, precision == "bf16", contestant, 2, True)
+                warm.append(self.fork([Step({**step.labels, "subject": "compiling"}, call)]))
+        until = time.monotonic() + 150
+        for fork in (*found, *warm):
+            results = fork.results(until - time.monotonic())
+            if fork in found:
+                self.keep(results)
+            elif "failed" in results[0]:
+                print(f"compiling failed: {results[0]['failed']}", flush=True)
+        print(f"[{self.limit - self.left:5.0f} s] checked", flush=True)
+
+    def functional(self) -> None:
+        """100 epochs as processes of their own, which are timed from their start."""
+        signs = training.data(self.bench)["functional"]
+        epochs = 3 if self.bench.quick else 100
+        commands = {
+            OURS: self.ours("functional", epochs, signs),
+            LOOP: self.loop("functional", epochs, signs),
+        }
+        for contestant, command in commands.items():
+            if self.bench.is_chosen(contestant) and self.left > 30:
+                labels = {"part": "gpu", "subject": "functional", "contestant": contestant}
+                found = self.bench.measure(Task({}, command, self.gpu))
+                self.keep([{**labels, "precision": "fp32", **found}])
+
+    def measure(self) -> None:
+        """Measure the speed of everything."""
+        from benchmarks import ceilings
+        from benchmarks.step_profile import compare
+
+        size = 8192 if self.device == "cuda" else 256
+        labels = {"part": "gpu", "subject": "ceilings", "contestant": "card"}
+        self.run([Step(labels, partial(ceilings.measure, self.device, size))])
+        for repeat in range(self.bench.repeats):
+            if "functional" in self.bench.models:
+                self.functional()
+            if "resnet50" not in self.bench.models:
+                continue
+            for precision, pixels in itertools.product(("bf16", "tf32"), self.sizes):
+                for contestant in (OURS, LOOP):
+                    steps = self.training_steps(pixels, precision, contestant)
+                    if repeat:
+                        steps = [step for step in steps if not step.variables]
+                    self.run(steps)
+                if len(self.profiles) == 2:
+                    text = compare(self.profiles[OURS], self.profiles[LOOP])
+                    print(text, flush=True)
+                    result = {"part": "gpu", "subject": "comparison", "contestant": "both"}
+                    self.bench.record.add({**result, "profile": text, "repeat": repeat})
+                    self.profiles = {}
 
 
-def profiled(command: list[str]) -> list[str]:
-    """Return the command under PyTorch's profiler: `ceilings.py --profile` runs it."""
-    profiler = [
-        "--trainer.profiler=lightning.pytorch.profilers.PyTorchProfiler",
-        "--trainer.profiler.dirpath=.",
-        "--trainer.profiler.filename=profile",
-        f"--trainer.limit_train_batches={PROFILE_STEPS}",
-    ]
-    return [sys.executable, str(CEILINGS), "--profile", *command, *profiler]
+def _run_ours(args: list[str]) -> None:
+    from signs_lightning.__main__ import main
+
+    if code := main(args):
+        raise SystemExit(code)
 
 
-def measure(bench: Bench) -> None:
-    """Measures everything, interleaved; says so where there is no GPU."""
-    if not available():
+def _run_loop(args: list[str]) -> None:
+    from benchmarks.rivals import hand_written
+
+    sys.argv = args
+    hand_written.main()
+
+
+def measure(bench: Bench, device: str = "cuda", limit: float = 400) -> None:
+    """Check and measure everything; say so where there is no GPU."""
+    if device == "cuda" and not available():
         print("gpu: PyTorch sees no GPU here; nothing is measured", flush=True)
         return
-    for pixels, (images, _) in (QUICK_SIZES if bench.quick else SIZES).items():
-        files.write(bench.scratch / f"gpu_{pixels}.h5", images, pixels, "contiguous")
-    bench.interleaved(tasks(bench, bench.scratch), show)
+    session = Session(bench, device, limit)
+    session.prepare()
+    session.checks(bench.record.path.with_name("tests_gpu.txt"))
+    session.measure()
 
 
-def images_per_second(found: dict[str, Any]) -> float | None:
-    """Of the median epoch of a process, its first one left out."""
-    seconds = training.epoch_seconds(found)
-    return found["images"] / seconds if seconds and "images" in found else None
+def images_per_second(found: dict[str, Any], key: str = "epoch_seconds") -> float | None:
+    """Of the median epoch of a process, its first one left out; with "steps_seconds" of its steps
+    alone, without what follows them.
+    """
+    seconds = found.get(key, [])[1:]
+    return found["images"] / median(seconds) if seconds and "images" in found else None
 
 
 def show(found: dict[str, Any]) -> str:
     """A result in a line."""
     if found["subject"] == "ceilings":
         return (
-            f"{found['bf16_tflops']:.0f} TFLOP/s bf16, {found['tf32_tflops']:.0f} tf32, "
-            f"{found['copy_gbs']:.0f} GB/s"
+            f"{found['device']}: {found['bf16_tflops']:.0f} TFLOP/s bf16, "
+            f"{found['tf32_tflops']:.0f} tf32, {found['copy_gbs']:.0f} GB/s"
         )
-    if "profile" in found:
-        return f"{len(found['profile'].splitlines())} lines"
+    if "text" in found:
+        return f"{'holds' if found['ok'] else 'DOES NOT HOLD'}: {found['text']}"
+    if "step_seconds" in found:
+        return f"{found['step_seconds'] * 1e3:.2f} ms a step, profiled"
     if rate := images_per_second(found):
-        return f"{rate:,.0f} images/s"
+        steps = images_per_second(found, "steps_seconds")
+        first = f"first step after {found.get('first_step_seconds', 0):.1f} s"
+        alone = f"{steps:,.0f} by the steps alone, " if steps else ""
+        return f"{rate:,.0f} images/s, {alone}{first}, epochs {found['epoch_seconds']}"
     return (
-        f"{found['after_first_step_seconds']:.2f} s after the first step, "
-        f"{found['process_seconds']:.1f} s the process"
+        f"{found.get('after_first_step_seconds', 0):.2f} s after the first step, "
+        f"{found.get('process_seconds', 0):.1f} s the process"
     )

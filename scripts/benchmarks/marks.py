@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any
 
+PROFILE = "BENCHMARK_PROFILE"  # "first:count", the steps to profile
 VARIABLE = "BENCHMARK_MARKS"  # names the file to write; nothing is written without it
 
 
@@ -23,8 +24,14 @@ class Marks:
     def __init__(self) -> None:
         self.epoch_starts: list[float] = []
         self.epoch_ends: list[float] = []
+        self.step_ends: list[float] = []
         self.first_step: float | None = None
         self.end: float | None = None
+        self._profile: Any = None
+        if wanted := os.environ.get(PROFILE):
+            from benchmarks.step_profile import StepProfile  # PyTorch, which Keras's rival lacks
+
+            self._profile = StepProfile(wanted)
 
     def epoch(self) -> None:
         """An epoch begins."""
@@ -38,6 +45,12 @@ class Marks:
         """A step is done."""
         if self.first_step is None:
             self.first_step = time.time()
+        if self._profile:
+            self._profile.step()
+
+    def steps_end(self) -> None:
+        """The last step of an epoch is done, on the device, too."""
+        self.step_ends.append(time.time())
 
     def finish(self) -> None:
         """The last epoch is over."""
@@ -46,8 +59,28 @@ class Marks:
     def write(self, **more: Any) -> None:
         """Hands over the times and whatever else was found."""
         times: dict[str, Any] = {"epoch_starts": self.epoch_starts, "epoch_ends": self.epoch_ends}
+        times |= {"step_ends": self.step_ends}
+        if self._profile:
+            more |= self._profile.found
         times |= {"first_step": self.first_step, "end": self.end}
         hand_over({**{name: value for name, value in times.items() if value}, **more})
+
+
+def durations(found: dict[str, Any], start: float) -> dict[str, Any]:
+    """Turn the times that `Marks` handed over into seconds of epochs and from `start` on."""
+    starts = found.pop("epoch_starts", None)
+    if not starts:
+        return found
+    end = found.pop("end")
+    ends = found.pop("epoch_ends", None) or [*starts[1:], end]
+    found["epoch_seconds"] = [round(e - s, 5) for s, e in zip(starts, ends, strict=True)]
+    if step_ends := found.pop("step_ends", None):
+        found["steps_seconds"] = [round(e - s, 5) for s, e in zip(starts, step_ends, strict=True)]
+    found["training_starts_seconds"] = round(starts[0] - start, 3)
+    if first := found.pop("first_step", None):
+        found["first_step_seconds"] = round(first - start, 3)
+        found["after_first_step_seconds"] = round(end - first, 3)
+    return found
 
 
 def hand_over(found: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import busy_share, own_memory
-from benchmarks.marks import VARIABLE
+from benchmarks.marks import VARIABLE, durations
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 ROOT = SCRIPTS.parent
@@ -176,17 +176,7 @@ class Bench:
             return {
                 "failed": f"exit code {code}: {lines[-1][:300] if lines else 'nothing printed'}"
             }
-        found = json.loads(marks.read_text())
-        if starts := found.pop("epoch_starts", None):
-            end = found.pop("end")
-            ends = found.pop("epoch_ends", None) or [*starts[1:], end]
-            found["epoch_seconds"] = [
-                round(end - begin, 5) for begin, end in zip(starts, ends, strict=True)
-            ]
-            found["training_starts_seconds"] = round(starts[0] - start, 3)
-            if first := found.pop("first_step", None):
-                found["first_step_seconds"] = round(first - start, 3)
-                found["after_first_step_seconds"] = round(end - first, 3)
+        found = durations(json.loads(marks.read_text()), start)
         return {"process_seconds": round(seconds, 3), "peak_bytes": watched.peak, **found}
 
 

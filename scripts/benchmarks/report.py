@@ -12,7 +12,7 @@ from typing import Any
 
 from markdown_lines import wrap_prose
 
-from benchmarks import plot, tables
+from benchmarks import gpu_table, plot, tables
 from benchmarks.results import latest, where
 
 BEGIN, END = "<!-- figures: written by scripts/benchmark.py -->", "<!-- end of figures -->"
@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
         "![Epochs, processes, images per second](images/benchmarks.png)" if drawn else "",
     ]
     parts += [tables.training(record), tables.reading(record)]
-    parts += [tables.growth(record), tables.gpu(record)]
+    parts += [tables.growth(record), gpu_table.gpu(record)]
     text = wrap_prose("\n\n".join(part for part in parts if part))
     temporary = page.with_name(f".{page.name}")
     temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")

@@ -1,10 +1,9 @@
-"""Tables of benchmarks.md: training, reading, growth and GPU, as Markdown."""
+"""Tables of benchmarks.md: training, reading and growth, as Markdown."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.gpu import images_per_second
 from benchmarks.results import (
     MODELS,
     NAMES,
@@ -19,14 +18,15 @@ from benchmarks.results import (
 from benchmarks.training import epoch_seconds
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, figures to the right."""
     if any(len(row) != len(head) for row in rows):
         raise ValueError(f"a row does not fit the head {head}")
     rule = ["---"] + ["---:"] * (len(head) - 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
-def _number(value: float | None, sign: str = "") -> str:
+def number(value: float | None, sign: str = "") -> str:
     """Format a figure with three significant digits; a dash for None."""
     if value is None:
         return "–"
@@ -34,7 +34,8 @@ def _number(value: float | None, sign: str = "") -> str:
     return f"{value:,.{digits}f}{sign}"
 
 
-def _times(value: float | None) -> str:
+def times_as_text(value: float | None) -> str:
+    """Format a ratio; a dash for None."""
     return "–" if value is None else f"{value:.2f}×"
 
 
@@ -66,17 +67,17 @@ def training(record: dict[str, Any]) -> str:
             body = [
                 [
                     NAMES[contestant],
-                    _number(found["epoch"]),
-                    _times(ratio(keras.get("epoch"), found["epoch"])),
-                    _times(ratio(found["epoch"], limit.get("epoch"))),
-                    _number(found["process"]),
-                    _times(ratio(keras.get("process"), found["process"])),
-                    _number(found["start"]),
-                    _number(found["memory"]),
+                    number(found["epoch"]),
+                    times_as_text(ratio(keras.get("epoch"), found["epoch"])),
+                    times_as_text(ratio(found["epoch"], limit.get("epoch"))),
+                    number(found["process"]),
+                    times_as_text(ratio(keras.get("process"), found["process"])),
+                    number(found["start"]),
+                    number(found["memory"]),
                 ]
                 for contestant, found in times.items()
             ]
-            text.append(_table(head, body))
+            text.append(table(head, body))
     if where(rows, subject="resnet50") and not where(rows, precision="bf16"):
         reason = "this processor has no instructions for it, and is many times slower with it."
         text.append(f"bf16 was left out: {reason}")
@@ -113,12 +114,12 @@ def reading(record: dict[str, Any]) -> str:
                 samples = max(rates.get(f"per_sample_{workers}") or 0 for workers in (0, 2))
                 share = f" ({here[0]['stored']:.0%} of the bytes)" if "gzip" in layout else ""
                 ratios = (ratio(ours, samples), ratio(ours, limit or rates.get("blocks")))
-                numbers = [_number(rates[name]) for name in shown]
-                body.append([f"{layout}{share}", *numbers, *map(_times, ratios)])
+                numbers = [number(rates[name]) for name in shown]
+                body.append([f"{layout}{share}", *numbers, *map(times_as_text, ratios)])
             names = [NAMES[name] for name in shown]
             head = [f"{size}, {most:,} images, {cache}", *names]
             text.append(
-                _table([*head, "ours to the better by the sample", "ours to the limit"], body)
+                table([*head, "ours to the better by the sample", "ours to the limit"], body)
             )
         if cache == "cold" and not all(row.get("dropped_from_cache") for row in found):
             text.append("The page cache could not be emptied: *cold* is not cold here.")
@@ -130,10 +131,10 @@ def reading(record: dict[str, Any]) -> str:
             for layout in distinct(where(memory, subject=size), "layout"):
                 mine = where(memory, subject=size, layout=layout)
                 owned = [middle(where(mine, images=n), "peak_bytes") for n in counts]
-                mib = [_number(value / 2**20 if value else None) for value in owned]
-                body.append([layout, *mib, _times(ratio(owned[-1], owned[0]))])
+                mib = [number(value / 2**20 if value else None) for value in owned]
+                body.append([layout, *mib, times_as_text(ratio(owned[-1], owned[0]))])
             head = [f"own memory (RssAnon) at most, MiB, {size}"]
-            text.append(_table([*head, *(f"{n:,} images" for n in counts), "ratio"], body))
+            text.append(table([*head, *(f"{n:,} images" for n in counts), "ratio"], body))
     return "\n\n".join(text)
 
 
@@ -148,12 +149,12 @@ def growth(record: dict[str, Any]) -> str:
                 here = where(rows, subject=size, layout=layout, images=count)
                 read, fit = where(here, contestant="reading"), where(here, contestant="fit")
                 memory = [middle(part, "peak_bytes") for part in (read, fit)]
-                mib = [_number(value / 2**20 if value else None) for value in memory]
+                mib = [number(value / 2**20 if value else None) for value in memory]
                 seconds = middle(fit, lambda row: row["epoch_seconds"][0])
-                figures = [_number(middle(read, rate)), mib[0], _number(seconds), mib[1]]
+                figures = [number(middle(read, rate)), mib[0], number(seconds), mib[1]]
                 body.append([f"{layout}, {count:,}", *figures])
         head = [f"images of {size}", "read, images/s", "own memory, MiB"]
-        text.append(_table([*head, "functional, its first epoch, s", "own memory, MiB"], body))
+        text.append(table([*head, "functional, its first epoch, s", "own memory, MiB"], body))
     two = where(rows, subject="processes")
     if two:
         times = {
@@ -161,55 +162,7 @@ def growth(record: dict[str, Any]) -> str:
             for name in distinct(two, "contestant")
         }
         one = next(iter(times.values()))
-        body = [[name, _number(s), _times(ratio(s, one))] for name, s in times.items()]
+        body = [[name, number(s), times_as_text(ratio(s, one))] for name, s in times.items()]
         text.append("ResNet50, one process on all cores and two that share them:")
-        text.append(_table(["processes and batch of each", "epoch, s", "of one process's"], body))
-    return "\n\n".join(text)
-
-
-def gpu(record: dict[str, Any]) -> str:
-    """Figures taken on a GPU, or how to take them."""
-    rows = latest(record, "gpu")
-    if not rows:
-        return (
-            "## GPU\n\nNot measured: no GPU was at hand. `python scripts/benchmark.py --parts "
-            "gpu` measures the functional model's 100 epochs and ResNet50's images per second, "
-            "against the loop and the card's ceilings, with a profile; its commands are tested on "
-            "the CPU only."
-        )
-    card = next(iter(where(rows, subject="ceilings")), {})
-    text = ["## GPU"]
-    if card:
-        text.append(
-            f"{card['device']}: {card['bf16_tflops']:,.0f} TFLOP/s in large bf16 products, "
-            f"{card['tf32_tflops']:,.0f} in TF32, {card['copy_gbs']:,.0f} GB/s read and written by "
-            "a copy; measured, not from a data sheet."
-        )
-    functional = where(rows, subject="functional")
-    body = []
-    for name in distinct(functional, "contestant"):
-        mine = where(functional, contestant=name)
-        keys = ("after_first_step_seconds", "process_seconds")
-        body.append([NAMES[name], *(_number(middle(mine, key)) for key in keys)])
-    text.append(_table(["Functional, 100 epochs", "after the first step, s", "process, s"], body))
-    body = []
-    sizes = [subject for subject in distinct(rows, "subject") if subject.startswith("resnet50")]
-    for size in sizes:
-        for precision in distinct(where(rows, subject=size), "precision"):
-            here = where(rows, subject=size, precision=precision)
-            ours = middle(where(here, contestant="signs_lightning"), images_per_second)
-            loop = middle(where(here, contestant="hand_written"), images_per_second)
-            share = None
-            if ours and card:
-                ceiling = card["tf32_tflops" if precision == "tf32" else "bf16_tflops"]
-                share = ours * card["flops"][size.split()[1]] / 1e12 / ceiling
-            figures = [_number(ours), _number(loop), _times(ratio(ours, loop))]
-            body.append([f"{size}, {precision}", *figures, f"{share:.0%}" if share else "–"])
-    head = ["", "ours, images/s", "loop, images/s", "ours to the loop", "of the card's arithmetic"]
-    if not card:
-        head, body = head[:-1], [row[:-1] for row in body]
-    text.append(_table(head, body))
-    for row in [row for row in rows if "profile" in row and row["repeat"] == 0]:
-        what = row["subject"].removeprefix("profile of ")
-        text.append(f"Where the time goes, {what}:\n\n```\n{row['profile']}\n```")
+        text.append(table(["processes and batch of each", "epoch, s", "of one process's"], body))
     return "\n\n".join(text)

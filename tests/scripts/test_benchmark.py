@@ -128,39 +128,6 @@ def test_reading_and_growth(tmp_path):
         assert words in page
 
 
-@pytest.mark.slow
-def test_commands_of_the_gpu_part_on_the_cpu(tmp_path):
-    """What is run on a GPU runs: fit, loop, ceilings and profile."""
-    from benchmarks import files, gpu
-    from benchmarks.measure import Bench, Record
-
-    record = Record(tmp_path / "benchmarks.json")
-    record.begin()
-    bench = Bench(record, tmp_path, threads=1, repeats=1, quick=True)
-    files.write(tmp_path / "gpu_64.h5", 64, 64, "contiguous")
-    planned = gpu.tasks(bench, tmp_path, device="cpu")
-    assert {task.labels["precision"] for task in planned} == {
-        "fp32",
-        "tf32",
-        "bf16",
-        "bf16, compiled",
-        "",
-    }
-    chosen = [
-        task
-        for task in planned
-        if task.labels["subject"] in {"functional", "ceilings", "profile of functional"}
-    ]
-    found = {
-        (row["subject"], row["contestant"]): row for row in bench.interleaved(chosen, gpu.show)
-    }
-    assert [row for row in found.values() if "failed" in row] == []
-    assert found["functional", "signs_lightning"]["after_first_step_seconds"] > 0
-    flops = found["ceilings", "card"]["flops"]
-    assert flops["224×224"] > flops["64×64"] > 1e8
-    assert "conv" in found["profile of functional", "signs_lightning"]["profile"]
-
-
 def test_files_differ_in_layout_only(tmp_path):
     """Every layout stores the same images, as its name says."""
     from benchmarks import files
