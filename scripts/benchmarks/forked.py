@@ -42,14 +42,17 @@ class Fork:
         steps: what it does; after one that fails it stops.
         folder: where it works, and where its output lies in `log.txt`.
         environment: its environment variables.
+        method: "fork", or "spawn" for a process that imports everything anew.
     """
 
-    def __init__(self, steps: list[Step], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, steps: list[Step], folder: Path, environment: dict[str, str], method: str = "fork"
+    ) -> None:
         self.steps, self.folder = steps, folder
         folder.mkdir(parents=True)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # else the fork prints what is left in them once more
-        context = multiprocessing.get_context("fork")
+        context: Any = multiprocessing.get_context(method)
         self.process = context.Process(target=_work, args=(steps, folder, environment))
         self.process.start()
 

@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks import training
 from benchmarks.forked import Fork, Step
-from benchmarks.marks import PROFILE
+from benchmarks.gpu_results import show
+from benchmarks.marks import PROFILE, hand_over
 from benchmarks.measure import ROOT, Bench, Task
 
 SIZES = {64: (20_480, 256), 224: (5_120, 128)}  # pixels: images, batch size
@@ -72,7 +72,7 @@ class Session:
         }
         if device == "cpu":
             self.gpu["CUDA_VISIBLE_DEVICES"] = ""
-        self._numbers = itertools.count()
+        self.method, self._forks = "fork", 0
         self.profiles: dict[str, dict[str, Any]] = {}
 
     @property
@@ -84,7 +84,9 @@ class Session:
         """Start a fork that takes these steps."""
         environment = self.bench.environment(**self.gpu)
         os.environ["PYTHONPATH"] = environment["PYTHONPATH"]
-        return Fork(steps, self.bench.scratch / f"fork-{next(self._numbers)}", environment)
+        self._forks += 1
+        folder = self.bench.scratch / f"fork-{self._forks}"
+        return Fork(steps, folder, environment, self.method)
 
     def keep(self, found: Iterable[dict[str, Any]]) -> None:
         """Record results, print a line for each."""
@@ -153,6 +155,7 @@ class Session:
 
     def prepare(self) -> None:
         """Import everything once, and write the training files meanwhile."""
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asks the driver, which a fork survives
         write = "import sys; from benchmarks import files; from pathlib import Path; "
         write += "files.write(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), 'contiguous')"
         writers = [
@@ -166,6 +169,10 @@ class Session:
             importlib.import_module(name)
         if any(writer.wait() for writer in writers):
             raise RuntimeError("the training files could not be written")
+        probe = self.fork([Step({}, partial(_use, self.device))]).results(60)[0]
+        if "failed" in probe:
+            self.method = "spawn"
+            print(f"no fork can use the device, so processes import anew: {probe}", flush=True)
         print(f"[{self.limit - self.left:5.0f} s] imported, files written", flush=True)
 
     def checks(self, tests_log: Path) -> None:
@@ -240,6 +247,12 @@ class Session:
                     self.profiles = {}
 
 
+def _use(device: str) -> None:
+    import torch
+
+    hand_over({"sum": float(torch.ones(8, device=device).sum())})
+
+
 def _run_ours(args: list[str]) -> None:
     from signs_lightning.__main__ import main
 
@@ -263,33 +276,3 @@ def measure(bench: Bench, device: str = "cuda", limit: float = 400) -> None:
     session.prepare()
     session.checks(bench.record.path.with_name("tests_gpu.txt"))
     session.measure()
-
-
-def images_per_second(found: dict[str, Any], key: str = "epoch_seconds") -> float | None:
-    """Of the median epoch of a process, its first one left out; with "steps_seconds" of its steps
-    alone, without what follows them.
-    """
-    seconds = found.get(key, [])[1:]
-    return found["images"] / median(seconds) if seconds and "images" in found else None
-
-
-def show(found: dict[str, Any]) -> str:
-    """A result in a line."""
-    if found["subject"] == "ceilings":
-        return (
-            f"{found['device']}: {found['bf16_tflops']:.0f} TFLOP/s bf16, "
-            f"{found['tf32_tflops']:.0f} tf32, {found['copy_gbs']:.0f} GB/s"
-        )
-    if "text" in found:
-        return f"{'holds' if found['ok'] else 'DOES NOT HOLD'}: {found['text']}"
-    if "step_seconds" in found:
-        return f"{found['step_seconds'] * 1e3:.2f} ms a step, profiled"
-    if rate := images_per_second(found):
-        steps = images_per_second(found, "steps_seconds")
-        first = f"first step after {found.get('first_step_seconds', 0):.1f} s"
-        alone = f"{steps:,.0f} by the steps alone, " if steps else ""
-        return f"{rate:,.0f} images/s, {alone}{first}, epochs {found['epoch_seconds']}"
-    return (
-        f"{found.get('after_first_step_seconds', 0):.2f} s after the first step, "
-        f"{found.get('process_seconds', 0):.1f} s the process"
-    )

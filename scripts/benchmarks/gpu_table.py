@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.gpu import images_per_second
+from benchmarks.gpu_results import images_per_second
 from benchmarks.results import NAMES, Row, distinct, latest, middle, ratio, where
 from benchmarks.tables import number, table, times_as_text
 

@@ -67,6 +67,7 @@ def test_a_fork_trains_and_profiles(gpu_session, monkeypatch):
     call; the functional model stands for ResNet50.
     """
     from benchmarks import files, gpu, training
+    from benchmarks.gpu_results import images_per_second
     from benchmarks.step_profile import compare
 
     ours, rival = training.ours, training.rival
@@ -79,7 +80,7 @@ def test_a_fork_trains_and_profiles(gpu_session, monkeypatch):
         assert "failed" not in plain, plain
         assert "failed" not in profiled, profiled
         assert plain["parameters"] == 1_310
-        assert (gpu.images_per_second(plain) or 0) > 0
+        assert (images_per_second(plain) or 0) > 0
         gpu_session.keep([profiled])
     text = compare(gpu_session.profiles[gpu.OURS], gpu_session.profiles[gpu.LOOP])
     assert "aten::" in text
@@ -100,7 +101,9 @@ def test_checks_hold_on_the_cpu(gpu_session, check):
 
 
 def test_a_fork_that_fails_says_why(gpu_session):
-    """What came before the failure is kept, and what took too long is ended."""
+    """What came before the failure is kept, and what took too long is ended; a process that imports
+    everything anew does the same.
+    """
     from benchmarks.forked import Step
     from benchmarks.marks import hand_over
 
@@ -111,5 +114,9 @@ def test_a_fork_that_fails_says_why(gpu_session):
     good, bad = gpu_session.fork(steps).results(timeout=100)
     assert good["images"] == 3
     assert "pop from empty list" in bad["failed"]
+    gpu_session.method = "spawn"
+    (anew,) = gpu_session.fork([Step({}, partial(hand_over, {"images": 3}))]).results(timeout=100)
+    assert anew["images"] == 3
+    gpu_session.method = "fork"
     (late,) = gpu_session.fork([Step({}, lambda: time.sleep(1000))]).results(timeout=0.1)
     assert "it took too long" in late["failed"]
