@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
+Sides = tuple[Pair, Pair]
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -38,15 +39,40 @@ def same_padding(size: int, kernel_size: int, stride: int = 1, dilation: int = 1
     return total // 2, total - total // 2
 
 
+def sides_of_same(images: Tensor, kernel_size: Pair, stride: Pair, dilation: Pair) -> Sides:
+    """Return what 'same' adds to (N, C, H, W): (top, bottom) and (left, right), pixels."""
+    rows = same_padding(images.shape[-2], kernel_size[0], stride[0], dilation[0])
+    return rows, same_padding(images.shape[-1], kernel_size[1], stride[1], dilation[1])
+
+
 def pad_same(
     images: Tensor, kernel_size: Pair, stride: Pair, dilation: Pair, value: float = 0.0
 ) -> Tensor:
     """Pad (N, C, H, W) as Keras's 'same' does; no copy where that adds nothing."""
-    top, bottom = same_padding(images.shape[-2], kernel_size[0], stride[0], dilation[0])
-    left, right = same_padding(images.shape[-1], kernel_size[1], stride[1], dilation[1])
+    (top, bottom), (left, right) = sides_of_same(images, kernel_size, stride, dilation)
     if top == bottom == left == right == 0:
         return images
     return F.pad(images, (left, right, top, bottom), value=value)
+
+
+def window_padding(sides: Sides, kernel_size: Pair, stride: Pair) -> Pair | None:
+    """Return by how much a pooling itself pads each axis, so that nothing is copied.
+
+    A pooling with `ceil_mode` lets its last window end outside the image; with a stride of 2 and
+    more that is where the odd row of 'same' lies.
+
+    Args:
+        sides: (top, bottom) and (left, right), pixels.
+        kernel_size: height and width of the window, pixels; it may be padded by half of them.
+        stride: step between two windows, pixels.
+
+    Returns:
+        Rows and columns that go before and after, or None where only a padded copy will do.
+    """
+    for (before, after), rows, step in zip(sides, kernel_size, stride, strict=True):
+        if before > rows // 2 or (before != after and step == 1):
+            return None
+    return sides[0][0], sides[1][0]
 
 
 class Conv2dSame(nn.Conv2d):
@@ -79,7 +105,13 @@ class Conv2dSame(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         sizes = (pair(self.kernel_size), pair(self.stride), pair(self.dilation))
-        return super().forward(pad_same(input, *sizes))
+        (top, bottom), (left, right) = sides_of_same(input, *sizes)
+        if top != bottom or left != right:  # PyTorch's convolution pads both sides alike
+            return super().forward(F.pad(input, (left, right, top, bottom)))
+        stride, dilation = self.stride, self.dilation
+        return F.conv2d(
+            input, self.weight, self.bias, stride, (top, left), dilation, self.groups
+        )
 
 
 class MaxPool2dSame(nn.Module):
@@ -104,8 +136,14 @@ class MaxPool2dSame(nn.Module):
         self.dilation = pair(dilation)
 
     def forward(self, images: Tensor) -> Tensor:
-        padded = pad_same(images, self.kernel_size, self.stride, self.dilation, value=-math.inf)
-        return F.max_pool2d(padded, self.kernel_size, self.stride, dilation=self.dilation)
+        size, stride, dilation = self.kernel_size, self.stride, self.dilation
+        padding = window_padding(sides_of_same(images, size, stride, dilation), size, stride)
+        # All taps of a dilated window can lie outside a small image, and the backward pass of
+        # PyTorch's pooling then writes outside it, too.
+        if padding is not None and dilation == (1, 1):
+            return F.max_pool2d(images, size, stride, padding, ceil_mode=True)
+        padded = pad_same(images, size, stride, dilation, value=-math.inf)
+        return F.max_pool2d(padded, size, stride, dilation=dilation)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation}"
@@ -128,13 +166,14 @@ class AvgPool2dSame(nn.Module):
         self.stride = self.kernel_size if stride is None else pair(stride)
 
     def forward(self, images: Tensor) -> Tensor:
-        padded = pad_same(images, self.kernel_size, self.stride, (1, 1))
-        if padded is images:
-            return F.avg_pool2d(images, self.kernel_size, self.stride)
-        ones = images.new_ones(1, 1, *images.shape[-2:])
-        pixels = pad_same(ones, self.kernel_size, self.stride, (1, 1))
-        sums = F.avg_pool2d(padded, self.kernel_size, self.stride, divisor_override=1)
-        return sums / F.avg_pool2d(pixels, self.kernel_size, self.stride, divisor_override=1)
+        size, stride = self.kernel_size, self.stride
+        padding = window_padding(sides_of_same(images, size, stride, (1, 1)), size, stride)
+        if padding is not None:
+            return F.avg_pool2d(images, size, stride, padding, True, count_include_pad=False)
+        padded = pad_same(images, size, stride, (1, 1))
+        pixels = pad_same(images.new_ones(1, 1, *images.shape[-2:]), size, stride, (1, 1))
+        sums = F.avg_pool2d(padded, size, stride, divisor_override=1)
+        return sums / F.avg_pool2d(pixels, size, stride, divisor_override=1)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}"
