@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -110,7 +111,10 @@ def remove_flag(flag: str, args: list[str]) -> list[str]:
 
 
 def iterate_options(args: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the dashes, the name and the value of every option."""
+    """Yield the dashes, the name and the value of every option.
+
+    A `+` ends the name of one that adds to a list.
+    """
     rest = list(args)
     while rest:
         match = OPTION.fullmatch(rest.pop(0))
@@ -120,18 +124,6 @@ def iterate_options(args: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         if not equals and rest and OPTION.fullmatch(rest[0]) is None:
             value = rest.pop(0)
         yield dashes, option, value
-
-
-def given_options(args: list[str]) -> list[tuple[str, str]]:
-    """Return every option and its value; `+` ends one that adds to a list."""
-    options, rest = [], list(args)
-    while rest:
-        option, equals, value = rest.pop(0).partition("=")
-        if option.startswith("-"):
-            if not equals and rest and not rest[0].startswith("--"):
-                value = rest.pop(0)
-            options.append((option.lstrip("-"), value))
-    return options
 
 
 class GivenOptions:
@@ -148,7 +140,7 @@ class GivenOptions:
         self.replaced: dict[str, list[Any]] = {}
         self.appended: dict[str, list[Any]] = {}
         self.names: set[str] = set()
-        for option, value in given_options(args):
+        for _, option, value in iterate_options(args):
             self._add(option, _parse(value) if option.partition(".")[0] in GROUPS else value)
 
     def _add(self, option: str, value: Any) -> None:
@@ -164,12 +156,17 @@ class GivenOptions:
             options.setdefault(name, []).extend(value if isinstance(value, list) else [value])
 
 
+def is_mapping(text: str) -> bool:
+    """Return whether a text, or the YAML file it names, has options and their values."""
+    return isinstance(_parse(text), dict)
+
+
 def _parse(text: str) -> Any:
     """Return the list or mapping in a text or in the YAML file it names, or the text."""
     try:
-        file = Path(text)
-        if file.is_file() and file.stat().st_size <= MAX_FILE:
-            text = file.read_text(encoding="utf-8")
+        # os.path: a long text is no name of a file, and no error
+        if os.path.isfile(text) and os.path.getsize(text) <= MAX_FILE:
+            text = Path(text).read_text(encoding="utf-8")
         value = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError):
         return text

@@ -7,6 +7,7 @@ of a callback or an optimizer.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 from itertools import zip_longest
@@ -15,6 +16,7 @@ from pathlib import Path
 from signs_lightning.commands.argv import (
     OPTION,
     GivenOptions,
+    is_mapping,
     iterate_options,
     packaged_file,
     resolve_packaged_config,
@@ -40,6 +42,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
 
 NO_VALUE = ("print_config", "print_schema", "help", "h", "help_all")  # or one that is left out
+SOURCE = re.compile(r"(?!/|\.\./)([\w./]+)\.py:(\w+)")  # as verify takes it
 SECTION_KEYS = ("class_path", "init_args", "dict_kwargs", "help")  # of the section model
 
 
@@ -56,7 +59,7 @@ def check_options(verb: str, args: list[str]) -> None:
     if packaged_file(SCHEMA) is not None:
         _check_places(verb, args)
         _check_names(verb, args)
-        _check_values_follow(verb, args)
+        _check_values_follow(args)
     names = {option.partition(".")[0] for _, option, _ in iterate_options(args)}
     if verb != "fit" and names.isdisjoint(("ckpt_path", "model", "config", "c", *NO_VALUE)):
         raise InputError(
@@ -74,15 +77,13 @@ def _check_names(verb: str, args: list[str]) -> None:
         name = option.replace("+", "")
         if name.startswith(("model.", "trainer.")):
             name = name.replace(".init_args", "")
-        is_config = value.endswith(CONFIGS) or value[:1] in ("", "{")
-        is_section = name in ("data", "checkpoint")  # a configuration in a file
-        is_known = _is_known(name, known, ours is None) and (is_config or not is_section)
-        if is_known:
+        is_section = name in ("data", "checkpoint")  # which is a configuration, and no data file
+        if _is_known(name, known, ours is None) and not (is_section and not _is_config(value)):
             continue
         advice = find_advice(verb, name, value)
         if advice is None and dashes == "-":  # such as -cFILE
             continue
-        advice = advice or _nearest(name, value, known)
+        advice = advice or _of_another_model(name, value) or _nearest(name, value, known)
         raise InputError(f"Unknown option '{dashes}{shorten(option)}'. {advice}")
 
 
@@ -111,6 +112,17 @@ def _is_known(name: str, known: dict[str, str], any_model: bool) -> bool:
     return any(one in known for one in beginnings if one not in (*SECTIONS, "model"))
 
 
+def _is_config(value: str) -> bool:
+    return value[:1] in ("", "{") or value.endswith(CONFIGS) or is_mapping(value)
+
+
+def _of_another_model(name: str, value: str) -> str | None:
+    """Return what to write for an option that only another of our models takes."""
+    model = next((model for model in model_names() if name in model_options(model)), None)
+    given = shlex.quote(value) if value else "VALUE"
+    return model and f"{model} has it. Write --model {model} --{name} {given}"
+
+
 def _nearest(name: str, value: str, known: dict[str, str]) -> str:
     """Return the option that is meant: by its last part alone, abbreviated, or misspelt."""
     section, last = name.rpartition(".")[0], plain_name(name)
@@ -125,7 +137,9 @@ def _nearest(name: str, value: str, known: dict[str, str]) -> str:
                 key: found for key, found in candidates.items() if found[0].startswith(inside)
             }
         longer = [key for key in candidates if len(last) > 2 and key.startswith(last)]
-        near = longer if len(longer) == 1 else difflib.get_close_matches(last, candidates, 1, 0.6)
+        beside = [key for key in candidates if candidates[key][0].rpartition(".")[0] == section]
+        near = longer if len(longer) == 1 else difflib.get_close_matches(last, beside, 1, 0.75)
+        near = near or difflib.get_close_matches(last, candidates, 1, 0.6)
         if not near:
             return "See --help_all for all of them."
         (last,) = near
@@ -136,11 +150,11 @@ def _nearest(name: str, value: str, known: dict[str, str]) -> str:
     return f"Write {written}" if plain_name(name) == last else f"Did you mean {written}?"
 
 
-def _check_values_follow(verb: str, args: list[str]) -> None:
-    """Check that every option but those of models has a value."""
+def _check_values_follow(args: list[str]) -> None:
+    """Check that every option has a value, but for the short -cFILE."""
     for word, following in zip_longest(args, args[1:]):
         match = OPTION.fullmatch(word)
-        if match is None or match[3] or match[2] not in options(verb):
+        if match is None or match[3] or (match[1] == "-" and match[2] != "c"):
             continue
         is_alone = following is None or OPTION.fullmatch(following) is not None
         if is_alone and match[2] not in NO_VALUE and not match[2].endswith(".help"):
@@ -148,19 +162,27 @@ def _check_values_follow(verb: str, args: list[str]) -> None:
 
 
 def _check_value(verb: str, option: str, value: str) -> None:
-    if option == "model" and value.endswith(MODEL_FILES):
+    if option == "model" and (value.endswith(MODEL_FILES) or is_run(value)):
         advice = find_advice(verb, "checkpoint", value)
-        raise InputError(f"--model is the file {shorten(value)}, expected a model's name. {advice}")
+        raise InputError(f"--model is {shorten(value)}, expected a model's name. {advice}")
+    if option == "model" and (match := SOURCE.fullmatch(value)):
+        path = match[1].removeprefix("./").replace("/", ".")
+        raise InputError(f"Unknown model '{shorten(value)}'. Write --model {path}.{match[2]}")
     if option == "model" and value.lower() in MODELS and value not in model_names():
         raise InputError(f"Unknown model '{shorten(value)}'. Write --model {MODELS[value.lower()]}")
-    if option in ("config", "c") and not Path(value).exists() and (name := find_config(value)):
+    if option in ("config", "c") and not os.path.exists(value) and (name := find_config(value)):
         raise InputError(f"No such file: {shorten(value)}. Write --config {name}")
-    if option in ("config", "c") and value.startswith("configs/") and not Path(value).exists():
+    if option in ("config", "c") and value.startswith("configs/") and not os.path.exists(value):
         schema = packaged_file(SCHEMA)
         names = [f"configs/{x.name}" for x in schema.parent.glob("*.yaml")] if schema else []
         is_missing = packaged_file(value) is None
         if is_missing and (near := difflib.get_close_matches(value, names, 1)):
             raise InputError(f"No such file: {shorten(value)}. Did you mean --config {near[0]}?")
+
+
+def is_run(word: str) -> bool:
+    """Return whether a word names the folder of a run."""
+    return os.path.isdir(f"{word}/checkpoints")  # False for a text too long to be a name
 
 
 def find_config(word: str) -> str | None:
@@ -195,22 +217,21 @@ def _place(verb: str, word: str) -> str:
     """Return what to write for a word that no option takes."""
     path, quoted = Path(word), shlex.quote(word)
     option, equals, value = word.partition("=")
-    if equals and OPTION.fullmatch(f"--{option}") and not path.exists():
+    if equals and OPTION.fullmatch(f"--{option}") and not os.path.exists(word):
         known = options(verb) | common_model_options()
-        if option in known:
+        if option in known and option not in SECTIONS:
             return f"Write --{word}"
         return find_advice(verb, option, value) or _nearest(option, value, known)
     if word == "help":
         return f"Write {verb} --help"
-    if path.suffix in CONFIGS:
-        return f"Write --config {quoted}"
-    if (name := find_config(word)) is not None:
-        return f"Write --config {name}"
+    name = None if os.path.exists(word) else find_config(word)
+    if name is not None or path.suffix in CONFIGS:
+        return f"Write --config {name or quoted}"
     if word in model_names() or word.lower() in MODELS:
         return f"Write --model {MODELS.get(word.lower(), word)}"
     if verb != "fit":
         return f"Write --data.{'test' if verb == 'test' else 'val'}_file {quoted}"
-    if path.suffix == ".ckpt" or (path / "checkpoints").is_dir():
+    if path.suffix == ".ckpt" or is_run(word):
         return f"To resume it, write --ckpt_path {quoted}"
     model = f"--model FromKeras --model.path {quoted}"
     if path.suffix == ".keras":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from signs_lightning.commands.argv import GivenOptions, given_options
+from signs_lightning.commands.argv import GivenOptions, iterate_options
 from signs_lightning.commands.borrowed_options import CONFIGS, MODEL_FILES
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.own_code import import_object
@@ -122,11 +123,11 @@ def join_import_path(args: list[str]) -> None:
     A folder joins the path only if a module of that name is in it: the working directory for the
     command line, and a configuration's own folder for what is in it.
     """
-    for option, value in given_options(args):
+    for _, option, value in iterate_options(args):
         names = filter(DOTTED.fullmatch, GivenOptions([f"--{option}={value}"]).names)
         places = [name.split(".")[:2] for name in names]
         folders = [Path.cwd()]
-        if option in ("config", "c") and is_file(value):
+        if option in ("config", "c") and os.path.isfile(value):
             folders.append(Path(value).resolve().parent)
         for folder in folders:
             is_needed = any((folder / f"{module}.py").is_file() for module, _ in places) or any(
@@ -136,11 +137,3 @@ def join_import_path(args: list[str]) -> None:
             )
             if is_needed and str(folder) not in sys.path:
                 sys.path.insert(0, str(folder))
-
-
-def is_file(text: str) -> bool:
-    """Return whether a text is the name of a file, and not a long one that names none."""
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):
-        return False

@@ -86,6 +86,10 @@ OTHERS = {  # the same of whole command lines
     "--trainer.max_epochs 3?",
     "fit --model.optimiser SGD": "Unknown option '--model.optimiser'. Did you mean "
     "--model.optimizer SGD?",
+    "fit --modle HappySequential": "Unknown option '--modle'. Did you mean --model "
+    "HappySequential?",
+    "fit --model.width 8": "Unknown option '--model.width'. SignsResNet50 has it. Write --model "
+    "SignsResNet50 --model.width 8",
     "fit --zqzq 1": "Unknown option '--zqzq'. See --help_all for all of them.",
     "fit hands.h5": "'hands.h5' has no option before it. Write --data.train_file hands.h5, or "
     "--model FromKeras --model.path hands.h5 for a model of Keras",
@@ -107,17 +111,22 @@ OTHERS = {  # the same of whole command lines
     "fit max_epochs=5": "'max_epochs=5' has no option before it. Write --trainer.max_epochs 5",
     "fit data.batch_size=5": "'data.batch_size=5' has no option before it. Write "
     "--data.batch_size=5",
-    "fit --model model.h5": "--model is the file model.h5, expected a model's name. Write "
+    "fit data=hands.h5": "'data=hands.h5' has no option before it. Write --data.train_file "
+    "hands.h5",
+    "fit quickstart.yaml": "'quickstart.yaml' has no option before it. Write --config "
+    "configs/quickstart.yaml",
+    "fit --model model.h5": "--model is model.h5, expected a model's name. Write "
     "--model FromKeras --model.path model.h5",
     "fit --config configs/quickstrat.yaml": "No such file: configs/quickstrat.yaml. Did you mean "
     "--config configs/quickstart.yaml?",
     "fit --data.train_file": "--data.train_file has no value. Write one after it.",
+    "fit --model.lr --name x": "--model.lr has no value. Write one after it.",
     "fit --data.shuffle --name x": "--data.shuffle has no value. Write one after it.",
     "fit --help traner": "No option begins with 'traner'; see fit --help. Did you mean 'trainer'?",
     "test run hands.h5": "'hands.h5' has no option before it. Write --data.test_file hands.h5",
     "test": "There is no trained model to test. Name its checkpoint or run folder first, as in "
     "`test RUN`.",
-    "test --model m.keras": "--model is the file m.keras, expected a model's name. Write "
+    "test --model m.keras": "--model is m.keras, expected a model's name. Write "
     "--ckpt_path m.keras",
     "test --ckpt run": "Unknown option '--ckpt'. Write --ckpt_path run",
     "test --data hands.h5": "Unknown option '--data'. Write --data.test_file hands.h5",

@@ -46,6 +46,7 @@ VALID = """
 --data.label_offset -1 --trainer.max_epochs -1
 --trainer.devices+ 1
 --trainer data.json --data '{"batch_size": 3}' --checkpoint '{"monitor": "x"}'
+--data 'batch_size: 3' --trainer 'max_epochs: 3'
 -c configs/quickstart.yaml
 -cown.yaml
 --config=configs/recipes/signs_functional_best.yaml --config configs/gpu.yaml
@@ -54,6 +55,11 @@ VALID = """
 --name '-- x y'
 --name 'a --data b'
 --name quickstart --data.fit crop --model.fit pad
+"""
+LONG = f"class_names: [{','.join(f'class_{number}' for number in range(99))}]"  # no file's name
+VALID += f"""--config '{{data: {{{LONG}}}}}'
+--data '{{{LONG}}}' --data '{LONG}'
+--model '{{class_path: HappySequential, init_args: {{{LONG}}}}}'
 """
 HELPS = [
     "--model.help",
@@ -132,6 +138,22 @@ def test_what_is_misspelt_is_refused(line: str, parsers: dict[str, Any]) -> None
 def test_a_checkpoint_brings_its_model() -> None:
     """Only the parser knows what a remembered model takes."""
     check_options("fit", ["--ckpt_path", "run", "--model.depth", "3"])
+
+
+@pytest.mark.parametrize("file", ["own.py", "./own.py"])
+def test_a_class_as_verify_takes_it(file: str, parsers: dict[str, Any]) -> None:
+    """It has another spelling here, which the parser takes."""
+    with pytest.raises(InputError, match=r"Write --model own\.Mine$"):
+        check_options("fit", ["--model", f"{file}:Mine"])
+    check_options("fit", ["--model", "own.Mine"])
+    parsers["fit"].parse_args(["--model", "own.Mine"])
+
+
+def test_the_folder_of_a_run_is_no_model() -> None:
+    """It is what --ckpt_path takes."""
+    Path("run/checkpoints").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"Write --ckpt_path run$"):
+        check_options("fit", ["--model", "run"])
 
 
 def test_another_lightning_may_have_other_options(monkeypatch: pytest.MonkeyPatch) -> None:
