@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,6 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import check_output
 from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.terminal import print_with_value
-
-# Arguments that no file may set: they name other files, or are no plain values.
-NOT_OF_FILES = {"self", "path", "architecture", "weights", "optimizer", "lr_scheduler", "loss"}
-NOT_OF_FILES |= {"metrics", "augmentation", "network", "args", "kwargs"}
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -50,7 +45,7 @@ def main(verb: str, args: list[str]) -> int:
 
     from signs_lightning.callbacks.model_summary import print_summary
     from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
-    from signs_lightning.models.weights_file import check_weights, read_weights
+    from signs_lightning.models.weights_file import check_weights, make_model, read_weights
 
     join_import_path(args)
     kind = _find_class(options.model)
@@ -59,9 +54,9 @@ def main(verb: str, args: list[str]) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     advice = "Name its class, or give --num_classes and --image_size"
     with torch.device("meta"):  # no file decides how much memory is taken
-        without_memory = _make(kind, metadata, given, options.file)
+        without_memory = make_model(kind, metadata, given, options.file)
     check_weights(without_memory, tensors, options.file, advice)
-    model = _make(kind, metadata, given, options.file)
+    model = make_model(kind, metadata, given, options.file)
     model.load_state_dict(tensors)
     save_checkpoint(model.eval(), output)
     print_summary(model)
@@ -89,27 +84,3 @@ def _find_class(name: str) -> Any:
     if not isinstance(kind, type) or not issubclass(kind, ImageClassifier):
         raise InputError(f"{name} is no ImageClassifier. Name the class of the model.")
     return kind
-
-
-def _make(kind: Any, metadata: dict[str, Any], given: dict[str, Any], file: str) -> Any:
-    """Make the model with the settings that the file has for its class, or that are given."""
-    stored = metadata.get("settings")
-    name = str(metadata.get("model", ""))
-    is_same = name == f"{kind.__module__}.{kind.__name__}"
-    settings = stored if is_same and isinstance(stored, dict) else {}
-    initializers = [vars(base).get("__init__") for base in kind.__mro__[:-1]]
-    known = {n for init in initializers if init for n in inspect.signature(init).parameters}
-    kept = {k: v for k, v in settings.items() if k in known and k not in NOT_OF_FILES}
-    try:
-        return kind(**{name: _tuple(value) for name, value in (kept | given).items()})
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{file} has settings that {kind.__name__} does not take ({error}). Name the class "
-            "that it was exported from."
-        ) from error
-
-
-def _tuple(value: Any) -> Any:
-    """Return a list of numbers as the tuple that JSON made a list of."""
-    is_numbers = isinstance(value, list) and all(type(part) is int for part in value)
-    return tuple(value) if is_numbers and value else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from signs_lightning.runtime.escaping import list_names, shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 
 METADATA = "signs_lightning"  # key of our JSON among a file's metadata
+# Arguments that no file may set: they name other files, or are no plain values.
+NOT_OF_FILES = {"self", "path", "architecture", "weights", "optimizer", "lr_scheduler", "loss"}
+NOT_OF_FILES |= {"metrics", "augmentation", "network", "args", "kwargs"}
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -102,3 +106,39 @@ def check_weights(
                 f"{path} has {name} of shape {tuple(tensors[name].shape)}, {type(model).__name__} "
                 f"one of {tuple(tensor.shape)}. {advice}."
             )
+
+
+def make_model(
+    kind: Any, metadata: Mapping[str, Any], given: Mapping[str, Any], path: str | Path
+) -> Any:
+    """Make the model with the settings that a file has for its class, or that are given.
+
+    Args:
+        kind: the class, which the user names.
+        metadata: the JSON object of the file.
+        given: settings that go before those of the file.
+        path: the file, for the message.
+
+    Raises:
+        InputError: the class does not take them.
+    """
+    stored = metadata.get("settings")
+    name = str(metadata.get("model", ""))
+    is_same = name == f"{kind.__module__}.{kind.__name__}"
+    settings = stored if is_same and isinstance(stored, dict) else {}
+    initializers = [vars(base).get("__init__") for base in kind.__mro__[:-1]]
+    known = {n for init in initializers if init for n in inspect.signature(init).parameters}
+    kept = {k: v for k, v in settings.items() if k in known and k not in NOT_OF_FILES}
+    try:
+        return kind(**{name: _tuple(value) for name, value in {**kept, **given}.items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} has settings that {kind.__name__} does not take ({error}). Name the class "
+            "that it was exported from."
+        ) from error
+
+
+def _tuple(value: Any) -> Any:
+    """Return a list of numbers as the tuple that JSON made a list of."""
+    is_numbers = isinstance(value, list) and all(type(part) is int for part in value)
+    return tuple(value) if is_numbers and value else value

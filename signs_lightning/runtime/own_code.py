@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import inspect
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -15,6 +18,7 @@ from signs_lightning.runtime.escaping import shorten
 
 PACKAGE = Path(signs_lightning.__file__).parent
 LIBRARIES = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")}
+FOLDERS: set[Path] = set()  # of files that `import_file` imported
 
 
 def import_object(path: str) -> Any:
@@ -59,6 +63,49 @@ def _import_module(name: str) -> ModuleType | None:
         if error.name == name:
             return None
         raise
+
+
+def import_file(file: Path, name: str) -> Any:
+    """Import a class or function of a Python file, which the user must have named.
+
+    It finds the modules beside it, also where a file of another folder has imported others of
+    their names. What it raises passes through.
+
+    Raises:
+        InputError: there is no such file, or nothing of that name in it.
+    """
+    if not file.is_file():
+        raise InputError(f"{file} does not exist. Name the Python file that has the class {name}.")
+    folder = file.resolve().parent
+    _forget_namesakes(folder)
+    FOLDERS.add(folder)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} cannot be imported as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(file.stem, module)  # for dataclasses and pickles in it
+    sys.path.insert(0, os.fspath(folder))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(os.fspath(folder))
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [n for n, value in vars(module).items() if inspect.isclass(value)]
+        raise InputError(f"{file} has no class {name}.{did_you_mean(name, names)}")
+    return found
+
+
+def _forget_namesakes(folder: Path) -> None:
+    """Forget modules from the folders of other files that a folder has modules of the names of."""
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        if not (folder / f"{top}.py").is_file() and not (folder / top).is_dir():
+            continue
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+        parents = {parent for place in places if place for parent in Path(place).parents}
+        if parents & (FOLDERS - {folder}):
+            del sys.modules[name]
 
 
 def object_path(value: Any) -> str | None:

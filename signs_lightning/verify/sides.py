@@ -11,18 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
+from signs_lightning.checkpoints.own_model import package_model
 from signs_lightning.errors import InputError, UnnamedModelError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.input_scales import Scale, rescale_inputs
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.other_inputs import describe_inputs
-from signs_lightning.verify.own_module import (
-    is_own_module,
-    load_weights,
-    make_own_module,
-    make_package_model,
-    read_settings,
-)
+from signs_lightning.models.weights_file import make_model, read_weights
+from signs_lightning.runtime.escaping import shorten
+from signs_lightning.verify.own_module import is_own_module, load_weights, make_own_module
 
 
 @dataclass
@@ -81,12 +78,12 @@ def load_side(
     Raises:
         InputError: it cannot be loaded, or takes more than images.
     """
+    if weights is not None and not is_own_module(name):
+        raise InputError(f"Weights are given for {name}, which has its own. Leave {weights} out.")
     if name.endswith(".safetensors"):
         return _safetensors_side(name, scale, model, known or {})
     if is_own_module(name):
         return _own_side(name, make_own_module(name, known or {}), scale, weights)
-    if weights is not None:
-        raise InputError(f"--weights is for FILE.py:CLASS, and {name} has its own. Leave it out.")
     is_keras = name.endswith(KERAS_SUFFIXES)
     try:
         loaded, _ = load_model(name, "verify", scale if is_keras else None)
@@ -129,8 +126,8 @@ def _safetensors_side(
     name: str, scale: Scale | None, model: str | None, known: dict[str, Any]
 ) -> Side:
     """Return the side of a file of weights and the network that they belong to."""
-    kind, settings = read_settings(Path(name))
-    module, _, own = kind.rpartition(".")
+    metadata = read_weights(name)[1]
+    module, _, own = str(metadata.get("model", "")).rpartition(".")
     if model is None and module.startswith("signs_lightning."):
         model = own
     if model is None:
@@ -138,10 +135,18 @@ def _safetensors_side(
             f"{name} holds weights alone. Name their network: --model FILE.py:CLASS, or a model of "
             "this package such as SignsFunctional."
         )
-    known = known | settings
+    settings = metadata.get("settings")
+    if isinstance(settings, dict):
+        facts = {k: settings[k] for k in ("num_classes", "image_size") if k in settings}
+        known = known | {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
     if is_own_module(model):
-        return _own_side(name, make_own_module(model, known), scale, name)
-    return _own_side(name, make_package_model(model, known), scale, name)
+        return _own_side(name, make_own_module(model, known, metadata), scale, name)
+    if (kind := package_model(model)) is None:
+        raise InputError(
+            f"--model is '{shorten(model)}', expected FILE.py:CLASS, or a model of this package "
+            "such as SignsFunctional."
+        )
+    return _own_side(name, make_model(kind, metadata, known, name), scale, name)
 
 
 def _own_side(name: str, network: nn.Module, scale: Scale | None, weights: str | None) -> Side:

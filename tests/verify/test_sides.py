@@ -16,6 +16,7 @@ from signs_lightning.__main__ import main
 from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.keras_io.to_keras import export_keras
+from signs_lightning.models.weights_file import save_weights
 
 DOCS = Path(__file__).parents[2] / "docs"
 NET = """
@@ -166,7 +167,7 @@ def test_an_onnx_file(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["right.py:Nat", "--against", "signs.ckpt"], "has no class Nat. Did you mean 'Net'?"),
         (["right.py:Net", "--weights", "no.pt", "--against", "signs.ckpt"], "no.pt does not exist"),
         (["right.py:Net", "--weights", "signs.ckpt", "--against", "signs.ckpt"], "does not fit"),
-        (["signs.ckpt", "--weights", "net.pt", "--against", "signs.ckpt"], "Leave it out"),
+        (["signs.ckpt", "--weights", "net.pt", "--against", "signs.ckpt"], "Leave net.pt out"),
         (["right.py:Net", "--against", "wrong.py:Net"], "--image_size"),
         (["right.py:Net", "--against", "wrong.py:Net", "--image_size", "64", "64", "3"], "--scale"),
     ],
@@ -177,6 +178,33 @@ def test_questions(
     """What cannot be done is said in a sentence, with exit code 2."""
     assert main(["verify", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_each_module_has_its_own_neighbours(signs: Path) -> None:
+    """Two versions of a project, each with a `layers.py`, are compared each with its own."""
+    for folder, function in (("v1", "F.relu"), ("v2", "F.leaky_relu")):
+        Path(folder).mkdir()
+        text = f"import torch.nn.functional as F\n\n\ndef act(x):\n    return {function}(x)\n"
+        Path(folder, "layers.py").write_text(text)
+        body = Path("right.py").read_text().replace("F.relu(", "act(")
+        Path(folder, "net.py").write_text(f"from layers import act\n{body}")
+    words = ["verify", "v1/net.py:Net", "--weights", "net.pt", "--against_weights", "net.pt"]
+    words += ["--image_size", "64", "64", "3", "--scale", "/255", "--against"]
+    assert main([*words, "v2/net.py:Net"]) == 1
+    assert main([*words, "v1/net.py:Net"]) == 0
+
+
+@pytest.mark.parametrize(
+    "settings", [{"nonsense": 3, "path": "signs.ckpt", "num_classes": 6}, [1], None]
+)
+def test_settings_of_a_file_are_not_trusted(
+    signs: Path, settings: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a class does not take is left out, and no setting names another file."""
+    model, _ = load_classifier(signs / "signs.ckpt")
+    metadata = {"model": "signs_lightning.models.signs_functional.SignsFunctional"}
+    save_weights(Path("signs.safetensors"), model.state_dict(), metadata | {"settings": settings})
+    assert main(["verify", "signs.safetensors", "--against", "signs.ckpt"]) == 0
 
 
 def test_without_keras(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
