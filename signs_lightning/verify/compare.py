@@ -49,6 +49,11 @@ def compare(a: Side, b: Side, images: Tensor, about: str) -> Comparison:
         for side, given in zip((reference, other), pixels, strict=True)
     ]
     raw = [None if trace is None else trace.output for trace in traces]
+    if raw[0] is not None and bool(raw[0].isnan().any()):
+        raise InputError(
+            f"{reference.name} gives NaN on these images, with which nothing can be compared. Look "
+            "at its weights, or choose other --images."
+        )
     keras_run = _ask_keras(result, reference, other, pixels[0], raw[0])
     if other.kind == "Keras file":
         text = f"Keras itself on {other.name}: it is asked about the reference alone"
@@ -98,7 +103,10 @@ def _compare_pixels(
     result: Comparison, reference: Side, other: Side, images: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return what each network is given, and compare it where both prepare it themselves."""
-    made = [None if side.prepare is None else side.prepare(images) for side in (reference, other)]
+    made = [
+        None if side.prepare is None else side.prepare(images.clone())
+        for side in (reference, other)
+    ]
     first, second = made
     if first is None or second is None:
         given = second if first is None else first

@@ -65,7 +65,7 @@ def verdict(result: Comparison) -> list[str]:
     lines = []
     if first is not None:
         off = "" if first.difference is None else f", by {first.difference:.2g}"
-        off = ", in its shape" if first.difference == math.inf else off
+        off = ", in its shape or by NaN" if first.difference == math.inf else off
         twin = f" ('{first.counterpart}' in {result.names[1]})" if first.counterpart else ""
         before = f"{first.agreeing} before it agree" if first.agreeing else "none before it"
         what = "Pixels differ" if first.layer == PIXELS else f"'{first.layer}'{twin} differs first"
@@ -89,7 +89,7 @@ def verdict(result: Comparison) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """Return a number of a table; a difference of shapes is the word."""
+    """Return a number of a table; a difference that is none is in the shape, or NaN."""
     if value is None:
         return ""
-    return f"{value:.1e}" if math.isfinite(value) else "shape"
+    return f"{value:.1e}" if math.isfinite(value) else "shape/NaN"

@@ -16,10 +16,10 @@ class Row:
     """One thing that was compared.
 
     Attributes:
-        part: "images", "parameters", "pixels", "layer", "outputs", "gradients" or "step".
+        part: "facts", "pixels", "keras", "layer", "outputs", "setting" or "training".
         name: of the thing, such as the reference's layer.
         counterpart: what the other side calls it.
-        difference: the largest; inf for another shape, None where it is no number.
+        difference: the largest; inf for another shape or NaN, None where it is no number.
         bound: the largest that is allowed.
         status: "after" is a layer behind the first that differs.
         detail: what both sides have, or more.
@@ -114,7 +114,7 @@ class Comparison:
                              more.get("detail", "")))  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values; a difference of shapes is null."""
+        """Return all of it as plain values; a difference of shapes, or NaN, is null."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, dict):

@@ -113,6 +113,7 @@ def trace_network(
         has_dropout: False lets every dropout pass its values.
     """
     trace = Trace(images.clone())
+    images = images.clone()  # a network may change what it is given
     recorder = _Recorder(trace, images, has_dropout)
     watch = recorder.close_layer if isinstance(network, KerasNetwork) else None
     with (

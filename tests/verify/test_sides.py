@@ -207,6 +207,28 @@ def test_settings_of_a_file_are_not_trusted(
     assert main(["verify", "signs.safetensors", "--against", "signs.ckpt"]) == 0
 
 
+def test_a_network_that_changes_its_input(signs: Path) -> None:
+    """What the reference makes of its pixels in place is not what the other one is given."""
+    body = Path("right.py").read_text()
+    Path("inplace.py").write_text(
+        body.replace("        x = F", "        x.mul_(0.5)\n        x = F", 1)
+    )
+    words = ["verify", "signs.ckpt", "--against", "inplace.py:Net", "--weights", "net.pt"]
+    assert main(words) == 1
+
+
+def test_a_network_that_gives_nan(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It differs from one that does not, and nothing can be compared with it."""
+    body = Path("right.py").read_text()
+    Path("nan.py").write_text(body.replace("return self.head(", "return float('nan') * self.head("))
+    words = ["verify", "nan.py:Net", "--weights", "net.pt", "--against"]
+    assert main([*words, "signs.ckpt"]) == 1
+    assert "shape or by NaN" in " ".join(capsys.readouterr().out.split())
+    words = ["verify", "signs.ckpt", "--against", "nan.py:Net", "--weights", "net.pt"]
+    assert main(words) == 2
+    assert "gives NaN" in capsys.readouterr().err
+
+
 def test_without_keras(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Our reading of a Keras file agrees, but nothing was checked by Keras: exit code 4."""
     model, _ = load_classifier(signs / "signs.ckpt")
