@@ -19,6 +19,7 @@ from signs_lightning.verify.layers import (
 from signs_lightning.verify.outputs import compare_outputs
 from signs_lightning.verify.real_keras import KerasRun, run_real_keras
 from signs_lightning.verify.result import Comparison, Row, Status
+from signs_lightning.verify.settings import compare_settings
 from signs_lightning.verify.sides import Side
 from signs_lightning.verify.trace import Trace, find_roundings, trace_network
 from signs_lightning.verify.training import compare_training, labels_for
@@ -70,6 +71,7 @@ def compare(a: Side, b: Side, images: Tensor, about: str) -> Comparison:
     probabilities = compare_outputs(result, reference, other, images, raw, keras_run)
     explain_pixels(result, sides)
     explain_end(result, probabilities, sides)
+    compare_settings(result, sides)
     labels = labels_for(first.output, reference, probabilities[0])
     compare_training(result, sides, probabilities[0], labels, keras_run)
     return result

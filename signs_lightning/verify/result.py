@@ -16,7 +16,7 @@ class Row:
     """One thing that was compared.
 
     Attributes:
-        part: "facts", "pixels", "keras", "layer", "outputs", "setting" or "training".
+        part: "facts", "pixels", "keras", "layer", "outputs", "setting", "weights" or "training".
         name: of the thing, such as the reference's layer.
         counterpart: what the other side calls it.
         difference: the largest; inf for another shape or NaN, None where it is no number.

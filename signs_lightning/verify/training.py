@@ -18,7 +18,7 @@ from signs_lightning.verify.outputs import read_probabilities, reading_of
 from signs_lightning.verify.own_loss import compare_own_loss
 from signs_lightning.verify.real_keras import KerasRun
 from signs_lightning.verify.reasons import UNKNOWN
-from signs_lightning.verify.result import Comparison, FirstDifference, Reason, Row
+from signs_lightning.verify.result import Comparison, FirstDifference, Reason
 from signs_lightning.verify.sides import Side
 from signs_lightning.verify.trace import WithoutDropout, first_tensor
 from signs_lightning.verify.values import difference
@@ -55,7 +55,6 @@ def compare_training(
         labels: int64 (N,), to train on.
         keras_run: has what Keras itself learns from a step.
     """
-    _compare_epsilons(result, sides)
     if result.has_differences:
         result.not_compared.append("gradients and a training step: the outputs differ already")
         return
@@ -243,27 +242,6 @@ def _reasons_of_momentum(pair: WeightPair, steps: list[Step], sides: Sides) -> l
     )
     evidence = f"With a share of {momenta[0]:g} the difference vanishes ({left:.1g} is left)."
     return [Reason("BatchNorm's momentum", text, evidence)]
-
-
-def _compare_epsilons(result: Comparison, sides: Sides) -> None:
-    """Find an epsilon that differs by so little that the outputs agree."""
-    for k, partner in sides.pairs.items():
-        calls = sides.traces[0].calls[k], sides.traces[1].calls[partner]
-        if calls[0].name != "batch_norm" or calls[1].name != "batch_norm":
-            continue
-        places = zip(sides.traces, (k, partner), strict=True)
-        values = [bind(trace, index).get("eps", 1e-5) for trace, index in places]
-        if abs(values[0] - values[1]) <= 1e-3 * abs(values[0]):
-            continue
-        there, here = sides.names
-        detail = f"epsilon {values[0]:g} against {values[1]:g}"
-        name, counterpart = calls[0].layer, calls[1].layer
-        result.rows.append(Row("setting", name, counterpart, status="differs", detail=detail))
-        if result.first is None:
-            text = f"{here} has epsilon {values[1]:g}, {there} {values[0]:g}"
-            evidence = "On these images the outputs agree within the bound all the same."
-            reasons = [Reason("BatchNorm's epsilon", text, evidence)]
-            result.first = FirstDifference(name, counterpart, None, 0, reasons)
 
 
 def _name(result: Comparison, pair: WeightPair, off: float, reasons: list[Reason]) -> None:

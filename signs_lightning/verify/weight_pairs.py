@@ -16,6 +16,7 @@ from signs_lightning.verify.trace import Trace
 from signs_lightning.verify.values import channels_first_rows, channels_last_rows
 
 AVERAGES = ("running_mean", "running_var")
+ROLES = ("weight", "bias", *AVERAGES)
 Turn = Callable[[Tensor], Tensor]
 
 
@@ -59,7 +60,7 @@ def pair_weights(sides: Sides) -> list[WeightPair]:
         if first.name != second.name or first.name not in ARGUMENTS:
             continue
         given = bind(reference, k), bind(other, partner)
-        for role in ("weight", "bias", *AVERAGES):
+        for role in ROLES:
             values = [v for v in (g.get(role) for g in given) if isinstance(v, Tensor)]
             if len(values) < 2:
                 continue

@@ -17,6 +17,7 @@ from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.models.weights_file import save_weights
+from signs_lightning.runtime.own_code import import_file
 
 DOCS = Path(__file__).parents[2] / "docs"
 NET = """
@@ -227,6 +228,57 @@ def test_a_network_that_gives_nan(signs: Path, capsys: pytest.CaptureFixture[str
     words = ["verify", "signs.ckpt", "--against", "nan.py:Net", "--weights", "net.pt"]
     assert main(words) == 2
     assert "gives NaN" in capsys.readouterr().err
+
+
+NORM = """
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.norm, self.head = nn.BatchNorm2d(8), nn.Linear(8, 4)
+        nn.init.zeros_(self.norm.weight)
+        self.drop = nn.Dropout(0.3)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = x + self.norm(self.b(x))
+        return self.head(self.drop(x.mean((2, 3))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("", "Everything that could be compared"),
+        ("norm.running_mean", "'norm' ('norm' in port.py:Net) differs first"),
+        ("norm.running_var", "the weights themselves differ ('running_var')"),
+        ("dropout", "DIFFERS in setting: drop"),
+    ],
+)
+def test_what_outputs_do_not_show(
+    change: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Averages of a BatchNorm whose gamma is 0, and the rate of a dropout."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NORM)
+    Path("port.py").write_text(NORM.replace("0.3", "0.5" if change == "dropout" else "0.3"))
+    state = import_file(Path("net.py"), "Net")().state_dict()
+    torch.save(state, "net.pt")
+    if change in state:
+        state[change] += 1
+    torch.save(state, "port.pt")
+    words = ["port.py:Net", "--weights", "port.pt", "--against", "net.py:Net"]
+    words += ["--against_weights", "net.pt", "--image_size", "16", "16", "3", "--scale", "/255"]
+    assert main(["verify", *words]) == bool(change)
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_without_keras(signs: Path, capsys: pytest.CaptureFixture[str]) -> None:
