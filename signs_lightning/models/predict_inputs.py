@@ -16,6 +16,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.other_inputs import split_inputs
 from signs_lightning.runtime.escaping import printable, shorten
 from signs_lightning.runtime.image_files import UnreadableImageError, read_image
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 if TYPE_CHECKING:
     from signs_lightning.models.model_with_preprocessing import ImageModel
@@ -75,8 +76,14 @@ class PredictImages:
         """Return what the network takes, float (n, C, H, W) in 0..1, on the model's device."""
         model = self.model
         if self.items is None:
-            return model.preprocess(_to_tensor(self.values[part], self.order).to(model.device))
-        images = [self._read(item).to(model.device) for item in self.items[part]]
+            images = [_to_tensor(self.values[part], self.order).to(model.device)]
+        else:
+            images = [self._read(item).to(model.device) for item in self.items[part]]
+        if part.start == 0 and images[0].dtype == torch.uint8 and images[0].max() == 1:
+            rank_zero_print(
+                "The images have the values 0 and 1 only, which is all but black in 0..255. If "
+                "they mean 0..1, give them as floats, or times 255."
+            )
         if len({(image.shape, image.dtype) for image in images}) == 1:
             return model.preprocess(torch.cat(images))
         return torch.cat([model.preprocess(image) for image in images])
@@ -192,9 +199,13 @@ def _as_array(given: Any, name: str) -> Tensor | np.ndarray:
     kind = str(given.dtype).removeprefix("torch.")
     is_float = given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"
     if not is_float and kind != "uint8":
+        way = "Give an array of images or paths as a list."
+        if kind == "bool":
+            way = "Convert truth values to floats."
+        elif "int" in kind:
+            way = "Convert whole numbers in 0..255 to uint8."
         raise InputError(
-            f"{name} {shorten(kind)}, expected uint8 in 0..255 or floats in 0..1. Convert whole "
-            "numbers in 0..255 to uint8."
+            f"{name} {shorten(kind)}, expected uint8 in 0..255 or floats in 0..1. {way}"
         )
     return given
 

@@ -110,7 +110,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "floats in 0..255": (IMAGES / 1.0, "floats from 0 to 255, expected 0 to 1. Divide"),
     "floats in -1..1": (IMAGES / 127.5 - 1, "floats from -1 to 1, expected 0 to 1"),
     "NaN": (np.full(IMAGES.shape, np.nan), "no numbers (NaN)"),
-    "truth values": (IMAGES > 9, "are bool"),
+    "truth values": (IMAGES > 9, "in 0..1. Convert truth values to floats"),
+    "an array of paths": (
+        np.array(["a.png", "b.png"]),
+        "Give an array of images or paths as a list",
+    ),
     "small floats": (IMAGES[:, :32] / 255, "32×64 pixels, and the model takes 64×64. Resize them"),
     "grey": (IMAGES[:2, ..., 0], "shape (2, 64, 64), expected (N, 64, 64, 3)"),
     "four channels": (IMAGES[..., [0, 1, 2, 2]], "shape (3, 64, 64, 4), expected (N, 64, 64, 3)"),
@@ -133,6 +137,17 @@ def test_what_cannot_be_right_is_refused(model, case):
     with pytest.raises(InputError) as refusal:
         model.predict(given)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("spelling", [np.asarray, list, torch.from_numpy])
+def test_bytes_of_0_and_1_are_said_to_be_black(model, capsys, spelling):
+    """`x // 255` and `(x / 255).astype(np.uint8)` are such; said once, not for every batch."""
+    model.predict(spelling(IMAGES // 255), batch_size=1)
+    assert capsys.readouterr().out.count("0 and 1 only, which is all but black") == 1
+    model.predict(spelling(IMAGES), batch_size=1)
+    model.predict(spelling(IMAGES * 0), batch_size=1)
+    model.predict(spelling((IMAGES // 255).astype(np.float32)), batch_size=1)
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 3), (20, 20), (3, 20, 20), (5, 784)])
