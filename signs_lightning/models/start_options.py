@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
 
 START_OPTIONS = ("start_epoch", "history", "fresh_optimizer")
 OPTION = "--fresh_optimizer true"
@@ -76,6 +77,7 @@ class StartOptions(L.Callback):
         checkpoint |= {"epoch": 0, "global_step": 0, "callbacks": {}}
         checkpoint |= {"optimizer_states": [], "lr_schedulers": []}
         checkpoint.pop("loops", None)
+        checkpoint.pop(TRAINED_WEIGHTS, None)  # the averaged ones are the model
 
 
 def make_start_options(config: Any) -> StartOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from signs_lightning import H5DataModule, HappySequential, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
+from signs_lightning.models.start_options import StartOptions
 
 EPOCHS = 5
 
@@ -52,7 +53,6 @@ class WithBackbone(SignsFunctional):
     @property
     def backbone(self):
         return self.network.get_submodule("conv1")
-        return next(self.network.children())
 
 
 Make = Callable[[], Callback]
@@ -87,6 +87,7 @@ def train(small_signs, small_smiles, tmp_path):
         kill_at: int | None = None,
         resume: bool = False,
         epochs: int = EPOCHS,
+        others: Sequence[Callback] = (),
     ) -> tuple[Any, L.Trainer, Kill]:
         kind, scheduler, make = CASES[case]
         L.seed_everything(3)
@@ -102,7 +103,7 @@ def train(small_signs, small_smiles, tmp_path):
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[make(), watch, RunCheckpoint(every_n_steps=2)],
+            callbacks=[make(), watch, RunCheckpoint(every_n_steps=2), *others],
         )
         try:
             trainer.fit(model, data, ckpt_path=last if resume else None, weights_only=True)
@@ -144,6 +145,17 @@ def test_the_last_checkpoint_holds_the_average(train, tmp_path):
     before = state_of(tmp_path / "run", "trained_state_dict")
     _, _, lengthened = train("swa", "run", resume=True, epochs=EPOCHS + 1)
     for stored, weights in zip(before.values(), lengthened.weights[0], strict=True):
+        assert torch.equal(stored.double(), weights)
+
+
+@pytest.mark.slow
+def test_a_new_optimizer_begins_with_the_average(train, tmp_path):
+    """And not with the weights before, which a longer run goes on from."""
+    train("swa", "run")
+    average = state_of(tmp_path / "run")
+    fresh = [StartOptions(fresh_optimizer=True)]
+    _, _, begun = train("swa", "run", resume=True, epochs=1, others=fresh)
+    for stored, weights in zip(average.values(), begun.weights[0], strict=True):
         assert torch.equal(stored.double(), weights)
 
 
