@@ -79,10 +79,11 @@ def _is_training(value: Any) -> bool:
 
 def _is_keras_run(value: Any) -> bool:
     """Return whether it tells of a training that Keras began, or is missing."""
-    if value is None or (isinstance(value, dict) and isinstance(value.get("problem"), str)):
-        return True
-    counts = [value.get(name) for name in ("steps", "weights")] if isinstance(value, dict) else []
-    return bool(counts) and all(type(n) is int and 0 <= n < 2**31 for n in counts)
+    if value is None or not isinstance(value, dict):
+        return value is None
+    steps, weights = value.get("steps"), value.get("weights")
+    is_run = type(steps) is int and 0 <= steps < 2**31 and isinstance(weights, list)
+    return isinstance(value.get("problem"), str) or is_run
 
 
 def is_plain_data(value: Any) -> bool:

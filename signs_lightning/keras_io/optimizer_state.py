@@ -22,9 +22,9 @@ from signs_lightning.keras_io.network_plan import Plan
 from signs_lightning.keras_io.old_kernels import Matches, restore_kernels
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.keras_adam_variants import KerasNadam, momentum_product
-from signs_lightning.models.keras_run import KEY, describe_steps
+from signs_lightning.models.keras_run import KEY, describe_steps, trained_weights
 from signs_lightning.models.resume import run_settings
-from signs_lightning.runtime.escaping import printable, shorten
+from signs_lightning.runtime.escaping import shorten
 
 # Our names of the tensors that an optimizer keeps for each weight, in the order of a file. Those of
 # one tuple alternate: m and v of the first weight, m and v of the second, …
@@ -94,13 +94,12 @@ def add_keras_run(
                 return None
             state = read_state(file, model.plan, arrays, steps)
             checkpoint |= _training_so_far(model, state)
-            weights = sum(parameter.requires_grad for parameter in model.parameters())
         except CannotGoOnError as reason:
             model.omissions.append(f"{STATE} ({reason})")
-            checkpoint["signs_lightning"][KEY] = {"problem": printable(str(reason))}
+            checkpoint["signs_lightning"][KEY] = {"problem": str(reason)}
             return None
     checkpoint["signs_lightning"] |= {
-        KEY: {"steps": state.steps, "weights": weights},
+        KEY: {"steps": state.steps, "weights": trained_weights(model)},
         "training": checkpoint.pop("training"),
     }
     return (
@@ -131,7 +130,7 @@ def read_state(
     kept = _kept_slots(optimizer)
     slots: dict[str, Matches] = {name: [] for name in names if name in kept}
     order = [(name, k) for block in blocks for name, k in block]
-    for (name, k), stored in zip(order, tensors, strict=False):
+    for (name, k), stored in zip(order, tensors, strict=True):
         layer, weight = weights[k]
         if name in kept and layer.path in plan.graph.layers:
             slots[name].append((layer, weight, stored))

@@ -54,27 +54,27 @@ def _format_figure(name: str, value: object) -> str:
     return f"{value + 1:.0f}" if name == "epoch" else f"{value:.4f}"
 
 
+def print_resumed(trainer: L.Trainer, model: Any) -> None:
+    """Say where a run of our own is resumed."""
+    rows, most = model.history, trainer.max_epochs or -1
+    done = int(rows[-1]["epoch"]) + 1 if rows else 0
+    if int(model.train_totals.count):
+        rank_zero_print(f"Resuming in the middle of epoch {done + 1}.")
+    elif done >= most > 0:
+        rank_zero_print(
+            f"The run has {done} epochs already, and --trainer.max_epochs is {most}. Give more to "
+            "train on."
+        )
+    elif done:
+        rank_zero_print(f"Resuming after epoch {done}.")
+
+
 class EpochHistory(L.Callback):
     """Append each epoch's metrics to `model.history`, and log them.
 
     A row has epoch (from 0, as Keras counts them), loss and accuracy, and those of validation where
     the epoch was validated.
     """
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if not trainer.ckpt_path:
-            return
-        rows, most = pl_module.history, trainer.max_epochs or -1
-        done = int(rows[-1]["epoch"]) + 1 if rows else 0
-        if int(pl_module.train_totals.count):
-            rank_zero_print(f"Resuming in the middle of epoch {done + 1}.")
-        elif done >= most > 0:
-            rank_zero_print(
-                f"The run has {done} epochs already, and --trainer.max_epochs is {most}. Give more "
-                "to train on."
-            )
-        elif done:
-            rank_zero_print(f"Resuming after epoch {done}.")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         pl_module.validation_metrics = {}  # finders of batch size or learning rate leave some

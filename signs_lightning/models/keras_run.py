@@ -12,6 +12,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_history import History
 from signs_lightning.models.keras_history import read_keras_history
 from signs_lightning.models.start_options import FRESH, StartOptions, find_start_options
+from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 KEY = "keras_run"  # of a checkpoint, below "signs_lightning"
@@ -20,11 +21,16 @@ KEY = "keras_run"  # of a checkpoint, below "signs_lightning"
 def keras_run(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what `import-keras` wrote of a training that goes on; None for other checkpoints.
 
-    It has "steps", how many the optimizer has made, and "weights", how many it trains; or
+    It has "steps", how many the optimizer has made, and "weights", which ones it trains; or
     "problem", why it cannot go on.
     """
     run: Mapping[str, Any] | None = checkpoint.get("signs_lightning", {}).get(KEY)
     return run
+
+
+def trained_weights(model: L.LightningModule) -> list[str]:
+    """Return the names of the weights that are trained."""
+    return [name for name, weight in model.named_parameters() if weight.requires_grad]
 
 
 def describe_steps(steps: int) -> str:
@@ -54,14 +60,16 @@ def find_epoch(
     """
     if "problem" in run:
         raise InputError(
-            f"The training cannot go on where Keras stopped: {run['problem']}. Add {FRESH}."
-        )
-    trained = sum(parameter.requires_grad for parameter in model.parameters())
-    if trained != run["weights"]:
-        raise InputError(
-            f"Keras trained {run['weights']} weights of this model, and {trained} are trained now: "
-            "its optimizer's state does not fit. Leave --model.trainable_layers out, or add "
+            f"The training cannot go on where Keras stopped: {printable(run['problem'])}. Add "
             f"{FRESH}."
+        )
+    before, trained = run["weights"], trained_weights(model)
+    if trained != before:
+        others = " others" if len(trained) == len(before) else ""
+        raise InputError(
+            f"Keras trained {len(before)} weights of this model, and {len(trained)}{others} are "
+            "trained now: its optimizer's state does not fit. Leave --model.trainable_layers out, "
+            f"or add {FRESH}."
         )
     steps, epoch = run["steps"], options.start_epoch
     if epoch is None:
@@ -95,7 +103,7 @@ def count_steps(trainer: L.Trainer, images: int, batch_size: int) -> int:
     return math.ceil(batches / trainer.accumulate_grad_batches)
 
 
-def go_on_after_keras(trainer: L.Trainer, model: Any, checkpoint: dict[str, Any]) -> None:
+def go_on_after_keras(trainer: L.Trainer, model: Any, checkpoint: dict[str, Any]) -> bool:
     """Let a Trainer count on from the epochs and steps of Keras, where a checkpoint is such.
 
     Args:
@@ -103,13 +111,16 @@ def go_on_after_keras(trainer: L.Trainer, model: Any, checkpoint: dict[str, Any]
         model: that it trains; it gets the history of Keras where that is given.
         checkpoint: of the run that is resumed; changed.
 
+    Returns:
+        Whether it is such.
+
     Raises:
         InputError: see `find_epoch`; or options are given that only a run of Keras has.
     """
     run, options = keras_run(checkpoint), find_start_options(trainer)
     options.check(run is not None)
     if run is None:
-        return
+        return False
     loop = trainer.fit_loop
     loop.setup_data()
     batches = trainer.num_training_batches
@@ -124,6 +135,7 @@ def go_on_after_keras(trainer: L.Trainer, model: Any, checkpoint: dict[str, Any]
     rank_zero_print(f"Training goes on where Keras stopped: {so_far} are done.")
     if options.history is not None and len(model.history) < epoch:
         rank_zero_print(f"{options.history} has {len(model.history)} of these epochs.")
+    return True
 
 
 def _loop_state(loop: Any, epoch: int, steps: int, batches: int) -> dict[str, Any]:

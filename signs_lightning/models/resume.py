@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.checkpoint_metadata import is_resumed
+from signs_lightning.models.epoch_history import print_resumed
 from signs_lightning.models.keras_run import go_on_after_keras
 from signs_lightning.models.plateau_stepper import monitored_metric
 from signs_lightning.models.resume_optimizers import (
@@ -20,6 +21,7 @@ from signs_lightning.models.resume_optimizers import (
 )
 from signs_lightning.models.start_options import FRESH
 from signs_lightning.models.stochastic_averaging import has_replaced_scheduler
+from signs_lightning.runtime.escaping import shorten
 
 REPLACED = ("lr_scheduler", "scheduler_settings")  # by StochasticWeightAveraging's own
 
@@ -49,7 +51,8 @@ class ExactResume(L.Callback):
             if has_replaced_scheduler(trainer):
                 now |= {name: before[name] for name in REPLACED if name in before}
             check_resume_compatibility(before, now)
-        go_on_after_keras(trainer, pl_module, checkpoint)
+        if not go_on_after_keras(trainer, pl_module, checkpoint) and trainer.ckpt_path:
+            print_resumed(trainer, pl_module)
         if not before or not now:
             return
         apply_optimizer_settings(before.get("settings", {}), now["settings"], checkpoint)
@@ -109,7 +112,7 @@ def check_resume_compatibility(before: Mapping[str, Any], now: Mapping[str, Any]
     """
     for name in ("optimizer", "lr_scheduler", "schedule", "warmup"):
         if name in before and before[name] != now[name]:
-            old, new = before[name] or "none", now[name] or "none"
+            old, new = (shorten(str(run[name] or "none")) for run in (before, now))
             raise InputError(
                 f"The run was begun with {name} {old} and cannot be resumed with {name} {new}. "
                 f"Leave --model.{name} as it was, or add {FRESH}."

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.start_options import FRESH
+from signs_lightning.runtime.escaping import shorten
 
 # settings of optimizers that keep another tensor for each parameter
 WITH_STATE = ("amsgrad", "centered", "momentum")
@@ -63,8 +64,9 @@ def apply_scheduler_settings(before: Settings, now: Settings, checkpoint: dict[s
         changed |= {"best": now["best"], "num_bad_epochs": 0}
     if changed and not is_plateau:
         name, value = next(iter(changed.items()))
+        begun = shorten(str(before[name]))
         raise InputError(
-            f"The run was begun with lr_scheduler {name} {before[name]} and cannot be resumed with "
+            f"The run was begun with lr_scheduler {name} {begun} and cannot be resumed with "
             f"{value}. Leave it as it was, or add {FRESH}."
         )
     changed.pop("watched", None)

@@ -13,6 +13,10 @@ import torch
 
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
+from signs_lightning.errors import InputError
+from signs_lightning.models.keras_run import find_epoch
+from signs_lightning.models.resume import check_resume_compatibility
+from signs_lightning.models.start_options import StartOptions
 
 
 def same_weights(first: Path, second: Path) -> bool:
@@ -130,3 +134,16 @@ def test_stopped_inside_an_epoch(
         torch.equal(a, b)
         for a, b in zip(model.parameters(), uninterrupted.parameters(), strict=True)
     )
+
+
+def test_what_a_checkpoint_tells_is_printable():
+    """A checkpoint may say anything of why its training cannot go on, and of its optimizer."""
+    now = dict.fromkeys(("optimizer", "lr_scheduler", "schedule", "warmup", "schedule_steps"))
+    for refuse in (
+        lambda text: find_epoch({"problem": text}, StartOptions(), L.LightningModule(), 1, 1),
+        lambda text: check_resume_compatibility(now | {"optimizer": text}, now),
+    ):
+        with pytest.raises(InputError) as refusal:
+            refuse("\x1b[2Jmine\n")
+        assert str(refusal.value).isprintable()
+        assert "mine" in str(refusal.value)

@@ -117,6 +117,7 @@ def test_epochs_are_asked_for_and_join(cli, begun, small_signs):
     log = ("--history", begun["folder"] / "log.csv")
     done = fit(cli, small_signs, *other, *log, "--start_epoch", 2)
     assert done.code == 0, done.err
+    assert "Resuming after" not in done.out  # which is what a run of our own says
     rows = history(0)
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
     assert [float(row["loss"]) for row in rows[:2]] == begun["losses"][:2]
@@ -156,6 +157,24 @@ def test_what_does_not_fit_is_a_sentence(cli, begun, small_signs):
     assert "--start_epoch and --fresh_optimizer true are both given" in done.err
     done = cli(*FIT, "--data.drawn", "DrawnSigns", "--history", "log.csv")
     assert "--history is for a checkpoint that import-keras made" in done.err
+
+
+def test_as_many_other_weights_are_refused(cli, small_signs):
+    """Two Dense layers of one shape, of which Keras trains the first, and `fit` the second."""
+    image = keras.Input((64, 64, 3))
+    value = layers.Dense(6, name="first")(layers.GlobalMaxPooling2D()(layers.Conv2D(6, 8)(image)))
+    model = keras.Model(image, layers.Dense(6, activation="softmax", name="second")(value))
+    for layer in model.layers:
+        layer.trainable = layer.name == "first"
+    model.compile(keras.optimizers.SGD(momentum=0.9), "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.iterations.assign(8)
+    model.save("m.keras")
+    done = cli("import-keras", "m.keras", "--output", "m.ckpt", "--scale", "/255")
+    assert "`fit` goes on after 8 steps." in done.out, done.err
+    done = fit(cli, small_signs, "--model.trainable_layers", 1)
+    assert done.code == 2
+    assert "Keras trained 2 weights of this model, and 2 others are trained now" in done.err
 
 
 @keras.saving.register_keras_serializable("mine")
@@ -211,32 +230,10 @@ def test_a_run_of_our_own_begins_anew(cli, small_signs):
     assert history(1)[0]["val_loss"] == history(0)[1]["val_loss"]  # with a learning rate of 0
 
 
-def functional() -> keras.Model:
-    """The course's functional model."""
-    image = keras.Input((64, 64, 3))
-    value = image
-    for filters, size, window in ((8, 4, 8), (16, 2, 4)):
-        value = layers.ReLU()(layers.Conv2D(filters, size, padding="same")(value))
-        value = layers.MaxPooling2D(window, window, padding="same")(value)
-    return keras.Model(image, layers.Dense(6, activation="softmax")(layers.Flatten()(value)))
-
-
-def sequential() -> keras.Model:
-    """The course's sequential model."""
-    return keras.Sequential(
-        [
-            keras.Input((64, 64, 3)),
-            layers.ZeroPadding2D(3),
-            layers.Conv2D(32, 7),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.MaxPooling2D(),
-            layers.Flatten(),
-            layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-
-
+GOLDEN = {  # the course's models
+    "functional": Path(__file__).parents[1] / "golden/signs/trained.keras",
+    "sequential": Path(__file__).parents[1] / "golden/smiles/trained.keras",
+}
 # Largest difference of a loss: in the first epoch after the change, in the first five, in any.
 BOUNDS = {"functional": (1e-4, 5e-4, 0.03), "sequential": (0.02, 0.02, 0.02)}
 
@@ -255,7 +252,7 @@ def test_twenty_epochs_after_twenty_are_forty(cli, kind, tmp_path):
     x, y = images(files[0])
     options: dict[str, Any] = {"batch_size": 32, "shuffle": False, "verbose": 0}
     keras.utils.set_random_seed(1)
-    model = {"functional": functional, "sequential": sequential}[kind]()
+    model = keras.models.clone_model(keras.models.load_model(GOLDEN[kind], compile=False))
     start = model.get_weights()
     loss = f"{'sparse_categorical' if kind == 'functional' else 'binary'}_crossentropy"
 
