@@ -121,7 +121,9 @@ def iterate_options(args: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         if match is None:
             continue
         dashes, option, equals, value = match.groups()
-        if not equals and rest and OPTION.fullmatch(rest[0]) is None:
+        if dashes == "-" and option[0] == "c" and os.path.isfile(option[1:]):  # -cFILE
+            dashes, option, equals, value = "-", "c", "", option[1:]
+        elif not equals and rest and OPTION.fullmatch(rest[0]) is None:
             value = rest.pop(0)
         yield dashes, option, value
 

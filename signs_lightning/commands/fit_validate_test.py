@@ -23,7 +23,12 @@ from signs_lightning.callbacks.callbacks_and_loggers import (
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.callbacks.run_config import SaveRunConfig
 from signs_lightning.checkpoints.own_model import without_pretraining
-from signs_lightning.commands.argv import KERAS_SUFFIXES, flag_value, remove_flag
+from signs_lightning.commands.argv import (
+    KERAS_SUFFIXES,
+    GivenOptions,
+    flag_value,
+    remove_flag,
+)
 from signs_lightning.commands.ckpt_path import find_start
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.commands.fit_result import print_fit, print_validation
@@ -101,7 +106,9 @@ class CLI(LightningCLI):
                 RunCheckpoint, "checkpoint", skip={"keep_best"}, instantiate=False
             )
             parser.add_class_arguments(StartOptions, None, instantiate=False)
-        parser.set_defaults({"model": {"class_path": "SignsFunctional"}})
+        if "model" not in GivenOptions(self.start.args).replaced:
+            # Not under another class, which would be given the defaults of this one's arguments.
+            parser.set_defaults({"model": {"class_path": "SignsFunctional"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
