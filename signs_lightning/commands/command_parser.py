@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -27,8 +28,26 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=26, width=columns)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Keep the lines of what has several: examples are to be copied."""
-        return text if "\n" in text else super()._fill_text(text, width, indent)
+        """Keep the lines of what has several; examples are to be copied in a narrow one, too."""
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
+
+    def _format_usage(self, usage: str | None, *others: Any) -> str:
+        text = super()._format_usage(usage, *others)
+        return text if usage is None else f"{_wrap_line(text.rstrip(), self._width)}\n\n"
+
+
+def _wrap_line(line: str, width: int) -> str:
+    """Wrap a line; a command, which is indented, goes on behind a backslash."""
+    if len(line) <= width:
+        return line
+    ending = " \\" if line.startswith("  ") else ""
+    wrapped = textwrap.wrap(
+        line, width - len(ending), break_long_words=False, break_on_hyphens=False,
+        subsequent_indent=" " * 6 if ending or line.startswith("usage:") else "",
+    )  # fmt: skip
+    return f"{ending}\n".join(wrapped)
 
 
 class PrintHelp(argparse.Action):

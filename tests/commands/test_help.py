@@ -41,6 +41,19 @@ class ParsedError(Exception):
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_into_a_narrow_terminal(
+    verb: str, cli: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last line, its usage and its examples are wrapped; these stay commands of a shell."""
+    examples = EXAMPLE.findall(cli(verb, "--help").out)
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = cli(verb, "--help").out
+    # argparse breaks no list of choices
+    assert max(len(line) for line in narrow.splitlines() if not line.startswith("  --")) <= 59
+    assert EXAMPLE.findall(re.sub(r" \\\n +", " ", narrow)) == examples
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_examples_of_the_help_are_parsed(
     verb: str, cli: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
