@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from signs_lightning.source.block_arguments import BlockArguments
+from signs_lightning.source.block_docstring import sentence_of
 from signs_lightning.source.expressions import (
     BlockName,
     Call,
@@ -159,7 +160,9 @@ class BlockClass:
         self.nodes = [code for _, code in made] + [s.code for s in statements]
         codes = dict(made)
         arguments = ["self", *(f"{n}: {_kind(v)}" for n, v in self.parameters.items())]
-        lines = [f"class {self.name}(nn.Module):", f'    """{self._docstring()}"""', ""]
+        lines = [f"class {self.name}(nn.Module):"]
+        said = sentence_of(self.name, list(codes.values()))
+        lines += [f'    """{said}', "", f"    {self._occurrences_text()}", '    """', ""]
         lines += [*signature_lines("__init__", arguments, "None", 1), "        super().__init__()"]
         lines += [f"        self.{name} = {name}" for name in kept]
         for attribute, code in made:
@@ -176,7 +179,7 @@ class BlockClass:
             ).write()
         )
 
-    def _docstring(self) -> str:
+    def _occurrences_text(self) -> str:
         names = [
             prefix or o[0].name for prefix, o in zip(self.prefixes, self.occurrences, strict=True)
         ]

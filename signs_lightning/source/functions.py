@@ -94,8 +94,10 @@ def _cat(inputs: list[Any], keywords: dict[str, Any], ranks: Ranks) -> Any:
 def _relu(inputs: list[Any], keywords: dict[str, Any], ranks: Ranks) -> Any:
     if keywords.get("threshold") or keywords.get("negative_slope"):
         return None
-    written = Call(reference(F.relu), (("", inputs[0]),))
     most = keywords.get("max_value")
+    if most == 6:
+        return wrapped(F.relu6, inputs[0])
+    written = wrapped(F.relu, inputs[0])
     return written if most is None else Method(written, "clamp", (("max", most),))
 
 
