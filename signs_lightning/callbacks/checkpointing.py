@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.errors import InputError
+from signs_lightning.models.keras_averaging import keeps_averages
 from signs_lightning.models.stochastic_averaging import (
     TRAINED_WEIGHTS,
     has_averaged,
@@ -162,7 +163,9 @@ class RunCheckpoint(Checkpoint):
         trainer.strategy.barrier("checkpoint saved")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not has_averaged(trainer) or getattr(trainer, "fast_dev_run", False):
+        by = "StochasticWeightAveraging" if has_averaged(trainer) else ""
+        by = by or ("use_ema" if keeps_averages(trainer.optimizers) else "")
+        if not by or getattr(trainer, "fast_dev_run", False):
             return
         if trainer.is_global_zero:
             last = self._path("last.ckpt")
@@ -174,8 +177,8 @@ class RunCheckpoint(Checkpoint):
             _sync(temporary)
             os.replace(temporary, last)
         rank_zero_print(
-            "last.ckpt holds the weights that StochasticWeightAveraging has averaged; the figures "
-            "of the epochs are of the weights before."
+            f"last.ckpt holds the weights that {by} has averaged; the figures of the epochs are of "
+            "the weights before."
         )
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:

@@ -20,6 +20,7 @@ from signs_lightning.keras_io.compiled_objects import (
 )
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.keras_adam_variants import KerasAdamax, KerasLion, KerasNadam
+from signs_lightning.models.keras_averaging import EMA
 from signs_lightning.models.keras_clipping import CLIPPING
 from signs_lightning.models.keras_optimizers import (
     KerasAdadelta,
@@ -55,8 +56,8 @@ OPTIMIZERS: dict[str, tuple[Any, str, float, dict[str, Any]]] = {
 COMMON: dict[str, Any] = {"weight_decay": None, **dict.fromkeys(CLIPPING)}
 OURS = {"epsilon": "eps"}  # Keras's names of arguments that differ
 BELOW_1 = {"beta_1", "beta_2"}
-UP_TO_1 = {"rho", "momentum", "alpha", "m_mul"}
-POSITIVE = {"decay_steps", "first_decay_steps", "decay_rate", "m_mul"}
+UP_TO_1 = {"rho", "momentum", "alpha", "m_mul", "ema_momentum"}
+POSITIVE = {"ema_overwrite_frequency", "decay_steps", "first_decay_steps", "decay_rate", "m_mul"}
 MAX_NUMBER, MIN_POSITIVE = 1e12, 1e-9
 MAX_VALUES = 1000  # of a piecewise schedule
 # Arguments that have no effect of their own.
@@ -129,6 +130,9 @@ def read_optimizer(
     config = arguments_of(spec)
     try:
         kind, name, rate, defaults = OPTIMIZERS[name.removeprefix("Custom>").lower()]
+        # Keras 2 always writes its version; it averages otherwise.
+        if config.get("use_ema") is True and not (keras_version or "").startswith("2."):
+            defaults = defaults | EMA
         return _read(config, kind, name, rate, COMMON | defaults, keras_version)
     except (KeyError, ValueError):  # an unknown one, or arguments that it does not have in Keras
         given = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}
@@ -241,6 +245,8 @@ def _check(key: str, value: Any, default: Any) -> Any:
         if not isinstance(value, list) or len(value) > MAX_VALUES:
             raise ValueError(key)
         return [_check("", part, 0.0) for part in value]
+    if key == "ema_overwrite_frequency" and type(value) is not int:
+        raise ValueError(key)
     if isinstance(value, bool) or isinstance(default, bool):
         if isinstance(value, bool) and isinstance(default, bool):
             return value

@@ -22,6 +22,7 @@ from signs_lightning.keras_io.network_plan import Plan
 from signs_lightning.keras_io.old_kernels import Matches, restore_kernels
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.keras_adam_variants import KerasNadam, momentum_product
+from signs_lightning.models.keras_averaging import AVERAGE
 from signs_lightning.models.keras_run import KEY, describe_steps, trained_weights
 from signs_lightning.models.resume import run_settings
 from signs_lightning.runtime.escaping import shorten
@@ -29,7 +30,7 @@ from signs_lightning.runtime.escaping import shorten
 # Our names of the tensors that an optimizer keeps for each weight, in the order of a file. Those of
 # one tuple alternate: m and v of the first weight, m and v of the second, …
 ADAM = (("exp_avg", "exp_avg_sq"), ("max_exp_avg_sq",))
-SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
+OWN: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adam": ADAM,
     "AdamW": ADAM,
     "SGD": (("momentum",),),
@@ -40,6 +41,7 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Nadam": (("momentum", "velocity"),),
     "Lion": (("momentum",),),
 }
+SLOTS = {name: ((AVERAGE,), *parts) for name, parts in OWN.items()}  # averages come first
 STATE = "the optimizer's state"  # as omissions name it
 
 
@@ -171,11 +173,11 @@ def _read_optimizer(file: KerasFile) -> CompiledOptimizer:
 def _kept_slots(optimizer: CompiledOptimizer) -> set[str]:
     """Return our names of the tensors that the optimizer keeps for each weight."""
     made: Any = optimizer.make([torch.nn.Parameter(torch.zeros(1))])
+    averages = {AVERAGE} if made.defaults["use_ema"] else set()
     if isinstance(made, KerasAdam):
-        return {"exp_avg", "exp_avg_sq"} | (
-            {"max_exp_avg_sq"} if made.defaults["amsgrad"] else set()
-        )
-    return set(made.slots(made.param_groups[0]))
+        largest = {"max_exp_avg_sq"} if made.defaults["amsgrad"] else set()
+        return {"exp_avg", "exp_avg_sq"} | largest | averages
+    return set(made.slots(made.param_groups[0])) | averages
 
 
 def _find_blocks(
@@ -186,9 +188,8 @@ def _find_blocks(
     SGD of tf.keras 2 keeps a momentum even where that is 0.
     """
     kept = _kept_slots(optimizer)
-    of_file = SLOTS[optimizer.name]
-    wanted = [tuple(name for name in block if name in kept) for block in of_file]
-    for names in (wanted, of_file if optimizer.name == "SGD" else wanted):
+    wanted = [tuple(name for name in block if name in kept) for block in SLOTS[optimizer.name]]
+    for names in (wanted, OWN["SGD"] if optimizer.name == "SGD" else wanted):
         parts: list[tuple[str, ...]] = [part for part in names if part]
         if optimizer.is_legacy:  # m of all weights, then v of all weights
             parts = [(name,) for part in parts for name in part]

@@ -20,6 +20,7 @@ from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.optimizer_state import SLOTS
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.keras_averaging import AVERAGE, EMA
 from signs_lightning.models.keras_clipping import CLIPPING
 from signs_lightning.models.keras_run import describe_steps
 from signs_lightning.models.keras_schedules import peak_rate
@@ -28,8 +29,7 @@ from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 # what a schedule's rate grows with
 RATES = ("initial_learning_rate", "end_learning_rate", "warmup_target", "values")
-PLAIN = {"use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None}
-PLAIN |= {"loss_scale_factor": None, "gradient_accumulation_steps": None}
+PLAIN = {"loss_scale_factor": None, "gradient_accumulation_steps": None}
 Weights = list[tuple[Layer, list[WeightSpec], list[np.ndarray]]]
 
 
@@ -178,7 +178,9 @@ def _optimizer_config(
         rate = _schedule_config(compiled, group["initial_lr"])
     elif given := training.get("lr_scheduler") or training.get("schedule"):
         notes.append(f"the schedule {given}: the learning rate stays {rate:.3g}")
-    config = {"name": name.lower(), "learning_rate": rate, **clipping, **PLAIN, **values}
+    averaging = {key: group.get(key, default) for key, default in EMA.items()}
+    config = {"name": name.lower(), "learning_rate": rate, **clipping, **averaging, **PLAIN}
+    config |= values
     config["weight_decay"] = group["weight_decay"] or None
     return _entry("keras.optimizers", name, config), notes
 
@@ -247,7 +249,10 @@ def _slots(
         for k, parameter in enumerate(own):
             value = states.get(k, {}).get(slot)
             with torch.no_grad():
-                parameter.fill_(start) if value is None else parameter.copy_(value)
+                if value is not None:
+                    parameter.copy_(value)
+                elif slot != AVERAGE:  # that of a weight without a gradient is the weight
+                    parameter.fill_(start)
         found = [
             (layer.path[-1], values)
             for layer, specs, held in weights_of(holder)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from signs_lightning.models.keras_averaging import EMA, average_weights
 from signs_lightning.models.keras_clipping import CLIPPING, clip_gradients, decay_weights
 
 
@@ -31,6 +32,9 @@ class KerasAdam(torch.optim.Adam):
         clipnorm: largest norm of each parameter's gradient.
         global_clipnorm: largest norm of all gradients together.
         clipvalue: largest absolute value in a gradient.
+        use_ema: whether a moving average of the weights is kept, which they become in the end.
+        ema_momentum: share of the average that a step keeps.
+        ema_overwrite_frequency: after how many steps the weights become the average, too.
         decoupled: False makes `weight_decay` an L2 penalty added to the gradient, as in
             torch.optim.Adam. So it is where a run was begun by a release that had no other way.
     """
@@ -46,19 +50,24 @@ class KerasAdam(torch.optim.Adam):
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
         clipvalue: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         decoupled: bool = True,
     ) -> None:
         params = list(params)
         parts = [part["params"] if isinstance(part, dict) else [part] for part in params]
         tensors = [tensor for part in parts for tensor in part]
         fused = all(isinstance(t, Tensor) and t.device.type in {"cpu", "cuda"} for t in tensors)
-        own = {"clipnorm": clipnorm, "global_clipnorm": global_clipnorm, "clipvalue": clipvalue}
-        own["decoupled"] = decoupled
+        clipping = (clipnorm, global_clipnorm, clipvalue)
+        averaging = (use_ema, ema_momentum, ema_overwrite_frequency)
+        own: dict[str, Any] = dict(zip(CLIPPING, clipping, strict=True))
+        own |= {**dict(zip(EMA, averaging, strict=True)), "decoupled": decoupled}
         # A fused step of a float16 run unscales the gradients itself: too late to clip them, and to
-        # know whether there will be a step at all.
+        # know whether there will be a step at all, or was one.
         settings = [own | {"weight_decay": weight_decay}]
         settings += [settings[0] | part for part in params if isinstance(part, dict)]
-        fused = fused and not any(map(_acts_before_step, settings))
+        fused = fused and not any(map(_acts_beside_step, settings))
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, fused=fused)
         self.defaults |= own  # of groups that are added later, too
         for group in self.param_groups:
@@ -103,13 +112,14 @@ class KerasAdam(torch.optim.Adam):
         finally:
             for group, (lr, weight_decay) in zip(self.param_groups, given, strict=True):
                 group["lr"], group["weight_decay"] = lr, weight_decay
+        average_weights(self)
         return loss
 
 
-def _acts_before_step(settings: dict[str, Any]) -> bool:
-    """Whether parameters or gradients change before PyTorch's own step."""
+def _acts_beside_step(settings: dict[str, Any]) -> bool:
+    """Whether parameters or gradients change before PyTorch's own step, or averages after it."""
     decays = settings["decoupled"] and settings["weight_decay"]
-    return bool(decays or any(settings[name] for name in CLIPPING))
+    return bool(decays or settings["use_ema"] or any(settings[name] for name in CLIPPING))
 
 
 def _float32_correction(beta1: float, beta2: float, step: int) -> float:

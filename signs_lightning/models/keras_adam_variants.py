@@ -25,7 +25,8 @@ class KerasAdamax(KerasOptimizer):
         lr: learning rate per step.
         betas: decay rates of the first moment and of the norm.
         eps: added to the norm.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class KerasNadam(KerasOptimizer):
         eps: added to the root of the second moment after its correction.
         momentum_decay: the momentum of step t is β₁ (1 − 0.96^(t · this) / 2); Keras before 2.11
             has 0.004.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(
@@ -124,7 +126,8 @@ class KerasLion(KerasOptimizer):
         params: parameters or parameter groups.
         lr: learning rate per step.
         betas: share of the momentum in a step, and of it that is kept.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from signs_lightning.models.keras_averaging import EMA, average_weights
 from signs_lightning.models.keras_clipping import CLIPPING, Group, clip_gradients, decay_weights
 
 Tensors = list[Tensor]
@@ -51,6 +52,9 @@ class KerasOptimizer(Optimizer):
         clipnorm: largest norm of each parameter's gradient.
         global_clipnorm: largest norm of all gradients together.
         clipvalue: largest absolute value in a gradient.
+        use_ema: whether a moving average of the weights is kept, which they become in the end.
+        ema_momentum: share of the average that a step keeps.
+        ema_overwrite_frequency: after how many steps the weights become the average, too.
     """
 
     def __init__(
@@ -61,9 +65,14 @@ class KerasOptimizer(Optimizer):
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
         clipvalue: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
     ) -> None:
         clipping = dict(zip(CLIPPING, (clipnorm, global_clipnorm, clipvalue), strict=True))
-        super().__init__(params, settings | {"weight_decay": weight_decay} | clipping)
+        ema = (use_ema, ema_momentum, ema_overwrite_frequency)
+        settings = settings | {"weight_decay": weight_decay} | dict(zip(EMA, ema, strict=True))
+        super().__init__(params, settings | clipping)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
@@ -103,6 +112,7 @@ class KerasOptimizer(Optimizer):
             for part in [weights] if together else [[weight] for weight in weights]:
                 slots = {name: [self.state[weight][name] for weight in part] for name in starts}
                 self.update(part, [weight.grad for weight in part], slots, group)
+        average_weights(self)
         return loss
 
 
@@ -114,7 +124,8 @@ class KerasSGD(KerasOptimizer):
         lr: learning rate per step.
         momentum: share of the velocity that is kept, in 0..1.
         nesterov: whether the step looks ahead.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(
@@ -157,7 +168,8 @@ class KerasRMSprop(KerasOptimizer):
         centered: whether the mean's square is taken off the mean square.
         eps_in_root: False adds epsilon to the root instead, as Keras before 2.11 does without
             momentum.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(
@@ -204,7 +216,8 @@ class KerasAdagrad(KerasOptimizer):
         initial_accumulator_value: what the sums of squares begin with.
         eps: added to the sum of squares.
         eps_in_root: False adds epsilon to the root instead, as Keras before 2.11 does.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(
@@ -236,7 +249,8 @@ class KerasAdadelta(KerasOptimizer):
         lr: learning rate per step.
         rho: share of the mean squares that is kept.
         eps: added to the mean squares.
-        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue.
+        kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
+            use_ema, ema_momentum, ema_overwrite_frequency.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_history import EpochHistory
+from signs_lightning.models.keras_averaging import EndWithAverages
 from signs_lightning.models.lightning_callbacks import prepare_callbacks
 from signs_lightning.models.lr_schedules import RisingRateWarning
 from signs_lightning.models.plateau_stepper import PlateauStepper
@@ -32,6 +33,7 @@ RUN_CALLBACKS: tuple[type[Callback], ...] = (
     EpochHistory,
     PlateauStepper,
     HParamsWriter,
+    EndWithAverages,
 )
 
 

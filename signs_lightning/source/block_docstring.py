@@ -42,10 +42,11 @@ def _size(code: Call) -> str:
     named = dict(code.arguments)
     given = [value for name, value in code.arguments if not name]
     size = named.get("kernel_size", given[2] if len(given) > 2 else None)
-    size = (size, size) if isinstance(size, int) else size
-    is_known = isinstance(size, tuple) and all(isinstance(part, int) for part in size)
+    sizes = (size, size) if isinstance(size, int) else size
     words = ["depthwise"] if named.get("groups", 1) != 1 else []
-    return " ".join([*words, *(["×".join(map(str, size))] if is_known else [])])
+    if isinstance(sizes, tuple) and all(isinstance(part, int) for part in sizes):
+        words.append("×".join(map(str, sizes)))
+    return " ".join(words)
 
 
 def _joined(words: list[str]) -> str:

@@ -293,9 +293,23 @@ SPELLINGS: list[tuple[Any, str, str | None, dict[str, Any], list[str]]] = [
     (
         named("Adam", learning_rate=0.01, use_ema=True, gradient_accumulation_steps=4),
         "3.4.0",
-        "Adam(learning_rate=0.01)",
+        "Adam(learning_rate=0.01, use_ema=True)",
+        {"use_ema": True, "ema_momentum": 0.99},
+        ["gradient_accumulation_steps of optimizer Adam"],
+    ),
+    (
+        named("SGD", use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=5),
+        "3.15.0",
+        "SGD(learning_rate=0.01, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=5)",
+        {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 5},
+        [],
+    ),
+    (
+        named("Adam", use_ema=True, ema_momentum=0.9),  # which averages otherwise
+        "2.15.0",
+        "Adam(learning_rate=0.001)",
         {},
-        ["use_ema of optimizer Adam", "gradient_accumulation_steps of optimizer Adam"],
+        ["use_ema of optimizer Adam"],
     ),
     (
         named("SGD", learning_rate=named("Mine>Warmup", steps=3), momentum=0.9),
@@ -327,6 +341,8 @@ def test_spellings_of_every_keras(spec, version, line, arguments, omissions):
 
 
 HOSTILE: list[Any] = [
+    *(named("SGD", use_ema=True, ema_overwrite_frequency=value) for value in (0, -1, 1.5, True)),
+    named("SGD", use_ema=True, ema_momentum=1.5),
     *([], 7, "__import__('os')", {}, {"class_name": ["Adam"]}, named("Adam", learning_rate="0.1")),
     *(named("Adam", learning_rate=float("nan")), named("Adam", learning_rate=True)),
     *(named("Adam", beta_1=1.0), named("Adam", epsilon=-1.0), named("Adam", amsgrad="yes")),

@@ -76,6 +76,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "adadelta": ("Adadelta", {"learning_rate": 1.0}),
     "adamax": ("Adamax", {"learning_rate": 0.01}),
     "lion": ("Lion", {"learning_rate": 0.01, "weight_decay": 0.1}),
+    "adam_ema": ("Adam", {"amsgrad": True, "use_ema": True, "ema_momentum": 0.7}),
+    "sgd_ema": ("SGD", {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3}),
+    "centered_ema": ("RMSprop", {"centered": True, "use_ema": True, "ema_momentum": 0.6}),
+    "nadam_ema": ("Nadam", {"clipnorm": 0.1, "use_ema": True, "ema_overwrite_frequency": 7}),
 }
 WITH_SCHEDULE = ("adam", "nadam", "momentum")
 
