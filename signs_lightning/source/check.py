@@ -118,6 +118,9 @@ def evidence(model: Any, inputs: list[Tensor]) -> dict[str, Tensor]:
         optimizer = (model.optimizer or KerasAdam)(list(parameters.values()))
         for group in optimizer.param_groups if model.hparams.get("lr") is not None else []:
             group["lr"] = model.hparams["lr"]
+        for name, setting in optimizer.param_groups[0].items():
+            if isinstance(setting, int | float):
+                values[f"optimizer.{name}"] = torch.tensor([float(setting)], dtype=torch.float64)
         optimizer.step()
         with torch.no_grad():
             if is_keras:

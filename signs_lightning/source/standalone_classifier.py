@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from signs_lightning.models.keras_adam import KerasAdam
+from signs_lightning.models.keras_averaging import take_averages
 from signs_lightning.models.losses import cross_entropy
 
 TENSOR_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
@@ -159,6 +160,9 @@ class ExportedClassifier(L.LightningModule):
             return optimizer
         scheduler = {"scheduler": schedule, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def on_train_end(self) -> None:
+        take_averages(self.trainer.optimizers[0])
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

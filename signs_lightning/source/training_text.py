@@ -11,6 +11,7 @@ from signs_lightning.keras_io.input_scales import rescale_inputs
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import LayerPath
 from signs_lightning.models.exported_classifier import constrain_weight
+from signs_lightning.models.keras_optimizers import KerasOptimizer
 from signs_lightning.models.keras_schedules import make_keras_schedule
 from signs_lightning.models.losses import (
     binary_cross_entropies,
@@ -88,12 +89,14 @@ def _optimizer(model: FromKeras) -> Text:
     optimizer = model.compiled.optimizer
     if optimizer is None:
         return [], []
-    defaults = inspect.signature(optimizer.kind).parameters
-    given = {name: value for name, value in optimizer.arguments.items() if name in defaults}
+    parameters = dict(inspect.signature(optimizer.kind).parameters)
+    shared = inspect.signature(KerasOptimizer).parameters  # which most classes take as **kwargs
+    parameters |= {name: shared[name] for name in shared if name not in parameters}
+    given = optimizer.arguments
     arguments = [
         (name, expression(given[name]))
-        for name in defaults
-        if name in given and (name == "lr" or defaults[name].default != given[name])
+        for name in sorted(given, key=list(parameters).index)
+        if name == "lr" or parameters[name].default != given[name]
     ]
     code = Call(reference(optimizer.kind), (("", Code("params")), *arguments))
     signature = "make_optimizer(self, params: Iterable[Any])"

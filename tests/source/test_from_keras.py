@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -113,6 +114,30 @@ def test_the_loss_of_averaged_probabilities(tmp_path: Path):
     model = read(keras.Model(image, layers.Dropout(0.5)(x)))
     assert export_source(model, tmp_path / "net.py") <= 1e-12
     assert "bounded_cross_entropy(" in (tmp_path / "net.py").read_text()
+
+
+@pytest.mark.parametrize("standalone", [False, True])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("SGD", {"clipnorm": 1000.0, "momentum": 0.9}),  # which the first step does not show
+        ("Lion", {"weight_decay": 0.1, "use_ema": True, "ema_overwrite_frequency": 5}),
+        ("Adam", {"global_clipnorm": 1000.0, "use_ema": True, "ema_momentum": 0.9}),
+    ],
+)
+def test_settings_that_all_optimizers_share(
+    name: str, settings: dict[str, Any], standalone: bool, tmp_path: Path
+):
+    """Clipping, decay and averaging are written like an optimizer's own settings."""
+    compiled = {
+        "optimizer": {"class_name": name, "config": settings},
+        "loss": "categorical_crossentropy",
+    }
+    model = read(trained_otherwise(), "/255", compiled)
+    path = tmp_path / "net.py"
+    assert export_source(model, path, standalone) <= 1e-12
+    for key, value in settings.items():
+        assert f"{key}={value}" in path.read_text()
 
 
 def test_starts_fresh_with_drawn_weights(tmp_path: Path):
