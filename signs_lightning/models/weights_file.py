@@ -86,7 +86,13 @@ def load_weights(model: nn.Module, path: str | Path, advice: str | None = None) 
 def check_weights(
     model: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, advice: str
 ) -> None:
-    """Check that tensors have the names and shapes of a model, which may be without memory.
+    """Check that tensors have a model's names, shapes and kinds of numbers.
+
+    Args:
+        model: the model, which may be without memory.
+        tensors: by their names.
+        path: their file, for the message.
+        advice: what a message tells to do.
 
     Raises:
         InputError: they have not.
@@ -105,6 +111,13 @@ def check_weights(
             raise InputError(
                 f"{path} has {name} of shape {tuple(tensors[name].shape)}, {type(model).__name__} "
                 f"one of {tuple(tensor.shape)}. {advice}."
+            )
+        kind, floats = tensors[name].dtype, tensor.is_floating_point()
+        if kind.is_complex or kind.is_floating_point != floats:
+            raise InputError(
+                f"{path} has {name} as {str(kind).removeprefix('torch.')}, expected "
+                f"{'floats' if floats else 'whole numbers'}. Write the file again from a model in "
+                "float32."
             )
 
 
@@ -131,9 +144,10 @@ def make_model(
     kept = {k: v for k, v in settings.items() if k in known and k not in NOT_OF_FILES}
     try:
         return kind(**{name: _tuple(value) for name, value in {**kept, **given}.items()})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # of PyTorch: a size that it cannot have
+        reason = shorten(str(error).partition("\n")[0].rstrip("."), 200)
         raise InputError(
-            f"{path} has settings that {kind.__name__} does not take ({error}). Name the class "
+            f"{path} has settings that {kind.__name__} does not take ({reason}). Name the class "
             "that it was exported from."
         ) from error
 

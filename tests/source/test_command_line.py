@@ -147,10 +147,13 @@ def test_safetensors_of_another_model(cli, tmp_path: Path):
     tensors = load_file("m.safetensors")
     save_file({"x": torch.zeros(1)}, "x.safetensors")
     save_file({**tensors, "network.fc.bias": torch.zeros(4)}, "y.safetensors")
+    whole = {name: (100 * value).to(torch.int8) for name, value in tensors.items()}
+    save_file(whole, "int8.safetensors")  # quantized: their scales are nowhere
     Path("z.safetensors").write_bytes(b"no file of weights")
     for name, said in (
         ("x", "holds the weights of another model: it lacks"),
         ("y", "--num_classes"),
+        ("int8", "conv1.weight as int8, expected floats"),
         ("z", "is no safetensors file"),
         ("gone", "does not exist"),
     ):
@@ -208,3 +211,11 @@ def test_no_file_decides_what_is_taken(cli, tmp_path: Path):
     done = cli("import-safetensors", "big.safetensors", "--model", "SignsFunctional",
                "--output", "big.ckpt")  # fmt: skip
     assert (done.code, "of shape" in done.err) == (2, True), done.err
+    for number in (10**12, -1, "\x1b6"):
+        save_weights(
+            tmp_path / "big.safetensors", state, metadata | {"settings": {"num_classes": number}}
+        )
+        done = cli("import-safetensors", "big.safetensors", "--model", "SignsFunctional",
+                   "--output", "big.ckpt")  # fmt: skip
+        assert (done.code, "settings that SignsFunctional does not take" in done.err) == (2, True)
+        assert "\x1b" not in done.err
