@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import lightning
 import torch
 import yaml
@@ -23,7 +22,7 @@ from signs_lightning.report.image_uri import data_uri, image_uri
 from signs_lightning.report.predictions import Predictions
 from signs_lightning.report.trained_run import TrainedRun
 from signs_lightning.runtime.display import describe_drawn_channels
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.pages import page_environment
 
 MAX_VALUE_LENGTH = 300  # characters of a setting; the configuration of a Keras model has thousands
 
@@ -59,14 +58,7 @@ def render_page(
         row = evaluation.confusion[label]
         return wilson_interval(int(row[label]), int(row.sum()))
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["thousands"] = "{:,}".format
     environment.filters["png_uri"] = lambda path: data_uri(path.read_bytes())
     environment.filters["jpeg_uri"] = lambda tile: image_uri(
@@ -90,12 +82,6 @@ def render_page(
         versions=_versions(run),
         configuration=_configuration(run.config),
     )
-
-
-def _printable(value: Any) -> Any:
-    """Return a text without control characters, and any other value as given."""
-    is_plain_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return printable(value) if is_plain_text else value
 
 
 def _describe_model(run: TrainedRun) -> str:

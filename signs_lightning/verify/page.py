@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import torch
 
 import signs_lightning
-from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.pages import page_environment
 from signs_lightning.verify.print_result import header, number, verdict
 from signs_lightning.verify.result import Comparison
 
@@ -22,14 +20,7 @@ def render_page(result: Comparison, command: str) -> str:
         result: what was found.
         command: that makes this page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["number"] = number
     versions = [
         f"signs_lightning {signs_lightning.__version__}",
@@ -44,9 +35,3 @@ def render_page(result: Comparison, command: str) -> str:
         command=command,
         versions=", ".join(versions),
     )
-
-
-def _printable(value: Any) -> Any:
-    """Return a text without control characters, and any other value as given."""
-    is_plain_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return printable(value) if is_plain_text else value
