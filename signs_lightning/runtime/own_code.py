@@ -102,9 +102,10 @@ def _forget_namesakes(folder: Path) -> None:
         top = name.partition(".")[0]
         if not (folder / f"{top}.py").is_file() and not (folder / top).is_dir():
             continue
+        others = FOLDERS - {folder}
+        homes = {home for other in others for home in (other / f"{top}.py", other / top)}
         places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-        parents = {parent for place in places if place for parent in Path(place).parents}
-        if parents & (FOLDERS - {folder}):
+        if any(place and homes & {Path(place), *Path(place).parents} for place in places):
             del sys.modules[name]
 
 
