@@ -101,11 +101,21 @@ def main(verb: str, args: list[str]) -> int:
             f"Largest difference from the model's probabilities on {what}: {difference:.1g}"
         )
     elif options.format == "source":
-        from signs_lightning.source.write_source import export_source, source_lines
+        from signs_lightning.source.write_source import (
+            export_source,
+            source_lines,
+            training_left_out,
+        )
 
         difference = export_source(model, output, options.standalone)
         said, command = source_lines(output, difference)
         print_message(said)
+        if not options.ckpt_path.endswith(KERAS_SUFFIXES):
+            file = find_checkpoint(Path(options.ckpt_path), verb)
+            lost = [] if file is None else training_left_out(load_checkpoint(file), output)
+            if lost:
+                options_text = " and ".join(f"--model.{name}" for name in lost)
+                print_message(f"Not in the source: {options_text} of the run. Give them again.")
         print_with_value(f"Wrote {output}. Next, in its folder:", command, is_command=True)
         return 0
     elif options.format == "safetensors":

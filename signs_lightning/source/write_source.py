@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import quote_path
@@ -22,6 +24,11 @@ from signs_lightning.source.program import Program
 
 LONGER = 1.2  # times the lines of the shortest way, that a more readable one may have
 USED = {"torch", "lightning", "numpy", "signs_lightning"}  # by what is written
+# Arguments of a model that say how it is trained, or what becomes of its images.
+TRAINING = (
+    *("optimizer", "lr_scheduler", "loss", "schedule", "warmup", "augmentation"),
+    "test_time_augmentation",
+)
 PLAIN = (bool, int, float, str, type(None), list, tuple)
 
 
@@ -42,6 +49,12 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         InputError: the model has what cannot be written as source, or the files cannot be written.
     """
     check_source_path(path)
+    is_own = model.optimizer is not None and not isinstance(model, FromKeras)
+    if model.loss is not None or is_own:
+        raise InputError(
+            "The model has a loss or an optimizer of one's own, which is Python already. Export a "
+            "model without, and give it to that."
+        )
     weights = weights_path(path)
     written = write_text(model, standalone)
     state = {written.names[name]: value for name, value in model.state_dict().items()
@@ -88,6 +101,23 @@ def source_lines(path: Path, difference: float) -> tuple[str, str]:
         f"python -m signs_lightning fit --model {path.stem}.{CLASS} "
         f"--model.weights {quote_path(weights.name)} --data.train_file FILE.h5",
     )
+
+
+def training_left_out(checkpoint: Mapping[str, Any], path: Path) -> list[str]:
+    """Return the arguments of a run's model that are not in the source written of it.
+
+    Args:
+        checkpoint: of the run.
+        path: the source.
+    """
+    given = (checkpoint.get("config", {}).get("model") or {}).get("init_args") or {}
+    text = path.read_text(encoding="utf-8")
+    lost = [name for name in TRAINING if given.get(name) and f"{name}={name}" not in text]
+    ours = checkpoint.get("signs_lightning", {}).get("training", {}).get("optimizer")
+    if "optimizer" not in lost and ours is not None and f"{ours}(" not in text:
+        is_default = ours == KerasAdam.__name__ and "def make_optimizer" not in text
+        lost += [] if is_default else ["optimizer"]
+    return lost
 
 
 def check_source_path(path: Path) -> None:

@@ -219,3 +219,17 @@ def test_no_file_decides_what_is_taken(cli, tmp_path: Path):
                    "--output", "big.ckpt")  # fmt: skip
         assert (done.code, "settings that SignsFunctional does not take" in done.err) == (2, True)
         assert "\x1b" not in done.err
+
+
+def test_what_the_source_trains_otherwise(cli, tmp_path: Path, small_signs):
+    """Optimizer and augmentation of a run are named, as they are not written."""
+    done = cli(
+        "fit", "--data.train_file", small_signs[0], "--trainer.max_epochs", 1, "--name", "a",
+        "--model.optimizer", "AdamW", "--model.test_time_augmentation", "[hflip]",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    export = ("export", "lightning_logs/a/version_0", "--format", "source", "--output")
+    said = "Not in the source: --model.optimizer of the run. Give them again."
+    assert said in cli(*export, "net.py").out
+    said = "--model.optimizer and --model.test_time_augmentation of the run"
+    assert said in cli(*export, "alone.py", "--standalone").out
