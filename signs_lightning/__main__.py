@@ -10,9 +10,6 @@ import traceback
 import signs_lightning
 from signs_lightning.commands.argv import name_first_file, rename_deprecated_options
 from signs_lightning.commands.borrowed_options import RUNS
-from signs_lightning.commands.check_options import check_options
-from signs_lightning.commands.option_names import read_schema_text
-from signs_lightning.commands.run_help import find_topic, format_run_help
 from signs_lightning.errors import InputError, UnnamedModelError, did_you_mean
 from signs_lightning.runtime.terminal import print_message
 
@@ -73,13 +70,8 @@ def main(args: list[str] | None = None) -> int:
             raise InputError(f"Unknown verb '{verb}'; there are {verbs}.{hint}")
         rest = name_first_file(verb, rename_deprecated_options(rest))
         if verb in RUNS:
-            if "--print_schema" in rest:
-                print(read_schema_text(), end="")
+            if _is_answered(verb, rest):
                 return 0
-            if (topic := find_topic(rest)) is not None:
-                print(format_run_help(verb, topic).rstrip())
-                return 0
-            check_options(verb, rest)
             rest = ["--help" if arg == "--help_all" else arg for arg in rest]
         return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
     except InputError as error:
@@ -93,6 +85,22 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the terminal's ^C keeps a line of its own
         return INTERRUPTED
+
+
+def _is_answered(verb: str, args: list[str]) -> bool:
+    """Print the schema or help that is asked for, or check a run's options."""
+    from signs_lightning.commands.check_options import check_options  # start-up of other verbs
+    from signs_lightning.commands.option_names import read_schema_text
+    from signs_lightning.commands.run_help import find_topic, format_run_help
+
+    if "--print_schema" in args:
+        print(read_schema_text(), end="")
+        return True
+    if (topic := find_topic(args)) is not None:
+        print(format_run_help(verb, topic).rstrip())
+        return True
+    check_options(verb, args)
+    return False
 
 
 if __name__ == "__main__":

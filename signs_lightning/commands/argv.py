@@ -10,8 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.terminal import print_message
 
@@ -165,6 +163,8 @@ def is_mapping(text: str) -> bool:
 
 def _parse(text: str) -> Any:
     """Return the list or mapping in a text or in the YAML file it names, or the text."""
+    import yaml  # start-up
+
     try:
         # os.path: a long text is no name of a file, and no error
         if os.path.isfile(text) and os.path.getsize(text) <= MAX_FILE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
@@ -32,7 +33,6 @@ from signs_lightning.inspect.file_report import (
     TextTable,
     format_options,
 )
-from signs_lightning.inspect.image_scan import count_copies_between
 from signs_lightning.runtime.display import describe_drawn_channels
 from signs_lightning.runtime.escaping import for_terminal, format_shape, printable, quote_path
 from signs_lightning.runtime.sandbox import run_sandboxed
@@ -63,8 +63,10 @@ def main(verb: str, args: list[str]) -> int:
 
     # Each thread waits for a process of its own.
     with ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1)) as pool:
-        reports = list(pool.map(examine, paths))
-    console = new_console()
+        examined = pool.map(examine, paths)
+        importlib.import_module("numpy")  # what reports hold: meanwhile, on another core
+        console = new_console()
+        reports = list(examined)
     for report in reports:
         _print_report(report, console)
     for path in [report.path for report in reports if own is not None and not report.problem]:
@@ -198,6 +200,8 @@ def _shared_images(first: DataSummary, second: DataSummary) -> list[str]:
     if first.role in HELD_OUT and not is_held_out:
         return _shared_images(second, first)
     count = len(second.fingerprints)
+    from signs_lightning.inspect.image_scan import count_copies_between  # start-up
+
     copies = count_copies_between(second.fingerprints, first.fingerprints)
     if not copies:
         return []

@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from signs_lightning.commands.argv import GivenOptions, iterate_options
 from signs_lightning.commands.borrowed_options import CONFIGS, MODEL_FILES
 from signs_lightning.errors import InputError
@@ -60,6 +58,8 @@ def take_model_options(args: list[str]) -> tuple[OwnModel | None, list[str]]:
         value = value if equals else waiting.pop(0)
         name = option.removeprefix("--model").removeprefix(".")
         if name.startswith("network_args."):
+            import yaml  # start-up
+
             network_args[name.removeprefix("network_args.")] = yaml.safe_load(value)
         elif not name and value.endswith(MODEL_FILES):
             raise InputError(f"Unknown option '--model'. Write --ckpt_path {shlex.quote(value)}")

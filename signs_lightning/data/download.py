@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 from signs_lightning.data.transfer import WEB, Download, DownloadError
 from signs_lightning.errors import InputError
@@ -49,6 +48,8 @@ def fetch_once(url: str, sha256: str | Sequence[str] | None = None) -> Path:
     expected = _checksums(sha256)
     _check_protocol(url)
     if urlsplit(url).scheme in LOCAL:
+        from urllib.request import url2pathname  # start-up: brings http.client and ssl
+
         path = Path(url2pathname(urlsplit(url).path))
         if not path.exists():
             raise InputError(missing_file_message(path))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from signs_lightning.runtime.escaping import quote_path
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VERB = "python -m signs_lightning"
 MAX_ROWS = 60  # of a table that is shown

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # start-up of `inspect`
+    import numpy as np
 
 
 def to_grey_or_rgb(images: np.ndarray) -> np.ndarray:
