@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO
+from signs_lightning.callbacks.background_writer import BackgroundWriter
+from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO, write_bytes
 from signs_lightning.callbacks.run_lock import lock_run_folder, unlock_run_folder
 from signs_lightning.errors import InputError
 from signs_lightning.models.keras_averaging import keeps_averages
@@ -35,7 +37,8 @@ class RunCheckpoint(Checkpoint):
     """Keep `last.ckpt`, and `best.ckpt` by the best value of a monitored metric.
 
     A checkpoint is written under a temporary name, synced and renamed: whatever happens, the file
-    under the final name is whole.
+    under the final name is whole. Its bytes are made at once and written by a thread while training
+    goes on; the next checkpoint and the end of the run wait for it, and fail as it failed.
 
     Args:
         monitor: a column of the history, such as val_loss or val_accuracy.
@@ -63,6 +66,7 @@ class RunCheckpoint(Checkpoint):
         self._saved_step = -1
         self._owns_folder = False  # whether this process may write into it
         self._lock: int | None = None
+        self._writer = BackgroundWriter()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         directory = trainer.log_dir or trainer.default_root_dir  # the same on every process
@@ -77,7 +81,14 @@ class RunCheckpoint(Checkpoint):
             trainer.strategy.checkpoint_io = DirectCheckpointIO()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        self._release()
+        try:
+            self.finish_writing()
+        finally:
+            self._release()
+
+    def finish_writing(self) -> None:
+        """Wait until the checkpoint that is being written is there."""
+        self._writer.finish()
 
     def _release(self) -> None:
         unlock_run_folder(self._lock)
@@ -100,6 +111,7 @@ class RunCheckpoint(Checkpoint):
             self.best_value = self.best_epoch = None
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *args: Any) -> None:
+        self._writer.check()
         step, batch = trainer.global_step, trainer.fit_loop.batch_idx + 1
         # Not after an epoch's last batch: Lightning would take the epoch for complete and skip its
         # validation when it resumes.
@@ -143,26 +155,26 @@ class RunCheckpoint(Checkpoint):
         if getattr(trainer, "fast_dev_run", False):
             return
         self._saved_step = trainer.global_step
-        last = self._path("last.ckpt")
-        temporary = last.with_suffix(".writing")
-        trainer.save_checkpoint(temporary)  # every process takes part, the first one writes
+        temporary = self._path("last.writing")
+        self._writer.finish()  # it writes under the same name
+        # Every process takes part; the first one writes, and holds what it would write.
+        checkpoint_io = trainer.strategy.checkpoint_io
+        if isinstance(checkpoint_io, DirectCheckpointIO):
+            with checkpoint_io.holding() as held:
+                trainer.save_checkpoint(temporary)
+            content = held.get(str(temporary))
+        else:  # a plugin of the user's writes by itself
+            trainer.save_checkpoint(temporary)
+            content = None
         if trainer.is_global_zero:
-            _sync(temporary)
-            if best:  # first: a run killed in between repeats this epoch, and chooses it again
-                copy = last.with_name("best.writing")
-                copy.unlink(missing_ok=True)
-                try:
-                    os.link(temporary, copy)  # the same bytes under a second name
-                except OSError:  # a file system without links
-                    shutil.copy2(temporary, copy)
-                    _sync(copy)
-                os.replace(copy, last.with_name("best.ckpt"))
-            os.replace(temporary, last)
+            self._writer.start(partial(_write, content, temporary, best))
         if best:
-            self.best_model_path = str(last.with_name("best.ckpt"))
+            self.best_model_path = str(self._path("best.ckpt"))
         trainer.strategy.barrier("checkpoint saved")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.finish_writing()
+        trainer.strategy.barrier("last checkpoint written")
         by = "StochasticWeightAveraging" if has_averaged(trainer) else ""
         by = by or ("use_ema" if keeps_averages(trainer.optimizers) else "")
         if not by or getattr(trainer, "fast_dev_run", False):
@@ -182,6 +194,13 @@ class RunCheckpoint(Checkpoint):
         )
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        try:
+            self.finish_writing()
+        except Exception as error:  # what ends the run is told first of all
+            print_message(
+                f"The latest checkpoint could not be written ({error}). The one before it is "
+                "untouched."
+            )
         if self._owns_folder and self.directory is not None:  # else another fit writes there
             self._clear()
             ending = next((v for kind, v in ENDINGS.items() if isinstance(exception, kind)), None)
@@ -209,6 +228,29 @@ def _is_loss_finite(pl_module: L.LightningModule) -> bool:
     """Whether the epoch's loss is a number so far: lost weights replace no good ones."""
     totals = getattr(pl_module, "train_totals", None)
     return totals is None or bool(totals.loss_sum.isfinite())
+
+
+def _write(content: memoryview | None, temporary: Path, best: bool) -> None:
+    """Bring a checkpoint under its final names.
+
+    Args:
+        content: its bytes; None where they are in the temporary file already.
+        temporary: `last.writing`.
+        best: whether it becomes `best.ckpt`, too.
+    """
+    if content is not None:
+        write_bytes(content, temporary)
+    _sync(temporary)
+    if best:  # first: a run killed in between repeats this epoch, and chooses it again
+        copy = temporary.with_name("best.writing")
+        copy.unlink(missing_ok=True)
+        try:
+            os.link(temporary, copy)  # the same bytes under a second name
+        except OSError:  # a file system without links
+            shutil.copy2(temporary, copy)
+            _sync(copy)
+        os.replace(copy, temporary.with_name("best.ckpt"))
+    os.replace(temporary, temporary.with_name("last.ckpt"))
 
 
 def _sync(path: Path) -> None:

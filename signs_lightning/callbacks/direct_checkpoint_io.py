@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,19 @@ class DirectCheckpointIO(TorchCheckpointIO):
     leaves the file behind, and which may be full or a disk of its own.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: dict[str, memoryview] | None = None
+
+    @contextmanager
+    def holding(self) -> Iterator[dict[str, memoryview]]:
+        """Keep the bytes of what is saved meanwhile, by its path, instead of writing them."""
+        self._held = held = {}
+        try:
+            yield held
+        finally:
+            self._held = None
+
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
@@ -24,8 +39,16 @@ class DirectCheckpointIO(TorchCheckpointIO):
         # In memory first: torch.save on a full disk ends in a RuntimeError that doesn't say why.
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(content.getbuffer())
+        if self._held is not None:
+            self._held[str(path)] = content.getbuffer()
+            return
+        write_bytes(content.getbuffer(), Path(path))
+
+
+def write_bytes(content: memoryview, path: Path) -> None:
+    """Write bytes to a file, and make its folder where it lacks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def _remove_functions(checkpoint: dict[str, Any]) -> None:

@@ -119,7 +119,8 @@ class HistoryWriter(L.Callback):
             logger.save()
 
     # The last epoch's row is written here: it is made after all callbacks that were given to the
-    # Trainer. Its checkpoint holds the row by then, so a run killed in between loses nothing.
+    # Trainer. Its checkpoint holds the row, and is being written by then: a run killed in between
+    # loses nothing, or repeats the epoch and writes the same row again.
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._write(pl_module)
 

@@ -109,9 +109,7 @@ class Conv2dSame(nn.Conv2d):
         if top != bottom or left != right:  # PyTorch's convolution pads both sides alike
             return super().forward(F.pad(input, (left, right, top, bottom)))
         stride, dilation = self.stride, self.dilation
-        return F.conv2d(
-            input, self.weight, self.bias, stride, (top, left), dilation, self.groups
-        )
+        return F.conv2d(input, self.weight, self.bias, stride, (top, left), dilation, self.groups)
 
 
 class MaxPool2dSame(nn.Module):

@@ -21,6 +21,9 @@ class LostLossGuard(L.Callback):
         totals = pl_module.train_totals.compute()
         if bool(totals["loss"].isfinite()) or int(totals["lost_at"]) == NEVER:
             return
+        for callback in trainer.checkpoint_callbacks:
+            if hasattr(callback, "finish_writing"):  # else its file may not be there yet
+                callback.finish_writing()
         folders = [
             getattr(callback, "directory", None) for callback in trainer.checkpoint_callbacks
         ]
