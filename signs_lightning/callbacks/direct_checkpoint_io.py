@@ -26,7 +26,8 @@ class DirectCheckpointIO(TorchCheckpointIO):
     @contextmanager
     def holding(self) -> Iterator[dict[str, memoryview]]:
         """Keep the bytes of what is saved meanwhile, by its path, instead of writing them."""
-        self._held = held = {}
+        held: dict[str, memoryview] = {}
+        self._held = held
         try:
             yield held
         finally:

@@ -66,7 +66,7 @@ def test_layers_are_operations_on_a_padded_copy(kernel, stride, dilation, memory
         conv = Conv2dSame(3, 4, kernel, stride, dilation).double()
         assert_same(
             conv,
-            lambda x: F.conv2d(
+            lambda x, conv=conv: F.conv2d(
                 padded(x, kernel, stride, dilation), conv.weight, conv.bias, stride, 0, dilation
             ),
             x,
@@ -86,7 +86,7 @@ def test_layers_are_operations_on_a_padded_copy(kernel, stride, dilation, memory
         shares = F.avg_pool2d(padded(pixels, kernel, stride), kernel, stride)
         assert_same(
             AvgPool2dSame(kernel, stride),
-            lambda x: F.avg_pool2d(padded(x, kernel, stride), kernel, stride) / shares,
+            lambda x, s=shares: F.avg_pool2d(padded(x, kernel, stride), kernel, stride) / s,
             x,
         )
 
@@ -118,5 +118,4 @@ def test_a_dilated_pooling_whose_taps_all_lie_outside_is_minus_infinity():
     x = torch.zeros(1, 1, 1, 1, requires_grad=True)
     layer = MaxPool2dSame(2, 1, 3)
     assert layer(x).item() == -math.inf
-    layer(x).sum().backward()
-    assert x.grad.item() == 0
+    assert not torch.autograd.grad(layer(x).sum(), x)[0].any()
