@@ -11,7 +11,6 @@ Group = dict[str, Any]
 CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")  # settings, of which at most one is given
 
 
-@torch.no_grad()
 def clip_gradients(groups: list[Group]) -> None:
     """Clip gradients in place, as far as the groups' settings say so.
 
@@ -20,6 +19,12 @@ def clip_gradients(groups: list[Group]) -> None:
             (largest absolute value) and `global_clipnorm` (largest norm of all gradients together,
             the first group's).
     """
+    if any(group[name] for group in groups for name in CLIPPING):  # else not even the lists
+        _clip(groups)
+
+
+@torch.no_grad()
+def _clip(groups: list[Group]) -> None:
     for group in groups:
         gradients = _gradients([group]) if group["clipnorm"] or group["clipvalue"] else []
         if gradients and group["clipnorm"]:
@@ -41,12 +46,14 @@ def _gradients(groups: list[Group]) -> list[Tensor]:
     return [p.grad for group in groups for p in group["params"] if p.grad is not None]
 
 
-@torch.no_grad()
 def decay_weights(group: Group) -> None:
     """Shrink a group's parameters by its learning rate times its `weight_decay`.
 
     Keras decays every variable that is trained, biases and BatchNorm's gamma and beta among them.
     """
+    if not group["weight_decay"]:
+        return
     parameters = [p for p in group["params"] if p.grad is not None]
-    if group["weight_decay"] and parameters:
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+    if parameters:
+        with torch.no_grad():
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
