@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from signs_lightning.models.layers import Conv2dSame, MaxPool2dSame, pad_same, pair
+from signs_lightning.models.pointwise_conv import PointwiseConv2d, is_pointwise
 
 
-def fuse_conv_pool(network: nn.Module) -> None:
+def fuse_layers(network: nn.Module) -> None:
     """Turn every Sequential that can pool earlier into a `FusedConvPool`, in place.
 
     That is one with a ReLU in front of a max pooling, or with a convolution and a max pooling at
-    its beginning. Names, weights and hooks stay.
+    its beginning. A 1×1 convolution becomes a `PointwiseConv2d`. Names, weights and hooks stay.
 
     Args:
         network: any module; Sequentials inside it are changed as well.
@@ -29,19 +30,21 @@ def fuse_conv_pool(network: nn.Module) -> None:
             layers = list(module)
             if _pool_first(layers) != layers or _starts_with_conv_pool(layers):
                 module.__class__ = FusedConvPool
+        elif is_pointwise(module):
+            module.__class__ = PointwiseConv2d
 
 
 @contextmanager
 def unfused(network: nn.Module) -> Iterator[None]:
-    """Let a network run its layers in the order in which they are written."""
-    fused = [module for module in network.modules() if type(module) is FusedConvPool]
-    for module in fused:
-        module.__class__ = nn.Sequential  # type: ignore[assignment]
+    """Let a network have the layers that are written, and run them in their order."""
+    fused = [(layer, type(layer)) for layer in network.modules() if type(layer) in PLAIN]
+    for layer, kind in fused:
+        layer.__class__ = PLAIN[kind]
     try:
         yield
     finally:
-        for module in fused:
-            module.__class__ = FusedConvPool
+        for layer, kind in fused:
+            layer.__class__ = kind
 
 
 class FusedConvPool(nn.Sequential):
@@ -66,6 +69,13 @@ class FusedConvPool(nn.Sequential):
         for layer in layers:
             input = layer(input)
         return input
+
+
+# What a layer is turned into, and what it was.
+PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+    FusedConvPool: nn.Sequential,
+    PointwiseConv2d: nn.Conv2d,
+}
 
 
 def _pool_first(layers: Sequence[Any]) -> list[Any]:

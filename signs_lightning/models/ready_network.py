@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from signs_lightning.errors import InputError
-from signs_lightning.models.fused_conv_pool import fuse_conv_pool
+from signs_lightning.models.fused_conv_pool import fuse_layers
 from signs_lightning.models.layers import KerasBatchNorm2d
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def prepare_network(
     Args:
         network: takes images channels_last.
         image_size: height, width (pixels) and channels of its images.
-        fuse: whether a first convolution and its pooling become one step.
+        fuse: whether a first convolution and its pooling become one step, and 1×1 convolutions
+            products of matrices.
         biased_variance: what feeds the moving variance of BatchNorm; None leaves it as it is.
     """
     if any(isinstance(weight, UninitializedParameter) for weight in network.parameters()):
@@ -39,7 +40,7 @@ def prepare_network(
     # order need no copies.
     network.to(memory_format=torch.channels_last)
     if fuse:
-        fuse_conv_pool(network)
+        fuse_layers(network)
     for layer in network.modules():
         if isinstance(layer, KerasBatchNorm2d) and biased_variance is not None:
             layer.biased_variance = biased_variance

@@ -15,6 +15,7 @@ from signs_lightning.keras_io.modules import Apply, AxisLinear, Reordered
 from signs_lightning.keras_io.network import KerasNetwork
 from signs_lightning.keras_io.network_plan import Step
 from signs_lightning.keras_io.norm_modules import AxisBatchNorm
+from signs_lightning.models.fused_conv_pool import unfused
 from signs_lightning.models.layers import KerasBatchNorm2d
 from signs_lightning.source.constructors import constructor, plain_batch_norm
 from signs_lightning.source.expressions import Call, Input, Layer, Method, Ref, walk
@@ -36,7 +37,8 @@ def program_of(network: KerasNetwork) -> Program:
     Raises:
         InputError: it has what cannot be written as source.
     """
-    return _Writer(network).write()
+    with unfused(network):
+        return _Writer(network).write()
 
 
 class _Writer:

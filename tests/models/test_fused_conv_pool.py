@@ -22,7 +22,7 @@ from signs_lightning.models import fused_conv_pool
 from signs_lightning.models.fused_conv_pool import (
     ConvMaxPoolFunction,
     FusedConvPool,
-    fuse_conv_pool,
+    fuse_layers,
     unfused,
 )
 from signs_lightning.models.layers import Conv2dSame, MaxPool2dSame
@@ -48,7 +48,7 @@ def fused_network(
         layers.move_to_end("relu")
         layers.move_to_end("last")
     network = nn.Sequential(layers).double()
-    fuse_conv_pool(network)
+    fuse_layers(network)
     assert type(network) is FusedConvPool
     return network
 
@@ -164,7 +164,7 @@ def test_which_networks_are_fused() -> None:
     indices = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, return_indices=True))
     network = nn.ModuleDict({"block": nn.Sequential(relu_pool), "others": others, "i": indices})
     keys = list(network.state_dict())
-    fuse_conv_pool(network)
+    fuse_layers(network)
     assert type(relu_pool) is FusedConvPool
     assert type(network["block"]) is type(others) is type(indices) is nn.Sequential
     assert list(network.state_dict()) == keys
