@@ -28,6 +28,10 @@ IGNORED_WARNINGS = (  # about what the user neither caused nor can change
     r".*but there is no last checkpoint available\. No checkpoint will be loaded.*",
     # a test with the averaged weights, which is what it is for
     r".*loading a checkpoint outside the 'fit' stage.*",
+    # torch.compile: no option sets it, and convolutions, which take the time, use it by default
+    r".*TensorFloat32 tensor cores for float32 matrix multiplication available.*",
+    # Lightning prepares DDP on a stream of its own: a wait a step, and the same numbers
+    r".*AccumulateGrad node's stream does not match.*",
     # SequentialLR of older PyTorch calls itself that way
     r".*The epoch parameter in `scheduler.step\(\)` was not necessary.*",
 )

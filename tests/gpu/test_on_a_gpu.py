@@ -27,6 +27,11 @@ from signs_lightning.runtime.resize_options import FITS, RESIZES
 if not torch.cuda.is_available():
     pytest.skip("no GPU; with one: SIGNS_LIGHTNING_TEST_GPU=0 pytest tests/gpu", True)
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:GPU available but not used"),  # a test asks for the CPU
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
+]
+
 
 def rows(folder):
     """What history.csv says of every epoch, less the seconds."""
@@ -164,12 +169,8 @@ def test_evaluation_is_the_cpus(cli, small_signs, tmp_path):
 
 @pytest.mark.parametrize(
     "flags",
-    [
-        ("--trainer.precision", "bf16-mixed"),
-        ("--model.compile", "true"),
-        ("--trainer.strategy", "ddp", "--trainer.devices", 1),
-    ],
-    ids=["bf16", "compiled", "nccl"],
+    [("--trainer.precision", "bf16-mixed"), ("--trainer.strategy", "ddp", "--trainer.devices", 1)],
+    ids=["bf16", "nccl"],
 )
 def test_other_ways_to_train(flags, cli, small_signs, tmp_path):
     flags = (*flags, "--trainer.max_epochs", 3)
@@ -180,6 +181,43 @@ def test_other_ways_to_train(flags, cli, small_signs, tmp_path):
     )
     for ours, theirs in zip(other, plain, strict=True):
         assert float(ours["loss"]) == pytest.approx(float(theirs["loss"]), abs=0.02)
+
+
+@pytest.mark.filterwarnings("default")  # the compiler's about itself
+def test_cuda_graphs_give_the_plain_steps(cli, small_signs, tmp_path):
+    """In float64, where only the order of sums differs: BatchNorm and its moving averages, a
+    smaller last batch, and validation between the epochs.
+    """
+    flags = [
+        *("--model", "SignsResNet50", "--model.width", 4, "--model.identity_blocks", "[1,0,0,0]"),
+        *("--trainer.precision", "64-true", "--trainer.max_epochs", 4),
+    ]
+    found = []
+    for compiled in ("false", "true"):
+        fit(cli, small_signs, compiled, *flags, "--model.compile", compiled)
+        folder = tmp_path / "lightning_logs" / compiled / "version_0"
+        found.append((rows(folder), weights(folder)))
+    for ours, theirs in zip(found[1][0], found[0][0], strict=True):
+        for name in ("loss", "val_loss"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-6), (name, ours)
+    for key, value in found[0][1].items():
+        torch.testing.assert_close(found[1][1][key], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("default")
+def test_cuda_graphs_resume_to_the_last_bit(cli, small_signs, tmp_path):
+    flags = [
+        *("--trainer.accelerator", "gpu", "--trainer.deterministic", "true"),
+        *("--model.compile", "true"),
+    ]
+    fit(cli, small_signs, "whole", *flags, "--trainer.max_epochs", 4)
+    fit(cli, small_signs, "part", *flags, "--trainer.max_epochs", 2)
+    part, whole = (tmp_path / "lightning_logs" / n / "version_0" for n in ("part", "whole"))
+    result = cli("fit", "--ckpt_path", part, "--trainer.max_epochs", 4)
+    assert result.code == 0, result.err
+    assert rows(part) == rows(whole)
+    ours, theirs = weights(part), weights(whole)
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 @pytest.mark.parametrize("model", [SignsFunctional, HappySequential, SignsResNet50])
@@ -228,3 +266,29 @@ def test_the_bar_waits_for_nothing():
     running.read(totals)  # takes what has arrived, and asks for the rest
     torch.cuda.synchronize()
     assert running.read(totals) == pytest.approx({"loss": 0.75, "acc": 0.5})
+
+
+def test_no_step_waits_for_the_gpu(small_signs):
+    """CUDA itself reports whatever waits, from one batch's end to that of a later one."""
+    import lightning as L
+
+    class Watch(L.Callback):
+        watched = 0
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.current_epoch != 1:  # the first epoch allocates
+                return
+            self.watched += torch.cuda.get_sync_debug_mode() == 2
+            torch.cuda.set_sync_debug_mode("error" if 1 <= batch_idx < 6 else "default")
+
+    data = H5DataModule(str(small_signs[0]), test_file=str(small_signs[1]), batch_size=8, seed=1)
+    watch = Watch()
+    trainer = L.Trainer(
+        accelerator="gpu", max_epochs=2, logger=False, callbacks=[watch], num_sanity_val_steps=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    try:
+        trainer.fit(SignsFunctional(), data)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert watch.watched == 5

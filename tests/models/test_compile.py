@@ -4,11 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import signs_lightning.checkpoints.files
+from signs_lightning import SignsFunctional
 from signs_lightning.checkpoints.files import load_checkpoint
+from signs_lightning.models.run_callbacks import RUN_CALLBACKS
+
+
+@pytest.mark.parametrize(("device", "mode"), [("cpu", None), ("cuda", "reduce-overhead")])
+def test_cuda_graphs_are_for_gpus(
+    device: str, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And sizes are fixed on either: a graph is of one size."""
+    asked: list[tuple[nn.Module, dict]] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: asked.append((self, options)))
+    model = SignsFunctional(compile=True)
+    trainer: Any = SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device(device)),
+        callbacks=[kind() for kind in RUN_CALLBACKS],
+    )
+    model.trainer = trainer
+    model.setup("validate")
+    assert not asked
+    model.setup("fit")
+    assert asked == [(model.network, {"mode": mode, "dynamic": False})]
 
 
 @pytest.mark.slow
