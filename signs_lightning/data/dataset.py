@@ -77,9 +77,12 @@ class H5Images(Dataset):
         positions = np.where(is_padding, 0, positions)
         labels = torch.from_numpy(np.where(is_padding, PAD_INDEX, self.labels[positions]))
         if self._resident is not None:
-            device = self._resident.device
-            selected = self._resident.index_select(0, torch.from_numpy(positions).to(device))
-            return selected, labels.to(device)
+            numbers = torch.stack([torch.from_numpy(positions), labels])
+            if self._resident.is_cuda:
+                # Behind the work that the GPU still has. Memory that is not pinned would make this
+                # process wait until that is done, at every step.
+                numbers = numbers.pin_memory().to(self._resident.device, non_blocking=True)
+            return self._resident.index_select(0, numbers[0]), numbers[1]
         rows = self.subset[positions]
         if len(self.readers) == 1:
             return torch.from_numpy(self.readers[0].take(rows)), labels

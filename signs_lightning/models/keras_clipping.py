@@ -36,8 +36,8 @@ def _clip(groups: list[Group]) -> None:
         elif gradients:
             torch._foreach_clamp_max_(gradients, group["clipvalue"])
             torch._foreach_clamp_min_(gradients, -group["clipvalue"])
-    limit, gradients = groups[0]["global_clipnorm"], _gradients(groups)
-    if limit and gradients:
+    limit = groups[0]["global_clipnorm"]
+    if limit and (gradients := _gradients(groups)):
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         torch._foreach_mul_(gradients, limit / norm.clamp_min(limit))
 
