@@ -15,6 +15,7 @@ import lightning as L
 import yaml
 
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.runtime.display import to_grey_or_rgb
 
 KERAS_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
@@ -61,7 +62,7 @@ def typed_command() -> str | None:
     return shlex.join(["python", "-m", "signs_lightning", *sys.argv[1:]])
 
 
-class HistoryWriter(L.Callback):
+class HistoryWriter(EpochCallback):
     """Write run.yaml, history.csv and curves.png, and pictures for TensorBoard.
 
     Checkpoints remember the commands that trained the model, those of resumed runs after the first.

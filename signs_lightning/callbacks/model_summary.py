@@ -6,6 +6,7 @@ import lightning as L
 from rich.console import Console
 
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode, count_parameters, layer_graph
 from signs_lightning.runtime.escaping import for_terminal
 from signs_lightning.runtime.terminal import new_console, new_table, print_wrapped
@@ -73,7 +74,7 @@ def print_summary(
     print_wrapped(console, f"Parameters: {line}")
 
 
-class KerasModelSummary(L.Callback):
+class KerasModelSummary(EpochCallback):
     """Print the model summary when a fit starts."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

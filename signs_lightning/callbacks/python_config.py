@@ -13,10 +13,11 @@ import yaml
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.paths import ARRAYS
 from signs_lightning.models.classifier import OBJECTS, ImageClassifier
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 
 
-class SavePythonConfig(L.Callback):
+class SavePythonConfig(EpochCallback):
     """Write what `fit --config` needs to run again, and keep it in checkpoints.
 
     A run with what no configuration can name is left without: arrays, a class of one's own, a model

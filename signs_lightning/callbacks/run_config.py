@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.trainer import Trainer
 
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.plain_arguments import plain_arguments
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_config
 from signs_lightning.runtime.own_code import object_path
@@ -81,7 +82,7 @@ def _up_to_date(content: str, path: str) -> str:
     return content if current == config else yaml.safe_dump(current, sort_keys=False)
 
 
-class SaveRunConfig(SaveConfigCallback):
+class SaveRunConfig(EpochCallback, SaveConfigCallback):
     """Write the configuration into the run folder and into every checkpoint."""
 
     plain_config: dict[str, Any] | None = None  # until the run is set up

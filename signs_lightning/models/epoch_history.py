@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.stochastic_averaging import is_batch_norm_pass
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -69,7 +70,7 @@ def print_resumed(trainer: L.Trainer, model: Any) -> None:
         rank_zero_print(f"Resuming after epoch {done}.")
 
 
-class EpochHistory(L.Callback):
+class EpochHistory(EpochCallback):
     """Append each epoch's metrics to `model.history`, and log them.
 
     A row has epoch (from 0, as Keras counts them), loss and accuracy, and those of validation where

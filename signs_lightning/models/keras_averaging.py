@@ -13,6 +13,8 @@ import lightning as L
 import torch
 from torch.optim import Optimizer
 
+from signs_lightning.models.epoch_callback import EpochCallback
+
 AVERAGE = "model_average"  # of an optimizer's state of a weight; RMSprop has another "average"
 EMA: dict[str, Any] = {"use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None}
 
@@ -55,7 +57,7 @@ def keeps_averages(optimizers: Iterable[Optimizer]) -> bool:
     return any(group.get("use_ema") for group in groups)
 
 
-class EndWithAverages(L.Callback):
+class EndWithAverages(EpochCallback):
     """Let the averages be the model's weights where training ends."""
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

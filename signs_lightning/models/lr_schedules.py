@@ -10,6 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.runtime.terminal import print_message
 
@@ -132,7 +133,7 @@ def make_annealing(optimizer: Optimizer, epochs: int | None) -> CosineAnnealingL
     return CosineAnnealingLR(optimizer, T_max=epochs)
 
 
-class RisingRateWarning(L.Callback):
+class RisingRateWarning(EpochCallback):
     """Say where torch's own CosineAnnealingLR rises again before the run ends."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -8,9 +8,10 @@ import lightning as L
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_callback import EpochCallback
 
 
-class PlateauStepper(L.Callback):
+class PlateauStepper(EpochCallback):
     """Step ReduceLROnPlateau by the epoch's row of the history.
 
     Lightning would step it after the epoch's checkpoint is written, so that a run resumed from it

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.checkpoint_metadata import is_resumed
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.epoch_history import print_resumed
 from signs_lightning.models.keras_run import go_on_after_keras
 from signs_lightning.models.plateau_stepper import monitored_metric
@@ -26,7 +27,7 @@ from signs_lightning.runtime.escaping import shorten
 REPLACED = ("lr_scheduler", "scheduler_settings")  # by StochasticWeightAveraging's own
 
 
-class ExactResume(L.Callback):
+class ExactResume(EpochCallback):
     """Check that a run can be resumed exactly, and let the settings given for it win.
 
     Raises:

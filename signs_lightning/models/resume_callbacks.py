@@ -9,10 +9,11 @@ from lightning.pytorch.callbacks import BaseFinetuning, GradientAccumulationSche
 from torch import nn
 
 from signs_lightning.models.checkpoint_metadata import is_resumed
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.stochastic_averaging import averaging_callbacks, had_begun
 
 
-class ResumeCallbacks(L.Callback):
+class ResumeCallbacks(EpochCallback):
     """Let Lightning's callbacks go on as they were.
 
     They act when an epoch begins, which a run that is resumed inside an epoch leaves out; and those

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import lightning as L
 
+from signs_lightning.models.epoch_callback import EpochCallback
 
-class ResumeEarlyStopping(L.Callback):
+
+class ResumeEarlyStopping(EpochCallback):
     """Let EarlyStopping's new patience count in a resumed run.
 
     A run that was over stays over. The callback's state in the checkpoint would bring back the

@@ -8,8 +8,10 @@ import lightning as L
 from torch import Tensor
 from torch.nn.utils.prune import custom_from_mask, is_pruned
 
+from signs_lightning.models.epoch_callback import EpochCallback
 
-class ResumePruning(L.Callback):
+
+class ResumePruning(EpochCallback):
     """Keep in checkpoints which weights are pruned, and prune them again in a resumed run.
 
     Lightning's checkpoints hold zeros in their place, which would be trained again.

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
 
 START_OPTIONS = ("start_epoch", "history", "fresh_optimizer")
@@ -14,7 +15,7 @@ OPTION = "--fresh_optimizer true"
 FRESH = f"{OPTION}, which trains its weights with a new optimizer, from epoch 0"
 
 
-class StartOptions(L.Callback):
+class StartOptions(EpochCallback):
     """What `--ckpt_path` does not tell about the beginning of a run.
 
     Args:

@@ -8,6 +8,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from signs_lightning.models.epoch_callback import EpochCallback
+
 # TensorBoard takes the columns of the page from one run of a folder, whichever comes first: all
 # runs name the same ones.
 HPARAMS: dict[str, type] = {"model": str, "optimizer": str, "lr": float, "batch_size": float}
@@ -16,7 +18,7 @@ HPARAMS |= {"seed": float, "schedule": str}
 METRICS = ("val_accuracy", "accuracy", "val_loss", "loss")
 
 
-class HParamsWriter(L.Callback):
+class HParamsWriter(EpochCallback):
     """Write what a run was made with, and its last figures, for TensorBoard's page HPARAMS.
 
     Lightning's own TensorBoardLogger would write a page of its own, whose one figure is a

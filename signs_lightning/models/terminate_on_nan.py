@@ -7,10 +7,11 @@ from typing import Any
 import lightning as L
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.metrics import NEVER
 
 
-class LostLossGuard(L.Callback):
+class LostLossGuard(EpochCallback):
     """End a run whose loss is lost, before the epoch's checkpoint is written.
 
     Raises:

@@ -10,13 +10,14 @@ import lightning as L
 from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateFinder
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.runtime.terminal import print_message
 
 FINDERS = (LearningRateFinder, BatchSizeFinder)
 FINDER_CHECKPOINTS = (".lr_find_", ".scale_batch_size_")  # where they keep the run while they try
 
 
-class RenewOptimizers(Callback):
+class RenewOptimizers(EpochCallback):
     """Make optimizer and schedule anew after a finder has changed what they rest on."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
