@@ -61,6 +61,9 @@ def options(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=400, help="seconds after which gpu begins nothing more"
     )
+    parser.add_argument(
+        "--ways", help="how ResNet50 trains in gpu: some of 64-bf16, 224-tf32-compiled, …"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder")
     parser.add_argument(
         "--output",
@@ -116,10 +119,14 @@ def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
     """Measure the chosen parts."""
     from benchmarks import gpu, growth, reading, training
 
+    ways = chosen.ways.split(",") if chosen.ways else gpu.WAYS
+    if unknown := set(ways) - set(gpu.WAYS):
+        raise SystemExit(f"--ways: there is no {', '.join(unknown)}: {', '.join(gpu.WAYS)}")
     pythons = {"this": sys.executable, "keras": chosen.keras_python}
     lists = {name: ",".join(getattr(chosen, name)) for name in ("parts", "models", "contestants")}
     options = [f"--{name} {value}" for name, value in lists.items() if value]
     options += [f"--repeats {chosen.repeats}"] + ["--quick"] * chosen.quick
+    options += [f"--ways {chosen.ways}"] if chosen.ways else []
     options += ["--keras_python PATH"] if chosen.keras_python != sys.executable else []
     options += [f"--growth_size {chosen.growth_size}"] if chosen.growth_size != 16 else []
     record.begin(
@@ -150,7 +157,7 @@ def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
         if part == "growth":
             growth.measure(bench, chosen.growth_size)
         elif part == "gpu":
-            gpu.measure(bench, chosen.device, chosen.limit)
+            gpu.measure(bench, chosen.device, chosen.limit, ways)
         else:
             {"training": training, "reading": reading}[part].measure(bench)
 

@@ -31,6 +31,12 @@ EPOCHS = 3  # the first one is left out
 COMPILED_EPOCHS = 4  # the median leaves out one that compiles once more
 BF16 = f"--config={ROOT}/configs/bf16.yaml"
 LOOP, OURS = "hand_written", "signs_lightning"
+WAYS = tuple(
+    f"{pixels}-{way}"
+    for pixels in SIZES
+    for way in ("bf16", "bf16-profile", "bf16-compiled", "tf32", "tf32-compiled")
+    if (pixels, way) != (224, "bf16-profile")
+)
 # What both of them import, before the first fork.
 IMPORTS = (
     "lightning.pytorch",
@@ -59,10 +65,13 @@ class Session:
         bench: where and how it is measured; `--models functional` leaves ResNet50 out.
         device: "cuda", or "cpu", where only the commands are tried out.
         limit: seconds after which nothing more is begun.
+        ways: how ResNet50 is trained, some of `WAYS`.
     """
 
-    def __init__(self, bench: Bench, device: str = "cuda", limit: float = 400) -> None:
-        self.bench, self.device = bench, device
+    def __init__(
+        self, bench: Bench, device: str = "cuda", limit: float = 400, ways: Iterable[str] = WAYS
+    ) -> None:
+        self.bench, self.device, self.ways = bench, device, set(ways)
         self.began, self.limit = time.monotonic(), limit
         self.sizes = QUICK_SIZES if bench.quick else SIZES
         self.gpu = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
@@ -119,13 +128,18 @@ class Session:
         labels: dict[str, Any] = {"part": "gpu", "subject": f"resnet50 {pixels}×{pixels}"}
         labels |= {"contestant": contestant, "images": images, "batch_size": batch_size}
         call = partial(self._train, pixels, precision == "bf16", contestant)
-        steps = [Step({**labels, "precision": precision}, partial(call, EPOCHS, False))]
-        if (pixels, precision) == (64, "bf16"):
-            profiled = {**labels, "subject": "profile of resnet50 64×64", "precision": precision}
-            wanted = "2:1" if self.bench.quick else "20:20"
-            steps.append(Step(profiled, partial(call, 1, False), {PROFILE: wanted}))
-        compiled = {**labels, "precision": f"{precision}, compiled"}
-        return [*steps, Step(compiled, partial(call, COMPILED_EPOCHS, True))]
+        way = f"{pixels}-{precision}"
+        wanted = "2:1" if self.bench.quick else "20:20"
+        profile = {"subject": f"profile of resnet50 {pixels}×{pixels}", "precision": precision}
+        compiled = {"precision": f"{precision}, compiled"}
+        steps = {
+            way: Step({**labels, "precision": precision}, partial(call, EPOCHS, False)),
+            f"{way}-profile": Step(
+                {**labels, **profile}, partial(call, 1, False), {PROFILE: wanted}
+            ),
+            f"{way}-compiled": Step({**labels, **compiled}, partial(call, COMPILED_EPOCHS, True)),
+        }
+        return [step for name, step in steps.items() if name in self.ways & set(WAYS)]
 
     def _train(self, pixels: int, bf16: bool, contestant: str, epochs: int, compiled: bool) -> None:
         file, batch_size = (self.data(pixels), None), f"batch_size={self.sizes[pixels][1]}"
@@ -194,6 +208,8 @@ class Session:
             for pixels, precision, contestant in itertools.product(
                 self.sizes, ("bf16", "tf32"), (OURS, LOOP)
             ):
+                if f"{pixels}-{precision}-compiled" not in self.ways:
+                    continue
                 step = self.training_steps(pixels, precision, contestant)[-1]
                 call = partial(self._train, pixels, precision == "bf16", contestant, 2, True)
                 warm.append(self.fork([Step({**step.labels, "subject": "compiling"}, call)]))
@@ -240,10 +256,7 @@ class Session:
                         steps = [step for step in steps if not step.variables]
                     self.run(steps)
                 if len(self.profiles) == 2:
-                    text = compare(self.profiles[OURS], self.profiles[LOOP])
-                    print(text, flush=True)
-                    result = {"part": "gpu", "subject": "comparison", "contestant": "both"}
-                    self.bench.record.add({**result, "profile": text, "repeat": repeat})
+                    print(compare(self.profiles[OURS], self.profiles[LOOP]), flush=True)
                     self.profiles = {}
 
 
@@ -267,12 +280,14 @@ def _run_loop(args: list[str]) -> None:
     hand_written.main()
 
 
-def measure(bench: Bench, device: str = "cuda", limit: float = 400) -> None:
+def measure(
+    bench: Bench, device: str = "cuda", limit: float = 400, ways: Iterable[str] = WAYS
+) -> None:
     """Check and measure everything; say so where there is no GPU."""
     if device == "cuda" and not available():
         print("gpu: PyTorch sees no GPU here; nothing is measured", flush=True)
         return
-    session = Session(bench, device, limit)
+    session = Session(bench, device, limit, ways)
     session.prepare()
     session.checks(bench.record.path.with_name("tests_gpu.txt"))
     session.measure()

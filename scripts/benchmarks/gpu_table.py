@@ -7,8 +7,10 @@ from typing import Any
 
 from benchmarks.gpu_results import images_per_second
 from benchmarks.results import NAMES, Row, distinct, latest, middle, ratio, where
+from benchmarks.step_profile import compare
 from benchmarks.tables import number, table, times_as_text
 
+PRECISIONS = ("bf16", "bf16, compiled", "tf32", "tf32, compiled")
 HEAD = [
     "ResNet50", "ours, images/s", "its steps alone", "loop, images/s", "ours to the loop",
     "the steps to the loop", "ours of the card's products",
@@ -49,15 +51,44 @@ def gpu(record: dict[str, Any]) -> str:
             for precision in sorted(distinct(where(rows, subject=size), "precision"))
         ]
         text.append(table(HEAD, body))
+        text.append(_repeats(where(rows, subject=tuple(sizes)), sizes))
     if checks := where(rows, contestant="check"):
         body = [
-            [row["subject"], "yes" if row["ok"] else "**no**", row["text"].replace("|", "\\|")]
+            [row["subject"], "yes" if row["ok"] else "**no**", _found(row["text"])]
             for row in checks
         ]
         text.append(table(["what has to hold", "holds", "found"], body))
-    for row in where(rows, subject="comparison")[-1:]:
-        text.append(f"Where a step of ResNet50 in bf16 goes:\n\n```\n{row['profile']}\n```")
+    profiles = {
+        row["contestant"]: row for row in rows if row["subject"].startswith("profile of resnet50")
+    }
+    if len(profiles) == 2:
+        text.append("Where a step of ResNet50 at 64×64 in bf16 goes, without torch.compile:")
+        compared = compare(profiles["signs_lightning"], profiles["hand_written"], lines=8)
+        text.append(f"```text\n{compared}\n```")
     return "\n\n".join(text)
+
+
+def _found(text: str) -> str:
+    """What a check found, without the names of single tests."""
+    return text.partition("; FAILED")[0].replace("|", "\\|")
+
+
+def _repeats(rows: list[Row], sizes: list[str]) -> str:
+    """How often the figures were taken, and which ones were not."""
+    times, missing = [], []
+    for size in sizes:
+        for precision in PRECISIONS:
+            count = min(
+                len(where(rows, subject=size, precision=precision, contestant=name))
+                for name in ("signs_lightning", "hand_written")
+            )
+            if count:
+                times.append(count)
+            else:
+                missing.append(f"{size.split()[1]} {precision}")
+    often = " to ".join(str(count) for count in sorted({min(times), max(times)})) if times else "0"
+    text = f"Taken {often} {'time' if often == '1' else 'times'}, the loop after ours."
+    return text + (f" Not measured: {'; '.join(missing)}." if missing else "")
 
 
 def _resnet50(rows: list[Row], size: str, precision: str, card: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ def write(folder: Path) -> None:
     os.replace(temporary, page)
 
 
+def _repeats(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """How many repeats were asked for, and whether time was left for them on a GPU."""
+    wanted = run["repeats"]
+    on_gpu = [(row["subject"], row["contestant"], row.get("precision")) for row in rows]
+    done = max(Counter(on_gpu).values(), default=wanted) if run.get("parts") == ["gpu"] else wanted
+    return f"{done} of {wanted} repeats" if done < wanted else f"{wanted} repeats"
+
+
 def _run(record: dict[str, Any]) -> str:
     """What each run was measured with: command, machine, versions."""
     lines = []
@@ -65,7 +74,7 @@ def _run(record: dict[str, Any]) -> str:
             f"- `{run['command']}`, {date}, commit {run.get('commit')}: {machine['processor']} "
             f"({', '.join(machine['instructions'])}), {machine['cores']} cores, "
             f"{machine['memory_gib']} GiB, {gpu}{machine['system']}; {run['threads']} threads, "
-            f"{run['repeats']} repeats; {others}.{doubt}{quick} {own}; Keras's own: "
+            f"{_repeats(run, rows)}; {others}.{doubt}{quick} {own}; Keras's own: "
             f"{keras or 'none'}."
         )
     text = (

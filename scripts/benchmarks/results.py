@@ -25,10 +25,23 @@ MODELS = {"functional": "Functional", "sequential": "Sequential", "resnet50": "R
 
 
 def latest(record: dict[str, Any], part: str) -> list[Row]:
-    """A part's measurements: of each subject those of the latest run that has it."""
+    """A part's measurements: of each subject those of the latest run that has it.
+
+    On a GPU, where one run may have no time for all, that is of each subject and precision, and on
+    the card of the latest run alone.
+    """
     rows = [row for row in record["measurements"] if row["part"] == part and "failed" not in row]
-    last = {row["subject"]: row["run"] for row in rows}  # runs stand in the order of time
-    return [row for row in rows if row["run"] == last[row["subject"]]]
+    labels: tuple[str, ...] = ("subject",)
+    if part == "gpu" and rows:
+        labels = ("subject", "precision")
+        cards = {run["run"]: run.get("machine", {}).get("gpu") for run in record["runs"]}
+        rows = [row for row in rows if cards[row["run"]] == cards[rows[-1]["run"]]]
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return tuple(row.get(label) for label in labels)
+
+    last = {key(row): row["run"] for row in rows}  # runs stand in the order of time
+    return [row for row in rows if row["run"] == last[key(row)]]
 
 
 def where(rows: Iterable[Row], **labels: Any) -> list[Row]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+CONTESTANTS = ("signs_lightning", "hand_written")
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
@@ -43,6 +44,57 @@ def test_what_is_planned_for_a_gpu(gpu_session):
     ways = ("bf16", "bf16, compiled", "tf32", "tf32, compiled")
     expected = [f"resnet50 {size} {way}" for size in ("64×64", "224×224") for way in ways]
     assert steps == [*expected[:1], "profile of resnet50 64×64 bf16", *expected[1:]]
+
+
+def test_some_ways_of_training_can_be_chosen(gpu_session):
+    gpu_session.ways = {"64-bf16-compiled", "64-tf32"}
+    labels = [
+        step.labels["subject"] + " " + step.labels["precision"]
+        for pixels in gpu_session.sizes
+        for precision in ("bf16", "tf32")
+        for step in gpu_session.training_steps(pixels, precision, "hand_written")
+    ]
+    assert labels == ["resnet50 64×64 bf16, compiled", "resnet50 64×64 tf32"]
+
+
+def measured(run, precision, contestant, seconds):
+    """One measurement of ResNet50, 1,000 images an epoch."""
+    labels = {"run": run, "part": "gpu", "subject": "resnet50 64×64", "precision": precision}
+    epochs = {"epoch_seconds": [9.0, seconds], "steps_seconds": [9.0, seconds]}
+    return {**labels, "contestant": contestant, "images": 1000, **epochs}
+
+
+def test_a_later_run_replaces_what_it_measured_on_the_same_card():
+    """Precision by precision, since there may be no time for all; other cards are left out, and
+    what is missing is said.
+    """
+    from benchmarks import gpu_table
+
+    runs = [("1", "H200"), ("2", "H100"), ("3", "H100")]
+    rows = [
+        measured("1", "tf32", "signs_lightning", 1.0),
+        measured("1", "tf32", "hand_written", 1.0),
+        *(measured("2", p, c, 0.5) for p in ("bf16", "bf16, compiled") for c in CONTESTANTS),
+        *(measured("3", "bf16, compiled", c, 0.25) for c in CONTESTANTS),
+    ]
+    record = {"runs": [{"run": k, "machine": {"gpu": gpu}} for k, gpu in runs]}
+    text = gpu_table.gpu({**record, "measurements": rows})
+    assert "| 64×64, bf16 | 2,000 | 2,000 | 2,000 | 1.00× |" in text
+    assert "| 64×64, bf16, compiled | 4,000 | 4,000 | 4,000 | 1.00× |" in text
+    assert "| 64×64, tf32" not in text
+    assert "Taken 1 time, the loop after ours. Not measured: 64×64 tf32; 64×64 tf32" in text
+
+
+def test_a_comparison_of_profiles_counts_what_waits():
+    """And leaves out the mark around the whole step that Lightning's order of calls makes."""
+    from benchmarks.step_profile import compare
+
+    step = {"step_seconds": 0.01, "kernel_seconds": 0.005, "kernels": 3.0}
+    operators = [["Optimizer.step#KerasAdam.step", 1, 9.0, 0.0], ["aten::add", 2, 0.1, 0.0]]
+    ours = {**step, "operators": [*operators, ["cudaStreamSynchronize", 2.0, 0.1, 0.0]]}
+    text = compare(ours, {**step, "operators": operators[1:]})
+    assert "a step waits for the GPU 2 times in ours, 0 in the loop" in text
+    assert "Optimizer" not in text
 
 
 @pytest.mark.slow
