@@ -119,7 +119,7 @@ def compare(ours: dict[str, Any], loop: dict[str, Any], lines: int = 14) -> str:
         for difference, key in rows:
             a, b = mine.get(key, zero), theirs.get(key, zero)
             text.append(
-                f"  {difference * 1e3:+8.3f}  {key}  ({a[1]:.0f} calls, {a[place] * 1e3:.3f} ms; "
+                f"  {difference * 1e3:+8.3f}  {key[:48]}  ({a[1]:.0f} calls, {a[place] * 1e3:.3f} ms; "
                 f"{b[1]:.0f}, {b[place] * 1e3:.3f})"
             )
     text.append("Python's own time in ours, ms a step:")
