@@ -117,9 +117,9 @@ def compare(ours: dict[str, Any], loop: dict[str, Any], lines: int = 14) -> str:
         rows = sorted(rows, key=lambda row: -abs(row[0]))[:lines]
         text.append(f"ours less the loop's, own time on the {where}, ms a step:")
         for difference, key in rows:
-            a, b = mine.get(key, zero), theirs.get(key, zero)
+            a, b, name = mine.get(key, zero), theirs.get(key, zero), key[:48]
             text.append(
-                f"  {difference * 1e3:+8.3f}  {key[:48]}  ({a[1]:.0f} calls, {a[place] * 1e3:.3f} ms; "
+                f"  {difference * 1e3:+8.3f}  {name}  ({a[1]:.0f} calls, {a[place] * 1e3:.3f} ms; "
                 f"{b[1]:.0f}, {b[place] * 1e3:.3f})"
             )
     text.append("Python's own time in ours, ms a step:")
