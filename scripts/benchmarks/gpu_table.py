@@ -27,11 +27,17 @@ def gpu(record: dict[str, Any]) -> str:
             "against the loop and the card's ceilings, with a profile; its commands are tested on "
             "the CPU only."
         )
+    cards = distinct(rows, "card")
+    return "\n\n".join(["## GPU", *(_card(where(rows, card=card)) for card in cards)])
+
+
+def _card(rows: list[Row]) -> str:
+    """Figures taken on one kind of card."""
     card = next(iter(where(rows, subject="ceilings")), {})
-    text = ["## GPU"]
+    text = []
     if card:
         text.append(
-            f"{card['device']}: {card['bf16_tflops']:,.0f} TFLOP/s in large bf16 products, "
+            f"**{card['device']}**: {card['bf16_tflops']:,.0f} TFLOP/s in large bf16 products, "
             f"{card['tf32_tflops']:,.0f} in TF32, {card['copy_gbs']:,.0f} GB/s read and written by "
             "a copy; measured, not from a data sheet."
         )

@@ -27,15 +27,15 @@ MODELS = {"functional": "Functional", "sequential": "Sequential", "resnet50": "R
 def latest(record: dict[str, Any], part: str) -> list[Row]:
     """A part's measurements: of each subject those of the latest run that has it.
 
-    On a GPU, where one run may have no time for all, that is of each subject and precision, and on
-    the card of the latest run alone.
+    On a GPU, where one run may have no time for all, that is of each card, subject and precision; a
+    row is given its `card`.
     """
     rows = [row for row in record["measurements"] if row["part"] == part and "failed" not in row]
     labels: tuple[str, ...] = ("subject",)
-    if part == "gpu" and rows:
-        labels = ("subject", "precision")
+    if part == "gpu":
+        labels = ("card", "subject", "precision")
         cards = {run["run"]: run.get("machine", {}).get("gpu") for run in record["runs"]}
-        rows = [row for row in rows if cards[row["run"]] == cards[rows[-1]["run"]]]
+        rows = [{**row, "card": cards[row["run"]]} for row in rows]
 
     def key(row: Row) -> tuple[Any, ...]:
         return tuple(row.get(label) for label in labels)
