@@ -54,6 +54,9 @@ class DropoutResNet50(SignsResNet50):
         return nn.Sequential(nn.Dropout(0.1), super().build())
 
 
+OWN = (DropoutFunctional, DropoutSequential, DropoutResNet50)
+
+
 PLATEAU = [
     "--model.lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau",
     "--model.lr_scheduler.patience=0",
@@ -246,9 +249,9 @@ def resume_command(folder: Path, command: list[str]) -> list[str]:
         (last / "config.yaml").exists() or (last / "checkpoints/last.ckpt").exists()
     ):
         return command
-    own = DropoutFunctional.__name__
     # A class that is not this package's is imported only where the command names it.
-    named = ["--model", f"{DropoutFunctional.__module__}.{own}"] if own in command else []
+    own = next((kind for kind in OWN if kind.__name__ in command), None)
+    named = ["--model", f"{own.__module__}.{own.__name__}"] if own else []
     return ["fit", "--ckpt_path", str(last), *named]
 
 
