@@ -1,0 +1,116 @@
+"""What `=` binds: names, items, attributes, and parts of a sequence."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from signs_lightning.translate.operators import first_unknown
+from signs_lightning.translate.scopes import Scope
+from signs_lightning.translate.source_errors import SourceError, perform_safely
+from signs_lightning.translate.values import (
+    LibraryName,
+    NoEffect,
+    NotUnderstoodError,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
+from signs_lightning.translate.without_effect import has_no_effect
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+
+def assign(interpreter: Interpreter, target: ast.expr, value: Value, scope: Scope) -> None:
+    """Bind a target to a value."""
+    place = interpreter.place(target, scope)
+    if isinstance(target, ast.Name):
+        scope.bind(target.id, value)
+    elif isinstance(target, ast.Tuple | ast.List):
+        _unpack(interpreter, target.elts, value, scope, place)
+    elif isinstance(target, ast.Starred):
+        assign(interpreter, target.value, value, scope)
+    elif isinstance(target, ast.Attribute):
+        owner = interpreter.evaluate(target.value, scope)
+        set_attribute(interpreter, owner, target.attr, value, place)
+    elif isinstance(target, ast.Subscript):
+        owner = interpreter.evaluate(target.value, scope)
+        index = interpreter.evaluate(target.slice, scope)
+        set_item(interpreter, owner, index, value, place)
+    else:
+        raise NotUnderstoodError(f"assignment to {type(target).__name__}")
+
+
+def _unpack(
+    interpreter: Interpreter, targets: list[ast.expr], value: Value, scope: Scope, place: Place
+) -> None:
+    stars = [i for i, target in enumerate(targets) if isinstance(target, ast.Starred)]
+    unpack = getattr(value, "unpack", None)
+    if isinstance(value, Unknown):
+        items: list[Value] = [value] * len(targets)
+        stars = []
+    elif unpack is not None and not stars:
+        items = unpack(len(targets), place)
+    else:
+        items = interpreter.items(value, place)
+    if stars:
+        after = len(targets) - stars[0] - 1
+        if len(items) < len(targets) - 1:
+            raise SourceError("ValueError", "not enough values to unpack")
+        end = len(items) - after
+        items = [*items[: stars[0]], items[stars[0] : end], *items[end:]]
+    if len(items) != len(targets):
+        raise SourceError("ValueError", f"{len(items)} values for {len(targets)} names")
+    for target, item in zip(targets, items, strict=True):
+        assign(interpreter, target, item, scope)
+
+
+def set_attribute(
+    interpreter: Interpreter, owner: Value, name: str, value: Value, place: Place
+) -> None:
+    """Do `owner.name = value`."""
+    if isinstance(owner, Record):
+        owner.set_attribute(name, value, place)
+    elif isinstance(owner, LibraryName):
+        if not has_no_effect(f"{owner.name}.{name}"):
+            unknown = interpreter.new_unknown(f"setting {owner.name}.{name}", place)
+            interpreter.effects.everything.append(unknown)
+    elif not isinstance(owner, Unknown):
+        raise SourceError("AttributeError", f"setting .{name} of a {type(owner).__name__}")
+
+
+def set_item(
+    interpreter: Interpreter, owner: Value, index: Value, value: Value, place: Place
+) -> None:
+    """Do `owner[index] = value`."""
+    if isinstance(owner, Record):
+        owner.set_item(index, value, place)
+        return
+    if isinstance(owner, Unknown):
+        return
+    if isinstance(owner, LibraryName):
+        if not has_no_effect(owner.name):
+            raise NotUnderstoodError(f"setting an item of {owner.name}")
+        return
+    parts = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
+    unknown = first_unknown(*parts)
+    if unknown:
+        interpreter.taint([owner], unknown)
+        return
+    if isinstance(index, slice):
+        value = interpreter.items(value, place)
+        interpreter.budget.make(len(value))
+        interpreter.budget.check(len(owner) + len(value))
+    interpreter.budget.make(1)
+    perform_safely(_setter(owner), index, value)
+
+
+def _setter(owner: Value) -> object:
+    if not isinstance(owner, list | dict):
+        raise SourceError("TypeError", f"setting an item of a {type(owner).__name__}")
+    return owner.__setitem__
+
+
+__all__ = ["NoEffect", "assign", "set_attribute", "set_item"]

@@ -1,0 +1,210 @@
+"""Blocks, branches, loops, `try` and `with`."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from signs_lightning.translate.findings import NOT_UNDERSTOOD
+from signs_lightning.translate.scopes import Scope
+from signs_lightning.translate.signals import Break, Continue, Signal, Uncertain
+from signs_lightning.translate.source_errors import SourceError
+from signs_lightning.translate.unknown_effects import always_raises, may_leave
+from signs_lightning.translate.values import (
+    LibraryName,
+    NoEffect,
+    NotUnderstoodError,
+    Record,
+    Unknown,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+_WHILE_ROUNDS = 20_000
+
+
+def run_block(interpreter: Interpreter, nodes: list[ast.stmt], scope: Scope) -> Signal | None:
+    """Run statements until one ends the block, and return how it does.
+
+    After one that perhaps ends it, what the others change is unknown.
+    """
+    from signs_lightning.translate.statements import run_statement
+
+    for index, node in enumerate(nodes):
+        signal = run_statement(interpreter, node, scope)
+        if isinstance(signal, Uncertain):
+            interpreter.havoc(nodes[index + 1 :], scope, signal.unknown)
+        if signal is not None:
+            return signal
+    return None
+
+
+def _skipped(
+    interpreter: Interpreter, nodes: list[ast.stmt], scope: Scope, unknown: Unknown
+) -> Signal | None:
+    """Do as if statements may or may not run, and return how they may end the block."""
+    interpreter.havoc(nodes, scope, unknown)
+    returns, jumps = may_leave(nodes)
+    return Uncertain(unknown, returns) if returns or jumps else None
+
+
+def run_if(interpreter: Interpreter, node: ast.If, scope: Scope) -> Signal | None:
+    truth = interpreter.test(node.test, scope)
+    if not isinstance(truth, Unknown):
+        return interpreter.run_block(node.body if truth else node.orelse, scope)
+    if always_raises(node.body):  # the source ran through, so that this branch was not taken
+        return interpreter.run_block(node.orelse, scope)
+    if always_raises(node.orelse):
+        return interpreter.run_block(node.body, scope)
+    return _skipped(interpreter, [*node.body, *node.orelse], scope, truth)
+
+
+def run_for(interpreter: Interpreter, node: ast.For, scope: Scope) -> Signal | None:
+    iterable = interpreter.evaluate(node.iter, scope)
+    items = interpreter.iterate(iterable, interpreter.place(node.iter, scope))
+    if isinstance(items, Unknown):
+        if not isinstance(items, NoEffect):
+            interpreter.taint([iterable], items)
+        interpreter.havoc([node.target], scope, items)
+        return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, items))
+    for item in items:
+        interpreter.budget.step()
+        interpreter.assign(node.target, item, scope)
+        signal = interpreter.run_block(node.body, scope)
+        if isinstance(signal, Break):
+            return None
+        if isinstance(signal, Uncertain):
+            interpreter.havoc([node.target], scope, signal.unknown)
+            rest = [*node.body, *node.orelse]
+            interpreter.havoc(rest, scope, signal.unknown)
+            return _loop_end(signal)
+        if signal is not None and not isinstance(signal, Continue):
+            return signal
+    return interpreter.run_block(node.orelse, scope)
+
+
+def _loop_end(signal: Signal | None) -> Signal | None:
+    """Return how a loop may end the block that it is in."""
+    return signal if isinstance(signal, Uncertain) and signal.is_return else None
+
+
+def run_while(interpreter: Interpreter, node: ast.While, scope: Scope) -> Signal | None:
+    for _ in range(_WHILE_ROUNDS):
+        truth = interpreter.test(node.test, scope)
+        if isinstance(truth, Unknown):
+            return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, truth))
+        if not truth:
+            return interpreter.run_block(node.orelse, scope)
+        signal = interpreter.run_block(node.body, scope)
+        if isinstance(signal, Break):
+            return None
+        if isinstance(signal, Uncertain):
+            interpreter.havoc([*node.body, *node.orelse], scope, signal.unknown)
+            return _loop_end(signal)
+        if signal is not None and not isinstance(signal, Continue):
+            return signal
+    raise NotUnderstoodError(f"a loop of more than {_WHILE_ROUNDS:,} rounds")
+
+
+def run_with(interpreter: Interpreter, node: ast.With, scope: Scope) -> Signal | None:
+    unknown = None
+    for item in node.items:
+        place = interpreter.place(item.context_expr, scope)
+        value = interpreter.evaluate(item.context_expr, scope)
+        if isinstance(value, Unknown) and not isinstance(value, NoEffect):
+            unknown = value
+        entered = value
+        if isinstance(value, Record):
+            try:
+                enter = value.attribute("__enter__", place)
+                entered = interpreter.call(enter, [], {}, place)
+            except (NotUnderstoodError, SourceError):
+                entered = value
+        if item.optional_vars is not None:
+            interpreter.assign(item.optional_vars, entered, scope)
+    signal = interpreter.run_block(node.body, scope)
+    if unknown is not None:
+        interpreter.havoc(node.body, scope, unknown)
+        returns, jumps = may_leave(node.body)
+        return Uncertain(unknown, returns) if returns or jumps else None
+    return signal
+
+
+_MISSING_MODULE = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+_PARENTS = {
+    "ModuleNotFoundError": ("ImportError",),
+    "KeyError": ("LookupError",),
+    "IndexError": ("LookupError",),
+    "ZeroDivisionError": ("ArithmeticError",),
+    "OverflowError": ("ArithmeticError",),
+    "FileNotFoundError": ("OSError", "IOError", "EnvironmentError"),
+    "UnicodeDecodeError": ("ValueError",),
+    "NotImplementedError": ("RuntimeError",),
+}
+_NO_EXCEPTION = {"SystemExit", "KeyboardInterrupt", "GeneratorExit"}
+
+
+def run_try(interpreter: Interpreter, node: ast.Try, scope: Scope) -> Signal | None:
+    """Run the body; a handler only if the body certainly raises what it catches.
+
+    Where something in the body is not understood, a handler may or may not run.
+    """
+    caught = [_caught_names(handler.type) for handler in node.handlers]
+    is_guard = any(_MISSING_MODULE & names for names in caught)
+    interpreter.import_guards += is_guard
+    interpreter.kinds.append(set())
+    signal: Signal | None = None
+    error: SourceError | None = None
+    try:
+        signal = interpreter.run_block(node.body, scope)
+    except SourceError as raised:
+        error = raised
+    finally:
+        interpreter.import_guards -= is_guard
+        kinds = interpreter.kinds.pop()
+        interpreter.kinds[-1] |= kinds
+    if error is not None:
+        signal = _handle(interpreter, node, caught, error, scope)
+    else:
+        if NOT_UNDERSTOOD in kinds and node.handlers:
+            unknown = Unknown("what the 'try' raises", interpreter.place(node, scope))
+            handlers = [s for handler in node.handlers for s in handler.body]
+            if not always_raises(handlers):
+                _skipped(interpreter, handlers, scope, unknown)
+        if signal is None:
+            signal = interpreter.run_block(node.orelse, scope)
+    last = interpreter.run_block(node.finalbody, scope)
+    return last or signal
+
+
+def _caught_names(kind: ast.expr | None) -> set[str]:
+    if kind is None:
+        return {"BaseException"}
+    parts = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return {ast.unparse(part).rpartition(".")[2] for part in parts[:50]}
+
+
+def _handle(
+    interpreter: Interpreter,
+    node: ast.Try,
+    caught: list[set[str]],
+    error: SourceError,
+    scope: Scope,
+) -> Signal | None:
+    names = {error.name, "BaseException", *_PARENTS.get(error.name, ())}
+    if error.name not in _NO_EXCEPTION:
+        names.add("Exception")
+    for handler, kinds in zip(node.handlers, caught, strict=True):
+        if names & kinds:
+            if handler.name:
+                value: Value = error.value if error.value is not None else _raised(error)
+                scope.bind(handler.name, value)
+            return interpreter.run_block(handler.body, scope)
+    interpreter.run_block(node.finalbody, scope)
+    raise error
+
+
+def _raised(error: SourceError) -> Value:
+    return LibraryName(f"builtins.{error.name}")

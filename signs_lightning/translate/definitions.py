@@ -1,0 +1,88 @@
+"""`def` and `class`."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from signs_lightning.translate.classes import UserClass, Wrapped
+from signs_lightning.translate.functions import Function
+from signs_lightning.translate.scopes import Scope
+from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Unknown, Value
+from signs_lightning.translate.without_effect import HARMLESS_DECORATORS
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+_CLASS_DECORATORS = frozenset({"dataclasses.dataclass"})
+
+
+def define_function(interpreter: Interpreter, node: ast.FunctionDef, scope: Scope) -> None:
+    """Bind a function, under its decorators."""
+    value: Value = Function.define(interpreter, node, scope)
+    for decorator in reversed(node.decorator_list):
+        value = _decorated(interpreter, decorator, value, scope)
+    scope.bind(node.name, value)
+
+
+def _decorated(
+    interpreter: Interpreter, decorator: ast.expr, value: Value, scope: Scope
+) -> Value:
+    if isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter", "getter"):
+        raise NotUnderstoodError("a property that can be set")
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    kind = interpreter.evaluate(called, scope)
+    place = interpreter.place(decorator, scope)
+    if isinstance(kind, LibraryName):
+        if kind.name in HARMLESS_DECORATORS:
+            return value
+        if kind.name in _CLASS_DECORATORS and isinstance(value, UserClass):
+            value.is_dataclass = True
+            return value
+        if kind.name in ("builtins.staticmethod", "builtins.classmethod", "builtins.property"):
+            return Wrapped(kind.name.rpartition(".")[2], value)
+        if kind.name == "functools.cached_property":
+            return Wrapped("property", value)
+        unknown = interpreter.new_unknown(f"the decorator {kind.name}", place)
+        interpreter.taint([value], unknown)
+        return unknown
+    return interpreter.call(interpreter.evaluate(decorator, scope), [value], {}, place)
+
+
+def define_class(interpreter: Interpreter, node: ast.ClassDef, scope: Scope) -> None:
+    """Bind a class, after running its body."""
+    if node.keywords:
+        raise NotUnderstoodError(f"the metaclass or keywords of class {node.name}")
+    bases: list[UserClass] = []
+    library_base = None
+    for base_node in node.bases:
+        base = interpreter.evaluate(base_node, scope)
+        if isinstance(base, Unknown):
+            scope.bind(node.name, base)
+            return
+        if isinstance(base, UserClass):
+            bases.append(base)
+        elif isinstance(base, LibraryName):
+            if base.name not in ("builtins.object", "abc.ABC"):
+                library_base = library_base or base.name
+        else:
+            raise NotUnderstoodError(f"what class {node.name} derives from")
+    if library_base and library_base.startswith("builtins.") and not _is_exception(library_base):
+        raise NotUnderstoodError(f"class {node.name}, which derives from {library_base}")
+    inner = Scope(scope.module, scope, is_class=True)
+    cls = UserClass(interpreter, node.name, bases, library_base, inner.variables)
+    inner.owner = cls
+    interpreter.run_block(node.body, inner)
+    cls.fields = [
+        item.target.id
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    ]
+    value: Value = cls
+    for decorator in reversed(node.decorator_list):
+        value = _decorated(interpreter, decorator, value, scope)
+    scope.bind(node.name, value)
+
+
+def _is_exception(name: str) -> bool:
+    return name.endswith(("Error", "Exception", "Warning"))

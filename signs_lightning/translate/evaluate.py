@@ -1,0 +1,426 @@
+"""Expressions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.translate import python_methods
+from signs_lightning.translate.functions import Function
+from signs_lightning.translate.library_names import canonical
+from signs_lightning.translate.operators import binary, compare, first_unknown, unary
+from signs_lightning.translate.python_builtins import BUILTINS
+from signs_lightning.translate.scopes import Scope
+from signs_lightning.translate.source_errors import SourceError, perform_safely
+from signs_lightning.translate.text_formats import format_value
+from signs_lightning.translate.values import (
+    LibraryName,
+    NotUnderstoodError,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+
+def evaluate(interpreter: Interpreter, node: ast.expr, scope: Scope) -> Value:
+    """Return the value of an expression.
+
+    Raises:
+        NotUnderstoodError: if something in it is not understood.
+        SourceError: if it raises an exception.
+    """
+    interpreter.budget.step()
+    perform = _EXPRESSIONS.get(type(node))
+    if perform is None:
+        raise NotUnderstoodError(f"{type(node).__name__} expression")
+    return interpreter.checked(perform(interpreter, node, scope))
+
+
+def _constant(interpreter: Interpreter, node: ast.Constant, scope: Scope) -> Value:
+    if node.value is Ellipsis:
+        return LibraryName("builtins.Ellipsis")
+    return node.value
+
+
+def _name(interpreter: Interpreter, node: ast.Name, scope: Scope) -> Value:
+    found, value = scope.find(node.id)
+    if found:
+        return value
+    if node.id == "__name__":
+        return scope.module.name
+    if node.id in BUILTINS or node.id in _OTHER_BUILTINS:
+        return LibraryName(f"builtins.{node.id}")
+    if node.id == "__file__":
+        return scope.module.file or "notebook.py"
+    raise SourceError("NameError", f"name '{node.id}' is not defined")
+
+
+_OTHER_BUILTINS = frozenset(
+    """print input open help display get_ipython exit quit dir vars id hash super object globals
+    locals eval exec compile __import__ Exception BaseException ValueError TypeError KeyError
+    IndexError RuntimeError ImportError ModuleNotFoundError AttributeError NameError OSError
+    IOError FileNotFoundError NotImplementedError KeyboardInterrupt StopIteration ZeroDivisionError
+    AssertionError ArithmeticError OverflowError UnicodeDecodeError EnvironmentError SystemExit
+    NotImplemented property staticmethod classmethod ArgumentError LookupError Warning UserWarning
+    DeprecationWarning FutureWarning MemoryError RecursionError EOFError memoryview bytearray
+    """.split()
+)
+
+
+def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -> Value:
+    """Return `value.name`."""
+    if isinstance(value, Unknown):
+        return value
+    if isinstance(value, LibraryName):
+        full = canonical(f"{value.name}.{name}")
+        return interpreter.library_attribute(full, place)
+    if isinstance(value, Record):
+        return value.attribute(name, place)
+    return python_methods.attribute(interpreter, value, name, place)
+
+
+def _attribute(interpreter: Interpreter, node: ast.Attribute, scope: Scope) -> Value:
+    value = evaluate(interpreter, node.value, scope)
+    return attribute(interpreter, value, node.attr, interpreter.place(node, scope))
+
+
+def _call(interpreter: Interpreter, node: ast.Call, scope: Scope) -> Value:
+    place = interpreter.place(node, scope)
+    if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
+        found, _ = scope.find("super")
+        if not found:
+            return interpreter.super_of(scope.owner, scope.receiver)
+    function = evaluate(interpreter, node.func, scope)
+    args, kwargs, unknown = _arguments(interpreter, node, scope)
+    receiver = None
+    if isinstance(node.func, ast.Attribute) and isinstance(function, Record):
+        receiver = getattr(getattr(function, "perform", None), "__self__", None)
+    if unknown is not None:
+        interpreter.taint([function, receiver, *args, *kwargs.values()], unknown)
+        return unknown
+    try:
+        return interpreter.call(function, args, kwargs, place)
+    except NotUnderstoodError as error:
+        failure = Unknown(str(error), place)
+        interpreter.taint([receiver, *args, *kwargs.values()], failure)
+        raise
+
+
+def _arguments(
+    interpreter: Interpreter, node: ast.Call, scope: Scope
+) -> tuple[list[Value], dict[str, Value], Unknown | None]:
+    args: list[Value] = []
+    kwargs: dict[str, Value] = {}
+    unknown = None
+    for item in node.args:
+        if isinstance(item, ast.Starred):
+            value = evaluate(interpreter, item.value, scope)
+            if isinstance(value, Unknown):
+                unknown = value
+            else:
+                args += interpreter.items(value, interpreter.place(item, scope))
+        else:
+            args.append(evaluate(interpreter, item, scope))
+    for keyword in node.keywords:
+        value = evaluate(interpreter, keyword.value, scope)
+        if keyword.arg is not None:
+            kwargs[keyword.arg] = value
+        elif isinstance(value, Unknown):
+            unknown = value
+        elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            kwargs.update(value)
+        else:
+            raise NotUnderstoodError("'**' of what is no dict of names")
+    return args, kwargs, unknown
+
+
+def _subscript(interpreter: Interpreter, node: ast.Subscript, scope: Scope) -> Value:
+    value = evaluate(interpreter, node.value, scope)
+    index = evaluate(interpreter, node.slice, scope)
+    return subscript(interpreter, value, index, interpreter.place(node, scope))
+
+
+def subscript(interpreter: Interpreter, value: Value, index: Value, place: Place) -> Value:
+    """Return `value[index]`."""
+    if isinstance(value, Unknown):
+        return value
+    if isinstance(value, LibraryName):
+        if value.name.startswith(("typing.", "builtins.")):
+            return value  # list[int], Optional[str]
+        raise NotUnderstoodError(f"indexing {value.name}")
+    if isinstance(value, Record):
+        return value.item(index, place)
+    if isinstance(index, slice):
+        unknown = first_unknown(index.start, index.stop, index.step)
+    else:
+        unknown = first_unknown(index)
+    if unknown:
+        return unknown
+    if isinstance(value, dict) and hasattr(value, "default_factory"):
+        raise NotUnderstoodError("a default dict")
+    result = perform_safely(lambda: value[index])
+    if isinstance(index, slice) and hasattr(result, "__len__"):
+        interpreter.budget.make(len(result))
+    return result
+
+
+def _slice(interpreter: Interpreter, node: ast.Slice, scope: Scope) -> Value:
+    parts = (node.lower, node.upper, node.step)
+    return slice(*(part and evaluate(interpreter, part, scope) for part in parts))
+
+
+def _binary(interpreter: Interpreter, node: ast.BinOp, scope: Scope) -> Value:
+    left = evaluate(interpreter, node.left, scope)
+    right = evaluate(interpreter, node.right, scope)
+    return interpreter.binary(type(node.op), left, right, interpreter.place(node, scope))
+
+
+def _unary(interpreter: Interpreter, node: ast.UnaryOp, scope: Scope) -> Value:
+    value = evaluate(interpreter, node.operand, scope)
+    if isinstance(value, Unknown):
+        return value
+    if isinstance(node.op, ast.Not):
+        truth = interpreter.truth(value, interpreter.place(node, scope))
+        return truth if isinstance(truth, Unknown) else not truth
+    return unary(type(node.op), value, interpreter.place(node, scope))
+
+
+def _boolean(interpreter: Interpreter, node: ast.BoolOp, scope: Scope) -> Value:
+    is_and = isinstance(node.op, ast.And)
+    unknown = None
+    value: Value = None
+    for part in node.values:
+        value = evaluate(interpreter, part, scope)
+        truth = interpreter.truth(value, interpreter.place(node, scope))
+        if isinstance(truth, Unknown):
+            unknown = unknown or truth
+        elif truth is not is_and:
+            # `unknown and False` is false, whatever the unknown value is.
+            if unknown is None or value is is_and or isinstance(value, bool):
+                return value
+            return unknown
+    return unknown or value
+
+
+def _compare(interpreter: Interpreter, node: ast.Compare, scope: Scope) -> Value:
+    left = evaluate(interpreter, node.left, scope)
+    result: Value = True
+    for kind, part in zip(node.ops, node.comparators, strict=True):
+        right = evaluate(interpreter, part, scope)
+        result = compare(type(kind), left, right, interpreter.place(node, scope))
+        truth = interpreter.truth(result, interpreter.place(node, scope))
+        if isinstance(truth, Unknown) or not truth:
+            return result
+        left = right
+    return result
+
+
+def _conditional(interpreter: Interpreter, node: ast.IfExp, scope: Scope) -> Value:
+    truth = interpreter.test(node.test, scope)
+    if isinstance(truth, Unknown):
+        interpreter.havoc([node.body, node.orelse], scope, truth)
+        return truth
+    return evaluate(interpreter, node.body if truth else node.orelse, scope)
+
+
+def _elements(interpreter: Interpreter, nodes: list[ast.expr], scope: Scope) -> Value:
+    """Return a list of their values, or an unknown value for `*unknown`."""
+    values: list[Value] = []
+    for item in nodes:
+        if isinstance(item, ast.Starred):
+            part = evaluate(interpreter, item.value, scope)
+            if isinstance(part, Unknown):
+                return part
+            values += interpreter.items(part, interpreter.place(item, scope))
+        else:
+            values.append(evaluate(interpreter, item, scope))
+    interpreter.budget.make(len(values))
+    return values
+
+
+def _list(interpreter: Interpreter, node: ast.List, scope: Scope) -> Value:
+    return _elements(interpreter, node.elts, scope)
+
+
+def _tuple(interpreter: Interpreter, node: ast.Tuple, scope: Scope) -> Value:
+    values = _elements(interpreter, node.elts, scope)
+    return values if isinstance(values, Unknown) else tuple(values)
+
+
+def _set(interpreter: Interpreter, node: ast.Set, scope: Scope) -> Value:
+    values = _elements(interpreter, node.elts, scope)
+    return first_unknown(values) or perform_safely(set, values)
+
+
+def _dict(interpreter: Interpreter, node: ast.Dict, scope: Scope) -> Value:
+    result: dict[Value, Value] = {}
+    for key_node, value_node in zip(node.keys, node.values, strict=True):
+        value = evaluate(interpreter, value_node, scope)
+        if key_node is None:
+            if isinstance(value, Unknown):
+                return value
+            if not isinstance(value, dict):
+                raise NotUnderstoodError("'**' of what is no dict")
+            interpreter.budget.make(len(value))
+            result.update(value)
+            continue
+        key = evaluate(interpreter, key_node, scope)
+        unknown = first_unknown(key)
+        if unknown:
+            return unknown
+        perform_safely(result.__setitem__, key, value)
+    interpreter.budget.make(len(result))
+    return result
+
+
+def _joined(interpreter: Interpreter, node: ast.JoinedStr, scope: Scope) -> Value:
+    parts: list[str] = []
+    unknown = None
+    for item in node.values:
+        part = evaluate(interpreter, item, scope)
+        if isinstance(part, Unknown):
+            unknown = unknown or part
+        else:
+            parts.append(part)
+    if unknown:
+        return unknown
+    interpreter.budget.make_text(sum(map(len, parts)))
+    return "".join(parts)
+
+
+def _formatted(interpreter: Interpreter, node: ast.FormattedValue, scope: Scope) -> Value:
+    value = evaluate(interpreter, node.value, scope)
+    spec = evaluate(interpreter, node.format_spec, scope) if node.format_spec else ""
+    unknown = first_unknown(value, spec)
+    if unknown:
+        return unknown
+    text = interpreter.own_text(value, interpreter.place(node, scope))
+    value = value if text is None else text
+    conversion = "" if node.conversion < 0 else chr(node.conversion)
+    return perform_safely(format_value, value, conversion, spec, interpreter.budget)
+
+
+def _lambda(interpreter: Interpreter, node: ast.Lambda, scope: Scope) -> Value:
+    return Function.define(interpreter, node, scope)
+
+
+def _walrus(interpreter: Interpreter, node: ast.NamedExpr, scope: Scope) -> Value:
+    value = evaluate(interpreter, node.value, scope)
+    scope.bind(node.target.id, value)
+    return value
+
+
+def _comprehension(
+    interpreter: Interpreter, node: Any, scope: Scope, element: Callable[[Scope], None]
+) -> Unknown | None:
+    """Run `element` for each item, and return what makes the result unknown."""
+
+    def run(index: int, inner: Scope) -> Unknown | None:
+        if index == len(node.generators):
+            element(inner)
+            return None
+        generator = node.generators[index]
+        iterable = evaluate(interpreter, generator.iter, inner)
+        items = interpreter.iterate(iterable, interpreter.place(generator.iter, scope))
+        if isinstance(items, Unknown):
+            interpreter.havoc([node], scope, items)
+            return items
+        for item in items:
+            interpreter.budget.step()
+            interpreter.assign(generator.target, item, inner)
+            truths = (interpreter.test(test, inner) for test in generator.ifs)
+            truth = next((t for t in truths if isinstance(t, Unknown) or not t), True)
+            if isinstance(truth, Unknown):
+                return truth
+            if truth:
+                unknown = run(index + 1, inner)
+                if unknown:
+                    return unknown
+        return None
+
+    return run(0, Scope(scope.module, scope))
+
+
+def _list_comprehension(interpreter: Interpreter, node: Any, scope: Scope) -> Value:
+    values: list[Value] = []
+
+    def add(inner: Scope) -> None:
+        values.append(evaluate(interpreter, node.elt, inner))
+        interpreter.budget.make(1)
+
+    unknown = _comprehension(interpreter, node, scope, add)
+    if isinstance(node, ast.GeneratorExp) and not unknown:
+        return interpreter.generator(values)
+    if isinstance(node, ast.SetComp) and not unknown:
+        return first_unknown(values) or perform_safely(set, values)
+    return unknown or values
+
+
+def _dict_comprehension(interpreter: Interpreter, node: ast.DictComp, scope: Scope) -> Value:
+    pairs: list[tuple[Value, Value]] = []
+
+    def add(inner: Scope) -> None:
+        key = evaluate(interpreter, node.key, inner)
+        pairs.append((key, evaluate(interpreter, node.value, inner)))
+        interpreter.budget.make(1)
+
+    unknown = _comprehension(interpreter, node, scope, add)
+    return unknown or first_unknown([key for key, _ in pairs]) or perform_safely(dict, pairs)
+
+
+def _yields(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the `yield` expressions of a function, without those of functions inside it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Yield | ast.YieldFrom):
+            yield child
+        if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            yield from _yields(child)
+
+
+def _yield(interpreter: Interpreter, node: ast.Yield, scope: Scope) -> Value:
+    value = evaluate(interpreter, node.value, scope) if node.value else None
+    interpreter.yielded(value, scope)
+    return None
+
+
+def _yield_from(interpreter: Interpreter, node: ast.YieldFrom, scope: Scope) -> Value:
+    values = evaluate(interpreter, node.value, scope)
+    if isinstance(values, Unknown):
+        raise NotUnderstoodError(values.reason)
+    for value in interpreter.items(values, interpreter.place(node, scope)):
+        interpreter.yielded(value, scope)
+    return None
+
+
+_EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, Scope], Value]] = {
+    ast.Constant: _constant,
+    ast.Name: _name,
+    ast.Attribute: _attribute,
+    ast.Call: _call,
+    ast.Subscript: _subscript,
+    ast.Slice: _slice,
+    ast.BinOp: _binary,
+    ast.UnaryOp: _unary,
+    ast.BoolOp: _boolean,
+    ast.Compare: _compare,
+    ast.IfExp: _conditional,
+    ast.List: _list,
+    ast.Tuple: _tuple,
+    ast.Set: _set,
+    ast.Dict: _dict,
+    ast.JoinedStr: _joined,
+    ast.FormattedValue: _formatted,
+    ast.Lambda: _lambda,
+    ast.NamedExpr: _walrus,
+    ast.ListComp: _list_comprehension,
+    ast.SetComp: _list_comprehension,
+    ast.GeneratorExp: _list_comprehension,
+    ast.DictComp: _dict_comprehension,
+    ast.Yield: _yield,
+    ast.YieldFrom: _yield_from,
+}

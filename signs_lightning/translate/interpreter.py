@@ -1,0 +1,344 @@
+"""Interpretation of the cells of a source, of which nothing is run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from signs_lightning.translate import evaluate as expressions
+from signs_lightning.translate import library_calls, python_builtins
+from signs_lightning.translate.assignments import assign, set_attribute
+from signs_lightning.translate.cells import CELL_LINES, Cell
+from signs_lightning.translate.classes import Instance, Super, UserClass
+from signs_lightning.translate.findings import NOT_UNDERSTOOD, UNDERSTOOD, Finding, Findings
+from signs_lightning.translate.functions import YIELDS, ListIterator
+from signs_lightning.translate.limits import LENGTH, Budget, LimitError
+from signs_lightning.translate.operators import binary
+from signs_lightning.translate.scopes import Module, Scope
+from signs_lightning.translate.signals import Signal
+from signs_lightning.translate.source_errors import SourceError
+from signs_lightning.translate.statements import first_line, run_statement
+from signs_lightning.translate.unknown_effects import Effects
+from signs_lightning.translate.values import (
+    LibraryName,
+    NeedsFactError,
+    NotUnderstoodError,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
+
+
+class Libraries(Protocol):
+    """What is known of Keras, numpy and the other libraries.
+
+    Each method may raise NotUnderstoodError or NeedsFactError, and may return NotImplemented for
+    a name that it does not know.
+    """
+
+    def call(self, name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        """Return what a call of a library's name gives."""
+
+    def attribute(self, name: str, place: Place) -> Value:
+        """Return the value of a library's name that is read, such as "numpy.pi"."""
+
+    def subclass(self, name: str, instance: Instance, place: Place) -> Value:
+        """Return what an instance is whose class derives from a library's class.
+
+        It is asked when the instance is made, before its `__init__` runs. The record that it
+        returns becomes `instance.base`: attributes that neither the instance nor its class has
+        are read from it, `super().__init__(…)` calls its attribute `__init__`, and calling the
+        instance calls it unless its class has `__call__`. It may call methods of the class by
+        `instance.call_method("call", [x], {}, place)`.
+        """
+
+
+class NoLibraries:
+    """Libraries of which nothing is known."""
+
+    def call(self, name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        return NotImplemented
+
+    def attribute(self, name: str, place: Place) -> Value:
+        return NotImplemented
+
+    def subclass(self, name: str, instance: Instance, place: Place) -> Value:
+        return NotImplemented
+
+
+@dataclass
+class Interpretation:
+    """What became of a source.
+
+    Attributes:
+        findings: of its statements.
+        namespace: its global names and their values.
+        imports: modules and names that it imports, as it spells them.
+        everything: unknown values that may change all models, such as a setting of Keras under a
+            condition that is unknown.
+        stopped: why the interpretation ended early; empty if it did not.
+    """
+
+    findings: Findings
+    namespace: dict[str, Value]
+    imports: list[str] = field(default_factory=list)
+    everything: list[Unknown] = field(default_factory=list)
+    stopped: str = ""
+
+
+def run_cells(
+    cells: list[Cell],
+    libraries: Libraries,
+    facts: dict[str, Any],
+    folder: Path | None = None,
+) -> Interpretation:
+    """Interpret cells, one after the other.
+
+    Args:
+        facts: values that only the data know, by the names they are asked for.
+        folder: where modules beside the source are looked for; None for nowhere.
+    """
+    interpreter = Interpreter(libraries, facts, folder)
+    return interpreter.run(cells)
+
+
+class Interpreter:
+    """The state of an interpretation, and its operations on values.
+
+    Attributes:
+        libraries: what is known of the libraries.
+        facts: values that only the data know.
+        folder: of the source.
+        budget: the steps and memory that are left.
+        findings: of the statements so far.
+        effects: what code that was not run may have changed.
+        depth: of the calls of functions of the source.
+        import_guards: `try` statements around that catch a missing module.
+        is_python2: whether `/` of whole numbers is one.
+    """
+
+    def __init__(self, libraries: Libraries, facts: dict[str, Any], folder: Path | None) -> None:
+        self.libraries = libraries
+        self.facts = facts
+        self.folder = folder
+        self.budget = Budget()
+        self.findings = Findings()
+        self.effects = Effects(self)
+        self.modules: dict[str, Module | None] = {}
+        self.imports: list[str] = []
+        self.depth = 0
+        self.statement_depth = 0
+        self.import_guards = 0
+        self.is_python2 = False
+        self.kinds: list[set[str]] = [set()]
+        self.result: Value = None  # of the last expression that was a statement or assigned
+
+    def run(self, cells: list[Cell]) -> Interpretation:
+        """Interpret cells, one after the other."""
+        module = Module("__main__")
+        scope = Scope(module)
+        self.is_python2 = any(cell.is_python2 for cell in cells)
+        for cell in cells:
+            if cell.tree is None:
+                self._note_unread(cell)
+                continue
+            for node in cell.tree.body:
+                self._run_bounded(node, scope)
+        return Interpretation(
+            self.findings,
+            module.variables,
+            self.imports,
+            self.effects.everything,
+            self.budget.reason,
+        )
+
+    def _run_bounded(self, node: ast.stmt, scope: Scope) -> None:
+        if not self.budget.reason:
+            try:
+                run_statement(self, node, scope)
+                return
+            except LimitError:
+                self.kinds = [set()]
+                self.depth = self.statement_depth = 0
+        unknown = Unknown(f"the source takes {self.budget.reason}", self.place(node, scope))
+        self.findings.add(Finding(unknown.place, NOT_UNDERSTOOD, first_line(node), unknown.reason))
+        if not self.effects.everything or self.effects.everything[-1].reason != unknown.reason:
+            self.effects.everything.append(unknown)
+
+    def _note_unread(self, cell: Cell) -> None:
+        place = Place(cell.number, 1)
+        text = next((line for line in cell.text.splitlines() if line.strip()), "")
+        if cell.problem.startswith("%%"):
+            self.findings.add(Finding(place, UNDERSTOOD, text, f"{cell.problem} is not Python"))
+        else:
+            reason = f"the cell does not parse ({cell.problem})"
+            self.findings.add(Finding(place, NOT_UNDERSTOOD, text, reason))
+
+    # Statements and expressions.
+
+    def run_block(self, nodes: Iterable[ast.stmt], scope: Scope) -> Signal | None:
+        """Run statements until one ends the block, and return how it does."""
+        from signs_lightning.translate.control_flow import run_block
+
+        return run_block(self, list(nodes), scope)
+
+    def evaluate(self, node: ast.expr, scope: Scope) -> Value:
+        return expressions.evaluate(self, node, scope)
+
+    def test(self, node: ast.expr, scope: Scope) -> bool | Unknown:
+        """Return the truth of an expression."""
+        return self.truth(self.evaluate(node, scope), self.place(node, scope))
+
+    def place(self, node: ast.AST, scope: Scope) -> Place:
+        cell, line = divmod(getattr(node, "lineno", 0), CELL_LINES)
+        return Place(cell, line, scope.module.file)
+
+    def checked(self, value: Value) -> Value:
+        """Return a value, or what is known in its place: a fact, or that it was tainted."""
+        if isinstance(value, Unknown):
+            if value.fact is not None and value.fact in self.facts:
+                return self.facts[value.fact]
+        elif isinstance(value, list | dict | set):
+            return self.effects.poison_of(value) or value
+        return value
+
+    # Operations on values.
+
+    def attribute(self, value: Value, name: str, place: Place) -> Value:
+        return expressions.attribute(self, value, name, place)
+
+    def set_attribute(self, value: Value, name: str, new: Value, place: Place) -> None:
+        set_attribute(self, value, name, new, place)
+
+    def assign(self, target: ast.expr, value: Value, scope: Scope) -> None:
+        assign(self, target, value, scope)
+
+    def binary(self, kind: type[ast.operator], left: Value, right: Value, place: Place) -> Value:
+        is_whole = isinstance(left, int) and isinstance(right, int)
+        if self.is_python2 and kind is ast.Div and is_whole:
+            kind = ast.FloorDiv
+        return self.checked(binary(kind, left, right, place, self.budget))
+
+    def truth(self, value: Value, place: Place) -> bool | Unknown:
+        """Return whether a value is true."""
+        if isinstance(value, Unknown):
+            return value
+        if isinstance(value, Record):
+            try:
+                length = value.length(place)
+            except (NotUnderstoodError, SourceError):
+                return True
+            except NeedsFactError as error:
+                return Unknown(f"the length of {value.describe()}", place, error.fact)
+            return length if isinstance(length, Unknown) else bool(length)
+        return True if isinstance(value, LibraryName) else bool(value)
+
+    def iterate(self, value: Value, place: Place) -> Iterator[Value] | Unknown:
+        """Return the items of a value, or an unknown value if they are not known."""
+        if isinstance(value, Unknown):
+            return value
+        try:
+            return iter(self._iterated(value, place))
+        except NotUnderstoodError as error:
+            return self.new_unknown(str(error), place)
+        except NeedsFactError as error:
+            return self.new_unknown(f"a loop over {error.fact}", place, error.fact)
+
+    def _iterated(self, value: Value, place: Place) -> Iterable[Value]:
+        if isinstance(value, Record):
+            items = []
+            for item in value.iterate(place):
+                self.budget.step()
+                items.append(item)
+                if len(items) > LENGTH:
+                    raise NotUnderstoodError(f"a loop over {value.describe()}")
+            return items
+        if isinstance(value, LibraryName):
+            raise NotUnderstoodError(f"a loop over {value.name}")
+        if isinstance(value, dict | set | frozenset):
+            return list(value)
+        if isinstance(value, list | tuple | str | range | bytes):
+            return value
+        raise SourceError("TypeError", f"a loop over a {type(value).__name__}")
+
+    def items(self, value: Value, place: Place) -> list[Value]:
+        """Return all items of a value.
+
+        Raises:
+            NotUnderstoodError: if they are not known.
+        """
+        if isinstance(value, range):
+            self.budget.check(len(value) if value.stop - value.start < LENGTH**3 else LENGTH + 1)
+        items = self.iterate(value, place)
+        if isinstance(items, Unknown):
+            if items.fact:
+                raise NeedsFactError(items.fact)
+            raise NotUnderstoodError(items.reason)
+        result = list(items)
+        self.budget.make(len(result))
+        return result
+
+    def generator(self, values: list[Value]) -> ListIterator:
+        self.budget.make(len(values))
+        return ListIterator(values)
+
+    def own_text(self, value: Value, place: Place) -> str | None:
+        """Return the text that a record says it has, or None for other values."""
+        if isinstance(value, Instance):
+            for name in ("__str__", "__repr__"):
+                if value.has_method(name):
+                    return str(value.call_method(name, [], {}, place))
+        text = getattr(value, "own_text", None) if isinstance(value, Record) else None
+        return text() if text else None
+
+    def call(
+        self, function: Value, args: list[Value], kwargs: dict[str, Value], place: Place
+    ) -> Value:
+        """Return what a call gives."""
+        return self.checked(library_calls.call(self, function, args, kwargs, place))
+
+    def library_attribute(self, name: str, place: Place) -> Value:
+        return library_calls.attribute(self, name, place)
+
+    def subclass(self, name: str, instance: Instance, place: Place) -> Value:
+        """Return what an instance of a class that derives from a library's class is for it."""
+        result = self.libraries.subclass(name, instance, place)
+        if result is NotImplemented:
+            return self.new_unknown(f"a class that derives from {name}", place)
+        return result
+
+    def super_of(self, owner: UserClass | None, receiver: Value) -> Value:
+        if owner is None:
+            raise NotUnderstoodError("super()")
+        return Super(self, owner, receiver)
+
+    def yielded(self, value: Value, scope: Scope) -> None:
+        """Keep what a generator yields."""
+        found, values = scope.find(YIELDS)
+        if not found:
+            raise NotUnderstoodError("yield")
+        self.budget.make(1)
+        values.append(value)
+        self.budget.check(len(values) * 30)
+
+    # What is not known.
+
+    def new_unknown(self, reason: str, place: Place, fact: str | None = None) -> Unknown:
+        """Return a new unknown value, and note it as a finding."""
+        unknown = Unknown(reason, place, fact)
+        self.findings.add_unknown(unknown)
+        return unknown
+
+    def taint(self, values: list[Value], unknown: Unknown) -> None:
+        self.effects.taint(values, unknown)
+
+    def havoc(self, nodes: list[Any], scope: Scope, unknown: Unknown) -> None:
+        self.effects.havoc(nodes, scope, unknown)
+
+
+Statement = Callable[[Interpreter, Any, Scope], Signal | None]
+__all__ = ["Interpretation", "Interpreter", "Libraries", "NoLibraries", "python_builtins", "run_cells"]

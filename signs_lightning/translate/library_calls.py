@@ -1,0 +1,154 @@
+"""Calls: of functions of the source, of Python's own, and of libraries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from signs_lightning.translate import without_effect
+from signs_lightning.translate.functions import Function
+from signs_lightning.translate.library_names import is_installed_package
+from signs_lightning.translate.operators import first_unknown
+from signs_lightning.translate.python_builtins import BUILTINS, TAKES_UNKNOWN
+from signs_lightning.translate.source_errors import SourceError, perform_safely
+from signs_lightning.translate.standard_library import CONSTANTS, FUNCTIONS
+from signs_lightning.translate.values import (
+    LibraryName,
+    NeedsFactError,
+    NoEffect,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+
+def call(
+    interpreter: Interpreter,
+    function: Value,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    place: Place,
+) -> Value:
+    """Return what a call gives.
+
+    Raises:
+        NotUnderstoodError: if it is not understood.
+        SourceError: if it raises an exception.
+    """
+    if isinstance(function, Unknown):
+        if not isinstance(function, NoEffect):
+            interpreter.taint([*args, *kwargs.values()], function)
+        return function
+    if isinstance(function, LibraryName):
+        return _library(interpreter, function.name, args, kwargs, place)
+    if not isinstance(function, Record):
+        raise SourceError("TypeError", f"calling a {type(function).__name__}")
+    if isinstance(function, Function):
+        return function.call(args, kwargs, place)
+    args, kwargs = _told(interpreter, args, kwargs)
+    return _noted(interpreter, lambda: function.call(args, kwargs, place), place)
+
+
+def _told(
+    interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value]
+) -> tuple[list[Value], dict[str, Value]]:
+    """Return the arguments with the facts that are known in them."""
+    if not interpreter.facts:
+        return args, kwargs
+    return (
+        [_with_facts(interpreter, arg) for arg in args],
+        {name: _with_facts(interpreter, arg) for name, arg in kwargs.items()},
+    )
+
+
+def _with_facts(interpreter: Interpreter, value: Value) -> Value:
+    if isinstance(value, tuple) and any(isinstance(item, Unknown) for item in value):
+        return tuple(interpreter.checked(item) for item in value)
+    return interpreter.checked(value)
+
+
+def _noted(interpreter: Interpreter, perform: object, place: Place) -> Value:
+    """Return what an operation of a library gives, after noting what it does not know."""
+    try:
+        result = perform()  # type: ignore[operator]
+    except NeedsFactError as error:
+        if error.fact in interpreter.facts:
+            return interpreter.facts[error.fact]
+        return interpreter.new_unknown(f"{error.fact}, which only the data tell", place, error.fact)
+    if isinstance(result, Unknown) and interpreter.checked(result) is result:
+        interpreter.findings.add_unknown(result)
+    return result
+
+
+def _library(
+    interpreter: Interpreter,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    place: Place,
+) -> Value:
+    interpreter.budget.step()
+    module, _, last = name.rpartition(".")
+    if module == "builtins" and last in BUILTINS:
+        return _builtin(interpreter, last, args, kwargs, place)
+    args, kwargs = _told(interpreter, args, kwargs)
+    own = FUNCTIONS.get(name)
+    if own is not None:
+        result = own(interpreter, args, kwargs, place)
+        if result is not NotImplemented:
+            return result
+    result = _noted(interpreter, lambda: interpreter.libraries.call(name, args, kwargs, place), place)
+    if result is not NotImplemented:
+        return result
+    if without_effect.has_no_effect(name):
+        return NoEffect(f"{name}()", place)
+    if module == "builtins" and (last.endswith("Error") or last.endswith("Exception")):
+        return LibraryName(name)
+    reason = f"{name.removeprefix('builtins.')}()"
+    if not is_installed_package(name):
+        reason += ", of a module that is not beside the file"
+    unknown = interpreter.new_unknown(reason, place)
+    changed = [*args, *kwargs.values()]
+    if is_installed_package(name) and last != "shuffle":
+        changed = [arg for arg in changed if isinstance(arg, Record)]
+    interpreter.taint(changed, unknown)
+    if last.startswith("set_") and name.startswith(("keras", "tensorflow")):
+        interpreter.effects.everything.append(unknown)
+    return unknown
+
+
+def _builtin(
+    interpreter: Interpreter,
+    name: str,
+    args: list[Value],
+    kwargs: dict[str, Value],
+    place: Place,
+) -> Value:
+    if name not in TAKES_UNKNOWN:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Unknown):
+                return value
+    try:
+        return _noted(
+            interpreter, lambda: BUILTINS[name](interpreter, args, kwargs, place), place
+        )
+    except IndexError:
+        raise SourceError("TypeError", f"{name}() without arguments") from None
+    except ValueError as error:
+        raise SourceError("TypeError", f"{name}(): {error}") from None
+
+
+def attribute(interpreter: Interpreter, name: str, place: Place) -> Value:
+    """Return the value of a library's name that is read."""
+    if name in CONSTANTS:
+        return CONSTANTS[name]
+    result = interpreter.libraries.attribute(name, place)
+    if result is not NotImplemented:
+        return result
+    return LibraryName(name)
+
+
+__all__ = ["attribute", "call", "first_unknown", "perform_safely"]

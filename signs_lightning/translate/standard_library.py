@@ -1,0 +1,192 @@
+"""Functions and constants of Python's standard library on plain values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import os.path
+import posixpath
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.translate.functions import Partial
+from signs_lightning.translate.limits import check_tree
+from signs_lightning.translate.operators import first_unknown, is_plain
+from signs_lightning.translate.source_errors import SourceError, perform_safely
+from signs_lightning.translate.values import NotUnderstoodError, Place, Record, Unknown, Value
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+CONSTANTS: dict[str, Value] = {
+    "math.pi": math.pi,
+    "math.e": math.e,
+    "math.inf": math.inf,
+    "math.nan": math.nan,
+    "numpy.pi": math.pi,
+    "numpy.e": math.e,
+    "os.sep": "/",
+    "os.path.sep": "/",
+    "os.name": "posix",
+    "sys.version_info": (3, 11, 0, "final", 0),
+    "typing.TYPE_CHECKING": False,
+    "string.ascii_lowercase": "abcdefghijklmnopqrstuvwxyz",
+    "string.ascii_uppercase": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "string.digits": "0123456789",
+}
+_INTEGER_FUNCTIONS = frozenset({"factorial", "comb", "perm"})
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Value]:
+    def call(
+        interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
+    ) -> Value:
+        unknown = first_unknown(args, kwargs)
+        if unknown:
+            return unknown
+        if args and isinstance(args[0], Record):
+            return NotImplemented
+        if not all(map(is_plain, (*args, *kwargs.values()))):
+            raise NotUnderstoodError(f"{function.__name__}() of what is no number or text")
+        if function.__name__ in _INTEGER_FUNCTIONS and any(a > 300 for a in args):
+            raise NotUnderstoodError(f"{function.__name__}() of a large number")
+        interpreter.budget.make_text(sum(len(a) for a in args if isinstance(a, str)))
+        return perform_safely(function, *args, **kwargs)
+
+    return call
+
+
+def _copy(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    value = args[0]
+    interpreter.budget.make(len(value) if hasattr(value, "__len__") else 1)
+    return value.copy() if isinstance(value, list | dict | set) else _same(value)
+
+
+def _deep_copy(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    check_tree(args[0])
+    return _deep(args[0])
+
+
+def _deep(value: Value) -> Value:
+    if isinstance(value, list):
+        return [_deep(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_deep(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _deep(item) for key, item in value.items()}
+    return set(value) if isinstance(value, set) else _same(value)
+
+
+def _same(value: Value) -> Value:
+    if isinstance(value, Record):
+        raise NotUnderstoodError(f"a copy of {value.describe()}")
+    return value
+
+
+def _partial(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    return Partial(interpreter, args[0], args[1:], kwargs)
+
+
+def _reduce(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    items = interpreter.items(args[1], place)
+    if len(args) < 3 and not items:
+        raise SourceError("TypeError", "reduce() of nothing")
+    total, rest = (args[2], items) if len(args) > 2 else (items[0], items[1:])
+    for item in rest:
+        total = interpreter.call(args[0], [total, item], {}, place)
+    return total
+
+
+def _combined(function: Callable[..., Any]) -> Callable[..., Value]:
+    def call(
+        interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
+    ) -> Value:
+        unknown = first_unknown(kwargs) or next((a for a in args if isinstance(a, Unknown)), None)
+        if unknown:
+            return unknown
+        items = [arg if is_plain(arg) else interpreter.items(arg, place) for arg in args]
+        limit = 50_000
+        made = perform_safely(
+            lambda: list(itertools.islice(function(*items, **kwargs), limit + 1))
+        )
+        if len(made) > limit:
+            raise NotUnderstoodError(f"{function.__name__}() of more than {limit:,} items")
+        return interpreter.generator([item for item in made])
+
+    return call
+
+
+def _flattened(*items: Any) -> Any:
+    return itertools.chain(*items)
+
+
+def _chain_all(items: Any) -> Any:
+    return itertools.chain.from_iterable(items)
+
+
+def _product(*items: Any, repeat: int = 1) -> Any:
+    if math.prod(len(part) for part in items) ** min(repeat, 50) > 50_000:
+        raise NotUnderstoodError("product() of many items")
+    return itertools.product(*items, repeat=repeat)
+
+
+def _operation(kind: str) -> Callable[..., Value]:
+    import ast
+
+    node = {"mul": ast.Mult, "add": ast.Add, "sub": ast.Sub, "truediv": ast.Div}[kind]
+    return lambda interpreter, args, kwargs, place: interpreter.binary(node, *args, place)
+
+
+def _product_of(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    import ast
+
+    total: Value = kwargs.get("start", 1)
+    for item in interpreter.items(args[0], place):
+        total = interpreter.binary(ast.Mult, total, item, place)
+    return total
+
+
+def _dictionary(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    from signs_lightning.translate.python_builtins import BUILTINS
+
+    return BUILTINS["dict"](interpreter, args, kwargs, place)
+
+
+def _exit(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    raise SourceError("SystemExit")
+
+
+FUNCTIONS: dict[str, Callable[..., Value]] = {
+    **{
+        f"math.{name}": _plain(getattr(math, name))
+        for name in (
+            "ceil floor sqrt log log2 log10 exp pow sin cos tan atan atan2 fabs fmod gcd trunc "
+            "hypot radians degrees isnan isinf isclose factorial comb perm log1p"
+        ).split()
+    },
+    **{
+        f"os.path.{name}": _plain(getattr(posixpath, name))
+        for name in "join basename dirname splitext split normpath isabs expanduser".split()
+        if name != "expanduser"
+    },
+    "math.prod": _product_of,
+    "copy.copy": _copy,
+    "copy.deepcopy": _deep_copy,
+    "functools.partial": _partial,
+    "functools.reduce": _reduce,
+    "builtins.reduce": _reduce,
+    "collections.OrderedDict": _dictionary,
+    "itertools.chain": _combined(_flattened),
+    "itertools.chain.from_iterable": _combined(_chain_all),
+    "itertools.product": _combined(_product),
+    "itertools.islice": _combined(itertools.islice),
+    "itertools.repeat": _combined(itertools.repeat),
+    "itertools.permutations": _combined(itertools.permutations),
+    "itertools.combinations": _combined(itertools.combinations),
+    "itertools.zip_longest": _combined(itertools.zip_longest),
+    **{f"operator.{name}": _operation(name) for name in ("mul", "add", "sub", "truediv")},
+    "sys.exit": _exit,
+    "os._exit": _exit,
+}
+__all__ = ["CONSTANTS", "FUNCTIONS", "operator", "os"]

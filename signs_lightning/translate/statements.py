@@ -1,0 +1,297 @@
+"""Statements: each is run, and noted as understood, without effect, or not understood."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.translate import control_flow, without_effect
+from signs_lightning.translate.definitions import define_class, define_function
+from signs_lightning.translate.findings import (
+    NEEDS_FACT,
+    NOT_UNDERSTOOD,
+    UNDERSTOOD,
+    WITHOUT_EFFECT,
+    Finding,
+)
+from signs_lightning.translate.imports import import_from, import_modules
+from signs_lightning.translate.operators import first_unknown
+from signs_lightning.translate.scopes import Scope
+from signs_lightning.translate.signals import Break, Continue, Return, Signal
+from signs_lightning.translate.source_errors import SourceError
+from signs_lightning.translate.values import (
+    LibraryName,
+    NeedsFactError,
+    NoEffect,
+    NotUnderstoodError,
+    Record,
+    Unknown,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+
+def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Signal | None:
+    """Run a statement, note what became of it, and return how it ends its block.
+
+    Raises:
+        SourceError: if it raises an exception, and other statements are around it.
+        LimitError: if the interpretation takes too long.
+    """
+    interpreter.budget.step()
+    is_nested = interpreter.statement_depth > 0
+    interpreter.statement_depth += 1
+    interpreter.kinds.append(set())
+    reason, fact = "", None
+    signal: Signal | None = None
+    try:
+        run = _STATEMENTS.get(type(node))
+        if run is None:
+            raise NotUnderstoodError(f"a statement '{type(node).__name__.lower()}'")
+        signal = run(interpreter, node, scope)
+    except (NotUnderstoodError, RecursionError) as error:
+        reason = str(error) if isinstance(error, NotUnderstoodError) else "nested too deep"
+    except NeedsFactError as error:
+        reason, fact = f"{error.fact}, which only the data tell", error.fact
+    except SourceError as error:
+        if is_nested:
+            raise
+        reason = f"it raises {error}"
+    finally:
+        interpreter.statement_depth -= 1
+        inner = interpreter.kinds.pop()
+    if reason:
+        unknown = Unknown(reason, interpreter.place(node, scope), fact)
+        returns, jumps = control_flow.may_leave([node])
+        interpreter.havoc([node], scope, unknown)
+        if returns or jumps:
+            signal = control_flow.Uncertain(unknown, returns)
+        kind = NEEDS_FACT if fact else NOT_UNDERSTOOD
+    else:
+        kind, reason, fact = _kind(interpreter, node, inner, scope)
+    _note(interpreter, node, scope, Finding, (kind, reason, fact, is_nested))
+    return signal
+
+
+def _note(
+    interpreter: Interpreter, node: ast.stmt, scope: Scope, make: Any, what: tuple[Any, ...]
+) -> None:
+    kind, reason, fact, is_nested = what
+    interpreter.kinds[-1].add(kind)
+    place = interpreter.place(node, scope)
+    if interpreter.findings.is_noted(place, kind):
+        return
+    interpreter.findings.add(make(place, kind, first_line(node), reason, "", fact, is_nested))
+
+
+def first_line(node: ast.stmt) -> str:
+    """Return the first line of a statement, at most 100 characters of it."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return f"{'def' if isinstance(node, ast.FunctionDef) else 'class'} {node.name}"
+    try:
+        return ast.unparse(_without_body(node)).split("\n", 1)[0][:100]
+    except (RecursionError, ValueError):
+        return type(node).__name__
+
+
+def _without_body(node: ast.stmt) -> ast.AST:
+    if isinstance(node, ast.If | ast.For | ast.While | ast.With):
+        values = {name: getattr(node, name, None) for name in node._fields}
+        return type(node)(**{**values, "body": [ast.Pass()], "orelse": []})
+    return node
+
+
+def _kind(
+    interpreter: Interpreter, node: ast.stmt, inner: set[str], scope: Scope
+) -> tuple[str, str, str | None]:
+    """Return kind, reason and fact of a statement that ran."""
+    result = interpreter.result
+    interpreter.result = None
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and isinstance(result, Unknown):
+        if isinstance(result, NoEffect):
+            return WITHOUT_EFFECT, "", None
+        return (NEEDS_FACT if result.fact else NOT_UNDERSTOOD), result.reason, result.fact
+    if isinstance(node, ast.Expr):
+        return _kind_of_expression(node, inner, result), "", None
+    if isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try) and inner:
+        return (WITHOUT_EFFECT if inner == {WITHOUT_EFFECT} else UNDERSTOOD), "", None
+    return UNDERSTOOD, "", None
+
+
+def _kind_of_expression(node: ast.Expr, inner: set[str], result: Value) -> str:
+    value = node.value
+    if isinstance(result, NoEffect) or not isinstance(value, ast.Call):
+        return WITHOUT_EFFECT
+    if isinstance(value.func, ast.Attribute) and value.func.attr in without_effect.METHODS:
+        return WITHOUT_EFFECT
+    if inner:
+        return WITHOUT_EFFECT if inner == {WITHOUT_EFFECT} else UNDERSTOOD
+    return UNDERSTOOD
+
+
+def _assign(interpreter: Interpreter, node: ast.Assign, scope: Scope) -> None:
+    value = interpreter.evaluate(node.value, scope)
+    for target in node.targets:
+        interpreter.assign(target, value, scope)
+    interpreter.result = value
+
+
+def _annotated(interpreter: Interpreter, node: ast.AnnAssign, scope: Scope) -> None:
+    if node.value is not None:
+        value = interpreter.evaluate(node.value, scope)
+        interpreter.assign(node.target, value, scope)
+        interpreter.result = value
+
+
+def _augmented(interpreter: Interpreter, node: ast.AugAssign, scope: Scope) -> None:
+    place = interpreter.place(node, scope)
+    target = node.target
+    if isinstance(target, ast.Name):
+        old = interpreter.evaluate(ast.copy_location(ast.Name(target.id, ast.Load()), node), scope)
+        value = _changed(interpreter, node, old, scope)
+        scope.bind(target.id, value)
+    elif isinstance(target, ast.Attribute):
+        owner = interpreter.evaluate(target.value, scope)
+        old = interpreter.attribute(owner, target.attr, place)
+        value = _changed(interpreter, node, old, scope)
+        interpreter.set_attribute(owner, target.attr, value, place)
+    else:
+        from signs_lightning.translate.assignments import set_item
+        from signs_lightning.translate.evaluate import subscript
+
+        owner = interpreter.evaluate(target.value, scope)
+        index = interpreter.evaluate(target.slice, scope)
+        old = interpreter.checked(subscript(interpreter, owner, index, place))
+        value = _changed(interpreter, node, old, scope)
+        set_item(interpreter, owner, index, value, place)
+    interpreter.result = value
+
+
+def _changed(interpreter: Interpreter, node: ast.AugAssign, old: Value, scope: Scope) -> Value:
+    """Return the new value of `old += value`, which changes a list in place."""
+    value = interpreter.evaluate(node.value, scope)
+    place = interpreter.place(node, scope)
+    if isinstance(old, list) and isinstance(node.op, ast.Add):
+        if isinstance(value, Unknown):
+            interpreter.taint([old], value)
+            return value
+        more = interpreter.items(value, place)
+        interpreter.budget.check(len(old) + len(more))
+        old.extend(more)
+        return old
+    if isinstance(old, set | dict) or (isinstance(old, list) and isinstance(node.op, ast.Mult)):
+        unknown = first_unknown(value)
+        if unknown:
+            interpreter.taint([old], unknown)
+            return unknown
+        new = interpreter.binary(type(node.op), old, value, place)
+        if isinstance(old, list):
+            old[:] = new
+        else:
+            old.clear()
+            old.update(new)
+        return old
+    return interpreter.binary(type(node.op), old, value, place)
+
+
+def _expression(interpreter: Interpreter, node: ast.Expr, scope: Scope) -> None:
+    interpreter.result = interpreter.evaluate(node.value, scope)
+
+
+def _delete(interpreter: Interpreter, node: ast.Delete, scope: Scope) -> None:
+    for target in node.targets:
+        _delete_one(interpreter, target, scope)
+
+
+def _delete_one(interpreter: Interpreter, target: ast.expr, scope: Scope) -> None:
+    if isinstance(target, ast.Name):
+        scope.unbind(target.id)
+    elif isinstance(target, ast.Tuple | ast.List):
+        for part in target.elts:
+            _delete_one(interpreter, part, scope)
+    elif isinstance(target, ast.Subscript):
+        owner = interpreter.evaluate(target.value, scope)
+        index = interpreter.evaluate(target.slice, scope)
+        if isinstance(owner, Unknown) or not isinstance(owner, list | dict):
+            raise NotUnderstoodError("del of an item")
+        unknown = None if isinstance(index, slice) else first_unknown(index)
+        if unknown:
+            interpreter.taint([owner], unknown)
+            return
+        from signs_lightning.translate.source_errors import perform_safely
+
+        perform_safely(owner.__delitem__, index)
+    else:
+        raise NotUnderstoodError("del of an attribute")
+
+
+def _pass(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> None:
+    return None
+
+
+def _return(interpreter: Interpreter, node: ast.Return, scope: Scope) -> Signal:
+    return Return(None if node.value is None else interpreter.evaluate(node.value, scope))
+
+
+def _break(interpreter: Interpreter, node: ast.Break, scope: Scope) -> Signal:
+    return Break()
+
+
+def _continue(interpreter: Interpreter, node: ast.Continue, scope: Scope) -> Signal:
+    return Continue()
+
+
+def _global(interpreter: Interpreter, node: ast.Global, scope: Scope) -> None:
+    for name in node.names:
+        scope.make_global(name)
+
+
+def _nonlocal(interpreter: Interpreter, node: ast.Nonlocal, scope: Scope) -> None:
+    for name in node.names:
+        scope.make_nonlocal(name)
+
+
+def _raise(interpreter: Interpreter, node: ast.Raise, scope: Scope) -> None:
+    if node.exc is None:
+        raise SourceError("Exception", "raised again")
+    called = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    value = interpreter.evaluate(node.exc, scope)
+    name = ast.unparse(called).rpartition(".")[2][:80]
+    kept = value if isinstance(value, Record | LibraryName) else None
+    raise SourceError(name, "", kept)
+
+
+def _assert(interpreter: Interpreter, node: ast.Assert, scope: Scope) -> None:
+    """Raise if what is asserted is known to be false; an unknown condition held when it ran."""
+    truth = interpreter.test(node.test, scope)
+    if truth is False:
+        raise SourceError("AssertionError")
+
+
+_STATEMENTS: dict[type[ast.stmt], Callable[[Any, Any, Scope], Signal | None]] = {
+    ast.Assign: _assign,
+    ast.AnnAssign: _annotated,
+    ast.AugAssign: _augmented,
+    ast.Expr: _expression,
+    ast.Delete: _delete,
+    ast.Pass: _pass,
+    ast.Return: _return,
+    ast.Break: _break,
+    ast.Continue: _continue,
+    ast.Global: _global,
+    ast.Nonlocal: _nonlocal,
+    ast.Raise: _raise,
+    ast.Assert: _assert,
+    ast.If: control_flow.run_if,
+    ast.For: control_flow.run_for,
+    ast.While: control_flow.run_while,
+    ast.With: control_flow.run_with,
+    ast.Try: control_flow.run_try,
+    ast.FunctionDef: define_function,
+    ast.ClassDef: define_class,
+    ast.Import: import_modules,
+    ast.ImportFrom: import_from,
+}

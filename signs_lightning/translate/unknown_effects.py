@@ -1,0 +1,268 @@
+"""What code that is not run may have changed: its names become unknown, its objects tainted."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from signs_lightning.translate import without_effect
+from signs_lightning.translate.classes import BoundMethod, Instance, UserClass
+from signs_lightning.translate.functions import Function
+from signs_lightning.translate.library_names import canonical, is_installed_package
+from signs_lightning.translate.python_builtins import BUILTINS
+from signs_lightning.translate.scopes import Module, Scope
+from signs_lightning.translate.values import LibraryName, NoEffect, Record, Unknown, Value
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+_CHANGING_BUILTINS = frozenset({"setattr", "next", "map", "filter", "delattr", "exec", "eval"})
+
+
+class Effects:
+    """Finds what code may change.
+
+    Attributes:
+        everything: unknown values that change the state of a library, and so all models.
+    """
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._interpreter = interpreter
+        self._poisoned: dict[int, tuple[Value, Unknown]] = {}
+        self.everything: list[Unknown] = []
+
+    def poison_of(self, value: Value) -> Unknown | None:
+        """Return what may have changed a list, dict or set in a way that is not known."""
+        found = self._poisoned.get(id(value))
+        return found[1] if found else None
+
+    def taint(self, values: list[Value], unknown: Unknown) -> None:
+        """Note that code that is not understood may have changed these values."""
+        if isinstance(unknown, NoEffect):
+            unknown = Unknown(unknown.reason, unknown.place)
+        seen: set[int] = set()
+        pending = list(values)
+        while pending:
+            value = pending.pop()
+            if id(value) in seen or not isinstance(value, Record | list | dict | set | tuple):
+                continue
+            seen.add(id(value))
+            self._interpreter.budget.step()
+            if isinstance(value, dict):
+                pending += value.values()
+            elif isinstance(value, list | set | tuple):
+                pending += value
+            if isinstance(value, Function):
+                self._havoc_function(value, unknown, set())
+            elif isinstance(value, BoundMethod):
+                pending += [value.receiver, value.function]
+            elif isinstance(value, UserClass | Module):
+                continue
+            elif isinstance(value, Record):
+                if isinstance(value, Instance):
+                    pending += [*value.attributes.values(), value.base]
+                value.taint(unknown)
+            elif not isinstance(value, tuple):
+                self._poison(value, unknown)
+
+    def _poison(self, value: Value, unknown: Unknown) -> None:
+        self._poisoned[id(value)] = (value, unknown)
+        if isinstance(value, dict):
+            value.update(dict.fromkeys(value, unknown))
+        else:
+            value.clear()
+            value.append(unknown) if isinstance(value, list) else value.add(unknown)
+
+    def havoc(self, nodes: list[ast.AST], scope: Scope, unknown: Unknown) -> None:
+        """Bind all names that these nodes bind to an unknown value, and taint what they change."""
+        self._havoc(nodes, scope, unknown, set())
+
+    def _havoc(
+        self, nodes: list[ast.AST], scope: Scope, unknown: Unknown, visited: set[int]
+    ) -> None:
+        bound: list[str] = []
+        for node in _inside(nodes):
+            self._interpreter.budget.step()
+            bound += _names_bound(node)
+            if isinstance(node, ast.Call):
+                self._havoc_call(node, scope, unknown, visited)
+            elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
+                node.ctx, ast.Load
+            ):
+                self.taint(self._values_of(node.value, scope), unknown)
+            elif isinstance(node, ast.AugAssign):
+                self.taint(self._values_of(node.target, scope), unknown)
+        for name in bound:
+            scope.bind(name, unknown)
+
+    def _havoc_call(
+        self, node: ast.Call, scope: Scope, unknown: Unknown, visited: set[int]
+    ) -> None:
+        function = self._peek(node.func, scope)
+        values = [v for part in _arguments(node) for v in self._values_of(part, scope)]
+        if isinstance(node.func, ast.Attribute) and node.func.attr in without_effect.METHODS:
+            return
+        if isinstance(function, LibraryName):
+            self._havoc_library(function.name, values, unknown)
+        elif isinstance(function, Function):
+            if self._havoc_function(function, unknown, visited):
+                self.taint(values, unknown)
+        elif not isinstance(function, NoEffect):
+            if isinstance(function, UserClass):
+                for member in function.namespace.values():
+                    if isinstance(member, Function):
+                        self._havoc_function(member, unknown, visited)
+            self.taint([*self._values_of(node.func, scope), *values], unknown)
+
+    def _havoc_library(self, name: str, values: list[Value], unknown: Unknown) -> None:
+        last = name.rpartition(".")[2]
+        if name.startswith("builtins."):
+            if last in _CHANGING_BUILTINS:
+                self.taint(values, unknown)
+        elif without_effect.has_no_effect(name):
+            return
+        elif last.startswith("set_") or last == "clear_session":
+            self.everything.append(unknown)
+        elif last == "shuffle" or not is_installed_package(name):
+            self.taint(values, unknown)
+
+    def _havoc_function(self, function: Function, unknown: Unknown, visited: set[int]) -> bool:
+        """Taint what a function changes of names outside it; return whether it changes anything.
+
+        Its parameters are not known here: whoever calls it taints its arguments.
+        """
+        if id(function) in visited:
+            return True
+        visited.add(id(function))
+        scope = Scope(function.scope.module, function.scope)
+        for name in function.parameters():
+            scope.bind(name, _PARAMETER)
+        for node in _inside(list(function.body)):
+            if isinstance(node, ast.Global):
+                for name in node.names:
+                    scope.make_global(name)
+            elif isinstance(node, ast.Nonlocal):
+                for name in node.names:
+                    scope.make_nonlocal(name)
+        before = len(self.everything)
+        self._havoc(list(function.body), scope, unknown, visited)
+        return len(self.everything) > before or self._changes(function)
+
+    def _changes(self, function: Function) -> bool:
+        """Return whether a function may change an object that it is given."""
+        scope = Scope(function.scope.module, function.scope)
+        for name in function.parameters():
+            scope.bind(name, _PARAMETER)
+        for node in _inside(list(function.body)):
+            if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
+                node.ctx, ast.Load
+            ):
+                return True
+            if isinstance(node, ast.AugAssign | ast.Delete):
+                return True
+            if isinstance(node, ast.Call):
+                called = self._peek(node.func, scope)
+                is_method = isinstance(node.func, ast.Attribute)
+                if is_method and node.func.attr in without_effect.METHODS:  # type: ignore[attr-defined]
+                    continue
+                if not isinstance(called, LibraryName) or not _is_harmless(called.name):
+                    return True
+        return False
+
+    def _peek(self, node: ast.expr, scope: Scope) -> Value:
+        """Return the value of a name or of names joined by dots, or None if it is not known."""
+        if isinstance(node, ast.Name):
+            found, value = scope.find(node.id)
+            if not found and node.id in BUILTINS | dict.fromkeys(("print", "open", "input")):
+                return LibraryName(f"builtins.{node.id}")
+            return value
+        if isinstance(node, ast.Attribute):
+            value = self._peek(node.value, scope)
+            if isinstance(value, LibraryName):
+                return LibraryName(canonical(f"{value.name}.{node.attr}"))
+            if isinstance(value, Module):
+                return value.variables.get(node.attr)
+            if isinstance(value, UserClass):
+                return value.find(node.attr)[1]
+            return value if isinstance(value, NoEffect) else None
+        if isinstance(node, ast.Subscript | ast.Call):
+            # plt.subplots()[1].plot(…)
+            value = self._peek(node.func if isinstance(node, ast.Call) else node.value, scope)
+            is_plot = isinstance(value, LibraryName) and without_effect.has_no_effect(value.name)
+            return value if is_plot or isinstance(value, NoEffect) else None
+        return None
+
+    def _values_of(self, node: ast.AST, scope: Scope) -> list[Value]:
+        """Return the values of all names in an expression."""
+        names = {n.id for n in _inside([node]) if isinstance(n, ast.Name)}
+        return [value for found, value in map(scope.find, sorted(names)) if found]
+
+
+_PARAMETER = None
+
+
+def _is_harmless(name: str) -> bool:
+    if name.startswith("builtins."):
+        return name.rpartition(".")[2] not in _CHANGING_BUILTINS
+    last = name.rpartition(".")[2]
+    if last == "shuffle" or last.startswith("set_"):
+        return without_effect.has_no_effect(name)
+    return is_installed_package(name)
+
+
+def _arguments(node: ast.Call) -> list[ast.expr]:
+    return [*node.args, *(keyword.value for keyword in node.keywords)]
+
+
+def _inside(nodes: list[ast.AST]) -> Iterator[ast.AST]:
+    """Yield these nodes and those in them, without the bodies of functions."""
+    pending: list[ast.AST] = list(nodes)
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            pending += [*node.decorator_list, *node.args.defaults]
+        else:
+            pending += ast.iter_child_nodes(node)
+
+
+def _names_bound(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Name):
+        return [] if isinstance(node.ctx, ast.Load) else [node.id]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
+        return [name for name in names if name != "*"]
+    if isinstance(node, ast.ExceptHandler):
+        return [node.name] if node.name else []
+    if isinstance(node, ast.MatchAs | ast.MatchStar):
+        return [node.name] if node.name else []
+    return []
+
+
+def may_leave(nodes: list[ast.stmt]) -> tuple[bool, bool]:
+    """Return whether statements have a `return`, and whether a `break` or `continue` of a loop."""
+    returns = jumps = False
+    pending: list[tuple[ast.AST, bool]] = [(node, False) for node in nodes]
+    while pending:
+        node, in_loop = pending.pop()
+        if isinstance(node, ast.Return):
+            returns = True
+        elif isinstance(node, ast.Break | ast.Continue):
+            jumps = jumps or not in_loop
+        elif isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        inner = in_loop or isinstance(node, ast.For | ast.While)
+        pending += [(child, inner) for child in ast.iter_child_nodes(node)]
+    return returns, jumps
+
+
+def always_raises(nodes: list[ast.stmt]) -> bool:
+    """Return whether statements end by an exception or the program's end."""
+    last = nodes[-1] if nodes else None
+    if isinstance(last, ast.Expr) and isinstance(last.value, ast.Call):
+        called = ast.unparse(last.value.func)
+        return called in ("exit", "quit", "sys.exit", "os._exit")
+    return isinstance(last, ast.Raise)
