@@ -1,0 +1,267 @@
+"""Arrays of a notebook whose content is not known: origin, shape, scale, what became of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from signs_lightning.translate.array_scales import Number, combine, plain_numbers, scale_name
+from signs_lightning.translate.array_shapes import (
+    SampleCount,
+    Shape,
+    ShapeRecord,
+    broadcast,
+    reshaped,
+)
+from signs_lightning.translate.values import (
+    Method,
+    NotUnderstoodError,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
+
+FLAT = ("flatten", "ravel")
+COMPARISONS = {"==", "!=", "<", "<=", ">", ">=", "&", "|"}
+STATISTICS = {"mean", "std", "var", "min", "max", "sum", "any", "all", "argmax", "argmin", "item"}
+SAME = {"copy", "numpy", "to_numpy", "compute", "view", "to_list", "tolist", "repeat"}
+SAME |= {"reset_index", "sort_index", "fillna"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an array comes from.
+
+    Attributes:
+        kind: "hdf5", "npz", "csv", "folder", "keras" (its data sets), "helper" (a function that is
+            not at hand), "random", or "" for none of these.
+        place: the statement that reads it.
+        file: path of the file or folder; a name of keras.datasets or of the helper.
+        key: dataset in the file.
+        role: "train", "val", "test", or "" where that is not told.
+        content: "images", "labels", "names", or "".
+    """
+
+    kind: str
+    place: Place
+    file: Value = None
+    key: str = ""
+    role: str = ""
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which of the rows of a file an array has.
+
+    Attributes:
+        how: "random" for a shuffled split, "first" or "last" for a share at an end, "some" else.
+        share: of the rows of before, None where it is not known.
+        place: the statement that chooses them.
+        is_stratified: whether each class has its share.
+    """
+
+    how: str
+    share: float | None
+    place: Place
+    is_stratified: bool = False
+
+
+@dataclass(eq=False)
+class ArrayRecord(Record):
+    """An array of data.
+
+    Attributes:
+        origin: where it comes from.
+        shape: its axes, each an int, a SampleCount, an Unknown or None; None for all unknown.
+        name: by which facts about it are asked for.
+        dtype: NumPy's name; empty where it is not known.
+        factor: and `offset`: what the values of the file are multiplied by, and then added.
+        offset: see `factor`.
+        mode: "caffe" or "torch" after `preprocess_input`, "" otherwise.
+        classes: of one-hot labels: their number, or an Unknown; None where there is a number each.
+        rows: which rows of the file it has.
+        size: height and width that images were resized to, with the way; None for the file's.
+        augmentation: random changes, as entries of a configuration.
+        unknown: what happened to it that is not understood, or None.
+    """
+
+    origin: Origin
+    shape: Shape | None = None
+    name: str = "the data"
+    dtype: str = ""
+    factor: Number = 1.0
+    offset: Number = 0.0
+    mode: str = ""
+    classes: Any = None
+    rows: tuple[Rows, ...] = ()
+    size: tuple[int, int, str, str] | None = None
+    augmentation: list[dict[str, Any]] = field(default_factory=list)
+    unknown: Unknown | None = None
+
+    def describe(self) -> str:
+        return self.name
+
+    def with_(self, **changes: Any) -> ArrayRecord:
+        """Return a copy with other attributes."""
+        return replace(self, **changes)
+
+    def lost(self, reason: str, place: Place, **changes: Any) -> ArrayRecord:
+        """Return a copy whose values are not understood."""
+        return self.with_(unknown=self.unknown or Unknown(reason, place), **changes)
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether it holds labels, as far as that is told."""
+        return self.origin.content == "labels" or self.classes is not None
+
+    def taint(self, unknown: Unknown) -> None:
+        self.unknown = self.unknown or unknown
+
+    def attribute(self, name: str, place: Place) -> Value:
+        if name == "shape":
+            known = self.shape is not None and all(isinstance(k, int) for k in self.shape)
+            return (
+                self.shape if known else ShapeRecord(self._axes(place), self.name, self.is_labels)
+            )
+        if name == "ndim":
+            return Unknown(f"{self.name}.ndim", place) if self.shape is None else len(self.shape)
+        if name == "size":
+            known = self.shape is not None and all(isinstance(k, int) for k in self.shape)
+            return math.prod(self.shape or ()) if known else Unknown(f"{self.name}.size", place)
+        if name == "T":
+            return self.transposed((), place)
+        if name == "dtype":
+            return self.dtype or Unknown(f"{self.name}.dtype", place)
+        if name == "drop" and self.origin.kind == "csv" and not self.origin.content:
+            from signs_lightning.translate.array_items import pixels_of  # it makes arrays itself
+
+            return Method(name, lambda args, kwargs, where: pixels_of(self))
+        if name in ("values", "iloc", "loc"):
+            return self
+        if name in ("reshape", "astype", "transpose", "squeeze", *FLAT, *STATISTICS, *SAME):
+            return Method(name, getattr(self, f"_{name}", _same_or_statistic(self, name)))
+        raise NotUnderstoodError(f".{name} of {self.name}")
+
+    def _axes(self, place: Place) -> Shape | None:
+        """Return the shape with what is not known as values to ask for."""
+        if self.shape is None:
+            return None
+        axes = []
+        for k, axis in enumerate(self.shape):
+            if axis is None:
+                record = ShapeRecord(None, self.name, self.is_labels)
+                axis = record.item(k, place)
+            axes.append(axis)
+        return tuple(axes)
+
+    def _reshape(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        wanted = args or [value for key, value in kwargs.items() if key in ("newshape", "shape")]
+        if len(wanted) == 1 and isinstance(wanted[0], tuple | list | ShapeRecord):
+            first = wanted[0]
+            wanted = list(first.axes or ()) if isinstance(first, ShapeRecord) else list(first)
+        return self.with_(shape=reshaped(self.shape, tuple(wanted)))
+
+    def _flatten(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        return self.with_(shape=reshaped(self.shape, (-1,)))
+
+    _ravel = _flatten
+
+    def _astype(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        kind = args[0] if args else kwargs.get("dtype")
+        return self.with_(dtype=type_name(kind))
+
+    def _transpose(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        axes = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+        return self.transposed(tuple(axes) or tuple(kwargs.get("axes") or ()), place)
+
+    def _squeeze(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        axis = args[0] if args else kwargs.get("axis")
+        return self.squeezed(axis)
+
+    def squeezed(self, axis: Any = None) -> ArrayRecord:
+        """Return it without axes of length 1, or without one axis."""
+        if self.shape is None:
+            return self.with_()
+        if axis is None:
+            return self.with_(shape=tuple(k for k in self.shape if k != 1))
+        kept = list(self.shape)
+        del kept[axis]
+        return self.with_(shape=tuple(kept))
+
+    def transposed(self, axes: tuple[int, ...], place: Place) -> ArrayRecord:
+        """Return it with its axes in another order; reversed where none is given."""
+        if self.shape is None:
+            return self.with_()
+        order = axes or tuple(reversed(range(len(self.shape))))
+        if sorted(order) != list(range(len(self.shape))):
+            raise NotUnderstoodError(f"transposing {self.name} by {order}")
+        return self.with_(shape=tuple(self.shape[k] for k in order))
+
+    def operate(self, operator: str, other: Value, is_reflected: bool, place: Place) -> Value:
+        shape = broadcast(self.shape, getattr(other, "shape", ()))
+        if operator in COMPARISONS:
+            return self.lost(f"a comparison of {self.name}", place, dtype="bool", shape=shape)
+        if operator == "-" and other is None:
+            return self.operate("*", -1, False, place)
+        number = plain_numbers(other)
+        if number is None or operator not in "+-*/" or self.mode:
+            reason = getattr(other, "reason", None) or f"'{operator}' of {self.name}"
+            return self.lost(reason, place, dtype="float64", shape=shape)
+        is_divided = operator == "/"
+        if is_reflected and is_divided:
+            return self.lost(f"{number} / {self.name}", place, dtype="float64", shape=shape)
+        factor, offset = self.factor, self.offset
+        if is_reflected and operator == "-":
+            factor, offset, operator = combine("*", factor, -1), combine("*", offset, -1), "+"
+        if operator in "*/":
+            factor = combine(operator, factor, number)
+        offset = combine(operator, offset, number)
+        dtype = self.dtype
+        if (is_divided or isinstance(number, float)) and not dtype.startswith("float"):
+            dtype = "float64"
+        return self.with_(factor=factor, offset=offset, dtype=dtype, shape=shape)
+
+    def item(self, index: Value, place: Place) -> Value:
+        from signs_lightning.translate.array_items import item_of  # it makes arrays itself
+
+        return item_of(self, index, place)
+
+    def set_item(self, index: Value, value: Value, place: Place) -> None:
+        self.taint(Unknown(f"setting items of {self.name}", place))
+
+    def length(self, place: Place) -> Value:
+        if self.origin.content == "names":
+            return Unknown(f"len({self.name})", place, "classes")
+        first = self.shape[0] if self.shape else None
+        return SampleCount(self.name) if first is None else first
+
+    def iterate(self, place: Place) -> Iterator[Value]:
+        raise NotUnderstoodError(f"a loop over {self.name}")
+
+    def scale(self) -> str | None:
+        """Return what the model is fed, as `FromKeras` names it; None where that has no name."""
+        return self.mode or scale_name(self.factor, self.offset)
+
+
+def _same_or_statistic(array: ArrayRecord, name: str) -> Any:
+    def perform(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        if name in SAME:
+            return array.with_()
+        return Unknown(f"{name}() of {array.name}", place)
+
+    return perform
+
+
+def type_name(kind: Value) -> str:
+    """Return the name of a type of values: "float32" for "float32", np.float32, tf.float32."""
+    name = getattr(kind, "name", kind)
+    if not isinstance(name, str):
+        return ""
+    name = name.rpartition(".")[2]
+    return {"float": "float64", "int": "int64", "double": "float64", "single": "float32"}.get(
+        name, name
+    )

@@ -1,0 +1,202 @@
+"""The configuration that trains a translated model, with comments that say where values are from."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import yaml
+
+from signs_lightning.keras_io.compiled_optimizer import CompiledOptimizer, read_optimizer
+from signs_lightning.source.model_text import CLASS
+from signs_lightning.translate.data_settings import Setting
+from signs_lightning.translate.fit_records import FitRecord
+from signs_lightning.translate.keras_session import session
+
+WIDTH = 100
+Lines = list[str]
+
+
+def write_config(
+    reading: Any, fit: FitRecord, module_name: str, data_files: dict[str, str] | None = None
+) -> str:
+    """Return the text of a configuration for `fit --config`.
+
+    Args:
+        reading: has the name of the source as `source`, if any.
+        fit: what is to be trained.
+        module_name: of the file beside the configuration that has the model.
+        data_files: files that the user names, by option, such as "train_file".
+    """
+    options = _data_options(fit, data_files or {})
+    lines = _heading(reading, fit, "train_file" in options)
+    lines += ["model:", f"  class_path: {module_name}.{CLASS}"]
+    if arguments := _model_lines(fit):
+        lines += ["  init_args:", *arguments]
+    lines.append("data:")
+    if "train_file" not in options:
+        lines.append("  # train_file: FILE.h5, which is named with --data.train_file")
+    for name, setting in options.items():
+        lines += _option(name, setting, 1)
+    lines.append("trainer:")
+    for name, setting in fit.trainer.items():
+        lines += _option(name, setting, 1)
+    if fit.callbacks.callbacks:
+        lines.append("  callbacks:")
+        for place, entry in fit.callbacks.callbacks:
+            lines += _entry(entry, 2, str(place))
+    if fit.callbacks.checkpoint is not None:
+        place, choice = fit.callbacks.checkpoint
+        lines.append(f"checkpoint:  # which epoch best.ckpt is of: {place}")
+        lines += [line for key, value in choice.items() for line in _option(key, Setting(value), 1)]
+    if fit.number > 1 and fit.is_recompiled:
+        lines.append("fresh_optimizer: true  # compiled anew: the checkpoint's weights alone count")
+    return "\n".join(lines) + "\n"
+
+
+def _heading(reading: Any, fit: FitRecord, has_file: bool) -> Lines:
+    """Return the comment at the top: the command, the source, and what is to be said."""
+    start = "" if fit.number == 1 else "--ckpt_path RUN "
+    file = "" if has_file else " --data.train_file FILE.h5"
+    source = getattr(reading, "source", None)
+    said = [f"Translated from {source}: the fit at {fit.place}." if source else
+            f"Translated: the fit at {fit.place}."]  # fmt: skip
+    if fit.number > 1:
+        said.append(
+            f"Fit {fit.number} of the same model begins with the weights of the one before: RUN is "
+            "its run folder, such as lightning_logs/config/version_0."
+        )
+        if not fit.is_recompiled:
+            said.append("It is not compiled anew, so its optimizer and its epochs go on.")
+    said += [f"{place}: {note}." for place, note in fit.all_notes]
+    command = (
+        f"python -m signs_lightning fit {start}--config FOLDER/{config_name(fit.number)}{file}"
+    )
+    lines = [f"# {command}", "#"]
+    for text in said:
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+    return lines
+
+
+def _model_lines(fit: FitRecord) -> Lines:
+    """Return the arguments of the model."""
+    lines: Lines = []
+    optimizer = compiled_optimizer(fit)
+    place = getattr(fit.compiled, "place", None)
+    if optimizer is not None and optimizer.schedule is not None:
+        lines += _comment(f"optimizer, in {CLASS}.make_optimizer: {optimizer.describe(None, True)}")
+    elif optimizer is not None:
+        rate = Setting(optimizer.arguments["lr"], place)
+        lines += _option("lr", rate, 2)
+        others = {key: value for key, value in optimizer.arguments.items() if key != "lr"}
+        kind = f"{optimizer.kind.__module__}.{optimizer.kind.__name__}"
+        lines += _named("optimizer", {"class_path": kind, "init_args": others}, optimizer.name)
+    if fit.compile_config and (loss := fit.compile_config.get("loss")) is not None:
+        lines += _comment(f"loss, in {CLASS}: {_loss_name(loss)}")
+    if fit.callbacks.lr_scheduler is not None:
+        place, entry = fit.callbacks.lr_scheduler
+        lines += _named("lr_scheduler", entry, str(place))
+    if fit.class_weights is not None:
+        lines += _option("class_weights", fit.class_weights, 2)
+    if fit.data.augmentation:
+        lines.append("    augmentation:")
+        for place, entry in fit.data.augmentation:
+            lines += _entry(entry, 3, str(place))
+    return lines
+
+
+def compiled_optimizer(fit: FitRecord) -> CompiledOptimizer | None:
+    """Return the optimizer that a fit was compiled with, None where it cannot be taken."""
+    spec = (fit.compile_config or {}).get("optimizer")
+    return None if spec is None else read_optimizer(spec, session().version)[0]
+
+
+def _loss_name(loss: Any) -> str:
+    if not isinstance(loss, dict) or "class_name" not in loss:
+        return str(loss)
+    given = {
+        k: v for k, v in loss.get("config", {}).items() if k in ("label_smoothing", "from_logits")
+    }
+    shown = ", ".join(f"{key}={value}" for key, value in given.items() if value)
+    return f"{loss['class_name']}({shown})"
+
+
+def _data_options(fit: FitRecord, files: dict[str, str]) -> dict[str, Setting]:
+    """Return the options of the section `data`, with the files that the user names."""
+    options = dict(fit.data.options)
+    for name, path in files.items():
+        role = name.removesuffix("_file")
+        for key in [key for key in options if key.startswith(f"{role}_")]:
+            del options[key]
+        if name == "val_file":
+            options.pop("val_fraction", None)
+        options = {name: Setting(path, None, f"from --data.{name}")} | options
+    return options
+
+
+def _option(name: str, setting: Setting, depth: int) -> Lines:
+    """Return the line of an option, with a comment that says where its value comes from."""
+    where = "" if setting.place is None else str(setting.place)
+    comment = ": ".join(part for part in (where, setting.comment) if part)
+    line = f"{'  ' * depth}{name}: {_value(setting.value)}"
+    return _with_comment(line, comment, depth)
+
+
+def _with_comment(line: str, comment: str, depth: int) -> Lines:
+    if not comment:
+        return [line]
+    if len(line) + len(comment) + 4 <= WIDTH:
+        return [f"{line}  # {comment}"]
+    return [*_comment(comment, depth), line]
+
+
+def _comment(text: str, depth: int = 2) -> Lines:
+    indent = "  " * depth + "# "
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False
+    )
+
+
+def _named(name: str, entry: dict[str, Any], comment: str) -> Lines:
+    """Return an option of the model whose value is a class with arguments."""
+    lines = _with_comment(f"    {name}:", comment, 2)
+    lines.append(f"      class_path: {entry['class_path']}")
+    return lines + _arguments(entry, 3)
+
+
+def _entry(entry: dict[str, Any], depth: int, comment: str) -> Lines:
+    """Return an entry of a list of classes with arguments."""
+    lines = _with_comment(f"{'  ' * depth}- class_path: {entry['class_path']}", comment, depth)
+    return lines + _arguments(entry, depth + 1)
+
+
+def _arguments(entry: dict[str, Any], depth: int) -> Lines:
+    if not entry.get("init_args"):
+        return []
+    lines = [f"{'  ' * depth}init_args:"]
+    for key, value in entry["init_args"].items():
+        lines += _wrapped(f"{'  ' * (depth + 1)}{key}: {_value(value)}", depth + 1)
+    return lines
+
+
+def _wrapped(line: str, depth: int) -> Lines:
+    return textwrap.wrap(
+        line, WIDTH, subsequent_indent="  " * (depth + 1), break_long_words=False,
+        break_on_hyphens=False,
+    ) if len(line) > WIDTH else [line]  # fmt: skip
+
+
+def _value(value: Any) -> str:
+    """Return a plain value as YAML writes it on one line."""
+    if isinstance(value, tuple):
+        value = list(value)
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def config_name(number: int) -> str:
+    """Return the file name of the configuration of a model's first, second, … fit."""
+    return "config.yaml" if number == 1 else f"config_{number}.yaml"
