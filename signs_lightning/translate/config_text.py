@@ -1,8 +1,9 @@
-"""The configuration that trains a translated model, with comments that say where values are from."""
+"""The configuration that trains a translated model, with comments on where values are from."""
 
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,6 +15,7 @@ from signs_lightning.translate.fit_records import FitRecord
 from signs_lightning.translate.keras_session import session
 
 WIDTH = 100
+LOSS_ARGUMENTS = ("label_smoothing", "from_logits")
 Lines = list[str]
 
 
@@ -32,7 +34,8 @@ def write_config(
     lines = _heading(reading, fit, "train_file" in options)
     lines += ["model:", f"  class_path: {module_name}.{CLASS}"]
     if arguments := _model_lines(fit):
-        lines += ["  init_args:", *arguments]
+        has_values = any(not line.lstrip().startswith("#") for line in arguments)
+        lines += [*(["  init_args:"] if has_values else []), *arguments]
     lines.append("data:")
     if "train_file" not in options:
         lines.append("  # train_file: FILE.h5, which is named with --data.train_file")
@@ -49,6 +52,8 @@ def write_config(
         place, choice = fit.callbacks.checkpoint
         lines.append(f"checkpoint:  # which epoch best.ckpt is of: {place}")
         lines += [line for key, value in choice.items() for line in _option(key, Setting(value), 1)]
+    if name := _run_name(reading):
+        lines.append(f"name: {_value(name)}")
     if fit.number > 1 and fit.is_recompiled:
         lines.append("fresh_optimizer: true  # compiled anew: the checkpoint's weights alone count")
     return "\n".join(lines) + "\n"
@@ -64,7 +69,7 @@ def _heading(reading: Any, fit: FitRecord, has_file: bool) -> Lines:
     if fit.number > 1:
         said.append(
             f"Fit {fit.number} of the same model begins with the weights of the one before: RUN is "
-            "its run folder, such as lightning_logs/config/version_0."
+            f"its run folder, such as lightning_logs/{_run_name(reading) or 'config'}/version_0."
         )
         if not fit.is_recompiled:
             said.append("It is not compiled anew, so its optimizer and its epochs go on.")
@@ -79,6 +84,11 @@ def _heading(reading: Any, fit: FitRecord, has_file: bool) -> Lines:
             break_on_hyphens=False,
         )  # fmt: skip
     return lines
+
+
+def _run_name(reading: Any) -> str:
+    """Return the name of the run: that of the source, without its ending."""
+    return Path(getattr(reading, "source", None) or "").stem
 
 
 def _model_lines(fit: FitRecord) -> Lines:
@@ -117,10 +127,8 @@ def compiled_optimizer(fit: FitRecord) -> CompiledOptimizer | None:
 def _loss_name(loss: Any) -> str:
     if not isinstance(loss, dict) or "class_name" not in loss:
         return str(loss)
-    given = {
-        k: v for k, v in loss.get("config", {}).items() if k in ("label_smoothing", "from_logits")
-    }
-    shown = ", ".join(f"{key}={value}" for key, value in given.items() if value)
+    given = loss.get("config", {}).items()
+    shown = ", ".join(f"{k}={v}" for k, v in given if k in LOSS_ARGUMENTS and v)
     return f"{loss['class_name']}({shown})"
 
 
