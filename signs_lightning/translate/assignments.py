@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate.operators import first_unknown
@@ -10,7 +11,6 @@ from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
     LibraryName,
-    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -107,10 +107,7 @@ def set_item(
     perform_safely(_setter(owner), index, value)
 
 
-def _setter(owner: Value) -> object:
+def _setter(owner: Value) -> Callable[..., None]:
     if not isinstance(owner, list | dict):
         raise SourceError("TypeError", f"setting an item of a {type(owner).__name__}")
     return owner.__setitem__
-
-
-__all__ = ["NoEffect", "assign", "set_attribute", "set_item"]

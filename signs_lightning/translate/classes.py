@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class UserClass(Record):
         self.name = name
         self.bases = bases
         inherited = [base.library_base for base in bases if base.library_base]
-        self.library_base = library_base or next(iter(inherited), None)
+        self.library_base: str | None = library_base or next(iter(inherited), None)
         self.namespace = namespace
         self.fields: list[str] = []
         self.is_dataclass = False
@@ -198,10 +199,8 @@ class Instance(Record):
             raise NotUnderstoodError(f"__setattr__ of {self.cls.describe()}")
         # What the library's class knows, such as `trainable`, is told to it as well.
         if isinstance(self.base, Record):
-            try:
+            with contextlib.suppress(NotUnderstoodError):
                 self.base.set_attribute(name, value, place)
-            except NotUnderstoodError:
-                pass
         self.attributes[name] = value
 
     def _special(self, name: str, args: list[Value], place: Place) -> Value:

@@ -45,8 +45,10 @@ def _skipped(
     interpreter: Interpreter, nodes: list[ast.stmt], scope: Scope, unknown: Unknown
 ) -> Signal | None:
     """Do as if statements may or may not run, and return how they may end the block."""
-    interpreter.havoc(nodes, scope, unknown)
     returns, jumps = may_leave(nodes)
+    if interpreter.havoc(nodes, scope, unknown) or returns:
+        interpreter.findings.add_unknown(unknown)
+        interpreter.kinds[-1].add(NOT_UNDERSTOOD)
     return Uncertain(unknown, returns) if returns or jumps else None
 
 
@@ -58,17 +60,29 @@ def run_if(interpreter: Interpreter, node: ast.If, scope: Scope) -> Signal | Non
         return interpreter.run_block(node.orelse, scope)
     if always_raises(node.orelse):
         return interpreter.run_block(node.body, scope)
-    return _skipped(interpreter, [*node.body, *node.orelse], scope, truth)
+    unknown = _derived(interpreter, node, "a branch", truth, scope)
+    return _skipped(interpreter, [*node.body, *node.orelse], scope, unknown)
+
+
+def _derived(
+    interpreter: Interpreter, node: ast.stmt, what: str, unknown: Unknown, scope: Scope
+) -> Unknown:
+    """Return the unknown value that a statement makes of what depends on another one."""
+    reason = (
+        unknown.reason
+        if "depends on" in unknown.reason
+        else f"{what} that depends on {unknown.reason}"
+    )
+    return Unknown(reason, interpreter.place(node, scope), unknown.fact)
 
 
 def run_for(interpreter: Interpreter, node: ast.For, scope: Scope) -> Signal | None:
     iterable = interpreter.evaluate(node.iter, scope)
     items = interpreter.iterate(iterable, interpreter.place(node.iter, scope))
     if isinstance(items, Unknown):
-        if not isinstance(items, NoEffect):
-            interpreter.taint([iterable], items)
         interpreter.havoc([node.target], scope, items)
-        return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, items))
+        unknown = _derived(interpreter, node, "a loop", items, scope)
+        return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, unknown))
     for item in items:
         interpreter.budget.step()
         interpreter.assign(node.target, item, scope)
@@ -94,7 +108,8 @@ def run_while(interpreter: Interpreter, node: ast.While, scope: Scope) -> Signal
     for _ in range(_WHILE_ROUNDS):
         truth = interpreter.test(node.test, scope)
         if isinstance(truth, Unknown):
-            return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, truth))
+            unknown = _derived(interpreter, node, "a loop", truth, scope)
+            return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, unknown))
         if not truth:
             return interpreter.run_block(node.orelse, scope)
         signal = interpreter.run_block(node.body, scope)
@@ -133,6 +148,7 @@ def run_with(interpreter: Interpreter, node: ast.With, scope: Scope) -> Signal |
 
 
 _MISSING_MODULE = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+_MISSING_NAME = {"NameError", "Exception", "BaseException"}
 _PARENTS = {
     "ModuleNotFoundError": ("ImportError",),
     "KeyError": ("LookupError",),
@@ -153,7 +169,9 @@ def run_try(interpreter: Interpreter, node: ast.Try, scope: Scope) -> Signal | N
     """
     caught = [_caught_names(handler.type) for handler in node.handlers]
     is_guard = any(_MISSING_MODULE & names for names in caught)
+    is_name_guard = any(_MISSING_NAME & names for names in caught)
     interpreter.import_guards += is_guard
+    interpreter.name_guards += is_name_guard
     interpreter.kinds.append(set())
     signal: Signal | None = None
     error: SourceError | None = None
@@ -163,6 +181,7 @@ def run_try(interpreter: Interpreter, node: ast.Try, scope: Scope) -> Signal | N
         error = raised
     finally:
         interpreter.import_guards -= is_guard
+        interpreter.name_guards -= is_name_guard
         kinds = interpreter.kinds.pop()
         interpreter.kinds[-1] |= kinds
     if error is not None:

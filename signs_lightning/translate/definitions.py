@@ -25,9 +25,7 @@ def define_function(interpreter: Interpreter, node: ast.FunctionDef, scope: Scop
     scope.bind(node.name, value)
 
 
-def _decorated(
-    interpreter: Interpreter, decorator: ast.expr, value: Value, scope: Scope
-) -> Value:
+def _decorated(interpreter: Interpreter, decorator: ast.expr, value: Value, scope: Scope) -> Value:
     if isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter", "getter"):
         raise NotUnderstoodError("a property that can be set")
     called = decorator.func if isinstance(decorator, ast.Call) else decorator

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate import python_methods
+from signs_lightning.translate.call_expressions import evaluate_call
+from signs_lightning.translate.comprehensions import (
+    evaluate_comprehension,
+    evaluate_dict_comprehension,
+    evaluate_yield,
+    evaluate_yield_from,
+)
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.library_names import canonical
-from signs_lightning.translate.operators import binary, compare, first_unknown, unary
+from signs_lightning.translate.operators import compare, first_unknown, unary
 from signs_lightning.translate.python_builtins import BUILTINS
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.source_errors import SourceError, perform_safely
@@ -57,19 +64,36 @@ def _name(interpreter: Interpreter, node: ast.Name, scope: Scope) -> Value:
         return LibraryName(f"builtins.{node.id}")
     if node.id == "__file__":
         return scope.module.file or "notebook.py"
-    raise SourceError("NameError", f"name '{node.id}' is not defined")
+    if node.id in _ALIASES:
+        return LibraryName(_ALIASES[node.id])
+    if interpreter.name_guards:
+        raise SourceError("NameError", f"name '{node.id}' is not defined")
+    return interpreter.new_unknown(
+        f"the name '{node.id}', which is not defined", interpreter.place(node, scope)
+    )
 
 
 _OTHER_BUILTINS = frozenset(
-    """print input open help display get_ipython exit quit dir vars id hash super object globals
-    locals eval exec compile __import__ Exception BaseException ValueError TypeError KeyError
-    IndexError RuntimeError ImportError ModuleNotFoundError AttributeError NameError OSError
-    IOError FileNotFoundError NotImplementedError KeyboardInterrupt StopIteration ZeroDivisionError
-    AssertionError ArithmeticError OverflowError UnicodeDecodeError EnvironmentError SystemExit
-    NotImplemented property staticmethod classmethod ArgumentError LookupError Warning UserWarning
-    DeprecationWarning FutureWarning MemoryError RecursionError EOFError memoryview bytearray
-    """.split()
-)
+    [
+    "print", "input", "open", "help", "display", "get_ipython", "exit", "quit", "dir", "vars",
+    "id", "hash", "super", "object", "globals", "locals", "eval", "exec", "compile",
+    "__import__", "Exception", "BaseException", "ValueError", "TypeError", "KeyError",
+    "IndexError", "RuntimeError", "ImportError", "ModuleNotFoundError", "AttributeError",
+    "NameError", "OSError", "IOError", "FileNotFoundError", "NotImplementedError",
+    "KeyboardInterrupt", "StopIteration", "ZeroDivisionError", "AssertionError",
+    "ArithmeticError", "OverflowError", "UnicodeDecodeError", "EnvironmentError", "SystemExit",
+    "NotImplemented", "property", "staticmethod", "classmethod", "ArgumentError", "LookupError",
+    "Warning", "UserWarning", "DeprecationWarning", "FutureWarning", "MemoryError",
+    "RecursionError", "EOFError", "memoryview", "bytearray",
+]
+)  # fmt: skip
+
+
+# What a name that is not bound is taken for.
+_ALIASES = {
+    "tf": "tensorflow", "np": "numpy", "plt": "matplotlib.pyplot", "pd": "pandas", "os": "os",
+    "sns": "seaborn", "cv2": "cv2", "keras": "keras",
+}  # fmt: skip
 
 
 def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -> Value:
@@ -87,56 +111,6 @@ def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -
 def _attribute(interpreter: Interpreter, node: ast.Attribute, scope: Scope) -> Value:
     value = evaluate(interpreter, node.value, scope)
     return attribute(interpreter, value, node.attr, interpreter.place(node, scope))
-
-
-def _call(interpreter: Interpreter, node: ast.Call, scope: Scope) -> Value:
-    place = interpreter.place(node, scope)
-    if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
-        found, _ = scope.find("super")
-        if not found:
-            return interpreter.super_of(scope.owner, scope.receiver)
-    function = evaluate(interpreter, node.func, scope)
-    args, kwargs, unknown = _arguments(interpreter, node, scope)
-    receiver = None
-    if isinstance(node.func, ast.Attribute) and isinstance(function, Record):
-        receiver = getattr(getattr(function, "perform", None), "__self__", None)
-    if unknown is not None:
-        interpreter.taint([function, receiver, *args, *kwargs.values()], unknown)
-        return unknown
-    try:
-        return interpreter.call(function, args, kwargs, place)
-    except NotUnderstoodError as error:
-        failure = Unknown(str(error), place)
-        interpreter.taint([receiver, *args, *kwargs.values()], failure)
-        raise
-
-
-def _arguments(
-    interpreter: Interpreter, node: ast.Call, scope: Scope
-) -> tuple[list[Value], dict[str, Value], Unknown | None]:
-    args: list[Value] = []
-    kwargs: dict[str, Value] = {}
-    unknown = None
-    for item in node.args:
-        if isinstance(item, ast.Starred):
-            value = evaluate(interpreter, item.value, scope)
-            if isinstance(value, Unknown):
-                unknown = value
-            else:
-                args += interpreter.items(value, interpreter.place(item, scope))
-        else:
-            args.append(evaluate(interpreter, item, scope))
-    for keyword in node.keywords:
-        value = evaluate(interpreter, keyword.value, scope)
-        if keyword.arg is not None:
-            kwargs[keyword.arg] = value
-        elif isinstance(value, Unknown):
-            unknown = value
-        elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            kwargs.update(value)
-        else:
-            raise NotUnderstoodError("'**' of what is no dict of names")
-    return args, kwargs, unknown
 
 
 def _subscript(interpreter: Interpreter, node: ast.Subscript, scope: Scope) -> Value:
@@ -315,93 +289,11 @@ def _walrus(interpreter: Interpreter, node: ast.NamedExpr, scope: Scope) -> Valu
     return value
 
 
-def _comprehension(
-    interpreter: Interpreter, node: Any, scope: Scope, element: Callable[[Scope], None]
-) -> Unknown | None:
-    """Run `element` for each item, and return what makes the result unknown."""
-
-    def run(index: int, inner: Scope) -> Unknown | None:
-        if index == len(node.generators):
-            element(inner)
-            return None
-        generator = node.generators[index]
-        iterable = evaluate(interpreter, generator.iter, inner)
-        items = interpreter.iterate(iterable, interpreter.place(generator.iter, scope))
-        if isinstance(items, Unknown):
-            interpreter.havoc([node], scope, items)
-            return items
-        for item in items:
-            interpreter.budget.step()
-            interpreter.assign(generator.target, item, inner)
-            truths = (interpreter.test(test, inner) for test in generator.ifs)
-            truth = next((t for t in truths if isinstance(t, Unknown) or not t), True)
-            if isinstance(truth, Unknown):
-                return truth
-            if truth:
-                unknown = run(index + 1, inner)
-                if unknown:
-                    return unknown
-        return None
-
-    return run(0, Scope(scope.module, scope))
-
-
-def _list_comprehension(interpreter: Interpreter, node: Any, scope: Scope) -> Value:
-    values: list[Value] = []
-
-    def add(inner: Scope) -> None:
-        values.append(evaluate(interpreter, node.elt, inner))
-        interpreter.budget.make(1)
-
-    unknown = _comprehension(interpreter, node, scope, add)
-    if isinstance(node, ast.GeneratorExp) and not unknown:
-        return interpreter.generator(values)
-    if isinstance(node, ast.SetComp) and not unknown:
-        return first_unknown(values) or perform_safely(set, values)
-    return unknown or values
-
-
-def _dict_comprehension(interpreter: Interpreter, node: ast.DictComp, scope: Scope) -> Value:
-    pairs: list[tuple[Value, Value]] = []
-
-    def add(inner: Scope) -> None:
-        key = evaluate(interpreter, node.key, inner)
-        pairs.append((key, evaluate(interpreter, node.value, inner)))
-        interpreter.budget.make(1)
-
-    unknown = _comprehension(interpreter, node, scope, add)
-    return unknown or first_unknown([key for key, _ in pairs]) or perform_safely(dict, pairs)
-
-
-def _yields(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the `yield` expressions of a function, without those of functions inside it."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Yield | ast.YieldFrom):
-            yield child
-        if not isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
-            yield from _yields(child)
-
-
-def _yield(interpreter: Interpreter, node: ast.Yield, scope: Scope) -> Value:
-    value = evaluate(interpreter, node.value, scope) if node.value else None
-    interpreter.yielded(value, scope)
-    return None
-
-
-def _yield_from(interpreter: Interpreter, node: ast.YieldFrom, scope: Scope) -> Value:
-    values = evaluate(interpreter, node.value, scope)
-    if isinstance(values, Unknown):
-        raise NotUnderstoodError(values.reason)
-    for value in interpreter.items(values, interpreter.place(node, scope)):
-        interpreter.yielded(value, scope)
-    return None
-
-
 _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, Scope], Value]] = {
     ast.Constant: _constant,
     ast.Name: _name,
     ast.Attribute: _attribute,
-    ast.Call: _call,
+    ast.Call: evaluate_call,
     ast.Subscript: _subscript,
     ast.Slice: _slice,
     ast.BinOp: _binary,
@@ -417,10 +309,10 @@ _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, Scope], Value]] = {
     ast.FormattedValue: _formatted,
     ast.Lambda: _lambda,
     ast.NamedExpr: _walrus,
-    ast.ListComp: _list_comprehension,
-    ast.SetComp: _list_comprehension,
-    ast.GeneratorExp: _list_comprehension,
-    ast.DictComp: _dict_comprehension,
-    ast.Yield: _yield,
-    ast.YieldFrom: _yield_from,
+    ast.ListComp: evaluate_comprehension,
+    ast.SetComp: evaluate_comprehension,
+    ast.GeneratorExp: evaluate_comprehension,
+    ast.DictComp: evaluate_dict_comprehension,
+    ast.Yield: evaluate_yield,
+    ast.YieldFrom: evaluate_yield_from,
 }

@@ -9,7 +9,7 @@ from signs_lightning.translate.cells import read_module
 from signs_lightning.translate.library_names import canonical, is_installed_package
 from signs_lightning.translate.scopes import Module, Scope
 from signs_lightning.translate.source_errors import SourceError
-from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Unknown, Value
+from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Place, Value
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
@@ -66,10 +66,7 @@ def _member(interpreter: Interpreter, module: Value, name: str, member: str) -> 
         if isinstance(inner, Module | LibraryName):
             return inner
         raise SourceError("ImportError", f"{name} has no {member}")
-    from signs_lightning.translate.library_calls import attribute
-    from signs_lightning.translate.values import Place
-
-    return attribute(interpreter, canonical(f"{name}.{member}"), Place(0, 0))
+    return interpreter.library_attribute(canonical(f"{name}.{member}"), Place(0, 0))
 
 
 def _module(interpreter: Interpreter, name: str) -> Value:
@@ -110,6 +107,3 @@ def _beside(interpreter: Interpreter, name: str) -> Module | None:
     finally:
         interpreter.statement_depth = depth
     return module
-
-
-__all__ = ["Unknown", "import_from", "import_modules"]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from signs_lightning.translate import evaluate as expressions
-from signs_lightning.translate import library_calls, python_builtins
+from signs_lightning.translate import library_calls
 from signs_lightning.translate.assignments import assign, set_attribute
 from signs_lightning.translate.cells import CELL_LINES, Cell
 from signs_lightning.translate.classes import Instance, Super, UserClass
+from signs_lightning.translate.control_flow import run_block
 from signs_lightning.translate.findings import NOT_UNDERSTOOD, UNDERSTOOD, Finding, Findings
 from signs_lightning.translate.functions import YIELDS, ListIterator
+from signs_lightning.translate.libraries import Libraries
 from signs_lightning.translate.limits import LENGTH, Budget, LimitError
 from signs_lightning.translate.operators import binary
 from signs_lightning.translate.scopes import Module, Scope
@@ -33,41 +35,19 @@ from signs_lightning.translate.values import (
 )
 
 
-class Libraries(Protocol):
-    """What is known of Keras, numpy and the other libraries.
+@dataclass(frozen=True)
+class UnknownModel:
+    """A model that is compiled or trained and not known.
 
-    Each method may raise NotUnderstoodError or NeedsFactError, and may return NotImplemented for
-    a name that it does not know.
+    Attributes:
+        name: of its variable; empty for an expression.
+        unknown: why it is not known.
+        place: of the call.
     """
 
-    def call(self, name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-        """Return what a call of a library's name gives."""
-
-    def attribute(self, name: str, place: Place) -> Value:
-        """Return the value of a library's name that is read, such as "numpy.pi"."""
-
-    def subclass(self, name: str, instance: Instance, place: Place) -> Value:
-        """Return what an instance is whose class derives from a library's class.
-
-        It is asked when the instance is made, before its `__init__` runs. The record that it
-        returns becomes `instance.base`: attributes that neither the instance nor its class has
-        are read from it, `super().__init__(…)` calls its attribute `__init__`, and calling the
-        instance calls it unless its class has `__call__`. It may call methods of the class by
-        `instance.call_method("call", [x], {}, place)`.
-        """
-
-
-class NoLibraries:
-    """Libraries of which nothing is known."""
-
-    def call(self, name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-        return NotImplemented
-
-    def attribute(self, name: str, place: Place) -> Value:
-        return NotImplemented
-
-    def subclass(self, name: str, instance: Instance, place: Place) -> Value:
-        return NotImplemented
+    name: str
+    unknown: Unknown
+    place: Place
 
 
 @dataclass
@@ -80,6 +60,7 @@ class Interpretation:
         imports: modules and names that it imports, as it spells them.
         everything: unknown values that may change all models, such as a setting of Keras under a
             condition that is unknown.
+        unknown_models: that are compiled or trained.
         stopped: why the interpretation ended early; empty if it did not.
     """
 
@@ -87,6 +68,7 @@ class Interpretation:
     namespace: dict[str, Value]
     imports: list[str] = field(default_factory=list)
     everything: list[Unknown] = field(default_factory=list)
+    unknown_models: list[UnknownModel] = field(default_factory=list)
     stopped: str = ""
 
 
@@ -118,6 +100,7 @@ class Interpreter:
         effects: what code that was not run may have changed.
         depth: of the calls of functions of the source.
         import_guards: `try` statements around that catch a missing module.
+        name_guards: likewise, that catch a missing name.
         is_python2: whether `/` of whole numbers is one.
     """
 
@@ -130,9 +113,11 @@ class Interpreter:
         self.effects = Effects(self)
         self.modules: dict[str, Module | None] = {}
         self.imports: list[str] = []
+        self.unknown_models: list[UnknownModel] = []
         self.depth = 0
         self.statement_depth = 0
         self.import_guards = 0
+        self.name_guards = 0
         self.is_python2 = False
         self.kinds: list[set[str]] = [set()]
         self.result: Value = None  # of the last expression that was a statement or assigned
@@ -153,6 +138,7 @@ class Interpreter:
             module.variables,
             self.imports,
             self.effects.everything,
+            self.unknown_models,
             self.budget.reason,
         )
 
@@ -182,8 +168,6 @@ class Interpreter:
 
     def run_block(self, nodes: Iterable[ast.stmt], scope: Scope) -> Signal | None:
         """Run statements until one ends the block, and return how it does."""
-        from signs_lightning.translate.control_flow import run_block
-
         return run_block(self, list(nodes), scope)
 
     def evaluate(self, node: ast.expr, scope: Scope) -> Value:
@@ -301,6 +285,10 @@ class Interpreter:
         """Return what a call gives."""
         return self.checked(library_calls.call(self, function, args, kwargs, place))
 
+    def note_unknown_model(self, name: str, unknown: Unknown, place: Place) -> None:
+        """Note that a model is compiled or trained that is not known."""
+        self.unknown_models.append(UnknownModel(name, unknown, place))
+
     def library_attribute(self, name: str, place: Place) -> Value:
         return library_calls.attribute(self, name, place)
 
@@ -336,9 +324,5 @@ class Interpreter:
     def taint(self, values: list[Value], unknown: Unknown) -> None:
         self.effects.taint(values, unknown)
 
-    def havoc(self, nodes: list[Any], scope: Scope, unknown: Unknown) -> None:
-        self.effects.havoc(nodes, scope, unknown)
-
-
-Statement = Callable[[Interpreter, Any, Scope], Signal | None]
-__all__ = ["Interpretation", "Interpreter", "Libraries", "NoLibraries", "python_builtins", "run_cells"]
+    def havoc(self, nodes: list[Any], scope: Scope, unknown: Unknown) -> bool:
+        return self.effects.havoc(nodes, scope, unknown)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate import without_effect
-from signs_lightning.translate.functions import Function
+from signs_lightning.translate.classes import BoundMethod, Instance, UserClass
+from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
 from signs_lightning.translate.library_names import is_installed_package
-from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.python_builtins import BUILTINS, TAKES_UNKNOWN
-from signs_lightning.translate.source_errors import SourceError, perform_safely
+from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.standard_library import CONSTANTS, FUNCTIONS
 from signs_lightning.translate.values import (
     LibraryName,
@@ -23,6 +24,9 @@ from signs_lightning.translate.values import (
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
+
+
+_OWN = (Function, Generator, ListIterator, Partial, Instance, UserClass, BoundMethod)
 
 
 def call(
@@ -70,10 +74,10 @@ def _with_facts(interpreter: Interpreter, value: Value) -> Value:
     return interpreter.checked(value)
 
 
-def _noted(interpreter: Interpreter, perform: object, place: Place) -> Value:
+def _noted(interpreter: Interpreter, perform: Callable[[], Value], place: Place) -> Value:
     """Return what an operation of a library gives, after noting what it does not know."""
     try:
-        result = perform()  # type: ignore[operator]
+        result = perform()
     except NeedsFactError as error:
         if error.fact in interpreter.facts:
             return interpreter.facts[error.fact]
@@ -100,7 +104,9 @@ def _library(
         result = own(interpreter, args, kwargs, place)
         if result is not NotImplemented:
             return result
-    result = _noted(interpreter, lambda: interpreter.libraries.call(name, args, kwargs, place), place)
+    result = _noted(
+        interpreter, lambda: interpreter.libraries.call(name, args, kwargs, place), place
+    )
     if result is not NotImplemented:
         return result
     if without_effect.has_no_effect(name):
@@ -127,14 +133,20 @@ def _builtin(
     kwargs: dict[str, Value],
     place: Place,
 ) -> Value:
+    first = args[0] if args else None
+    if isinstance(first, Record) and not isinstance(first, _OWN):
+        full = f"builtins.{name}"
+        result = _noted(
+            interpreter, lambda: interpreter.libraries.call(full, args, kwargs, place), place
+        )
+        if result is not NotImplemented:
+            return result
     if name not in TAKES_UNKNOWN:
         for value in (*args, *kwargs.values()):
             if isinstance(value, Unknown):
                 return value
     try:
-        return _noted(
-            interpreter, lambda: BUILTINS[name](interpreter, args, kwargs, place), place
-        )
+        return _noted(interpreter, lambda: BUILTINS[name](interpreter, args, kwargs, place), place)
     except IndexError:
         raise SourceError("TypeError", f"{name}() without arguments") from None
     except ValueError as error:
@@ -149,6 +161,3 @@ def attribute(interpreter: Interpreter, name: str, place: Place) -> Value:
     if result is not NotImplemented:
         return result
     return LibraryName(name)
-
-
-__all__ = ["attribute", "call", "first_unknown", "perform_safely"]

@@ -93,25 +93,29 @@ _OPTIMIZER_FILE = re.compile(
     r"(?:adam|sgd|rmsprop|nadam|adagrad|adadelta|adamax|gradient_descent|adam_v2|ftrl|adamw"
     r"|rmsprop_v2|gradient_descent_v2|adamax_v2|nadam_v2)\.([A-Z]\w*)$"
 )
-_SCHEDULE_FILE = re.compile(
-    r"^keras\.optimizers\.schedules\.learning_rate_schedule\.([A-Z]\w*)$"
-)
+_SCHEDULE_FILE = re.compile(r"^keras\.optimizers\.schedules\.learning_rate_schedule\.([A-Z]\w*)$")
 
 # Packages that are not beside a notebook; their missing names are not a missing file.
 PACKAGES = frozenset(
-    """keras tensorflow numpy h5py pandas matplotlib seaborn sklearn skimage scipy cv2 PIL pylab
-    IPython ipywidgets tqdm tensorflow_datasets tensorflow_addons tensorflow_hub tensorboard wandb
-    mlflow google kaggle kaggle_datasets imutils imageio plotly joblib yaml requests pydot graphviz
-    albumentations imgaug keras_tuner kerastuner keras_cv autokeras torch torchvision theano scikitplot mlxtend
-    livelossplot visualkeras efficientnet classification_models segmentation_models psutil
-    future six builtins natsort nltk gdown optuna hyperopt talos lime shap cntk keras_contrib
-    keras_tqdm tables pycocotools pydicom SimpleITK nibabel patoolib simplejson dill cloudpickle
-    sklearn_pandas missingno bokeh networkx statsmodels xgboost lightgbm tensorflowjs onnx
-    keras_radam tensorflow_model_optimization pytz dateutil lxml bs4 colorama termcolor splitfolders
-    opendatasets kagglehub jax flax gradio streamlit flask tabulate prettytable innvestigate
-    vis keras_vis tf_explain skopt hdf5storage pathlib2 mpl_toolkits astropy rasterio
-    """.split()
-)
+    [
+    "keras", "tensorflow", "numpy", "h5py", "pandas", "matplotlib", "seaborn", "sklearn",
+    "skimage", "scipy", "cv2", "PIL", "pylab", "IPython", "ipywidgets", "tqdm",
+    "tensorflow_datasets", "tensorflow_addons", "tensorflow_hub", "tensorboard", "wandb",
+    "mlflow", "google", "kaggle", "kaggle_datasets", "imutils", "imageio", "plotly", "joblib",
+    "yaml", "requests", "pydot", "graphviz", "albumentations", "imgaug", "keras_tuner",
+    "kerastuner", "keras_cv", "autokeras", "torch", "torchvision", "theano", "scikitplot",
+    "mlxtend", "livelossplot", "visualkeras", "efficientnet", "classification_models",
+    "segmentation_models", "psutil", "future", "six", "builtins", "natsort", "nltk", "gdown",
+    "optuna", "hyperopt", "talos", "lime", "shap", "cntk", "keras_contrib", "keras_tqdm",
+    "tables", "pycocotools", "pydicom", "SimpleITK", "nibabel", "patoolib", "simplejson",
+    "dill", "cloudpickle", "sklearn_pandas", "missingno", "bokeh", "networkx", "statsmodels",
+    "xgboost", "lightgbm", "tensorflowjs", "onnx", "keras_radam",
+    "tensorflow_model_optimization", "pytz", "dateutil", "lxml", "bs4", "colorama", "termcolor",
+    "splitfolders", "opendatasets", "kagglehub", "jax", "flax", "gradio", "streamlit", "flask",
+    "tabulate", "prettytable", "innvestigate", "vis", "keras_vis", "tf_explain", "skopt",
+    "hdf5storage", "pathlib2", "mpl_toolkits", "astropy", "rasterio",
+]
+)  # fmt: skip
 
 
 def canonical(name: str) -> str:
@@ -173,7 +177,9 @@ _OWNERS = {
 _OWNER_NAMES = {module: frozenset(names.split()) for module, names in _OWNERS.items()}
 _ELSEWHERE = frozenset().union(*_OWNER_NAMES.values()) - {"Input"}
 _CLASS = re.compile(r"^[A-Z](?:[A-Za-z]*[a-z][A-Za-z]*|[A-Z]+)(?:[1-3]D[A-Za-z]*)?$")
-_MERGES = frozenset("add average concatenate dot maximum minimum multiply subtract merge".split())
+_MERGES = frozenset(
+    ["add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract", "merge"]
+)
 
 
 def star_name(module: str, name: str) -> LibraryName | None:

@@ -26,7 +26,7 @@ def is_python(magic: str) -> bool:
 
 
 def without_magic(text: str) -> str:
-    """Return the cell with IPython's lines replaced by `pass` and their values by `None`-like calls.
+    """Return the cell with `pass` for IPython's lines, and a call without effect for their values.
 
     The lines keep their numbers.
     """

@@ -6,18 +6,13 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from signs_lightning.translate.classes import BoundMethod, Instance, Super, UserClass
-from signs_lightning.translate.functions import (
-    Function,
-    Generator,
-    ListIterator,
-    Partial,
-)
+from signs_lightning.translate.classes import Instance
+from signs_lightning.translate.object_builtins import OBJECT_BUILTINS
 from signs_lightning.translate.operators import compare, first_unknown, is_plain
 from signs_lightning.translate.source_errors import SourceError, perform_safely
+from signs_lightning.translate.text_formats import as_text, format_value
 from signs_lightning.translate.values import (
     LibraryName,
-    Method,
     NotUnderstoodError,
     Place,
     Record,
@@ -29,13 +24,6 @@ if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
 Builtin = Callable[[Any, list[Value], dict[str, Value], Place], Value]
-
-_TYPES = {
-    "int": int, "float": float, "str": str, "bool": bool, "list": list, "tuple": tuple,
-    "dict": dict, "set": set, "complex": complex, "bytes": bytes, "frozenset": frozenset,
-    "range": range, "slice": slice, "NoneType": type(None),
-}  # fmt: skip
-_TYPE_NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
 def _length(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
@@ -165,8 +153,6 @@ def _repr(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place
 
 
 def _own_text(interpreter: Interpreter, value: Value, conversion: str, place: Place) -> Value:
-    from signs_lightning.translate.text_formats import as_text
-
     own = interpreter.own_text(value, place)
     return first_unknown(value) or (
         own if own is not None else as_text(value, conversion, interpreter.budget)
@@ -222,132 +208,6 @@ def _any_all(wanted: bool) -> Builtin:
     return find
 
 
-def type_of(value: Value, place: Place) -> Value:
-    """Return `type(value)`."""
-    if isinstance(value, Instance):
-        return value.cls
-    if isinstance(value, Record):
-        return value.attribute("__class__", place)
-    if isinstance(value, LibraryName):
-        return LibraryName("builtins.type")
-    return LibraryName(f"builtins.{_TYPE_NAMES[type(value)]}")
-
-
-def _type(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if len(args) != 1:
-        raise NotUnderstoodError("a class made by type()")
-    return type_of(args[0], place)
-
-
-def _is_instance(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    value, kinds = args
-    results = [
-        _is_one(value, kind, place)
-        for kind in (_flat(kinds) if isinstance(kinds, tuple) else [kinds])
-    ]
-    if True in results:
-        return True
-    return next((r for r in results if isinstance(r, Unknown)), False)
-
-
-def _flat(kinds: tuple[Value, ...]) -> list[Value]:
-    first_unknown(kinds)  # bounds its depth
-    return [one for kind in kinds for one in (_flat(kind) if isinstance(kind, tuple) else [kind])]
-
-
-def _is_one(value: Value, kind: Value, place: Place) -> Value:
-    if isinstance(kind, Unknown):
-        return kind
-    if isinstance(kind, UserClass):
-        return isinstance(value, Instance) and kind in value.cls.order
-    if not isinstance(kind, LibraryName):
-        raise NotUnderstoodError("isinstance() of what is no class")
-    module, _, name = kind.name.rpartition(".")
-    if name == "object" and module == "builtins":
-        return True
-    if module == "builtins" and name in _TYPES:
-        return not isinstance(value, Record | LibraryName) and isinstance(value, _TYPES[name])
-    if isinstance(value, Instance):
-        if value.cls.library_base is None:
-            return False
-        if value.cls.library_base == kind.name:
-            return True
-    if isinstance(value, Record):
-        check = getattr(value, "is_instance", None)
-        if check is not None:
-            return check(kind.name)
-        if isinstance(value, Function | BoundMethod | UserClass | ListIterator | Generator):
-            return False
-        if value.attribute("__class__", place) == kind:
-            return True
-        raise NotUnderstoodError(f"isinstance() of {value.describe()} and {kind.name}")
-    return False
-
-
-def _callable(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    value = args[0]
-    if isinstance(value, Function | LibraryName | Partial | BoundMethod | UserClass | Method):
-        return True
-    if isinstance(value, Instance):
-        return value.has_method("__call__")
-    if isinstance(value, Record):
-        raise NotUnderstoodError(f"callable() of {value.describe()}")
-    return False
-
-
-def _get(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if not isinstance(args[1], str):
-        raise SourceError("TypeError", "getattr() without a name")
-    try:
-        return interpreter.attribute(args[0], args[1], place)
-    except SourceError as error:
-        if len(args) > 2 and error.name == "AttributeError":
-            return args[2]
-        raise
-
-
-def _set(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if not isinstance(args[1], str):
-        raise SourceError("TypeError", "setattr() without a name")
-    interpreter.set_attribute(args[0], args[1], args[2], place)
-    return None
-
-
-def _has(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    value, name = args
-    if isinstance(value, Instance | Function) or not isinstance(value, Record | LibraryName):
-        try:
-            found = interpreter.attribute(value, name, place)
-        except SourceError:
-            return False
-        return found if isinstance(found, Unknown) else True
-    check = getattr(value, "has_attribute", None)
-    if check is None:
-        raise NotUnderstoodError("hasattr() of a library's object")
-    return check(name)
-
-
-def _iterator(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if len(args) > 1:
-        raise NotUnderstoodError("iter() with a function")
-    if isinstance(args[0], ListIterator | Generator):
-        return args[0]
-    return interpreter.generator(interpreter.items(args[0], place))
-
-
-def _next(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if not isinstance(args[0], ListIterator | Generator):
-        if isinstance(args[0], Record):
-            return interpreter.call(args[0].attribute("__next__", place), [], {}, place)
-        raise SourceError("TypeError", "next() of what is no iterator")
-    try:
-        return args[0].next()
-    except SourceError:
-        if len(args) > 1:
-            return args[1]
-        raise
-
-
 def _power(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
     if len(args) != 2:
         raise NotUnderstoodError("pow() with a modulus")
@@ -372,41 +232,16 @@ def _slice(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Plac
 
 
 def _format(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    from signs_lightning.translate.text_formats import format_value
-
     spec = args[1] if len(args) > 1 else ""
     return first_unknown(args) or perform_safely(
         format_value, args[0], "", spec, interpreter.budget
     )
 
 
-def _variables(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if not args:
-        raise NotUnderstoodError("vars()")
-    return interpreter.attribute(args[0], "__dict__", place)
-
-
-def _super(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if len(args) != 2 or not isinstance(args[0], UserClass):
-        raise NotUnderstoodError("super()")
-    return Super(interpreter, args[0], args[1])
-
-
-def _wrapped(kind: str) -> Builtin:
-    from signs_lightning.translate.classes import Wrapped
-
-    return lambda interpreter, args, kwargs, place: Wrapped(kind, args[0])
-
-
-def _object(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    return Instance(interpreter, UserClass(interpreter, "object", [], None, {}))
-
-
 def _exit(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
     raise SourceError("SystemExit")
 
 
-# An unknown first argument makes the result unknown, except for those in `TAKES_UNKNOWN`.
 BUILTINS: dict[str, Builtin] = {
     "len": _length, "range": _range, "xrange": _range, "enumerate": _enumerate, "zip": _zip,
     "map": _map, "filter": _filter, "sorted": _sorted, "reversed": _reversed,
@@ -414,14 +249,12 @@ BUILTINS: dict[str, Builtin] = {
     "frozenset": _container(frozenset), "dict": _dict, "str": _text, "unicode": _text,
     "repr": _repr, "int": _scalar(int), "long": _scalar(int), "float": _scalar(float),
     "complex": _scalar(complex), "bool": _bool, "sum": _sum, "min": _extreme(ast.Lt),
-    "max": _extreme(ast.Gt), "any": _any_all(True), "all": _any_all(False), "type": _type,
-    "isinstance": _is_instance, "callable": _callable, "getattr": _get, "setattr": _set,
-    "hasattr": _has, "iter": _iterator, "next": _next, "pow": _power, "abs": _plain(abs),
+    "max": _extreme(ast.Gt), "any": _any_all(True), "all": _any_all(False),
+    "pow": _power, "abs": _plain(abs),
     "round": _plain(round), "divmod": _plain(divmod), "ord": _plain(ord), "chr": _plain(chr),
     "bin": _plain(bin), "hex": _plain(hex), "oct": _plain(oct), "slice": _slice,
-    "format": _format, "vars": _variables, "super": _super, "exit": _exit, "quit": _exit,
-    "staticmethod": _wrapped("staticmethod"), "classmethod": _wrapped("classmethod"),
-    "property": _wrapped("property"), "object": _object,
+    "format": _format, "exit": _exit, "quit": _exit,
+    **OBJECT_BUILTINS,
 }  # fmt: skip
+# An unknown argument makes the result of the others unknown.
 TAKES_UNKNOWN = frozenset({"setattr", "slice", "min", "max", "staticmethod", "isinstance"})
-__all__ = ["BUILTINS", "TAKES_UNKNOWN", "sort", "type_of"]

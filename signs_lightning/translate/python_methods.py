@@ -22,18 +22,23 @@ if TYPE_CHECKING:
 
 # Whose result is no longer than the text.
 _SHORT_TEXT = frozenset(
-    """lower upper strip lstrip rstrip split rsplit splitlines startswith endswith title
-    capitalize swapcase count find rfind index rindex isdigit isnumeric isalpha isalnum isupper
-    islower isspace isidentifier partition rpartition casefold removeprefix removesuffix encode
-    """.split()
-)
+    [
+    "lower", "upper", "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines",
+    "startswith", "endswith", "title", "capitalize", "swapcase", "count", "find", "rfind",
+    "index", "rindex", "isdigit", "isnumeric", "isalpha", "isalnum", "isupper", "islower",
+    "isspace", "isidentifier", "partition", "rpartition", "casefold", "removeprefix",
+    "removesuffix", "encode",
+]
+)  # fmt: skip
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
 _PURE = {
     tuple: frozenset({"index", "count"}),
     list: frozenset({"index", "count", "copy"}),
     dict: frozenset({"copy"}),
-    set: frozenset("union intersection difference issubset issuperset copy isdisjoint".split()),
-    frozenset: frozenset("union intersection difference issubset issuperset copy".split()),
+    set: frozenset(
+        ["union", "intersection", "difference", "issubset", "issuperset", "copy", "isdisjoint"]
+    ),
+    frozenset: frozenset(["union", "intersection", "difference", "issubset", "issuperset", "copy"]),
     bytes: frozenset({"decode"}),
     float: frozenset({"is_integer"}),
     int: frozenset({"bit_length"}),
@@ -58,7 +63,7 @@ def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -
     if name in _PURE.get(kind, ()):
         return Method(name, lambda args, kwargs, at: _pure(interpreter, value, name, args, kwargs))
     if name == "__class__":
-        from signs_lightning.translate.python_builtins import type_of
+        from signs_lightning.translate.object_builtins import type_of
 
         return type_of(value, place)
     if hasattr(value, name):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from signs_lightning.translate.library_names import is_installed_package, star_name
-from signs_lightning.translate.values import LibraryName, Place, Record, Value
-
-CELL_LINES = 10**6
+from signs_lightning.translate.library_names import star_name
+from signs_lightning.translate.values import Place, Record, Value
 
 
 class Module(Record):
@@ -75,9 +73,7 @@ class Scope:
 
     __slots__ = ("is_class", "module", "outer", "owner", "parent", "receiver", "variables")
 
-    def __init__(
-        self, module: Module, parent: Scope | None = None, is_class: bool = False
-    ) -> None:
+    def __init__(self, module: Module, parent: Scope | None = None, is_class: bool = False) -> None:
         self.module = module
         self.parent = parent
         self.is_class = is_class
@@ -121,11 +117,3 @@ class Scope:
                 self.outer[name] = scope.variables
                 return
             scope = scope.parent
-
-
-def is_missing(module: str) -> bool:
-    """Return whether a module is neither Python's nor a published package's."""
-    return not is_installed_package(module)
-
-
-__all__ = ["CELL_LINES", "LibraryName", "Module", "Scope", "is_missing"]

@@ -38,5 +38,3 @@ def perform_safely(perform: Callable[..., Any], *args: Any) -> Any:
         raise NotUnderstoodError(type(error).__name__) from None
     except Exception as error:
         raise SourceError(type(error).__name__, str(error)[:200]) from None
-
-

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import math
-import operator
-import os.path
 import posixpath
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from signs_lightning.translate.argument_parser import make_parser
 from signs_lightning.translate.functions import Partial
 from signs_lightning.translate.limits import check_tree
 from signs_lightning.translate.operators import first_unknown, is_plain
+from signs_lightning.translate.paths import call_path, join_paths
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import NotUnderstoodError, Place, Record, Unknown, Value
 
@@ -107,12 +108,10 @@ def _combined(function: Callable[..., Any]) -> Callable[..., Value]:
             return unknown
         items = [arg if is_plain(arg) else interpreter.items(arg, place) for arg in args]
         limit = 50_000
-        made = perform_safely(
-            lambda: list(itertools.islice(function(*items, **kwargs), limit + 1))
-        )
+        made = perform_safely(lambda: list(itertools.islice(function(*items, **kwargs), limit + 1)))
         if len(made) > limit:
             raise NotUnderstoodError(f"{function.__name__}() of more than {limit:,} items")
-        return interpreter.generator([item for item in made])
+        return interpreter.generator(made)
 
     return call
 
@@ -132,15 +131,11 @@ def _product(*items: Any, repeat: int = 1) -> Any:
 
 
 def _operation(kind: str) -> Callable[..., Value]:
-    import ast
-
     node = {"mul": ast.Mult, "add": ast.Add, "sub": ast.Sub, "truediv": ast.Div}[kind]
     return lambda interpreter, args, kwargs, place: interpreter.binary(node, *args, place)
 
 
 def _product_of(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    import ast
-
     total: Value = kwargs.get("start", 1)
     for item in interpreter.items(args[0], place):
         total = interpreter.binary(ast.Mult, total, item, place)
@@ -160,16 +155,20 @@ def _exit(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     **{
         f"math.{name}": _plain(getattr(math, name))
-        for name in (
-            "ceil floor sqrt log log2 log10 exp pow sin cos tan atan atan2 fabs fmod gcd trunc "
-            "hypot radians degrees isnan isinf isclose factorial comb perm log1p"
-        ).split()
+        for name in [
+    "ceil", "floor", "sqrt", "log", "log2", "log10", "exp", "pow", "sin", "cos", "tan", "atan",
+    "atan2", "fabs", "fmod", "gcd", "trunc", "hypot", "radians", "degrees", "isnan", "isinf",
+    "isclose", "factorial", "comb", "perm", "log1p",
+]
     },
     **{
-        f"os.path.{name}": _plain(getattr(posixpath, name))
-        for name in "join basename dirname splitext split normpath isabs expanduser".split()
-        if name != "expanduser"
+        f"os.path.{name}": _plain(getattr(posixpath, name.replace("abspath", "normpath")))
+        for name in ["basename", "dirname", "splitext", "split", "normpath", "isabs", "abspath"]
     },
+    "os.path.join": join_paths,
+    "pathlib.Path": call_path,
+    "pathlib.PurePath": call_path,
+    "argparse.ArgumentParser": make_parser,
     "math.prod": _product_of,
     "copy.copy": _copy,
     "copy.deepcopy": _deep_copy,
@@ -188,5 +187,4 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     **{f"operator.{name}": _operation(name) for name in ("mul", "add", "sub", "truediv")},
     "sys.exit": _exit,
     "os._exit": _exit,
-}
-__all__ = ["CONSTANTS", "FUNCTIONS", "operator", "os"]
+}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from signs_lightning.translate.findings import (
     Finding,
 )
 from signs_lightning.translate.imports import import_from, import_modules
+from signs_lightning.translate.limits import LimitError
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.signals import Break, Continue, Return, Signal
@@ -32,6 +34,9 @@ from signs_lightning.translate.values import (
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
+
+
+UNREADABLE = "it could not be read"
 
 
 def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Signal | None:
@@ -60,6 +65,10 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
         if is_nested:
             raise
         reason = f"it raises {error}"
+    except LimitError:
+        raise
+    except Exception as error:  # a mistake here must not end the translation
+        reason = f"{UNREADABLE} ({type(error).__name__}: {error})"[:200]
     finally:
         interpreter.statement_depth -= 1
         inner = interpreter.kinds.pop()
@@ -99,8 +108,11 @@ def first_line(node: ast.stmt) -> str:
 
 def _without_body(node: ast.stmt) -> ast.AST:
     if isinstance(node, ast.If | ast.For | ast.While | ast.With):
-        values = {name: getattr(node, name, None) for name in node._fields}
-        return type(node)(**{**values, "body": [ast.Pass()], "orelse": []})
+        short = copy.copy(node)
+        short.body = [ast.Pass()]
+        if not isinstance(short, ast.With):
+            short.orelse = []
+        return short
     return node
 
 
@@ -113,6 +125,8 @@ def _kind(
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and isinstance(result, Unknown):
         if isinstance(result, NoEffect):
             return WITHOUT_EFFECT, "", None
+        if result.place != interpreter.place(node, scope):  # listed where it comes from
+            return UNDERSTOOD, "", None
         return (NEEDS_FACT if result.fact else NOT_UNDERSTOOD), result.reason, result.fact
     if isinstance(node, ast.Expr):
         return _kind_of_expression(node, inner, result), "", None

@@ -31,6 +31,7 @@ class Effects:
         self._interpreter = interpreter
         self._poisoned: dict[int, tuple[Value, Unknown]] = {}
         self.everything: list[Unknown] = []
+        self.changes = 0  # how many names and values became unknown
 
     def poison_of(self, value: Value) -> Unknown | None:
         """Return what may have changed a list, dict or set in a way that is not known."""
@@ -43,6 +44,7 @@ class Effects:
             unknown = Unknown(unknown.reason, unknown.place)
         seen: set[int] = set()
         pending = list(values)
+        self.changes += len(pending)
         while pending:
             value = pending.pop()
             if id(value) in seen or not isinstance(value, Record | list | dict | set | tuple):
@@ -74,9 +76,15 @@ class Effects:
             value.clear()
             value.append(unknown) if isinstance(value, list) else value.add(unknown)
 
-    def havoc(self, nodes: list[ast.AST], scope: Scope, unknown: Unknown) -> None:
-        """Bind all names that these nodes bind to an unknown value, and taint what they change."""
+    def havoc(self, nodes: list[ast.AST], scope: Scope, unknown: Unknown) -> bool:
+        """Bind all names that these nodes bind to an unknown value, and taint what they change.
+
+        Returns:
+            Whether they bind or change anything.
+        """
+        before = self.changes
         self._havoc(nodes, scope, unknown, set())
+        return self.changes > before
 
     def _havoc(
         self, nodes: list[ast.AST], scope: Scope, unknown: Unknown, visited: set[int]
@@ -93,6 +101,7 @@ class Effects:
                 self.taint(self._values_of(node.value, scope), unknown)
             elif isinstance(node, ast.AugAssign):
                 self.taint(self._values_of(node.target, scope), unknown)
+        self.changes += len(bound)
         for name in bound:
             scope.bind(name, unknown)
 
@@ -101,7 +110,10 @@ class Effects:
     ) -> None:
         function = self._peek(node.func, scope)
         values = [v for part in _arguments(node) for v in self._values_of(part, scope)]
-        if isinstance(node.func, ast.Attribute) and node.func.attr in without_effect.METHODS:
+        is_method = isinstance(node.func, ast.Attribute)
+        if is_method and node.func.attr in without_effect.METHODS:  # type: ignore[attr-defined]
+            return
+        if is_method and self._is_text(node.func.value, scope):  # type: ignore[attr-defined]
             return
         if isinstance(function, LibraryName):
             self._havoc_library(function.name, values, unknown)
@@ -124,6 +136,7 @@ class Effects:
             return
         elif last.startswith("set_") or last == "clear_session":
             self.everything.append(unknown)
+            self.changes += 1
         elif last == "shuffle" or not is_installed_package(name):
             self.taint(values, unknown)
 
@@ -192,6 +205,12 @@ class Effects:
             is_plot = isinstance(value, LibraryName) and without_effect.has_no_effect(value.name)
             return value if is_plot or isinstance(value, NoEffect) else None
         return None
+
+    def _is_text(self, node: ast.expr, scope: Scope) -> bool:
+        """Return whether an expression is a text, whose methods change nothing."""
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            return True
+        return isinstance(node, ast.Name) and isinstance(scope.find(node.id)[1], str | int | float)
 
     def _values_of(self, node: ast.AST, scope: Scope) -> list[Value]:
         """Return the values of all names in an expression."""

@@ -24,7 +24,8 @@ _MODULES = (
     "numpy.savez_compressed", "pandas.set_option", "pandas.options", "tensorflow.Session",
     "tensorflow.ConfigProto", "tensorflow.GPUOptions", "tensorflow.InteractiveSession",
     "tensorflow.global_variables_initializer", "tensorflow.reset_default_graph",
-    "tensorflow.get_default_graph", "tensorflow.Graph", "tensorflow.device", "tensorflow.name_scope",
+    "tensorflow.get_default_graph", "tensorflow.Graph", "tensorflow.device",
+    "tensorflow.name_scope",
     "tensorflow.get_default_session", "tensorflow.executing_eagerly",
     "tensorflow.enable_eager_execution", "tensorflow.disable_v2_behavior",
     "tensorflow.enable_v2_behavior", "tensorflow.disable_eager_execution",
@@ -33,12 +34,14 @@ _MODULES = (
     "keras.applications.imagenet_utils.decode_predictions", "keras.utils.array_to_img",
     "keras.utils.save_img", "keras.preprocessing.image.save_img", "keras.models.save_model",
     "keras.backend.set_session", "keras.backend.get_session", "keras.backend.name_scope",
-    "keras.backend.get_value", "keras.utils.get_file", "tensorflowjs", "keras.utils.get_source_inputs",
+    "keras.backend.get_value", "keras.utils.get_file", "tensorflowjs",
+    "keras.utils.get_source_inputs",
     "cv2.imshow", "cv2.waitKey", "cv2.destroyAllWindows", "cv2.imwrite", "cv2.putText",
     "cv2.rectangle", "keras.callbacks.History", "argparse.Namespace", "tabulate", "prettytable",
     "kaggle", "gdown", "requests", "urllib", "opendatasets", "lime", "shap", "tf_explain", "vis",
     "keras.backend.set_learning_phase_of_session", "tensorflow.io.gfile", "getpass", "socket",
-    "uuid", "os.name", "os.sep", "multiprocessing.cpu_count", "statsmodels", "colorama", "termcolor",
+    "uuid", "os.name", "os.sep", "multiprocessing.cpu_count", "statsmodels", "colorama",
+    "termcolor",
     "splitfolders", "patoolib", "missingno", "tensorflow.sysconfig", "tensorflow.train.Saver",
     "tensorflow.__version__", "keras.__version__", "numpy.__version__", "io.StringIO", "tqdm.write",
     "tensorflow.Summary", "os.get_terminal_size", "locale", "signal", "atexit", "faulthandler",
@@ -47,12 +50,19 @@ _NAMES = frozenset(_MODULES)
 
 # Methods of records, whatever they return.
 METHODS = frozenset(
-    """summary predict predict_on_batch predict_generator predict_classes predict_proba evaluate
-    evaluate_generator save save_weights to_json to_yaml count_params get_config show plot print
-    head tail describe info value_counts hist display write close flush savefig imshow test_on_batch
-    get_weights export numpy take isnull __str__ __repr__
-    """.split()
-)
+    [
+    "summary", "predict", "predict_on_batch", "predict_generator", "predict_classes",
+    "predict_proba", "evaluate", "evaluate_generator", "save", "save_weights", "to_json",
+    "to_yaml", "count_params", "get_config", "show", "plot", "print", "head", "tail",
+    "describe", "info", "value_counts", "hist", "display", "write", "close", "flush", "savefig",
+    "imshow", "test_on_batch", "get_weights", "export", "numpy", "take", "isnull", "__str__",
+    "__repr__", "imshow", "set_title", "set_xlabel", "set_ylabel", "axis", "legend", "grid",
+    "bar", "barh", "scatter", "set_xticks", "set_yticks", "set_xticklabels", "set_yticklabels",
+    "set_ylim", "set_xlim", "text", "annotate", "add_subplot", "subplots_adjust",
+    "tight_layout", "colorbar", "title", "xlabel", "ylabel", "suptitle", "set_axis_off",
+    "matshow", "savefig", "figure", "subplot",
+]
+)  # fmt: skip
 
 
 def has_no_effect(name: str) -> bool:
@@ -66,11 +76,14 @@ def has_no_effect(name: str) -> bool:
 
 # Decorators that leave the function what it is.
 HARMLESS_DECORATORS = frozenset(
-    """tensorflow.function functools.lru_cache functools.cache functools.wraps typing.overload
-    keras.utils.register_keras_serializable keras.saving.register_keras_serializable
-    abc.abstractmethod typing.no_type_check tensorflow.autograph.experimental.do_not_convert
-    keras.utils.register_keras_serializable tensorflow.Module.with_name_scope atexit.register
-    tensorflow.custom_gradient_free functools.total_ordering contextlib.contextmanager_free
-    keras.export.keras_export tensorflow.autograph.experimental.do_not_convert six.add_metaclass
-    """.split()
-)
+    [
+    "tensorflow.function", "functools.lru_cache", "functools.cache", "functools.wraps",
+    "typing.overload", "keras.utils.register_keras_serializable",
+    "keras.saving.register_keras_serializable", "abc.abstractmethod", "typing.no_type_check",
+    "tensorflow.autograph.experimental.do_not_convert",
+    "keras.utils.register_keras_serializable", "tensorflow.Module.with_name_scope",
+    "atexit.register", "tensorflow.custom_gradient_free", "functools.total_ordering",
+    "contextlib.contextmanager_free", "keras.export.keras_export",
+    "tensorflow.autograph.experimental.do_not_convert", "six.add_metaclass",
+]
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""Python's built-in functions on objects and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from signs_lightning.translate.classes import BoundMethod, Instance, Super, UserClass, Wrapped
+from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
+from signs_lightning.translate.operators import first_unknown
+from signs_lightning.translate.source_errors import SourceError
+from signs_lightning.translate.values import (
+    LibraryName,
+    Method,
+    NotUnderstoodError,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from signs_lightning.translate.interpreter import Interpreter
+
+
+_TYPES = {
+    "int": int, "float": float, "str": str, "bool": bool, "list": list, "tuple": tuple,
+    "dict": dict, "set": set, "complex": complex, "bytes": bytes, "frozenset": frozenset,
+    "range": range, "slice": slice, "NoneType": type(None),
+}  # fmt: skip
+_TYPE_NAMES = {kind: name for name, kind in _TYPES.items()}
+
+
+def type_of(value: Value, place: Place) -> Value:
+    """Return `type(value)`."""
+    if isinstance(value, Instance):
+        return value.cls
+    if isinstance(value, Record):
+        return value.attribute("__class__", place)
+    if isinstance(value, LibraryName):
+        return LibraryName("builtins.type")
+    return LibraryName(f"builtins.{_TYPE_NAMES[type(value)]}")
+
+
+def _type(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if len(args) != 1:
+        raise NotUnderstoodError("a class made by type()")
+    return type_of(args[0], place)
+
+
+def _is_instance(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    value, kinds = args
+    results = [
+        _is_one(value, kind, place)
+        for kind in (_flat(kinds) if isinstance(kinds, tuple) else [kinds])
+    ]
+    if True in results:
+        return True
+    return next((r for r in results if isinstance(r, Unknown)), False)
+
+
+def _flat(kinds: tuple[Value, ...]) -> list[Value]:
+    first_unknown(kinds)  # bounds its depth
+    return [one for kind in kinds for one in (_flat(kind) if isinstance(kind, tuple) else [kind])]
+
+
+def _is_one(value: Value, kind: Value, place: Place) -> Value:
+    if isinstance(kind, Unknown):
+        return kind
+    if isinstance(kind, UserClass):
+        return isinstance(value, Instance) and kind in value.cls.order
+    if not isinstance(kind, LibraryName):
+        raise NotUnderstoodError("isinstance() of what is no class")
+    module, _, name = kind.name.rpartition(".")
+    if name == "object" and module == "builtins":
+        return True
+    if module == "builtins" and name in _TYPES:
+        return not isinstance(value, Record | LibraryName) and isinstance(value, _TYPES[name])
+    if isinstance(value, Instance):
+        if value.cls.library_base is None:
+            return False
+        if value.cls.library_base == kind.name:
+            return True
+    if isinstance(value, Record):
+        check = getattr(value, "is_instance", None)
+        if check is not None:
+            return check(kind.name)
+        if isinstance(value, Function | BoundMethod | UserClass | ListIterator | Generator):
+            return False
+        if value.attribute("__class__", place) == kind:
+            return True
+        raise NotUnderstoodError(f"isinstance() of {value.describe()} and {kind.name}")
+    return False
+
+
+def _callable(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    value = args[0]
+    if isinstance(value, Function | LibraryName | Partial | BoundMethod | UserClass | Method):
+        return True
+    if isinstance(value, Instance):
+        return value.has_method("__call__")
+    if isinstance(value, Record):
+        raise NotUnderstoodError(f"callable() of {value.describe()}")
+    return False
+
+
+def _get(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if not isinstance(args[1], str):
+        raise SourceError("TypeError", "getattr() without a name")
+    try:
+        return interpreter.attribute(args[0], args[1], place)
+    except SourceError as error:
+        if len(args) > 2 and error.name == "AttributeError":
+            return args[2]
+        raise
+
+
+def _set(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if not isinstance(args[1], str):
+        raise SourceError("TypeError", "setattr() without a name")
+    interpreter.set_attribute(args[0], args[1], args[2], place)
+    return None
+
+
+def _has(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    value, name = args
+    if isinstance(value, Instance | Function) or not isinstance(value, Record | LibraryName):
+        try:
+            found = interpreter.attribute(value, name, place)
+        except SourceError:
+            return False
+        return found if isinstance(found, Unknown) else True
+    check = getattr(value, "has_attribute", None)
+    if check is None:
+        raise NotUnderstoodError("hasattr() of a library's object")
+    return check(name)
+
+
+def _iterator(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if len(args) > 1:
+        raise NotUnderstoodError("iter() with a function")
+    if isinstance(args[0], ListIterator | Generator):
+        return args[0]
+    return interpreter.generator(interpreter.items(args[0], place))
+
+
+def _next(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if not isinstance(args[0], ListIterator | Generator):
+        if isinstance(args[0], Record):
+            return interpreter.call(args[0].attribute("__next__", place), [], {}, place)
+        raise SourceError("TypeError", "next() of what is no iterator")
+    try:
+        return args[0].next()
+    except SourceError:
+        if len(args) > 1:
+            return args[1]
+        raise
+
+
+def _variables(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if not args:
+        raise NotUnderstoodError("vars()")
+    return interpreter.attribute(args[0], "__dict__", place)
+
+
+def _super(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    if len(args) != 2 or not isinstance(args[0], UserClass):
+        raise NotUnderstoodError("super()")
+    return Super(interpreter, args[0], args[1])
+
+
+def _wrapped(kind: str) -> Callable[..., Value]:
+    return lambda interpreter, args, kwargs, place: Wrapped(kind, args[0])
+
+
+def _object(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    return Instance(interpreter, UserClass(interpreter, "object", [], None, {}))
+
+
+OBJECT_BUILTINS: dict[str, Callable[..., Value]] = {
+    "type": _type, "isinstance": _is_instance, "callable": _callable, "getattr": _get,
+    "setattr": _set, "hasattr": _has, "iter": _iterator, "next": _next, "vars": _variables,
+    "super": _super, "object": _object, "staticmethod": _wrapped("staticmethod"),
+    "classmethod": _wrapped("classmethod"), "property": _wrapped("property"),
+}  # fmt: skip
