@@ -53,6 +53,8 @@ def generator_augmentation(
         if not _is_plain(value):
             return [], Unknown(f"{name} of ImageDataGenerator", place)
     settings = {name: _plain(value) for name, value in given.items()}
+    if options["fill_mode"] not in ("nearest", "reflect", "constant"):
+        return [], Unknown(f"fill_mode='{options['fill_mode']}' of ImageDataGenerator", place)
     if options["fill_mode"] != "nearest":
         settings["fill_mode"] = options["fill_mode"]
     if options["fill_mode"] == "constant" and options["cval"]:

@@ -37,6 +37,7 @@ class Batches(Record):
         drops_last: whether a last batch that is not full is left out.
         repeats: whether it goes on after the last image.
         is_generator: whether it is a generator of Keras, and no data set of TensorFlow.
+        place: where it is batched, or None.
         unknown: what happened to it that is not understood, or None.
         notes: what is to be said of it.
     """
@@ -48,6 +49,7 @@ class Batches(Record):
     drops_last: bool = False
     repeats: bool = False
     is_generator: bool = False
+    place: Place | None = None
     unknown: Unknown | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -115,7 +117,7 @@ class Batches(Record):
             return self.lost("batches of batches", place)
         size = argument(args, kwargs, 0, "batch_size")
         drops = argument(args, kwargs, 1, "drop_remainder", default=False)
-        return replace(self, batch_size=size, drops_last=drops is True)
+        return replace(self, batch_size=size, drops_last=drops is True, place=place)
 
     def _repeat(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         count = argument(args, kwargs, 0, "count")

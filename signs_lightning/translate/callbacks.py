@@ -37,6 +37,7 @@ class CallbackEntries:
         callbacks: entries of `trainer.callbacks`.
         lr_scheduler: entry of `model.lr_scheduler`, or None.
         checkpoint: options of `checkpoint`.
+        restores_best: whether the best weights are those that training ends with.
         notes: what is to be said, each with its place.
         problems: what cannot be said in a configuration.
     """
@@ -44,6 +45,7 @@ class CallbackEntries:
     callbacks: list[tuple[Place, dict[str, Any]]] = field(default_factory=list)
     lr_scheduler: tuple[Place, dict[str, Any]] | None = None
     checkpoint: tuple[Place, dict[str, Any]] | None = None
+    restores_best: bool = False
     notes: list[tuple[Place, str]] = field(default_factory=list)
     problems: list[Unknown] = field(default_factory=list)
 
@@ -55,7 +57,7 @@ class FitSettings:
     Attributes:
         epochs: their number.
         is_validated: whether it has validation data.
-        metrics: names of the metrics beside the loss, as history.csv has them.
+        metrics: as `compile` spells those that it names.
         rate: the learning rate at the start; None where it is not known.
         first_epoch: number of the first epoch.
     """
@@ -110,9 +112,12 @@ def _monitor(record: CallbackRecord, fit: FitSettings, made: CallbackEntries) ->
         text = f"{record.kind} watches {name}, and nothing is validated: without effect in Keras"
         made.notes.append((record.place, text))
         return None
-    ours = OURS.get(plain, plain if plain in fit.metrics else "")
-    if not ours:
+    ours = OURS.get(plain)
+    if ours is None:
         raise NotUnderstoodError(f"{record.kind} of {name}")
+    if ours == "accuracy" and plain not in fit.metrics:
+        text = f"{record.kind} watches {name}, and the metrics are {', '.join(fit.metrics)}"
+        made.notes.append((record.place, f"{text}: without effect in some versions of Keras"))
     return f"val_{ours}" if str(name).startswith("val_") else ours
 
 
@@ -150,6 +155,7 @@ def _early_stopping(record: CallbackRecord, fit: FitSettings, made: CallbackEntr
     made.callbacks.append((record.place, {"class_path": "EarlyStopping", "init_args": settings}))
     if options["restore_best_weights"] is True:
         _keep_best(record, monitor, mode, made)
+        made.restores_best = True
         text = "restore_best_weights: the best weights are in best.ckpt, the last ones in last.ckpt"
         made.notes.append((record.place, text))
 

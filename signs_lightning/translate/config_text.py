@@ -31,14 +31,14 @@ def write_config(
         data_files: files that the user names, by option, such as "train_file".
     """
     options = _data_options(fit, data_files or {})
-    lines = _heading(reading, fit, "train_file" in options)
+    missing = [f"{role}_file" for role in fit.data.unnamed if f"{role}_file" not in options]
+    lines = _heading(reading, fit, missing)
     lines += ["model:", f"  class_path: {module_name}.{CLASS}"]
     if arguments := _model_lines(fit):
         has_values = any(not line.lstrip().startswith("#") for line in arguments)
         lines += [*(["  init_args:"] if has_values else []), *arguments]
     lines.append("data:")
-    if "train_file" not in options:
-        lines.append("  # train_file: FILE.h5, which is named with --data.train_file")
+    lines += [f"  # {name}: FILE.h5, which is named with --data.{name}" for name in missing]
     for name, setting in options.items():
         lines += _option(name, setting, 1)
     lines.append("trainer:")
@@ -59,23 +59,27 @@ def write_config(
     return "\n".join(lines) + "\n"
 
 
-def _heading(reading: Any, fit: FitRecord, has_file: bool) -> Lines:
+def _heading(reading: Any, fit: FitRecord, missing: list[str]) -> Lines:
     """Return the comment at the top: the command, the source, and what is to be said."""
     start = "" if fit.number == 1 else "--ckpt_path RUN "
-    file = "" if has_file else " --data.train_file FILE.h5"
+    files = "".join(f" --data.{name} FILE.h5" for name in missing)
     source = getattr(reading, "source", None)
     said = [f"Translated from {source}: the fit at {fit.place}." if source else
             f"Translated: the fit at {fit.place}."]  # fmt: skip
-    if fit.number > 1:
+    if fit.before is not None:
+        run = f"lightning_logs/{_run_name(reading) or 'config'}/version_0"
+        is_best = fit.before.callbacks.restores_best
+        run = f"{run}/checkpoints/best.ckpt" if is_best else run
+        what = "the best checkpoint of its run" if is_best else "its run folder"
         said.append(
-            f"Fit {fit.number} of the same model begins with the weights of the one before: RUN is "
-            f"its run folder, such as lightning_logs/{_run_name(reading) or 'config'}/version_0."
+            f"Fit {fit.number} of the same model begins where the one before ended: RUN is {what}, "
+            f"such as {run}."
         )
         if not fit.is_recompiled:
             said.append("It is not compiled anew, so its optimizer and its epochs go on.")
     said += [f"{place}: {note}." for place, note in fit.all_notes]
     command = (
-        f"python -m signs_lightning fit {start}--config FOLDER/{config_name(fit.number)}{file}"
+        f"python -m signs_lightning fit {start}--config FOLDER/{config_name(fit.number)}{files}"
     )
     lines = [f"# {command}", "#"]
     for text in said:

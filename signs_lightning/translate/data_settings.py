@@ -40,6 +40,7 @@ class DataSettings:
         options: of the section `data`, in order.
         scale: what the model is fed, or an Unknown.
         augmentation: entries of `model.augmentation`.
+        unnamed: roles whose file the user has to name.
         notes: what is to be said, each with its place.
         problems: what cannot be said in a configuration.
     """
@@ -47,6 +48,7 @@ class DataSettings:
     options: dict[str, Setting] = field(default_factory=dict)
     scale: Value = "/255"
     augmentation: list[tuple[Place, dict[str, Any]]] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
     notes: list[tuple[Place, str]] = field(default_factory=list)
     problems: list[Unknown] = field(default_factory=list)
 
@@ -74,6 +76,11 @@ def data_settings(
     images = train.images
     _set_scale(made, images, place)
     is_one_file = _set_files(made, train, validation, place)
+    roles = ["train", *(["val"] if validation is not None else [])]
+    is_split = "val_fraction" in made.options
+    made.unnamed = [r for r in roles if f"{r}_file" not in made.options]
+    if is_split and "val" in made.unnamed:
+        made.unnamed.remove("val")
     if validation is not None:
         _check_validation(made, images, validation.images, is_one_file, place)
     if fraction is not None:

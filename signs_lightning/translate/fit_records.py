@@ -12,6 +12,7 @@ from signs_lightning.translate.data_settings import DataSettings, Setting, data_
 from signs_lightning.translate.fit_steps import set_class_weights, set_steps, whole_number
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import (
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -55,8 +56,8 @@ class FitRecord(Record):
         model_config: the model as it is at this moment, as Keras writes it; None where it is not
             known.
         compile_config: what it was compiled with at this moment; None where that is not known.
-        is_recompiled: whether it was compiled since the fit before.
-        number: of this fit among the model's, from 1.
+        before: the model's fit before this one, or None.
+        is_recompiled: whether it was compiled since then.
     """
 
     place: Place
@@ -71,8 +72,19 @@ class FitRecord(Record):
     model_config: dict[str, Any] | None = None
     compile_config: dict[str, Any] | None = None
     compiled: Any = None
+    before: FitRecord | None = None
     is_recompiled: bool = True
-    number: int = 1
+
+    @property
+    def number(self) -> int:
+        """Which of the model's fits it is, from 1."""
+        return 1 if self.before is None else self.before.number + 1
+
+    @property
+    def total_epochs(self) -> int:
+        """How many epochs the optimizer has seen after it."""
+        goes_on = self.before is not None and not self.is_recompiled
+        return self.epochs + (self.before.total_epochs if goes_on and self.before else 0)
 
     @property
     def scale(self) -> Value:
@@ -99,6 +111,8 @@ class FitRecord(Record):
         stops = any(entry["class_path"] == "EarlyStopping" for _, entry in self.callbacks.callbacks)
         if name == "epoch" and not stops:
             return list(range(self.first_epoch, self.first_epoch + self.epochs))
+        if name in ("history", "params", "model", "on_epoch_end"):
+            return NoEffect(f".{name} of {self.describe()}", place)
         return Unknown(f".{name} of {self.describe()}", place)
 
 
@@ -121,9 +135,8 @@ def record_fit(
     is_generator = method == "fit_generator" or "generator" in kwargs
     given, names = _given(args, kwargs, is_generator)
     record = FitRecord(place)
-    record.compiled, record.number = model.compiled, len(model.fits) + 1
-    before = [fit.compiled for fit in model.fits]
-    record.is_recompiled = not before or before[-1] is not model.compiled
+    record.compiled, record.before = model.compiled, model.fits[-1] if model.fits else None
+    record.is_recompiled = record.before is None or record.before.compiled is not model.compiled
     _remember_model(record, model)
     train = _train_batches(record, given, is_generator, "batch_size" in names)
     validation = _validation_batches(record, given)
@@ -138,7 +151,7 @@ def record_fit(
     settings = FitSettings(
         record.epochs,
         validation is not None or fraction is not None,
-        ("accuracy",),
+        _metrics(record.compile_config),
         _rate(record.compile_config),
         record.first_epoch,
     )
@@ -226,7 +239,9 @@ def _set_epochs(record: FitRecord, given: dict[str, Value], is_given: bool) -> N
     record.first_epoch, record.epochs = first, max(0, last - first)
     where = record.place if is_given else None
     comment = "" if not first else f"{last} less the first {first}"
-    record.trainer["max_epochs"] = Setting(record.epochs, where, comment)
+    if record.total_epochs > record.epochs:
+        comment = f"{record.total_epochs - record.epochs} of before, and {record.epochs}"
+    record.trainer["max_epochs"] = Setting(record.total_epochs, where, comment)
     if not record.epochs:
         record.problems.append(Unknown("no epoch is trained", record.place))
 
@@ -248,10 +263,18 @@ def _set_batches(record: FitRecord, train: Batches, given: dict[str, Value]) -> 
     if size is not None:
         size = whole_number(record, size, "batch_size", 1, 32)
         comment = "Keras's default" if is_default else ""
+        place = train.place or place
         record.data.options["batch_size"] = Setting(size, None if is_default else place, comment)
     if not train.shuffles:
         record.data.options["shuffle"] = Setting(False, place, "in the order of the file")
     record.notes += [(place, note) for note in train.notes]
+
+
+def _metrics(config: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return the names of metrics that a compile configuration spells."""
+    metrics = (config or {}).get("metrics") or []
+    listed = metrics if isinstance(metrics, list | tuple) else [metrics]
+    return tuple(metric for metric in listed if isinstance(metric, str))
 
 
 def _rate(config: dict[str, Any] | None) -> float | None:

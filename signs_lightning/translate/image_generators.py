@@ -153,6 +153,7 @@ class GeneratorRecord(Record):
         batches = Batches(
             images, labels, given["batch_size"], given["shuffle"] is not False, is_generator=True
         )
+        batches.place = place
         if not isinstance(images, ArrayRecord):
             return batches
         made = images.with_()
@@ -255,7 +256,7 @@ def dataset_from_directory(args: list[Value], kwargs: dict[str, Value], place: P
     resize(images, given["image_size"], filter_, fit)
     if given["class_names"] is not None:
         check_order(images, given["class_names"], place)
-    made = Batches(images, labels, given["batch_size"], given["shuffle"] is not False)
+    made = Batches(images, labels, given["batch_size"], given["shuffle"] is not False, place=place)
     share, subset = given["validation_split"], given["subset"]
     if not share:
         return made
