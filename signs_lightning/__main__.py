@@ -22,6 +22,7 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "summary": ("commands.summary", "the layers of a model as a table, or as a drawing"),
     "predict": ("commands.predict", "classes and probabilities for pictures or a file"),
     "import-keras": ("commands.import_keras", "a checkpoint or source from a Keras file"),
+    "translate": ("commands.translate", "a folder that trains from a Keras notebook or script"),
     "import-safetensors": ("commands.import_safetensors", "a checkpoint from a safetensors file"),
     "verify": ("commands.verify", "whether two models are the same; where and why they differ"),
     "report": ("commands.report", "a run as a page: curves, mistakes and heat maps"),
@@ -37,6 +38,7 @@ VERBS_ELSEWHERE = {
     **dict.fromkeys(("import", "load", "from-keras"), "import-keras"),
     **dict.fromkeys(("info", "check"), "inspect"),
     "plot": "summary",
+    **dict.fromkeys(("port", "migrate", "from-notebook"), "translate"),
 }
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 

@@ -1,0 +1,205 @@
+"""What a source becomes: the text of a model, of its configurations, and what is said of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from signs_lightning.callbacks.model_summary import format_totals, layer_table
+from signs_lightning.errors import InputError
+from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.model_ending import check_loss
+from signs_lightning.models.layer_graph import LayerNode
+from signs_lightning.source.write_source import write_text
+from signs_lightning.translate.config_text import config_name, write_config
+from signs_lightning.translate.findings import NEEDS_FACT, NOT_UNDERSTOOD, Finding
+from signs_lightning.translate.fit_records import FitRecord
+from signs_lightning.translate.read_source import Reading
+from signs_lightning.translate.stored_totals import LayerRow, describe_agreement, read_summaries
+from signs_lightning.translate.values import NotUnderstoodError, Place
+
+
+@dataclass
+class Translation:
+    """What a source becomes.
+
+    Attributes:
+        reading: the source.
+        facts: what was told of its data.
+        model: what its last training begins with, without values in its weights; None where it is
+            not known.
+        files: texts by their names in the folder, without the page.
+        missing: options for data files that the configuration does not name.
+        refusals: why the model or a configuration is not written, beside the findings.
+        said: what building the model said.
+        agrees: whether the stored output has the same totals; None where none is stored.
+        agreement: a sentence on that.
+    """
+
+    reading: Reading
+    facts: dict[str, Any]
+    model: FromKeras | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    agrees: bool | None = None
+    agreement: str = ""
+
+    @property
+    def not_understood(self) -> list[Finding]:
+        """The statements that reach the model or its training and are not understood."""
+        return [f for f in self.reading.findings if f.kind == NOT_UNDERSTOOD and f.reaches]
+
+    @property
+    def needed(self) -> list[Finding]:
+        """The statements that need a fact to tell the model or its training."""
+        return [f for f in self.reading.findings if f.kind == NEEDS_FACT and f.reaches]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing that matters is missing."""
+        return not (self.not_understood or self.needed or self.refusals or self.reading.stopped)
+
+    @property
+    def fits(self) -> list[FitRecord]:
+        """The trainings of the model."""
+        return [] if self.reading.chosen is None else self.reading.chosen.fits
+
+    @property
+    def rows(self) -> list[LayerNode]:
+        """The layers of the model as in Keras's table."""
+        return [] if self.model is None else layer_table(self.model)
+
+    def notes(self) -> list[tuple[Place, str]]:
+        """Return what is to be said of the model and its training, each with its place."""
+        found = [(place, note) for note, place in self.reading.session.notes]
+        found += [pair for fit in self.fits for pair in fit.all_notes]
+        return list(dict.fromkeys(sorted(found)))
+
+
+def translate(
+    reading: Reading, facts: dict[str, Any], data_files: dict[str, str] | None = None
+) -> Translation:
+    """Return what a source becomes.
+
+    Args:
+        reading: the source.
+        facts: what was told of its data.
+        data_files: files that the user names, by option, such as "train_file".
+    """
+    made = Translation(reading, facts)
+    chosen = reading.chosen
+    if chosen is None or chosen.record is None:
+        if chosen is None:
+            made.refusals.append(_no_model(reading))
+        return made
+    if not chosen.fits:
+        _add_untrained(made)
+    for fit in chosen.fits:
+        _add_fit(made, fit, data_files or {})
+    if made.model is not None:
+        trainable, fixed = format_totals(made.model)
+        rows = [LayerRow(r.path[-1], r.kind, r.keras_shape, r.parameters) for r in made.rows]
+        shown = [place.cell for place in getattr(chosen.record, "shown", ())]
+        stored = read_summaries(reading.cells)
+        found = describe_agreement(stored, rows, trainable + fixed, trainable, shown)
+        made.agrees, made.agreement = found
+    return made
+
+
+def _no_model(reading: Reading) -> str:
+    if reading.stopped:
+        return f"No model was found before the reading ended: {reading.stopped}"
+    return (
+        "No Keras model is made when the source runs from its first line to its last; functions "
+        "and classes that are not called make none"
+    )
+
+
+def _add_untrained(made: Translation) -> None:
+    """Add a model that is never fitted: without a configuration."""
+    assert made.reading.chosen is not None
+    record = made.reading.chosen.record
+    assert record is not None
+    try:
+        config = record.config()
+        compiled = record.compile_config() if record.compiled is not None else {}
+    except NotUnderstoodError:
+        return
+    if _is_known(made, "model"):
+        made.model = _build(made, config, compiled, None)
+    if made.model is not None:
+        made.files["model.py"] = write_text(made.model).text
+
+
+def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> None:
+    """Add the model as a fit begins with it, and the configuration of the fit."""
+    if fit.model_config is None or not _is_known(made, "model"):
+        return
+    model = _build(made, fit.model_config, fit.compile_config or {}, fit.scale)
+    if model is None:
+        return
+    made.model = model
+    try:
+        text = write_text(model).text
+    except InputError as error:
+        made.refusals.append(str(error))
+        return
+    module = next((name for name, old in made.files.items() if old == text), None)
+    if module is None:
+        module = "model.py" if "model.py" not in made.files else f"model_{fit.number}.py"
+        made.files[module] = text
+    is_taken = _check_training(made, fit, model)
+    if is_taken and not fit.all_problems and fit.compile_config and _is_known(made, "training"):
+        source = SimpleNamespace(source=made.reading.path.name)
+        stem = module.removesuffix(".py")
+        made.files[config_name(fit.number)] = write_config(source, fit, stem, data_files)
+        for role in fit.data.unnamed:
+            option = f"{role}_file"
+            if option not in data_files and option not in made.missing:
+                made.missing.append(option)
+
+
+def _check_training(made: Translation, fit: FitRecord, model: FromKeras) -> bool:
+    """Note what of the compilation a fit here cannot do; return whether that is nothing."""
+    place = getattr(fit.compiled, "place", fit.place)
+    try:
+        check_loss(model.plan.ending, model.binary, model.compiled.losses)
+    except InputError as error:
+        made.refusals.append(f"{place}: {error}")
+        return False
+    lost = [text for text in model.compiled.omissions if not text.startswith("metrics ")]
+    made.refusals += [f"{place}: {text} is not taken over" for text in lost]
+    if fit.compiled is None:
+        made.refusals.append(f"{fit.place}: the model is fitted, and never compiled")
+    return not lost and fit.compiled is not None
+
+
+def _is_known(made: Translation, what: str) -> bool:
+    findings = made.not_understood + made.needed
+    return all(what != finding.reaches for finding in findings) and not made.reading.stopped
+
+
+def _build(
+    made: Translation, config: dict[str, Any], compiled: dict[str, Any], scale: Any
+) -> FromKeras | None:
+    """Return the model without values in its weights, None where it cannot be built."""
+    try:
+        with torch.device("meta"), contextlib.redirect_stdout(io.StringIO()) as printed:
+            model = FromKeras(
+                config=json.dumps(config),
+                compile_config=json.dumps(compiled),
+                scale=scale if isinstance(scale, str) else None,  # type: ignore[arg-type]
+            )
+    except InputError as error:
+        made.refusals.append(str(error))
+        return None
+    made.said += [line for line in printed.getvalue().splitlines() if line not in made.said]
+    return model

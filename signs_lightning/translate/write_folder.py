@@ -1,0 +1,60 @@
+"""Writes the folder of a translation."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.atomic_write import atomic_write, make_folder
+from signs_lightning.translate.translation import Translation
+from signs_lightning.translate.translation_page import PAGE, write_page
+
+OWN = ("model*.py", "config*.yaml", PAGE)  # what a translation may write
+
+
+def check_folder(folder: Path, source: Path) -> None:
+    """Check that a translation can be written into a folder, before any work is done for it.
+
+    Raises:
+        InputError: it cannot, or would replace the source.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file, expected a folder. Name another one.")
+    inside = folder.exists() and source.exists() and source.resolve().parent == folder.resolve()
+    if inside and any(source.match(pattern) for pattern in OWN):
+        raise InputError(
+            f"{source} would be replaced: it is in the folder --output {folder} and has a name "
+            "that a translation writes. Name another folder."
+        )
+
+
+def write_folder(made: Translation, folder: Path) -> list[Path]:
+    """Write what a source became; remove what an earlier translation into the folder left.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    texts = {**made.files, PAGE: write_page(made)}
+    make_folder(folder)
+    with contextlib.ExitStack() as stack:  # all of them appear, or none
+        for name, text in texts.items():
+            temporary = stack.enter_context(atomic_write(folder / name))
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+    for pattern in OWN:
+        for old in folder.glob(pattern):
+            if old.name not in texts and _is_ours(old):
+                old.unlink()
+    return [folder / name for name in texts]
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether an earlier translation wrote a file."""
+    try:
+        start = path.read_text(encoding="utf-8", errors="replace")[:4000]
+    except OSError:
+        return False
+    return "written as source by signs_lightning" in start or "\n# Translated from " in start
