@@ -16,6 +16,9 @@ from signs_lightning.translate.keras_session import session
 
 WIDTH = 100
 LOSS_ARGUMENTS = ("label_smoothing", "from_logits")
+# Values of options that a fit does not have, where they are not null.
+OF_NOTHING: dict[str, Any] = {"shuffle": True, "monitor": "val_loss", "mode": "min"}
+OF_NOTHING |= {"label_offset": 0, "check_val_every_n_epoch": 1}
 Lines = list[str]
 
 
@@ -32,31 +35,53 @@ def write_config(
     """
     options = _data_options(fit, data_files or {})
     missing = [f"{role}_file" for role in fit.data.unnamed if f"{role}_file" not in options]
+    sections = _sections(fit, options)
+    if fit.before is not None:
+        _reset(sections, _sections(fit.before, _data_options(fit.before, data_files or {})))
     lines = _heading(reading, fit, missing)
     lines += ["model:", f"  class_path: {module_name}.{CLASS}"]
-    if arguments := _model_lines(fit):
-        has_values = any(not line.lstrip().startswith("#") for line in arguments)
-        lines += [*(["  init_args:"] if has_values else []), *arguments]
-    lines.append("data:")
-    lines += [f"  # {name}: FILE.h5, which is named with --data.{name}" for name in missing]
-    for name, setting in options.items():
-        lines += _option(name, setting, 1)
-    lines.append("trainer:")
-    for name, setting in fit.trainer.items():
-        lines += _option(name, setting, 1)
-    if fit.callbacks.callbacks:
-        lines.append("  callbacks:")
-        for place, entry in fit.callbacks.callbacks:
-            lines += _entry(entry, 2, str(place))
-    if fit.callbacks.checkpoint is not None:
-        place, choice = fit.callbacks.checkpoint
-        lines.append(f"checkpoint:  # which epoch best.ckpt is of: {place}")
-        lines += [line for key, value in choice.items() for line in _option(key, Setting(value), 1)]
+    lines += _titled("  init_args:", sections.pop("init_args"))
+    unnamed = [f"  # {name}: FILE.h5, which is named with --data.{name}" for name in missing]
+    sections["data"] = [*unnamed, *sections["data"]]
+    for name, section in sections.items():
+        lines += _titled(f"{name}:", section)
     if name := _run_name(reading):
         lines.append(f"name: {_value(name)}")
-    if fit.number > 1 and fit.is_recompiled:
+    if fit.before is not None and fit.is_recompiled:
         lines.append("fresh_optimizer: true  # compiled anew: the checkpoint's weights alone count")
     return "\n".join(lines) + "\n"
+
+
+def _titled(title: str, lines: Lines) -> Lines:
+    """Return a section, whose title is left out where it has nothing but comments."""
+    has_values = any(not line.lstrip().startswith("#") for line in lines)
+    return [title, *lines] if has_values else lines
+
+
+def _sections(fit: FitRecord, options: dict[str, Setting]) -> dict[str, Lines]:
+    """Return the lines of each section, those of the model's arguments first."""
+    trainer = [line for name, setting in fit.trainer.items() for line in _option(name, setting, 1)]
+    if fit.callbacks.callbacks:
+        trainer.append("  callbacks:")
+        for place, entry in fit.callbacks.callbacks:
+            trainer += _entry(entry, 2, str(place))
+    checkpoint: Lines = []
+    if fit.callbacks.checkpoint is not None:
+        place, choice = fit.callbacks.checkpoint
+        for key, value in choice.items():
+            checkpoint += _option(key, Setting(value, place, "which epoch best.ckpt is of"), 1)
+    data = [line for name, setting in options.items() for line in _option(name, setting, 1)]
+    arguments = _model_lines(fit)
+    return {"init_args": arguments, "data": data, "trainer": trainer, "checkpoint": checkpoint}
+
+
+def _reset(sections: dict[str, Lines], before: dict[str, Lines]) -> None:
+    """Take back what a fit before said and this one does not, as a checkpoint remembers it."""
+    for name, lines in sections.items():
+        then, now = (yaml.safe_load("\n".join(part)) or {} for part in (before[name], lines))
+        for key in sorted(then.keys() - now.keys()):
+            setting = Setting(OF_NOTHING.get(key), None, "no longer as in the fit before")
+            lines += _option(key, setting, 2 if name == "init_args" else 1)
 
 
 def _heading(reading: Any, fit: FitRecord, missing: list[str]) -> Lines:
