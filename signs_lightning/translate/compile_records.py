@@ -26,7 +26,13 @@ from signs_lightning.translate.values import (
 ORDER = ("optimizer", "loss", "metrics", "loss_weights", "sample_weight_mode", "weighted_metrics")
 ORDER3 = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly",
           "steps_per_execution", "jit_compile", "auto_scale_loss")  # fmt: skip
-OF_SPEED = {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss", "target_tensors"}
+OF_SPEED = {
+    "run_eagerly",
+    "steps_per_execution",
+    "jit_compile",
+    "auto_scale_loss",
+    "target_tensors",
+}
 # Spellings of losses that are not Keras's own words for them.
 LOSS_NAMES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 

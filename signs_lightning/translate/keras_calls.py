@@ -53,7 +53,7 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
     Raises:
         NotUnderstoodError: it is of a Keras model, but not known.
     """
-    from signs_lightning.translate import applications, preprocess_input, subclass_models
+    from signs_lightning.translate import applications, preprocess_input
 
     prefix, _, last = name.rpartition(".")
     if name in ("keras.models.Sequential", "keras.models.Model"):
@@ -82,8 +82,6 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
         return ObjectRecord("metrics", last, first | kwargs)
     if name in MODEL_FUNCTIONS:
         return MODEL_FUNCTIONS[name](args, kwargs, place)
-    if (result := subclass_models.call(name, args, kwargs, place)) is not NotImplemented:
-        return result
     return tensor_operations.call_function(name, args, kwargs, place)
 
 
@@ -121,7 +119,7 @@ def _optimizer(name: str, args: list[Value], kwargs: dict[str, Value], place: Pl
 
 
 def _set_data_format(args: list[Value], kwargs: dict[str, Value], place: Place) -> None:
-    value = args[0] if args else next(iter(kwargs.values()), None)
+    value: Value = args[0] if args else next(iter(kwargs.values()), None)
     formats = {"th": "channels_first", "tf": "channels_last"}
     value = formats.get(value, value) if isinstance(value, str) else value
     if value not in formats.values():
@@ -185,3 +183,13 @@ def attribute(name: str, place: Place) -> Value:
     if prefix == "keras.backend" and last == "epsilon":
         return Method(last, lambda args, kwargs, at: 1e-7)
     return NotImplemented
+
+
+def subclass(name: str, instance: Any, place: Place) -> Value:
+    """Return what an instance of a class that derives from `name` is for Keras.
+
+    NotImplemented where its class is no layer or model; see `subclass_models`.
+    """
+    from signs_lightning.translate import subclass_models
+
+    return subclass_models.subclass(name, instance, place)

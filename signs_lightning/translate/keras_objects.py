@@ -115,9 +115,7 @@ def find_class(kind: str, name: str) -> str | None:
     return None
 
 
-def make_object(
-    kind: str, name: str, args: list[Value], kwargs: dict[str, Value]
-) -> ObjectRecord:
+def make_object(kind: str, name: str, args: list[Value], kwargs: dict[str, Value]) -> ObjectRecord:
     """Return `name(*args, **kwargs)`.
 
     Raises:

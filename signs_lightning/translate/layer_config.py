@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from signs_lightning.translate.keras_objects import read_object, written
-from signs_lightning.translate.keras_session import Session
+from signs_lightning.translate.keras_session import Session, session
 from signs_lightning.translate.values import LibraryName, Place, Record, Unknown, Value
 
 PAIRS = {"kernel_size", "strides", "pool_size", "dilation_rate", "size"}
@@ -23,26 +23,26 @@ ACTIVATIONS = {
 NO_PAIR = {"GaussianNoise", "RandomGaussianBlur"}
 
 
-def layer_config(class_name: str, arguments: dict[str, Value], session: Session, place: Place) -> (
-    dict[str, Any]
-):  # fmt: skip
+def layer_config(
+    class_name: str, arguments: dict[str, Value], current: Session, place: Place
+) -> dict[str, Any]:
     """Return a layer's arguments as Keras keeps them; an `Unknown` stays in its place.
 
     Args:
         class_name: Keras's.
         arguments: all of them, by Keras's names.
-        session: tells the data format of layers that do not say theirs.
+        current: tells the data format of layers that do not say theirs.
         place: of the call, for an `Unknown`.
     """
     config = {
-        key: _value(class_name, key, value, session, place) for key, value in arguments.items()
+        key: _value(class_name, key, value, current, place) for key, value in arguments.items()
     }
     if class_name in ("MaxPooling2D", "AveragePooling2D") and config["strides"] is None:
         config["strides"] = config["pool_size"]
     return config
 
 
-def _value(class_name: str, key: str, value: Value, session: Session, place: Place) -> Any:
+def _value(class_name: str, key: str, value: Value, current: Session, place: Place) -> Any:
     if isinstance(value, Unknown):
         return value
     for ending, kind in OBJECTS.items():
@@ -51,7 +51,7 @@ def _value(class_name: str, key: str, value: Value, session: Session, place: Pla
     if key == "activation":
         return read_activation(value, place)
     if key == "data_format":
-        return session.data_format if value is None else value
+        return current.data_format if value is None else value
     if key in PAIRS and class_name not in NO_PAIR and isinstance(value, int):
         return [value, value]
     if key in PAIRS and class_name not in NO_PAIR and isinstance(value, list | tuple):
@@ -62,7 +62,7 @@ def _value(class_name: str, key: str, value: Value, session: Session, place: Pla
         return value.lower()
     if key == "target_shape" and isinstance(value, int):
         return [value]
-    if isinstance(value, Record) or isinstance(value, LibraryName):
+    if isinstance(value, (Record, LibraryName)):
         what = value.describe() if isinstance(value, Record) else value.name
         return Unknown(f"{what} as {key} of {class_name}", place)
     return written(value)
@@ -86,6 +86,8 @@ def read_activation(value: Value, place: Place) -> Any:
     if hasattr(value, "entry"):  # a layer as an activation
         return value.entry()
     name = value.name.rpartition(".")[2] if isinstance(value, LibraryName) else value
+    if session().release[0] >= 3:
+        name = {"swish": "silu", "hard_swish": "hard_silu"}.get(name, name)
     if isinstance(name, str):
         return name if name in ACTIVATIONS else Unknown(f"the activation {name}", place)
     if isinstance(value, Unknown):

@@ -12,7 +12,6 @@ from signs_lightning.translate.layer_arguments import bind_layer, layer_class
 from signs_lightning.translate.layer_config import layer_config
 from signs_lightning.translate.symbolic_tensors import Node, SymbolicTensor, holds_tensor
 from signs_lightning.translate.values import (
-    Method,
     NotUnderstoodError,
     Place,
     Record,
@@ -21,6 +20,7 @@ from signs_lightning.translate.values import (
 )
 
 SEVERAL_OUTPUTS = ("Split", "Unstack")
+TRAINING = "whether it trains"  # reason of an `Unknown` that stands for Keras's own flag
 
 
 @dataclass(eq=False)
@@ -108,6 +108,9 @@ def call_layer(layer: Any, args: list[Value], kwargs: dict[str, Value], place: P
         NotUnderstoodError: it is called on something else.
     """
     kwargs = {key: value for key, value in kwargs.items() if key != "name"}
+    flag = kwargs.get("training")
+    if flag is None or (isinstance(flag, Unknown) and flag.reason == TRAINING):
+        kwargs.pop("training", None)
     if not args and "inputs" in kwargs:
         args = [kwargs.pop("inputs")]
     for value in args[:1]:
@@ -178,7 +181,10 @@ def _sizes(shape: Value) -> list[Value]:
         return [shape]
     if not isinstance(shape, list | tuple):
         raise NotUnderstoodError(f"the input shape {shape!r:.40}")
-    return list(shape)
+    return [
+        Unknown(f"{size.describe()} in an input shape", Place(0, 0)) if isinstance(size, Record)
+        else size for size in shape
+    ]  # fmt: skip
 
 
 def make_input(args: list[Value], kwargs: dict[str, Value], place: Place) -> SymbolicTensor:
@@ -187,6 +193,7 @@ def make_input(args: list[Value], kwargs: dict[str, Value], place: Place) -> Sym
     Raises:
         NotUnderstoodError: it has arguments that are not understood.
     """
+    order: tuple[str, ...]
     order = ("shape", "batch_size", "dtype", "sparse", "batch_shape", "name", "tensor")
     if session().release[0] < 3:
         order = ("shape", "batch_size", "name", "dtype", "sparse", "tensor")

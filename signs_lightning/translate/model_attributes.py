@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from signs_lightning.translate import layer_attributes, tensor_shapes
+from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.sequential_records import SequentialRecord
 from signs_lightning.translate.values import Method, NotUnderstoodError, Place, Unknown, Value
@@ -40,8 +41,9 @@ def attribute(model: ModelRecord, name: str, place: Place) -> Value:
         from signs_lightning.translate.fit_records import record_fit
 
         return Method(name, lambda args, kwargs, at: record_fit(model, args, kwargs, at))
-    if name == "layers":
-        return list(model.layers)
+    if name == "layers":  # to which Keras 3 does not count operations
+        is_new = session().release[0] >= 3
+        return [x for x in model.layers if not (is_new and getattr(x, "is_operation", False))]
     if name == "optimizer":
         if model.compiled is None:
             raise NotUnderstoodError(f".optimizer of {model.describe()} before compile")
@@ -64,7 +66,7 @@ def _end(model: ModelRecord, name: str, place: Place) -> Value:
 
 
 def _get_layer(model: ModelRecord, arguments: Arguments) -> Value:
-    args, kwargs, place = arguments
+    args, kwargs, _place = arguments
     given = dict(zip(("name", "index"), args, strict=False)) | kwargs
     name, index = given.get("name"), given.get("index")
     if isinstance(index, int) and -len(model.layers) <= index < len(model.layers):
@@ -91,9 +93,19 @@ def _pop(model: ModelRecord, arguments: Arguments) -> Value:
 def _build(model: ModelRecord, arguments: Arguments) -> None:
     args, kwargs, place = arguments
     shape = args[0] if args else kwargs.get("input_shape")
-    if isinstance(model, SequentialRecord) and isinstance(shape, list | tuple | Unknown):
-        is_known = isinstance(shape, list | tuple)
-        model.set_input_shape([None, *shape[1:]] if is_known else shape, place)
+    if isinstance(shape, Unknown):
+        model.set_input_shape(shape, place)
+    elif isinstance(shape, list | tuple):
+        model.set_input_shape([None, *shape[1:]], place)
+
+
+def _initialise(model: ModelRecord, arguments: Arguments) -> None:
+    """Do `super().__init__(…)` of a class that derives from Sequential."""
+    args, kwargs, place = arguments
+    given = dict(zip(("layers", "name"), args, strict=False)) | kwargs
+    model.name = given.get("name") or model.name
+    for layer in given.get("layers") or []:
+        _add(model, ([layer], {}, place))
 
 
 def _compile(model: ModelRecord, arguments: Arguments) -> None:
@@ -111,6 +123,7 @@ def _load_weights(model: ModelRecord, arguments: Arguments) -> None:
 
 
 METHODS: dict[str, Callable[[Any, Arguments], Value]] = {
+    "__init__": _initialise,
     "get_layer": _get_layer,
     "add": _add,
     "pop": _pop,

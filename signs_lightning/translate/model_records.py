@@ -158,6 +158,9 @@ class ModelRecord(Record):
         elif name not in ("stop_training", "supports_masking", "class_names", "run_eagerly"):
             raise NotUnderstoodError(f"setting .{name} of {self.describe()}")
 
+    def set_input_shape(self, shape: Value, place: Place) -> None:
+        """Say the batch shape of the input, which only a model that was made without one takes."""
+
     def set_trainable(self, value: Value) -> None:
         """Set the flag of the model and, as Keras does, of all layers inside it."""
         self.trainable = value

@@ -1,4 +1,4 @@
-"""The arguments of Keras's initializers, regularizers, constraints, schedules, losses and optimizers."""
+"""The arguments of Keras's initializers, regularizers, losses, optimizers and the like."""
 
 from __future__ import annotations
 

@@ -41,9 +41,10 @@ class SequentialRecord(ModelRecord):
             return
         if isinstance(layer, SymbolicTensor) and layer.node.layer.class_name == "InputLayer":
             layer = layer.node.layer
-        if not hasattr(layer, "nodes"):
+        layer = getattr(layer, "base", None) or layer  # of an instance of a class of the source
+        if not hasattr(layer, "nodes") and not hasattr(layer, "instance"):
             raise NotUnderstoodError(f"{layer!r:.40} as a layer of {self.describe()}")
-        if layer.class_name == "InputLayer":
+        if getattr(layer, "class_name", None) == "InputLayer":
             if self.layers or self.start:
                 raise NotUnderstoodError(f"a second input of {self.describe()}")
             self._begin(layer)
@@ -150,9 +151,7 @@ class SequentialRecord(ModelRecord):
         return whole.entry()
 
 
-def make_sequential(
-    args: list[Value], kwargs: dict[str, Value], place: Place
-) -> SequentialRecord:
+def make_sequential(args: list[Value], kwargs: dict[str, Value], place: Place) -> SequentialRecord:
     """Return `keras.Sequential(layers, name=…)`.
 
     Raises:

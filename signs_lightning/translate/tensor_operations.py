@@ -92,7 +92,8 @@ RENAMED = {
     "shape": "newshape", "perm": "axes", "pattern": "axes", "multiples": "repeats", "n": "repeats",
     "paddings": "pad_width", "method": "interpolation", "clip_value_min": "x_min",
     "clip_value_max": "x_max", "min_value": "x_min", "max_value": "x_max", "params": "x",
-    "num_or_size_splits": "indices_or_sections", "keep_dims": "keepdims", "reduction_indices": "axis",
+    "num_or_size_splits": "indices_or_sections", "keep_dims": "keepdims",
+    "reduction_indices": "axis",
     "image": "x", "bias": "y", "target_shape": "newshape", "dims": "axis",
 }  # fmt: skip
 PREFIXES = (

@@ -99,13 +99,10 @@ def _call(node: Node, feed: Feed | None) -> Values:
     if node.layer.class_name == "InputLayer":
         return _input_values(node)
     known = [
-        (feed[t.node] if feed is not None else t.node.cache["values"]) for t in node.tensors()
+        (feed[t.node] if feed is not None else t.node.cache["values"], t.index)
+        for t in node.tensors()
     ]
-    count = max(map(len, known), default=1)
-    inputs = [
-        [values[min(k, len(values) - 1)][t.index] for t, values in zip(node.tensors(), known, strict=True)]
-        for k in range(count)
-    ]  # fmt: skip
+    inputs = _transposed(known)
     try:
         if hasattr(node.layer, "inputs"):
             return _call_model(node.layer, inputs)
@@ -148,10 +145,13 @@ def _collect(model: Any, feed: Feed | None) -> Values:
     found = [
         (t.node.cache["values"] if feed is None else feed[t.node], t.index) for t in model.outputs
     ]
-    count = max(len(values) for values, _ in found)
-    return [
-        [values[min(k, len(values) - 1)][index] for values, index in found] for k in range(count)
-    ]
+    return _transposed(found)
+
+
+def _transposed(values: list[tuple[Values, int]]) -> list[list[Tensor]]:
+    """Return for each stand-in the tensors of some calls, each by its index."""
+    count = max((len(parts) for parts, _ in values), default=1)
+    return [[parts[min(k, len(parts) - 1)][index] for parts, index in values] for k in range(count)]
 
 
 def _call_layer(node: Node, inputs: list[Tensor]) -> list[Tensor]:

@@ -29,8 +29,9 @@ from signs_lightning.translate.symbolic_tensors import SymbolicTensor
 from signs_lightning.translate.values import NotUnderstoodError, Place, Unknown, Value
 
 TAIL = "classes=1000, classifier_activation='softmax', name=None"
-USUAL = f"include_top=True, weights='imagenet', input_tensor=None, input_shape=None, pooling=None, {TAIL}"
-MOBILE = f"include_top=True, weights='imagenet', input_tensor=None, pooling=None, {TAIL}"
+WEIGHTS = "include_top=True, weights='imagenet', input_tensor=None"
+USUAL = f"{WEIGHTS}, input_shape=None, pooling=None, {TAIL}"
+MOBILE = f"{WEIGHTS}, pooling=None, {TAIL}"
 V3 = """input_shape=None, alpha=1.0, minimalistic=False, include_top=True, weights='imagenet',
     input_tensor=None, classes=1000, pooling=None, dropout_rate=0.2,
     classifier_activation='softmax', include_preprocessing=True, name=None"""
@@ -147,11 +148,10 @@ def _model_name(
         return str(options["name"])
     if application.name is not None:
         return application.name
-    family = "mobilenet" if name == "MobileNet" else "mobilenetv2"
-    is_imagenet = options["weights"] == "imagenet"
-    if name == "MobileNetV2" and is_imagenet and size not in (96, 128, 160, 192, 224):
-        size = 224
-    elif name == "MobileNet" and is_imagenet and size not in (128, 160, 192, 224):
+    family, sizes = "mobilenetv2", [96, 128, 160, 192, 224]
+    if name == "MobileNet":
+        family, sizes = "mobilenet", sizes[1:]
+    if options["weights"] == "imagenet" and size not in sizes:
         size = 224
     return f"{family}_{options['alpha']:0.2f}_{size}"
 
@@ -194,5 +194,3 @@ def _input_shape(options: dict[str, Any], application: Application) -> Any:
     if not fixed and application.name != "nasnet_mobile":
         size = None
     return (size, size, 3) if _is_last() else (3, size, size)
-
-

@@ -38,5 +38,3 @@ def densenet(make: Builder, x: Any, blocks: tuple[int, ...]) -> Any:
             x = make.layer("AveragePooling2D", x, 2, strides=2, name=f"{name}_pool")
     x = norm_act(x, "", after="")
     return make.top(x, ("avg_pool", "max_pool"), make.usual_head)
-
-

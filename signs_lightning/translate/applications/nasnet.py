@@ -30,9 +30,7 @@ def nasnet(make: Builder, x: Any, penultimate: int, count: int, stem: int, skips
     x, p = _reduction(make, x, p, filters // 2, "stem_2")
     for stage in range(3):
         if stage:
-            x, before = _reduction(
-                make, x, p, filters * 2**stage, f"reduce_{stage * count}"
-            )
+            x, before = _reduction(make, x, p, filters * 2**stage, f"reduce_{stage * count}")
             p = p if skips else before
         for k in range(count):
             number = stage * count + k + (1 if stage else 0)
