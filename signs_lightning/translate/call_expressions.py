@@ -24,17 +24,14 @@ def evaluate_call(interpreter: Interpreter, node: ast.Call, scope: Scope) -> Val
         owner = node.func.value  # type: ignore[attr-defined]
         name = owner.id if isinstance(owner, ast.Name) else ""
         interpreter.note_unknown_model(name, function, place)
-    receiver = None
-    if isinstance(node.func, ast.Attribute) and isinstance(function, Record):
-        receiver = getattr(getattr(function, "perform", None), "__self__", None)
     if unknown is not None:
-        interpreter.taint([function, receiver, *args, *kwargs.values()], unknown)
+        interpreter.taint([function, *args, *kwargs.values()], unknown)
         return unknown
     try:
         return interpreter.call(function, args, kwargs, place)
     except NotUnderstoodError as error:
         failure = Unknown(str(error), place)
-        interpreter.taint([receiver, *args, *kwargs.values()], failure)
+        interpreter.taint([function, *args, *kwargs.values()], failure)
         raise
 
 

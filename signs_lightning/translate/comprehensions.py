@@ -43,7 +43,12 @@ def _comprehension(
                     return unknown
         return None
 
-    return run(0, Scope(scope.module, scope))
+    own = Scope(scope.module, scope)
+    for part in ast.walk(node):
+        if isinstance(part, ast.NamedExpr):  # binds a name of the code around
+            name = part.target.id
+            own.outer[name] = scope.outer.get(name, scope.variables)
+    return run(0, own)
 
 
 def evaluate_comprehension(interpreter: Interpreter, node: Any, scope: Scope) -> Value:

@@ -23,6 +23,7 @@ from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.text_formats import format_value
 from signs_lightning.translate.values import (
     LibraryName,
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -104,7 +105,9 @@ def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -
         full = canonical(f"{value.name}.{name}")
         return interpreter.library_attribute(full, place)
     if isinstance(value, Record):
-        return value.attribute(name, place)
+        result = value.attribute(name, place)
+        is_report = name in ("history", "metrics_names") and isinstance(result, Unknown)
+        return NoEffect(f".{name}", place) if is_report and not result.fact else result
     return python_methods.attribute(interpreter, value, name, place)
 
 

@@ -27,6 +27,7 @@ from signs_lightning.translate.unknown_effects import Effects
 from signs_lightning.translate.values import (
     LibraryName,
     NeedsFactError,
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -318,8 +319,14 @@ class Interpreter:
     def new_unknown(self, reason: str, place: Place, fact: str | None = None) -> Unknown:
         """Return a new unknown value, and note it as a finding."""
         unknown = Unknown(reason, place, fact)
-        self.findings.add_unknown(unknown)
+        self.note_unknown(unknown)
         return unknown
+
+    def note_unknown(self, unknown: Unknown) -> None:
+        """Note as a finding what is not known."""
+        self.findings.add_unknown(unknown)
+        if not unknown.fact and not isinstance(unknown, NoEffect):
+            self.kinds[-1].add(NOT_UNDERSTOOD)
 
     def taint(self, values: list[Value], unknown: Unknown) -> None:
         self.effects.taint(values, unknown)

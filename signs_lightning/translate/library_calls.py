@@ -14,6 +14,7 @@ from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.standard_library import CONSTANTS, FUNCTIONS
 from signs_lightning.translate.values import (
     LibraryName,
+    Method,
     NeedsFactError,
     NoEffect,
     Place,
@@ -53,6 +54,10 @@ def call(
     if isinstance(function, Function):
         return function.call(args, kwargs, place)
     args, kwargs = _told(interpreter, args, kwargs)
+    if isinstance(function, Method) and function.name in without_effect.METHODS:
+        result = function.call(args, kwargs, place)
+        is_unknown = isinstance(result, Unknown) and not result.fact
+        return NoEffect(f"{function.name}()", place) if is_unknown else result
     return _noted(interpreter, lambda: function.call(args, kwargs, place), place)
 
 
@@ -83,7 +88,7 @@ def _noted(interpreter: Interpreter, perform: Callable[[], Value], place: Place)
             return interpreter.facts[error.fact]
         return interpreter.new_unknown(f"{error.fact}, which only the data tell", place, error.fact)
     if isinstance(result, Unknown) and interpreter.checked(result) is result:
-        interpreter.findings.add_unknown(result)
+        interpreter.note_unknown(result)
     return result
 
 

@@ -200,6 +200,8 @@ def contains(container: Value, value: Value, place: Place) -> Value:
         return container.operate("in", value, True, place)
     if isinstance(container, LibraryName):
         raise NotUnderstoodError(f"'in' of {container.name}")
+    if isinstance(container, range) and type(value) is not int:
+        raise NotUnderstoodError("'in' of a range with what is no whole number")
     if isinstance(value, Record | LibraryName):
         if isinstance(container, list | tuple | set | frozenset | dict):
             unknown = first_unknown(container)

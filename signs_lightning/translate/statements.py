@@ -72,6 +72,7 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
     finally:
         interpreter.statement_depth -= 1
         inner = interpreter.kinds.pop()
+        interpreter.kinds[-1] |= inner & {NOT_UNDERSTOOD}
     if reason:
         unknown = Unknown(reason, interpreter.place(node, scope), fact)
         returns, jumps = control_flow.may_leave([node])
@@ -129,6 +130,9 @@ def _kind(
             return UNDERSTOOD, "", None
         return (NEEDS_FACT if result.fact else NOT_UNDERSTOOD), result.reason, result.fact
     if isinstance(node, ast.Expr):
+        is_new = isinstance(result, Unknown) and result.place == interpreter.place(node, scope)
+        if is_new and not isinstance(result, NoEffect) and isinstance(node.value, ast.Call):
+            return (NEEDS_FACT if result.fact else NOT_UNDERSTOOD), result.reason, result.fact
         return _kind_of_expression(node, inner, result), "", None
     if isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try) and inner:
         return (WITHOUT_EFFECT if inner == {WITHOUT_EFFECT} else UNDERSTOOD), "", None
@@ -141,9 +145,7 @@ def _kind_of_expression(node: ast.Expr, inner: set[str], result: Value) -> str:
         return WITHOUT_EFFECT
     if isinstance(value.func, ast.Attribute) and value.func.attr in without_effect.METHODS:
         return WITHOUT_EFFECT
-    if inner:
-        return WITHOUT_EFFECT if inner == {WITHOUT_EFFECT} else UNDERSTOOD
-    return UNDERSTOOD
+    return WITHOUT_EFFECT if inner == {WITHOUT_EFFECT} else UNDERSTOOD
 
 
 def _assign(interpreter: Interpreter, node: ast.Assign, scope: Scope) -> None:

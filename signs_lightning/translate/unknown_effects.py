@@ -12,7 +12,7 @@ from signs_lightning.translate.functions import Function
 from signs_lightning.translate.library_names import canonical, is_installed_package
 from signs_lightning.translate.python_builtins import BUILTINS
 from signs_lightning.translate.scopes import Module, Scope
-from signs_lightning.translate.values import LibraryName, NoEffect, Record, Unknown, Value
+from signs_lightning.translate.values import LibraryName, Method, NoEffect, Record, Unknown, Value
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
@@ -59,6 +59,8 @@ class Effects:
                 self._havoc_function(value, unknown, set())
             elif isinstance(value, BoundMethod):
                 pending += [value.receiver, value.function]
+            elif isinstance(value, Method):
+                pending += _owners(value)
             elif isinstance(value, UserClass | Module):
                 continue
             elif isinstance(value, Record):
@@ -216,6 +218,13 @@ class Effects:
         """Return the values of all names in an expression."""
         names = {n.id for n in _inside([node]) if isinstance(n, ast.Name)}
         return [value for found, value in map(scope.find, sorted(names)) if found]
+
+
+def _owners(method: Method) -> list[Value]:
+    """Return the objects that a method of a record may change: those that its function holds."""
+    perform = method.perform
+    cells = getattr(perform, "__closure__", None) or ()
+    return [getattr(perform, "__self__", None), *(cell.cell_contents for cell in cells)]
 
 
 _PARAMETER = None
