@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate.scopes import Scope
-from signs_lightning.translate.values import NotUnderstoodError, Record, Unknown, Value
+from signs_lightning.translate.values import NotUnderstoodError, Unknown, Value
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter

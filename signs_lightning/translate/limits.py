@@ -6,7 +6,7 @@ import time
 
 from signs_lightning.translate.values import NotUnderstoodError, Value
 
-SECONDS = 5.0
+SECONDS = 4.0
 STEPS = 1_500_000
 ITEMS = 3_000_000  # of all containers made; a text counts a tenth of its length
 LENGTH = 300_000  # of one text or container

@@ -57,7 +57,9 @@ def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -
     kind = type(value)
     special = _SPECIAL.get((kind, name))
     if special is not None:
-        return Method(name, lambda args, kwargs, at: special(interpreter, value, args, kwargs, at))
+        return Method(
+            name, lambda args, kwargs, at: _checked(special, interpreter, value, args, kwargs, at)
+        )
     if kind is str and name in _PADDING:
         return Method(name, lambda args, kwargs, at: _pad(interpreter, value, name, args))
     if name in _PURE.get(kind, ()):
@@ -69,6 +71,15 @@ def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -
     if hasattr(value, name):
         raise NotUnderstoodError(f".{name} of a {kind.__name__}")
     raise SourceError("AttributeError", f"a {kind.__name__} has no .{name}")
+
+
+def _checked(
+    special: Callable[..., Value], interpreter: Interpreter, value: Value, args: Any, *rest: Any
+) -> Value:
+    try:
+        return special(interpreter, value, args, *rest)
+    except IndexError:
+        raise SourceError("TypeError", "a method without arguments") from None
 
 
 def _pure(

@@ -22,11 +22,11 @@ SNIPPETS = {
     """,
     "texts": """
         s = 'res' + str(2) + chr(ord('a') + 1) + '_branch'
-        t = '%s_%d_%05.2f%%' % ('a', 3, 1.5), '%(k)s' % {'k': 1}, '{}-{0!r:>6}'.format if 0 else 0
-        u = '{}_{name}_{0}'.format('x', name=4) if False else '{0}_{name}_{1:03d}'.format('x', 7, name=4)
+        t = '%s_%d_%05.2f%%' % ('a', 3, 1.5), '%(k)s' % {'k': 1}, '{:>6}|{!r}'.format('a', 'b')
+        u = '{0}_{name}_{1:03d}'.format('x', 7, name=4), '{0[1]}'.format([1, 2])
         n, w = 5, 8
         v = f'{n}_{s!r}_{n:0{w}d}_{n / 3:.2f}_{{}}_{s.upper()}_{n=}'
-        x = ' a,b '.strip().split(','), '-'.join(['a', 'b']), 'abc'[::-1], 'abcabc'.replace('a', 'x')
+        x = ' a,b '.strip().split(','), '-'.join(['a', 'b']), 'abc'[::-1], 'aba'.replace('a', 'x')
         y = 'a' * 3, 'abc'.startswith('ab'), 'x'.center(5, '.'), 'Ab'.swapcase(), '3'.zfill(4)
         z = 'one' 'two', r'\\d', b'ab', 'é', [c for c in 'abc'], len('abc'), 'a' < 'b'
     """,
@@ -189,7 +189,8 @@ SNIPPETS = {
         c.n += 1
         t = c.extra, hasattr(c, 'extra'), getattr(c, 'none', 0), c.n, f'{c}', '%s' % str(c)
         setattr(c, 'q', 2)
-        u = c.q, Child.shared is Base.shared, Child.__name__, isinstance(3, (int, str)), type(3) == int
+        u = c.q, Child.shared is Base.shared, Child.__name__, isinstance(3, (int, str))
+        y = type(3) == int
         class Config:
             A = 1
             B = A + 1
