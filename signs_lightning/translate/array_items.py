@@ -32,10 +32,10 @@ def item_of(array: ArrayRecord, index: Value, place: Place) -> Value:
         key = f"{array.origin.key}/{index}"
         return array.with_(name=key, origin=replace(array.origin, key=key))
     parts = list(index) if isinstance(index, tuple) else [index]
-    if not parts:
-        return array.with_()
     if ELLIPSIS in parts:
         parts = _without_ellipsis(array, parts)
+    if not parts:
+        return array.with_()
     made, shape = array, list(array.shape) if array.shape is not None else None
     axes: list[Any] = []
     for part in parts:
@@ -92,6 +92,8 @@ def _without_ellipsis(array: ArrayRecord, parts: list[Value]) -> list[Value]:
     place = parts.index(ELLIPSIS)
     taken = sum(part is not None and part != ELLIPSIS for part in parts)
     if array.shape is None:
+        if parts == [ELLIPSIS]:
+            return []
         if place == 0 and len(parts) == 2 and parts[1] is None:
             return [WHOLE, WHOLE, WHOLE, None]
         raise NotUnderstoodError(f"'...' of {array.name}")

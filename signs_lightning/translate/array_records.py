@@ -12,6 +12,7 @@ from signs_lightning.translate.array_shapes import (
     SampleCount,
     Shape,
     ShapeRecord,
+    asked,
     broadcast,
     reshaped,
 )
@@ -209,7 +210,8 @@ class ArrayRecord(Record):
             return self.operate("*", -1, False, place)
         number = plain_numbers(other)
         if number is None or operator not in "+-*/" or self.mode:
-            reason = getattr(other, "reason", None) or f"'{operator}' of {self.name}"
+            what = f" and {other.describe()}" if isinstance(other, Record) else ""
+            reason = getattr(other, "reason", None) or f"'{operator}' of {self.name}{what}"
             return self.lost(reason, place, dtype="float64", shape=shape)
         is_divided = operator == "/"
         if is_reflected and is_divided:
@@ -251,9 +253,22 @@ def _same_or_statistic(array: ArrayRecord, name: str) -> Any:
     def perform(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         if name in SAME:
             return array.with_()
-        return Unknown(f"{name}() of {array.name}", place)
+        return statistic(array, name, place)
 
     return perform
+
+
+def statistic(array: ArrayRecord, name: str, place: Place) -> Value:
+    """Return a statistic of an array: not understood, but for those that count classes."""
+    reason = f"{name} of {array.name}"
+    if array.origin.content == "labels" and array.classes is None:
+        if name in ("max", "amax"):  # the last class
+            classes = asked(reason, place, "classes")
+            return classes if isinstance(classes, Unknown) else classes - 1
+        if name == "unique":
+            names = replace(array.origin, content="names")
+            return ArrayRecord(names, None, reason)
+    return array.lost(reason, place, shape=None, name=reason)
 
 
 def type_name(kind: Value) -> str:

@@ -107,9 +107,9 @@ def _resized(
     method = args[2] if len(args) > 2 else kwargs.get("method", "bilinear")
     method = str(getattr(method, "name", method)).rpartition(".")[2].lower()
     pads = kwargs.get("preserve_aspect_ratio", False)
-    if not isinstance(size, tuple | list) or len(size) != 2 or image.shape is None:
+    if not isinstance(size, tuple | list) or len(size) != 2:
         return image.lost("tf.image.resize to an unknown size", place)
-    shape = (*image.shape[:-3], *size, image.shape[-1])
+    shape = None if image.shape is None else (*image.shape[:-3], *size, image.shape[-1])
     if not all(isinstance(axis, int) for axis in size):
         return image.with_(shape=shape)
     if method != "bilinear" or pads or kwargs.get("antialias"):

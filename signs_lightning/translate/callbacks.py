@@ -81,6 +81,9 @@ def translate_callbacks(records: list[Value], fit: FitSettings) -> CallbackEntri
         if record.kind in WITHOUT_EFFECT:
             made.notes.append((record.place, f"{record.kind}: {WITHOUT_EFFECT[record.kind]}"))
             continue
+        if record.kind not in TRANSLATIONS:
+            made.problems.append(_problem(record, record.kind))
+            continue
         values = (record.unknown, *record.options.values())
         # Where a file is written does not matter.
         if record.kind == "ModelCheckpoint":

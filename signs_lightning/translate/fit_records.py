@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from signs_lightning.keras_io.input_scale_inference import find_scale
+from signs_lightning.keras_io.input_scales import RANGES
+from signs_lightning.keras_io.network_plan import Plan
 from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.batches import Batches
 from signs_lightning.translate.callbacks import CallbackEntries, FitSettings, translate_callbacks
@@ -103,6 +106,25 @@ class FitRecord(Record):
         """What is to be said, each with its place."""
         found = [*self.data.notes, *self.callbacks.notes, *self.notes]
         return sorted(dict.fromkeys(found))
+
+    def check_scale(self, plan: Plan) -> None:
+        """Note what images the model is fed where its first layers say otherwise, or nothing.
+
+        Args:
+            plan: the model's.
+        """
+        if not isinstance(self.scale, str):
+            return
+        evidence = find_scale(plan, lambda path: {})
+        said = RANGES[self.scale]
+        if evidence.scale is not None and evidence.scale != self.scale:
+            text = f"{evidence.because}, and the images are scaled before that, to {said}"
+            note = f"{text}: scaled twice, as the source has it"
+        elif evidence.scale is None and self.scale == "raw":
+            note = f"nothing scales the images: the model is fed {said}"
+        else:
+            return
+        self.notes.append((self.place, note))
 
     def describe(self) -> str:
         return "the history of fit"

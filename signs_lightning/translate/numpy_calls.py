@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from signs_lightning.translate.array_items import Identity, one_hot
-from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows, type_name
+from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows, statistic, type_name
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
 from signs_lightning.translate.constant_arrays import ConstantArray, call_numpy, constants
 from signs_lightning.translate.values import (
@@ -59,8 +59,7 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
         if name in SAME:
             return first.with_()
         if name in STATISTICS:
-            reason = f"{name} of {first.name}"
-            return first.lost(reason, place, shape=None, name=reason)
+            return statistic(first, name, place)
     if any(isinstance(arg, Unknown) for arg in args):
         return next(arg for arg in args if isinstance(arg, Unknown))
     return call_numpy(name, args, kwargs)
