@@ -82,12 +82,12 @@ def main(verb: str, args: list[str]) -> int:
 def _print_problems(made: Translation) -> None:
     from signs_lightning.translate.translation_page import describe_finding
 
-    lines = [describe_finding(finding) for finding in made.not_understood]
-    lines += made.refusals
-    lines += [made.reading.stopped] if made.reading.stopped else []
-    lines += [describe_finding(finding) for finding in made.needed]
+    problems = [describe_finding(finding) for finding in made.not_understood]
+    problems += made.refusals + ([made.reading.stopped] if made.reading.stopped else [])
+    lines = [f"Not understood: {problem}" for problem in problems]
+    lines += [f"Needs --fact {f.fact}=…: {describe_finding(f)}" for f in made.needed]
     for line in lines[:MAX_SHOWN]:
-        print_message(f"Not understood: {line}")
+        print_message(line)
     if len(lines) > MAX_SHOWN:
         print_message(f"… and {len(lines) - MAX_SHOWN} more; all are in TRANSLATION.md.")
 
@@ -124,10 +124,10 @@ def _print_inferred(made: Translation) -> None:
     for line in inferred(made):
         print_message(f"Inferred: {line}")
     chosen = made.reading.chosen
-    others = [model.label for model in made.reading.models if model is not chosen]
-    if chosen is not None and others:
-        names = ", ".join(dict.fromkeys(others))
-        print_message(f"Translated {chosen.label}; --model NAME chooses another one: {names}.")
+    others = {model.label for model in made.reading.models if model is not chosen}
+    if chosen is not None and others - {chosen.label}:
+        names = ", ".join(sorted(others - {chosen.label}))
+        print_message(f"Took {chosen.label}; --model NAME chooses another one: {names}.")
 
 
 def _print_next(made: Translation, folder: Path) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from signs_lightning.callbacks.model_summary import format_totals, layer_table
 from signs_lightning.errors import InputError
@@ -24,6 +25,8 @@ from signs_lightning.translate.read_source import Reading
 from signs_lightning.translate.stored_totals import LayerRow, describe_agreement, read_summaries
 from signs_lightning.translate.values import NotUnderstoodError, Place
 
+MAX_REASONS = 3  # why there is no model
+
 
 @dataclass
 class Translation:
@@ -37,6 +40,7 @@ class Translation:
         files: texts by their names in the folder, without the page.
         missing: options for data files that the configuration does not name.
         refusals: why the model or a configuration is not written, beside the findings.
+        asked: what is needed that no statement says.
         said: what building the model said.
         agrees: whether the stored output has the same totals; None where none is stored.
         agreement: a sentence on that.
@@ -48,6 +52,7 @@ class Translation:
     files: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    asked: list[Finding] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     agrees: bool | None = None
     agreement: str = ""
@@ -60,7 +65,8 @@ class Translation:
     @property
     def needed(self) -> list[Finding]:
         """The statements that need a fact to tell the model or its training."""
-        return [f for f in self.reading.findings if f.kind == NEEDS_FACT and f.reaches]
+        found = [f for f in self.reading.findings if f.kind == NEEDS_FACT and f.reaches]
+        return found + self.asked
 
     @property
     def is_whole(self) -> bool:
@@ -76,6 +82,11 @@ class Translation:
     def rows(self) -> list[LayerNode]:
         """The layers of the model as in Keras's table."""
         return [] if self.model is None else layer_table(self.model)
+
+    def refuse(self, reason: str) -> None:
+        """Note why a file is not written, once."""
+        if reason not in self.refusals:
+            self.refusals.append(reason)
 
     def notes(self) -> list[tuple[Place, str]]:
         """Return what is to be said of the model and its training, each with its place."""
@@ -98,7 +109,7 @@ def translate(
     chosen = reading.chosen
     if chosen is None or chosen.record is None:
         if chosen is None:
-            made.refusals.append(_no_model(reading))
+            made.refuse(_no_model(reading))
         return made
     if not chosen.fits:
         _add_untrained(made)
@@ -117,9 +128,11 @@ def translate(
 def _no_model(reading: Reading) -> str:
     if reading.stopped:
         return f"No model was found before the reading ended: {reading.stopped}"
+    unknown = [f for f in reading.findings if f.kind == NOT_UNDERSTOOD][:MAX_REASONS]
+    reasons = "; ".join(f"{finding.place}: {finding.reason}" for finding in unknown)
     return (
         "No Keras model is made when the source runs from its first line to its last; functions "
-        "and classes that are not called make none"
+        f"and classes that are not called make none{f' ({reasons})' if reasons else ''}"
     )
 
 
@@ -134,7 +147,7 @@ def _add_untrained(made: Translation) -> None:
     except NotUnderstoodError:
         return
     if _is_known(made, "model"):
-        made.model = _build(made, config, compiled, None)
+        made.model = _build(made, config, compiled, None, _image_size(made, config, None))
     if made.model is not None:
         made.files["model.py"] = write_text(made.model).text
 
@@ -143,14 +156,15 @@ def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> N
     """Add the model as a fit begins with it, and the configuration of the fit."""
     if fit.model_config is None or not _is_known(made, "model"):
         return
-    model = _build(made, fit.model_config, fit.compile_config or {}, fit.scale)
+    size = _image_size(made, fit.model_config, fit)
+    model = _build(made, fit.model_config, fit.compile_config or {}, fit.scale, size)
     if model is None:
         return
     made.model = model
     try:
         text = write_text(model).text
     except InputError as error:
-        made.refusals.append(str(error))
+        made.refuse(str(error))
         return
     module = next((name for name, old in made.files.items() if old == text), None)
     if module is None:
@@ -167,18 +181,37 @@ def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> N
                 made.missing.append(option)
 
 
+def _image_size(
+    made: Translation, config: dict[str, Any], fit: FitRecord | None
+) -> tuple[int, int, int] | None:
+    """Return the size of the images, for a model that takes those of any size; else None."""
+    record = None if made.reading.chosen is None else made.reading.chosen.record
+    shapes = [tensor.node.layer.input_shape for tensor in getattr(record, "inputs", ())]
+    if not any(isinstance(shape, tuple | list) and None in shape[1:] for shape in shapes):
+        return None
+    known = made.facts.get("input_shape") or getattr(fit and fit.data, "image_shape", None)
+    if known is None and record is not None:
+        place = record.place if fit is None else fit.place
+        reason = "the size of the images, of which the model takes any"
+        made.asked.append(
+            Finding(place, NEEDS_FACT, "", reason, reaches="model", fact="input_shape")
+        )
+    return known
+
+
 def _check_training(made: Translation, fit: FitRecord, model: FromKeras) -> bool:
     """Note what of the compilation a fit here cannot do; return whether that is nothing."""
     place = getattr(fit.compiled, "place", fit.place)
     try:
         check_loss(model.plan.ending, model.binary, model.compiled.losses)
     except InputError as error:
-        made.refusals.append(f"{place}: {error}")
+        made.refuse(f"{place}: {error}")
         return False
     lost = [text for text in model.compiled.omissions if not text.startswith("metrics ")]
-    made.refusals += [f"{place}: {text} is not taken over" for text in lost]
+    for text in lost:
+        made.refuse(f"{place}: {text} is not taken over")
     if fit.compiled is None:
-        made.refusals.append(f"{fit.place}: the model is fitted, and never compiled")
+        made.refuse(f"{fit.place}: the model is fitted, and never compiled")
     return not lost and fit.compiled is not None
 
 
@@ -187,19 +220,38 @@ def _is_known(made: Translation, what: str) -> bool:
     return all(what != finding.reaches for finding in findings) and not made.reading.stopped
 
 
+class _WithoutWeights(TorchFunctionMode):
+    """Layers that are made have weights without memory or values, and real constants."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
 def _build(
-    made: Translation, config: dict[str, Any], compiled: dict[str, Any], scale: Any
+    made: Translation,
+    config: dict[str, Any],
+    compiled: dict[str, Any],
+    scale: Any,
+    image_size: tuple[int, int, int] | None,
 ) -> FromKeras | None:
     """Return the model without values in its weights, None where it cannot be built."""
+    if made.asked:
+        return None
     try:
-        with torch.device("meta"), contextlib.redirect_stdout(io.StringIO()) as printed:
+        with _WithoutWeights(), contextlib.redirect_stdout(io.StringIO()) as printed:
             model = FromKeras(
                 config=json.dumps(config),
                 compile_config=json.dumps(compiled),
                 scale=scale if isinstance(scale, str) else None,  # type: ignore[arg-type]
+                image_size=image_size,
             )
     except InputError as error:
-        made.refusals.append(str(error))
+        made.refuse(str(error))
         return None
     made.said += [line for line in printed.getvalue().splitlines() if line not in made.said]
     return model
