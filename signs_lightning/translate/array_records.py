@@ -26,6 +26,7 @@ from signs_lightning.translate.values import (
 )
 
 FLAT = ("flatten", "ravel")
+COURSE = ("images", "labels", "images", "labels", "names")  # what five values are
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">=", "&", "|"}
 STATISTICS = {"mean", "std", "var", "min", "max", "sum", "any", "all", "argmax", "argmin", "item"}
 SAME = {"copy", "numpy", "to_numpy", "compute", "view", "to_list", "tolist", "repeat"}
@@ -37,8 +38,8 @@ class Origin:
     """Where an array comes from.
 
     Attributes:
-        kind: "hdf5", "npz", "csv", "folder", "keras" (its data sets), "helper" (a function that is
-            not at hand), "random", or "" for none of these.
+        kind: "hdf5", "npz", "csv", "folder", "keras" (its data sets), "helper" (of the course),
+            "code" (a function that is not at hand, or a loop), "random", or "" for none of these.
         place: the statement that reads it.
         file: path of the file or folder; a name of keras.datasets or of the helper.
         key: dataset in the file.
@@ -119,6 +120,10 @@ class ArrayRecord(Record):
         """Whether it holds labels, as far as that is told."""
         return self.origin.content == "labels" or self.classes is not None
 
+    @property
+    def _may_be_images(self) -> bool:
+        return self.origin.kind != "code" or self.origin.content == "images"
+
     def taint(self, unknown: Unknown) -> None:
         self.unknown = self.unknown or unknown
 
@@ -126,7 +131,9 @@ class ArrayRecord(Record):
         if name == "shape":
             known = self.shape is not None and all(isinstance(k, int) for k in self.shape)
             return (
-                self.shape if known else ShapeRecord(self._axes(place), self.name, self.is_labels)
+                self.shape
+                if known
+                else ShapeRecord(self._axes(place), self.name, self.is_labels, self._may_be_images)
             )
         if name == "ndim":
             return Unknown(f"{self.name}.ndim", place) if self.shape is None else len(self.shape)
@@ -240,6 +247,16 @@ class ArrayRecord(Record):
             return Unknown(f"len({self.name})", place, "classes")
         first = self.shape[0] if self.shape else None
         return SampleCount(self.name) if first is None else first
+
+    def unpack(self, count: int, place: Place) -> list[Value]:
+        """Return as many arrays as there are names for what a function gives."""
+        if self.origin.kind != "code":
+            raise NotUnderstoodError(f"{count} parts of {self.name}")
+        contents = COURSE if count == len(COURSE) else ("",) * count
+        return [
+            self.with_(name=f"{self.name}_{k}", origin=replace(self.origin, content=content))
+            for k, content in enumerate(contents, start=1)
+        ]
 
     def iterate(self, place: Place) -> Iterator[Value]:
         raise NotUnderstoodError(f"a loop over {self.name}")

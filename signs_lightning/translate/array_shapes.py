@@ -60,11 +60,13 @@ class ShapeRecord(Record):
         axes: the axes; None where not even their number is known.
         of: name of the array.
         is_labels: whether the array holds labels: its second axis is the classes then.
+        is_images: whether it may be taken for images where no more is known of it.
     """
 
     axes: Shape | None
     of: str
     is_labels: bool = False
+    is_images: bool = True
 
     def describe(self) -> str:
         return f"the shape of {self.of}"
@@ -80,6 +82,8 @@ class ShapeRecord(Record):
             return self.axes[index]
         if index == 0:
             return SampleCount(self.of)
+        if not self.is_images and not self.is_labels:
+            return asked(f"{self.of}.shape[{index}]", place, f"{self.of}.shape[{index}]")
         return axis_unknown(self.of, index, place, self.is_labels)
 
     def _part(self, index: slice, place: Place) -> Value:
@@ -131,7 +135,8 @@ def axis_unknown(of: str, index: int, place: Place, is_labels: bool) -> Value:
 def asked(reason: str, place: Place, fact: str) -> Value:
     """Return what the user told of the data, or a value that asks for it."""
     value = told(fact, session().facts)
-    return Unknown(reason, place, fact.partition("[")[0]) if value is None else value
+    name = fact if ".shape" in fact else fact.partition("[")[0]
+    return Unknown(reason, place, name) if value is None else value
 
 
 def told(fact: str, facts: dict[str, Any]) -> Any:

@@ -26,6 +26,7 @@ from signs_lightning.translate.data_sources import (
     split,
 )
 from signs_lightning.translate.image_generators import GeneratorRecord, dataset_from_directory
+from signs_lightning.translate.library_names import is_installed_package
 from signs_lightning.translate.values import Place, Unknown, Value
 
 Call = Callable[[list[Value], dict[str, Value], Place], Value]
@@ -33,6 +34,7 @@ GENERATOR = re.compile(r"keras\.(legacy\.)?preprocessing\.image\.ImageDataGenera
 FOLDER = re.compile(r"keras\.(utils|preprocessing)\.image_dataset_from_directory")
 CALLBACK = re.compile(r"(?:keras|livelossplot)\.callbacks\.(?:\w+\.)*(\w+)")
 PREPROCESSING = re.compile(r"keras\.applications\.(?:(\w+)\.)?preprocess_input")
+HELPER = re.compile(r"(?i)(data|images|imgs|pictures|samples)")  # in the names of functions
 SET = re.compile(r"keras\.datasets\.(\w+)\.load_data")
 # Modules whose functions are NumPy's under the same names.
 LIKE_NUMPY = ("numpy.", "tensorflow.math.", "tensorflow.experimental.numpy.", "keras.backend.",
@@ -99,6 +101,8 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
         return course_helper(short, place)
     if short == "convert_to_one_hot":
         return numpy_calls.course_one_hot(args, kwargs, place)
+    if HELPER.search(short) and not is_installed_package(name):
+        return numpy_calls.from_code(f"{short}(), which is not at hand", place)
     return _like_numpy(name, args, kwargs, place)
 
 

@@ -112,7 +112,16 @@ def _set_scale(made: DataSettings, images: Value, place: Place) -> None:
         made.problems.append(unknown)
         made.scale = unknown
         return
+    if images.origin.kind == "code" and scale == "raw":
+        made.scale = told  # the code may have scaled them
+        return
     made.scale = scale
+    if images.origin.kind == "code":
+        text = (
+            f"what {images.origin.file} gives is taken for bytes, 0..255. If it has scaled them, "
+            "say what reaches the model: --fact scale=…"
+        )
+        made.note(images.origin.place, text)
     if images.origin.kind == "helper" and scale == "raw":
         text = (
             f"{images.origin.file}() is not at hand: its images are taken for bytes, 0..255, which "
@@ -213,7 +222,7 @@ def _set_file(
         what = {"keras": f"Keras's own data set {path}", "npy": ".npy files", "csv": "a table",
                 "helper": f"{path}(), which is not at hand", "random": "random numbers",
                 "folder": "a folder that is not known", "hdf5": "a file that is not known",
-                }.get(origin.kind, "the code itself")  # fmt: skip
+                "code": f"{path}"}.get(origin.kind, "the code itself")  # fmt: skip
         made.note(
             origin.place,
             f"the images of '{role}' come from {what}: save them as HDF5, and "

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from signs_lightning.keras_io.input_scale_inference import find_scale
-from signs_lightning.keras_io.input_scales import RANGES
+from signs_lightning.keras_io.input_scales import RANGES, Scale
 from signs_lightning.keras_io.network_plan import Plan
-from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.batches import Batches
 from signs_lightning.translate.callbacks import CallbackEntries, FitSettings, translate_callbacks
 from signs_lightning.translate.data_settings import DataSettings, Setting, data_settings
+from signs_lightning.translate.fit_batches import train_batches, validation_batches
 from signs_lightning.translate.fit_steps import set_class_weights, set_steps, whole_number
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import (
@@ -116,7 +116,7 @@ class FitRecord(Record):
         if not isinstance(self.scale, str):
             return
         evidence = find_scale(plan, lambda path: {})
-        said = RANGES[self.scale]
+        said = RANGES[cast(Scale, self.scale)]
         if evidence.scale is not None and evidence.scale != self.scale:
             text = f"{evidence.because}, and the images are scaled before that, to {said}"
             note = f"{text}: scaled twice, as the source has it"
@@ -160,8 +160,8 @@ def record_fit(
     record.compiled, record.before = model.compiled, model.fits[-1] if model.fits else None
     record.is_recompiled = record.before is None or record.before.compiled is not model.compiled
     _remember_model(record, model)
-    train = _train_batches(record, given, is_generator, "batch_size" in names)
-    validation = _validation_batches(record, given)
+    train = train_batches(record, given, is_generator, "batch_size" in names)
+    validation = validation_batches(record, given)
     _set_epochs(record, given, "epochs" in names)
     fraction = _fraction(record, given["validation_split"])
     record.data = data_settings(train, validation, fraction, place)
@@ -214,42 +214,6 @@ def _remember_model(record: FitRecord, model: Any) -> None:
         record.compile_config = model.compile_config()
     except NotUnderstoodError:
         record.compile_config = None
-
-
-def _train_batches(
-    record: FitRecord, given: dict[str, Value], is_generator: bool, has_size: bool
-) -> Batches:
-    """Return what is trained on as batches."""
-    x, y, place = given["x"], given["y"], record.place
-    if isinstance(x, Batches):
-        if x.batch_size is None:
-            record.problems.append(Unknown("a tf.data.Dataset without .batch", place))
-        return x
-    if isinstance(x, list | tuple) and len(x) == 1:
-        x = x[0]
-    if not isinstance(x, ArrayRecord | Unknown):
-        described = x.describe() if isinstance(x, Record) else f"{x!r:.40}"
-        x = Unknown(f"{described} to train on", place)
-        record.problems.append(x)
-    elif is_generator:
-        record.problems.append(Unknown("a generator of the source's own", place))
-    size = given["batch_size"] if has_size and given["batch_size"] is not None else 32
-    shuffles = given["shuffle"]
-    if shuffles not in (True, False, None):
-        record.problems.append(Unknown(f"shuffle={shuffles!r:.20} of fit", place))
-    return Batches(x, y, size, shuffles is not False)
-
-
-def _validation_batches(record: FitRecord, given: dict[str, Value]) -> Batches | None:
-    data = given["validation_data"]
-    if data is None or isinstance(data, Batches):
-        return data
-    if isinstance(data, list | tuple) and len(data) in (2, 3):
-        return Batches(data[0], data[1], 32)
-    if isinstance(data, Unknown):
-        return Batches(data, None, 32)
-    record.problems.append(Unknown("validation_data of fit", record.place))
-    return None
 
 
 def _set_epochs(record: FitRecord, given: dict[str, Value], is_given: bool) -> None:

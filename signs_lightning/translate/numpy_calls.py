@@ -11,6 +11,7 @@ from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows, s
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
 from signs_lightning.translate.constant_arrays import ConstantArray, call_numpy, constants
 from signs_lightning.translate.values import (
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -95,8 +96,10 @@ def _array(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     dtype = type_name(argument(args, kwargs, 1, "dtype") or "")
     if isinstance(value, ArrayRecord):
         return value.with_(dtype=dtype or value.dtype)
-    if isinstance(value, ConstantArray | Identity | SampleCount | Unknown):
+    if isinstance(value, ConstantArray | Identity | SampleCount | NoEffect):
         return value
+    if isinstance(value, Unknown):  # such as a list that a loop has filled
+        return value if value.fact else from_code(value.reason, value.place)
     if (found := constants(value)) is not None:
         return ConstantArray(found)
     if isinstance(value, list | tuple) and value:
@@ -109,6 +112,16 @@ def _array(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         value, list | tuple
     ) else None  # fmt: skip
     return unknown or Unknown("np.array of what is not numbers", place)
+
+
+def from_code(what: str, place: Place) -> ArrayRecord:
+    """Return the data that code reads which is not understood, or not at hand.
+
+    Args:
+        what: the code, in words.
+        place: the statement.
+    """
+    return ArrayRecord(Origin("code", place, what), None, "data")
 
 
 def _filled(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:

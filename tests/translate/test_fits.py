@@ -10,6 +10,7 @@ import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from reading_data import fit_of, fits_of, problems_of, values_of
 
+from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.translate.callback_records import SIGNATURES
 from signs_lightning.translate.fit_records import FIT
 from signs_lightning.translate.image_generators import DATASET, FLOW, FROM_DIRECTORY, GENERATOR
@@ -265,3 +266,51 @@ def test_helpers_that_are_not_at_hand_leave_the_file_to_the_user() -> None:
 def test_unknown_images_ask_for_their_scale() -> None:
     (fit,) = fits_of("from my_data import images\nmodel.fit(images(), y)")
     assert getattr(fit.scale, "fact", None) == "scale"
+
+
+LOOP = """
+import os
+a, b = [], []
+for name in os.listdir("pets"):
+    a.append(read_picture(name))
+    b.append(name)
+a, b = np.array(a), np.array(b)
+"""
+
+
+def test_what_a_loop_reads_has_a_shape_and_a_scale_to_ask_for() -> None:
+    (fit,) = fits_of(f"{LOOP}size = a.shape[1:]\nmodel.fit(a, b)")
+    assert getattr(fit.scale, "fact", None) == "scale"
+    assert fit_of(f"{LOOP}model.fit(a, b)", {"scale": "raw"}).scale == "raw"
+    fit = fit_of(f"{LOOP}model.fit(a / 255., b)")
+    assert fit.scale == "/255"
+    assert any("taken for bytes" in note for _, note in fit.all_notes)
+
+
+def test_parts_of_a_helpers_data_are_arrays() -> None:
+    source = "from my_code import load_images\n(a, b), (c, d) = load_images()\n"
+    fit = fit_of(f"{source}model.fit(a / 255, b, validation_data=(c / 255, d))")
+    assert fit.data.unnamed == ["train", "val"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "images", "note"),
+    [
+        ("layers.Rescaling(1 / 255)", "x / 255", "scaled twice"),
+        ("layers.Rescaling(1 / 255)", "x", ""),
+        ("layers.ReLU()", "x / 255", ""),
+        ("layers.ReLU()", "x", "nothing scales"),
+    ],
+)
+def test_images_that_are_scaled_twice_are_said(layer: str, images: str, note: str) -> None:
+    source = f"""
+model = keras.Sequential([keras.Input((64, 64, 3)), {layer}, layers.Flatten(), layers.Dense(6)])
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.fit({images}, y)
+"""
+    fit = fit_of(source)
+    assert fit.model_config is not None
+    fit.check_scale(make_plan(fit.model_config))
+    assert [text for _, text in fit.all_notes if "scale" in text] == [text for _, text in fit.notes]
+    assert note in " ".join(text for _, text in fit.notes)
+    assert bool(fit.notes) == bool(note)
