@@ -6,26 +6,39 @@ import ast
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate.scopes import Scope
-from signs_lightning.translate.values import NotUnderstoodError, Unknown, Value
+from signs_lightning.translate.source_errors import SourceError
+from signs_lightning.translate.values import NeedsFactError, NotUnderstoodError, Unknown, Value
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
 
 def evaluate_call(interpreter: Interpreter, node: ast.Call, scope: Scope) -> Value:
+    """Return what a call gives."""
     place = interpreter.place(node, scope)
     if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
         found, _ = scope.find("super")
         if not found:
             return interpreter.super_of(scope.owner, scope.receiver)
     function = interpreter.evaluate(node.func, scope)
+    try:
+        result = _called(interpreter, node, function, scope)
+    except (NotUnderstoodError, NeedsFactError, SourceError) as error:
+        if trains(node):
+            interpreter.note_unread_training(node, Unknown(str(error), place), scope)
+        raise
+    if isinstance(function, Unknown) and trains(node):
+        interpreter.note_unread_training(node, function, scope)
+    return result
+
+
+def _called(interpreter: Interpreter, node: ast.Call, function: Value, scope: Scope) -> Value:
     args, kwargs, unknown = _arguments(interpreter, node, scope)
-    if isinstance(function, Unknown) and _trains(node):
-        owner = node.func.value  # type: ignore[attr-defined]
-        name = owner.id if isinstance(owner, ast.Name) else ""
-        interpreter.note_unknown_model(name, function, place)
+    place = interpreter.place(node, scope)
     if unknown is not None:
         interpreter.taint([function, *args, *kwargs.values()], unknown)
+        if trains(node):
+            interpreter.note_unread_training(node, unknown, scope)
         return unknown
     try:
         return interpreter.call(function, args, kwargs, place)
@@ -43,7 +56,7 @@ _FIT_ARGUMENTS = frozenset(
 )  # fmt: skip
 
 
-def _trains(node: ast.Call) -> bool:
+def trains(node: ast.Call) -> bool:
     """Return whether a call looks like a method of a Keras model that compiles or trains it."""
     if not isinstance(node.func, ast.Attribute):
         return False

@@ -15,7 +15,7 @@ from signs_lightning.translate.comprehensions import (
     evaluate_yield_from,
 )
 from signs_lightning.translate.functions import Function
-from signs_lightning.translate.library_names import canonical
+from signs_lightning.translate.library_names import ALIASES, canonical
 from signs_lightning.translate.operators import compare, first_unknown, unary
 from signs_lightning.translate.python_builtins import BUILTINS
 from signs_lightning.translate.scopes import Scope
@@ -65,8 +65,8 @@ def _name(interpreter: Interpreter, node: ast.Name, scope: Scope) -> Value:
         return LibraryName(f"builtins.{node.id}")
     if node.id == "__file__":
         return scope.module.file or "notebook.py"
-    if node.id in _ALIASES:
-        return LibraryName(_ALIASES[node.id])
+    if node.id in ALIASES:
+        return LibraryName(ALIASES[node.id])
     if interpreter.name_guards:
         raise SourceError("NameError", f"name '{node.id}' is not defined")
     return interpreter.new_unknown(
@@ -88,13 +88,6 @@ _OTHER_BUILTINS = frozenset(
     "RecursionError", "EOFError", "memoryview", "bytearray",
 ]
 )  # fmt: skip
-
-
-# What a name that is not bound is taken for.
-_ALIASES = {
-    "tf": "tensorflow", "np": "numpy", "plt": "matplotlib.pyplot", "pd": "pandas", "os": "os",
-    "sns": "seaborn", "cv2": "cv2", "keras": "keras",
-}  # fmt: skip
 
 
 def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -> Value:

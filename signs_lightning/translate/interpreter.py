@@ -37,16 +37,18 @@ from signs_lightning.translate.values import (
 
 
 @dataclass(frozen=True)
-class UnknownModel:
-    """A model that is compiled or trained and not known.
+class UnreadTraining:
+    """A call that compiles or trains a model, and is not understood or perhaps not made.
 
     Attributes:
-        name: of its variable; empty for an expression.
-        unknown: why it is not known.
+        name: of the model's variable; empty for an expression.
+        model: its record; None where that is not known.
+        unknown: what is not understood.
         place: of the call.
     """
 
     name: str
+    model: Any
     unknown: Unknown
     place: Place
 
@@ -61,7 +63,7 @@ class Interpretation:
         imports: modules and names that it imports, as it spells them.
         everything: unknown values that may change all models, such as a setting of Keras under a
             condition that is unknown.
-        unknown_models: that are compiled or trained.
+        unread_trainings: calls that train a model, which no record of a training tells.
         stopped: why the interpretation ended early; empty if it did not.
     """
 
@@ -69,7 +71,7 @@ class Interpretation:
     namespace: dict[str, Value]
     imports: list[str] = field(default_factory=list)
     everything: list[Unknown] = field(default_factory=list)
-    unknown_models: list[UnknownModel] = field(default_factory=list)
+    unread_trainings: list[UnreadTraining] = field(default_factory=list)
     stopped: str = ""
 
 
@@ -114,7 +116,7 @@ class Interpreter:
         self.effects = Effects(self)
         self.modules: dict[str, Module | None] = {}
         self.imports: list[str] = []
-        self.unknown_models: list[UnknownModel] = []
+        self.unread_trainings: list[UnreadTraining] = []
         self.depth = 0
         self.statement_depth = 0
         self.import_guards = 0
@@ -130,7 +132,7 @@ class Interpreter:
         self.is_python2 = any(cell.is_python2 for cell in cells)
         for cell in cells:
             if cell.tree is None:
-                self._note_unread(cell)
+                self._note_unread(cell, scope)
                 continue
             for node in cell.tree.body:
                 self._run_bounded(node, scope)
@@ -139,7 +141,7 @@ class Interpreter:
             module.variables,
             self.imports,
             self.effects.everything,
-            self.unknown_models,
+            self.unread_trainings,
             self.budget.reason,
         )
 
@@ -156,7 +158,7 @@ class Interpreter:
         if not self.effects.everything or self.effects.everything[-1].reason != unknown.reason:
             self.effects.everything.append(unknown)
 
-    def _note_unread(self, cell: Cell) -> None:
+    def _note_unread(self, cell: Cell, scope: Scope) -> None:
         place = Place(cell.number, 1)
         text = next((line for line in cell.text.splitlines() if line.strip()), "")
         if cell.problem.startswith("%%"):
@@ -164,6 +166,8 @@ class Interpreter:
         else:
             reason = f"the cell does not parse ({cell.problem})"
             self.findings.add(Finding(place, NOT_UNDERSTOOD, text, reason))
+            if self.is_python2:  # which may have run it
+                self.effects.havoc_text(cell.text, scope, Unknown(reason, place))
 
     # Statements and expressions.
 
@@ -286,9 +290,14 @@ class Interpreter:
         """Return what a call gives."""
         return self.checked(library_calls.call(self, function, args, kwargs, place))
 
-    def note_unknown_model(self, name: str, unknown: Unknown, place: Place) -> None:
-        """Note that a model is compiled or trained that is not known."""
-        self.unknown_models.append(UnknownModel(name, unknown, place))
+    def note_unread_training(self, node: ast.Call, unknown: Unknown, scope: Scope) -> None:
+        """Note that a model is compiled or trained in a way that is not understood."""
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+        name = owner.id if isinstance(owner, ast.Name) else ""
+        model = self.effects.peek(owner, scope)
+        model = model if hasattr(model, "fits") else getattr(model, "base", None)
+        place = self.place(node, scope)
+        self.unread_trainings.append(UnreadTraining(name, model, unknown, place))
 
     def library_attribute(self, name: str, place: Place) -> Value:
         return library_calls.attribute(self, name, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from signs_lightning.translate import data_calls, keras_calls, subclass_models
+from signs_lightning.translate import data_calls, keras_calls
 from signs_lightning.translate.values import Place, Value
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ class KnownLibraries:
         )
 
     def subclass(self, name: str, instance: Instance, place: Place) -> Value:
-        answer = getattr(subclass_models, "subclass", None)
-        return NotImplemented if answer is None else answer(name, instance, place)
+        return keras_calls.subclass(name, instance, place)
 
 
 def _first(*questions: Callable[[], Value]) -> Value:

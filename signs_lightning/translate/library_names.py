@@ -118,6 +118,13 @@ PACKAGES = frozenset(
 )  # fmt: skip
 
 
+# What a name that is not bound is taken for.
+ALIASES = {
+    "tf": "tensorflow", "np": "numpy", "plt": "matplotlib.pyplot", "pd": "pandas", "os": "os",
+    "sns": "seaborn", "cv2": "cv2", "keras": "keras",
+}  # fmt: skip
+
+
 def canonical(name: str) -> str:
     """Return the canonical spelling of a dotted name, such as "keras.layers.Conv2D"."""
     changed = True

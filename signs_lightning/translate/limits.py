@@ -27,10 +27,10 @@ class Budget:
         reason: why it ended; empty before.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self) -> None:
         self._steps = STEPS
         self._items = ITEMS
-        self._end = time.monotonic() + seconds
+        self._end = time.monotonic() + SECONDS
         self.reason = ""
 
     def step(self, count: int = 1) -> None:

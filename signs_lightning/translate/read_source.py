@@ -11,7 +11,7 @@ from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.translate.cells import Cell, read_cells
 from signs_lightning.translate.findings import Finding, Findings
 from signs_lightning.translate.fit_records import FitRecord
-from signs_lightning.translate.interpreter import Interpretation, run_cells
+from signs_lightning.translate.interpreter import Interpretation, UnreadTraining, run_cells
 from signs_lightning.translate.keras_release import Release, guess_release
 from signs_lightning.translate.keras_session import Session, start_session
 from signs_lightning.translate.known_libraries import KnownLibraries
@@ -27,11 +27,13 @@ class ReadModel:
         record: what is known of it; None for one that is not understood.
         names: variables that hold it, the last bound one last.
         problems: what of the model is not known, each with what it is.
+        unread: its last call of `compile` or `fit` that is not understood, if any.
     """
 
     record: ModelRecord | None
     names: tuple[str, ...]
     problems: tuple[tuple[str, Unknown], ...] = ()
+    unread: UnreadTraining | None = None
 
     @property
     def fits(self) -> list[FitRecord]:
@@ -109,19 +111,28 @@ def _models(session: Session, interpretation: Interpretation) -> list[ReadModel]
     names: dict[int, list[str]] = {}
     for variable, value in interpretation.namespace.items():
         names.setdefault(id(getattr(value, "base", value)), []).append(variable)
+    unread = {id(use.model): use for use in interpretation.unread_trainings if use.model}
     found = [
-        ReadModel(model, tuple(names.get(id(model), ())), tuple(_problems(model)))
+        ReadModel(
+            model,
+            tuple(names.get(id(model), ())),
+            tuple(_problems(model, unread.get(id(model)))),
+            unread.get(id(model)),
+        )
         for model in session.models
-        if id(model) not in parts or model.fits
+        if id(model) not in parts or model.fits or id(model) in unread
     ]
-    for use in interpretation.unknown_models:
-        what = "the model that is trained"
-        found.append(ReadModel(None, (use.name,) if use.name else (), ((what, use.unknown),)))
+    for use in interpretation.unread_trainings:
+        if use.model is None:
+            held = (use.name,) if use.name else ()
+            found.append(ReadModel(None, held, (("the model that is trained", use.unknown),), use))
     return found
 
 
-def _problems(model: ModelRecord) -> Iterable[tuple[str, Unknown]]:
+def _problems(model: ModelRecord, unread: UnreadTraining | None) -> Iterable[tuple[str, Unknown]]:
     """Return what of a model is not known; what happens after its last training is not asked."""
+    if unread is not None:
+        return [*model.unknowns, ("a training of the model", unread.unknown)]
     last = model.fits[-1] if model.fits else None
     unknowns = list(model.unknowns)
     if last is not None and last.model_config is not None and last.compile_config is not None:
@@ -152,10 +163,12 @@ def _chosen(
 
 def _importance(model: ReadModel) -> tuple[int, Place]:
     """Return what sorts models: trained ones last, in the order of their training."""
-    if model.record is None:
-        return 2, model.problems[0][1].place
-    if model.fits:
-        return 2, model.fits[-1].place
+    places = [fit.place for fit in model.fits[-1:]]
+    if model.unread is not None:
+        places.append(model.unread.place)
+    if places:
+        return 2, max(places)
+    assert model.record is not None
     return (1 if model.record.compiled is not None else 0), model.record.place
 
 

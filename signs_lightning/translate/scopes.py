@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
-from signs_lightning.translate.library_names import star_name
+from signs_lightning.translate.library_names import ALIASES, star_name
 from signs_lightning.translate.values import Place, Record, Value
 
 
@@ -34,7 +35,8 @@ class Module(Record):
         if name in self.variables:
             return True, self.variables[name]
         # A module that is missing may have any name, so the known ones are asked first.
-        for is_known in (True, False):
+        may_be_missing = not hasattr(builtins, name) and name not in ALIASES
+        for is_known in (True, False) if may_be_missing else (True,):
             for star in reversed(self.stars):
                 if isinstance(star, Module):
                     found, value = star.find(name) if is_known else (False, None)

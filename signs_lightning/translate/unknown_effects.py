@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate import without_effect
+from signs_lightning.translate.call_expressions import trains
 from signs_lightning.translate.classes import BoundMethod, Instance, UserClass
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.library_names import canonical, is_installed_package
@@ -110,7 +112,9 @@ class Effects:
     def _havoc_call(
         self, node: ast.Call, scope: Scope, unknown: Unknown, visited: set[int]
     ) -> None:
-        function = self._peek(node.func, scope)
+        if trains(node):
+            self._interpreter.note_unread_training(node, unknown, scope)
+        function = self.peek(node.func, scope)
         values = [v for part in _arguments(node) for v in self._values_of(part, scope)]
         is_method = isinstance(node.func, ast.Attribute)
         if is_method and node.func.attr in without_effect.METHODS:  # type: ignore[attr-defined]
@@ -128,6 +132,13 @@ class Effects:
                     if isinstance(member, Function):
                         self._havoc_function(member, unknown, visited)
             self.taint([*self._values_of(node.func, scope), *values], unknown)
+
+    def havoc_text(self, text: str, scope: Scope, unknown: Unknown) -> None:
+        """Do so for code that cannot be parsed, by the names that are in it."""
+        words = sorted(set(re.findall(r"[^\W\d]\w*", text)))
+        self.taint([value for found, value in map(scope.find, words) if found], unknown)
+        for name in re.findall(r"(?m)^\s*([^\W\d]\w*)\s*=(?!=)", text):
+            scope.bind(name, unknown)
 
     def _havoc_library(self, name: str, values: list[Value], unknown: Unknown) -> None:
         last = name.rpartition(".")[2]
@@ -177,7 +188,7 @@ class Effects:
             if isinstance(node, ast.AugAssign | ast.Delete):
                 return True
             if isinstance(node, ast.Call):
-                called = self._peek(node.func, scope)
+                called = self.peek(node.func, scope)
                 is_method = isinstance(node.func, ast.Attribute)
                 if is_method and node.func.attr in without_effect.METHODS:  # type: ignore[attr-defined]
                     continue
@@ -185,7 +196,7 @@ class Effects:
                     return True
         return False
 
-    def _peek(self, node: ast.expr, scope: Scope) -> Value:
+    def peek(self, node: ast.expr, scope: Scope) -> Value:
         """Return the value of a name or of names joined by dots, or None if it is not known."""
         if isinstance(node, ast.Name):
             found, value = scope.find(node.id)
@@ -193,7 +204,7 @@ class Effects:
                 return LibraryName(f"builtins.{node.id}")
             return value
         if isinstance(node, ast.Attribute):
-            value = self._peek(node.value, scope)
+            value = self.peek(node.value, scope)
             if isinstance(value, LibraryName):
                 return LibraryName(canonical(f"{value.name}.{node.attr}"))
             if isinstance(value, Module):
@@ -203,7 +214,7 @@ class Effects:
             return value if isinstance(value, NoEffect) else None
         if isinstance(node, ast.Subscript | ast.Call):
             # plt.subplots()[1].plot(…)
-            value = self._peek(node.func if isinstance(node, ast.Call) else node.value, scope)
+            value = self.peek(node.func if isinstance(node, ast.Call) else node.value, scope)
             is_plot = isinstance(value, LibraryName) and without_effect.has_no_effect(value.name)
             return value if is_plot or isinstance(value, NoEffect) else None
         return None

@@ -7,8 +7,10 @@ import types
 from typing import Any
 
 import pytest
-from interpreting import interpret, names
+from interpreting import Boxes, cell, interpret, names
 
+from signs_lightning.translate.cells import Cell
+from signs_lightning.translate.interpreter import run_cells
 from signs_lightning.translate.values import Unknown
 
 SNIPPETS = {
@@ -419,3 +421,12 @@ def test_statements_are_listed_with_their_place() -> None:
         "cell 2, line 6": ("not understood", "y = strange_name + 1"),
         "cell 2, line 7": ("understood", "z = y"),
     }
+
+
+def test_a_cell_of_python2_that_does_not_parse_may_have_changed_its_names() -> None:
+    old = Cell(1, "print 'a' % `box`\nsize = 3", None, "line 1: invalid syntax", (), True)
+    first = cell("box = keras.Box()\nother = keras.Box()", 1)
+    result = run_cells([first, old], Boxes(), {})
+    assert result.namespace["box"].taints
+    assert not result.namespace["other"].taints
+    assert isinstance(result.namespace["size"], Unknown)
