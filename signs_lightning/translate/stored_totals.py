@@ -67,7 +67,7 @@ def describe_agreement(
     rows: Sequence[LayerRow],
     total: int,
     trainable: int,
-    cells: Sequence[int] = (),
+    cells: Sequence[int] | None = None,
 ) -> tuple[bool | None, str]:
     """Compare a model with what its notebook stored.
 
@@ -76,13 +76,13 @@ def describe_agreement(
         rows: the layers of the model.
         total: its parameters.
         trainable: those that train.
-        cells: those in which the notebook prints this model's summary; empty where that is not
-            known.
+        cells: those in which the notebook prints this model's summary, or may do so; None where
+            that is not known.
 
     Returns:
         Whether they agree, None if nothing is stored; and a sentence that says so.
     """
-    mine = [summary for summary in summaries if summary.cell in cells] or list(summaries)
+    mine = [summary for summary in summaries if cells is None or summary.cell in cells]
     if not mine:
         return None, "The notebook stores no parameter totals to compare with."
     same = [summary for summary in mine if summary.total == total]

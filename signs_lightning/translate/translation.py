@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,12 @@ from signs_lightning.source.write_source import write_text
 from signs_lightning.translate.config_text import config_name, write_config
 from signs_lightning.translate.findings import NEEDS_FACT, NOT_UNDERSTOOD, Finding
 from signs_lightning.translate.fit_records import FitRecord
+from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.read_source import Reading
 from signs_lightning.translate.stored_totals import LayerRow, describe_agreement, read_summaries
 from signs_lightning.translate.values import NotUnderstoodError, Place
 
+_SHOWS = re.compile(r"(\w+|\))\s*\.\s*(?:summary|count_params)\(")
 MAX_REASONS = 3  # why there is no model
 
 
@@ -118,11 +121,25 @@ def translate(
     if made.model is not None:
         trainable, fixed = format_totals(made.model)
         rows = [LayerRow(r.path[-1], r.kind, r.keras_shape, r.parameters) for r in made.rows]
-        shown = [place.cell for place in getattr(chosen.record, "shown", ())]
-        stored = read_summaries(reading.cells)
+        stored, shown = read_summaries(reading.cells), _cells_with_summary(reading)
         found = describe_agreement(stored, rows, trainable + fixed, trainable, shown)
         made.agrees, made.agreement = found
     return made
+
+
+def _cells_with_summary(reading: Reading) -> list[int]:
+    """Return the cells that print the summary of the model, or may do so."""
+    assert reading.chosen is not None
+    others = {name for model in reading.models for name in model.names}
+    parts = {name for name, value in reading.interpretation.namespace.items()
+             if isinstance(value, ModelRecord)}  # fmt: skip
+    others = (others | parts) - set(reading.chosen.names)
+    found = []
+    for cell in reading.cells:
+        names = set(_SHOWS.findall(cell.text))
+        if names - others or not names:
+            found.append(cell.number)
+    return found
 
 
 def _no_model(reading: Reading) -> str:
@@ -161,6 +178,7 @@ def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> N
     if model is None:
         return
     made.model = model
+    fit.check_scale(model.plan)
     try:
         text = write_text(model).text
     except InputError as error:
