@@ -13,6 +13,7 @@ from signs_lightning.translate.keras_objects import (
     written,
 )
 from signs_lightning.translate.keras_session import session
+from signs_lightning.translate.model_notes import loss_note
 from signs_lightning.translate.optimizer_records import read_optimizer
 from signs_lightning.translate.values import (
     LibraryName,
@@ -85,6 +86,9 @@ def compile_model(model: Any, args: list[Value], kwargs: dict[str, Value], place
     optimizer = read_optimizer(given.pop("optimizer", "rmsprop"), place)
     loss = _each(given.pop("loss", None), lambda spec: read_loss(spec, place))
     metrics = _each(given.pop("metrics", None), lambda spec: _read_metric(spec, place))
+    for part in loss if isinstance(loss, list) else [loss]:
+        if (text := loss_note(model, part)) is not None:
+            session().note(text, place)
     others = {k: written(v) for k, v in given.items() if k not in OF_SPEED and v is not None}
     model.compiled = CompileRecord(
         optimizer, loss, metrics, others, place, dict(model.trainable_flags())

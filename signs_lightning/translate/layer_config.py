@@ -39,6 +39,8 @@ def layer_config(
     }
     if class_name in ("MaxPooling2D", "AveragePooling2D") and config["strides"] is None:
         config["strides"] = config["pool_size"]
+    if class_name == "Normalization" and isinstance(config["axis"], int):
+        config["axis"] = [config["axis"]]
     return config
 
 

@@ -1,0 +1,81 @@
+"""The models of keras.applications have Keras's layers, names, configs and totals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import pytest
+from keras_models import keras_meaning, keras_totals, meaning
+
+from signs_lightning.translate import keras_calls
+from signs_lightning.translate.applications.catalog import APPLICATIONS
+from signs_lightning.translate.keras_session import start_session
+from signs_lightning.translate.model_summary import summarize
+from signs_lightning.translate.values import NotUnderstoodError, Place
+
+PLACE = Place(1, 1)
+OWN_LAYER = {"InceptionResNetV2"}  # a layer of its own there is an addition here
+WAYS: list[dict[str, Any]] = [
+    {"classes": 7},
+    {"include_top": False, "input_shape": (96, 96, 3)},
+    {"include_top": False, "input_shape": (97, 101, 3), "pooling": "avg"},
+    {"include_top": False, "pooling": "max"},
+]
+
+
+def make(name: str, **kwargs: Any) -> Any:
+    start_session("3.0.0")
+    return keras_calls.call(f"keras.applications.{name}", [], kwargs, PLACE)
+
+
+def check(name: str, **kwargs: Any) -> None:
+    keras.backend.clear_session()
+    expected = getattr(keras.applications, name)(weights=None, **kwargs)
+    model = make(name, weights=None, **kwargs)
+    summary = summarize(model)
+    assert (summary.total, summary.trainable) == keras_totals(expected)
+    if name in OWN_LAYER:
+        return
+    assert json.loads(json.dumps(meaning(model.config()))) == keras_meaning(expected)
+    shapes = {layer.name: layer.output.shape for layer in expected.layers}
+    rows = {row.name: row.shape for row in summary.rows}
+    assert {key: rows[key] for key in shapes} == shapes
+
+
+def test_mobilenet() -> None:
+    check("MobileNet", include_top=False, input_shape=(32, 32, 3), pooling="avg", alpha=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("way", range(len(WAYS)))
+def test_application(name: str, way: int) -> None:
+    check(name, **WAYS[way])
+
+
+# Totals of keras.applications with 1,000 classes, as its documentation and summaries have them.
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [
+        ("VGG16", 138_357_544),
+        ("ResNet50", 25_636_712),
+        ("MobileNetV2", 3_538_984),
+        ("EfficientNetB0", 5_330_571),
+    ],
+)
+def test_published_totals(name: str, total: int) -> None:
+    assert summarize(make(name, weights=None)).total == total
+
+
+def test_weights_of_imagenet_are_asked_for() -> None:
+    model = make("ResNet50", include_top=False, input_shape=(64, 64, 3))
+    assert [unknown.fact for _, unknown in model.unknowns] == ["weights"]
+    model.set_trainable(False)
+    assert summarize(model).trainable == 0
+
+
+def test_unknown_argument_is_refused() -> None:
+    with pytest.raises(NotUnderstoodError, match="argument dropout"):
+        make("VGG16", dropout=0.5)
