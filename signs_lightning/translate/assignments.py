@@ -111,3 +111,29 @@ def _setter(owner: Value) -> Callable[..., None]:
     if not isinstance(owner, list | dict):
         raise SourceError("TypeError", f"setting an item of a {type(owner).__name__}")
     return owner.__setitem__
+
+
+def delete(interpreter: Interpreter, node: ast.Delete, scope: Scope) -> None:
+    """Do `del a, b[c]`."""
+    for target in node.targets:
+        _delete_one(interpreter, target, scope)
+
+
+def _delete_one(interpreter: Interpreter, target: ast.expr, scope: Scope) -> None:
+    if isinstance(target, ast.Name):
+        scope.unbind(target.id)
+    elif isinstance(target, ast.Tuple | ast.List):
+        for part in target.elts:
+            _delete_one(interpreter, part, scope)
+    elif isinstance(target, ast.Subscript):
+        owner = interpreter.evaluate(target.value, scope)
+        index = interpreter.evaluate(target.slice, scope)
+        if isinstance(owner, Unknown) or not isinstance(owner, list | dict):
+            raise NotUnderstoodError("del of an item")
+        unknown = None if isinstance(index, slice) else first_unknown(index)
+        if unknown:
+            interpreter.taint([owner], unknown)
+            return
+        perform_safely(owner.__delitem__, index)
+    else:
+        raise NotUnderstoodError("del of an attribute")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.functions import Function
-from signs_lightning.translate.source_errors import SourceError
+from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
     Method,
     NotUnderstoodError,
@@ -46,6 +46,7 @@ class UserClass(Record):
         namespace: what its body binds.
         fields: annotated names of its body, in order, for `@dataclass`.
         is_dataclass: whether it has that decorator.
+        is_tuple: whether its fields are the items of its instances, as of a namedtuple.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class UserClass(Record):
         self.namespace = namespace
         self.fields: list[str] = []
         self.is_dataclass = False
+        self.is_tuple = False
         found = [cls for base in bases for cls in base.order]
         unique = [cls for i, cls in enumerate(found) if cls not in found[i + 1 :]]
         self.order: list[UserClass] = [self, *unique]  # of look-up
@@ -218,15 +220,24 @@ class Instance(Record):
         return super().call(args, kwargs, place)
 
     def item(self, index: Value, place: Place) -> Value:
+        if self.cls.is_tuple and isinstance(index, int | slice):
+            return perform_safely(tuple(self._items()).__getitem__, index)
         return self._special("__getitem__", [index], place)
 
     def set_item(self, index: Value, value: Value, place: Place) -> None:
         self._special("__setitem__", [index, value], place)
 
+    def _items(self) -> list[Value]:
+        return [self.attributes[name] for name in self.cls.fields]
+
     def length(self, place: Place) -> Value:
+        if self.cls.is_tuple:
+            return len(self.cls.fields)
         return self._special("__len__", [], place)
 
     def iterate(self, place: Place) -> Iterator[Value]:
+        if self.cls.is_tuple:
+            return iter(self._items())
         values = self._special("__iter__", [], place)
         return iter(self._interpreter.items(values, place))
 

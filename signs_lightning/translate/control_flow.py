@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 from signs_lightning.translate.findings import NOT_UNDERSTOOD
 from signs_lightning.translate.scopes import Scope
-from signs_lightning.translate.signals import Break, Continue, Signal, Uncertain
+from signs_lightning.translate.signals import (
+    Break,
+    Continue,
+    Signal,
+    Uncertain,
+    always_raises,
+    may_leave,
+)
 from signs_lightning.translate.source_errors import SourceError
-from signs_lightning.translate.unknown_effects import always_raises, may_leave
 from signs_lightning.translate.values import (
     LibraryName,
     NoEffect,

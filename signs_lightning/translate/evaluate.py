@@ -17,7 +17,7 @@ from signs_lightning.translate.comprehensions import (
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.library_names import ALIASES, canonical
 from signs_lightning.translate.operators import compare, first_unknown, unary
-from signs_lightning.translate.python_builtins import BUILTINS
+from signs_lightning.translate.python_builtins import BUILTINS, OTHER_BUILTINS
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.text_formats import format_value
@@ -61,7 +61,7 @@ def _name(interpreter: Interpreter, node: ast.Name, scope: Scope) -> Value:
         return value
     if node.id == "__name__":
         return scope.module.name
-    if node.id in BUILTINS or node.id in _OTHER_BUILTINS:
+    if node.id in BUILTINS or node.id in OTHER_BUILTINS:
         return LibraryName(f"builtins.{node.id}")
     if node.id == "__file__":
         return scope.module.file or "notebook.py"
@@ -72,22 +72,6 @@ def _name(interpreter: Interpreter, node: ast.Name, scope: Scope) -> Value:
     return interpreter.new_unknown(
         f"the name '{node.id}', which is not defined", interpreter.place(node, scope)
     )
-
-
-_OTHER_BUILTINS = frozenset(
-    [
-    "print", "input", "open", "help", "display", "get_ipython", "exit", "quit", "dir", "vars",
-    "id", "hash", "super", "object", "globals", "locals", "eval", "exec", "compile",
-    "__import__", "Exception", "BaseException", "ValueError", "TypeError", "KeyError",
-    "IndexError", "RuntimeError", "ImportError", "ModuleNotFoundError", "AttributeError",
-    "NameError", "OSError", "IOError", "FileNotFoundError", "NotImplementedError",
-    "KeyboardInterrupt", "StopIteration", "ZeroDivisionError", "AssertionError",
-    "ArithmeticError", "OverflowError", "UnicodeDecodeError", "EnvironmentError", "SystemExit",
-    "NotImplemented", "property", "staticmethod", "classmethod", "ArgumentError", "LookupError",
-    "Warning", "UserWarning", "DeprecationWarning", "FutureWarning", "MemoryError",
-    "RecursionError", "EOFError", "memoryview", "bytearray",
-]
-)  # fmt: skip
 
 
 def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -> Value:

@@ -258,3 +258,18 @@ BUILTINS: dict[str, Builtin] = {
 }  # fmt: skip
 # An unknown argument makes the result of the others unknown.
 TAKES_UNKNOWN = frozenset({"setattr", "slice", "min", "max", "staticmethod", "isinstance"})
+# Names that are Python's and that nothing is known of.
+OTHER_BUILTINS = frozenset(
+    [
+    "print", "input", "open", "help", "display", "get_ipython", "exit", "quit", "dir", "vars",
+    "id", "hash", "super", "object", "globals", "locals", "eval", "exec", "compile",
+    "__import__", "Exception", "BaseException", "ValueError", "TypeError", "KeyError",
+    "IndexError", "RuntimeError", "ImportError", "ModuleNotFoundError", "AttributeError",
+    "NameError", "OSError", "IOError", "FileNotFoundError", "NotImplementedError",
+    "KeyboardInterrupt", "StopIteration", "ZeroDivisionError", "AssertionError",
+    "ArithmeticError", "OverflowError", "UnicodeDecodeError", "EnvironmentError", "SystemExit",
+    "NotImplemented", "property", "staticmethod", "classmethod", "ArgumentError", "LookupError",
+    "Warning", "UserWarning", "DeprecationWarning", "FutureWarning", "MemoryError",
+    "RecursionError", "EOFError", "memoryview", "bytearray",
+]
+)  # fmt: skip

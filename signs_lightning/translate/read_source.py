@@ -11,7 +11,8 @@ from signs_lightning.errors import InputError, did_you_mean
 from signs_lightning.translate.cells import Cell, read_cells
 from signs_lightning.translate.findings import Finding, Findings
 from signs_lightning.translate.fit_records import FitRecord
-from signs_lightning.translate.interpreter import Interpretation, UnreadTraining, run_cells
+from signs_lightning.translate.interpretation import Interpretation, UnreadTraining
+from signs_lightning.translate.interpreter import run_cells
 from signs_lightning.translate.keras_release import Release, guess_release
 from signs_lightning.translate.keras_session import Session, start_session
 from signs_lightning.translate.known_libraries import KnownLibraries

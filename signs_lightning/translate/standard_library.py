@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.argument_parser import make_parser
+from signs_lightning.translate.classes import UserClass
 from signs_lightning.translate.functions import Partial
 from signs_lightning.translate.limits import check_tree
 from signs_lightning.translate.operators import first_unknown, is_plain
@@ -152,6 +153,26 @@ def _exit(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place
     raise SourceError("SystemExit")
 
 
+def _first(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    return args[0] if args else NotImplemented
+
+
+def _named_tuple(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    unknown = first_unknown(args, kwargs)
+    if unknown:
+        return unknown
+    if len(args) != 2 or kwargs or not isinstance(args[0], str):
+        raise NotUnderstoodError("a namedtuple with options")
+    fields = args[1].replace(",", " ").split() if isinstance(args[1], str) else args[1]
+    names = interpreter.items(fields, place)
+    if not all(isinstance(name, str) for name in names):
+        raise NotUnderstoodError("a namedtuple whose fields are no names")
+    made = UserClass(interpreter, args[0], [], None, {})
+    made.is_dataclass = made.is_tuple = True
+    made.fields = names
+    return made
+
+
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     **{
         f"math.{name}": _plain(getattr(math, name))
@@ -185,6 +206,10 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "itertools.combinations": _combined(itertools.combinations),
     "itertools.zip_longest": _combined(itertools.zip_longest),
     **{f"operator.{name}": _operation(name) for name in ("mul", "add", "sub", "truediv")},
+    "collections.namedtuple": _named_tuple,
+    **dict.fromkeys(
+        ("tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.tqdm_notebook"), _first
+    ),
     "sys.exit": _exit,
     "os._exit": _exit,
 }  # fmt: skip

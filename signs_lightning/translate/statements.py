@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate import control_flow, without_effect
+from signs_lightning.translate.assignments import delete, set_item
 from signs_lightning.translate.definitions import define_class, define_function
 from signs_lightning.translate.findings import (
     NEEDS_FACT,
@@ -20,7 +21,7 @@ from signs_lightning.translate.imports import import_from, import_modules
 from signs_lightning.translate.limits import LimitError
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.scopes import Scope
-from signs_lightning.translate.signals import Break, Continue, Return, Signal
+from signs_lightning.translate.signals import Break, Continue, Return, Signal, Uncertain, may_leave
 from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.values import (
     LibraryName,
@@ -75,10 +76,10 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
         interpreter.kinds[-1] |= inner & {NOT_UNDERSTOOD}
     if reason:
         unknown = Unknown(reason, interpreter.place(node, scope), fact)
-        returns, jumps = control_flow.may_leave([node])
+        returns, jumps = may_leave([node])
         interpreter.havoc([node], scope, unknown)
         if returns or jumps:
-            signal = control_flow.Uncertain(unknown, returns)
+            signal = Uncertain(unknown, returns)
         kind = NEEDS_FACT if fact else NOT_UNDERSTOOD
     else:
         kind, reason, fact = _kind(interpreter, node, inner, scope)
@@ -175,7 +176,6 @@ def _augmented(interpreter: Interpreter, node: ast.AugAssign, scope: Scope) -> N
         value = _changed(interpreter, node, old, scope)
         interpreter.set_attribute(owner, target.attr, value, place)
     else:
-        from signs_lightning.translate.assignments import set_item
         from signs_lightning.translate.evaluate import subscript
 
         owner = interpreter.evaluate(target.value, scope)
@@ -215,33 +215,6 @@ def _changed(interpreter: Interpreter, node: ast.AugAssign, old: Value, scope: S
 
 def _expression(interpreter: Interpreter, node: ast.Expr, scope: Scope) -> None:
     interpreter.result = interpreter.evaluate(node.value, scope)
-
-
-def _delete(interpreter: Interpreter, node: ast.Delete, scope: Scope) -> None:
-    for target in node.targets:
-        _delete_one(interpreter, target, scope)
-
-
-def _delete_one(interpreter: Interpreter, target: ast.expr, scope: Scope) -> None:
-    if isinstance(target, ast.Name):
-        scope.unbind(target.id)
-    elif isinstance(target, ast.Tuple | ast.List):
-        for part in target.elts:
-            _delete_one(interpreter, part, scope)
-    elif isinstance(target, ast.Subscript):
-        owner = interpreter.evaluate(target.value, scope)
-        index = interpreter.evaluate(target.slice, scope)
-        if isinstance(owner, Unknown) or not isinstance(owner, list | dict):
-            raise NotUnderstoodError("del of an item")
-        unknown = None if isinstance(index, slice) else first_unknown(index)
-        if unknown:
-            interpreter.taint([owner], unknown)
-            return
-        from signs_lightning.translate.source_errors import perform_safely
-
-        perform_safely(owner.__delitem__, index)
-    else:
-        raise NotUnderstoodError("del of an attribute")
 
 
 def _pass(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> None:
@@ -292,7 +265,7 @@ _STATEMENTS: dict[type[ast.stmt], Callable[[Any, Any, Scope], Signal | None]] = 
     ast.AnnAssign: _annotated,
     ast.AugAssign: _augmented,
     ast.Expr: _expression,
-    ast.Delete: _delete,
+    ast.Delete: delete,
     ast.Pass: _pass,
     ast.Return: _return,
     ast.Break: _break,

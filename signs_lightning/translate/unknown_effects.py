@@ -105,7 +105,9 @@ class Effects:
                 self.taint(self._values_of(node.value, scope), unknown)
             elif isinstance(node, ast.AugAssign):
                 self.taint(self._values_of(node.target, scope), unknown)
-        self.changes += len(bound)
+        # What only a loop or a handler binds is not counted as a change.
+        own = {n for node in _inside(nodes) for n in _names_of_loops(node)}
+        self.changes += len(set(bound) - own)
         for name in bound:
             scope.bind(name, unknown)
 
@@ -266,6 +268,12 @@ def _inside(nodes: list[ast.AST]) -> Iterator[ast.AST]:
             pending += ast.iter_child_nodes(node)
 
 
+def _names_of_loops(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.For | ast.comprehension):
+        return [n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)]
+    return [node.name] if isinstance(node, ast.ExceptHandler) and node.name else []
+
+
 def _names_bound(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Name):
         return [] if isinstance(node.ctx, ast.Load) else [node.id]
@@ -279,29 +287,3 @@ def _names_bound(node: ast.AST) -> list[str]:
     if isinstance(node, ast.MatchAs | ast.MatchStar):
         return [node.name] if node.name else []
     return []
-
-
-def may_leave(nodes: list[ast.stmt]) -> tuple[bool, bool]:
-    """Return whether statements have a `return`, and whether a `break` or `continue` of a loop."""
-    returns = jumps = False
-    pending: list[tuple[ast.AST, bool]] = [(node, False) for node in nodes]
-    while pending:
-        node, in_loop = pending.pop()
-        if isinstance(node, ast.Return):
-            returns = True
-        elif isinstance(node, ast.Break | ast.Continue):
-            jumps = jumps or not in_loop
-        elif isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
-            continue
-        inner = in_loop or isinstance(node, ast.For | ast.While)
-        pending += [(child, inner) for child in ast.iter_child_nodes(node)]
-    return returns, jumps
-
-
-def always_raises(nodes: list[ast.stmt]) -> bool:
-    """Return whether statements end by an exception or the program's end."""
-    last = nodes[-1] if nodes else None
-    if isinstance(last, ast.Expr) and isinstance(last.value, ast.Call):
-        called = ast.unparse(last.value.func)
-        return called in ("exit", "quit", "sys.exit", "os._exit")
-    return isinstance(last, ast.Raise)
