@@ -76,12 +76,11 @@ def ask(findings: Sequence[Finding], source: str) -> str:
     by_name: dict[str, list[Finding]] = {}
     for finding in findings:
         by_name.setdefault(finding.fact or "", []).append(finding)
-    needs = [f"{name}: {_reasons(found)}" for name, found in by_name.items()]
+    needs = [f"{name} ({_reasons(found)})" for name, found in by_name.items()]
     options = [f"--fact {name}={_EXAMPLES.get(name, 'VALUE')}" for name in by_name]
-    text = f"Only the data of {source} know\n" + "\n".join(f"  {need}" for need in needs)
-    text += f"\nSay so with {' '.join(options)}"
+    text = f"Only the data of {source} know {'; '.join(needs)}. Say such as {' '.join(options)}"
     if by_name.keys() & set(_OF_FILES):
-        what = " and ".join(f"'{name}'" for name in _OF_FILES if name in by_name)
+        what = " and ".join(name for name in _OF_FILES if name in by_name)
         text += f"; --data.train_file FILE.h5 tells {what}, too"
     return f"{text}."
 
@@ -89,4 +88,4 @@ def ask(findings: Sequence[Finding], source: str) -> str:
 def _reasons(findings: Sequence[Finding]) -> str:
     first = findings[0]
     more = f" and {len(findings) - 1} more" if len(findings) > 1 else ""
-    return f"{first.reason} ({first.place}{more})"
+    return f"{first.reason}, {first.place}{more}"

@@ -48,7 +48,7 @@ def inferred(made: Translation) -> list[str]:
     """Return what is not written in the source and was assumed, a line each."""
     release = made.reading.release
     lines = [f"Keras {release.version}: {release.reason}"]
-    lines += [f"{name} = {value}, as told" for name, value in made.facts.items()]
+    lines += [f"{name} = {value}, as the data or --fact tell" for name, value in made.facts.items()]
     lines += [f"{place}: {note}" for place, note in made.notes()]
     return lines + made.said
 

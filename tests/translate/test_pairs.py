@@ -81,7 +81,7 @@ def program(choice: tuple[str, ...]) -> str:
     lines, layers, models = IMPORTS[imports]
     set_up, shape_text = SIZES[size]
     units, loss = HEADS[head]
-    body = BLOCKS[block].replace("NAME", NAMES[name]).format(L=layers)
+    body = BLOCKS[block].format(L=layers).replace("NAME", NAMES[name])
     last = f"{layers}Dense({units})"
     text = f"{lines}\n{set_up}\n\n\ndef stage(x, n, k=0):\n{body}    return x\n\n\n"
     loop = f"for k, n in enumerate({WIDTHS[widths]}):\n    x = stage(x, n, k)\n"
