@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from signs_lightning.translate.keras_objects import unknowns_in
 from signs_lightning.translate.symbolic_tensors import Node, SymbolicTensor
 from signs_lightning.translate.values import NotUnderstoodError
 
@@ -52,7 +53,8 @@ def graph_nodes(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> 
         while pending:
             node, rest = pending[-1]
             is_start = node in starts
-            if node not in starts and not node.tensors():
+            is_unknown = next(unknowns_in([node.args, node.kwargs]), None) is not None
+            if not (is_start or node.tensors() or is_unknown):
                 raise NotUnderstoodError(
                     f"a model whose output depends on {node.layer.name}, which is no input of it"
                 )

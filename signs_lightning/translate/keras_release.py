@@ -25,14 +25,20 @@ KERAS1 = (
 )
 KERAS3 = (
     *(r"keras\.ops\b", r"keras\.random\b", r"KERAS_BACKEND", r"keras\.saving\b", r"keras_core"),
-    *(r"export_archive", r"jit_compile", r"\.keras['\"]", r"keras\.tree\b"),
-    *(r"keras\.utils\.image_dataset_from_directory", r"import ops\b"),
+    *(r"keras\.tree\b", r"from keras import ops\b", r"keras\.version\("),
+)
+# What tf.keras 2 has, too, but no Keras without TensorFlow before Keras 3.
+SINCE_TENSORFLOW = (
+    *(r"export_archive", r"jit_compile", r"\.keras['\"]", r"image_dataset_from_directory"),
+    *(r"\bRescaling\b", r"\bRandomFlip\b", r"\bAdamW\b", r"learning_rate\s*="),
 )
 OLD = (
     *(r"fit_generator", r"evaluate_generator", r"predict_generator", r"\blr\s*=", r"\bdecay\s*="),
     *(r"predict_classes", r"['\"]acc['\"]", r"val_acc\b", r"merge\.", r"_obtain_input_shape"),
 )
 OF_TENSORFLOW = r"\b(tensorflow|tf)\.(python\.)?(compat\.v1\.)?(contrib\.)?keras\b|\btf_keras\b"
+IMPORTED = r"from\s+tensorflow\b.*\bimport\b.*\bkeras\b"
+SUMMARY_OF_KERAS3 = r"┃|Total params: .*\([\d.]+ [KMG]?B\)"
 TENSORFLOW1 = r"\btf\.(Session|placeholder|train\.\w+Optimizer|ConfigProto|contrib)\b"
 
 
@@ -43,33 +49,24 @@ def guess_release(text: str, outputs: str = "") -> Release:
         text: the source.
         outputs: what its cells printed, where that is kept; Keras 3 draws its summaries otherwise.
     """
-    is_tf = re.search(OF_TENSORFLOW, text) or re.search(
-        r"from\s+tensorflow\b.*\bimport\b.*\bkeras\b", text
-    )
-    shows_keras3 = "┃" in outputs or re.search(r"Total params: .*\([\d.]+ [KMG]?B\)", outputs)
-    if shows_keras3:
-        found = re.search(r"Non-trainable params: .*\(", outputs)
-        return Release("3.0.0", "the summary that it stores" if found else "its stored output")
-    if (word := _find(KERAS3, text)) and not (not is_tf and _find(OLD, text)):
-        return _of_tensorflow("2.15.0", word) if is_tf and "keras'" in word else _keras3(word)
+    is_tf = bool(re.search(OF_TENSORFLOW, text) or re.search(IMPORTED, text))
+    if re.search(SUMMARY_OF_KERAS3, outputs):
+        return Release("3.0.0", "the summary that it stores")
+    old = _find(OLD, text)
     if is_tf:
-        old = _find(OLD, text) or _find((TENSORFLOW1,), text)
+        old = old or _find((TENSORFLOW1,), text)
         if old:
-            return _of_tensorflow("2.4.0", old)
+            return Release("2.4.0", f"tensorflow.keras and '{old}'")
+        if word := _find(KERAS3, text):
+            return Release("3.0.0", f"'{word}', which is spelled so in Keras 3")
         return Release("2.15.0", "tensorflow.keras without the spelling of another version")
     if word := _find([rf"\b{name}\s*=" for name in KERAS1], text):
         return Release("1.2.2", f"'{word}', which is spelled so in Keras 1")
-    if word := _find(OLD, text):
-        return Release("2.2.4", f"'{word}', which is spelled so in Keras 2")
+    if old:
+        return Release("2.2.4", f"'{old}', which is spelled so in Keras 2")
+    if word := _find((*KERAS3, *SINCE_TENSORFLOW), text):
+        return Release("3.0.0", f"'{word}', which keras without tensorflow has in Keras 3")
     return Release("2.2.4", "keras without tensorflow and without the spelling of Keras 3")
-
-
-def _of_tensorflow(version: str, word: str) -> Release:
-    return Release(version, f"tensorflow.keras and '{word}'")
-
-
-def _keras3(word: str) -> Release:
-    return Release("3.0.0", f"'{word}', which is spelled so in Keras 3")
 
 
 def _find(patterns: list[str] | tuple[str, ...], text: str) -> str:

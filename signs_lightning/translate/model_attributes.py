@@ -40,7 +40,7 @@ def attribute(model: ModelRecord, name: str, place: Place) -> Value:
     if name in FITS:
         from signs_lightning.translate.fit_records import record_fit
 
-        return Method(name, lambda args, kwargs, at: record_fit(model, args, kwargs, at))
+        return Method(name, lambda args, kwargs, at: record_fit(model, args, kwargs, at, name))
     if name == "layers":  # to which Keras 3 does not count operations
         is_new = session().release[0] >= 3
         return [x for x in model.layers if not (is_new and getattr(x, "is_operation", False))]

@@ -71,6 +71,10 @@ class ModelRecord(Record):
         if not self.outputs:
             raise NotUnderstoodError(f"{self.describe()} has no known graph")
 
+    def as_graph(self) -> ModelRecord:
+        """Return the model whose layers are those that its config has."""
+        return self
+
     def unique_layers(self) -> list[Any]:
         """Return the layers and models of this model, each once."""
         return list({id(layer): layer for layer in self.layers}.values())

@@ -74,6 +74,7 @@ def summarize(model: Any) -> Summary:
         NotUnderstoodError: it depends on what is not known.
     """
     model.require_built()
+    model = model.as_graph()
     try:
         evaluate(model.outputs)
         rows = [_row(layer) for layer in model.layers]

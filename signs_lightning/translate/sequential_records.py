@@ -110,12 +110,26 @@ class SequentialRecord(ModelRecord):
             self.set_input_shape(shape if isinstance(shape, Unknown) else list(shape), place)
         return super().call(args, kwargs, place)
 
+    def as_graph(self) -> ModelRecord:
+        if self.plain or not self.outputs:
+            return self
+        layers, calls = ordered_layers(self.inputs, self.outputs)
+        graph = ModelRecord(self.name, self.place, self.inputs, self.outputs, layers, calls)
+        graph.trainable = self.trainable
+        return graph
+
     def unique_layers(self) -> list[Any]:
+        if not self.plain and self.outputs:
+            return self.as_graph().unique_layers()
         first = [] if self.start is None else [self.start]
         return [*first, *super().unique_layers()]
 
     def all_unknowns(self) -> list[tuple[str, Unknown]]:
         found = super().all_unknowns()
+        inside = {id(layer) for layer in self.unique_layers()}
+        for layer in self.layers:  # what became operations of the graph
+            if id(layer) not in inside:
+                found += layer.unknowns if isinstance(layer, LayerRecord) else layer.taints
         if self.start is None:
             told = session().facts.get("input_shape")
             if told is None:
@@ -132,7 +146,7 @@ class SequentialRecord(ModelRecord):
     def entry(self) -> dict[str, Any]:
         self.require_built()
         if not self.plain:
-            return self._as_functional()
+            return self.as_graph().entry()
         first = [] if self.start is None else [self.start.entry()]
         layers = [*first, *(layer.entry() for layer in self.layers)]
         config = {"name": self.name, "trainable": self.trainable, "layers": layers}
@@ -142,13 +156,6 @@ class SequentialRecord(ModelRecord):
             "config": config,
             "registered_name": None,
         }
-
-    def _as_functional(self) -> dict[str, Any]:
-        """Return the entry of a functional model of the same layers and operations."""
-        layers, calls = ordered_layers(self.inputs, self.outputs)
-        whole = ModelRecord(self.name, self.place, self.inputs, self.outputs, layers, calls)
-        whole.trainable = self.trainable
-        return whole.entry()
 
 
 def make_sequential(args: list[Value], kwargs: dict[str, Value], place: Place) -> SequentialRecord:

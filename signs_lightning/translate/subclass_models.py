@@ -118,14 +118,19 @@ class SubclassRecord(ModelRecord):
         return found
 
     def _connect(self, inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> None:
-        self.inputs, self.outputs = inputs, outputs
         self.layers, self.calls = ordered_layers(inputs, outputs)
+        self.inputs, self.outputs = inputs, outputs
         seen: set[str] = set()
         for layer in self.layers:  # blocks of one class may give the same names
             name, number = layer.name, 1
             while layer.name in seen:
                 layer.name, number = f"{name}_{number}", number + 1
             seen.add(layer.name)
+
+    def taint(self, unknown: Unknown) -> None:
+        super().taint(unknown)
+        for layer in _layers_in(self.instance.attributes):
+            layer.taint(unknown)
 
     def set_trainable(self, value: Value) -> None:
         self.trainable = value

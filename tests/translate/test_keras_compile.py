@@ -53,7 +53,8 @@ def test_defaults_of_older_kerases(version: str, name: str, expected: dict[str, 
     config = compiled(version, name, "mse").compile_config()["optimizer"]
     assert {key: config["config"][key] for key in expected} == expected
     optimizer, omissions = read_optimizer(config, version)
-    assert optimizer is not None and not omissions
+    assert optimizer is not None
+    assert not omissions
     assert optimizer.arguments["lr"] == expected["learning_rate"]
     assert optimizer.is_legacy == (version != "2.15.0")
 
@@ -64,7 +65,8 @@ def test_old_words_and_decay() -> None:
     assert (config["learning_rate"], config["momentum"], config["decay"]) == (0.1, 0.9, 1e-6)
     model = compiled("2.4.0", lambda k: k.optimizers.Adam(lr=0.01, decay=0.1), "mse")
     optimizer, _ = read_optimizer(model.compile_config()["optimizer"], "2.4.0")
-    assert optimizer is not None and optimizer.schedule is not None
+    assert optimizer is not None
+    assert optimizer.schedule is not None
     assert optimizer.schedule[1]["decay_rate"] == 0.1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,10 +20,9 @@ PLACE = Place(1, 1)
 
 
 @pytest.fixture(autouse=True)
-def fresh_names() -> Iterator[None]:
+def fresh_names() -> None:
     keras.backend.clear_session()
     start_session("3.0.0")
-    yield
 
 
 def sequential(k: Any) -> Any:

@@ -1,0 +1,29 @@
+"""The version of Keras is told from a source's spelling."""
+
+from __future__ import annotations
+
+import pytest
+
+from signs_lightning.translate.keras_release import guess_release
+
+
+@pytest.mark.parametrize(
+    ("text", "outputs", "version"),
+    [
+        ("model.add(Convolution2D(32, 3, 3, border_mode='same'))", "", "1.2.2"),
+        ("from keras.models import Sequential\nmodel.fit(x, y, nb_epoch=3)", "", "1.2.2"),
+        ("from keras.optimizers import Adam\nAdam(lr=0.1)", "", "2.2.4"),
+        ("from keras.models import Sequential\nmodel.fit(x, y, epochs=3)", "", "2.2.4"),
+        ("import keras\nfrom keras import ops", "", "3.0.0"),
+        ("import keras\nkeras.optimizers.Adam(learning_rate=0.1)", "", "3.0.0"),
+        ("import tensorflow as tf\ntf.keras.Sequential()", "", "2.15.0"),
+        ("from tensorflow import keras\nmodel.save('m.keras')", "", "2.15.0"),
+        ("from tensorflow.keras.optimizers import SGD\nSGD(lr=0.1, decay=1e-6)", "", "2.4.0"),
+        ("import tensorflow as tf\ntf.keras.Sequential()", "Total params: 26 (104.00 B)", "3.0.0"),
+        ("import tensorflow as tf\ntf.keras.Sequential()", "Total params: 26", "2.15.0"),
+    ],
+)
+def test_version(text: str, outputs: str, version: str) -> None:
+    release = guess_release(text, outputs)
+    assert release.version == version
+    assert release.reason
