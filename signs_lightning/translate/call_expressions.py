@@ -27,8 +27,10 @@ def evaluate_call(interpreter: Interpreter, node: ast.Call, scope: Scope) -> Val
         if trains(node):
             interpreter.note_unread_training(node, Unknown(str(error), place), scope)
         raise
-    if isinstance(function, Unknown) and trains(node):
-        interpreter.note_unread_training(node, function, scope)
+    if trains(node):
+        if isinstance(function, Unknown):
+            interpreter.note_unread_training(node, function, scope)
+        interpreter.trainings.append(result)
     return result
 
 

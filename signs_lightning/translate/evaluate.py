@@ -16,6 +16,7 @@ from signs_lightning.translate.comprehensions import (
 )
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.library_names import ALIASES, canonical
+from signs_lightning.translate.object_builtins import keras_class
 from signs_lightning.translate.operators import compare, first_unknown, unary
 from signs_lightning.translate.python_builtins import BUILTINS, OTHER_BUILTINS
 from signs_lightning.translate.scopes import Scope
@@ -79,9 +80,13 @@ def attribute(interpreter: Interpreter, value: Value, name: str, place: Place) -
     if isinstance(value, Unknown):
         return value
     if isinstance(value, LibraryName):
+        if name == "__name__":
+            return value.name.rpartition(".")[2]
         full = canonical(f"{value.name}.{name}")
         return interpreter.library_attribute(full, place)
     if isinstance(value, Record):
+        if name == "__class__" and (known := keras_class(value)):
+            return known
         result = value.attribute(name, place)
         is_report = name in ("history", "metrics_names") and isinstance(result, Unknown)
         return NoEffect(f".{name}", place) if is_report and not result.fact else result

@@ -37,6 +37,7 @@ class Interpretation:
         everything: unknown values that may change all models, such as a setting of Keras under a
             condition that is unknown.
         unread_trainings: calls that train a model, which no record of a training tells.
+        trainings: what calls of `fit` gave, and the unread ones, in the order of the calls.
         stopped: why the interpretation ended early; empty if it did not.
     """
 
@@ -45,4 +46,5 @@ class Interpretation:
     imports: list[str] = field(default_factory=list)
     everything: list[Unknown] = field(default_factory=list)
     unread_trainings: list[UnreadTraining] = field(default_factory=list)
+    trainings: list[Any] = field(default_factory=list)
     stopped: str = ""

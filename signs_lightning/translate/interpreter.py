@@ -78,6 +78,7 @@ class Interpreter:
         self.modules: dict[str, Module | None] = {}
         self.imports: list[str] = []
         self.unread_trainings: list[UnreadTraining] = []
+        self.trainings: list[Any] = []
         self.depth = 0
         self.statement_depth = 0
         self.import_guards = 0
@@ -103,6 +104,7 @@ class Interpreter:
             self.imports,
             self.effects.everything,
             self.unread_trainings,
+            self.trainings,
             self.budget.reason,
         )
 
@@ -258,7 +260,9 @@ class Interpreter:
         model = self.effects.peek(owner, scope)
         model = model if hasattr(model, "fits") else getattr(model, "base", None)
         place = self.place(node, scope)
-        self.unread_trainings.append(UnreadTraining(name, model, unknown, place))
+        unread = UnreadTraining(name, model, unknown, place)
+        self.unread_trainings.append(unread)
+        self.trainings.append(unread)
 
     def library_attribute(self, name: str, place: Place) -> Value:
         return library_calls.attribute(self, name, place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.classes import BoundMethod, Instance, Super, UserClass, Wrapped
 from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
+from signs_lightning.translate.layer_arguments import layer_class
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.values import (
@@ -31,12 +32,20 @@ _TYPES = {
 _TYPE_NAMES = {kind: name for name, kind in _TYPES.items()}
 
 
+def keras_class(value: Record) -> LibraryName | None:
+    """Return the class of a layer or Sequential of Keras, None for other records."""
+    name = getattr(value, "class_name", None)
+    if not isinstance(name, str) or name == "Functional" or hasattr(value, "kind"):
+        return None
+    return LibraryName(f"keras.{'models' if name in _MODELS else 'layers'}.{name}")
+
+
 def type_of(value: Value, place: Place) -> Value:
     """Return `type(value)`."""
     if isinstance(value, Instance):
         return value.cls
     if isinstance(value, Record):
-        return value.attribute("__class__", place)
+        return keras_class(value) or value.attribute("__class__", place)
     if isinstance(value, LibraryName):
         return LibraryName("builtins.type")
     return LibraryName(f"builtins.{_TYPE_NAMES[type(value)]}")
@@ -87,10 +96,27 @@ def _is_one(value: Value, kind: Value, place: Place) -> Value:
             return check(kind.name)
         if isinstance(value, Function | BoundMethod | UserClass | ListIterator | Generator):
             return False
+        if isinstance(getattr(value, "class_name", None), str) and module.startswith("keras."):
+            return _is_of_keras(value.class_name, name)
         if value.attribute("__class__", place) == kind:
             return True
         raise NotUnderstoodError(f"isinstance() of {value.describe()} and {kind.name}")
     return False
+
+
+_MODELS = frozenset({"Functional", "Sequential", "Model"})
+# Classes that derive from Conv2D in some releases of Keras.
+_PERHAPS_CONV2D = frozenset({"DepthwiseConv2D", "Conv2DTranspose", "SeparableConv2D"})
+
+
+def _is_of_keras(class_name: str, name: str) -> bool:
+    """Return whether an object of a class of Keras is an instance of the class `name`."""
+    wanted = layer_class(name)
+    if wanted == "Conv2D" and class_name in _PERHAPS_CONV2D:
+        raise NotUnderstoodError(f"isinstance() of a {class_name} and Conv2D")
+    if wanted == "Model":
+        return class_name in _MODELS
+    return wanted == "Layer" or layer_class(class_name) == wanted
 
 
 def _callable(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:

@@ -17,7 +17,7 @@ from signs_lightning.translate.keras_release import Release, guess_release
 from signs_lightning.translate.keras_session import Session, start_session
 from signs_lightning.translate.known_libraries import KnownLibraries
 from signs_lightning.translate.model_records import ModelRecord
-from signs_lightning.translate.values import Place, Unknown
+from signs_lightning.translate.values import Unknown
 
 
 @dataclass(frozen=True)
@@ -159,18 +159,17 @@ def _chosen(
                 f"{did_you_mean(name, known)}"
             )
         return matching[-1]
-    return max(models, key=_importance, default=None) if models else None
+    order = {id(training): number for number, training in enumerate(interpretation.trainings)}
+    ranked = [(*_importance(model, order), number) for number, model in enumerate(models)]
+    return models[max(ranked)[-1]] if ranked else None
 
 
-def _importance(model: ReadModel) -> tuple[int, Place]:
+def _importance(model: ReadModel, order: dict[int, int]) -> tuple[int, int]:
     """Return what sorts models: trained ones last, in the order of their training."""
-    places = [fit.place for fit in model.fits[-1:]]
-    if model.unread is not None:
-        places.append(model.unread.place)
-    if places:
-        return 2, max(places)
-    assert model.record is not None
-    return (1 if model.record.compiled is not None else 0), model.record.place
+    trainings = [*model.fits[-1:], *([model.unread] if model.unread else [])]
+    if trainings:
+        return 2, max(order.get(id(training), -1) for training in trainings)
+    return int(model.record is not None and model.record.compiled is not None), 0
 
 
 def _mark(findings: Findings, chosen: ReadModel, everything: list[Unknown]) -> None:
