@@ -106,6 +106,8 @@ def _heading(reading: Any, fit: FitRecord, missing: list[str]) -> Lines:
     command = (
         f"python -m signs_lightning fit {start}--config FOLDER/{config_name(fit.number)}{files}"
     )
+    if len(command) > WIDTH - 2:
+        command = command.replace(" --data.", " \\\n#     --data.", 1)
     lines = [f"# {command}", "#"]
     for text in said:
         lines += textwrap.wrap(

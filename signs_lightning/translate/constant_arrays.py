@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -183,7 +184,8 @@ def _computed(compute: Any) -> Value:
         NotUnderstoodError: it fails, or gives too much.
     """
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as the mean of nothing
             found = compute()
     except (ValueError, TypeError, ArithmeticError, IndexError, MemoryError) as error:
         raise NotUnderstoodError(f"NumPy: {error}") from None

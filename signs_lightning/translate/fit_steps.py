@@ -51,6 +51,9 @@ def set_steps(
     if limit is not None:
         record.trainer["limit_train_batches"] = Setting(limit, record.place, "steps_per_epoch")
     steps = given["validation_steps"]
+    number = given.get("old_nb_val_samples")
+    if steps is None and isinstance(number, int) and validation is not None:
+        steps = math.ceil(number / validation.batch_size) if validation.is_generator else None
     if steps is not None and validation is not None:
         val_size = validation.batch_size if isinstance(validation.batch_size, int) else None
         limit = _limit(record, steps, val_size, _count(validation.images), "val")

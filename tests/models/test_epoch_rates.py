@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,10 @@ from signs_lightning.models.epoch_rates import EpochRates
 
 
 def test_each_epoch_has_its_rate_and_the_last_one_stays() -> None:
-    groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 5.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": [torch.zeros(1)]},
+        {"params": [torch.zeros(1)], "lr": 5.0},
+    ]
     optimizer = torch.optim.SGD(groups, lr=1.0)
     scheduler = EpochRates(optimizer, [0.3, 0.2, 0.1])
     seen = []

@@ -35,9 +35,11 @@ x_test, y_test = [h5py.File("test_signs.h5")[key][:] for key in ("test_set_x", "
 """
 
 
-def read(source: str, facts: dict[str, Any] | None = None) -> dict[str, Value]:
-    """Return the names that a source binds."""
-    start_session("2.15.0", facts)
+def read(
+    source: str, facts: dict[str, Any] | None = None, version: str = "2.15.0"
+) -> dict[str, Value]:
+    """Return the names that a source for a version of Keras binds."""
+    start_session(version, facts)
     return run_cells([cell(source)], KnownLibraries(), facts or {}).namespace
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import keras
 import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
-from reading_data import fit_of, fits_of, problems_of, values_of
+from reading_data import ARRAYS, MODEL, fit_of, fits_of, problems_of, read, values_of
 
 from signs_lightning.keras_io.network_plan import make_plan
 from signs_lightning.translate.callback_records import SIGNATURES
 from signs_lightning.translate.fit_records import FIT
 from signs_lightning.translate.image_generators import DATASET, FLOW, FROM_DIRECTORY, GENERATOR
+from signs_lightning.translate.keras_session import session
 
 
 def defaults(function: Any) -> dict[str, Any]:
@@ -314,3 +315,24 @@ model.fit({images}, y)
     assert [text for _, text in fit.all_notes if "scale" in text] == [text for _, text in fit.notes]
     assert note in " ".join(text for _, text in fit.notes)
     assert bool(fit.notes) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "epochs", "limit"),
+    [
+        ("2000, 5, validation_data=made, nb_val_samples=800", 5, 125),
+        ("samples_per_epoch=2000, nb_epoch=3", 3, 125),
+        ("2000", 10, 125),
+    ],
+)
+def test_keras_1_counts_images_of_an_epoch(arguments: str, epochs: int, limit: int) -> None:
+    source = (
+        "made = ImageDataGenerator(rescale=1. / 255).flow(x, y, batch_size=16)\n"
+        f"model.fit_generator(made, {arguments})"
+    )
+    read(MODEL + ARRAYS + source, version="1.2.2")
+    (fit,) = session().models[-1].fits
+    values = values_of(fit)
+    assert fit.all_problems == []
+    assert (values["max_epochs"], values["limit_train_batches"]) == (epochs, limit)
+    assert values.get("limit_val_batches") in (None, 50)
