@@ -96,8 +96,9 @@ def _is_one(value: Value, kind: Value, place: Place) -> Value:
             return check(kind.name)
         if isinstance(value, Function | BoundMethod | UserClass | ListIterator | Generator):
             return False
-        if isinstance(getattr(value, "class_name", None), str) and module.startswith("keras."):
-            return _is_of_keras(value.class_name, name)
+        own = getattr(value, "class_name", None)
+        if isinstance(own, str) and module.startswith("keras."):
+            return _is_of_keras(own, name)
         if value.attribute("__class__", place) == kind:
             return True
         raise NotUnderstoodError(f"isinstance() of {value.describe()} and {kind.name}")
