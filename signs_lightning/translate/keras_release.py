@@ -30,7 +30,7 @@ KERAS3 = (
 # What tf.keras 2 has, too, but no Keras without TensorFlow before Keras 3.
 SINCE_TENSORFLOW = (
     *(r"export_archive", r"jit_compile", r"\.keras['\"]", r"image_dataset_from_directory"),
-    *(r"\bRescaling\b", r"\bRandomFlip\b", r"\bAdamW\b", r"learning_rate\s*="),
+    *(r"\bRescaling\b", r"\bRandomFlip\b", r"\bAdamW\b", r"[(,]\s*learning_rate\s*="),
 )
 OLD = (
     *(r"fit_generator", r"evaluate_generator", r"predict_generator", r"\blr\s*=", r"\bdecay\s*="),
