@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from signs_lightning.translate.array_records import ArrayRecord, Rows
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
+from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import (
     LibraryName,
+    NeedsFactError,
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -18,6 +22,18 @@ from signs_lightning.translate.values import (
 
 WHOLE = slice(None)
 ELLIPSIS = LibraryName("builtins.Ellipsis")
+
+
+def names_of(array: ArrayRecord, place: Place) -> Iterator[Value]:
+    """Return an iterator over the names of classes, of which only the number matters.
+
+    Raises:
+        NeedsFactError: it is not known.
+    """
+    count = session().facts.get("classes")
+    if not isinstance(count, int):
+        raise NeedsFactError("classes")
+    return iter([NoEffect(f"a name of {array.name}", place)] * count)
 
 
 def item_of(array: ArrayRecord, index: Value, place: Place) -> Value:

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from signs_lightning.translate.array_scales import Number, combine, plain_numbers, scale_name
+from signs_lightning.translate.array_scales import (
+    Number,
+    combine,
+    plain_numbers,
+    scale_name,
+    type_name,
+)
 from signs_lightning.translate.array_shapes import (
     SampleCount,
     Shape,
@@ -25,6 +31,7 @@ from signs_lightning.translate.values import (
     Value,
 )
 
+OF_NAMES = ("keys", "values", "items", "get")  # of `class_indices`
 FLAT = ("flatten", "ravel")
 COURSE = ("images", "labels", "images", "labels", "names")  # what five values are
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">=", "&", "|"}
@@ -81,8 +88,8 @@ class ArrayRecord(Record):
         shape: its axes, each an int, a SampleCount, an Unknown or None; None for all unknown.
         name: by which facts about it are asked for.
         dtype: NumPy's name; empty where it is not known.
-        factor: and `offset`: what the values of the file are multiplied by, and then added.
-        offset: see `factor`.
+        factor: what the values of the file are multiplied by.
+        offset: what is added then.
         mode: "caffe" or "torch" after `preprocess_input`, "" otherwise.
         classes: of one-hot labels: their number, or an Unknown; None where there is a number each.
         rows: which rows of the file it has.
@@ -148,6 +155,8 @@ class ArrayRecord(Record):
             from signs_lightning.translate.array_items import pixels_of  # it makes arrays itself
 
             return Method(name, lambda args, kwargs, where: pixels_of(self))
+        if self.origin.content == "names" and name in OF_NAMES:
+            return Method(name, lambda args, kwargs, where: self)
         if name in ("values", "iloc", "loc"):
             return self
         if name in ("reshape", "astype", "transpose", "squeeze", *FLAT, *STATISTICS, *SAME):
@@ -259,6 +268,10 @@ class ArrayRecord(Record):
         ]
 
     def iterate(self, place: Place) -> Iterator[Value]:
+        if self.origin.content == "names":
+            from signs_lightning.translate.array_items import names_of  # it makes arrays itself
+
+            return names_of(self, place)
         raise NotUnderstoodError(f"a loop over {self.name}")
 
     def scale(self) -> str | None:
@@ -286,14 +299,3 @@ def statistic(array: ArrayRecord, name: str, place: Place) -> Value:
             names = replace(array.origin, content="names")
             return ArrayRecord(names, None, reason)
     return array.lost(reason, place, shape=None, name=reason)
-
-
-def type_name(kind: Value) -> str:
-    """Return the name of a type of values: "float32" for "float32", np.float32, tf.float32."""
-    name = getattr(kind, "name", kind)
-    if not isinstance(name, str):
-        return ""
-    name = name.rpartition(".")[2]
-    return {"float": "float64", "int": "int64", "double": "float64", "single": "float32"}.get(
-        name, name
-    )

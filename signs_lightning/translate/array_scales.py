@@ -82,3 +82,14 @@ def _is_close(one: Number, two: Number) -> bool:
     ones, twos = _same_length(one, two)
     is_each = (math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-7) for a, b in zip(ones, twos))  # noqa: B905
     return len(ones) == len(twos) and all(is_each)
+
+
+def type_name(kind: Any) -> str:
+    """Return the name of a type of values: "float32" for "float32", np.float32, tf.float32."""
+    name = getattr(kind, "name", kind)
+    if not isinstance(name, str):
+        return ""
+    name = name.rpartition(".")[2]
+    return {"float": "float64", "int": "int64", "double": "float64", "single": "float32"}.get(
+        name, name
+    )

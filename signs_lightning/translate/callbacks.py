@@ -157,6 +157,11 @@ def _early_stopping(record: CallbackRecord, fit: FitSettings, made: CallbackEntr
     settings["check_finite"] = False  # Keras waits
     made.callbacks.append((record.place, {"class_path": "EarlyStopping", "init_args": settings}))
     if options["restore_best_weights"] is True:
+        if made.checkpoint is not None and made.checkpoint[1]["monitor"] != monitor:
+            place, choice = made.checkpoint  # of a ModelCheckpoint, which changes no training
+            note = f"ModelCheckpoint by {choice['monitor']}: best.ckpt is chosen by {monitor} alone"
+            made.notes.append((place, note))
+            made.checkpoint = None
         _keep_best(record, monitor, mode, made)
         made.restores_best = True
         text = "restore_best_weights: the best weights are in best.ckpt, the last ones in last.ckpt"
@@ -180,6 +185,11 @@ def _model_checkpoint(record: CallbackRecord, fit: FitSettings, made: CallbackEn
         made.notes.append((record.place, "ModelCheckpoint: every run keeps last.ckpt"))
         return
     if (monitor := _monitor(record, fit, made)) is None:
+        return
+    chosen = made.checkpoint and made.checkpoint[1]["monitor"]
+    if chosen not in (None, monitor):  # Keras writes a file more, and trains alike
+        note = f"ModelCheckpoint by {monitor}: best.ckpt is chosen by {chosen} alone"
+        made.notes.append((record.place, note))
         return
     _keep_best(record, monitor, _mode(record, monitor), made)
     made.notes.append((record.place, "ModelCheckpoint: the best weights are in best.ckpt"))

@@ -153,7 +153,24 @@ def _is_tensor(args: list[Value], kwargs: dict[str, Value], place: Place) -> boo
     return holds_tensor(args)
 
 
+def _set_learning_phase(args: list[Value], kwargs: dict[str, Value], place: Place) -> None:
+    session().note("set_learning_phase changes what Keras predicts, and no training", place)
+
+
+def _set_policy(args: list[Value], kwargs: dict[str, Value], place: Place) -> None:
+    value: Value = args[0] if args else next(iter(kwargs.values()), None)
+    if value != "float32":
+        raise NotUnderstoodError(f"the policy {value!r:.40}")
+
+
 MODEL_FUNCTIONS: dict[str, Any] = {
+    "keras.backend.set_learning_phase": _set_learning_phase,
+    "keras.backend.set_floatx": _set_policy,
+    "keras.config.set_floatx": _set_policy,
+    "keras.config.set_dtype_policy": _set_policy,
+    "keras.mixed_precision.set_global_policy": _set_policy,
+    "keras.mixed_precision.set_dtype_policy": _set_policy,
+    "keras.mixed_precision.experimental.set_policy": _set_policy,
     "keras.backend.set_image_data_format": _set_data_format,
     "keras.backend.set_image_dim_ordering": _set_data_format,
     "keras.config.set_image_data_format": _set_data_format,

@@ -38,7 +38,8 @@ OLD = (
 )
 OF_TENSORFLOW = r"\b(tensorflow|tf)\.(python\.)?(compat\.v1\.)?(contrib\.)?keras\b|\btf_keras\b"
 IMPORTED = r"from\s+tensorflow\b.*\bimport\b.*\bkeras\b"
-SUMMARY_OF_KERAS3 = r"┃|Total params: .*\([\d.]+ [KMG]?B\)"
+# Keras 2.13 to 2.15 write the bytes, too, and no commas.
+SUMMARY_OF_KERAS3 = r"┃|Total params: \d{1,3}(?:,\d{3})+ \([\d.]+ [KMG]?B\)"
 TENSORFLOW1 = r"\btf\.(Session|placeholder|train\.\w+Optimizer|ConfigProto|contrib)\b"
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from signs_lightning.translate.array_items import Identity, one_hot
-from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows, statistic, type_name
+from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows, statistic
+from signs_lightning.translate.array_scales import type_name
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
 from signs_lightning.translate.constant_arrays import ConstantArray, call_numpy, constants
 from signs_lightning.translate.values import (
