@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,14 +61,26 @@ class Translation:
     agreement: str = ""
 
     @property
+    def findings(self) -> list[Finding]:
+        """What became of each statement; a part of one has its line of the source as text."""
+        lines = {cell.number: cell.text.splitlines() for cell in self.reading.cells}
+        found = []
+        for finding in self.reading.findings:
+            place, own = finding.place, lines.get(finding.place.cell, [])
+            if not finding.text and not place.file and 0 < place.line <= len(own):
+                finding = replace(finding, text=own[place.line - 1].strip(), is_nested=True)
+            found.append(finding)
+        return found
+
+    @property
     def not_understood(self) -> list[Finding]:
         """The statements that reach the model or its training and are not understood."""
-        return [f for f in self.reading.findings if f.kind == NOT_UNDERSTOOD and f.reaches]
+        return [f for f in self.findings if f.kind == NOT_UNDERSTOOD and f.reaches]
 
     @property
     def needed(self) -> list[Finding]:
         """The statements that need a fact to tell the model or its training."""
-        found = [f for f in self.reading.findings if f.kind == NEEDS_FACT and f.reaches]
+        found = [f for f in self.findings if f.kind == NEEDS_FACT and f.reaches]
         return found + self.asked
 
     @property
@@ -203,10 +215,11 @@ def _image_size(
     made: Translation, config: dict[str, Any], fit: FitRecord | None
 ) -> tuple[int, int, int] | None:
     """Return the size of the images, for a model that takes those of any size; else None."""
-    record = None if made.reading.chosen is None else made.reading.chosen.record
-    shapes = [tensor.node.layer.input_shape for tensor in getattr(record, "inputs", ())]
-    if not any(isinstance(shape, tuple | list) and None in shape[1:] for shape in shapes):
+    shape = _input_shape(config)
+    if shape is None or None not in shape[1:]:
         return None
+    chosen = made.reading.chosen
+    record = None if chosen is None else chosen.record
     known = made.facts.get("input_shape") or getattr(fit and fit.data, "image_shape", None)
     if known is None and record is not None:
         place = record.place if fit is None else fit.place
@@ -215,6 +228,18 @@ def _image_size(
             Finding(place, NEEDS_FACT, "", reason, reaches="model", fact="input_shape")
         )
     return known
+
+
+def _input_shape(config: Any) -> list[int | None] | None:
+    """Return the shape of the first input that a configuration of a model has, batch included."""
+    if isinstance(config, list):
+        return next(filter(None, map(_input_shape, config)), None)
+    if not isinstance(config, dict):
+        return None
+    if config.get("class_name") == "InputLayer":
+        own = config["config"]
+        return own.get("batch_shape") or own.get("batch_input_shape")
+    return _input_shape(list(config.values()))
 
 
 def _check_training(made: Translation, fit: FitRecord, model: FromKeras) -> bool:

@@ -101,7 +101,7 @@ def _statements(made: Translation) -> Iterator[str]:
     """Yield a heading for every cell, and a line for every statement."""
     unread = {cell.number: cell.problem for cell in made.reading.cells if cell.tree is None}
     heading = None
-    for finding in made.reading.findings:
+    for finding in made.findings:
         place = finding.place
         where = f"### {place.file or ''} cell {place.cell}" if place.cell else f"### {place.file}"
         where = re.sub(r"\s+", " ", where).rstrip()
