@@ -34,14 +34,14 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "Reads a Keras notebook or script as text, and writes a folder with its model, its "
         "training and a list of what became of each statement. Nothing of it is run.",
-        "NOTEBOOK_OR_SCRIPT --output FOLDER [options]",
+        "SOURCE --output FOLDER [options]",
         examples=(
-            "translate train.ipynb --output translated",
-            "translate train.py --output translated --fact classes=6",
+            "translate train.ipynb --output out",
+            "translate train.py --output out --fact classes=6",
         ),
     )
     add = parser.add_argument
-    add("source", metavar="NOTEBOOK_OR_SCRIPT", help="a .ipynb or .py file")
+    add("source", metavar="SOURCE", help="a notebook (.ipynb) or script (.py)")
     add("--output", metavar="FOLDER", required=True, help="the folder to write")
     for option in DATA_OPTIONS:
         text = f"HDF5 file for the configuration{'; tells sizes, too' * (option == 'train_file')}"
@@ -63,7 +63,7 @@ def main(verb: str, args: list[str]) -> int:
     facts = parse_facts(options.fact)
     if "train_file" in data_files:
         facts = facts_of_file(data_files["train_file"]) | facts
-    made = translate(read_source(source, facts, options.model), facts, data_files)
+    made = translate(read_source(source, facts, options.model), facts, data_files, folder)
     is_understood = not (made.not_understood or made.refusals or made.reading.stopped)
     if is_understood and made.needed:
         raise InputError(ask(made.needed, source.name))
@@ -131,6 +131,8 @@ def _print_inferred(made: Translation) -> None:
 
 
 def _print_next(made: Translation, folder: Path) -> None:
+    from signs_lightning.translate.translation import WEIGHTS
+
     configs = [name for name in made.files if name.endswith(".yaml")]
     data = "".join(f" --data.{option} FILE.h5" for option in made.missing)
     for number, name in enumerate(configs):
@@ -143,4 +145,7 @@ def _print_next(made: Translation, folder: Path) -> None:
         print_message(
             "The source never fits the model, so there is no configuration. Next, in the folder:"
         )
-        print_message("python -m signs_lightning fit --model model.Net --data.train_file FILE.h5")
+        weights = f" --model.weights {WEIGHTS}" if made.weights is not None else ""
+        print_message(
+            f"python -m signs_lightning fit --model model.Net{weights} --data.train_file FILE.h5"
+        )
