@@ -35,7 +35,8 @@ def main(verb: str, args: list[str]) -> int:
         "Reads a Keras notebook or script as text, and writes a folder with its model, its "
         "training and a list of what became of each statement. Nothing of it is run.",
         "SOURCE --output FOLDER [options]",
-        examples=(
+        ("source", "--output", "--data.train_file", "--fact", "--model"),
+        (
             "translate train.ipynb --output out",
             "translate train.py --output out --fact classes=6",
         ),
