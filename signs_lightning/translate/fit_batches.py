@@ -24,7 +24,7 @@ def train_batches(
     if isinstance(x, list | tuple) and len(x) == 1:
         x = x[0]
     if not isinstance(x, ArrayRecord | Unknown):
-        described = x.describe() if isinstance(x, Record) else f"{x!r:.40}"
+        described = x.describe() if isinstance(x, Record) else str(getattr(x, "name", x))[:40]
         x = Unknown(f"{described} to train on", place)
         record.problems.append(x)
     elif is_generator:

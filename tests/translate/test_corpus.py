@@ -26,7 +26,7 @@ SMALL = 300_000  # parameters of a model whose file is imported, too
 PLANTED = (
     "int(open('width.txt').read()) + ",
     "__import__('mystery').width() + ",
-    "eval('1') + ",
+    "eval(input()) + ",
     "not_defined_anywhere() + ",
     "int(__import__('subprocess').check_output('date')) + ",
 )
