@@ -23,8 +23,13 @@ OTHER_MODEL = "The weights belong to another model, or the file is damaged."
 RANDOM_STATE = ("seed_generator", "StateVar", "random_generator", "seed_gen")
 
 
-def match_weights(plan: Plan, file: KerasFile) -> Matches:
+def match_weights(plan: Plan, file: KerasFile, skips_others: bool = False) -> Matches:
     """Find every weight of the model in the file.
+
+    Args:
+        plan: the model's.
+        file: the file.
+        skips_others: whether weights of other shapes are left out, as `skip_mismatch` of Keras.
 
     Raises:
         InputError: the file has other layers, or arrays of other shapes, than its config says.
@@ -35,6 +40,8 @@ def match_weights(plan: Plan, file: KerasFile) -> Matches:
     matches = _match_legacy(whole, file) if file.kind == "h5" else _match_keras3(whole, file)
     matches = [match for match in matches if match[0].path in plan.graph.layers]
     matches = restore_kernels(matches, file)
+    if skips_others:
+        matches = [match for match in matches if match[2].shape == match[1].shape]
     for layer, weight, stored in matches:
         if stored.shape != weight.shape:
             raise InputError(

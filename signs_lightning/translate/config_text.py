@@ -15,6 +15,7 @@ from signs_lightning.translate.fit_records import FitRecord
 from signs_lightning.translate.keras_session import session
 
 WIDTH = 100
+WEIGHTS_NOTE = "those that the source begins with"
 LOSS_ARGUMENTS = ("label_smoothing", "from_logits")
 # Values of options that a fit does not have, where they are not null.
 OF_NOTHING: dict[str, Any] = {"shuffle": True, "monitor": "val_loss", "mode": "min"}
@@ -23,7 +24,11 @@ Lines = list[str]
 
 
 def write_config(
-    reading: Any, fit: FitRecord, module_name: str, data_files: dict[str, str] | None = None
+    reading: Any,
+    fit: FitRecord,
+    module_name: str,
+    data_files: dict[str, str] | None = None,
+    weights: str | None = None,
 ) -> str:
     """Return the text of a configuration for `fit --config`.
 
@@ -32,6 +37,7 @@ def write_config(
         fit: what is to be trained.
         module_name: of the file beside the configuration that has the model.
         data_files: files that the user names, by option, such as "train_file".
+        weights: file of those that the model begins with; None for new ones.
     """
     options = _data_options(fit, data_files or {})
     missing = [f"{role}_file" for role in fit.data.unnamed if f"{role}_file" not in options]
@@ -40,7 +46,10 @@ def write_config(
         _reset(sections, _sections(fit.before, _data_options(fit.before, data_files or {})))
     lines = _heading(reading, fit, missing)
     lines += ["model:", f"  class_path: {module_name}.{CLASS}"]
-    lines += _titled("  init_args:", sections.pop("init_args"))
+    arguments = sections.pop("init_args")
+    if weights is not None:
+        arguments = [*_option("weights", Setting(weights, None, WEIGHTS_NOTE), 2), *arguments]
+    lines += _titled("  init_args:", arguments)
     unnamed = [f"  # {name}: FILE.h5, which is named with --data.{name}" for name in missing]
     sections["data"] = [*unnamed, *sections["data"]]
     for name, section in sections.items():

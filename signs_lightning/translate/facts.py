@@ -11,9 +11,10 @@ from typing import Any
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.errors import InputError
 from signs_lightning.translate.findings import Finding
+from signs_lightning.translate.pretrained import FACT, NONE, is_weights_fact
 
 _NUMBERS = re.compile(r"\(?\s*\d+(\s*[,x]\s*\d+)+\s*,?\s*\)?")
-_EXAMPLES = {"input_shape": "64,64,3", "classes": "6", "scale": "/255", "weights": "none"}
+_EXAMPLES = {"input_shape": "64,64,3", "classes": "6", "scale": "/255"}
 _OF_FILES = ("input_shape", "classes")  # which a data file tells, too
 _MAX_SIZE = 100_000
 
@@ -49,11 +50,26 @@ def _parse(name: str, text: str) -> Any:
                 f"--fact classes={text} is no number of classes, expected such as --fact classes=6."
             )
         return int(text)
+    if is_weights_fact(name):
+        return _weights(name, text)
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     return value if isinstance(value, int | float | str | tuple | list | bool) else text
+
+
+def _weights(name: str, text: str) -> str:
+    """Return the file of weights that a fact names, or "none"."""
+    if text.lower() == NONE:
+        return NONE
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"--fact {name}={text} is no file. Name a file of Keras (.h5, .weights.h5 or .keras), "
+            f"or say --fact {name}={NONE} to start untrained."
+        )
+    return str(path)
 
 
 def facts_of_file(path: str) -> dict[str, Any]:
@@ -76,13 +92,22 @@ def ask(findings: Sequence[Finding], source: str) -> str:
     by_name: dict[str, list[Finding]] = {}
     for finding in findings:
         by_name.setdefault(finding.fact or "", []).append(finding)
-    needs = [f"{name} ({_reasons(found)})" for name, found in by_name.items()]
-    options = [f"--fact {name}={_EXAMPLES.get(name, 'VALUE')}" for name in by_name]
-    text = f"Only the data of {source} know {'; '.join(needs)}. Say such as {' '.join(options)}"
-    if by_name.keys() & set(_OF_FILES):
-        what = " and ".join(name for name in _OF_FILES if name in by_name)
-        text += f"; --data.train_file FILE.h5 tells {what}, too"
-    return f"{text}."
+    weights = [f for name, found in by_name.items() if is_weights_fact(name) for f in found]
+    others = {name: found for name, found in by_name.items() if not is_weights_fact(name)}
+    text = ""
+    if others:
+        needs = [f"{name} ({_reasons(found)})" for name, found in others.items()]
+        options = [f"--fact {name}={_EXAMPLES.get(name, 'VALUE')}" for name in others]
+        text = f"Only the data of {source} know {'; '.join(needs)}. Say such as {' '.join(options)}"
+        if others.keys() & set(_OF_FILES):
+            what = " and ".join(name for name in _OF_FILES if name in others)
+            text += f"; --data.train_file FILE.h5 tells {what}, too"
+        text += ". "
+    if weights:
+        asked = "; ".join(f"{f.reason} ({f.place}): --fact {f.fact}=FILE" for f in weights)
+        text += f"{source} begins with {asked}. Name the Keras file, or say --fact {FACT}={NONE} "
+        text += "to start untrained."
+    return text.strip()
 
 
 def _reasons(findings: Sequence[Finding]) -> str:

@@ -12,6 +12,7 @@ from signs_lightning.translate.batches import Batches
 from signs_lightning.translate.callbacks import CallbackEntries, FitSettings, translate_callbacks
 from signs_lightning.translate.data_settings import DataSettings, Setting, data_settings
 from signs_lightning.translate.fit_batches import train_batches, validation_batches
+from signs_lightning.translate.fit_models import best_files, remember_model
 from signs_lightning.translate.fit_steps import set_class_weights, set_steps, whole_number
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import (
@@ -61,6 +62,9 @@ class FitRecord(Record):
         compile_config: what it was compiled with at this moment; None where that is not known.
         before: the model's fit before this one, or None.
         is_recompiled: whether it was compiled since then.
+        loaded: how many files of weights were loaded before it.
+        flags: of the layers that it trains, by their id.
+        best_files: where its callbacks keep the best weights.
     """
 
     place: Place
@@ -77,6 +81,9 @@ class FitRecord(Record):
     compiled: Any = None
     before: FitRecord | None = None
     is_recompiled: bool = True
+    loaded: int = 0
+    flags: dict[int, Value] = field(default_factory=dict)
+    best_files: list[str] = field(default_factory=list)
 
     @property
     def number(self) -> int:
@@ -159,7 +166,7 @@ def record_fit(
     record = FitRecord(place)
     record.compiled, record.before = model.compiled, model.fits[-1] if model.fits else None
     record.is_recompiled = record.before is None or record.before.compiled is not model.compiled
-    _remember_model(record, model)
+    remember_model(record, model)
     train = train_batches(record, given, is_generator, "batch_size" in names)
     validation = validation_batches(record, given)
     _set_epochs(record, given, "epochs" in names)
@@ -180,6 +187,7 @@ def record_fit(
     callbacks = given["callbacks"]
     listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     record.callbacks = translate_callbacks([c for c in listed if c is not None], settings)
+    record.best_files = best_files(listed)
     model.fits.append(record)
     return record
 
@@ -203,17 +211,6 @@ def _given(
         found["x"] = found.pop("generator") if found["generator"] is not None else found["x"]
     found |= {f"old_{key}": value for key, value in old.items()}
     return found, set(given)
-
-
-def _remember_model(record: FitRecord, model: Any) -> None:
-    try:
-        record.model_config = model.config()
-    except NotUnderstoodError:
-        record.model_config = None
-    try:
-        record.compile_config = model.compile_config()
-    except NotUnderstoodError:
-        record.compile_config = None
 
 
 def _set_epochs(record: FitRecord, given: dict[str, Value], is_given: bool) -> None:

@@ -22,6 +22,8 @@ class Session:
         counts: how often a name was given, by its stem.
         layers: all that were made, in order.
         models: all that were made, in order.
+        pretrained: files of weights that models get, in order.
+        trained: by the id of a layer, the model that trained it, and where.
         notes: what is to be said of the model, each with its place.
     """
 
@@ -31,6 +33,8 @@ class Session:
     counts: Counter[str] = field(default_factory=Counter)
     layers: list[Any] = field(default_factory=list)
     models: list[Any] = field(default_factory=list)
+    pretrained: list[Any] = field(default_factory=list)
+    trained: dict[int, tuple[Any, Place]] = field(default_factory=dict)
     notes: list[tuple[str, Place]] = field(default_factory=list)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 from signs_lightning.translate import layer_attributes, tensor_shapes
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.model_records import ModelRecord
+from signs_lightning.translate.pretrained import add_pretrained
 from signs_lightning.translate.sequential_records import SequentialRecord
 from signs_lightning.translate.values import Method, NotUnderstoodError, Place, Unknown, Value
 
@@ -116,10 +117,14 @@ def _compile(model: ModelRecord, arguments: Arguments) -> None:
 
 def _load_weights(model: ModelRecord, arguments: Arguments) -> None:
     args, kwargs, place = arguments
-    path = args[0] if args else kwargs.get("filepath")
-    what = repr(path) if isinstance(path, str) else "a file"
-    if not model.fits:  # after a fit it only chooses what is evaluated
-        model.pretrained.append((f"{model.describe()} from {what:.80}", place))
+    given = dict(zip(("filepath", "by_name"), args, strict=False)) | kwargs
+    path = given.get("filepath")
+    file = path if isinstance(path, str) else None
+    how = given.get("by_name"), given.get("skip_mismatch")
+    if any(isinstance(value, Unknown) for value in how):
+        raise NotUnderstoodError("these arguments of load_weights")
+    what = f"{model.describe()} from {f'{file!r:.80}' if file else 'a file'}"
+    add_pretrained(model, what, place, file, *map(bool, how))
 
 
 METHODS: dict[str, Callable[[Any, Arguments], Value]] = {

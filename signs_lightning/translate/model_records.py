@@ -9,6 +9,7 @@ from signs_lightning.translate.functional_config import functional_config, order
 from signs_lightning.translate.keras_objects import unknowns_in
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.layer_records import call_layer
+from signs_lightning.translate.pretrained import unknown_weights
 from signs_lightning.translate.symbolic_tensors import Node, SymbolicTensor, tensors_in
 from signs_lightning.translate.values import (
     NotUnderstoodError,
@@ -35,7 +36,6 @@ class ModelRecord(Record):
         compiled: the last `compile`, None before.
         fits: what `fit` was called with, in order, of `fit_records`.
         taints: code that is not understood and may have changed it.
-        pretrained: weights that it is made with and that the source does not hold, with a place.
         output_count: how many tensors a call gives.
     """
 
@@ -52,7 +52,6 @@ class ModelRecord(Record):
     compiled: Any = None
     fits: list[Any] = field(default_factory=list)
     taints: list[tuple[str, Unknown]] = field(default_factory=list)
-    pretrained: list[tuple[str, Place]] = field(default_factory=list)
 
     def describe(self) -> str:
         return f"the model '{self.name}'"
@@ -104,22 +103,7 @@ class ModelRecord(Record):
     @property
     def unknowns(self) -> list[tuple[str, Unknown]]:
         """What of the model is not known, weights to begin with included."""
-        found = self.all_unknowns()
-        if "weights" not in session().facts:
-            found += [
-                (f"weights of {what}", Unknown(f"weights of {what}", place, "weights"))
-                for what, place in self.all_pretrained()
-            ]
-        return found
-
-    def all_pretrained(self) -> list[tuple[str, Place]]:
-        """Return the weights that are not in the source, of the models inside it, too."""
-        inner = [layer for layer in self.layers if isinstance(layer, ModelRecord)]
-        found = self.pretrained + [p for model in inner for p in model.all_pretrained()]
-        bases = {id(m): m for m in session().models if m.pretrained}
-        shared = [m for m in bases.values() if set(map(id, m.layers)) & set(map(id, self.layers))]
-        found += [pair for model in shared if model is not self for pair in model.pretrained]
-        return list(dict.fromkeys(found))
+        return self.all_unknowns() + list(unknown_weights(self))
 
     def entry(self) -> dict[str, Any]:
         """Return what Keras writes of it, without its calls."""

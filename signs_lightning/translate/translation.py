@@ -7,6 +7,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,12 +23,14 @@ from signs_lightning.source.write_source import write_text
 from signs_lightning.translate.config_text import config_name, write_config
 from signs_lightning.translate.findings import NEEDS_FACT, NOT_UNDERSTOOD, Finding
 from signs_lightning.translate.fit_records import FitRecord
+from signs_lightning.translate.initial_weights import WeightsFile, check_facts, initial_state
 from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.read_source import Reading
 from signs_lightning.translate.stored_totals import LayerRow, describe_agreement, read_summaries
 from signs_lightning.translate.values import NotUnderstoodError, Place
 
 _SHOWS = re.compile(r"(\w+|\))\s*\.\s*(?:summary|count_params)\(")
+WEIGHTS = "model.safetensors"  # what the model begins with
 MAX_REASONS = 3  # why there is no model
 
 
@@ -38,9 +41,11 @@ class Translation:
     Attributes:
         reading: the source.
         facts: what was told of its data.
+        folder: that everything is written into.
         model: what its last training begins with, without values in its weights; None where it is
             not known.
         files: texts by their names in the folder, without the page.
+        weights: what the model begins with, where that is known from files; None if it is new.
         missing: options for data files that the configuration does not name.
         refusals: why the model or a configuration is not written, beside the findings.
         asked: what is needed that no statement says.
@@ -51,8 +56,10 @@ class Translation:
 
     reading: Reading
     facts: dict[str, Any]
+    folder: Path = field(default_factory=Path)
     model: FromKeras | None = None
     files: dict[str, str] = field(default_factory=dict)
+    weights: WeightsFile | None = None
     missing: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     asked: list[Finding] = field(default_factory=list)
@@ -111,7 +118,10 @@ class Translation:
 
 
 def translate(
-    reading: Reading, facts: dict[str, Any], data_files: dict[str, str] | None = None
+    reading: Reading,
+    facts: dict[str, Any],
+    data_files: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Translation:
     """Return what a source becomes.
 
@@ -119,13 +129,15 @@ def translate(
         reading: the source.
         facts: what was told of its data.
         data_files: files that the user names, by option, such as "train_file".
+        folder: that everything is written into.
     """
-    made = Translation(reading, facts)
+    made = Translation(reading, facts, folder or Path())
     chosen = reading.chosen
     if chosen is None or chosen.record is None:
         if chosen is None:
             made.refuse(_no_model(reading))
         return made
+    check_facts(chosen.record, facts)
     if not chosen.fits:
         _add_untrained(made)
     for fit in chosen.fits:
@@ -178,7 +190,9 @@ def _add_untrained(made: Translation) -> None:
     if _is_known(made, "model"):
         made.model = _build(made, config, compiled, None, _image_size(made, config, None))
     if made.model is not None:
-        made.files["model.py"] = write_text(made.model).text
+        written = write_text(made.model)
+        made.files["model.py"] = written.text
+        _add_weights(made, written.names)
 
 
 def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> None:
@@ -192,23 +206,37 @@ def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> N
     made.model = model
     fit.check_scale(model.plan)
     try:
-        text = write_text(model).text
+        written = write_text(model)
     except InputError as error:
         made.refuse(str(error))
         return
+    text = written.text
     module = next((name for name, old in made.files.items() if old == text), None)
     if module is None:
         module = "model.py" if "model.py" not in made.files else f"model_{fit.number}.py"
         made.files[module] = text
+    if fit.before is None:
+        _add_weights(made, written.names)
     is_taken = _check_training(made, fit, model)
     if is_taken and not fit.all_problems and fit.compile_config and _is_known(made, "training"):
         source = SimpleNamespace(source=made.reading.path.name)
         stem = module.removesuffix(".py")
-        made.files[config_name(fit.number)] = write_config(source, fit, stem, data_files)
+        weights = str(made.folder / WEIGHTS) if made.weights and fit.before is None else None
+        text = write_config(source, fit, stem, data_files, weights)
+        made.files[config_name(fit.number)] = text
         for role in fit.data.unnamed:
             option = f"{role}_file"
             if option not in data_files and option not in made.missing:
                 made.missing.append(option)
+
+
+def _add_weights(made: Translation, names: dict[str, str]) -> None:
+    """Add what the model begins with, where the source loads files."""
+    assert made.model is not None
+    assert made.reading.chosen is not None
+    record = made.reading.chosen.record
+    made.weights, said = initial_state(made.model, names, record, made.facts)
+    made.said += said
 
 
 def _image_size(

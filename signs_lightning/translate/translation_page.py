@@ -12,7 +12,8 @@ from signs_lightning.translate.findings import (
     WITHOUT_EFFECT,
     Finding,
 )
-from signs_lightning.translate.translation import Translation
+from signs_lightning.translate.pretrained import is_weights_fact
+from signs_lightning.translate.translation import WEIGHTS, Translation
 
 PAGE = "TRANSLATION.md"
 _MAX_TEXT = 100  # characters of a statement
@@ -48,7 +49,8 @@ def inferred(made: Translation) -> list[str]:
     """Return what is not written in the source and was assumed, a line each."""
     release = made.reading.release
     lines = [f"Keras {release.version}: {release.reason}"]
-    lines += [f"{name} = {value}, as the data or --fact tell" for name, value in made.facts.items()]
+    lines += [f"{name} = {value}, as the data or --fact tell" for name, value in made.facts.items()
+              if not is_weights_fact(name)]  # fmt: skip
     lines += [f"{place}: {note}" for place, note in made.notes()]
     return lines + made.said
 
@@ -61,7 +63,8 @@ def _result(made: Translation) -> Iterator[str]:
     else:
         yield "**Some values are known to the data only.**"
     if made.files:
-        yield f"Written beside this file: {', '.join(f'`{name}`' for name in made.files)}."
+        names = [*made.files, *([WEIGHTS] if made.weights is not None else [])]
+        yield f"Written beside this file: {', '.join(f'`{name}`' for name in names)}."
     else:
         yield "No model is written."
     if made.agreement:

@@ -6,11 +6,13 @@ import contextlib
 from pathlib import Path
 
 from signs_lightning.errors import InputError
+from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write, make_folder
-from signs_lightning.translate.translation import Translation
+from signs_lightning.translate.initial_weights import TRANSLATED
+from signs_lightning.translate.translation import WEIGHTS, Translation
 from signs_lightning.translate.translation_page import PAGE, write_page
 
-OWN = ("model*.py", "config*.yaml", PAGE)  # what a translation may write
+OWN = ("model*.py", "config*.yaml", WEIGHTS, PAGE)  # what a translation may write
 
 
 def check_folder(folder: Path, source: Path) -> None:
@@ -44,11 +46,15 @@ def write_folder(made: Translation, folder: Path) -> list[Path]:
         for name, text in texts.items():
             temporary = stack.enter_context(atomic_write(folder / name))
             temporary.write_text(text, encoding="utf-8", errors="replace")
+        if made.weights is not None:
+            temporary = stack.enter_context(atomic_write(folder / WEIGHTS))
+            save_weights(temporary, made.weights.state, made.weights.metadata)
+    names = [*texts, WEIGHTS] if made.weights is not None else list(texts)
     for pattern in OWN:
         for old in folder.glob(pattern):
-            if old.name not in texts and _is_ours(old):
+            if old.name not in names and _is_ours(old):
                 old.unlink()
-    return [folder / name for name in texts]
+    return [folder / name for name in names]
 
 
 def _is_ours(path: Path) -> bool:
@@ -57,4 +63,6 @@ def _is_ours(path: Path) -> bool:
         start = path.read_text(encoding="utf-8", errors="replace")[:4000]
     except OSError:
         return False
+    if path.suffix == ".safetensors":
+        return TRANSLATED in start
     return "written as source by signs_lightning" in start or "\n# Translated from " in start

@@ -19,11 +19,13 @@ from signs_lightning.translate.applications import (
     xception,
 )
 from signs_lightning.translate.applications.building import Builder
+from signs_lightning.translate.applications.weight_files import weights_file
 from signs_lightning.translate.functional_config import graph_nodes
 from signs_lightning.translate.keras_objects import unknowns_in
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.layer_records import input_layer
 from signs_lightning.translate.model_records import connect
+from signs_lightning.translate.pretrained import add_pretrained
 from signs_lightning.translate.signatures import bind, parse_signatures
 from signs_lightning.translate.symbolic_tensors import SymbolicTensor
 from signs_lightning.translate.values import NotUnderstoodError, Place, Unknown, Value
@@ -129,15 +131,24 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
         signature["include_preprocessing"] = True
     kwargs = {k: v for k, v in kwargs.items() if k not in ("backend", "layers", "models", "utils")}
     options = bind(signature, args, kwargs, name)
+    known_later = ["input_tensor", "input_shape", "classes"]
+    if not name.startswith("EfficientNetB"):  # whose layers depend on them
+        known_later.append("weights")
     for key, value in options.items():
-        if key not in ("input_tensor", "input_shape", "classes"):
+        if key not in known_later:
             for unknown in unknowns_in(value):
                 raise NotUnderstoodError(f"{name} with {key}={unknown.reason}")
     image, inputs, size = _image(options, application, place)
     result = application.build(Builder(place, options), image, *application.settings)
     model = connect(inputs, [result], _model_name(name, application, options, size), place)
-    if options["weights"] not in (None, "random"):
-        model.pretrained.append((f"{name}(weights={options['weights']!r:.60})", place))
+    weights = options["weights"]
+    if weights not in (None, "random"):
+        own_name = application.name or ""
+        file = weights if isinstance(weights, str) and weights != "imagenet" else None
+        if weights == "imagenet":
+            file = weights_file(name, own_name, options, size)
+        shown = weights.reason if isinstance(weights, Unknown) else repr(weights)
+        add_pretrained(model, f"{name}(weights={shown:.60})", place, file)
     return model
 
 
