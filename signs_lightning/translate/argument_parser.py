@@ -55,8 +55,8 @@ class ArgumentParser(Record):
     def attribute(self, name: str, place: Place) -> Value:
         methods = {
             "add_argument": self._add,
-            "parse_args": lambda args, kwargs, at: Namespace(dict(self._values)),
-            "parse_known_args": lambda args, kwargs, at: (Namespace(dict(self._values)), []),
+            "parse_args": lambda args, kwargs, at: self._parse(args, kwargs),
+            "parse_known_args": lambda args, kwargs, at: (self._parse(args, kwargs), []),
             "add_argument_group": lambda args, kwargs, at: self,
             "add_mutually_exclusive_group": lambda args, kwargs, at: self,
             "set_defaults": lambda args, kwargs, at: self._values.update(kwargs),
@@ -66,6 +66,16 @@ class ArgumentParser(Record):
         if name in ("print_help", "print_usage", "format_help", "error", "exit"):
             return NoEffect(f".{name} of {self.describe()}", place)
         return super().attribute(name, place)
+
+    def _parse(self, args: list[Value], kwargs: dict[str, Value]) -> Namespace:
+        """Return the defaults, which a script without options has."""
+        given = args[0] if args else kwargs.get("args")
+        is_own = isinstance(given, LibraryName | NoEffect) or given is None  # sys.argv[1:]
+        if not is_own and given not in ([], ()):
+            raise NotUnderstoodError("options that the source gives itself")
+        if len(args) > 1 or kwargs.keys() - {"args"}:
+            raise NotUnderstoodError("options that are added to others")
+        return Namespace(dict(self._values))
 
     def _add(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         options = [arg for arg in args if isinstance(arg, str)]
@@ -102,16 +112,3 @@ class ArgumentParser(Record):
 def make_parser(interpreter: Interpreter, args: Any, kwargs: Any, place: Place) -> Value:
     """Return `argparse.ArgumentParser(…)`."""
     return ArgumentParser(interpreter)
-
-
-class Flags(Record):
-    """`tf.app.flags.FLAGS` or absl's, with the defaults."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Value] = {}
-
-    def describe(self) -> str:
-        return "the flags of the script"
-
-    def attribute(self, name: str, place: Place) -> Value:
-        return self.values[name] if name in self.values else super().attribute(name, place)

@@ -6,18 +6,21 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from signs_lightning.translate.classes import BoundMethod, UserClass
+from signs_lightning.translate.functions import Function, Partial
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
     LibraryName,
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
     Unknown,
     Value,
 )
-from signs_lightning.translate.without_effect import has_no_effect
+from signs_lightning.translate.without_effect import has_no_effect, reaches_everything
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
@@ -74,11 +77,23 @@ def set_attribute(
     if isinstance(owner, Record):
         owner.set_attribute(name, value, place)
     elif isinstance(owner, LibraryName):
-        if not has_no_effect(f"{owner.name}.{name}"):
-            unknown = interpreter.new_unknown(f"setting {owner.name}.{name}", place)
-            interpreter.effects.everything.append(unknown)
-    elif not isinstance(owner, Unknown):
+        is_bare = isinstance(value, list) and len(value) < 2  # sys.argv without options
+        if f"{owner.name}.{name}" == "sys.argv" and is_bare:
+            return
+        own = f"{owner.name}.{name}"
+        if not has_no_effect(own) or reaches_everything(own):
+            _change_library(interpreter, f"setting {owner.name}.{name}", place)
+    elif isinstance(owner, Unknown):
+        is_code = isinstance(value, Function | UserClass | BoundMethod | Partial)
+        if is_code and not isinstance(owner, NoEffect):  # perhaps in place of a library's own
+            _change_library(interpreter, f"setting .{name} of {owner.reason}", place)
+    else:
         raise SourceError("AttributeError", f"setting .{name} of a {type(owner).__name__}")
+
+
+def _change_library(interpreter: Interpreter, reason: str, place: Place) -> None:
+    """Note that a library is another one from here on."""
+    interpreter.effects.everything.append(interpreter.new_unknown(reason, place))
 
 
 def set_item(
@@ -91,8 +106,8 @@ def set_item(
     if isinstance(owner, Unknown):
         return
     if isinstance(owner, LibraryName):
-        if not has_no_effect(owner.name):
-            raise NotUnderstoodError(f"setting an item of {owner.name}")
+        if not has_no_effect(owner.name) or reaches_everything(owner.name):
+            _change_library(interpreter, f"setting an item of {owner.name}", place)
         return
     parts = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
     unknown = first_unknown(*parts)
@@ -120,6 +135,7 @@ def delete(interpreter: Interpreter, node: ast.Delete, scope: Scope) -> None:
 
 
 def _delete_one(interpreter: Interpreter, target: ast.expr, scope: Scope) -> None:
+    place = interpreter.place(target, scope)
     if isinstance(target, ast.Name):
         scope.unbind(target.id)
     elif isinstance(target, ast.Tuple | ast.List):
@@ -128,6 +144,9 @@ def _delete_one(interpreter: Interpreter, target: ast.expr, scope: Scope) -> Non
     elif isinstance(target, ast.Subscript):
         owner = interpreter.evaluate(target.value, scope)
         index = interpreter.evaluate(target.slice, scope)
+        if isinstance(owner, LibraryName):
+            _change_library(interpreter, f"del of an item of {owner.name}", place)
+            return
         if isinstance(owner, Unknown) or not isinstance(owner, list | dict):
             raise NotUnderstoodError("del of an item")
         unknown = None if isinstance(index, slice) else first_unknown(index)
@@ -136,4 +155,9 @@ def _delete_one(interpreter: Interpreter, target: ast.expr, scope: Scope) -> Non
             return
         perform_safely(owner.__delitem__, index)
     else:
+        owner = interpreter.evaluate(target.value, scope) if isinstance(
+            target, ast.Attribute
+        ) else None  # fmt: skip
+        if isinstance(owner, LibraryName):
+            _change_library(interpreter, f"del of an attribute of {owner.name}", place)
         raise NotUnderstoodError("del of an attribute")

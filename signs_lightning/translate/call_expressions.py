@@ -5,9 +5,17 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from signs_lightning.translate.code_texts import CallSite
+from signs_lightning.translate.scoped_builtins import SCOPED
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.source_errors import SourceError
-from signs_lightning.translate.values import NeedsFactError, NotUnderstoodError, Unknown, Value
+from signs_lightning.translate.values import (
+    LibraryName,
+    NeedsFactError,
+    NotUnderstoodError,
+    Unknown,
+    Value,
+)
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
@@ -43,6 +51,11 @@ def _called(interpreter: Interpreter, node: ast.Call, function: Value, scope: Sc
             interpreter.note_unread_training(node, unknown, scope)
         return unknown
     try:
+        perform = SCOPED.get(function.name) if isinstance(function, LibraryName) else None
+        if perform is not None:
+            result = perform(CallSite(interpreter, scope, node), args, kwargs)
+            if result is not NotImplemented:
+                return result
         return interpreter.call(function, args, kwargs, place)
     except NotUnderstoodError as error:
         failure = Unknown(str(error), place)

@@ -10,6 +10,7 @@ from signs_lightning.translate.functions import Function
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
     Method,
+    NoEffect,
     NotUnderstoodError,
     Place,
     Record,
@@ -89,6 +90,8 @@ class UserClass(Record):
             return self._bound(value)
         if name in ("__name__", "__qualname__"):
             return self.name
+        if name == "__dict__":
+            return self.namespace
         return super().attribute(name, place)
 
     def _bound(self, value: Value) -> Value:
@@ -170,7 +173,12 @@ class Instance(Record):
         found, value = self.cls.find(name)
         if found and isinstance(value, Wrapped) and value.kind == "property":
             return self._interpreter.call(value.function, [self], {}, place)
+        if found and isinstance(value, Unknown) and not isinstance(value, NoEffect):
+            return value  # perhaps a property that is not understood
         if name in self.attributes:
+            return self.attributes[name]
+        if found and isinstance(value, Wrapped) and value.kind == "cached_property":
+            self.attributes[name] = self._interpreter.call(value.function, [self], {}, place)
             return self.attributes[name]
         if found:
             if isinstance(value, Function):

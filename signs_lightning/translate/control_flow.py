@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from signs_lightning.translate.classes import Instance
 from signs_lightning.translate.findings import NOT_UNDERSTOOD
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.signals import (
@@ -20,6 +21,7 @@ from signs_lightning.translate.values import (
     LibraryName,
     NoEffect,
     NotUnderstoodError,
+    Place,
     Record,
     Unknown,
     Value,
@@ -131,6 +133,7 @@ def run_while(interpreter: Interpreter, node: ast.While, scope: Scope) -> Signal
 
 def run_with(interpreter: Interpreter, node: ast.With, scope: Scope) -> Signal | None:
     unknown = None
+    entries: list[tuple[Value, Place]] = []
     for item in node.items:
         place = interpreter.place(item.context_expr, scope)
         value = interpreter.evaluate(item.context_expr, scope)
@@ -145,12 +148,37 @@ def run_with(interpreter: Interpreter, node: ast.With, scope: Scope) -> Signal |
                 entered = value
         if item.optional_vars is not None:
             interpreter.assign(item.optional_vars, entered, scope)
-    signal = interpreter.run_block(node.body, scope)
+        entries.append((value, place))
+    try:
+        signal = interpreter.run_block(node.body, scope)
+    except SourceError as error:
+        kind = _raised(error)
+        taken = [_leave(interpreter, value, (kind, kind, None), at) for value, at in entries[::-1]]
+        if not any(taken):
+            raise
+        return None
+    for value, place in reversed(entries):
+        _leave(interpreter, value, (None, None, None), place)
     if unknown is not None:
         interpreter.havoc(node.body, scope, unknown)
         returns, jumps = may_leave(node.body)
         return Uncertain(unknown, returns) if returns or jumps else None
     return signal
+
+
+def _leave(interpreter: Interpreter, value: Value, error: tuple[Value, ...], place: Place) -> bool:
+    """Call `__exit__` of an object of the source, and return whether it takes an exception.
+
+    Raises:
+        NotUnderstoodError: it is not known whether it does.
+    """
+    if not isinstance(value, Instance) or not value.has_method("__exit__"):
+        return False
+    result = value.call_method("__exit__", list(error), {}, place)
+    truth = interpreter.truth(result, place)
+    if isinstance(truth, Unknown) and error[0] is not None:
+        raise NotUnderstoodError(f"whether {value.describe()} takes an exception")
+    return truth is True
 
 
 _MISSING_MODULE = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}

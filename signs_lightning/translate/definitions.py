@@ -14,6 +14,12 @@ from signs_lightning.translate.without_effect import HARMLESS_DECORATORS
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
+# Methods that Python calls where no call is written.
+_HOOKS = (
+    *("__getattribute__", "__init_subclass__", "__set_name__", "__del__", "__get__", "__set__"),
+    *("__delete__", "__class_getitem__", "__instancecheck__", "__subclasscheck__", "__missing__"),
+    *("__prepare__", "__delattr__", "__subclasshook__", "__mro_entries__"),
+)
 _CLASS_DECORATORS = frozenset({"dataclasses.dataclass"})
 
 
@@ -40,7 +46,7 @@ def _decorated(interpreter: Interpreter, decorator: ast.expr, value: Value, scop
         if kind.name in ("builtins.staticmethod", "builtins.classmethod", "builtins.property"):
             return Wrapped(kind.name.rpartition(".")[2], value)
         if kind.name == "functools.cached_property":
-            return Wrapped("property", value)
+            return Wrapped("cached_property", value)
         unknown = interpreter.new_unknown(f"the decorator {kind.name}", place)
         interpreter.taint([value], unknown)
         return unknown
@@ -71,6 +77,12 @@ def define_class(interpreter: Interpreter, node: ast.ClassDef, scope: Scope) -> 
     cls = UserClass(interpreter, node.name, bases, library_base, inner.variables)
     inner.owner = cls
     interpreter.run_block(node.body, inner)
+    hooks = [inner.variables[name] for name in _HOOKS if name in inner.variables]
+    if hooks or any("__init_subclass__" in base.namespace for base in cls.order):
+        place = interpreter.place(node, scope)
+        unknown = Unknown(f"the special methods of class {node.name}", place)
+        interpreter.taint(hooks, unknown)
+        raise NotUnderstoodError(unknown.reason)
     cls.fields = [
         item.target.id
         for item in node.body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.limits import CALL_DEPTH
@@ -160,11 +160,21 @@ def _yields(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 class ListIterator(Record):
-    """An iterator over values that are all known already, such as `zip(…)` gives."""
+    """An iterator over values that are known, or are made when the first is taken, all at once.
 
-    def __init__(self, values: list[Value]) -> None:
-        self._values = values
+    Args:
+        values: the values, or what makes them.
+    """
+
+    def __init__(self, values: list[Value] | Callable[[], list[Value]]) -> None:
+        self._made = values
         self._position = 0
+
+    @property
+    def _values(self) -> list[Value]:
+        if not isinstance(self._made, list):
+            self._made = self._made()
+        return self._made
 
     def describe(self) -> str:
         return "an iterator"
@@ -208,6 +218,9 @@ class Generator(Record):
         return self._iterator
 
     def next(self) -> Value:
+        """Return the next value; its code runs to its end, so that it may change nothing else."""
+        if self._interpreter.effects.changes_something(self.function):
+            raise NotUnderstoodError(f"next() of {self.describe()}, which changes something")
         return self._values().next()
 
     def iterate(self, place: Place) -> Iterator[Value]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from signs_lightning.translate.cells import read_module
+from signs_lightning.translate.cells import parse_module, read_module
 from signs_lightning.translate.library_names import canonical, is_installed_package
 from signs_lightning.translate.scopes import Module, Scope
 from signs_lightning.translate.source_errors import SourceError
@@ -93,10 +93,13 @@ def _beside(interpreter: Interpreter, name: str) -> Module | None:
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return None
-    path = interpreter.folder.joinpath(*parts)
-    candidates = [path.with_suffix(".py"), path / "__init__.py"]
-    found = next((candidate for candidate in candidates if candidate.is_file()), None)
-    tree = read_module(found) if found else None
+    names = [f"{'/'.join(parts)}.py", f"{'/'.join(parts)}/__init__.py"]
+    written = next((name for name in names if name in interpreter.written), None)
+    found = next((path for name in names if (path := interpreter.folder / name).is_file()), None)
+    if written is not None:
+        tree = parse_module(interpreter.written[written])
+    else:
+        tree = read_module(found) if found else None
     if tree is None:
         return None
     module = Module(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import posixpath
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class Interpreter:
         import_guards: `try` statements around that catch a missing module.
         name_guards: likewise, that catch a missing name.
         is_python2: whether `/` of whole numbers is one.
+        running: files that `%run` runs now.
+        written: texts of files that cells write, by their names.
     """
 
     def __init__(self, libraries: Libraries, facts: dict[str, Any], folder: Path | None) -> None:
@@ -77,6 +80,8 @@ class Interpreter:
         self.effects = Effects(self)
         self.modules: dict[str, Module | None] = {}
         self.imports: list[str] = []
+        self.running: list[Path] = []
+        self.written: dict[str, str] = {}
         self.unread_trainings: list[UnreadTraining] = []
         self.trainings: list[Any] = []
         self.depth = 0
@@ -85,6 +90,7 @@ class Interpreter:
         self.name_guards = 0
         self.is_python2 = False
         self.kinds: list[set[str]] = [set()]
+        self.raised: Unknown | None = None  # by the last statement of a cell
         self.result: Value = None  # of the last expression that was a statement or assigned
 
     def run(self, cells: list[Cell]) -> Interpretation:
@@ -96,8 +102,12 @@ class Interpreter:
             if cell.tree is None:
                 self._note_unread(cell, scope)
                 continue
-            for node in cell.tree.body:
+            for number, node in enumerate(cell.tree.body, 1):
+                self.raised = None
                 self._run_bounded(node, scope)
+                if self.raised is not None:
+                    self._end_cell(cell.tree.body[number:], self.raised, scope)
+                    break
         return Interpretation(
             self.findings,
             module.variables,
@@ -107,6 +117,12 @@ class Interpreter:
             self.trainings,
             self.budget.reason,
         )
+
+    def _end_cell(self, rest: list[ast.stmt], raised: Unknown, scope: Scope) -> None:
+        """Do as if the statements after one that raises an exception may have run or not."""
+        is_end = raised.reason.startswith("it raises SystemExit")
+        if rest and not is_end and self.havoc(list(rest), scope, raised):
+            self.findings.add_unknown(raised)
 
     def _run_bounded(self, node: ast.stmt, scope: Scope) -> None:
         if not self.budget.reason:
@@ -124,6 +140,8 @@ class Interpreter:
     def _note_unread(self, cell: Cell, scope: Scope) -> None:
         place = Place(cell.number, 1)
         text = next((line for line in cell.text.splitlines() if line.strip()), "")
+        if cell.problem in ("%%writefile", "%%file"):
+            self._write(cell.text)
         if cell.problem.startswith("%%"):
             self.findings.add(Finding(place, UNDERSTOOD, text, f"{cell.problem} is not Python"))
         else:
@@ -131,6 +149,13 @@ class Interpreter:
             self.findings.add(Finding(place, NOT_UNDERSTOOD, text, reason))
             if self.is_python2:  # which may have run it
                 self.effects.havoc_text(cell.text, scope, Unknown(reason, place))
+
+    def _write(self, text: str) -> None:
+        """Keep the text of a file that a cell writes, for imports that follow."""
+        head, _, body = text.lstrip().partition("\n")
+        *options, name = head.split()[1:] or [""]
+        key = posixpath.normpath(name.strip("'\""))
+        self.written[key] = (self.written.get(key, "") if "-a" in options else "") + body
 
     # Statements and expressions.
 

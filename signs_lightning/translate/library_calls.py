@@ -114,6 +114,11 @@ def _library(
     )
     if result is not NotImplemented:
         return result
+    if without_effect.reaches_everything(name):
+        unknown = interpreter.new_unknown(f"{name.removeprefix('builtins.')}()", place)
+        interpreter.effects.everything.append(unknown)
+        interpreter.taint([*args, *kwargs.values()], unknown)
+        return unknown
     if without_effect.has_no_effect(name):
         return NoEffect(f"{name}()", place)
     if module == "builtins" and (last.endswith("Error") or last.endswith("Exception")):

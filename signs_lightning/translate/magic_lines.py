@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
+_CODE = re.compile(r"^(\s*(?:[\w.,\s]+=\s*)?)%(\w+)[ \t]*(.*)$", re.DOTALL)
+# Magic commands that may bind or forget names.
+CHANGES_NAMES = frozenset(
+    [
+    "store", "reset", "reset_selective", "xdel", "edit", "macro", "rerun", "recall", "px",
+    "autopx", "R", "julia", "loadpy",
+]
+)  # fmt: skip
+_RUNNING = {"time", "timeit", "prun", "memit", "run"}  # magic commands that run code
 _LINE = re.compile(r"^(\s*)(?:%|!|\?)(?=[\w.!%/~?\[{$-])")
 _ASSIGNED = re.compile(r"^(\s*[\w.,\s]+=\s*)[%!](?=[\w./~])")
 _HELP = re.compile(r"^(\s*)[\w.]+\?{1,2}\s*$")
-_PYTHON_CELLS = {"time", "timeit", "capture", "prun", "notebook", "python3", "python"}
+_PYTHON_CELLS = {"time", "timeit", "capture", "prun", "notebook"}
 _PRINT = re.compile(r"^(\s*(?:[^#'\"\n]*[:;]\s*)?)print\b[ \t]*(?!\s*[(=.])([^\n;#]*)")
 
 
@@ -26,23 +35,32 @@ def is_python(magic: str) -> bool:
 
 
 def without_magic(text: str) -> str:
-    """Return the cell with `pass` for IPython's lines, and a call without effect for their values.
+    """Return the cell with calls of IPython's shell for lines that run code, and `pass` for others.
 
     The lines keep their numbers.
     """
-    lines = []
-    is_continued = False
-    for line in text.splitlines():
-        if is_continued:
-            is_continued = line.rstrip().endswith("\\")
-            lines.append("")
-            continue
+    lines: list[str] = []
+    given = iter(text.splitlines())
+    for line in given:
         magic = _LINE.match(line) or _HELP.match(line)
-        if magic:
-            is_continued = line.rstrip().endswith("\\")
+        if not magic and not _ASSIGNED.match(line):
+            lines.append(line)
+            continue
+        more = 0
+        while line.rstrip().endswith("\\") and (added := next(given, None)) is not None:
+            line, more = f"{line.rstrip()[:-1]}{added}", more + 1
+        code = _CODE.match(line)
+        if code and (code[2] in _RUNNING or code[2] in CHANGES_NAMES):
+            lines.append(f"{code[1]}get_ipython().run_line_magic({code[2]!r}, {code[3]!r})")
+        elif magic:
             lines.append(f"{magic[1]}pass")
         else:
             lines.append(_ASSIGNED.sub(r"\1get_ipython() #", line))
+        lines += [""] * more
+    if cell_magic(text)[0] == "timeit":  # which runs the cell some times, and keeps no name of it
+        start = next(k for k, line in enumerate(lines) if line.strip())
+        lines[start] = "if get_ipython():"
+        lines[start + 1 :] = [f" {line}" for line in lines[start + 1 :] or ["pass"]]
     return "\n".join(lines) + "\n"
 
 

@@ -160,9 +160,12 @@ def compare(kind: type[ast.cmpop], left: Value, right: Value, place: Place) -> V
     if isinstance(left, Record) or isinstance(right, Record):
         return _compare_records(symbol, left, right, place)
     if isinstance(left, LibraryName) or isinstance(right, LibraryName):
-        if kind in (ast.Eq, ast.NotEq):
+        other = right if isinstance(left, LibraryName) else left
+        is_told = other is None or isinstance(other, LibraryName)  # and no number or text
+        if kind in (ast.Eq, ast.NotEq) and is_told:
             return (left == right) is (kind is ast.Eq)
-        raise NotUnderstoodError(f"'{symbol}' of a library's name")
+        name = left if isinstance(left, LibraryName) else right
+        raise NotUnderstoodError(f"'{symbol}' of {name.name}")
     unknown = first_unknown(left, right)
     return unknown or perform_safely(perform, left, right)
 

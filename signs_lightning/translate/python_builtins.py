@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.classes import Instance
+from signs_lightning.translate.functions import ListIterator
 from signs_lightning.translate.object_builtins import OBJECT_BUILTINS
 from signs_lightning.translate.operators import compare, first_unknown, is_plain
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.text_formats import as_text, format_value
 from signs_lightning.translate.values import (
     LibraryName,
+    NeedsFactError,
     NotUnderstoodError,
     Place,
     Record,
@@ -52,21 +54,29 @@ def _zip(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place)
 
 
 def _map(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    rows = zip(*_items(interpreter, args[1:], place), strict=False)
-    return interpreter.generator([interpreter.call(args[0], list(r), {}, place) for r in rows])
+    rows = list(zip(*_items(interpreter, args[1:], place), strict=False))
+    interpreter.budget.make(len(rows))
+    return ListIterator(lambda: [interpreter.call(args[0], list(r), {}, place) for r in rows])
 
 
 def _filter(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    kept = []
-    for item in interpreter.items(args[1], place):
-        kind = args[0]
-        result = item if kind is None else interpreter.call(kind, [item], {}, place)
-        truth = interpreter.truth(result, place)
-        if isinstance(truth, Unknown):
-            return truth
-        if truth:
-            kept.append(item)
-    return interpreter.generator(kept)
+    items = interpreter.items(args[1], place)
+
+    def keep() -> list[Value]:
+        kept = []
+        for item in items:
+            kind = args[0]
+            result = item if kind is None else interpreter.call(kind, [item], {}, place)
+            truth = interpreter.truth(result, place)
+            if isinstance(truth, Unknown):
+                if truth.fact:
+                    raise NeedsFactError(truth.fact)
+                raise NotUnderstoodError(truth.reason)
+            if truth:
+                kept.append(item)
+        return kept
+
+    return ListIterator(keep)
 
 
 def sort(

@@ -14,18 +14,20 @@ class Module(Record):
 
     Attributes:
         name: as it is imported; "__main__" for the source itself.
+        file: that messages name; empty for the source itself.
         variables: its names and their values.
         stars: modules whose names it imported by `*`, the last one last.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, file: str = "") -> None:
         self.name = name
+        self._file = file
         self.variables: dict[str, Value] = {}
         self.stars: list[str | Module] = []
 
     @property
     def file(self) -> str:
-        return "" if self.name == "__main__" else f"{self.name}.py"
+        return self._file or ("" if self.name == "__main__" else f"{self.name}.py")
 
     def describe(self) -> str:
         return f"module {self.name}"
@@ -49,6 +51,8 @@ class Module(Record):
         return False, None
 
     def attribute(self, name: str, place: Place) -> Value:
+        if name == "__dict__":
+            return self.variables
         found, value = self.find(name)
         return value if found else super().attribute(name, place)
 

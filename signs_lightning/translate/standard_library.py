@@ -16,7 +16,14 @@ from signs_lightning.translate.limits import check_tree
 from signs_lightning.translate.operators import first_unknown, is_plain
 from signs_lightning.translate.paths import call_path, join_paths
 from signs_lightning.translate.source_errors import SourceError, perform_safely
-from signs_lightning.translate.values import NotUnderstoodError, Place, Record, Unknown, Value
+from signs_lightning.translate.values import (
+    LibraryName,
+    NotUnderstoodError,
+    Place,
+    Record,
+    Unknown,
+    Value,
+)
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
@@ -31,6 +38,7 @@ CONSTANTS: dict[str, Value] = {
     "os.sep": "/",
     "os.path.sep": "/",
     "os.name": "posix",
+    "sys.platform": "linux",
     "sys.version_info": (3, 11, 0, "final", 0),
     "typing.TYPE_CHECKING": False,
     "string.ascii_lowercase": "abcdefghijklmnopqrstuvwxyz",
@@ -153,6 +161,11 @@ def _exit(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place
     raise SourceError("SystemExit")
 
 
+def _reload(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    """Return a library, which is the same again; a module beside the source may be another."""
+    return args[0] if args and isinstance(args[0], LibraryName) else NotImplemented
+
+
 def _first(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
     return args[0] if args else NotImplemented
 
@@ -211,5 +224,6 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
         ("tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.notebook.tqdm", "tqdm.tqdm_notebook"), _first
     ),
     "sys.exit": _exit,
+    "importlib.reload": _reload,
     "os._exit": _exit,
 }  # fmt: skip

@@ -17,9 +17,10 @@ from signs_lightning.translate.findings import (
     WITHOUT_EFFECT,
     Finding,
 )
+from signs_lightning.translate.functions import ListIterator
 from signs_lightning.translate.imports import import_from, import_modules
 from signs_lightning.translate.limits import LimitError
-from signs_lightning.translate.operators import first_unknown
+from signs_lightning.translate.operators import BINARY, first_unknown
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.signals import Break, Continue, Return, Signal, Uncertain, may_leave
 from signs_lightning.translate.source_errors import SourceError
@@ -66,6 +67,7 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
         if is_nested:
             raise
         reason = f"it raises {error}"
+        interpreter.raised = Unknown(reason, interpreter.place(node, scope))
     except LimitError:
         raise
     except Exception as error:  # a mistake here must not end the translation
@@ -150,7 +152,15 @@ def _kind_of_expression(node: ast.Expr, inner: set[str], result: Value) -> str:
 
 
 def _assign(interpreter: Interpreter, node: ast.Assign, scope: Scope) -> None:
-    value = interpreter.evaluate(node.value, scope)
+    if isinstance(node.value, ast.GeneratorExp):  # it is evaluated when it is used
+        items = node.value
+        value: Value = ListIterator(
+            lambda: interpreter.items(
+                interpreter.evaluate(items, scope), interpreter.place(items, scope)
+            )
+        )
+    else:
+        value = interpreter.evaluate(node.value, scope)
     for target in node.targets:
         interpreter.assign(target, value, scope)
     interpreter.result = value
@@ -210,6 +220,9 @@ def _changed(interpreter: Interpreter, node: ast.AugAssign, old: Value, scope: S
             old.clear()
             old.update(new)
         return old
+    change = getattr(old, "change", None)
+    if change is not None and type(node.op) in BINARY and not isinstance(value, Unknown):
+        return change(BINARY[type(node.op)][0], value, place)
     return interpreter.binary(type(node.op), old, value, place)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from signs_lightning.translate import without_effect
 from signs_lightning.translate.call_expressions import trains
 from signs_lightning.translate.classes import BoundMethod, Instance, UserClass
-from signs_lightning.translate.functions import Function
+from signs_lightning.translate.functions import Function, Generator
 from signs_lightning.translate.library_names import canonical, is_installed_package
 from signs_lightning.translate.python_builtins import BUILTINS
 from signs_lightning.translate.scopes import Module, Scope
@@ -19,6 +19,7 @@ from signs_lightning.translate.values import LibraryName, Method, NoEffect, Reco
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
+_PEEKED = ("print", "open", "input", "exec", "eval", "globals", "locals", "delattr")
 _CHANGING_BUILTINS = frozenset({"setattr", "next", "map", "filter", "delattr", "exec", "eval"})
 
 
@@ -59,6 +60,8 @@ class Effects:
                 pending += value
             if isinstance(value, Function):
                 self._havoc_function(value, unknown, set())
+            elif isinstance(value, Generator):
+                pending.append(value.function)
             elif isinstance(value, BoundMethod):
                 pending += [value.receiver, value.function]
             elif isinstance(value, Method):
@@ -102,7 +105,7 @@ class Effects:
             elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
                 node.ctx, ast.Load
             ):
-                self.taint(self._values_of(node.value, scope), unknown)
+                self._havoc_owner(node, scope, unknown)
             elif isinstance(node, ast.AugAssign):
                 self.taint(self._values_of(node.target, scope), unknown)
         # What only a loop or a handler binds is not counted as a change.
@@ -110,6 +113,21 @@ class Effects:
         self.changes += len(set(bound) - own)
         for name in bound:
             scope.bind(name, unknown)
+
+    def _havoc_owner(
+        self, node: ast.Attribute | ast.Subscript, scope: Scope, unknown: Unknown
+    ) -> None:
+        """Taint what an attribute or an item is set of."""
+        self.taint(self._values_of(node.value, scope), unknown)
+        owner = self.peek(node.value, scope)
+        if isinstance(owner, LibraryName):
+            own = f"{owner.name}.{node.attr}" if isinstance(node, ast.Attribute) else owner.name
+            if not without_effect.has_no_effect(own) or without_effect.reaches_everything(own):
+                self._change_everything(unknown)
+
+    def _change_everything(self, unknown: Unknown) -> None:
+        self.everything.append(unknown)
+        self.changes += 1
 
     def _havoc_call(
         self, node: ast.Call, scope: Scope, unknown: Unknown, visited: set[int]
@@ -144,14 +162,15 @@ class Effects:
 
     def _havoc_library(self, name: str, values: list[Value], unknown: Unknown) -> None:
         last = name.rpartition(".")[2]
-        if name.startswith("builtins."):
+        if without_effect.reaches_everything(name):
+            self._change_everything(unknown)
+        elif name.startswith("builtins."):
             if last in _CHANGING_BUILTINS:
                 self.taint(values, unknown)
         elif without_effect.has_no_effect(name):
             return
         elif last.startswith("set_") or last == "clear_session":
-            self.everything.append(unknown)
-            self.changes += 1
+            self._change_everything(unknown)
         elif last == "shuffle" or not is_installed_package(name):
             self.taint(values, unknown)
 
@@ -175,9 +194,9 @@ class Effects:
                     scope.make_nonlocal(name)
         before = len(self.everything)
         self._havoc(list(function.body), scope, unknown, visited)
-        return len(self.everything) > before or self._changes(function)
+        return len(self.everything) > before or self.changes_something(function)
 
-    def _changes(self, function: Function) -> bool:
+    def changes_something(self, function: Function) -> bool:
         """Return whether a function may change an object that it is given."""
         scope = Scope(function.scope.module, function.scope)
         for name in function.parameters():
@@ -202,7 +221,7 @@ class Effects:
         """Return the value of a name or of names joined by dots, or None if it is not known."""
         if isinstance(node, ast.Name):
             found, value = scope.find(node.id)
-            if not found and node.id in BUILTINS | dict.fromkeys(("print", "open", "input")):
+            if not found and node.id in BUILTINS | dict.fromkeys(_PEEKED):
                 return LibraryName(f"builtins.{node.id}")
             return value
         if isinstance(node, ast.Attribute):

@@ -16,8 +16,8 @@ _MODULES = (
     "os.path.isdir", "os.getcwd", "os.walk", "os.stat", "os.path.getsize", "os.path.getctime",
     "os.path.getmtime", "os.getpid", "os.cpu_count", "os.symlink", "os.unlink", "json.dump",
     "pickle.dump", "joblib.dump", "builtins.print", "builtins.input", "builtins.open",
-    "builtins.help", "builtins.display", "builtins.get_ipython", "builtins.exit", "builtins.quit",
-    "builtins.dir", "builtins.vars", "builtins.id", "builtins.hash", "builtins.repr_of_object",
+    "builtins.help", "builtins.display", "builtins.exit", "builtins.quit",
+    "builtins.dir", "builtins.id", "builtins.hash", "builtins.repr_of_object",
     "tensorflow.print", "tensorflow.random.set_seed", "tensorflow.set_random_seed",
     "tensorflow.random.set_random_seed", "keras.utils.set_random_seed", "numpy.random.seed",
     "random.seed", "numpy.set_printoptions", "numpy.save", "numpy.savez", "numpy.savetxt",
@@ -48,6 +48,28 @@ _MODULES = (
 )  # fmt: skip
 _NAMES = frozenset(_MODULES)
 
+# They reach names and modules that the call does not mention.
+_REACH_EVERYTHING = frozenset(
+    [
+    "builtins.exec", "builtins.eval", "builtins.execfile", "builtins.globals", "builtins.locals",
+    "builtins.delattr", "sys.modules", "sys.argv", "sys._getframe", "sys.settrace",
+    "sys.setprofile", "importlib.reload", "gc.get_objects", "gc.get_referrers",
+    "inspect.currentframe",
+    "inspect.stack", "ctypes", "runpy", "code", "codeop", "unittest.mock",
+    "types.FunctionType", "types.CodeType", "builtins.reload", "imp.reload",
+]
+)  # fmt: skip
+_CHANGING_METHODS = frozenset({"__setattr__", "__delattr__", "__setitem__", "__delitem__"})
+
+
+def reaches_everything(name: str) -> bool:
+    """Return whether a call of this name may change any name, module or model."""
+    parts = name.split(".")
+    if "__dict__" in parts[:-1] or parts[-1] in _CHANGING_METHODS:
+        return True
+    return any(".".join(parts[:k]) in _REACH_EVERYTHING for k in range(1, len(parts) + 1))
+
+
 # Methods of records, whatever they return.
 METHODS = frozenset(
     [
@@ -77,7 +99,7 @@ def has_no_effect(name: str) -> bool:
 # Decorators that leave the function what it is.
 HARMLESS_DECORATORS = frozenset(
     [
-    "tensorflow.function", "functools.lru_cache", "functools.cache", "functools.wraps",
+    "tensorflow.function", "functools.wraps",
     "typing.overload", "keras.utils.register_keras_serializable",
     "keras.saving.register_keras_serializable", "abc.abstractmethod", "typing.no_type_check",
     "tensorflow.autograph.experimental.do_not_convert",

@@ -126,10 +126,13 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from interpreting import interpret
 from test_interpreter_bounds import HOSTILE
+def peak():
+    with open("/proc/self/status") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("VmHWM")))
+before = peak()
 for name in sys.argv[2:]:
     interpret(HOSTILE[name])
-with open("/proc/self/status") as file:
-    print(next(line.split()[1] for line in file if line.startswith("VmHWM")))
+print(peak() - before)
 """
 
 
