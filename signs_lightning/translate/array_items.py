@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from signs_lightning.translate.array_records import ArrayRecord, Rows
+from signs_lightning.translate.array_origins import Rows
+from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import (
@@ -51,7 +52,7 @@ def item_of(array: ArrayRecord, index: Value, place: Place) -> Value:
     if ELLIPSIS in parts:
         parts = _without_ellipsis(array, parts)
     if not parts:
-        return array.with_()
+        return array.view()
     made, shape = array, list(array.shape) if array.shape is not None else None
     axes: list[Any] = []
     for part in parts:
@@ -62,7 +63,7 @@ def item_of(array: ArrayRecord, index: Value, place: Place) -> Value:
         is_first = not axes and part is parts[0]
         if isinstance(part, slice):
             if part != WHOLE and is_first:
-                made = made.with_(rows=(*made.rows, _rows(part, axis, place)))
+                made = made.view(rows=(*made.rows, _rows(part, axis, place)))
             elif part != WHOLE and not (_is_whole(part)):
                 made = made.lost(f"a part of {array.name}", place)
             axes.append(_slice_length(part, axis))
@@ -70,6 +71,8 @@ def item_of(array: ArrayRecord, index: Value, place: Place) -> Value:
             made = made.with_(rows=(*made.rows, _chosen(part, place)))
             axes.append(part.shape[0] if part.shape else None)
         elif isinstance(part, int | Unknown | SampleCount) and not isinstance(part, bool):
+            if not is_first and axis != 1 and not array.is_labels:
+                made = made.lost(f"a part of {array.name}", place)
             continue  # one of them
         elif isinstance(part, list | Record):
             made = made.lost(f"this part of {array.name}", place)
@@ -79,11 +82,11 @@ def item_of(array: ArrayRecord, index: Value, place: Place) -> Value:
     if array.origin.content == "names" and not axes:
         return Unknown(f"a name of {array.name}", place)
     if shape is None and not axes:
-        return made.with_(shape=None)
+        return made.view(shape=None)
     rest = shape or []
     if array.shape is None and len(axes) < 4:
-        return made.with_(shape=None)
-    return made.with_(shape=(*axes, *rest))
+        return made.view(shape=None)
+    return made.view(shape=(*axes, *rest))
 
 
 def _part_of_table(table: ArrayRecord, index: Value, place: Place) -> ArrayRecord:

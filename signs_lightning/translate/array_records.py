@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakSet
 
+from signs_lightning.translate.array_changes import cast, change_in_place, is_move, keeps_pixels
+from signs_lightning.translate.array_origins import Origin, Rows
 from signs_lightning.translate.array_scales import (
     Number,
     combine,
     plain_numbers,
     scale_name,
-    type_name,
 )
 from signs_lightning.translate.array_shapes import (
     SampleCount,
@@ -40,45 +42,6 @@ SAME = {"copy", "numpy", "to_numpy", "compute", "view", "to_list", "tolist", "re
 SAME |= {"reset_index", "sort_index", "fillna"}
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where an array comes from.
-
-    Attributes:
-        kind: "hdf5", "npz", "csv", "folder", "keras" (its data sets), "helper" (of the course),
-            "code" (a function that is not at hand, or a loop), "random", or "" for none of these.
-        place: the statement that reads it.
-        file: path of the file or folder; a name of keras.datasets or of the helper.
-        key: dataset in the file.
-        role: "train", "val", "test", or "" where that is not told.
-        content: "images", "labels", "names", or "".
-    """
-
-    kind: str
-    place: Place
-    file: Value = None
-    key: str = ""
-    role: str = ""
-    content: str = ""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Which of the rows of a file an array has.
-
-    Attributes:
-        how: "random" for a shuffled split, "first" or "last" for a share at an end, "some" else.
-        share: of the rows of before, None where it is not known.
-        place: the statement that chooses them.
-        is_stratified: whether each class has its share.
-    """
-
-    how: str
-    share: float | None
-    place: Place
-    is_stratified: bool = False
-
-
 @dataclass(eq=False)
 class ArrayRecord(Record):
     """An array of data.
@@ -96,6 +59,8 @@ class ArrayRecord(Record):
         size: height and width that images were resized to, with the way; None for the file's.
         augmentation: random changes, as entries of a configuration.
         unknown: what happened to it that is not understood, or None.
+        is_turned: whether its rows are the columns of flat images.
+        memory: the arrays that share its values, itself among them.
     """
 
     origin: Origin
@@ -110,13 +75,26 @@ class ArrayRecord(Record):
     size: tuple[int, int, str, str] | None = None
     augmentation: list[dict[str, Any]] = field(default_factory=list)
     unknown: Unknown | None = None
+    is_turned: bool = False
+    memory: WeakSet[ArrayRecord] = field(default_factory=WeakSet, repr=False)
+
+    def __post_init__(self) -> None:
+        self.memory.add(self)
 
     def describe(self) -> str:
         return self.name
 
     def with_(self, **changes: Any) -> ArrayRecord:
         """Return a copy with other attributes."""
-        return replace(self, **changes)
+        return replace(self, **({"memory": WeakSet()} | changes))
+
+    def view(self, **changes: Any) -> ArrayRecord:
+        """Return an array with other attributes and the same memory."""
+        return self.with_(memory=self.memory, **changes)
+
+    def change(self, operator: str, other: Value, place: Place) -> Value:
+        """Do `self operator= other`."""
+        return change_in_place(self, operator, other, place)
 
     def lost(self, reason: str, place: Place, **changes: Any) -> ArrayRecord:
         """Return a copy whose values are not understood."""
@@ -180,7 +158,11 @@ class ArrayRecord(Record):
         if len(wanted) == 1 and isinstance(wanted[0], tuple | list | ShapeRecord):
             first = wanted[0]
             wanted = list(first.axes or ()) if isinstance(first, ShapeRecord) else list(first)
-        return self.with_(shape=reshaped(self.shape, tuple(wanted)))
+        shape = reshaped(self.shape, tuple(wanted))
+        is_mixed = self.is_turned and len([k for k in shape if k != 1]) > 1
+        if not self.is_labels and (is_mixed or not keeps_pixels(self.shape, shape)):
+            return self.lost(f"a reshape of {self.name} that mixes its pixels", place, shape=shape)
+        return self.view(shape=shape)
 
     def _flatten(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         return self.with_(shape=reshaped(self.shape, (-1,)))
@@ -188,8 +170,7 @@ class ArrayRecord(Record):
     _ravel = _flatten
 
     def _astype(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-        kind = args[0] if args else kwargs.get("dtype")
-        return self.with_(dtype=type_name(kind))
+        return cast(self, args[0] if args else kwargs.get("dtype"), place)
 
     def _transpose(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         axes = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
@@ -202,21 +183,25 @@ class ArrayRecord(Record):
     def squeezed(self, axis: Any = None) -> ArrayRecord:
         """Return it without axes of length 1, or without one axis."""
         if self.shape is None:
-            return self.with_()
+            return self.view()
         if axis is None:
-            return self.with_(shape=tuple(k for k in self.shape if k != 1))
+            return self.view(shape=tuple(k for k in self.shape if k != 1))
         kept = list(self.shape)
         del kept[axis]
-        return self.with_(shape=tuple(kept))
+        return self.view(shape=tuple(kept))
 
     def transposed(self, axes: tuple[int, ...], place: Place) -> ArrayRecord:
         """Return it with its axes in another order; reversed where none is given."""
-        if self.shape is None:
-            return self.with_()
-        order = axes or tuple(reversed(range(len(self.shape))))
-        if sorted(order) != list(range(len(self.shape))):
+        if self.shape is None and not axes:
+            return self.view()
+        order = axes or tuple(reversed(range(len(self.shape or ()))))
+        count = len(order) if self.shape is None else len(self.shape)
+        if sorted(order) != list(range(count)):
             raise NotUnderstoodError(f"transposing {self.name} by {order}")
-        return self.with_(shape=tuple(self.shape[k] for k in order))
+        shape = None if self.shape is None else tuple(self.shape[k] for k in order)
+        if not is_move(order):
+            return self.lost(f"{self.name} with its axes in the order {order}", place, shape=shape)
+        return self.view(shape=shape, is_turned=self.is_turned is not (order == (1, 0)))
 
     def operate(self, operator: str, other: Value, is_reflected: bool, place: Place) -> Value:
         shape = broadcast(self.shape, getattr(other, "shape", ()))
@@ -249,7 +234,8 @@ class ArrayRecord(Record):
         return item_of(self, index, place)
 
     def set_item(self, index: Value, value: Value, place: Place) -> None:
-        self.taint(Unknown(f"setting items of {self.name}", place))
+        for view in self.memory:
+            view.taint(Unknown(f"setting items of {self.name}", place))
 
     def length(self, place: Place) -> Value:
         if self.origin.content == "names":

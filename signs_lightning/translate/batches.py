@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows
+from signs_lightning.translate.array_origins import Origin, Rows
+from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import SampleCount, asked
 from signs_lightning.translate.numpy_calls import argument
 from signs_lightning.translate.values import (

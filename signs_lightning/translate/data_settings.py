@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from signs_lightning.translate.array_records import ArrayRecord, Rows
+from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import asked
 from signs_lightning.translate.batches import Batches
+from signs_lightning.translate.data_checks import check_pairs, check_validation, share_of
 from signs_lightning.translate.values import Place, Unknown, Value
 
 NAMED = "name it with --data.{role}_file"
@@ -73,6 +74,8 @@ def data_settings(
         for part in (batches, getattr(batches, "images", None), getattr(batches, "labels", None)):
             if (unknown := getattr(part, "unknown", None)) is not None:
                 made.problems.append(unknown)
+        if batches is not None:
+            check_pairs(made, batches, place)
     images = train.images
     _set_scale(made, images, place)
     is_one_file = _set_files(made, train, validation, place)
@@ -82,7 +85,7 @@ def data_settings(
     if is_split and "val" in made.unnamed:
         made.unnamed.remove("val")
     if validation is not None:
-        _check_validation(made, images, validation.images, is_one_file, place)
+        check_validation(made, images, validation.images, is_one_file, place)
     if fraction is not None:
         comment = "Keras takes the last images of the file, here each class has its share"
         made.options["val_fraction"] = Setting(fraction, place, comment)
@@ -142,8 +145,8 @@ def _set_files(
         and images.rows != val_images.rows
         and _source(images) == _source(val_images)
     )
-    share = _share(images)
-    val_share = _share(val_images) if is_one_file else 0.0
+    share = share_of(images)
+    val_share = share_of(val_images) if is_one_file else 0.0
     total = None if share is None or val_share is None else share + val_share
     is_whole = total is not None and math.isclose(total, 1, rel_tol=1e-3)
     _set_file(made, "train", train, place, is_whole)
@@ -171,17 +174,6 @@ def _source(array: ArrayRecord) -> tuple[Any, ...]:
             origin.key)  # fmt: skip
 
 
-def _share(array: Value) -> float | None:
-    """Return which share of a file an array has; None where that is not known."""
-    share = 1.0
-    rows: tuple[Rows, ...] = getattr(array, "rows", ())
-    for row in rows:
-        if row.share is None:
-            return None
-        share *= row.share
-    return share
-
-
 def _say_part(made: DataSettings, images: Value, total: float | None, is_one_file: bool) -> None:
     """Say that training is on a part of a file, which an option cannot say."""
     where = images.rows[0].place
@@ -204,6 +196,10 @@ def _set_file(
     origin = images.origin
     path = origin.file if isinstance(origin.file, str) else None
     if not is_whole:
+        return
+    if isinstance(labels, Unknown) and role == "train":
+        text = f"its labels come from {labels.reason}: save them with their images as HDF5"
+        made.note(place, f"{text}, and {NAMED.format(role=role)}")
         return
     if origin.kind in CONVERTED and path is not None:
         stem = path.rpartition("/")[2].removesuffix(CONVERTED[origin.kind])
@@ -251,28 +247,6 @@ def _set_keys(made: DataSettings, role: str, images: ArrayRecord, labels: Value)
     made.options[f"{role}_labels_key"] = Setting(of_labels.key, of_labels.place)
 
 
-def _check_validation(
-    made: DataSettings, images: Value, val_images: Value, is_one_file: bool, place: Place
-) -> None:
-    if not isinstance(val_images, ArrayRecord):
-        return
-    if not is_one_file and _share(val_images) != 1:
-        made.note(place, f"validates on a part of {val_images.name} in Keras, on all of it here")
-    if not is_one_file and val_images.origin.role == "test":
-        text = (
-            "validates on the test images: best.ckpt is chosen by them. Where no figure is to be "
-            "chosen by the test, name the file as test_file and not as val_file"
-        )
-        made.note(place, text)
-    if isinstance(images, ArrayRecord) and images.unknown is None and val_images.unknown is None:
-        one, two = images.scale(), val_images.scale()
-        if one != two:
-            reason = f"images to validate on that are scaled otherwise ({two}, and not {one})"
-            made.problems.append(Unknown(reason, place))
-        if images.size != val_images.size:
-            made.problems.append(Unknown("images to validate on of another size", place))
-
-
 def _set_loading(made: DataSettings, images: ArrayRecord) -> None:
     """Set how images are resized, and their axes where these are flat rows."""
     place = images.origin.place
@@ -289,8 +263,6 @@ def _set_loading(made: DataSettings, images: ArrayRecord) -> None:
 
 def _set_labels(made: DataSettings, labels: Value, place: Place) -> None:
     if not isinstance(labels, ArrayRecord):
-        if isinstance(labels, Unknown):
-            made.note(place, f"the labels come from {labels.reason}: those of the file are taken")
         return
     if labels.factor != 1 or labels.mode or labels.offset != int(labels.offset):
         made.problems.append(Unknown("numbers as labels that are not counted in ones", place))

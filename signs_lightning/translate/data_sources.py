@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from signs_lightning.data.layouts import guess_role, is_class_list, is_label_name, key_role
-from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows
+from signs_lightning.translate.array_origins import Origin, Rows
+from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import SampleCount
 from signs_lightning.translate.numpy_calls import argument, get_dummies, num_classes
 from signs_lightning.translate.values import (

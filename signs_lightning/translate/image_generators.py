@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from signs_lightning.translate.array_items import one_hot
-from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows
+from signs_lightning.translate.array_origins import Origin, Rows
+from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import SampleCount
 from signs_lightning.translate.augmentation import generator_augmentation
 from signs_lightning.translate.batches import Batches, call_function

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from signs_lightning.translate.array_changes import cast, clipped
 from signs_lightning.translate.array_items import Identity, one_hot
-from signs_lightning.translate.array_records import ArrayRecord, Origin, Rows, statistic
+from signs_lightning.translate.array_origins import Origin, Rows
+from signs_lightning.translate.array_records import ArrayRecord, statistic
 from signs_lightning.translate.array_scales import type_name
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
 from signs_lightning.translate.constant_arrays import ConstantArray, call_numpy, constants
@@ -25,7 +27,8 @@ TYPES = ("float32", "float64", "float16", "uint8", "int8", "int32", "int64", "bo
 STATISTICS = ("mean", "std", "var", "median", "min", "max", "sum", "amin", "amax", "unique",
               "bincount", "count_nonzero", "percentile", "argmax", "argmin", "isnan", "allclose",
               "array_equal", "where", "nonzero", "sort", "argsort", "histogram")  # fmt: skip
-SAME = ("copy", "ascontiguousarray", "nan_to_num", "asfarray", "clip")
+SAME = ("copy", "ascontiguousarray", "nan_to_num", "asfarray")
+BOUNDS = (("a_min", "min", "x_min"), ("a_max", "max", "x_max"))  # of clip
 
 
 def argument(
@@ -53,11 +56,16 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
         first, SampleCount
     ):
         return first.rounded("round" if name == "rint" else name.removesuffix("32"))
+    if kwargs.get("out") is not None:
+        raise NotUnderstoodError(f"out= of {name}")
     if name in FUNCTIONS:
         return FUNCTIONS[name](args, kwargs, place)
     if isinstance(first, ArrayRecord):
         if name in TYPES:
-            return first.with_(dtype=name.rstrip("_"))
+            return cast(first, name.rstrip("_"), place)
+        if name == "clip":
+            low, high = (argument(args, kwargs, k, *names) for k, names in enumerate(BOUNDS, 1))
+            return clipped(first, low, high, place)
         if name in SAME:
             return first.with_()
         if name in STATISTICS:
@@ -70,6 +78,8 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
 def _random(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     """Return random arrays, and None for what sets a seed or shuffles."""
     if name in ("seed", "shuffle", "set_state"):
+        if name == "shuffle" and args and isinstance(args[0], ArrayRecord):
+            args[0].rows = (*args[0].rows, Rows("order", 1.0, place))
         return None
     if name == "permutation":
         count = args[0] if args else None
@@ -96,7 +106,7 @@ def _array(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     value = argument(args, kwargs, 0, "object", "a")
     dtype = type_name(argument(args, kwargs, 1, "dtype") or "")
     if isinstance(value, ArrayRecord):
-        return value.with_(dtype=dtype or value.dtype)
+        return cast(value, dtype, place) if dtype else value.with_()
     if isinstance(value, ConstantArray | Identity | SampleCount | NoEffect):
         return value
     if isinstance(value, Unknown):  # such as a list that a loop has filled
@@ -146,10 +156,10 @@ def _expand_dims(args: list[Value], kwargs: dict[str, Value], place: Place) -> V
     if not isinstance(array, ArrayRecord):
         return _of_unknown(array, "np.expand_dims")
     if array.shape is None or not isinstance(axis, int):
-        return array.with_()
+        return array.view()
     shape = list(array.shape)
     shape.insert(axis if axis >= 0 else len(shape) + 1 + axis, 1)
-    return array.with_(shape=tuple(shape))
+    return array.view(shape=tuple(shape))
 
 
 def call_constant(name: str, array: ConstantArray, *args: Any) -> Value:
@@ -261,7 +271,7 @@ def _cast(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     """Return `tf.cast(x, dtype)`."""
     array, dtype = argument(args, kwargs, 0, "x"), argument(args, kwargs, 1, "dtype")
     if isinstance(array, ArrayRecord):
-        return array.with_(dtype=type_name(dtype))
+        return cast(array, dtype, place)
     return array if isinstance(array, int | float | SampleCount) else NotImplemented
 
 

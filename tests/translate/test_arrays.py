@@ -72,6 +72,10 @@ def small_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(data_sources.KERAS_SETS, "cifar10", (40, 10, (8, 6, 3), (1,)))
 
 
+# What is no image of the file any more.
+PARTS_OR_TURNED = {"x[:, :, :, 0]", "x.transpose(0, 2, 1, 3)", "x.T"}
+
+
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_arrays_have_numpys_shapes_types_and_values(expression: str) -> None:
     rng = np.random.default_rng(0)
@@ -82,7 +86,7 @@ def test_arrays_have_numpys_shapes_types_and_values(expression: str) -> None:
     assert found["shape"] == wanted.shape
     record = found["found"]
     assert isinstance(record, ArrayRecord)
-    assert record.unknown is None
+    assert (record.unknown is not None) is (expression in PARTS_OR_TURNED)
     assert record.dtype == wanted.dtype.name
     if wanted.shape == x.shape and "perm" not in expression:
         assert np.allclose(x * record.factor + record.offset, wanted, atol=1e-6)
