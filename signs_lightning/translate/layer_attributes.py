@@ -38,8 +38,9 @@ def attribute(layer: Any, name: str, place: Place) -> Value:
         return Method(name, lambda args, kwargs, at: Unknown(f"{name}()", at))
     if name in VALUES or name.endswith("_weights"):
         return Unknown(f".{name} of {layer.describe()}", place)
-    if name in getattr(layer, "config", {}):
-        value = layer.config[name]
+    config = getattr(layer, "config", None)  # a method of models
+    if isinstance(config, dict) and name in config:
+        value = config[name]
         return tuple(value) if isinstance(value, list) else value
     if name == "__class__":
         return Unknown("__class__", place)

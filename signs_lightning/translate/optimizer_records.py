@@ -79,6 +79,9 @@ def make_optimizer(name: str, args: list[Value], kwargs: dict[str, Value]) -> Ob
     config: dict[str, Any] = bind(signature, args, given, last)
     for key in WITHOUT_EFFECT:
         config.pop(key, None)
+    for key, value in config.items():
+        if isinstance(value, Record) and not isinstance(value, ObjectRecord | Unknown):
+            raise NotUnderstoodError(f"{value.describe()} as {key} of {last}")
     is_keras1 = kind == "multi-backend" and current.release[0] < 2
     if "epsilon" in config and (
         config["epsilon"] is None or (is_keras1 and "epsilon" not in given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from signs_lightning.translate.functional_config import ordered_layers
@@ -158,14 +158,31 @@ class DerivedLayer(Record):
         name: of Keras's class.
         instance: of the class.
         layer: once `super().__init__` was called.
+        taints: code that is not understood and may have changed it.
     """
 
     name: str
     instance: Any
     layer: Any = None
+    taints: list[tuple[str, Unknown]] = field(default_factory=list)
 
     def describe(self) -> str:
-        return self.instance.cls.name
+        return str(self.instance.cls.name)
+
+    def taint(self, unknown: Unknown) -> None:
+        self.taints.append((self.describe(), unknown))
+
+    def all_unknowns(self) -> list[tuple[str, Unknown]]:
+        """Return what is not known of it, each with what it is."""
+        return [*self.taints, *([] if self.layer is None else self.layer.all_unknowns())]
+
+    @property
+    def trainable(self) -> Value:
+        return True if self.layer is None else self.layer.trainable
+
+    @trainable.setter
+    def trainable(self, value: Value) -> None:
+        self._layer().trainable = value
 
     def attribute(self, name: str, place: Place) -> Value:
         if name == "__init__":
