@@ -23,6 +23,10 @@ WAYS: list[dict[str, Any]] = [
     {"include_top": False, "input_shape": (97, 101, 3), "pooling": "avg"},
     {"include_top": False, "pooling": "max"},
 ]
+SOME = [  # that Keras builds in half a minute
+    ("VGG16", 0), ("ResNet50", 2), ("MobileNetV2", 1), ("InceptionV3", 1), ("Xception", 2),
+    ("DenseNet121", 1), ("EfficientNetB0", 1), ("MobileNetV3Small", 0),
+]  # fmt: skip
 
 
 def make(name: str, **kwargs: Any) -> Any:
@@ -44,13 +48,19 @@ def check(name: str, **kwargs: Any) -> None:
     assert {key: rows[key] for key in shapes} == shapes
 
 
+@pytest.mark.slow
 def test_mobilenet() -> None:
     check("MobileNet", include_top=False, input_shape=(32, 32, 3), pooling="avg", alpha=0.25)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", APPLICATIONS)
-@pytest.mark.parametrize("way", range(len(WAYS)))
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        pytest.param(name, way, marks=pytest.mark.slow if (name, way) in SOME else pytest.mark.long)
+        for name in APPLICATIONS
+        for way in range(len(WAYS))
+    ],
+)
 def test_application(name: str, way: int) -> None:
     check(name, **WAYS[way])
 

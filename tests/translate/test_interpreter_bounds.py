@@ -136,6 +136,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_bounded() -> None:
     names = [name for name in HOSTILE if "growing" in name or "doubling" in name]
