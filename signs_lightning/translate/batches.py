@@ -20,10 +20,11 @@ from signs_lightning.translate.values import (
     Value,
 )
 
-AS_IT_IS = {"prefetch", "cache", "with_options", "as_numpy_iterator", "apply", "ignore_errors"}
+AS_IT_IS = {"prefetch", "cache", "with_options", "as_numpy_iterator", "ignore_errors"}
 WITHOUT_EFFECT = {"reset", "on_epoch_end", "set_processing_attrs", "close"}
 STEPS = ("shuffle", "batch", "repeat", "map", "take", "skip", "unbatch", "filter", "shard",
-         "interleave", "concatenate", "enumerate", "padded_batch", "cardinality")  # fmt: skip
+         "interleave", "concatenate", "enumerate", "padded_batch", "cardinality",
+         "apply")  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -147,6 +148,9 @@ class Batches(Record):
             return replace(self, images=self._whole(found))
         return self.lost("map of a function that does not give images and labels", place)
 
+    def _apply(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+        return call_function(argument(args, kwargs, 0, "transformation_func"), [self], place)
+
     def _element(self, array: Value) -> Value:
         """Return what a function of `map` is given."""
         if self.batch_size is not None or not isinstance(array, ArrayRecord):
@@ -228,7 +232,9 @@ def from_tensor_slices(args: list[Value], kwargs: dict[str, Value], place: Place
     pair = tensors if isinstance(tensors, tuple | list) else (tensors, None)
     if len(pair) != 2:
         raise NotUnderstoodError("a tf.data.Dataset of other than images and labels")
-    return Batches(pair[0], pair[1])
+    # It copies them: what changes in place later does not reach it.
+    copies = [part.with_() if isinstance(part, ArrayRecord) else part for part in pair]
+    return Batches(copies[0], copies[1])
 
 
 def zipped(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
@@ -238,4 +244,6 @@ def zipped(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     if len(parts) != 2 or not all(isinstance(part, Batches) for part in parts):
         raise NotUnderstoodError("tf.data.Dataset.zip of these")
     images, labels = parts
+    if images.shuffles or labels.shuffles:
+        return images.lost("images and labels that are shuffled before they are paired", place)
     return replace(images, labels=labels.images, unknown=images.unknown or labels.unknown)

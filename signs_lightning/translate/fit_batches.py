@@ -27,6 +27,8 @@ def train_batches(
         described = x.describe() if isinstance(x, Record) else str(getattr(x, "name", x))[:40]
         x = Unknown(f"{described} to train on", place)
         record.problems.append(x)
+    elif isinstance(x, Unknown) and y is None:  # a data set or generator, whose batches it has
+        record.problems.append(x)
     elif is_generator:
         record.problems.append(Unknown("a generator of the source's own", place))
     size = given["batch_size"] if has_size and given["batch_size"] is not None else 32

@@ -99,12 +99,15 @@ class GeneratorRecord(Record):
         self.options = given_arguments(GENERATOR, args, kwargs, "ImageDataGenerator")
         self.place = place
         self.unknown: Unknown | None = None
+        self.made: list[Batches] = []  # which go on using its settings
 
     def describe(self) -> str:
         return "an ImageDataGenerator"
 
     def taint(self, unknown: Unknown) -> None:
         self.unknown = self.unknown or unknown
+        for batches in self.made:
+            batches.taint(unknown)
 
     def attribute(self, name: str, place: Place) -> Value:
         if name == "flow":
@@ -155,6 +158,7 @@ class GeneratorRecord(Record):
             images, labels, given["batch_size"], given["shuffle"] is not False, is_generator=True
         )
         batches.place = place
+        self.made.append(batches)
         if not isinstance(images, ArrayRecord):
             return batches
         made = images.with_()
