@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,8 +25,9 @@ class ExportedClassifier(ImageClassifier):
     A subclass makes the network in `build` and overrides what its Keras file was trained with.
 
     Args:
-        weights: safetensors file that training continues from; it starts fresh when omitted. A
-            checkpoint holds the weights themselves and forgets the file.
+        weights: safetensors file that training continues from, of the same name beside the model's
+            file where there is none; it starts fresh when omitted. A checkpoint holds the weights
+            themselves and forgets the file.
         kwargs: those of ImageClassifier.
 
     Shape:
@@ -41,8 +44,14 @@ class ExportedClassifier(ImageClassifier):
                 self.hparams["lr_interval"] = "step"  # Keras's schedules count steps
         self.starts_fresh = weights is None
         if weights is not None:
-            load_weights(self, weights)
+            load_weights(self, self._find_weights(weights))
         self.hparams.pop("weights", None)
+
+    def _find_weights(self, path: str) -> str:
+        """Return the file, or where it is not there, the one beside the class's own."""
+        module = getattr(sys.modules.get(type(self).__module__), "__file__", None)
+        beside = Path(module or path).with_name(Path(path).name)
+        return path if Path(path).exists() or not beside.exists() else str(beside)
 
     def make_optimizer(self, params: Iterable[Any]) -> Optimizer:
         """Make the optimizer that the model was compiled with."""
@@ -80,6 +89,7 @@ class ExportedClassifier(ImageClassifier):
         return super().load_state_dict(*args, **kwargs)
 
     def on_fit_start(self) -> None:
+        self.network.train()  # Lightning does not, and frozen BatchNorms stay in eval mode by it
         super().on_fit_start()
         if self.starts_fresh:
             rank_zero_print(

@@ -59,10 +59,17 @@ class FrozenLayers:
         with_weights = {k for k in others if k in self.leaves and _gradients(self.leaves[k])}
         return f"self.{top}" if with_weights <= keys else code_of(f"self.{self.paths[key]}")
 
+    def _resting(self) -> list[str]:
+        """Return the keys of modules that stay in eval mode."""
+        return [key for key, module in self.leaves.items() if module.is_at_rest]
+
+    def mode_lines(self) -> list[str]:
+        """Return the line that sets the modes of a new network, where layers stay in eval mode."""
+        return ["        self.train()"] if self._resting() else []
+
     def resting_lines(self) -> list[str]:
         """Return `train`, where layers stay in eval mode."""
-        resting = [key for key, module in self.leaves.items() if module.is_at_rest]
-        if not resting:
+        if not (resting := self._resting()):
             return []
         self.nodes.append(Ref("typing", "Self"))
         lines = ["", "    def train(self, mode: bool = True) -> Self:"]

@@ -147,7 +147,7 @@ class ModelText:
             lines += with_comment(made, shape_comment(shapes[key]))
             self.nodes.append(code)
         frozen = FrozenLayers(self.leaves, self.paths)
-        lines += frozen.freezing_lines()
+        lines += [*frozen.freezing_lines(), *frozen.mode_lines()]
         arguments = ", ".join(f"{name}: Tensor" for name in variables)
         lines += ["", f"    def forward(self, {arguments}) -> Tensor:"]
         if any(statement.penalty is not None for statement in program.statements):
