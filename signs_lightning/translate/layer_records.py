@@ -11,6 +11,7 @@ from signs_lightning.translate.keras_objects import ObjectRecord, unknowns_in
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.layer_arguments import bind_layer, layer_class
 from signs_lightning.translate.layer_config import layer_config
+from signs_lightning.translate.model_notes import kernel_note
 from signs_lightning.translate.symbolic_tensors import Node, SymbolicTensor, holds_tensor
 from signs_lightning.translate.values import (
     LibraryName,
@@ -40,6 +41,7 @@ class LayerRecord(Record):
         unknowns: code that is not understood and may have changed it.
         module: where Keras has the class.
         weights: of the layer, once `tensor_shapes` has found them.
+        takes_data: whether it is called on data, outside a model.
     """
 
     class_name: str
@@ -52,6 +54,7 @@ class LayerRecord(Record):
     unknowns: list[tuple[str, Unknown]] = field(default_factory=list)
     module: str = "keras.layers"
     weights: list[WeightSpec] | None = None
+    takes_data: bool = False
 
     def describe(self) -> str:
         return f"{self.class_name} '{self.name}'"
@@ -127,6 +130,7 @@ def call_layer(layer: Any, args: list[Value], kwargs: dict[str, Value], place: P
     for value in args[:1]:
         apply = getattr(value, "apply_layer", None)
         if apply is not None:
+            layer.takes_data = True
             return apply(layer, kwargs, place)
     if not holds_tensor([args, kwargs]) and not any(unknowns_in(args)):
         what = args[0].describe() if args and isinstance(args[0], Record) else "a value"
@@ -173,6 +177,8 @@ def make_layer(name: str, args: list[Value], kwargs: dict[str, Value], place: Pl
     for key in ("units", "filters"):
         if layer.config.get(key) == 0:
             current.note(f"{layer.describe()} has {key}=0: it gives nothing", place)
+    if (text := kernel_note(class_name, args, current)) is not None:
+        current.note(text, place)
     current.layers.append(layer)
     return layer
 

@@ -8,6 +8,7 @@ from typing import Any
 from signs_lightning.translate.keras_session import Session
 from signs_lightning.translate.values import Place
 
+KERNELS = ("Conv2D", "Conv2DTranspose", "SeparableConv2D")
 PROBABILITIES = ("softmax", "sigmoid")
 
 
@@ -37,6 +38,22 @@ def loss_note(model: Any, loss: Any) -> str | None:
     return None
 
 
+def kernel_note(class_name: str, args: list[Any], session: Session) -> str | None:
+    """Return what is to be said of `Conv2D(32, 3, 3)`, which releases of Keras read otherwise."""
+    is_ambiguous = class_name in KERNELS and session.release[0] > 1
+    if not is_ambiguous or len(args) < 3 or not all(isinstance(v, int) for v in args[:3]):
+        return None
+    filters, rows, second = args[:3]
+    old = f"a kernel of {rows}×{second}"
+    new = f"a kernel of {rows}×{rows} and strides of {second}"
+    taken, other = (old, new) if session.is_multi_backend else (new, old)
+    since = "keras without tensorflow before 2.4" if session.is_multi_backend else "Keras since 2.4"
+    return (
+        f"{class_name}({filters}, {rows}, {second}) has {taken}, as {since} reads it; others have "
+        f"{other}"
+    )
+
+
 def _last_activation(model: Any) -> str | None:
     """Return the activation that ends a model, None where it is not known."""
     layer = model.outputs[0].node.layer if model.outputs else (model.layers or [None])[-1]
@@ -53,5 +70,6 @@ def unconnected_layers(session: Session) -> Iterator[tuple[str, Place]]:
     """Yield the layers that are made and that no model has, when all of a source is read."""
     inside = {id(layer) for model in session.models for layer in model.layers}
     for layer in session.layers:
-        if not layer.nodes and id(layer) not in inside:
+        is_used = layer.nodes or layer.takes_data or layer.unknowns
+        if not is_used and id(layer) not in inside:
             yield f"{layer.describe()} is made and never connected", layer.place

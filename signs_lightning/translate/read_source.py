@@ -16,6 +16,7 @@ from signs_lightning.translate.interpreter import run_cells
 from signs_lightning.translate.keras_release import Release, guess_release
 from signs_lightning.translate.keras_session import Session, start_session
 from signs_lightning.translate.known_libraries import KnownLibraries
+from signs_lightning.translate.model_notes import unconnected_layers
 from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.values import Unknown
 
@@ -93,11 +94,13 @@ def read_source(path: Path, facts: dict[str, Any], name: str | None = None) -> R
         InputError: if the file cannot be read, or has no model of that name.
     """
     cells = read_cells(path)
-    text = "\n".join(cell.text for cell in cells)
+    code = "\n".join(cell.text for cell in cells)
     outputs = "\n".join(output.text for cell in cells for output in cell.outputs)
-    release = guess_release(text, outputs)
+    release = guess_release(code, outputs)
     session = start_session(release.version, facts)
     interpretation = run_cells(cells, KnownLibraries(), facts, path.resolve().parent)
+    for text, place in unconnected_layers(session):
+        session.note(text, place)
     models = _models(session, interpretation)
     chosen = _chosen(models, interpretation, name)
     reading = Reading(path, cells, models, chosen, release, session, interpretation)

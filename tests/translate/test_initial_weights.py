@@ -119,14 +119,15 @@ def set_head(keras_model: Any, model: Any) -> None:
     keras_model.layers[-1].set_weights(list(values))
 
 
-CASES = [(MOBILENET, kind, True) for kind in KINDS] + [(MOBILENET, "legacy.h5", False)]
+CASES = [(MOBILENET, kind, True) for kind in KINDS[1:]] + [(MOBILENET, "legacy.h5", False)]
 VGG16 = {"name": "VGG16", "more": ""}
 
 
 @pytest.mark.parametrize(
     ("base", "kind", "is_nested"),
     [
-        *CASES,
+        (MOBILENET, "legacy.h5", True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES),
         pytest.param(VGG16, "legacy.h5", True, marks=pytest.mark.slow),
         pytest.param(VGG16, "base.weights.h5", False, marks=pytest.mark.slow),
     ],
@@ -145,7 +146,9 @@ def test_base_begins_with_the_file(base: dict[str, Any], kind: str, is_nested: b
     np.testing.assert_allclose(predict(model), expected(whole), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["legacy.h5", "base.weights.h5"])
+@pytest.mark.parametrize(
+    "kind", ["legacy.h5", pytest.param("base.weights.h5", marks=pytest.mark.slow)]
+)
 @pytest.mark.usefixtures("folder")
 def test_whole_model_begins_with_the_file(kind: str) -> None:
     whole = add_head(make_base("MobileNet", alpha=0.25), True)
@@ -156,6 +159,7 @@ def test_whole_model_begins_with_the_file(kind: str) -> None:
     np.testing.assert_allclose(predict(load()), expected(whole), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_the_file_that_is_loaded_last_counts() -> None:
     save(make_base("MobileNet", alpha=0.25), "base.h5")
@@ -227,6 +231,7 @@ def test_what_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "is of no use" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_several_files_have_a_name_each(capsys: pytest.CaptureFixture[str]) -> None:
     source = HEAD.format(**MOBILENET) + NESTED + "model.load_weights('mine.h5')\n" + FIT
@@ -327,9 +332,18 @@ def test_files_of_applications(name: str, kwargs: dict[str, Any], expected: str)
     assert session().pretrained[0].file == start + expected
 
 
-@pytest.mark.slow
+SLOW = ("VGG16", "ResNet50V2", "MobileNet", "MobileNetV2", "MobileNetV3Large", "Xception")
+
+
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined:UserWarning")
-@pytest.mark.parametrize("name", [name for name in APPLICATIONS if name != "NASNetLarge"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.long)
+        for name in APPLICATIONS
+        if name != "NASNetLarge"
+    ],
+)
 def test_files_that_keras_fetches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class FetchedError(Exception):
         pass

@@ -144,3 +144,23 @@ def test_says_which_layers_are_never_connected() -> None:
         "Dense 'lost' is made and never connected"
     ]
     assert "units=0" in session().notes[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("version", "strides", "said"),
+    [
+        ("2.2.4", (1, 1), "a kernel of 3×3, as keras without"),
+        ("2.15.0", (3, 3), "strides of 3, as Keras since 2.4"),
+        ("1.2.2", (1, 1), None),
+    ],
+)
+def test_says_how_three_numbers_are_read(
+    version: str, strides: tuple[int, int], said: str | None
+) -> None:
+    start_session(version)
+    layer = Wrapped(LibraryName("keras")).layers.Conv2D(32, 3, 3)
+    assert layer.record.entry()["config"]["kernel_size"] == [3, 3]
+    assert tuple(layer.record.entry()["config"]["strides"]) == strides
+    notes = [text for text, _ in session().notes]
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]
