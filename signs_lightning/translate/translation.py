@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-import torch
-from torch.overrides import TorchFunctionMode
 
 from signs_lightning.callbacks.model_summary import format_totals, layer_table
 from signs_lightning.errors import InputError
@@ -27,6 +21,7 @@ from signs_lightning.translate.initial_weights import WeightsFile, check_facts, 
 from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.read_source import Reading
 from signs_lightning.translate.stored_totals import LayerRow, describe_agreement, read_summaries
+from signs_lightning.translate.untrained_model import build_model, input_shape
 from signs_lightning.translate.values import NotUnderstoodError, Place
 
 _SHOWS = re.compile(r"(\w+|\))\s*\.\s*(?:summary|count_params)\(")
@@ -243,7 +238,7 @@ def _image_size(
     made: Translation, config: dict[str, Any], fit: FitRecord | None
 ) -> tuple[int, int, int] | None:
     """Return the size of the images, for a model that takes those of any size; else None."""
-    shape = _input_shape(config)
+    shape = input_shape(config)
     if shape is None or None not in shape[1:]:
         return None
     chosen = made.reading.chosen
@@ -256,18 +251,6 @@ def _image_size(
             Finding(place, NEEDS_FACT, "", reason, reaches="model", fact="input_shape")
         )
     return known
-
-
-def _input_shape(config: Any) -> list[int | None] | None:
-    """Return the shape of the first input that a configuration of a model has, batch included."""
-    if isinstance(config, list):
-        return next(filter(None, map(_input_shape, config)), None)
-    if not isinstance(config, dict):
-        return None
-    if config.get("class_name") == "InputLayer":
-        own = config["config"]
-        return own.get("batch_shape") or own.get("batch_input_shape")
-    return _input_shape(list(config.values()))
 
 
 def _check_training(made: Translation, fit: FitRecord, model: FromKeras) -> bool:
@@ -291,18 +274,6 @@ def _is_known(made: Translation, what: str) -> bool:
     return all(what != finding.reaches for finding in findings) and not made.reading.stopped
 
 
-class _WithoutWeights(TorchFunctionMode):
-    """Layers that are made have weights without memory or values, and real constants."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.empty:
-            kwargs["device"] = "meta"
-        return func(*args, **kwargs)
-
-
 def _build(
     made: Translation,
     config: dict[str, Any],
@@ -314,15 +285,9 @@ def _build(
     if made.asked:
         return None
     try:
-        with _WithoutWeights(), contextlib.redirect_stdout(io.StringIO()) as printed:
-            model = FromKeras(
-                config=json.dumps(config),
-                compile_config=json.dumps(compiled),
-                scale=scale if isinstance(scale, str) else None,  # type: ignore[arg-type]
-                image_size=image_size,
-            )
+        model, said = build_model(config, compiled, scale, image_size)
     except InputError as error:
         made.refuse(str(error))
         return None
-    made.said += [line for line in printed.getvalue().splitlines() if line not in made.said]
+    made.said += [line for line in said if line not in made.said]
     return model

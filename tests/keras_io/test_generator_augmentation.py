@@ -39,10 +39,11 @@ def test_affine_changes_are_those_of_keras(
         image.copy(), **given, row_axis=0, col_axis=1, channel_axis=2, fill_mode=fill_mode, cval=0.3
     )
     names = ("theta", "shear", "tx", "ty", "zx", "zy")
-    numbers = [torch.tensor([given[name]]) for name in names]
+    theta, shear, *others = (torch.tensor([given[name]]) for name in names)
+    tx, ty, zx, zy = others
     change = GeneratorAugmentation(rotation_range=1, fill_mode=fill_mode, fill_value=0.3)
     images = torch.from_numpy(image).permute(2, 0, 1)[None]
-    found = change.move(images, generator_matrices(*numbers, 20, 28))
+    found = change.move(images, generator_matrices(theta, shear, tx, ty, zx, zy, 20, 28))
     assert np.abs(found[0].permute(1, 2, 0).numpy() - wanted).max() < 1e-4
 
 

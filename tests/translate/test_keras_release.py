@@ -19,7 +19,7 @@ from signs_lightning.translate.keras_release import guess_release
         ("import tensorflow as tf\ntf.keras.Sequential()", "", "2.15.0"),
         ("from tensorflow import keras\nmodel.save('m.keras')", "", "2.15.0"),
         ("from tensorflow.keras.optimizers import SGD\nSGD(lr=0.1, decay=1e-6)", "", "2.4.0"),
-        ("import tensorflow as tf\ntf.keras.Sequential()", "Total params: 1,026 (4.01 KB)", "3.0.0"),
+        ("import tensorflow as tf\ntf.keras.Sequential()", "Total params: 1,026 (4 KB)", "3.0.0"),
         ("import tensorflow as tf\ntf.keras.Sequential()", "Total params: 26", "2.15.0"),
     ],
 )
