@@ -43,6 +43,7 @@ _PREFIXES = {
     "keras.models.functional": "keras.models",
     "keras.initializations": "keras.initializers",
     "keras.objectives": "keras.losses",
+    "tensorflow.optimizers": "keras.optimizers",
     "keras.ops.image": "tensorflow.image",
     "keras.utils.np_utils": "keras.utils",
     "keras.utils.vis_utils": "keras.utils",
@@ -94,6 +95,8 @@ _OPTIMIZER_FILE = re.compile(
     r"|rmsprop_v2|gradient_descent_v2|adamax_v2|nadam_v2)\.([A-Z]\w*)$"
 )
 _SCHEDULE_FILE = re.compile(r"^keras\.optimizers\.schedules\.learning_rate_schedule\.([A-Z]\w*)$")
+# TensorFlow 1 has functions of other arguments there, and no classes.
+_CLASS_OF_TENSORFLOW = re.compile(r"^tensorflow\.((?:losses|metrics)\.[A-Z]\w*)$")
 
 # Packages that are not beside a notebook; their missing names are not a missing file.
 PACKAGES = frozenset(
@@ -145,6 +148,7 @@ def canonical(name: str) -> str:
                 _SCHEDULE_FILE: "keras.optimizers.schedules",
             }[pattern]
             name = f"{prefix}.{found[found.re.groups]}"
+    name = _CLASS_OF_TENSORFLOW.sub(r"keras.\1", name)
     return _NAMES.get(name, name)
 
 
@@ -177,6 +181,10 @@ _OWNERS = {
     "keras.utils": "to_categorical plot_model np_utils image_dataset_from_directory Sequence "
     "get_file multi_gpu_model load_img img_to_array",
     "keras.preprocessing.image": "ImageDataGenerator load_img img_to_array array_to_img",
+    "keras.datasets": "boston_housing california_housing cifar10 cifar100 fashion_mnist imdb mnist "
+    "reuters",
+    "keras.constraints": "max_norm maxnorm min_max_norm non_neg unit_norm unitnorm Constraint "
+    "MaxNorm MinMaxNorm NonNeg UnitNorm",
     "keras": "layers models optimizers callbacks losses metrics initializers regularizers utils "
     "applications preprocessing backend datasets activations constraints Model Sequential Input",
     "tensorflow": "keras",
