@@ -6,7 +6,8 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from signs_lightning.translate.classes import BoundMethod, UserClass
+from signs_lightning.translate.bound_methods import BoundMethod
+from signs_lightning.translate.classes import UserClass
 from signs_lightning.translate.functions import Function, Partial
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.scopes import Scope

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from signs_lightning.translate.bound_methods import BoundMethod, Wrapped
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
@@ -27,14 +28,6 @@ _OPERATORS = {
     "in": "contains", "&": "and", "|": "or", "^": "xor", "<<": "lshift", ">>": "rshift",
 }  # fmt: skip
 _UNARY = {"-": "__neg__", "+": "__pos__", "~": "__invert__"}
-
-
-class Wrapped(Record):
-    """A function under `@staticmethod`, `@classmethod` or `@property`."""
-
-    def __init__(self, kind: str, function: Value) -> None:
-        self.kind = kind
-        self.function = function
 
 
 class UserClass(Record):
@@ -260,24 +253,6 @@ class Instance(Record):
 
     def taint(self, unknown: Unknown) -> None:
         self._unknown = unknown
-
-
-class BoundMethod(Record):
-    """A function of a class with its first argument."""
-
-    def __init__(self, interpreter: Interpreter, function: Value, receiver: Record) -> None:
-        self._interpreter = interpreter
-        self.function = function
-        self.receiver = receiver
-
-    def describe(self) -> str:
-        return f"a method of {self.receiver.describe()}"
-
-    def attribute(self, name: str, place: Place) -> Value:
-        return self.function.attribute(name, place)
-
-    def call(self, args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-        return self._interpreter.call(self.function, [self.receiver, *args], kwargs, place)
 
 
 class Super(Record):

@@ -63,6 +63,7 @@ class CallSite:
         Raises:
             NotUnderstoodError: it is not known, or is no Python.
         """
+        self.interpreter.budget.make(len(text) if isinstance(text, str) else 1)
         tree = _parsed(text)
         if tree is None:
             raise self.hidden_change("a text that is run as code, and is not known")

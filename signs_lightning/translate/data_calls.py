@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from signs_lightning.translate import numpy_calls
+from signs_lightning.translate import numpy_calls, one_hot_calls
 from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_scales import MODES
 from signs_lightning.translate.array_shapes import SampleCount
@@ -33,6 +33,10 @@ Call = Callable[[list[Value], dict[str, Value], Place], Value]
 GENERATOR = re.compile(r"keras\.(legacy\.)?preprocessing\.image\.ImageDataGenerator")
 FOLDER = re.compile(r"keras\.(utils|preprocessing)\.image_dataset_from_directory")
 CALLBACK = re.compile(r"(?:keras|livelossplot)\.callbacks\.(?:\w+\.)*(\w+)")
+PROGRESS = re.compile(  # callbacks of other packages that show how the training goes
+    r"keras_tqdm\.(?:\w+\.)?TQDM(?:Notebook)?Callback|tqdm\.keras\.TqdmCallback"
+    r"|tensorflow_addons\.callbacks\.TQDMProgressBar"
+)
 PREPROCESSING = re.compile(r"keras\.applications\.(?:(\w+)\.)?preprocess_input")
 HELPER = re.compile(r"(?i)(data|images|imgs|pictures|samples)")  # in the names of functions
 SET = re.compile(r"keras\.datasets\.(\w+)\.load_data")
@@ -43,10 +47,10 @@ FUNCTIONS: dict[str, Call] = {
     "h5py.File": open_file,
     "numpy.load": load_array,
     "pandas.read_csv": read_table,
-    "pandas.get_dummies": numpy_calls.get_dummies,
-    "tensorflow.one_hot": numpy_calls.tf_one_hot,
-    "keras.backend.one_hot": numpy_calls.tf_one_hot,
-    "keras.ops.one_hot": numpy_calls.tf_one_hot,
+    "pandas.get_dummies": one_hot_calls.get_dummies,
+    "tensorflow.one_hot": one_hot_calls.tf_one_hot,
+    "keras.backend.one_hot": one_hot_calls.tf_one_hot,
+    "keras.ops.one_hot": one_hot_calls.tf_one_hot,
     "tensorflow.image.convert_image_dtype": numpy_calls.convert_dtype,
     "tensorflow.data.Dataset.from_tensor_slices": from_tensor_slices,
     "tensorflow.data.Dataset.zip": zipped,
@@ -59,7 +63,7 @@ FUNCTIONS: dict[str, Call] = {
     ),
     **dict.fromkeys(
         ("keras.utils.to_categorical", "keras.utils.np_utils.to_categorical"),
-        numpy_calls.to_categorical,
+        one_hot_calls.to_categorical,
     ),
 }
 # Methods of numbers that hold arrays, as functions of Python.
@@ -90,6 +94,8 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
         return dataset_from_directory(args, kwargs, place)
     if match := CALLBACK.fullmatch(name):
         return CallbackRecord(match[1], args, kwargs, place)
+    if PROGRESS.fullmatch(name):
+        return CallbackRecord("ProgbarLogger", args, kwargs, place)
     if (match := SET.fullmatch(name)) and match[1] in KERAS_SETS:
         return keras_set(match[1], place)
     if match := PREPROCESSING.fullmatch(name):
@@ -100,7 +106,7 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
     if short in COURSE_HELPERS and not args:
         return course_helper(short, place)
     if short == "convert_to_one_hot":
-        return numpy_calls.course_one_hot(args, kwargs, place)
+        return one_hot_calls.course_one_hot(args, kwargs, place)
     if HELPER.search(short) and not is_installed_package(name):
         return numpy_calls.from_code(f"{short}(), which is not at hand", place)
     return _like_numpy(name, args, kwargs, place)

@@ -10,7 +10,8 @@ from signs_lightning.data.layouts import guess_role, is_class_list, is_label_nam
 from signs_lightning.translate.array_origins import Origin, Rows
 from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import SampleCount
-from signs_lightning.translate.numpy_calls import argument, get_dummies, num_classes
+from signs_lightning.translate.numpy_calls import argument, num_classes
+from signs_lightning.translate.one_hot_calls import get_dummies
 from signs_lightning.translate.values import (
     Method,
     NotUnderstoodError,

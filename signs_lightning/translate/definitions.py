@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from signs_lightning.translate.classes import UserClass, Wrapped
+from signs_lightning.translate.bound_methods import Wrapped
+from signs_lightning.translate.classes import UserClass
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Unknown, Value

@@ -14,6 +14,12 @@ from signs_lightning.translate.comprehensions import (
     evaluate_yield,
     evaluate_yield_from,
 )
+from signs_lightning.translate.displays import (
+    evaluate_dict,
+    evaluate_list,
+    evaluate_set,
+    evaluate_tuple,
+)
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.library_names import ALIASES, canonical
 from signs_lightning.translate.object_builtins import keras_class
@@ -187,56 +193,6 @@ def _conditional(interpreter: Interpreter, node: ast.IfExp, scope: Scope) -> Val
     return evaluate(interpreter, node.body if truth else node.orelse, scope)
 
 
-def _elements(interpreter: Interpreter, nodes: list[ast.expr], scope: Scope) -> Value:
-    """Return a list of their values, or an unknown value for `*unknown`."""
-    values: list[Value] = []
-    for item in nodes:
-        if isinstance(item, ast.Starred):
-            part = evaluate(interpreter, item.value, scope)
-            if isinstance(part, Unknown):
-                return part
-            values += interpreter.items(part, interpreter.place(item, scope))
-        else:
-            values.append(evaluate(interpreter, item, scope))
-    interpreter.budget.make(len(values))
-    return values
-
-
-def _list(interpreter: Interpreter, node: ast.List, scope: Scope) -> Value:
-    return _elements(interpreter, node.elts, scope)
-
-
-def _tuple(interpreter: Interpreter, node: ast.Tuple, scope: Scope) -> Value:
-    values = _elements(interpreter, node.elts, scope)
-    return values if isinstance(values, Unknown) else tuple(values)
-
-
-def _set(interpreter: Interpreter, node: ast.Set, scope: Scope) -> Value:
-    values = _elements(interpreter, node.elts, scope)
-    return first_unknown(values) or perform_safely(set, values)
-
-
-def _dict(interpreter: Interpreter, node: ast.Dict, scope: Scope) -> Value:
-    result: dict[Value, Value] = {}
-    for key_node, value_node in zip(node.keys, node.values, strict=True):
-        value = evaluate(interpreter, value_node, scope)
-        if key_node is None:
-            if isinstance(value, Unknown):
-                return value
-            if not isinstance(value, dict):
-                raise NotUnderstoodError("'**' of what is no dict")
-            interpreter.budget.make(len(value))
-            result.update(value)
-            continue
-        key = evaluate(interpreter, key_node, scope)
-        unknown = first_unknown(key)
-        if unknown:
-            return unknown
-        perform_safely(result.__setitem__, key, value)
-    interpreter.budget.make(len(result))
-    return result
-
-
 def _joined(interpreter: Interpreter, node: ast.JoinedStr, scope: Scope) -> Value:
     parts: list[str] = []
     unknown = None
@@ -286,10 +242,10 @@ _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, Scope], Value]] = {
     ast.BoolOp: _boolean,
     ast.Compare: _compare,
     ast.IfExp: _conditional,
-    ast.List: _list,
-    ast.Tuple: _tuple,
-    ast.Set: _set,
-    ast.Dict: _dict,
+    ast.List: evaluate_list,
+    ast.Tuple: evaluate_tuple,
+    ast.Set: evaluate_set,
+    ast.Dict: evaluate_dict,
     ast.JoinedStr: _joined,
     ast.FormattedValue: _formatted,
     ast.Lambda: _lambda,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import posixpath
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,19 @@ from typing import Any
 from signs_lightning.translate import evaluate as expressions
 from signs_lightning.translate import library_calls
 from signs_lightning.translate.assignments import assign, set_attribute
+from signs_lightning.translate.cell_runs import run_all
 from signs_lightning.translate.cells import CELL_LINES, Cell
 from signs_lightning.translate.classes import Instance, Super, UserClass
 from signs_lightning.translate.control_flow import run_block
-from signs_lightning.translate.findings import NOT_UNDERSTOOD, UNDERSTOOD, Finding, Findings
+from signs_lightning.translate.findings import NOT_UNDERSTOOD, Findings
 from signs_lightning.translate.functions import YIELDS, ListIterator
 from signs_lightning.translate.interpretation import Interpretation, UnreadTraining
 from signs_lightning.translate.libraries import Libraries
-from signs_lightning.translate.limits import LENGTH, Budget, LimitError
+from signs_lightning.translate.limits import LENGTH, Budget
 from signs_lightning.translate.operators import binary
 from signs_lightning.translate.scopes import Module, Scope
 from signs_lightning.translate.signals import Signal
 from signs_lightning.translate.source_errors import SourceError
-from signs_lightning.translate.statements import first_line, run_statement
 from signs_lightning.translate.unknown_effects import Effects
 from signs_lightning.translate.values import (
     LibraryName,
@@ -49,8 +48,7 @@ def run_cells(
         facts: values that only the data know, by the names they are asked for.
         folder: where modules beside the source are looked for; None for nowhere.
     """
-    interpreter = Interpreter(libraries, facts, folder)
-    return interpreter.run(cells)
+    return run_all(Interpreter(libraries, facts, folder), cells)
 
 
 class Interpreter:
@@ -92,70 +90,6 @@ class Interpreter:
         self.kinds: list[set[str]] = [set()]
         self.raised: Unknown | None = None  # by the last statement of a cell
         self.result: Value = None  # of the last expression that was a statement or assigned
-
-    def run(self, cells: list[Cell]) -> Interpretation:
-        """Interpret cells, one after the other."""
-        module = Module("__main__")
-        scope = Scope(module)
-        self.is_python2 = any(cell.is_python2 for cell in cells)
-        for cell in cells:
-            if cell.tree is None:
-                self._note_unread(cell, scope)
-                continue
-            for number, node in enumerate(cell.tree.body, 1):
-                self.raised = None
-                self._run_bounded(node, scope)
-                if self.raised is not None:
-                    self._end_cell(cell.tree.body[number:], self.raised, scope)
-                    break
-        return Interpretation(
-            self.findings,
-            module.variables,
-            self.imports,
-            self.effects.everything,
-            self.unread_trainings,
-            self.trainings,
-            self.budget.reason,
-        )
-
-    def _end_cell(self, rest: list[ast.stmt], raised: Unknown, scope: Scope) -> None:
-        """Do as if the statements after one that raises an exception may have run or not."""
-        is_end = raised.reason.startswith("it raises SystemExit")
-        if rest and not is_end and self.havoc(list(rest), scope, raised):
-            self.findings.add_unknown(raised)
-
-    def _run_bounded(self, node: ast.stmt, scope: Scope) -> None:
-        if not self.budget.reason:
-            try:
-                run_statement(self, node, scope)
-                return
-            except LimitError:
-                self.kinds = [set()]
-                self.depth = self.statement_depth = 0
-        unknown = Unknown(f"the source takes {self.budget.reason}", self.place(node, scope))
-        self.findings.add(Finding(unknown.place, NOT_UNDERSTOOD, first_line(node), unknown.reason))
-        if not self.effects.everything or self.effects.everything[-1].reason != unknown.reason:
-            self.effects.everything.append(unknown)
-
-    def _note_unread(self, cell: Cell, scope: Scope) -> None:
-        place = Place(cell.number, 1)
-        text = next((line for line in cell.text.splitlines() if line.strip()), "")
-        if cell.problem in ("%%writefile", "%%file"):
-            self._write(cell.text)
-        if cell.problem.startswith("%%"):
-            self.findings.add(Finding(place, UNDERSTOOD, text, f"{cell.problem} is not Python"))
-        else:
-            reason = f"the cell does not parse ({cell.problem})"
-            self.findings.add(Finding(place, NOT_UNDERSTOOD, text, reason))
-            if self.is_python2:  # which may have run it
-                self.effects.havoc_text(cell.text, scope, Unknown(reason, place))
-
-    def _write(self, text: str) -> None:
-        """Keep the text of a file that a cell writes, for imports that follow."""
-        head, _, body = text.lstrip().partition("\n")
-        *options, name = head.split()[1:] or [""]
-        key = posixpath.normpath(name.strip("'\""))
-        self.written[key] = (self.written.get(key, "") if "-a" in options else "") + body
 
     # Statements and expressions.
 

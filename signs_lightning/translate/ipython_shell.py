@@ -111,6 +111,7 @@ def _run_file(site: CallSite, line: Value) -> None:
     path = path if path.suffix in (".py", ".ipynb", ".ipy") else path.with_name(f"{path.name}.py")
     if path in interpreter.running:
         raise site.hidden_change(f"%run of {names[0]} inside itself")
+    interpreter.budget.make(100_000)  # it is read and parsed each time
     try:
         cells = read_cells(path)
     except InputError:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate import without_effect
-from signs_lightning.translate.classes import BoundMethod, Instance, UserClass
+from signs_lightning.translate.bound_methods import BoundMethod
+from signs_lightning.translate.classes import Instance, UserClass
 from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
 from signs_lightning.translate.library_names import is_installed_package
 from signs_lightning.translate.python_builtins import BUILTINS, TAKES_UNKNOWN

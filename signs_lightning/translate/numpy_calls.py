@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from signs_lightning.translate.array_changes import cast, clipped
-from signs_lightning.translate.array_items import Identity, one_hot
+from signs_lightning.translate.array_items import Identity
 from signs_lightning.translate.array_origins import Origin, Rows
 from signs_lightning.translate.array_records import ArrayRecord, statistic
 from signs_lightning.translate.array_scales import type_name
@@ -154,7 +154,7 @@ def _expand_dims(args: list[Value], kwargs: dict[str, Value], place: Place) -> V
     if isinstance(array, ConstantArray):
         return call_constant("expand_dims", array, axis)
     if not isinstance(array, ArrayRecord):
-        return _of_unknown(array, "np.expand_dims")
+        return of_unknown(array, "np.expand_dims")
     if array.shape is None or not isinstance(axis, int):
         return array.view()
     shape = list(array.shape)
@@ -172,7 +172,12 @@ def call_constant(name: str, array: ConstantArray, *args: Any) -> Value:
         raise NotUnderstoodError(f"NumPy: {error}") from None
 
 
-def _of_unknown(value: Value, name: str) -> Value:
+def of_unknown(value: Value, name: str) -> Value:
+    """Return an unknown value, of which a function gives an unknown one.
+
+    Raises:
+        NotUnderstoodError: it is another value.
+    """
     if isinstance(value, Unknown):
         return value
     raise NotUnderstoodError(f"{name} of this")
@@ -186,7 +191,7 @@ def _method(name: str) -> Call:
         if isinstance(array, ConstantArray | ArrayRecord):
             others = {k: v for k, v in kwargs.items() if k not in ("a", "x", "tensor", "input")}
             return array.attribute(name, place).call(args[1:], others, place)
-        return _of_unknown(array, f"np.{name}")
+        return of_unknown(array, f"np.{name}")
 
     return perform
 
@@ -210,7 +215,7 @@ def _joined(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     parts = argument(args, kwargs, 0, "arrays", "tup", "values")
     axis = argument(args, kwargs, 1, "axis", default=0)
     if not isinstance(parts, list | tuple) or not parts:
-        return _of_unknown(parts, "np.concatenate")
+        return of_unknown(parts, "np.concatenate")
     arrays = [part for part in parts if isinstance(part, ArrayRecord)]
     if len(arrays) < len(parts):
         unknown = next((part for part in parts if isinstance(part, Unknown)), None)
@@ -228,43 +233,11 @@ def _eye(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     return Identity(argument(args, kwargs, 0, "N", "n"))
 
 
-def _one_hot(labels: Value, classes: Value, place: Place) -> Value:
-    if isinstance(labels, ArrayRecord):
-        return one_hot(labels, classes, place)
-    return _of_unknown(labels, "one-hot labels")
-
-
-def to_categorical(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-    """Return `keras.utils.to_categorical(…)`."""
-    labels = argument(args, kwargs, 0, "y", "x")
-    return _one_hot(labels, argument(args, kwargs, 1, "num_classes", "nb_classes"), place)
-
-
-def tf_one_hot(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-    """Return `tf.one_hot(…)`."""
-    labels = argument(args, kwargs, 0, "indices", "x")
-    return _one_hot(labels, argument(args, kwargs, 1, "depth", "num_classes"), place)
-
-
-def course_one_hot(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-    """Return `convert_to_one_hot(Y, C)` of the course: a column for each image."""
-    found = _one_hot(argument(args, kwargs, 0, "Y"), argument(args, kwargs, 1, "C"), place)
-    if isinstance(found, ArrayRecord):
-        count = found.shape[0] if found.shape else None
-        return found.with_(shape=(found.classes, count))
-    return found
-
-
-def get_dummies(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
-    """Return `pd.get_dummies(…)`, and what a LabelBinarizer makes."""
-    return _one_hot(argument(args, kwargs, 0, "data", "y"), None, place)
-
-
 def _shape_of(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     array = argument(args, kwargs, 0, "a", "x", "input")
     if isinstance(array, ArrayRecord | ConstantArray):
         return array.attribute("shape", place)
-    return _of_unknown(array, "np.shape") if isinstance(array, Unknown) else NotImplemented
+    return of_unknown(array, "np.shape") if isinstance(array, Unknown) else NotImplemented
 
 
 def _cast(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from signs_lightning.translate.classes import BoundMethod, Instance, Super, UserClass, Wrapped
+from signs_lightning.translate.bound_methods import BoundMethod, Wrapped
+from signs_lightning.translate.classes import Instance, Super, UserClass
 from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
 from signs_lightning.translate.layer_arguments import layer_class
 from signs_lightning.translate.operators import first_unknown

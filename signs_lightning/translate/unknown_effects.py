@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate import without_effect
+from signs_lightning.translate.bound_methods import BoundMethod
+from signs_lightning.translate.bound_names import (
+    call_arguments,
+    names_bound,
+    names_of_loops,
+    nodes_inside,
+)
 from signs_lightning.translate.call_expressions import trains
-from signs_lightning.translate.classes import BoundMethod, Instance, UserClass
+from signs_lightning.translate.classes import Instance, UserClass
 from signs_lightning.translate.functions import Function, Generator
 from signs_lightning.translate.library_names import canonical, is_installed_package
 from signs_lightning.translate.python_builtins import BUILTINS
@@ -97,9 +103,9 @@ class Effects:
         self, nodes: list[ast.AST], scope: Scope, unknown: Unknown, visited: set[int]
     ) -> None:
         bound: list[str] = []
-        for node in _inside(nodes):
+        for node in nodes_inside(nodes):
             self._interpreter.budget.step()
-            bound += _names_bound(node)
+            bound += names_bound(node)
             if isinstance(node, ast.Call):
                 self._havoc_call(node, scope, unknown, visited)
             elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
@@ -109,7 +115,7 @@ class Effects:
             elif isinstance(node, ast.AugAssign):
                 self.taint(self._values_of(node.target, scope), unknown)
         # What only a loop or a handler binds is not counted as a change.
-        own = {n for node in _inside(nodes) for n in _names_of_loops(node)}
+        own = {n for node in nodes_inside(nodes) for n in names_of_loops(node)}
         self.changes += len(set(bound) - own)
         for name in bound:
             scope.bind(name, unknown)
@@ -135,7 +141,7 @@ class Effects:
         if trains(node):
             self._interpreter.note_unread_training(node, unknown, scope)
         function = self.peek(node.func, scope)
-        values = [v for part in _arguments(node) for v in self._values_of(part, scope)]
+        values = [v for part in call_arguments(node) for v in self._values_of(part, scope)]
         is_method = isinstance(node.func, ast.Attribute)
         if is_method and node.func.attr in without_effect.METHODS:  # type: ignore[attr-defined]
             return
@@ -185,7 +191,7 @@ class Effects:
         scope = Scope(function.scope.module, function.scope)
         for name in function.parameters():
             scope.bind(name, _PARAMETER)
-        for node in _inside(list(function.body)):
+        for node in nodes_inside(list(function.body)):
             if isinstance(node, ast.Global):
                 for name in node.names:
                     scope.make_global(name)
@@ -201,7 +207,7 @@ class Effects:
         scope = Scope(function.scope.module, function.scope)
         for name in function.parameters():
             scope.bind(name, _PARAMETER)
-        for node in _inside(list(function.body)):
+        for node in nodes_inside(list(function.body)):
             if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
                 node.ctx, ast.Load
             ):
@@ -248,7 +254,7 @@ class Effects:
 
     def _values_of(self, node: ast.AST, scope: Scope) -> list[Value]:
         """Return the values of all names in an expression."""
-        names = {n.id for n in _inside([node]) if isinstance(n, ast.Name)}
+        names = {n.id for n in nodes_inside([node]) if isinstance(n, ast.Name)}
         return [value for found, value in map(scope.find, sorted(names)) if found]
 
 
@@ -269,40 +275,3 @@ def _is_harmless(name: str) -> bool:
     if last == "shuffle" or last.startswith("set_"):
         return without_effect.has_no_effect(name)
     return is_installed_package(name)
-
-
-def _arguments(node: ast.Call) -> list[ast.expr]:
-    return [*node.args, *(keyword.value for keyword in node.keywords)]
-
-
-def _inside(nodes: list[ast.AST]) -> Iterator[ast.AST]:
-    """Yield these nodes and those in them, without the bodies of functions."""
-    pending: list[ast.AST] = list(nodes)
-    while pending:
-        node = pending.pop()
-        yield node
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            pending += [*node.decorator_list, *node.args.defaults]
-        else:
-            pending += ast.iter_child_nodes(node)
-
-
-def _names_of_loops(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.For | ast.comprehension):
-        return [n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)]
-    return [node.name] if isinstance(node, ast.ExceptHandler) and node.name else []
-
-
-def _names_bound(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Name):
-        return [] if isinstance(node.ctx, ast.Load) else [node.id]
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-        return [name for name in names if name != "*"]
-    if isinstance(node, ast.ExceptHandler):
-        return [node.name] if node.name else []
-    if isinstance(node, ast.MatchAs | ast.MatchStar):
-        return [node.name] if node.name else []
-    return []

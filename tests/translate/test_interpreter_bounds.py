@@ -57,6 +57,13 @@ HOSTILE = {
     "join": "x = ('a' * 99999).join(['a'] * 99999)",
     "replace": "x = ('a' * 99999).replace('a', 'b' * 99999)",
     "zfill": "x = '1'.zfill(10 ** 10)\ny = 'a'.center(10 ** 10)",
+    "exec in exec": "s = 'exec(s)'\nexec(s)",
+    "exec of long texts": "while True:\n    exec('x = 1\\n' * 4000)",
+    "eval of a deep text": "eval('-' * 19999 + '1')\neval('(' * 9999)\neval('[' * 99 + ']' * 99)",
+    "names that hold themselves": "g = globals()\nx = str(g)\ny = g == {**g}\ng.update(g)\n"
+    "import copy\nz = copy.deepcopy(g)\nunknown(g)",
+    "exits": "class A:\n    def __enter__(self): return self\n    def __exit__(self, *a):\n"
+    "        with A(): pass\nwith A(): pass",
     "factorial": "import math\nx = math.factorial(10 ** 8)\ny = math.comb(10 ** 8, 10 ** 7)",
     "product of lists": "import itertools\nx = list(itertools.product(range(99), repeat=99))",
     "permutations": "import itertools\nx = list(itertools.permutations(range(99)))",
