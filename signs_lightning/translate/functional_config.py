@@ -70,6 +70,27 @@ def graph_nodes(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> 
     return order
 
 
+def source_nodes(tensor: SymbolicTensor) -> list[Node]:
+    """Return the inputs that a tensor depends on, as `get_source_inputs` of Keras does.
+
+    Raises:
+        NotUnderstoodError: it depends on something else, too.
+    """
+    pending, seen, starts = [tensor.node], {tensor.node}, []
+    while pending:
+        node = pending.pop()
+        before = [other.node for other in node.tensors()]
+        if node.layer.class_name == "InputLayer":
+            starts.append(node)
+        elif not before:
+            raise NotUnderstoodError(f"a tensor that depends on {node.layer.name}")
+        for other in before[::-1]:
+            if other not in seen:
+                seen.add(other)
+                pending.append(other)
+    return starts
+
+
 def _first_visits(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> dict[int, int]:
     """Return when Keras's depth-first search meets each layer first, by its id."""
     starts = {tensor.node for tensor in inputs}

@@ -7,13 +7,13 @@ from typing import Any
 
 import keras
 import pytest
-from keras_models import keras_meaning, keras_totals, meaning
+from keras_models import Wrapped, keras_meaning, keras_totals, meaning
 
 from signs_lightning.translate import keras_calls
 from signs_lightning.translate.applications.catalog import APPLICATIONS
 from signs_lightning.translate.keras_session import start_session
 from signs_lightning.translate.model_summary import summarize
-from signs_lightning.translate.values import NotUnderstoodError, Place
+from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Place
 
 PLACE = Place(1, 1)
 OWN_LAYER = {"InceptionResNetV2"}  # a layer of its own there is an addition here
@@ -65,6 +65,21 @@ def test_application(name: str, way: int) -> None:
     check(name, **WAYS[way])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_layers_on_a_tensor_begin_at_its_inputs(is_scaled: bool) -> None:
+    def build(library: Any) -> Any:
+        image = library.Input((64, 64, 3))
+        start = library.layers.Rescaling(1 / 127.5, offset=-1)(image) if is_scaled else image
+        return library.applications.VGG16(weights=None, include_top=False, input_tensor=start)
+
+    keras.backend.clear_session()
+    expected = build(keras)
+    start_session("3.0.0")
+    model = build(Wrapped(LibraryName("keras"))).record
+    assert json.loads(json.dumps(meaning(model.config()))) == keras_meaning(expected)
+
+
 # Totals of keras.applications with 1,000 classes, as its documentation and summaries have them.
 @pytest.mark.parametrize(
     ("name", "total"),
@@ -89,3 +104,27 @@ def test_weights_of_imagenet_are_asked_for() -> None:
 def test_unknown_argument_is_refused() -> None:
     with pytest.raises(NotUnderstoodError, match="argument dropout"):
         make("VGG16", dropout=0.5)
+
+
+def test_resnet50_by_release() -> None:
+    """Names and totals of keras_applications 1.0.8, which Keras 2.2.4 takes, and of Keras 3."""
+    for version, names in (
+        ("2.2.4", {"res5c_branch2c", "bn5c_branch2c", "res2a_branch1", "pool1_pad", "fc1000"}),
+        ("2.15.0", {"conv5_block3_3_conv", "conv5_block3_3_bn", "conv2_block1_0_conv"}),
+    ):
+        start_session(version)
+        model = keras_calls.call("keras.applications.ResNet50", [], {"weights": None}, PLACE)
+        layers = {layer.name: layer for layer in model.layers}
+        assert names <= layers.keys()
+        assert summarize(model).total == 25_636_712
+        norm = next(x for x in model.layers if x.class_name == "BatchNormalization")
+        assert norm.config["epsilon"] == (1e-3 if version == "2.2.4" else 1.001e-5)
+
+
+def test_efficientnet_divides_weights_of_imagenet_since_keras_2_9() -> None:
+    for version, weights, count in (("2.8.0", "imagenet", 1), ("2.9.0", "imagenet", 2),
+                                    ("2.9.0", None, 1)):  # fmt: skip
+        start_session(version)
+        kwargs = {"weights": weights, "include_top": False, "input_shape": (32, 32, 3)}
+        model = keras_calls.call("keras.applications.EfficientNetB0", [], kwargs, PLACE)
+        assert [layer.class_name for layer in model.layers].count("Rescaling") == count

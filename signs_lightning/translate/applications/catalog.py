@@ -20,7 +20,7 @@ from signs_lightning.translate.applications import (
 )
 from signs_lightning.translate.applications.building import Builder
 from signs_lightning.translate.applications.weight_files import weights_file
-from signs_lightning.translate.functional_config import graph_nodes
+from signs_lightning.translate.functional_config import source_nodes
 from signs_lightning.translate.keras_objects import unknowns_in
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.layer_records import input_layer
@@ -173,7 +173,7 @@ def _image(
     """Return the image that the layers take, the model's inputs, and the image's height."""
     image = options["input_tensor"]
     if isinstance(image, SymbolicTensor):
-        starts = [n for n in graph_nodes([], [image]) if n.layer.class_name == "InputLayer"]
+        starts = source_nodes(image)
         shape = image.attribute("shape", place)
         height = None if isinstance(shape, Unknown) else shape[1 if _is_last() else 2]
         return image, [SymbolicTensor(node) for node in starts], height
