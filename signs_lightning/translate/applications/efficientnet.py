@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from signs_lightning.translate.applications.building import Builder, make_divisible, repeats
+from signs_lightning.translate.keras_session import session
 
 # Width, depth, height of the image, and dropout of B0 to B7.
 SCALES = [
@@ -56,7 +57,8 @@ def efficientnet(make: Builder, x: Any, width: float, depth: float, dropout: flo
     """Return the result of an EfficientNet B0 to B7."""
     x = make.layer("Rescaling", x, 1.0 / 255.0)
     x = make.layer("Normalization", x, axis=make.axis)
-    if make.options["weights"] == "imagenet":  # made up for a mistake in these weights
+    # It makes up for a mistake in these weights, since Keras 2.9.
+    if make.options["weights"] == "imagenet" and session().release >= (2, 9):
         x = make.layer("Rescaling", x, [1.0 / math.sqrt(deviation) for deviation in STDDEV])
     x = make.pad(x, make.correct_pad(x, 3), name="stem_conv_pad")
     x = _conv(make, x, make_divisible(32 * width), 3, "stem_conv", padding="valid", strides=2)

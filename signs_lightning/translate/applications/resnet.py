@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from signs_lightning.translate.applications.building import BN_EPSILON, Builder
+from signs_lightning.translate.keras_session import session
+
+RESNET50 = (3, 4, 6, 3)
 
 
 def resnet(make: Builder, x: Any, blocks: tuple[int, ...], is_v2: bool) -> Any:
     """Return the result of a ResNet; `blocks` are the numbers of blocks in each stage."""
+    if session().is_multi_backend and blocks == RESNET50 and not is_v2:
+        return _old_resnet50(make, x)
     x = make.pad(x, ((3, 3), (3, 3)), name="conv1_pad")
     x = make.conv(x, 64, 7, strides=2, name="conv1_conv")
     if not is_v2:
@@ -66,3 +71,49 @@ def _block_v2(make: Builder, x: Any, filters: int, stride: int, projects: bool, 
     x = _norm_act(make, x, f"{name}_2_bn", f"{name}_2_relu")
     x = make.conv(x, 4 * filters, 1, name=f"{name}_3_conv")
     return make.layer("Add", [shortcut, x], name=f"{name}_out")
+
+
+def _old_resnet50(make: Builder, x: Any) -> Any:
+    """Return the result of the ResNet50 that Keras had before it was a part of TensorFlow."""
+    is_first = session().release < (2, 2)
+    x = make.pad(x, ((3, 3), (3, 3)), name="conv1_pad")
+    x = _old_conv(make, x, 64, 7, "conv1", strides=2)
+    x = make.act(make.norm(x, name="bn_conv1"))
+    if not is_first:
+        x = make.pad(x, ((1, 1), (1, 1)), name="pool1_pad")
+    x = make.layer("MaxPooling2D", x, 3, strides=2)
+    for stage, count in enumerate(RESNET50, start=2):
+        for k in range(count):
+            stride = 2 if k == 0 and stage > 2 else 1
+            x = _old_block(make, x, 16 * 2**stage, stride, k == 0, f"{stage}{chr(97 + k)}_branch")
+
+    def head(x: Any) -> Any:
+        if is_first:
+            x = make.layer("Flatten", make.layer("AveragePooling2D", x, 7, name="avg_pool"))
+        else:
+            x = make.layer("GlobalAveragePooling2D", x, name="avg_pool")
+        return make.layer("Dense", x, make.options["classes"], activation="softmax", name="fc1000")
+
+    return make.top(x, (None, None), head)
+
+
+def _old_conv(make: Builder, x: Any, filters: int, size: int, name: str, **kwargs: Any) -> Any:
+    if session().release >= (2, 2):
+        kwargs["kernel_initializer"] = "he_normal"
+    return make.conv(x, filters, size, name=name, **kwargs)
+
+
+def _old_block(make: Builder, x: Any, filters: int, stride: int, projects: bool, name: str) -> Any:
+    inputs = x
+    for part, size, width in (("2a", 1, 1), ("2b", 3, 1), ("2c", 1, 4)):
+        step = {"strides": stride} if part == "2a" else {}
+        padding = "same" if size == 3 else "valid"
+        x = _old_conv(
+            make, x, width * filters, size, f"res{name}{part}", padding=padding, **step
+        )  # fmt: skip
+        x = make.norm(x, name=f"bn{name}{part}")
+        x = x if part == "2c" else make.act(x)
+    if projects:
+        inputs = _old_conv(make, inputs, 4 * filters, 1, f"res{name}1", strides=stride)
+        inputs = make.norm(inputs, name=f"bn{name}1")
+    return make.act(make.layer("Add", [x, inputs]))
