@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from signs_lightning.translate import numpy_calls, one_hot_calls
@@ -25,6 +26,7 @@ from signs_lightning.translate.data_sources import (
     read_table,
     split,
 )
+from signs_lightning.translate.file_lists import list_files
 from signs_lightning.translate.image_generators import GeneratorRecord, dataset_from_directory
 from signs_lightning.translate.library_names import is_installed_package
 from signs_lightning.translate.values import Place, Unknown, Value
@@ -46,6 +48,8 @@ LIKE_NUMPY = ("numpy.", "tensorflow.math.", "tensorflow.experimental.numpy.", "k
 FUNCTIONS: dict[str, Call] = {
     "h5py.File": open_file,
     "numpy.load": load_array,
+    "glob.glob": partial(list_files, "glob"),
+    "os.listdir": partial(list_files, "os.listdir"),
     "pandas.read_csv": read_table,
     "pandas.get_dummies": one_hot_calls.get_dummies,
     "tensorflow.one_hot": one_hot_calls.tf_one_hot,

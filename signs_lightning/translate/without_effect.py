@@ -45,6 +45,8 @@ _MODULES = (
     "splitfolders", "patoolib", "missingno", "tensorflow.sysconfig", "tensorflow.train.Saver",
     "tensorflow.__version__", "keras.__version__", "numpy.__version__", "io.StringIO", "tqdm.write",
     "tensorflow.Summary", "os.get_terminal_size", "locale", "signal", "atexit", "faulthandler",
+    "PIL.ImageFile.LOAD_TRUNCATED_IMAGES", "PIL.Image.MAX_IMAGE_PIXELS",
+    "ssl._create_default_https_context", "ssl._create_unverified_context",
 )  # fmt: skip
 _NAMES = frozenset(_MODULES)
 

@@ -168,6 +168,20 @@ def test_writers_are_without_effect() -> None:
     assert len(fit.callbacks.notes) == 3
 
 
+@pytest.mark.parametrize(
+    "bar",
+    [
+        "from keras_tqdm import TQDMNotebookCallback as Bar",
+        "from tqdm.keras import TqdmCallback as Bar",
+        "from tensorflow_addons.callbacks import TQDMProgressBar as Bar",
+    ],
+)
+def test_progress_bars_are_without_effect(bar: str) -> None:
+    fit = fit_of(f"{bar}\nmodel.fit(x, y, callbacks=[Bar(metric_format='{{}}')])")
+    assert fit.all_problems == []
+    assert fit.callbacks.callbacks == []
+
+
 def test_restoring_the_best_weights_is_best_ckpt() -> None:
     part = "callbacks.EarlyStopping(patience=2, restore_best_weights=True)"
     fit = fit_of(f"model.fit(x, y, validation_split=0.1, callbacks=[{part}])")
