@@ -228,6 +228,12 @@ class ArrayRecord(Record):
             dtype = "float64"
         return self.with_(factor=factor, offset=offset, dtype=dtype, shape=shape)
 
+    def apply_layer(self, layer: Any, kwargs: dict[str, Value], place: Place) -> Value:
+        """Return what a layer makes of it."""
+        from signs_lightning.translate.layers_on_arrays import layer_on_array  # it makes arrays
+
+        return layer_on_array(self, layer, kwargs, place)
+
     def item(self, index: Value, place: Place) -> Value:
         from signs_lightning.translate.array_items import item_of  # it makes arrays itself
 

@@ -123,6 +123,8 @@ def test_large_arrays_are_never_made(expression: str) -> None:
         ("keras.applications.mobilenet_v2.preprocess_input(x)", "tf"),
         ("keras.applications.densenet.preprocess_input(x)", "torch"),
         ("keras.applications.efficientnet.preprocess_input(x)", "raw"),
+        ("keras.layers.Rescaling(1. / 255)(x)", "/255"),
+        ("keras.layers.Rescaling(scale=1. / 127.5, offset=-1)(x)", "tf"),
         ("x / 256", None),
         ("x / 255 / 255", None),
     ],
@@ -137,7 +139,8 @@ def test_scales_have_their_names(expression: str, scale: str | None) -> None:
     "expression",
     ["(x - x.mean()) / x.std()", "x ** 2", "x > 3", "np.where(x > 3, 1, 0)", "x % 2", "255 / x",
      "np.concatenate([x, x_test])", "x + np.random.rand(40, 8, 6, 3)",
-     "keras.applications.vgg16.preprocess_input(x / 255)", "x[:, :, 1:4]"],
+     "keras.applications.vgg16.preprocess_input(x / 255)", "x[:, :, 1:4]",
+     "keras.layers.Rescaling(x.max())(x)", "keras.layers.RandomFlip()(x)"],
 )  # fmt: skip
 def test_other_changes_are_kept_as_not_understood(expression: str) -> None:
     found = read(f"{DATA}import keras\nfound = {expression}")["found"]
