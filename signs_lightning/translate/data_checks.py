@@ -55,6 +55,9 @@ def check_validation(
             "chosen by the test, name the file as test_file and not as val_file"
         )
         made.note(place, text)
+    if val_images.augmentation:
+        text = "Keras changes the images to validate on by chance, too; here they stay as they are"
+        made.note(place, text)
     if isinstance(images, ArrayRecord) and images.unknown is None and val_images.unknown is None:
         one, two = images.scale(), val_images.scale()
         if one != two:
