@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _PEEKED = ("print", "open", "input", "exec", "eval", "globals", "locals", "delattr")
 _CHANGING_BUILTINS = frozenset({"setattr", "next", "map", "filter", "delattr", "exec", "eval"})
 
+_STEPS_OF_TRAINING = ("apply_gradients", "minimize")  # of whichever model the loss is of
+
 
 class Effects:
     """Finds what code may change.
@@ -147,12 +149,14 @@ class Effects:
             return
         if is_method and self._is_text(node.func.value, scope):  # type: ignore[attr-defined]
             return
+        if is_method and node.func.attr in _STEPS_OF_TRAINING:  # type: ignore[attr-defined]
+            self._change_everything(unknown)
         if isinstance(function, LibraryName):
             self._havoc_library(function.name, values, unknown)
         elif isinstance(function, Function):
             if self._havoc_function(function, unknown, visited):
                 self.taint(values, unknown)
-        elif not isinstance(function, NoEffect):
+        elif not isinstance(function, NoEffect) and not _only_computes(function):
             if isinstance(function, UserClass):
                 for member in function.namespace.values():
                     if isinstance(member, Function):
@@ -212,7 +216,7 @@ class Effects:
                 node.ctx, ast.Load
             ):
                 return True
-            if isinstance(node, ast.AugAssign | ast.Delete):
+            if isinstance(node, ast.AugAssign | ast.Delete | ast.Global | ast.Nonlocal):
                 return True
             if isinstance(node, ast.Call):
                 called = self.peek(node.func, scope)
@@ -256,6 +260,15 @@ class Effects:
         """Return the values of all names in an expression."""
         names = {n.id for n in nodes_inside([node]) if isinstance(n, ast.Name)}
         return [value for found, value in map(scope.find, sorted(names)) if found]
+
+
+def _only_computes(function: Value) -> bool:
+    """Return whether it is a layer or model of Keras: calling it leaves it what it is."""
+    from signs_lightning.translate.layer_records import LayerRecord
+    from signs_lightning.translate.model_records import ModelRecord
+    from signs_lightning.translate.sequential_records import SequentialRecord
+
+    return type(function) in (LayerRecord, ModelRecord, SequentialRecord)
 
 
 def _owners(method: Method) -> list[Value]:
