@@ -40,6 +40,10 @@ OF_TENSORFLOW = r"\b(tensorflow|tf)\.(python\.)?(compat\.v1\.)?(contrib\.)?keras
 IMPORTED = r"from\s+tensorflow\b.*\bimport\b.*\bkeras\b"
 # Keras 2.13 to 2.15 write the bytes, too, and no commas.
 SUMMARY_OF_KERAS3 = r"┃|Total params: \d{1,3}(?:,\d{3})+ \([\d.]+ [KMG]?B\)"
+# Rows with lines between them, before Keras 2.8; a script has them in its comments.
+SUMMARY_OF_KERAS2 = (
+    r"(?<!_)_{20,200}[^\S\n]{0,9}\n[\s#]{0,40}[\w./-]{1,80} \([A-Z]\w{0,60}\)?[^\S\n]{1,60}[\[(]"
+)
 TENSORFLOW1 = r"\btf\.(Session|placeholder|train\.\w+Optimizer|ConfigProto|contrib)\b"
 
 
@@ -54,6 +58,10 @@ def guess_release(text: str, outputs: str = "") -> Release:
     if re.search(SUMMARY_OF_KERAS3, outputs):
         return Release("3.0.0", "the summary that it stores")
     old = _find(OLD, text)
+    is_old = any(re.search(SUMMARY_OF_KERAS2, part) for part in (outputs, text))
+    is_old = is_old and not _find(KERAS3, text)
+    if is_old and not old and (is_tf or _find(SINCE_TENSORFLOW, text)):
+        return Release("2.4.0", "the summary that it stores")
     if is_tf:
         old = old or _find((TENSORFLOW1,), text)
         if old:
