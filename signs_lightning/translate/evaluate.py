@@ -120,12 +120,12 @@ def subscript(interpreter: Interpreter, value: Value, index: Value, place: Place
         raise NotUnderstoodError(f"indexing {value.name}")
     if isinstance(value, Record):
         return value.item(index, place)
-    if isinstance(index, slice):
-        unknown = first_unknown(index.start, index.stop, index.step)
-    else:
-        unknown = first_unknown(index)
-    if unknown:
+    parts = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
+    if unknown := first_unknown(*parts):
         return unknown
+    record = next((part for part in parts if isinstance(part, Record)), None)
+    if record is not None and not (isinstance(value, dict) and any(key is record for key in value)):
+        return Unknown(f"an item at {record.describe()}", place)  # a label of the data, say
     if isinstance(value, dict) and hasattr(value, "default_factory"):
         raise NotUnderstoodError("a default dict")
     result = perform_safely(lambda: value[index])
