@@ -69,20 +69,20 @@ class FitSettings:
     first_epoch: int = 0
 
 
-def translate_callbacks(records: list[Value], fit: FitSettings) -> CallbackEntries:
-    """Return what callbacks become in a configuration."""
+def translate_callbacks(records: list[Value], fit: FitSettings, place: Place) -> CallbackEntries:
+    """Return what the callbacks of a fit, at a place, become in a configuration."""
     made = CallbackEntries()
     for record in records:
         if not isinstance(record, CallbackRecord):
             made.problems.append(
-                record if isinstance(record, Unknown) else _problem(record, "this callback")
+                record if isinstance(record, Unknown) else _problem(record, "this callback", place)
             )
             continue
         if record.kind in WITHOUT_EFFECT:
             made.notes.append((record.place, f"{record.kind}: {WITHOUT_EFFECT[record.kind]}"))
             continue
         if record.kind not in TRANSLATIONS:
-            made.problems.append(_problem(record, record.kind))
+            made.problems.append(_problem(record, record.kind, place))
             continue
         values = (record.unknown, *record.options.values())
         # Where a file is written does not matter.
@@ -98,9 +98,9 @@ def translate_callbacks(records: list[Value], fit: FitSettings) -> CallbackEntri
     return made
 
 
-def _problem(record: Value, what: str) -> Unknown:
+def _problem(record: Value, what: str, place: Place) -> Unknown:
     described = record.describe() if isinstance(record, Record) else what
-    return Unknown(described, getattr(record, "place", Place(0, 0)))
+    return Unknown(described, getattr(record, "place", place))
 
 
 def _monitor(record: CallbackRecord, fit: FitSettings, made: CallbackEntries) -> str | None:

@@ -186,7 +186,7 @@ def record_fit(
     )
     callbacks = given["callbacks"]
     listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    record.callbacks = translate_callbacks([c for c in listed if c is not None], settings)
+    record.callbacks = translate_callbacks([c for c in listed if c is not None], settings, place)
     record.best_files = best_files(listed)
     model.fits.append(record)
     return record

@@ -139,6 +139,20 @@ def test_what_has_no_counterpart_reaches_the_training(callback: str, problem: st
     assert problem in problems_of(f"model.fit(x, y, callbacks=[callbacks.{callback}])")
 
 
+def test_a_callback_of_the_source_is_named_where_it_is_used() -> None:
+    source = """
+class Stop(callbacks.Callback):
+    def on_epoch_end(self, epoch, logs={}):
+        if logs.get("acc") > 0.999:
+            self.model.stop_training = True
+model.fit(x / 255, y, callbacks=[Stop()])
+"""
+    (fit,) = fits_of(source)
+    (problem,) = fit.callbacks.problems
+    assert "Stop" in problem.reason
+    assert problem.place == fit.place
+
+
 def test_two_schedules_exclude_each_other() -> None:
     parts = "callbacks.ReduceLROnPlateau('loss'), callbacks.LearningRateScheduler(lambda epoch: 1)"
     assert "beside another" in problems_of(f"model.fit(x, y, callbacks=[{parts}])")
