@@ -246,6 +246,9 @@ class Instance(Record):
         if other is None and not is_reflected and operator in _UNARY:
             return self._special(_UNARY[operator], [], place)
         name = _OPERATORS.get(operator, operator)
+        if operator == "!=" and not self.has_method("__ne__") and self.has_method("__eq__"):
+            is_same = self._interpreter.truth(self._special("__eq__", [other], place), place)
+            return is_same if isinstance(is_same, Unknown) else not is_same
         if operator in ("==", "!=") and not self.has_method(f"__{name}__"):
             return (self is other) is (operator == "==")
         prefix = "r" if is_reflected and operator != "in" else ""

@@ -38,11 +38,40 @@ class ConstantArray(Record):
 
     Args:
         values: at most `MAX_VALUES` of them.
+        taints: what may have changed them and is not understood, of all views together.
     """
 
-    def __init__(self, values: Any) -> None:
-        self.values = values
+    def __init__(self, values: Any, taints: list[Unknown] | None = None) -> None:
+        self._values = values
+        self._taints: list[Unknown] = [] if taints is None else taints
         self.shape = tuple(int(axis) for axis in values.shape)
+
+    @property
+    def values(self) -> Any:
+        """The numbers, as an array of NumPy.
+
+        Raises:
+            NotUnderstoodError: they may have been changed in a way that is not understood.
+        """
+        if self._taints:
+            raise NotUnderstoodError(self._taints[0].reason)
+        return self._values
+
+    def taint(self, unknown: Unknown) -> None:
+        self._taints.append(unknown)
+
+    def set_item(self, index: Value, value: Value, place: Place) -> None:
+        parts = index if isinstance(index, tuple) else (index,)
+        number = _plain(value)
+        if not all(isinstance(part, int | slice | None) for part in parts) or number is None:
+            raise NotUnderstoodError(f"setting items of {self.describe()}")
+        _computed(lambda: self.values.__setitem__(index, number))
+
+    def change(self, operator: str, other: Value, place: Place) -> Value:
+        """Do `self operator= other`, which all views of the array see."""
+        changed = self.operate(operator, other, False, place)
+        _computed(lambda: self.values.__setitem__(..., constants(changed)))
+        return self
 
     @property
     def numbers(self) -> Any:
@@ -58,7 +87,7 @@ class ConstantArray(Record):
         if name in ("size", "ndim"):
             return int(getattr(self.values, name))
         if name == "T":
-            return ConstantArray(self.values.T)
+            return ConstantArray(self.values.T, self._taints)
         if name == "dtype":
             return str(self.values.dtype)
         if name in METHODS:
@@ -80,7 +109,10 @@ class ConstantArray(Record):
         parts = index if isinstance(index, tuple) else (index,)
         if not all(isinstance(part, int | slice | None) for part in parts):
             raise NotUnderstoodError(f"this index of {self.describe()}")
-        return _computed(lambda: self.values[index])
+        found = _computed(lambda: self.values[index])
+        return (
+            ConstantArray(found.values, self._taints) if isinstance(found, ConstantArray) else found
+        )
 
     def length(self, place: Place) -> Value:
         return len(self.values) if self.shape else Unknown("the length of a number", place)

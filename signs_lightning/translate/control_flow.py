@@ -221,7 +221,7 @@ def run_try(interpreter: Interpreter, node: ast.Try, scope: Scope) -> Signal | N
     if error is not None:
         signal = _handle(interpreter, node, caught, error, scope)
     else:
-        if NOT_UNDERSTOOD in kinds and node.handlers:
+        if node.handlers and (NOT_UNDERSTOOD in kinds or _reads_files(node.body)):
             unknown = Unknown("what the 'try' raises", interpreter.place(node, scope))
             handlers = [s for handler in node.handlers for s in handler.body]
             if not always_raises(handlers):
@@ -230,6 +230,18 @@ def run_try(interpreter: Interpreter, node: ast.Try, scope: Scope) -> Signal | N
             signal = interpreter.run_block(node.orelse, scope)
     last = interpreter.run_block(node.finalbody, scope)
     return last or signal
+
+
+# Functions and methods that raise an exception where a file is missing.
+_READERS = frozenset(
+    ["open", "File", "load", "load_weights", "load_model", "imread", "read_csv", "listdir"]
+)
+
+
+def _reads_files(nodes: list[ast.stmt]) -> bool:
+    """Return whether statements read a file by its name."""
+    calls = [part.func for node in nodes for part in ast.walk(node) if isinstance(part, ast.Call)]
+    return any(getattr(f, "attr", getattr(f, "id", "")) in _READERS for f in calls)
 
 
 def _caught_names(kind: ast.expr | None) -> set[str]:

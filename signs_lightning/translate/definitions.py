@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HOOKS = (
     *("__getattribute__", "__init_subclass__", "__set_name__", "__del__", "__get__", "__set__"),
     *("__delete__", "__class_getitem__", "__instancecheck__", "__subclasscheck__", "__missing__"),
-    *("__prepare__", "__delattr__", "__subclasshook__", "__mro_entries__"),
+    *("__prepare__", "__hash__", "__delattr__", "__subclasshook__", "__mro_entries__"),
 )
 _CLASS_DECORATORS = frozenset({"dataclasses.dataclass"})
 

@@ -138,6 +138,9 @@ class Interpreter:
         """Return whether a value is true."""
         if isinstance(value, Unknown):
             return value
+        if isinstance(value, Instance) and value.has_method("__bool__"):
+            told = value.call_method("__bool__", [], {}, place)
+            return told if isinstance(told, Unknown) else bool(told)
         if isinstance(value, Record):
             try:
                 length = value.length(place)

@@ -121,6 +121,7 @@ def _library(
         interpreter.taint([*args, *kwargs.values()], unknown)
         return unknown
     if without_effect.has_no_effect(name):
+        _taint_functions(interpreter, name, [*args, *kwargs.values()], place)
         return NoEffect(f"{name}()", place)
     if module == "builtins" and (last.endswith("Error") or last.endswith("Exception")):
         return LibraryName(name)
@@ -135,6 +136,18 @@ def _library(
     if last.startswith("set_") and name.startswith(("keras", "tensorflow")):
         interpreter.effects.everything.append(unknown)
     return unknown
+
+
+def _taint_functions(
+    interpreter: Interpreter, name: str, values: list[Value], place: Place
+) -> None:
+    """Taint what functions change that a library may call, such as `timeit.timeit(train)`."""
+    if name.startswith("atexit."):  # after everything else
+        return
+    for value in values:
+        function = value.function if isinstance(value, BoundMethod) else value
+        if isinstance(function, Function) and interpreter.effects.changes_something(function):
+            interpreter.taint([value], Unknown(f"{name}() of {function.describe()}", place))
 
 
 def _builtin(

@@ -134,6 +134,22 @@ WIDTHS = {
     ),
     "a name of a library": ("import keras.utils\nn = 4 if keras.utils == 'a' else 5", None),
     "an exception that ends the script": ("{}['a']\nn = 20", None),
+    "!= by __eq__": (
+        "class C:\n    def __eq__(self, o): return True\nn = 20 if C() != 5 else 4", 4
+    ),
+    "__bool__": ("class C:\n    def __bool__(self): return False\nn = 20 if C() else 4", 4),
+    "__hash__": (
+        "class C:\n    def __hash__(self): return 1\n    def __eq__(self, o): return True\n"
+        "d = {C(): 4}\nd[C()] = 9\nn = sum(d.values())", None
+    ),
+    "a file that may be missing": ("try:\n    open('a')\n    n = 20\nexcept OSError: n = 4", None),
+    "a function that a library calls": (
+        "import timeit\ndef f():\n    global n\n    n = 20\ntimeit.timeit(f, number=1)", None
+    ),
+    "an array in place": ("a = np.array([4, 8])\nb = a\nb += 3\nn = int(a[0])", 7),
+    "a view of an array": ("a = np.array([4, 8])\nb = a[:1]\nb[0] = 7\nn = int(a[0])", 7),
+    "an array that is sorted": ("a = np.array([9, 8])\na.sort()\nn = int(a[0])", None),
+    "a view that is sorted": ("a = np.array([9, 8])\nb = a[:]\nb.sort()\nn = int(a[0])", None),
     "the end of a cell": ("get_ipython().run_cell_magic('time', '', 'n = 20')", 20),
     "lines of IPython": ("get_ipython().run_line_magic('matplotlib', 'inline')", 16),
     "code that runs some times": ("get_ipython().run_line_magic('timeit', 'globals()')", None),
