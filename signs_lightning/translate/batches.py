@@ -84,6 +84,9 @@ class Batches(Record):
             shape = images.attribute("shape", place)
             part = slice(1, None) if name == "image_shape" else slice(1, 3)
             return shape[part] if isinstance(shape, tuple) else shape.item(part, place)
+        if name in ("filenames", "filepaths") and isinstance(images, ArrayRecord):
+            origin = replace(images.origin, content="paths")
+            return ArrayRecord(origin, (SampleCount(images.name),), name)
         if name in (
             "labels",
             "filenames",

@@ -1,4 +1,4 @@
-"""Loops over data sets: those that look at images change no model, those that train one do."""
+"""Loops over data sets, which change a model or only look at images; the files of generators."""
 
 from __future__ import annotations
 
@@ -68,3 +68,26 @@ def test_a_look_at_images_changes_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loop", [STEP, MINIMIZE, FROZEN])
 def test_a_loop_that_changes_a_model_is_refused(loop: str, tmp_path: Path) -> None:
     assert not _translated(tmp_path, HEAD + loop + FIT).is_whole
+
+
+@pytest.mark.parametrize(
+    ("steps", "share"),
+    [
+        ("len(pets.filenames) // 8", None),
+        ("len(pets.filepaths) // 16", 0.5),
+        ("pets.samples // 16", 0.5),
+    ],
+)
+def test_a_generator_has_a_file_for_each_image(
+    steps: str, share: float | None, tmp_path: Path
+) -> None:
+    source = (
+        f"{HEAD}model.compile('adam', 'categorical_crossentropy')\n"
+        "reader = keras.preprocessing.image.ImageDataGenerator()\n"
+        "pets = reader.flow_from_directory('pets', target_size=(32, 32), batch_size=8)\n"
+        f"model.fit(pets, steps_per_epoch={steps})"
+    )
+    made = _translated(tmp_path, source)
+    assert made.is_whole
+    limit = made.fits[-1].trainer.get("limit_train_batches")
+    assert getattr(limit, "value", None) == share
