@@ -62,6 +62,9 @@ def _value(class_name: str, key: str, value: Value, current: Session, place: Pla
         return _sides(value)
     if key in ("padding", "interpolation", "mode") and isinstance(value, str):
         return value.lower()
+    if key == "units" and isinstance(value, str | float) and current.release < (3, 0):
+        text = str(value).strip().removesuffix(".0")  # Keras 2 takes `int(units)`
+        return int(text) if text.isdecimal() and len(text) < 10 else value
     if key == "target_shape" and isinstance(value, int):
         return [value]
     if isinstance(value, (Record, LibraryName)):

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import pytest
 from keras_models import Wrapped, keras_meaning, keras_totals, meaning
+from reading_data import read
 
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.source.write_source import write_text
@@ -201,6 +202,17 @@ def test_words_of_keras1() -> None:
 
 def tuple_of(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("version", "units", "expected"),
+    [("2.4.0", "'6'", 6), ("2.4.0", "12 / 2", 6), ("2.4.0", "'six'", "six"), ("3.0.0", "'6'", "6")],
+)
+def test_units_are_made_whole_before_keras3(version: str, units: str, expected: Any) -> None:
+    found = read(
+        f"from tensorflow.keras.layers import Dense\nlayer = Dense({units})", None, version
+    )
+    assert found["layer"].config["units"] == expected
 
 
 def test_kernel_of_two_numbers_is_a_stride_since_tf_keras() -> None:
