@@ -37,7 +37,6 @@ model.compile('adam', 'sparse_categorical_crossentropy')
 model.fit(x, y, epochs=1, batch_size=4)
 """
 MOBILENET: dict[str, Any] = {"name": "MobileNet", "more": ", alpha=0.25"}
-KINDS = ("legacy.h5", "base.weights.h5", "base.h5", "base.keras")
 
 
 @pytest.fixture
@@ -58,8 +57,7 @@ def make_base(name: str, **kwargs: Any) -> Any:
     random = np.random.default_rng(1)
     for weight in base.weights:
         if "kernel" in weight.name:  # large enough that the last layer tells images apart
-            is_depthwise = weight.shape[-1] == 1
-            fan = np.prod(weight.shape[: 2 if is_depthwise else 3])
+            fan = np.prod(weight.shape[: 2 if weight.shape[-1] == 1 else 3])
             weight.assign(random.normal(0, 2 / np.sqrt(fan), weight.shape))
         else:
             start = 1.0 if weight.name in ("gamma", "moving_variance") else 0.0
@@ -94,7 +92,7 @@ def translate(source: str, *facts: str) -> int:
 def load(weights: str = "out/model.safetensors") -> Any:
     """Return the translated model with the weights that its configuration names."""
     names: dict[str, Any] = {"__name__": "model"}
-    exec(compile(Path("out/model.py").read_text(), "model.py", "exec"), names)
+    exec(Path("out/model.py").read_text(), names)
     model = names["Net"]()
     model.configure_model()
     load_weights(model, weights)
@@ -122,7 +120,8 @@ def set_head(keras_model: Any, model: Any) -> None:
     keras_model.layers[-1].set_weights(list(values))
 
 
-CASES = [(MOBILENET, kind, True) for kind in KINDS[1:]] + [(MOBILENET, "legacy.h5", False)]
+KINDS = ("base.weights.h5", "base.h5", "base.keras")
+CASES = [(MOBILENET, kind, True) for kind in KINDS] + [(MOBILENET, "legacy.h5", False)]
 VGG16 = {"name": "VGG16", "more": ""}
 
 
@@ -177,8 +176,7 @@ def test_the_file_that_is_loaded_last_counts() -> None:
     ):
         facts = both if is_whole else (*both, "weights_mobilenet_0_25_224_2=base.h5")
         assert translate(HEAD.format(**MOBILENET) + source + FIT, *facts) == 0
-        same = np.abs(predict(load()) - expected(whole)).max() < 1e-5
-        assert same == is_whole
+        assert (np.abs(predict(load()) - expected(whole)).max() < 1e-5) == is_whole
 
 
 @pytest.mark.usefixtures("folder")
@@ -207,9 +205,7 @@ model.fit(x, y, epochs=1, batch_size=4)
     capsys.readouterr()
     assert translate(source.format(head="head", skips=False), "weights=other.h5") == 2
     said = capsys.readouterr().err
-    assert "Dense 'head'" in said
-    assert "(3600, 9)" in said
-    assert "(3136, 6)" in said
+    assert all(part in said for part in ("Dense 'head'", "(3600, 9)", "(3136, 6)"))
 
 
 @pytest.mark.usefixtures("folder")
@@ -229,8 +225,7 @@ def test_what_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
         said = capsys.readouterr().err.replace("\n", " ")
         assert all(message in said for message in messages), said
         assert not Path("out").exists()
-    source = source.replace("'imagenet'", "None")
-    assert translate(source, "weights=wide.h5") == 2
+    assert translate(source.replace("'imagenet'", "None"), "weights=wide.h5") == 2
     assert "is of no use" in capsys.readouterr().err
 
 
