@@ -90,7 +90,13 @@ def run_for(interpreter: Interpreter, node: ast.For, scope: Scope) -> Signal | N
     if isinstance(items, Unknown):
         interpreter.havoc([node.target], scope, items)
         unknown = _derived(interpreter, node, "a loop", items, scope)
-        return _loop_end(_skipped(interpreter, [*node.body, *node.orelse], scope, unknown))
+        if isinstance(iterable, Record) and isinstance(node.target, ast.Name):
+            scope.bind(node.target.id, iterable)  # whose parts the body may change
+        if _changes_parts(node):
+            interpreter.taint(interpreter.effects.values_of(node.iter, scope), unknown)
+        signal = _skipped(interpreter, [*node.body, *node.orelse], scope, unknown)
+        interpreter.havoc([node.target], scope, items)
+        return _loop_end(signal)
     for item in items:
         interpreter.budget.step()
         interpreter.assign(node.target, item, scope)
@@ -105,6 +111,21 @@ def run_for(interpreter: Interpreter, node: ast.For, scope: Scope) -> Signal | N
         if signal is not None and not isinstance(signal, Continue):
             return signal
     return interpreter.run_block(node.orelse, scope)
+
+
+_SETTERS = frozenset({"set_weights", "assign", "assign_add", "assign_sub", "load_weights"})
+
+
+def _changes_parts(node: ast.For) -> bool:
+    """Return whether the body of a loop changes what it loops over, such as layers."""
+    names = {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
+    for part in (inner for statement in node.body for inner in ast.walk(statement)):
+        if not isinstance(part, ast.Attribute) or not isinstance(part.value, ast.Name):
+            continue
+        is_set = part.attr in _SETTERS or not isinstance(part.ctx, ast.Load)
+        if part.value.id in names and is_set:
+            return True
+    return False
 
 
 def _loop_end(signal: Signal | None) -> Signal | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from signs_lightning.translate import tensor_shapes
+from signs_lightning.translate import tensor_shapes, weight_records
 from signs_lightning.translate.symbolic_tensors import SymbolicTensor
 from signs_lightning.translate.values import Method, NotUnderstoodError, Place, Unknown, Value
 
 # Methods that give weights or other values of no effect on the model.
 READING = {"get_weights", "compute_output_shape", "get_output_shape_at", "compute_mask"}
-VALUES = {"weights", "kernel", "bias", "losses", "variables", "updates", "input_spec", "metrics"}
+VALUES = {"losses", "updates", "input_spec", "metrics"}
 
 
 def attribute(layer: Any, name: str, place: Place) -> Value:
@@ -36,7 +36,9 @@ def attribute(layer: Any, name: str, place: Place) -> Value:
         return Method(name, lambda args, kwargs, at: None)
     if name in READING:
         return Method(name, lambda args, kwargs, at: Unknown(f"{name}()", at))
-    if name in VALUES or name.endswith("_weights"):
+    if name in weight_records.NAMES and not getattr(layer, "is_operation", False):
+        return weight_records.WeightsRecord(layer, name)
+    if name in VALUES:
         return Unknown(f".{name} of {layer.describe()}", place)
     config = getattr(layer, "config", None)  # a method of models
     if isinstance(config, dict) and name in config:

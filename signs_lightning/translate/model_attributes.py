@@ -22,7 +22,7 @@ GIVING = {
     *("predict_classes", "predict_proba", "test_on_batch", "to_json", "to_yaml", "get_weights"),
 }
 FITS = {"fit", "fit_generator"}
-VALUES = {"history", "metrics_names", "metrics", "stop_training", "loss", "weights"}
+VALUES = {"history", "metrics_names", "metrics", "stop_training", "loss"}
 
 
 def attribute(model: ModelRecord, name: str, place: Place) -> Value:

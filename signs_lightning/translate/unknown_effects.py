@@ -115,7 +115,7 @@ class Effects:
             ):
                 self._havoc_owner(node, scope, unknown)
             elif isinstance(node, ast.AugAssign):
-                self.taint(self._values_of(node.target, scope), unknown)
+                self.taint(self.values_of(node.target, scope), unknown)
         # What only a loop or a handler binds is not counted as a change.
         own = {n for node in nodes_inside(nodes) for n in names_of_loops(node)}
         self.changes += len(set(bound) - own)
@@ -126,7 +126,7 @@ class Effects:
         self, node: ast.Attribute | ast.Subscript, scope: Scope, unknown: Unknown
     ) -> None:
         """Taint what an attribute or an item is set of."""
-        self.taint(self._values_of(node.value, scope), unknown)
+        self.taint(self.values_of(node.value, scope), unknown)
         owner = self.peek(node.value, scope)
         if isinstance(owner, LibraryName):
             own = f"{owner.name}.{node.attr}" if isinstance(node, ast.Attribute) else owner.name
@@ -143,7 +143,7 @@ class Effects:
         if trains(node):
             self._interpreter.note_unread_training(node, unknown, scope)
         function = self.peek(node.func, scope)
-        values = [v for part in call_arguments(node) for v in self._values_of(part, scope)]
+        values = [v for part in call_arguments(node) for v in self.values_of(part, scope)]
         is_method = isinstance(node.func, ast.Attribute)
         if is_method and node.func.attr in without_effect.METHODS:  # type: ignore[attr-defined]
             return
@@ -161,7 +161,7 @@ class Effects:
                 for member in function.namespace.values():
                     if isinstance(member, Function):
                         self._havoc_function(member, unknown, visited)
-            self.taint([*self._values_of(node.func, scope), *values], unknown)
+            self.taint([*self.values_of(node.func, scope), *values], unknown)
 
     def havoc_text(self, text: str, scope: Scope, unknown: Unknown) -> None:
         """Do so for code that cannot be parsed, by the names that are in it."""
@@ -256,7 +256,7 @@ class Effects:
             return True
         return isinstance(node, ast.Name) and isinstance(scope.find(node.id)[1], str | int | float)
 
-    def _values_of(self, node: ast.AST, scope: Scope) -> list[Value]:
+    def values_of(self, node: ast.AST, scope: Scope) -> list[Value]:
         """Return the values of all names in an expression."""
         names = {n.id for n in nodes_inside([node]) if isinstance(n, ast.Name)}
         return [value for found, value in map(scope.find, sorted(names)) if found]

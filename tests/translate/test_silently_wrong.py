@@ -266,6 +266,37 @@ def test_batches_are_what_keras_is_fed(name: str, tmp_path: Path) -> None:
     assert (found.fits[-1].scale if found.is_whole else None) == expected
 
 
+WEIGHTS = (
+    "model.set_weights([k * 0 for k in model.get_weights()])",
+    "model.layers[1].set_weights([])",
+    "model.layers[1].kernel.assign(0)",
+    "model.weights[0].assign_add(1)",
+    "for v in model.trainable_variables:\n    v.assign(v * 0)",
+    "for a, b in zip(model.layers, keras.models.load_model('a').layers):\n"
+    "    a.set_weights(b.get_weights())",
+    "for s in range(3):\n    with tf.GradientTape() as t:\n        p = model(x)\n"
+    "    model.optimizer.apply_gradients(zip(t.gradient(p, model.weights), model.weights))",
+)
+
+
+@pytest.mark.parametrize("change", WEIGHTS)
+def test_weights_that_the_source_sets_are_heeded(change: str, tmp_path: Path) -> None:
+    before, fit = TAIL.split("model.fit")
+    source = f"{HEAD}{SCALED}{before}{change}\nmodel.fit{fit}"
+    assert units(made(tmp_path, source)) is None
+    after = f"{HEAD}{SCALED}{TAIL}{change}\n"
+    assert len(made(tmp_path, after).fits) == 1
+
+
+def test_weights_that_are_only_looked_at(tmp_path: Path) -> None:
+    look = "print(len(model.weights), model.layers[1].kernel.shape)\nfor v in model.weights:\n"
+    before, fit = TAIL.split("model.fit")
+    source = (
+        f"{HEAD}{SCALED}{before}{look}    print(v.name, v.shape, np.prod(v.shape))\nmodel.fit{fit}"
+    )
+    assert units(made(tmp_path, source)) == 16
+
+
 @pytest.mark.parametrize(
     "optimizer", ["keras.optimizers.SGD(lambda: 0.1)", "keras.optimizers.SGD(layers)"]
 )
