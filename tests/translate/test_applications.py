@@ -121,6 +121,20 @@ def test_resnet50_by_release() -> None:
         assert norm.config["epsilon"] == (1e-3 if version == "2.2.4" else 1.001e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "total"),
+    [("MobileNet", 87, 86, 3_228_864), ("MobileNetV2", 155, 154, 2_257_984)],
+)
+def test_mobilenets_by_release(name: str, old: int, new: int, total: int) -> None:
+    """As the tutorials print them: 87 and 155 before TensorFlow 2.4, by whose numbers layers are frozen."""
+    for version, count in (("2.2.4", old), ("2.15.0", new)):
+        start_session(version)
+        given = {"weights": None, "include_top": False, "input_shape": (96, 96, 3)}
+        model = keras_calls.call(f"keras.applications.{name}", [], given, PLACE)
+        assert len(model.layers) == count
+        assert summarize(model).total == total
+
+
 def test_efficientnet_divides_weights_of_imagenet_since_keras_2_9() -> None:
     for version, weights, count in (("2.8.0", "imagenet", 1), ("2.9.0", "imagenet", 2),
                                     ("2.9.0", None, 1)):  # fmt: skip

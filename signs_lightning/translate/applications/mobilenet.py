@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from signs_lightning.translate.applications.building import Builder, make_divisible
+from signs_lightning.translate.keras_session import session
 
 PAD = ((0, 1), (0, 1))
 
@@ -12,8 +13,7 @@ PAD = ((0, 1), (0, 1))
 def mobilenet(make: Builder, x: Any) -> Any:
     """Return the result of a MobileNet."""
     alpha, multiplier = make.options["alpha"], make.options["depth_multiplier"]
-    x = make.conv(x, int(32 * alpha), (3, 3), strides=(2, 2), padding="same", use_bias=False,
-                  name="conv1")  # fmt: skip
+    x = _first_conv(make, x, int(32 * alpha), PAD, "conv1")
     x = _norm_relu6(make, x, "conv1_bn", "conv1_relu")
     for k, filters in enumerate((64, 128, 128, 256, 256, *[512] * 6, 1024, 1024), start=1):
         stride = 2 if k in (2, 4, 6, 12) else 1
@@ -31,13 +31,29 @@ def mobilenet(make: Builder, x: Any) -> Any:
 
     def head(x: Any) -> Any:
         classes = make.options["classes"]
-        x = make.layer("GlobalAveragePooling2D", x, keepdims=True)
+        channels = make.channels(x)
+        x = make.layer("GlobalAveragePooling2D", x, **({} if _is_old() else {"keepdims": True}))
+        if _is_old():
+            x = make.layer("Reshape", x, (1, 1, channels), name="reshape_1")
         x = make.layer("Dropout", x, make.options["dropout"], name="dropout")
         x = make.conv(x, classes, (1, 1), padding="same", name="conv_preds")
         x = make.layer("Reshape", x, (classes,), name="reshape_2")
-        return make.act(x, make.options["classifier_activation"], name="predictions")
+        name = "act_softmax" if _is_old() else "predictions"
+        return make.act(x, make.options["classifier_activation"], name=name)
 
     return make.top(x, (None, None), head)
+
+
+def _is_old() -> bool:
+    """Return whether Keras has the models of keras_applications 1.0, with a layer for each step."""
+    return session().release < (2, 4)
+
+
+def _first_conv(make: Builder, x: Any, filters: int, pad: Any, name: str) -> Any:
+    if _is_old():
+        x = make.pad(x, pad, name=f"{name}_pad")
+    padding = "valid" if _is_old() else "same"
+    return make.conv(x, filters, (3, 3), strides=(2, 2), padding=padding, use_bias=False, name=name)
 
 
 def _norm_relu6(make: Builder, x: Any, norm: str, relu: str, **kwargs: Any) -> Any:
@@ -57,8 +73,7 @@ BLOCKS_V2 = [
 def mobilenet_v2(make: Builder, x: Any) -> Any:
     """Return the result of a MobileNet V2."""
     alpha = make.options["alpha"]
-    x = make.conv(x, make_divisible(32 * alpha), 3, strides=(2, 2), padding="same",
-                  use_bias=False, name="Conv1")  # fmt: skip
+    x = _first_conv(make, x, make_divisible(32 * alpha), make.correct_pad(x, 3), "Conv1")
     x = _norm_relu6(make, x, "bn_Conv1", "Conv1_relu", **NORM)
     for k, (filters, stride, expansion) in enumerate(BLOCKS_V2):
         x = _block_v2(make, x, make_divisible(int(filters * alpha)), stride, expansion, k)
