@@ -126,7 +126,7 @@ def test_resnet50_by_release() -> None:
     [("MobileNet", 87, 86, 3_228_864), ("MobileNetV2", 155, 154, 2_257_984)],
 )
 def test_mobilenets_by_release(name: str, old: int, new: int, total: int) -> None:
-    """As the tutorials print them: 87 and 155 before TensorFlow 2.4, by whose numbers layers are frozen."""
+    """As tutorials print them, by whose numbers layers are frozen: 87 and 155 before TF 2.4."""
     for version, count in (("2.2.4", old), ("2.15.0", new)):
         start_session(version)
         given = {"weights": None, "include_top": False, "input_shape": (96, 96, 3)}
