@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from signs_lightning.source.program import Program, Statement
 from signs_lightning.source.structure import split, with_defaults
@@ -30,6 +31,7 @@ class Repeat:
     length: int
 
 
+@cache  # names are asked for many times
 def prefixes(name: str) -> list[str]:
     """Return the beginnings of a layer's name that have a number: `conv2`, `conv2_block1`."""
     tokens = re.split(r"[/_.]", name)

@@ -8,6 +8,7 @@ from typing import Any
 from signs_lightning.translate.keras_objects import (
     ObjectRecord,
     find_class,
+    foreign_in,
     make_object,
     unknowns_in,
     written,
@@ -62,7 +63,11 @@ class CompileRecord:
     def unknowns(self) -> list[tuple[str, Unknown]]:
         """What of it is not known and reaches the training."""
         parts = {"the optimizer": self.optimizer, "the loss": self.loss, **self.others}
-        return [(what, unknown) for what, v in parts.items() for unknown in unknowns_in(v)]
+        foreign = {"the loss": self.loss, **self.others}
+        return [
+            *((what, unknown) for what, v in parts.items() for unknown in unknowns_in(v)),
+            *((what, u) for what, v in foreign.items() for u in foreign_in(v, what, self.place)),
+        ]
 
     def config(self) -> dict[str, Any]:
         """Return what Keras writes.

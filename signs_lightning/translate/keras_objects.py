@@ -104,6 +104,20 @@ def unknowns_in(value: Any) -> Iterator[Unknown]:
         yield from unknowns_in(list(value.values()))
 
 
+def foreign_in(value: Any, what: str, place: Place) -> Iterator[Unknown]:
+    """Yield what stands for the objects inside a value that no config of Keras holds."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from foreign_in(part, what, place)
+    elif isinstance(value, dict):
+        yield from foreign_in(list(value.values()), what, place)
+    elif isinstance(value, ObjectRecord):
+        yield from foreign_in(value.config, what, place)
+    elif isinstance(value, LibraryName | Record):
+        shown = value.name if isinstance(value, LibraryName) else value.describe()
+        yield Unknown(f"{shown} as {what}", place)
+
+
 def find_class(kind: str, name: str) -> str | None:
     """Return the class of a spelling such as "he_normal", None where there is none."""
     classes = {known.lower(): known for known in OBJECTS[kind]}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from signs_lightning.keras_io.layer_context import WeightSpec
-from signs_lightning.translate.keras_objects import ObjectRecord, unknowns_in
+from signs_lightning.translate.keras_objects import foreign_in, unknowns_in
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.layer_arguments import bind_layer, layer_class
 from signs_lightning.translate.layer_config import layer_config
 from signs_lightning.translate.model_notes import kernel_note
 from signs_lightning.translate.symbolic_tensors import Node, SymbolicTensor, holds_tensor
 from signs_lightning.translate.values import (
-    LibraryName,
     NotUnderstoodError,
     Place,
     Record,
@@ -68,21 +66,16 @@ class LayerRecord(Record):
         """Return what is not known of it, each with what it is."""
         values = {**self.config, "name": self.name, "trainable": self.trainable}
         values["input shape"] = self.input_shape
+        named = {f"{key} of {self.class_name}": value for key, value in values.items()}
         found = [
             (f"{key} of {self.class_name}", unknown)
             for key, value in values.items()
-            for unknown in (*unknowns_in(value), *self._foreign(key, value))
+            for unknown in (
+                *unknowns_in(value),
+                *foreign_in(value, f"{key} of {self.class_name}", self.place),
+            )
         ]
         return found + self.unknowns
-
-    def _foreign(self, key: str, value: Value) -> Iterator[Unknown]:
-        """Yield what stands for objects that no config of Keras holds."""
-        if isinstance(value, list | tuple):
-            for part in value:
-                yield from self._foreign(key, part)
-        elif isinstance(value, LibraryName | Record) and not isinstance(value, ObjectRecord):
-            what = value.name if isinstance(value, LibraryName) else value.describe()
-            yield Unknown(f"{what} as {key} of {self.class_name}", self.place)
 
     def entry(self) -> dict[str, Any]:
         """Return what Keras writes of it, without its calls."""

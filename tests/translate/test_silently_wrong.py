@@ -298,7 +298,12 @@ def test_weights_that_are_only_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["keras.optimizers.SGD(lambda: 0.1)", "keras.optimizers.SGD(layers)"]
+    "optimizer",
+    [
+        "keras.optimizers.SGD(lambda: 0.1)",
+        "keras.optimizers.SGD(layers)",
+        "'sgd', keras.losses.SparseCategoricalCrossentropy(model)",
+    ],
 )
 def test_what_no_config_holds_is_refused(optimizer: str, tmp_path: Path) -> None:
     assert units(made(tmp_path, HEAD + SCALED + TAIL.replace("'sgd'", optimizer))) is None
