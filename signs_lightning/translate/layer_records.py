@@ -68,12 +68,9 @@ class LayerRecord(Record):
         values["input shape"] = self.input_shape
         named = {f"{key} of {self.class_name}": value for key, value in values.items()}
         found = [
-            (f"{key} of {self.class_name}", unknown)
-            for key, value in values.items()
-            for unknown in (
-                *unknowns_in(value),
-                *foreign_in(value, f"{key} of {self.class_name}", self.place),
-            )
+            (what, unknown)
+            for what, value in named.items()
+            for unknown in (*unknowns_in(value), *foreign_in(value, what, self.place))
         ]
         return found + self.unknowns
 
