@@ -138,6 +138,7 @@ def test_demo_shows_class_crop_and_heat(
 
 
 @needs_gradio
+@pytest.mark.slow
 def test_demo_examples_can_be_clicked(demo: Demo, watch: Callable) -> None:
     opened = watch()
     opened.page.goto(demo.url)

@@ -95,7 +95,9 @@ def same_parameters(one: nn.Module, two: nn.Module) -> bool:
     return all(torch.equal(*pair) for pair in zip(one.parameters(), two.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 5, 7])
+@pytest.mark.parametrize(
+    "epoch", [3, *(pytest.param(epoch, marks=pytest.mark.slow) for epoch in (1, 5, 7))]
+)
 def test_a_scheduler_that_watches_the_loss_misses_no_step(
     tmp_path: Path, small_signs, epoch: int
 ) -> None:
@@ -131,7 +133,9 @@ class KillAtBatch(L.Callback):
 
 
 @pytest.mark.parametrize("ask", [False, True])
-@pytest.mark.parametrize("batch", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "batch", [1, 4, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (0, 2, 3))]
+)
 def test_gradients_that_wait_for_their_step(
     tmp_path: Path, small_signs, batch: int, ask: bool
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_rate_that_is_not_given_anew_stays(tmp_path: Path, small_signs) -> Non
     assert train(tmp_path / "other", small_signs, resume=True, lr=0.002).final_lr == 0.002
 
 
+@pytest.mark.slow
 def test_sigterm_ends_cleanly_and_resumes(
     cli: Callable, fork: Callable, tmp_path: Path, small_signs
 ) -> None:

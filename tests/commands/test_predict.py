@@ -174,7 +174,7 @@ def labels(path: str) -> list[int]:
         return file["y"][()].ravel().tolist()
 
 
-@pytest.mark.parametrize("file", ["small.ckpt", "small.onnx"])
+@pytest.mark.parametrize("file", ["small.ckpt", pytest.param("small.onnx", marks=pytest.mark.slow)])
 def test_data_of_another_size(file, small_signs, cli, tmp_path):
     """Refused with the option to add; with it, the same from checkpoint and ONNX file but for the
     rounding to bytes.

@@ -19,6 +19,7 @@ def write(path: Path, **datasets: np.ndarray) -> None:
             file[name] = values
 
 
+@pytest.mark.slow
 def test_given_keys_win_over_remembered_ones_of_a_role(cli: Callable) -> None:
     """Also in a file that has datasets under both keys."""
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)

@@ -326,6 +326,7 @@ def test_run_without_test_file_is_judged_on_the_images_it_validated_on(reported)
     )
 
 
+@pytest.mark.slow
 def test_named_test_file_is_judged_as_model_predict_judges_it(run, small_signs):
     assert report(run, "--data.test_file", small_signs[1], "--output", run / "elsewhere") == 0
     with h5py.File(small_signs[1]) as file:

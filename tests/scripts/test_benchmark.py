@@ -128,6 +128,7 @@ def test_reading_and_growth(tmp_path):
         assert words in page
 
 
+@pytest.mark.slow
 def test_files_differ_in_layout_only(tmp_path):
     """Every layout stores the same images, as its name says."""
     from benchmarks import files

@@ -135,6 +135,7 @@ VGG16 = {"name": "VGG16", "more": ""}
     ],
 )
 @pytest.mark.usefixtures("folder")
+@pytest.mark.slow
 def test_base_begins_with_the_file(base: dict[str, Any], kind: str, is_nested: bool) -> None:
     made = make_base(base["name"], **({"alpha": 0.25} if base is MOBILENET else {}))
     save(made, kind)
@@ -152,6 +153,7 @@ def test_base_begins_with_the_file(base: dict[str, Any], kind: str, is_nested: b
     "kind", ["legacy.h5", pytest.param("base.weights.h5", marks=pytest.mark.slow)]
 )
 @pytest.mark.usefixtures("folder")
+@pytest.mark.slow
 def test_whole_model_begins_with_the_file(kind: str) -> None:
     whole = add_head(make_base("MobileNet", alpha=0.25), True)
     save(whole, kind)
@@ -209,6 +211,7 @@ model.fit(x, y, epochs=1, batch_size=4)
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     save(make_base("MobileNet", alpha=0.5), "wide.h5")
     save(add_head(make_base("MobileNet", alpha=0.25), True), "whole.h5")
@@ -245,6 +248,7 @@ def test_several_files_have_a_name_each(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.slow
 def test_fit_begins_with_them_and_keeps_the_base(capsys: pytest.CaptureFixture[str]) -> None:
     save(make_base("MobileNet", alpha=0.25), "legacy.h5")
     assert translate(HEAD.format(**MOBILENET) + NESTED + FIT, "weights=legacy.h5") == 0

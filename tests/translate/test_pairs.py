@@ -178,6 +178,7 @@ def check(choice: tuple[str, ...], folder: Path) -> None:
         assert all(f'"{name}"' in layers for name in expected["names"])
 
 
+@pytest.mark.slow
 def test_some_pairs(tmp_path: Path) -> None:
     for choice in covering(2, 0)[::16]:
         check(choice, tmp_path)
