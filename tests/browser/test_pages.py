@@ -101,7 +101,9 @@ def test_demo_names_the_class_that_keras_names(
 
 
 @needs_gradio
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), pytest.param(360, "dark", marks=pytest.mark.slow)]
+)
 def test_demo_shows_class_crop_and_heat(
     width: int, scheme: str, demo: Demo, run_folder: Path, watch: Callable
 ) -> None:
@@ -150,6 +152,7 @@ def test_demo_examples_can_be_clicked(demo: Demo, watch: Callable) -> None:
 
 
 @needs_gradio
+@pytest.mark.slow
 def test_demo_answers_other_files_with_a_sentence(demo: Demo, watch: Callable) -> None:
     """A text file, a text file that calls itself a picture, and one that is too large; a picture
     goes through afterwards.

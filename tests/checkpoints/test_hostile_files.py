@@ -724,7 +724,14 @@ for path in sorted(Path({str(tmp_path)!r}).glob("*.h5")):
         assert is_one_line(sentence.replace(str(tmp_path), "")), (case, sentence)
 
 
-@pytest.mark.parametrize("chunks", [None, (1, 64, 64, 3), (2**20, 4, 4, 1)])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        None,
+        pytest.param((1, 64, 64, 3), marks=pytest.mark.slow),
+        pytest.param((2**20, 4, 4, 1), marks=pytest.mark.slow),
+    ],
+)
 def test_a_hundred_gigabytes_of_nothing(chunks: tuple[int, ...] | None, tmp_path: Path) -> None:
     """A file of some megabytes that claims 100 GB of images is read block by block, in bounded
     memory, and not mapped.

@@ -125,6 +125,7 @@ def test_config_runs_again_as_it_is(cli, run):
     assert (run.parent / "version_1/history.csv").read_text() == (run / "history.csv").read_text()
 
 
+@pytest.mark.slow
 def test_config_of_a_resumed_run_runs_again_from_the_start(cli, run):
     """It names no checkpoint: the same four epochs once more, in a folder of their own."""
     assert cli("fit", "--ckpt_path", run, "--trainer.max_epochs", 4).code == 0
@@ -303,6 +304,7 @@ def test_settings_that_a_run_cannot_go_on_with(cli, small_signs, first, then, me
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_a_plateau_scheduler_goes_on_with_other_patience(cli, small_signs):
     """What it waits for is not of the past: the setting given anew is that of the resumed run."""
     plateau = ("--model.lr_scheduler", "torch.optim.lr_scheduler.ReduceLROnPlateau")

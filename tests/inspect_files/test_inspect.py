@@ -564,11 +564,12 @@ def test_mutated_files(tmp_path: Path) -> None:
             "x.h5 was given up after 0.5 s. The file may be fine and the machine busy, or the "
             "file large. Try",
         ),
-        (
+        pytest.param(
             "builtins:sum",
             (range(10**12),),
             60,
             "x.h5 was given up after 3 s of computing: reading it does not end.",
+            marks=pytest.mark.slow,
         ),
         (
             "builtins:bytearray",

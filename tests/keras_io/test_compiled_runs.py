@@ -63,6 +63,7 @@ def said(done) -> list[str]:
     return [line.removeprefix(LINE) for line in done.out.splitlines() if line.startswith(LINE)]
 
 
+@pytest.mark.slow
 def test_the_file_the_checkpoint_and_the_resumed_run_train_the_same(cli, keras_file, small_signs):
     """The same figures of both epochs."""
     data = ("--data.train_file", small_signs[0], "--data.test_file", small_signs[1])

@@ -32,7 +32,10 @@ PLANTED = (
 )
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if k % 2 else []) for k, n in enumerate(EXPECTED)],
+)
 def test_same_as_keras(name: str) -> None:
     expected = EXPECTED[name]
     made = translate_with_facts(FOLDER / name, expected)
