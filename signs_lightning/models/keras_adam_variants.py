@@ -16,6 +16,8 @@ from signs_lightning.models.keras_optimizers import (
     one_minus_power,
 )
 
+NADAM_DECAY = 0.96  # of the momentum's share of its full value
+
 
 class KerasAdamax(KerasOptimizer):
     """Adamax with the epsilon added to the norm.
@@ -106,7 +108,7 @@ class KerasNadam(KerasOptimizer):
 
 
 def _momentum(group: Group, step: int) -> float:
-    return group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
+    return group["betas"][0] * (1 - 0.5 * NADAM_DECAY ** (step * group["momentum_decay"]))
 
 
 def momentum_product(group: Group, steps: int) -> float:
