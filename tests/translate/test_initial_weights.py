@@ -56,9 +56,10 @@ def make_base(name: str, **kwargs: Any) -> Any:
     )
     random = np.random.default_rng(1)
     for weight in base.weights:
-        if "kernel" in weight.name:  # large enough that the last layer tells images apart
+        if "kernel" in weight.name:  # of a size by which the last layer tells images apart
             fan = np.prod(weight.shape[: 2 if weight.shape[-1] == 1 else 3])
-            weight.assign(random.normal(0, 2 / np.sqrt(fan), weight.shape))
+            gain = 1.5 if name == "VGG16" else 2  # which has no norms
+            weight.assign(random.normal(0, gain / np.sqrt(fan), weight.shape))
         else:
             start = 1.0 if weight.name in ("gamma", "moving_variance") else 0.0
             weight.assign(start + random.uniform(-0.1, 0.1, weight.shape))
