@@ -153,6 +153,7 @@ def raise_own_error(error: BaseException) -> None:
 
 
 def _is_library(file: str) -> bool:
-    if not Path(file).is_absolute():  # generated, or compiled
+    compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "torchinductor_")  # by torch.compile
+    if not Path(file).is_absolute() or compiled in file:  # generated
         return True
     return "site-packages" in file or any(file.startswith(f"{place}/") for place in LIBRARIES)

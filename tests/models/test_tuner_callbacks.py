@@ -80,10 +80,8 @@ FINDERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["LearningRateFinder", pytest.param("BatchSizeFinder", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["LearningRateFinder", "BatchSizeFinder"])
 def test_a_run_with_lightning_s_own_finders_goes_on(kind, cli, small_signs, tmp_path):
     """What was found stays: its run, with a schedule or gone on with, is to the last bit one that
     was given it.

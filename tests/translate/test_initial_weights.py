@@ -92,7 +92,7 @@ def translate(source: str, *facts: str) -> int:
 
 def load(weights: str = "out/model.safetensors") -> Any:
     """Return the translated model with the weights that its configuration names."""
-    names: dict[str, Any] = {"__name__": "model"}
+    names: dict[str, Any] = {"__name__": "translated"}
     exec(Path("out/model.py").read_text(), names)
     model = names["Net"]()
     model.configure_model()
