@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_CODE = re.compile(r"^(\s*(?:[\w.,\s]+=\s*)?)%(\w+)[ \t]*(.*)$", re.DOTALL)
+# Lines are of any length: none of these looks at one more than a few times.
+_CODE = re.compile(r"^((?:[\w.,\s]+=)?\s*)%(\w+)[ \t]*(.*)$", re.DOTALL)
 # Magic commands that may bind or forget names.
 CHANGES_NAMES = frozenset(
     [
@@ -14,10 +15,10 @@ CHANGES_NAMES = frozenset(
 )  # fmt: skip
 _RUNNING = {"time", "timeit", "prun", "memit", "run"}  # magic commands that run code
 _LINE = re.compile(r"^(\s*)(?:%|!|\?)(?=[\w.!%/~?\[{$-])")
-_ASSIGNED = re.compile(r"^(\s*[\w.,\s]+=\s*)[%!](?=[\w./~])")
+_ASSIGNED = re.compile(r"^([\w.,\s]+=\s*)[%!](?=[\w./~])")
 _HELP = re.compile(r"^(\s*)[\w.]+\?{1,2}\s*$")
 _PYTHON_CELLS = {"time", "timeit", "capture", "prun", "notebook"}
-_PRINT = re.compile(r"^(\s*(?:[^#'\"\n]*[:;]\s*)?)print\b[ \t]*(?!\s*[(=.])([^\n;#]*)")
+_PRINT = re.compile(r"^((?:[^#'\"\n]*[:;])?\s*)print\b(?!\s*[(=.])[ \t]*([^\n;#]*)")
 
 
 def cell_magic(text: str) -> tuple[str, str]:

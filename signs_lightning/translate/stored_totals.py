@@ -10,16 +10,19 @@ from itertools import pairwise
 
 from signs_lightning.translate.cells import Cell
 
-_TAG = re.compile(r"<[^>]*>")
+# Outputs are of any size: none of these looks at a text more than a few times.
+_TAG = re.compile(r"<[^<>]*>")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _HEAD = re.compile(r"Layer \(type\)")
-_TOTAL = re.compile(r"^\W*(Total|Trainable|Non-trainable) params:?\W*([\d,]+)", re.MULTILINE)
+_NUMBER = r"([\d,]{1,20})(?![\d,])"
+_TOTAL = re.compile(rf"^[^\w\n]*(Total|Trainable|Non-trainable) params:?\W*{_NUMBER}", re.MULTILINE)
 _ROW = re.compile(
     r"^\s*(?P<name>[^\s(│|]+)\s+\((?P<kind>[\w.>-]+)\)?"  # a long type is cut off, or wrapped
-    r"[^([\d]*(?P<shape>\[?\(.*?\)\]?|multiple|\?)\W*?\s(?P<parameters>[\d,]+)(?:\s|$|\W*[│|])"
+    r"[^([\d]*(?P<shape>\[?\(.*?\)\]?|multiple|\?)\W*?\s(?P<parameters>[\d,]{1,20})(?:\s|$|\W*[│|])"
 )
 _BORDER = re.compile(r"[│┃|]")
-_COUNT = re.compile(r"^\s*(?:\D*[:=]\s*)?([\d,]+)\s*$", re.MULTILINE)
+_ROW_CHARACTERS = 1000
+_COUNT = re.compile(rf"^(?:[^\d\n]*[:=])?[^\S\n]*{_NUMBER}\s*$", re.MULTILINE)
 _INPUTS = ("InputLayer", "Input")  # `summary` of some versions has rows of them
 
 
@@ -90,8 +93,7 @@ def describe_agreement(
         return False, _difference(mine[-1], rows, total)
     exact = next((one for one in reversed(same) if one.trainable in (None, trainable)), None)
     stored = exact or same[-1]
-    where = f"(cell {stored.cell})" if stored.cell else "(its comments)"
-    text = f"Parameters: agrees with the notebook's own output {where}."
+    text = f"Parameters: agrees with the notebook's own output (cell {stored.cell})."
     if exact is None:
         text += f" There {stored.trainable:,} were trainable when that was printed."
     return True, text
@@ -128,7 +130,7 @@ def _parts(text: str) -> list[str]:
 
 def _rows(part: str) -> Iterator[LayerRow]:
     for line in _joined_lines(part):
-        match = _ROW.match(_BORDER.sub(" ", line))
+        match = _ROW.match(_BORDER.sub(" ", line)) if len(line) <= _ROW_CHARACTERS else None
         if match is not None and not match["name"].endswith(":"):
             yield LayerRow(
                 match["name"], match["kind"], match["shape"], _number(match["parameters"])

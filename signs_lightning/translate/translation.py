@@ -24,7 +24,7 @@ from signs_lightning.translate.stored_totals import LayerRow, describe_agreement
 from signs_lightning.translate.untrained_model import build_model, input_shape
 from signs_lightning.translate.values import NotUnderstoodError, Place
 
-_SHOWS = re.compile(r"(\w+|\))\s*\.\s*(?:summary|count_params)\(")
+_SHOWS = re.compile(r"(\b\w+|\))\s*\.\s*(?:summary|count_params)\(")
 WEIGHTS = "model.safetensors"  # what the model begins with
 MAX_REASONS = 3  # why there is no model
 
