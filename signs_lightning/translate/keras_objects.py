@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.object_arguments import OBJECTS
 from signs_lightning.translate.signatures import bind
 from signs_lightning.translate.values import (
@@ -56,7 +57,8 @@ class ObjectRecord(Record):
 
     def set_attribute(self, name: str, value: Value, place: Place) -> None:
         if (name := _own_word(name)) not in self.config:
-            raise NotUnderstoodError(f"setting .{name} of {self.class_name}")
+            why = ", which sets no rate in Keras 3" if name == "lr" else ""
+            raise NotUnderstoodError(f"setting .{name} of {self.class_name}{why}")
         self.config[name] = value
 
     def taint(self, unknown: Unknown) -> None:
@@ -73,7 +75,8 @@ class ObjectRecord(Record):
 
 
 def _own_word(name: str) -> str:
-    return "learning_rate" if name == "lr" else name
+    """Return the argument that an attribute is; Keras 3 does not know `lr`."""
+    return "learning_rate" if name == "lr" and session().release[0] < 3 else name
 
 
 def written(value: Value) -> Any:

@@ -23,9 +23,15 @@ KERAS1 = (
     *("nb_filter", "nb_row", "border_mode", "output_dim", "dim_ordering", "nb_epoch"),
     *("samples_per_epoch", "W_regularizer", "b_regularizer", "subsample", "nb_val_samples"),
 )
+# What no other release has.
+ONLY_KERAS3 = (
+    *(r"keras\.ops\b", r"from keras import ops\b", r"keras_core"),
+    r"KERAS_BACKEND['\"\]\s]{0,9}[=,]\s{0,9}['\"]?(jax|torch)\b",
+)
 KERAS3 = (
-    *(r"keras\.ops\b", r"keras\.random\b", r"KERAS_BACKEND", r"keras\.saving\b", r"keras_core"),
-    *(r"keras\.tree\b", r"from keras import ops\b", r"keras\.version\("),
+    *ONLY_KERAS3,
+    *(r"keras\.random\b", r"KERAS_BACKEND", r"keras\.saving\b"),
+    *(r"keras\.tree\b", r"keras\.version\("),
 )
 # What tf.keras 2 has, too, but no Keras without TensorFlow before Keras 3.
 SINCE_TENSORFLOW = (
@@ -33,7 +39,8 @@ SINCE_TENSORFLOW = (
     *(r"\bRescaling\b", r"\bRandomFlip\b", r"\bAdamW\b", r"[(,]\s*learning_rate\s*="),
 )
 OLD = (
-    *(r"fit_generator", r"evaluate_generator", r"predict_generator", r"\blr\s*=", r"\bdecay\s*="),
+    *(r"fit_generator", r"evaluate_generator", r"predict_generator", r"[(,.]\s*lr\s*="),
+    r"[(,.]\s*decay\s*=",
     *(r"predict_classes", r"['\"]acc['\"]", r"val_acc\b", r"merge\.", r"_obtain_input_shape"),
 )
 OF_TENSORFLOW = r"\b(tensorflow|tf)\.(python\.)?(compat\.v1\.)?(contrib\.)?keras\b|\btf_keras\b"
@@ -57,6 +64,8 @@ def guess_release(text: str, outputs: str = "") -> Release:
     is_tf = bool(re.search(OF_TENSORFLOW, text) or re.search(IMPORTED, text))
     if re.search(SUMMARY_OF_KERAS3, outputs):
         return Release("3.0.0", "the summary that it stores")
+    if word := _find(ONLY_KERAS3, text):
+        return Release("3.0.0", f"'{word}', which Keras 3 alone has")
     old = _find(OLD, text)
     is_old = any(re.search(SUMMARY_OF_KERAS2, part) for part in (outputs, text))
     is_old = is_old and not _find(KERAS3, text)
@@ -81,4 +90,4 @@ def guess_release(text: str, outputs: str = "") -> Release:
 def _find(patterns: list[str] | tuple[str, ...], text: str) -> str:
     """Return the first of some patterns' text; empty where there is none."""
     found = (re.search(pattern, text) for pattern in patterns)
-    return next((match.group().strip(" =") for match in found if match), "")
+    return next((match.group().strip(" =(,.") for match in found if match), "")

@@ -70,9 +70,8 @@ def make_optimizer(name: str, args: list[Value], kwargs: dict[str, Value]) -> Ob
         raise NotUnderstoodError(f"the optimizer {last}")
     class_name = known[last.lower()]
     signature = OPTIMIZER_KINDS[kind][class_name]
-    renames = kind != "new" or current.release[0] < 3
-    given = {
-        (WORDS.get(key, key) if renames else key): value
+    given = {  # the optimizers since Keras 2.11 take no rate from `lr`
+        (key if kind == "new" else WORDS.get(key, key)): value
         for key, value in kwargs.items()
         if key not in WITHOUT_EFFECT
     }

@@ -11,7 +11,8 @@ from keras_models import PLACE, Wrapped
 from signs_lightning.keras_io.compiled_optimizer import read_optimizer
 from signs_lightning.translate.keras_session import session, start_session
 from signs_lightning.translate.model_notes import unconnected_layers
-from signs_lightning.translate.values import LibraryName, Unknown
+from signs_lightning.translate.optimizer_records import make_optimizer
+from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Unknown
 
 OPTIMIZERS = ["Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion"]
 
@@ -107,6 +108,27 @@ def test_learning_rate_is_changed() -> None:
     model = compiled("2.4.0", "adam", "mse")
     Wrapped(model).optimizer.lr = 0.5
     assert model.compile_config()["optimizer"]["config"]["learning_rate"] == 0.5
+
+
+def test_lr_sets_no_rate_in_keras3() -> None:
+    """Keras 3 keeps such an attribute, and goes on at its own rate."""
+    theirs = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    theirs.compile("adam", "mse")
+    theirs.optimizer.lr = 0.5
+    assert float(theirs.optimizer.learning_rate) == pytest.approx(0.001)
+    model = compiled("3.0.0", "adam", "mse")
+    with pytest.raises(NotUnderstoodError, match="sets no rate"):
+        Wrapped(model).optimizer.lr = 0.5
+    assert model.compile_config()["optimizer"]["config"]["learning_rate"] == 0.001
+
+
+def test_lr_gives_no_rate_since_keras_2_11() -> None:
+    """tf_keras 2.21 warns of `SGD(lr=0.1)`, and takes 0.01."""
+    start_session("2.15.0")
+    with pytest.raises(NotUnderstoodError, match="lr"):
+        make_optimizer("keras.optimizers.SGD", [], {"lr": 0.1})
+    legacy = make_optimizer("keras.optimizers.legacy.SGD", [], {"lr": 0.1})
+    assert legacy.config["learning_rate"] == 0.1
 
 
 def test_unknown_loss_is_kept() -> None:
