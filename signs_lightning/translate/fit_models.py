@@ -30,9 +30,8 @@ def remember_model(record: FitRecord, model: Any) -> None:
     except NotUnderstoodError:
         record.compile_config = None
     if any(record.flags.get(key, flag) != flag for key, flag in now.items()):
-        when = "it was compiled" if session().release[0] < 3 else "it was first fitted"
-        text = f"trainable was set since, and Keras trains what was trainable when {when}"
-        record.notes.append((record.place, text))
+        _say_flags(record)
+    _check_optimizer(record)
     _check_loaded(record, model)
     _check_trained(record, model)
 
@@ -47,6 +46,37 @@ def _flags(record: FitRecord, model: Any) -> dict[int, Value]:
     if session().release[0] < 3 and model.compiled is not None:
         return model.compiled.flags
     return model.trainable_flags()
+
+
+def _say_flags(record: FitRecord) -> None:
+    """Say that `trainable` was set since the flags that Keras trains by were taken."""
+    if session().release[0] < 3:
+        text = "trainable was set since, and Keras trains what was trainable when it was compiled"
+        record.notes.append((record.place, text))
+        return
+    # On TensorFlow it trains what it did, on PyTorch it freezes layers, on JAX it stops.
+    reason = "trainable set between two fits without compile: backends of Keras 3 differ"
+    record.problems.append(Unknown(reason, record.place))
+
+
+def _check_optimizer(record: FitRecord) -> None:
+    """Note as a problem arguments of the optimizer that were set since the fit before.
+
+    Keras reads them when its first fit builds the step; the rate alone is a variable.
+    """
+    if record.before is None or record.is_recompiled:
+        return
+    then, now = (_arguments(fit.compile_config) for fit in (record.before, record))
+    if then and now and then != now:
+        name = next(key for key in now if now[key] != then.get(key))
+        reason = f"{name} of the optimizer, set between two fits without compile"
+        record.problems.append(Unknown(reason, record.place))
+
+
+def _arguments(config: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the arguments of a compiled optimizer, without its rate."""
+    optimizer = (config or {}).get("optimizer") or {}
+    return {k: v for k, v in optimizer.get("config", {}).items() if k != "learning_rate"}
 
 
 @contextmanager

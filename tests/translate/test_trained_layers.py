@@ -52,3 +52,27 @@ def test_flags(before: bool, after: bool, tmp_path: Path) -> None:
         assert model.record.layers[1].trainable == after
         is_said = any("trainable was set since" in note for _, note in fit.all_notes)
         assert is_said == (library == KERAS2 and before != after)
+
+
+@pytest.mark.parametrize(
+    ("keras_of", "change", "problem"),
+    [
+        (KERAS2, "first.trainable = False", ""),
+        (KERAS3, "first.trainable = False", "trainable set between two fits"),
+        (KERAS3, "first.trainable = False\nmodel.compile('sgd', LOSS)", ""),
+        (KERAS2, "model.optimizer.momentum = 0.9", "momentum of the optimizer"),
+        (KERAS3, "model.optimizer.learning_rate = 0.5", ""),
+    ],
+)
+def test_what_is_set_between_two_fits(
+    keras_of: str, change: str, problem: str, tmp_path: Path
+) -> None:
+    """tf_keras 2.21 trains as it began; Keras 3.15 on TensorFlow too, on PyTorch it freezes."""
+    path = tmp_path / "source.py"
+    change = change.replace("LOSS", "'sparse_categorical_crossentropy'")
+    again = f"{change}\nmodel.fit(x / 255., y, epochs=1)\n"
+    path.write_text(SOURCE.format(keras=keras_of, before=True, after=True) + again)
+    [model] = read_source(path, {}).models
+    reasons = "; ".join(unknown.reason for unknown in model.fits[-1].all_problems)
+    assert problem in reasons
+    assert bool(problem) == bool(reasons)
