@@ -1,4 +1,4 @@
-"""Checks of what a fit trains and validates on: rows, scale and size."""
+"""Checks of what a fit trains and validates on: rows, scale, size, form of labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 from signs_lightning.translate.array_origins import Rows
 from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.batches import Batches
+from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import Place, Unknown, Value
 
 if TYPE_CHECKING:
     from signs_lightning.translate.data_settings import DataSettings
+
+TOLD = ("folder", "keras")  # origins whose labels are numbers unless something changes them
+# Losses, and whether they take a number for each class where the model gives several.
+TAKE_ROWS = {
+    "categoricalcrossentropy": True,
+    "binarycrossentropy": True,
+    "sparsecategoricalcrossentropy": False,
+}
 
 
 def share_of(array: Value) -> float | None:
@@ -65,3 +74,33 @@ def check_validation(
             made.problems.append(Unknown(reason, place))
         if images.size != val_images.size:
             made.problems.append(Unknown("images to validate on of another size", place))
+
+
+def label_problem(labels: Value, losses: list[str], width: int) -> str:
+    """Return why Keras stops at labels of another form than the loss takes; empty if it does not.
+
+    Args:
+        labels: to train with.
+        losses: names of the losses, in lower case without underscores.
+        width: how many values the model gives for an image.
+    """
+    loss = losses[0] if len(losses) == 1 else ""
+    if not isinstance(labels, ArrayRecord) or labels.unknown is not None or loss not in TAKE_ROWS:
+        return ""
+    takes_rows = width > 1 and TAKE_ROWS[loss]
+    classes, is_folder = labels.classes, labels.origin.kind == "folder"
+    count = classes if isinstance(classes, int) else None
+    outputs = "one output" if width == 1 else f"{width} outputs"
+    if classes is None:
+        is_number = labels.is_labels and labels.origin.kind in TOLD
+        wrong = f"labels are numbers, and {loss} of {outputs} takes one-hot rows"
+        return wrong if takes_rows and is_number else ""
+    if takes_rows:
+        wrong = f"labels are one-hot rows of {count}, and the model has {outputs}"
+        return wrong if count not in (None, width) else ""
+    # A LabelBinarizer makes one column of two classes, whose number only the data tell.
+    is_told = count is not None and count != session().facts.get("classes")
+    if not is_folder and not is_told and width <= 2:
+        return ""
+    how = " (class_mode or label_mode 'categorical')" if is_folder else ""
+    return f"labels are one-hot rows{how}, and {loss} of {outputs} takes numbers"

@@ -44,6 +44,7 @@ class DataSettings:
         unnamed: roles whose file the user has to name.
         notes: what is to be said, each with its place.
         problems: what cannot be said in a configuration.
+        labels: to train with.
     """
 
     options: dict[str, Setting] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class DataSettings:
     unnamed: list[str] = field(default_factory=list)
     notes: list[tuple[Place, str]] = field(default_factory=list)
     problems: list[Unknown] = field(default_factory=list)
+    labels: Value = None
 
     def note(self, place: Place, text: str) -> None:
         """Add what is to be said."""
@@ -69,7 +71,7 @@ def data_settings(
         fraction: its `validation_split`, or None.
         place: the fit.
     """
-    made = DataSettings()
+    made = DataSettings(labels=train.labels)
     for batches in (train, validation):
         for part in (batches, getattr(batches, "images", None), getattr(batches, "labels", None)):
             if (unknown := getattr(part, "unknown", None)) is not None:

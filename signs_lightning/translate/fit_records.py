@@ -174,7 +174,7 @@ def record_fit(
     record.data = data_settings(train, validation, fraction, place)
     _set_batches(record, train, given)
     set_steps(record, given, train, validation)
-    set_class_weights(record, given["class_weight"], train.labels)
+    set_class_weights(record, given["class_weight"])
     if given["sample_weight"] is not None:
         record.problems.append(Unknown("sample_weight of fit", place))
     settings = FitSettings(

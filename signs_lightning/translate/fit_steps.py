@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.array_shapes import SampleCount
 from signs_lightning.translate.batches import Batches
+from signs_lightning.translate.data_checks import label_problem
 from signs_lightning.translate.data_settings import Setting
+from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.values import Unknown, Value
 
 if TYPE_CHECKING:
+    from signs_lightning.keras_io.from_keras import FromKeras
     from signs_lightning.translate.fit_records import FitRecord
 
 MAX_NUMBER = 10**6
@@ -102,7 +106,8 @@ def _limit(
     return number
 
 
-def set_class_weights(record: FitRecord, weights: Value, labels: Value) -> None:
+def set_class_weights(record: FitRecord, weights: Value) -> None:
+    """Keep `class_weight` as a list; `stops_in_keras` makes it one of the model's classes."""
     if weights is None or weights == {}:
         return
     unknown = Unknown("class_weight of fit", record.place)
@@ -118,7 +123,29 @@ def set_class_weights(record: FitRecord, weights: Value, labels: Value) -> None:
         wrong = next((v for v in values if isinstance(v, Unknown)), unknown)
         record.problems.append(wrong)
         return
-    known = getattr(labels, "classes", None)
-    classes = max([k + 1 for k in weights] + ([known] if isinstance(known, int) else []))
-    factors = [float(weights.get(k, 1.0)) for k in range(classes)]
+    factors = [float(weights.get(k, 1.0)) for k in range(max(weights) + 1)]
+    if len(factors) > len(weights) and session().release[0] < 3:
+        record.problems.append(Unknown("class_weight without some classes", record.place))
     record.class_weights = Setting(factors, record.place)
+
+
+def stops_in_keras(record: FitRecord, model: FromKeras) -> list[str]:
+    """Return why Keras does not train the model so, and give each of its classes a factor."""
+    width = 1 if model.binary else model.num_classes
+    found = [
+        _fit_class_weights(record, model.num_classes),
+        label_problem(record.data.labels, model.compiled.losses, width),
+    ]
+    return [text for text in found if text]
+
+
+def _fit_class_weights(record: FitRecord, classes: int) -> str:
+    """Give each class a factor: what Keras 3 leaves out counts once, and Keras 2 stops at it."""
+    if record.class_weights is None:
+        return ""
+    factors = record.class_weights.value
+    if len(factors) < classes and session().release[0] < 3:
+        return f"class_weight has {len(factors)} of the model's {classes} classes"
+    factors = (factors + [1.0] * classes)[:classes]
+    record.class_weights = replace(record.class_weights, value=factors)
+    return ""

@@ -17,6 +17,7 @@ from signs_lightning.source.write_source import write_text
 from signs_lightning.translate.config_text import config_name, write_config
 from signs_lightning.translate.findings import NEEDS_FACT, NOT_UNDERSTOOD, Finding
 from signs_lightning.translate.fit_records import FitRecord
+from signs_lightning.translate.fit_steps import stops_in_keras
 from signs_lightning.translate.initial_weights import WeightsFile, check_facts, initial_state
 from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.read_source import Reading
@@ -261,12 +262,15 @@ def _check_training(made: Translation, fit: FitRecord, model: FromKeras) -> bool
     except InputError as error:
         made.refuse(f"{place}: {error}")
         return False
+    wrong = stops_in_keras(fit, model)
+    for text in wrong:
+        made.refuse(f"{fit.place}: {text}: Keras stops there")
     lost = [text for text in model.compiled.omissions if not text.startswith("metrics ")]
     for text in lost:
         made.refuse(f"{place}: {text} is not taken over")
     if fit.compiled is None:
         made.refuse(f"{fit.place}: the model is fitted, and never compiled")
-    return not lost and fit.compiled is not None
+    return not lost and not wrong and fit.compiled is not None
 
 
 def _is_known(made: Translation, what: str) -> bool:

@@ -17,8 +17,9 @@ SOURCE = """
 made = ImageDataGenerator(rescale=1 / 255, rotation_range=10, fill_mode="reflect")
 stop = callbacks.EarlyStopping(monitor="val_loss", patience=3)
 rate = callbacks.LearningRateScheduler(lambda epoch: 0.01 / (epoch + 1))
-model.fit(made.flow(x, y, batch_size=16), epochs=2, class_weight={0: 2.0, 5: 1.0},
-          validation_data=(x_test / 255, y_test), callbacks=[stop, rate])
+model.fit(made.flow(x, y, batch_size=16), epochs=2, validation_data=(x_test / 255, y_test),
+          class_weight=dict(enumerate([2, 1, 1, 1, 1, 1])),
+          callbacks=[stop, rate])
 """
 
 

@@ -117,6 +117,7 @@ def test_images_and_validation_images_scaled_otherwise_are_said() -> None:
         ("x, y > 3", "comparison"),
         ("x, y, sample_weight=y", "sample_weight"),
         ("x, y, class_weight='balanced'", "class_weight"),
+        ("x, y, class_weight={1: 2.0}", "class_weight"),
         ("x, y, batch_size=np.random.randint(9)", "randint"),
         ("x, y, epochs=0", "epochs"),
         ("x, y, shuffle='batch'", "shuffle"),
@@ -138,9 +139,9 @@ def test_unknown_arguments_are_no_fit() -> None:
 
 
 def test_class_weights_are_a_list() -> None:
-    fit = fit_of("model.fit(x, y, class_weight={0: 1, 3: 2.5})")
+    fit = fit_of("model.fit(x, y, class_weight={0: 1, 1: 2.5})")
     assert fit.class_weights is not None
-    assert fit.class_weights.value == [1.0, 1.0, 1.0, 2.5]
+    assert fit.class_weights.value == [1.0, 2.5]
 
 
 @pytest.mark.parametrize(
