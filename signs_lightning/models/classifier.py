@@ -87,8 +87,9 @@ class ImageClassifier(ImageModel):
         network: the network, where no subclass makes it: an `nn.Module`, or what makes one from its
             number of classes, as torchvision's and timm's functions do.
         network_args: by which `network` is called, besides `num_classes`; plain values.
-        fuse: pool before ReLU, and train a first convolution and its max pooling as one step,
-            see `FusedConvPool`; the same numbers up to the order of summation, in less time.
+        fuse: pool before ReLU, train a first convolution and its max pooling as one step, see
+            `FusedConvPool`, and 1×1 convolutions as products, see `PointwiseConv2d`, which these
+            layers become in place; the same numbers up to the order of summation, in less time.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)

@@ -13,8 +13,8 @@ class PointwiseConv2d(nn.Conv2d):
     oneDNN's convolution lays the kernel out anew in each call, forward and backward: for the last
     stages of a ResNet50 at 64×64 (2×2 pixels, 2,048 channels) that takes longer than to multiply. A
     product of matrices has the same outputs and gradients up to the order of summation. It is left
-    to the convolution where nothing is trained, on other devices, when compiled or exported, and
-    for images that do not lie channels_last.
+    to the convolution where nothing is trained, on other devices, when compiled, traced or
+    exported, and for images that do not lie channels_last.
 
     Shape:
         as the plain Conv2d
@@ -31,10 +31,11 @@ class PointwiseConv2d(nn.Conv2d):
 
     def _is_product(self, input: Tensor) -> bool:
         if not (
-            torch.is_grad_enabled()
+            isinstance(input, Tensor)  # and not what torch.fx traces with
+            and torch.is_grad_enabled()
             and input.ndim == 4
             and input.device.type == "cpu"
-            and not torch.compiler.is_compiling()
+            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
             and input.is_contiguous(memory_format=torch.channels_last)
         ):
             return False

@@ -51,6 +51,16 @@ def test_where_it_stays_a_convolution():
         assert conv._is_product(more)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+def test_tracers_see_a_convolution():
+    """torch.fx, and with it torchvision's feature extractors, and torch.jit's tracing."""
+    conv, few = layer().float(), channels_last(2, 24, 2, 2).detach().float()
+    assert conv._is_product(few)
+    for traced in (torch.fx.symbolic_trace(conv), torch.jit.trace(conv, few)):
+        assert "conv" in str(traced.graph)
+        torch.testing.assert_close(traced(few), conv(few))
+
+
 @pytest.mark.parametrize(
     "conv",
     [nn.Conv2d(4, 8, 3), nn.Conv2d(4, 8, 1, padding=1), nn.Conv2d(4, 8, 1, groups=2)],
