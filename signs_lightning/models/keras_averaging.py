@@ -11,8 +11,10 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from torch.optim import Optimizer
 
+from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_callback import EpochCallback
 
 AVERAGE = "model_average"  # of an optimizer's state of a weight; RMSprop has another "average"
@@ -58,7 +60,20 @@ def keeps_averages(optimizers: Iterable[Optimizer]) -> bool:
 
 
 class EndWithAverages(EpochCallback):
-    """Let the averages be the model's weights where training ends."""
+    """Let the averages be the model's weights where training ends.
+
+    Raises:
+        InputError: a callback of Lightning would let averages of its own be them.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        kinds = (StochasticWeightAveraging, WeightAveraging)
+        others = [type(one).__name__ for one in trainer.callbacks if isinstance(one, kinds)]
+        if others and keeps_averages(trainer.optimizers):
+            raise InputError(
+                f"The optimizer's use_ema and {others[0]} both end a run with averages of its "
+                "weights. Leave one of them out."
+            )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for optimizer in trainer.optimizers:

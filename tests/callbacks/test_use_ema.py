@@ -34,6 +34,22 @@ def checkpoint(name: str) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
 
 
+@pytest.mark.parametrize("other", ["StochasticWeightAveraging", "EMAWeightAveraging"])
+def test_two_averages_of_the_weights(
+    cli: Callable, small_signs: tuple[Path, Path], other: str
+) -> None:
+    """One of them would be lost without a word."""
+    given = {"StochasticWeightAveraging": "{swa_lrs: 0.01}", "EMAWeightAveraging": "{decay: 0.9}"}
+    callback = f"{{class_path: {other}, init_args: {given[other]}}}"
+    done = cli(
+        "fit", "--data.train_file", small_signs[0], "--trainer.max_epochs", 2,
+        "--model.optimizer", "KerasSGD", "--model.optimizer.use_ema", "true",
+        f"--trainer.callbacks=[{callback}]",
+    )  # fmt: skip
+    assert done.code == 2
+    assert f"use_ema and {other} both end a run with averages" in done.err
+
+
 @pytest.mark.slow
 def test_a_run_ends_with_the_average(cli: Callable, small_signs: tuple[Path, Path]) -> None:
     """last.ckpt has it for the model, and a resumed run goes on from the weights before."""
