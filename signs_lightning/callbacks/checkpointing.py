@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from signs_lightning.callbacks.background_writer import BackgroundWriter
@@ -77,7 +78,9 @@ class RunCheckpoint(Checkpoint):
             self._lock = lock_run_folder(self.directory.parent)
             self._owns_folder = True
             self._clear()  # what a killed run left
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        given = trainer.strategy.checkpoint_io
+        # Nothing tells when a file of AsyncCheckpointIO is whole, and may be renamed.
+        if type(given) is TorchCheckpointIO or isinstance(given, AsyncCheckpointIO):
             trainer.strategy.checkpoint_io = DirectCheckpointIO()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
 from signs_lightning import H5DataModule, SignsFunctional, Trainer
 from signs_lightning.callbacks import checkpointing
 from signs_lightning.callbacks.background_writer import BackgroundWriter
+from signs_lightning.callbacks.direct_checkpoint_io import DirectCheckpointIO
 
 SECONDS = 60  # after which a test has failed that would wait for ever
 
@@ -81,6 +83,17 @@ def test_a_checkpoint_holds_the_weights_of_its_epoch(tmp_path, small_signs, monk
     assert not torch.equal(written[1]["network.fc.weight"], written[0]["network.fc.weight"])
     last = torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)["state_dict"]
     assert torch.equal(last["network.fc.weight"], model.state_dict()["network.fc.weight"])
+
+
+def test_lightnings_own_thread(tmp_path, small_signs):
+    """AsyncCheckpointIO would let a file be renamed that is not there yet, or not whole."""
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", plugins=[AsyncCheckpointIO()],
+        default_root_dir=tmp_path, enable_progress_bar=False,
+    )  # fmt: skip
+    trainer.fit(SignsFunctional(), H5DataModule(train_file=str(small_signs[0])))
+    assert type(trainer.strategy.checkpoint_io) is DirectCheckpointIO
+    assert torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)["epoch"] == 0
 
 
 @pytest.mark.parametrize("epochs", [2, 4], ids=["in the last epoch", "before"])
