@@ -156,9 +156,10 @@ class GivenOptions:
             options.setdefault(name, []).extend(value if isinstance(value, list) else [value])
 
 
-def is_mapping(text: str) -> bool:
-    """Return whether a text, or the YAML file it names, has options and their values."""
-    return isinstance(_parse(text), dict)
+def mapping_of(text: str) -> dict[str, Any]:
+    """Return the options and their values in a text or in the YAML file it names, or none."""
+    value = _parse(text)
+    return value if isinstance(value, dict) else {}
 
 
 def _parse(text: str) -> Any:

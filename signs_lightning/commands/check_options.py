@@ -16,8 +16,8 @@ from pathlib import Path
 from signs_lightning.commands.argv import (
     OPTION,
     GivenOptions,
-    is_mapping,
     iterate_options,
+    mapping_of,
     packaged_file,
     resolve_packaged_config,
 )
@@ -113,7 +113,7 @@ def _is_known(name: str, known: dict[str, str], any_model: bool) -> bool:
 
 
 def _is_config(value: str) -> bool:
-    return value[:1] in ("", "{") or value.endswith(CONFIGS) or is_mapping(value)
+    return value[:1] in ("", "{") or value.endswith(CONFIGS) or bool(mapping_of(value))
 
 
 def _of_another_model(name: str, value: str) -> str | None:
@@ -170,6 +170,11 @@ def _check_value(verb: str, option: str, value: str) -> None:
         raise InputError(f"Unknown model '{shorten(value)}'. Write --model {path}.{match[2]}")
     if option == "model" and value.lower() in MODELS and value not in model_names():
         raise InputError(f"Unknown model '{shorten(value)}'. Write --model {MODELS[value.lower()]}")
+    if option in SECTIONS and option in mapping_of(value):
+        raise InputError(
+            f"--{option} is {shorten(value)}, which has options of a whole run. Write --config "
+            f"{shlex.quote(shorten(value))}"
+        )
     if option in ("config", "c") and not os.path.exists(value) and (name := find_config(value)):
         raise InputError(f"No such file: {shorten(value)}. Write --config {name}")
     if option in ("config", "c") and value.startswith("configs/") and not os.path.exists(value):

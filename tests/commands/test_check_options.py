@@ -156,6 +156,13 @@ def test_the_folder_of_a_run_is_no_model() -> None:
         check_options("fit", ["--model", "run"])
 
 
+def test_the_configuration_of_a_run_is_none_of_a_section() -> None:
+    """The parser would ask whether the option that is given was meant."""
+    Path("run.yaml").write_text("data: {batch_size: 3}")
+    with pytest.raises(InputError, match=r"Write --config run\.yaml$"):
+        check_options("fit", ["--data", "run.yaml"])
+
+
 def test_another_lightning_may_have_other_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of the Trainer are those of the version that the schema was written with."""
     with pytest.raises(InputError, match="new_option"):
