@@ -61,6 +61,9 @@ class ScaleEvidence:
     likely: tuple[Scale, ...] = ()
 
 
+HOW_TO_SAY = "--scale (for fit, --model.scale)"
+
+
 class UnknownScaleError(InputError):
     """A file does not show the scale of its images, and a guess would often be wrong."""
 
@@ -95,8 +98,7 @@ def resolve_scale(evidence: ScaleEvidence, given: Scale | None) -> tuple[Scale, 
     if evidence.likely:
         raise UnknownScaleError(evidence)
     return "/255", (
-        "scale: /255 (0..1) is assumed, because no layer tells; say another one with --scale (for "
-        "fit, --model.scale)."
+        f"scale: /255 (0..1) is assumed, because no layer tells; say another one with {HOW_TO_SAY}."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.translate.findings import Finding
 from signs_lightning.translate.pretrained import FACT, NONE, is_weights_fact
 
@@ -50,6 +51,8 @@ def _parse(name: str, text: str) -> Any:
                 f"--fact classes={text} is no number of classes, expected such as --fact classes=6."
             )
         return int(text)
+    if name == "scale" and text not in SCALES:
+        raise InputError(f"--fact scale={text} is no scale, expected one of {', '.join(SCALES)}.")
     if is_weights_fact(name):
         return _weights(name, text)
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from signs_lightning.callbacks.model_summary import format_totals, layer_table
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.input_scale_inference import UnknownScaleError
 from signs_lightning.keras_io.model_ending import check_loss
 from signs_lightning.models.layer_graph import LayerNode
 from signs_lightning.source.write_source import write_text
@@ -106,6 +107,12 @@ class Translation:
         if reason not in self.refusals:
             self.refusals.append(reason)
 
+    def ask(self, fact: str, reason: str, fit: FitRecord | None = None) -> None:
+        """Note a fact that the model needs, or a fit of it."""
+        asking: Any = fit or (self.reading.chosen and self.reading.chosen.record)
+        finding = Finding(asking.place, NEEDS_FACT, "", reason, reaches="model", fact=fact)
+        self.asked.append(finding)
+
     def notes(self) -> list[tuple[Place, str]]:
         """Return what is to be said of the model and its training, each with its place."""
         found = [(place, note) for note, place in self.reading.session.notes]
@@ -135,7 +142,7 @@ def translate(
         return made
     check_facts(chosen.record, facts)
     if not chosen.fits:
-        _add_untrained(made)
+        _add_untrained(made, chosen.record)
     for fit in chosen.fits:
         _add_fit(made, fit, data_files or {})
     if made.model is not None:
@@ -173,18 +180,16 @@ def _no_model(reading: Reading) -> str:
     )
 
 
-def _add_untrained(made: Translation) -> None:
+def _add_untrained(made: Translation, record: ModelRecord) -> None:
     """Add a model that is never fitted: without a configuration."""
-    assert made.reading.chosen is not None
-    record = made.reading.chosen.record
-    assert record is not None
     try:
         config = record.config()
         compiled = record.compile_config() if record.compiled is not None else {}
     except NotUnderstoodError:
         return
     if _is_known(made, "model"):
-        made.model = _build(made, config, compiled, None, _image_size(made, config, None))
+        size = _image_size(made, config, None)
+        made.model = _build(made, config, compiled, made.facts.get("scale"), size)
     if made.model is not None:
         written = write_text(made.model)
         made.files["model.py"] = written.text
@@ -242,15 +247,9 @@ def _image_size(
     shape = input_shape(config)
     if shape is None or None not in shape[1:]:
         return None
-    chosen = made.reading.chosen
-    record = None if chosen is None else chosen.record
-    known = made.facts.get("input_shape") or getattr(fit and fit.data, "image_shape", None)
-    if known is None and record is not None:
-        place = record.place if fit is None else fit.place
-        reason = "the size of the images, of which the model takes any"
-        made.asked.append(
-            Finding(place, NEEDS_FACT, "", reason, reaches="model", fact="input_shape")
-        )
+    known = made.facts.get("input_shape")
+    if known is None:
+        made.ask("input_shape", "the size of the images, of which the model takes any", fit)
     return known
 
 
@@ -290,6 +289,10 @@ def _build(
         return None
     try:
         model, said = build_model(config, compiled, scale, image_size)
+    except UnknownScaleError as error:
+        likely, why = " or ".join(error.evidence.likely), error.evidence.because
+        made.ask("scale", f"what its images were scaled to, such as {likely}: {why}")
+        return None
     except InputError as error:
         made.refuse(str(error))
         return None

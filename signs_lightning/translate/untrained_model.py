@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from signs_lightning.keras_io.from_keras import FromKeras
+from signs_lightning.keras_io.input_scale_inference import HOW_TO_SAY
 
 
 def build_model(
@@ -28,6 +29,7 @@ def build_model(
         image_size: height, width (pixels) and channels, for a model that takes any.
 
     Raises:
+        UnknownScaleError: its scale is not known, and no guess is a good one.
         InputError: it cannot be built.
     """
     with _WithoutWeights(), contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -37,7 +39,7 @@ def build_model(
             scale=scale if isinstance(scale, str) else None,  # type: ignore[arg-type]
             image_size=image_size,
         )
-    return model, printed.getvalue().splitlines()
+    return model, printed.getvalue().replace(HOW_TO_SAY, "--fact scale=…").splitlines()
 
 
 def input_shape(config: Any) -> list[int | None] | None:

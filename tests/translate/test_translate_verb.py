@@ -87,7 +87,9 @@ def test_facts(text: str, value: object) -> None:
     assert parse_facts([text]) == {text.partition("=")[0]: value}
 
 
-@pytest.mark.parametrize("text", ["classes", "classes=", "classes=-1", "input_shape=6", "=3"])
+@pytest.mark.parametrize(
+    "text", ["classes", "classes=", "classes=-1", "input_shape=6", "=3", "scale=255"]
+)
 def test_what_is_no_fact(text: str) -> None:
     with pytest.raises(InputError):
         parse_facts([text])
@@ -101,6 +103,32 @@ def test_several_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.py", "TRANSLATION.md"}
     assert "never fits" in capsys.readouterr().out
     assert _translate(tmp_path, _net("(32, 32, 3)"), "--model", "mode") == 2
+
+
+NEVER_FITTED = """
+from tensorflow import keras
+model = keras.{}
+"""
+PLAIN = (
+    "Sequential([keras.layers.Flatten(input_shape=(8, 8, 3)), keras.layers.Dense(5, 'softmax')])"
+)
+KNOWN = "applications.ResNet50(weights=None, classes=6, input_shape=(64, 64, 3))"
+
+
+def test_scale_of_a_model_that_is_never_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the messages suggest is done."""
+    text = NEVER_FITTED.format(PLAIN)
+    assert _translate(tmp_path, text) == 0
+    assert "say another one with --fact scale=…" in " ".join(capsys.readouterr().out.split())
+    assert _translate(tmp_path, text, "--fact", "scale=raw") == 0
+    assert "assumed" not in capsys.readouterr().out
+    assert "self.network(images * 255)" in (tmp_path / "out/model.py").read_text()
+    text = NEVER_FITTED.format(KNOWN)
+    assert _translate(tmp_path, text) == 2
+    assert "Say such as --fact scale=" in capsys.readouterr().err
+    assert _translate(tmp_path, text, "--fact", "scale=caffe") == 0
 
 
 def test_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
