@@ -427,6 +427,8 @@ def test_a_bar_in_a_terminal(tmp_path: Path) -> None:
     main, terminal = pty.openpty()
     program = (
         "from signs_lightning.commands.convert import main\n"
+        "from signs_lightning.runtime import progress\n"
+        "progress.REDRAW_SECONDS = 0\n"  # what is done within 0.1 s shows no bar
         "main('convert', ['a.npz', '--output', 'a.h5'])"
     )
     process = subprocess.run(
