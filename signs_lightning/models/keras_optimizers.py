@@ -8,6 +8,7 @@ parameter have Keras's names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ Tensors = list[Tensor]
 Slots = dict[str, Tensors]  # by name, each parameter's
 
 
+@lru_cache(maxsize=8)  # each weight of a step asks for the same
 def one_minus_power(beta: float, step: int, dtype: torch.dtype) -> float:
     """Return 1 − βᵗ, rounded as Keras does it for parameters of this type."""
     kind = np.float64 if dtype == torch.float64 else np.float32
