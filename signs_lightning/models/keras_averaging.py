@@ -68,7 +68,8 @@ class EndWithAverages(EpochCallback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         kinds = (StochasticWeightAveraging, WeightAveraging)
-        others = [type(one).__name__ for one in trainer.callbacks if isinstance(one, kinds)]
+        given: Any = trainer
+        others = [type(one).__name__ for one in given.callbacks if isinstance(one, kinds)]
         if others and keeps_averages(trainer.optimizers):
             raise InputError(
                 f"The optimizer's use_ema and {others[0]} both end a run with averages of its "
