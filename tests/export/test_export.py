@@ -114,6 +114,7 @@ def test_elsewhere(exported):
             assert metadata.get("class_names") == model.hparams.class_names
 
 
+@pytest.mark.slow
 def test_the_file_tells_nothing_of_this_machine(exported):
     """Neither places in our code nor images of the user are in the files; the interface is what is
     documented.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -342,8 +340,8 @@ lambda: {TOUCH}
 """
 
 
-def test_nothing_of_a_source_runs(tmp_path: Path) -> None:
-    """As a process, in the folder of the source, where each of these would leave a file."""
+def test_nothing_of_a_source_runs(tmp_path: Path, cli: Callable, guarded_forks: None) -> None:
+    """In the folder of the source, where each of these would leave a file."""
     ast.parse(RUNNING)
     pickled = b"cposix\nsystem\n(S'touch ran'\ntR."
     for name in ("made.pkl", "made.npy"):
@@ -355,9 +353,6 @@ def test_nothing_of_a_source_runs(tmp_path: Path) -> None:
     entries = [{"cell_type": "code", "source": text, "outputs": []} for text in cells]
     (tmp_path / "source.ipynb").write_text(json.dumps({"cells": entries}))
     before = {path.name for path in tmp_path.iterdir()}
-    command = [sys.executable, "-m", "signs_lightning", "translate", "source.ipynb"]
-    done = subprocess.run(
-        [*command, "--output", "out"], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert "Traceback" not in done.stderr
+    done = cli("translate", "source.ipynb", "--output", "out")
+    assert "Traceback" not in done.err
     assert {path.name for path in tmp_path.iterdir()} - before <= {"out"}
