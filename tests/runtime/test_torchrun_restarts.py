@@ -28,13 +28,13 @@ import lightning as L
 from signs_lightning.__main__ import main
 
 
-def end_one(self, trainer, *rest, original=L.LightningModule.on_train_batch_end):
+def end_one(self, outputs, batch, batch_idx):
     first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if first and trainer.global_rank == 1 and (trainer.current_epoch, rest[-1]) == (2, 3):
+    if first and self.global_rank == 1 and (self.current_epoch, batch_idx) == (2, 3):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-L.Callback.on_train_batch_end = end_one
+L.LightningModule.on_train_batch_end = end_one
 sys.exit(main())
 """
 
@@ -108,7 +108,7 @@ def test_torchrun_restarts_after_a_kill(tmp_path: Path, small_signs) -> None:
     )
     code, said = finish(killed)
     assert code == 0, said
-    assert "exitcode: " in said  # -9 or 1, as torchrun sees the killed one or the other first
+    assert "exitcode: -9" in said
     assert "Restarted by torchrun: the run is resumed in" in said
     assert "The connection to another process of this run is lost" in said
     assert "gloo/transport" not in said
