@@ -81,6 +81,24 @@ def test_print_statements_are_python_2(tmp_path: Path) -> None:
     assert _body(cell) == expected
 
 
+@pytest.mark.parametrize(
+    ("metadata", "is_python2"),
+    [
+        ({"language_info": {"version": "3.6.9"}}, False),
+        ({"language_info": {"version": "3.6.9"}, "kernelspec": {"name": "python2"}}, False),
+        ({"language_info": {"version": "2.7.6"}}, True),
+        ({"kernelspec": {"name": "python2"}}, True),
+        ({}, True),
+    ],
+)
+def test_python_3_does_not_run_print_statements(
+    tmp_path: Path, metadata: dict[str, Any], is_python2: bool
+) -> None:
+    (cell,) = _read(tmp_path, {"cells": [_code("print 'a'\nx = 3")], "metadata": metadata})
+    assert cell.is_python2 is is_python2
+    assert (cell.tree is not None) is is_python2
+
+
 def test_a_cell_that_does_not_parse_is_kept_with_its_problem(tmp_path: Path) -> None:
     cells = _read(tmp_path, {"cells": [_code("x = (\n"), _code("y = 1")]})
     assert cells[0].tree is None
