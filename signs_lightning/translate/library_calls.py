@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from signs_lightning.translate import without_effect
 from signs_lightning.translate.bound_methods import BoundMethod
 from signs_lightning.translate.classes import Instance, UserClass
-from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
+from signs_lightning.translate.functions import Function, Partial
+from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.library_names import is_installed_package
 from signs_lightning.translate.python_builtins import BUILTINS, TAKES_UNKNOWN
 from signs_lightning.translate.source_errors import SourceError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
 
-_OWN = (Function, Generator, ListIterator, Partial, Instance, UserClass, BoundMethod)
+_OWN = (Function, ValueIterator, Partial, Instance, UserClass, BoundMethod)
 
 
 def call(

@@ -167,6 +167,7 @@ def compare(kind: type[ast.cmpop], left: Value, right: Value, place: Place) -> V
         name = left if isinstance(left, LibraryName) else right
         raise NotUnderstoodError(f"'{symbol}' of {name.name}")
     unknown = first_unknown(left, right)
+    check_equality(left, right)
     return unknown or perform_safely(perform, left, right)
 
 
@@ -194,6 +195,23 @@ def _compare_records(symbol: str, left: Value, right: Value, place: Place) -> Va
     return right.operate(symbol, left, True, place)
 
 
+def check_equality(*values: Value) -> None:
+    """Check that no object among these, or in them, says itself what it is equal to.
+
+    Raises:
+        NotUnderstoodError: otherwise.
+    """
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            pending += value
+        elif getattr(value, "has_own_equality", False):
+            raise NotUnderstoodError("objects in a list that may be equal to other ones")
+
+
 def contains(container: Value, value: Value, place: Place) -> Value:
     """Return whether a container has a value."""
     for side in (container, value):
@@ -205,6 +223,8 @@ def contains(container: Value, value: Value, place: Place) -> Value:
         raise NotUnderstoodError(f"'in' of {container.name}")
     if isinstance(container, range) and type(value) is not int:
         raise NotUnderstoodError("'in' of a range with what is no whole number")
+    check_tree(container, value)
+    check_equality(container, value)
     if isinstance(value, Record | LibraryName):
         if isinstance(container, list | tuple | set | frozenset | dict):
             unknown = first_unknown(container)

@@ -17,10 +17,10 @@ _SCALARS = (bool, int, float, complex, str)
 
 
 def as_text(value: Value, conversion: str, budget: Budget) -> str:
-    """Return `str(value)`, or `repr(value)` for the conversion "r"."""
+    """Return `str(value)`, or what the conversion "r" or "a" makes of it."""
     check_tree(value)
     check_printable(value)
-    text = repr(value) if conversion in ("r", "a") else str(value)
+    text = {"r": repr, "a": ascii}.get(conversion, str)(value)
     budget.make_text(len(text))
     return text
 
