@@ -106,6 +106,12 @@ class Function(Record):
             return signal.unknown
         return signal.value if isinstance(signal, Return) else None
 
+    def evaluate_inside(self, node: ast.expr, names: dict[str, Value]) -> Value:
+        """Return the value of an expression of its body, with the names of its arguments."""
+        scope = Scope(self.scope.module, self.scope)
+        scope.variables.update(names)
+        return self._interpreter.evaluate(node, scope)
+
     def _bound(self, args: list[Value], kwargs: dict[str, Value]) -> dict[str, Value]:
         a = self.arguments
         positional = [arg.arg for arg in (*a.posonlyargs, *a.args)]
