@@ -46,12 +46,14 @@ class Bound:
         figure: Keras's name of the figure that is watched.
         is_above: whether it ends above the bound, else below it.
         threshold: the bound, which the figure, a float32, must pass.
+        comparison: as the source has it, such as "accuracy > 0.95".
         is_guarded: whether the source looks first whether Keras has the figure.
     """
 
     figure: str
     is_above: bool
     threshold: float
+    comparison: str
     is_guarded: bool
 
 
@@ -78,8 +80,9 @@ def _write(callback: Instance, fit: FitSettings, made: CallbackEntries) -> None:
         settings |= {"patience": PATIENCE, "check_finite": False}
         place = callback.base.place
         made.callbacks.append((place, {"class_path": "EarlyStopping", "init_args": settings}))
-        text = f"{name} ends the training after an epoch with {bound.figure}"
-        said = f"{text} {'above' if bound.is_above else 'below'} {bound.threshold}"
+        said = f"{name} ends the training after an epoch with {bound.comparison}"
+        if not bound.comparison.endswith(f" {bound.threshold}"):
+            said += f", which is a strict bound of {bound.threshold} in float32"
         made.notes.append((place, said))
 
 
@@ -201,8 +204,10 @@ class _EpochEnd:
             raise self._refusal()
         is_above = operator in (ast.Gt, ast.GtE)
         is_strict = operator in (ast.Gt, ast.Lt)
-        threshold = strict_bound(self._number(right), is_above, is_strict)
-        return Bound(figure, is_above, threshold, bool(guards))
+        number = self._number(right)
+        threshold = strict_bound(number, is_above, is_strict)
+        text = f"{figure} {'>' if is_above else '<'}{'' if is_strict else '='} {number}"
+        return Bound(figure, is_above, threshold, text, bool(guards))
 
     def _is_guard(self, node: ast.expr, figure: str) -> bool:
         """Return whether an expression asks whether Keras has the figure."""

@@ -113,7 +113,14 @@ def test_figures_of_a_validation_that_is_not_there() -> None:
     assert "val_accuracy" in fit.all_problems[0].reason
 
 
-def test_the_bound_is_said() -> None:
-    notes = fit_of(SOURCES["the usual one"] + USED).all_notes
-    wanted = "Stop ends the training after an epoch with accuracy above 0.95"
-    assert wanted in [text for _, text in notes]
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("the usual one", "an epoch with accuracy > 0.95"),
+        ("guarded", "an epoch with accuracy > 0.99, which is a strict bound of 0.98999"),
+    ],
+)
+def test_the_bound_is_said(name: str, wanted: str) -> None:
+    ((_, note), *_) = fit_of(SOURCES[name] + USED).callbacks.notes
+    assert f"Stop ends the training after {wanted}" in note
+    assert note.endswith("in float32") is ("strict" in wanted)
