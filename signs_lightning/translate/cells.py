@@ -214,12 +214,24 @@ def _parsed(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as invalid escapes in its texts
                 tree = ast.parse(candidate)
+                _keep_lines(tree, text, candidate)
                 ast.increment_lineno(tree, number * CELL_LINES)
         except _PARSER_ERRORS as error:
             problem = problem or _described(error)
             continue
         return Cell(number, text, tree, "", outputs, is_python2 is True or is_old)
     return Cell(number, text, None, problem, outputs, is_python2 is True)
+
+
+def _keep_lines(tree: ast.Module, text: str, candidate: str) -> None:
+    """Give each statement that was read as another one the line that the cell has, as `written`."""
+    if candidate == text:
+        return
+    lines = [[line.strip() for line in one.expandtabs().splitlines()] for one in (text, candidate)]
+    own = [a if a != b else "" for a, b in zip(*lines, strict=False)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= len(own) and own[node.lineno - 1]:
+            node.written = own[node.lineno - 1]  # type: ignore[attr-defined]
 
 
 def _candidates(text: str) -> list[tuple[str, bool]]:

@@ -95,6 +95,8 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
 
 def first_line(node: ast.stmt) -> str:
     """Return the first line of a statement, at most 100 characters of it."""
+    if written := getattr(node, "written", ""):  # such as %matplotlib inline
+        return str(written)[:100]
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return f"{'def' if isinstance(node, ast.FunctionDef) else 'class'} {node.name}"
     try:
