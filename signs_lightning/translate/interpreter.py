@@ -15,9 +15,10 @@ from signs_lightning.translate.cell_runs import run_all
 from signs_lightning.translate.cells import CELL_LINES, Cell
 from signs_lightning.translate.classes import Instance, Super, UserClass
 from signs_lightning.translate.control_flow import run_block
+from signs_lightning.translate.dict_views import DictView
 from signs_lightning.translate.findings import NOT_UNDERSTOOD, Findings
 from signs_lightning.translate.interpretation import Interpretation, UnreadTraining
-from signs_lightning.translate.iterators import ValueIterator, live_items
+from signs_lightning.translate.iterators import ValueIterator, has_order, live_items
 from signs_lightning.translate.libraries import Libraries
 from signs_lightning.translate.limits import LENGTH, Budget
 from signs_lightning.translate.operators import binary
@@ -167,7 +168,7 @@ class Interpreter:
             return self.new_unknown(f"a loop over {error.fact}", place, error.fact)
 
     def _iterated(self, value: Value, place: Place) -> Iterable[Value]:
-        if isinstance(value, ValueIterator | Instance):
+        if isinstance(value, ValueIterator | DictView | Instance):
             return value.iterate(place)
         if isinstance(value, Record):
             items = []
@@ -179,6 +180,8 @@ class Interpreter:
             return items
         if isinstance(value, LibraryName):
             raise NotUnderstoodError(f"a loop over {value.name}")
+        if isinstance(value, set | frozenset) and not has_order(value):
+            return [Unknown("the order of a set", place)] * len(value)
         if isinstance(value, list | dict | set | frozenset):
             return live_items(self, value)
         if isinstance(value, tuple | str | range | bytes):
@@ -196,6 +199,11 @@ class Interpreter:
         result = list(islice(self.taken(value, place), LENGTH + 1))
         self.budget.make(len(result))
         return result
+
+    def unordered(self, value: Value, place: Place) -> list[Value]:
+        """Return all items of a value for what does not ask in which order they are."""
+        is_set = isinstance(value, set | frozenset)
+        return list(value) if is_set else self.items(value, place)
 
     def taken(self, value: Value, place: Place) -> Iterator[Value]:
         """Return the items of a value, each of which is made when it is taken.

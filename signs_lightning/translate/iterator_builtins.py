@@ -79,7 +79,8 @@ def _any_all(wanted: bool) -> Builtin:
         interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
     ) -> Value:
         unknown = None
-        for item in interpreter.taken(args[0], place):
+        is_set = isinstance(args[0], set | frozenset)
+        for item in (interpreter.unordered if is_set else interpreter.taken)(args[0], place):
             interpreter.budget.step()
             truth = interpreter.truth(item, place)
             if isinstance(truth, Unknown):

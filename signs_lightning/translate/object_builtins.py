@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.bound_methods import BoundMethod, Wrapped
 from signs_lightning.translate.classes import Instance, Super, UserClass
+from signs_lightning.translate.dict_views import DictView
 from signs_lightning.translate.functions import Function, Partial
 from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.layer_arguments import layer_class
+from signs_lightning.translate.numpy_numbers import is_typed
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.values import (
@@ -88,8 +90,9 @@ def _is_one(value: Value, kind: Value, place: Place) -> Value:
     if isinstance(value, Instance) and value.cls.is_tuple and kind.name == "builtins.tuple":
         return True
     if module == "builtins" and name in _TYPES:
-        return not isinstance(value, Record | LibraryName) and isinstance(value, _TYPES[name])
-    if isinstance(value, ValueIterator):
+        is_other = isinstance(value, Record | LibraryName) or is_typed(value)
+        return not is_other and isinstance(value, _TYPES[name])
+    if isinstance(value, ValueIterator | DictView):
         raise NotUnderstoodError(f"isinstance() of {value.describe()} and {kind.name}")
     if isinstance(value, Instance):
         if value.cls.library_base is None:

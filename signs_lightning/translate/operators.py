@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from signs_lightning.translate.limits import BITS, Budget, check_tree
+from signs_lightning.translate.numpy_numbers import check_comparison, computed
 from signs_lightning.translate.source_errors import perform_safely
 from signs_lightning.translate.text_formats import percent_format
 from signs_lightning.translate.values import (
@@ -90,7 +91,7 @@ def binary(
         unknown = first_unknown(right)
         return unknown or percent_format(left, right, budget)
     _check_sizes(kind, left, right, budget)
-    return perform_safely(perform, left, right)
+    return computed(perform_safely(perform, left, right), left, right)
 
 
 def _of_records(symbol: str, left: Value, right: Value, place: Place) -> Value:
@@ -143,7 +144,7 @@ def unary(kind: type[ast.unaryop], value: Value, place: Place) -> Value:
         raise NotUnderstoodError(f"'{symbol}' of {value.name}")
     if isinstance(value, Record):
         return value.operate(symbol, None, False, place)
-    return perform_safely(perform, value)
+    return computed(perform_safely(perform, value), value)
 
 
 def compare(kind: type[ast.cmpop], left: Value, right: Value, place: Place) -> Value:
@@ -168,6 +169,7 @@ def compare(kind: type[ast.cmpop], left: Value, right: Value, place: Place) -> V
         raise NotUnderstoodError(f"'{symbol}' of {name.name}")
     unknown = first_unknown(left, right)
     check_equality(left, right)
+    check_comparison(left, right)
     return unknown or perform_safely(perform, left, right)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.classes import Instance
 from signs_lightning.translate.iterator_builtins import ITERATOR_BUILTINS
+from signs_lightning.translate.numpy_numbers import computed
 from signs_lightning.translate.object_builtins import OBJECT_BUILTINS
 from signs_lightning.translate.operators import compare, first_unknown, is_plain
 from signs_lightning.translate.source_errors import SourceError, perform_safely
@@ -58,19 +59,19 @@ def sort(
 def _sorted(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
     if len(args) > 1:
         raise NotUnderstoodError("sorted() with a function that compares")
-    return sort(interpreter, interpreter.items(args[0], place), kwargs, place)
+    is_by_itself = kwargs.get("key") is None
+    items = (interpreter.unordered if is_by_itself else interpreter.items)(args[0], place)
+    return sort(interpreter, items, kwargs, place)
 
 
 def _container(kind: type) -> Builtin:
     def make(
         interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
     ) -> Value:
-        items = interpreter.items(args[0], place) if args else []
-        if kind in (set, frozenset):
-            unknown = first_unknown(items)
-            if unknown:
-                return unknown
-        return perform_safely(kind, items)
+        if kind not in (set, frozenset):
+            return kind(interpreter.items(args[0], place) if args else [])
+        items = interpreter.unordered(args[0], place) if args else []
+        return first_unknown(items) or perform_safely(kind, items)
 
     return make
 
@@ -142,12 +143,13 @@ def _extreme(kind: type[ast.cmpop]) -> Builtin:
     def find(
         interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
     ) -> Value:
-        items = args if len(args) > 1 else interpreter.items(args[0], place)
+        key = kwargs.get("key")
+        taken = interpreter.items if key else interpreter.unordered
+        items = args if len(args) > 1 else taken(args[0], place)
         if not items:
             if "default" in kwargs:
                 return kwargs["default"]
             raise SourceError("ValueError", "min() or max() of nothing")
-        key = kwargs.get("key")
         keys = [interpreter.call(key, [i], {}, place) for i in items] if key else items
         best = 0
         for i in range(1, len(items)):
@@ -174,7 +176,7 @@ def _plain(function: Callable[..., Any]) -> Builtin:
             return args[0].operate(function.__name__, None, False, place)
         if not all(map(is_plain, (*args, *kwargs.values()))):
             raise SourceError("TypeError", f"{function.__name__}() of what is no number")
-        return perform_safely(function, *args, **kwargs)
+        return computed(perform_safely(function, *args, **kwargs), *args)
 
     return call
 

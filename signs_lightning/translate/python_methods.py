@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from signs_lightning.translate.dict_views import view_of
 from signs_lightning.translate.operators import check_equality, first_unknown
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
@@ -213,16 +214,6 @@ def _get(interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Pl
     return first_unknown(args[:1]) or perform_safely(value.get, *args)
 
 
-def _list_of(name: str) -> Callable[..., Value]:
-    def perform(
-        interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place
-    ) -> Value:
-        interpreter.budget.make(len(value))
-        return list(getattr(value, name)())
-
-    return perform
-
-
 def _update(interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place) -> Value:
     from signs_lightning.translate.python_builtins import BUILTINS
 
@@ -257,7 +248,7 @@ def _add(interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Pl
 def _set_update(
     interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place
 ) -> Value:
-    items = [item for arg in args for item in interpreter.items(arg, place)]
+    items = [item for arg in args for item in interpreter.unordered(arg, place)]
     unknown = first_unknown(items)
     if unknown:
         interpreter.taint([value], unknown)
@@ -278,10 +269,10 @@ _SPECIAL: dict[tuple[type, str], Callable[..., Value]] = {
     (list, "clear"): _simple("clear"),
     (list, "sort"): _sort,
     (dict, "get"): _get,
-    (dict, "keys"): _list_of("keys"),
-    (dict, "values"): _list_of("values"),
-    (dict, "items"): _list_of("items"),
-    (dict, "iteritems"): _list_of("items"),
+    (dict, "keys"): view_of("keys"),
+    (dict, "values"): view_of("values"),
+    (dict, "items"): view_of("items"),
+    (dict, "iteritems"): view_of("items"),
     (dict, "update"): _update,
     (dict, "pop"): _pop,
     (dict, "setdefault"): _set_default,

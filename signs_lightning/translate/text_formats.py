@@ -6,6 +6,7 @@ import re
 import string
 from typing import Any
 
+from signs_lightning.translate.iterators import has_order
 from signs_lightning.translate.limits import Budget, check_tree
 from signs_lightning.translate.source_errors import perform_safely
 from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Record, Unknown, Value
@@ -36,6 +37,8 @@ def check_printable(value: Value) -> None:
     if isinstance(value, dict):
         for pair in value.items():
             check_printable(pair)
+    elif isinstance(value, set | frozenset) and not has_order(value):
+        raise NotUnderstoodError("the text of a set, whose order is not known")
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             check_printable(item)

@@ -16,6 +16,7 @@ from signs_lightning.translate.bound_names import (
 )
 from signs_lightning.translate.call_expressions import trains
 from signs_lightning.translate.classes import Instance, UserClass
+from signs_lightning.translate.dict_views import DictView
 from signs_lightning.translate.functions import Function
 from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.library_names import canonical, is_installed_package
@@ -69,7 +70,7 @@ class Effects:
                 pending += value
             if isinstance(value, Function):
                 self._havoc_function(value, unknown, set())
-            elif isinstance(value, ValueIterator):
+            elif isinstance(value, ValueIterator | DictView):
                 value.taint(unknown)
                 pending += value.sources
             elif isinstance(value, BoundMethod):

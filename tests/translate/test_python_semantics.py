@@ -105,6 +105,23 @@ READ = {
     ),
     "set.discard": "n = {1, 2}\nn.discard(3)\nn.discard(1)",
     "set.remove": "s = {1}\ntry:\n    s.remove(3)\nexcept KeyError:\n    n = 1",
+    "keys of what grows": "d = {'a': 1}\nk = d.keys()\nd['b'] = 2\nn = list(k), len(k), 'b' in k",
+    "values of what changes": "d = {'a': 1}\nk = d.items()\nd['a'] = 2\nn = list(k), d",
+    "zip of keys": "d = {'a': 1}\nz = zip(d.keys(), d.values())\nd['a'] = 2\nn = list(z)",
+    "an iterator of what grows": (
+        "d = {'a': 1}\ni = iter(d.items())\nd['b'] = 2\ntry:\n    n = list(i)\n"
+        "except RuntimeError:\n    n = 3"
+    ),
+    "operators of keys": (
+        "d = {'a': 1, 'b': 2}\nn = d.keys() & {'a'}, d.keys() - {'a'}, {'b', 'c'} - d.keys()\n"
+        "n += d.keys() == {'a', 'b'}, d.keys() == ['a', 'b'], sorted(d.keys() | 'c'), f'{d.keys()}'"
+    ),
+    "views are no lists": "n = isinstance({}.keys(), list), bool({}.keys()), str({'a': 1}.items())",
+    "sets of small numbers": "n = list({3, 1, 2}), list(set(range(30))), [v for v in {5}]",
+    "sets in no order": (
+        "s = {'a', 'b'}\nn = sorted(s), len(list(s)), max(s), min(s), 'a' in s, any(s), all(s)\n"
+        "n += set(s) == s, frozenset(s) | {'c'} == {'a', 'b', 'c'}, list({'a'})"
+    ),
     "numbers with options": "n = int('ff', 16), int('11', base=2), complex(1, 2), str(), int()",
 }  # fmt: skip
 REFUSED = {
@@ -150,6 +167,20 @@ REFUSED = {
     "pow with a modulus": "n = pow(2, 5, mod=7)",
     "str of bytes": "n = str(b'a', 'utf-8')",
     "sets of what is not known": "from elsewhere import f\nn = {1}\nn.discard(f())",
+    "texts of a set": "n = list({'a', 'b'})",
+    "a loop over a set": "n = [v for v in {'a', 'b'}]",
+    "numbers of a set's texts": "n = sorted({k: i for i, k in enumerate({'a', 'b'})}.items())",
+    "a set as a text": "n = f\"{ {'a', 'b'} }\"",
+    "a set that is joined": "n = ''.join({'a', 'b'})",
+    "a set by a key": "n = sorted({'a', 'b'}, key=len)",
+    "the first of a set by a key": "n = max({'a', 'b'}, key=len)",
+    "large numbers of a set": "n = list({100, 3, 7})",
+    "keys of a dict that may change": (
+        "from elsewhere import f\nd = {'a': 1}\nk = d.keys()\nf(d)\nn = list(k)"
+    ),
+    "a dict whose keys are given away": (
+        "from elsewhere import f\nd = {'a': 1}\nf(d.values())\nn = d['a']"
+    ),
     "iterators over iterators": "n = [1]\nfor _ in range(500):\n    n = zip(n)\nn = list(n)",
 }  # fmt: skip
 
@@ -177,6 +208,7 @@ def in_python2(*sources: str) -> Interpretation:
 
 
 PYTHON2 = {
+    "keys": ("d = {'a': 1}\nk = d.keys()\nd['b'] = 2\nn = k[0], len(k)", ("a", 1)),
     "zip": ("z = zip([1], [2])\nn = z[0], len(z)", ((1, 2), 1)),
     "map": ("n = map(str, [1]) + ['a']", ["1", "a"]),
     "filter": ("n = filter(None, [0, 1])[0]", 1),
