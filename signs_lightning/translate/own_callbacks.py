@@ -109,11 +109,14 @@ def bounds_of(callback: Instance) -> list[Bound]:
     Raises:
         NotUnderstoodError: it does anything else.
     """
-    hooks = [name for cls in callback.cls.order for name in cls.namespace if _is_hook(name)]
-    hooks += [name for name in callback.attributes if _is_hook(name)]
-    if hooks != ["on_epoch_end"] or callback.cls.library_base != "keras.callbacks.Callback":
+    spaces = [callback.attributes, *(cls.namespace for cls in callback.cls.order)]
+    hooks = [(name, hook) for space in spaces for name, hook in space.items() if _is_hook(name)]
+    hooks = [(name, hook) for name, hook in hooks if not _only_prints(name, hook)]
+    if not hooks:
+        return []
+    if [name for name, _ in hooks] != ["on_epoch_end"]:
         raise NotUnderstoodError(f"{callback.cls.describe()}, a callback of its own")
-    method = callback.cls.find("on_epoch_end")[1]
+    method = hooks[0][1]
     if not isinstance(method, Function) or len(method.parameters()) != 3:
         raise NotUnderstoodError(f"on_epoch_end of {callback.cls.describe()}")
     return list(_EpochEnd(callback, method).bounds(method.body))
@@ -121,6 +124,29 @@ def bounds_of(callback: Instance) -> list[Bound]:
 
 def _is_hook(name: str) -> bool:
     return name.startswith(("on_", "set_")) or name in ("model", "params", "_model")
+
+
+def _only_prints(name: str, hook: Value) -> bool:
+    return name.startswith("on_") and isinstance(hook, Function) and all(map(_is_idle, hook.body))
+
+
+def _is_idle(node: ast.stmt) -> bool:
+    """Return whether a statement prints, or does nothing."""
+    if isinstance(node, ast.If):
+        return _is_pure(node.test) and all(map(_is_idle, (*node.body, *node.orelse)))
+    if not isinstance(node, ast.Expr):
+        return isinstance(node, ast.Pass)
+    value = node.value
+    is_print = isinstance(value, ast.Call) and ast.unparse(value.func) == "print"
+    return isinstance(value, ast.Constant) or (is_print and _is_pure(value))
+
+
+def _is_pure(node: ast.expr) -> bool:
+    """Return whether an expression changes nothing, as far as it says."""
+    if any(isinstance(part, ast.NamedExpr | ast.Yield | ast.YieldFrom) for part in ast.walk(node)):
+        return False
+    calls = [part.func for part in ast.walk(node) if isinstance(part, ast.Call)]
+    return all(getattr(func, "attr", getattr(func, "id", "")) in _PURE for func in calls)
 
 
 class _EpochEnd:
@@ -135,17 +161,17 @@ class _EpochEnd:
     def bounds(self, body: list[ast.stmt]) -> Iterator[Bound]:
         for node in body:
             if isinstance(node, ast.If):
-                bound = self._condition(node.test)
-                if self._stops(node.body) and not self._stops(node.orelse):
-                    yield bound
-                elif self._stops(node.orelse):
+                stops = self._stops(node.body), self._stops(node.orelse)
+                if stops == (True, False):
+                    yield self._condition(node.test)
+                elif any(stops) or not _is_pure(node.test):
                     raise self._refusal()
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 figure = self._figure(node.value)
                 if len(node.targets) > 1 or figure is None:
                     raise self._refusal()
                 self._figures[node.targets[0].id] = figure
-            elif not self._is_idle(node):
+            elif not _is_idle(node):
                 raise self._refusal()
 
     def _refusal(self) -> NotUnderstoodError:
@@ -155,24 +181,9 @@ class _EpochEnd:
         """Return whether statements set `self.model.stop_training`, and beside it only print."""
         stop = f"{self._receiver}.model.stop_training = True"
         found = [ast.unparse(node) == stop for node in body]
-        if not all(
-            is_stop or self._is_idle(node) for node, is_stop in zip(body, found, strict=True)
-        ):
+        if not all(is_stop or _is_idle(node) for node, is_stop in zip(body, found, strict=True)):
             raise self._refusal()
         return any(found)
-
-    def _is_idle(self, node: ast.stmt) -> bool:
-        """Return whether a statement prints, or does nothing."""
-        if isinstance(node, ast.Pass):
-            return True
-        if not isinstance(node, ast.Expr):
-            return False
-        value = node.value
-        is_print = isinstance(value, ast.Call) and ast.unparse(value.func) == "print"
-        calls = [part.func for part in ast.walk(value) if isinstance(part, ast.Call)]
-        names = [getattr(func, "attr", getattr(func, "id", "")) for func in calls]
-        is_pure = all(name in _PURE for name in names)
-        return isinstance(value, ast.Constant) or (is_print and is_pure)
 
     def _figure(self, node: ast.expr) -> str | None:
         """Return the figure that an expression is, such as `logs.get('accuracy')`, or None."""

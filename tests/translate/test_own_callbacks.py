@@ -92,7 +92,10 @@ REFUSED = {
     "a rate": source("logs['loss'] < 1", "            self.model.optimizer.lr = 0.1\n"),
     "the other way": source("logs['loss'] < 1", "            pass\n        else:\n" + ENDS),
     "a change when it prints": source("logs['loss'] < 1", "            print(self.pop())\n" + ENDS),
-    "another hook": source("logs['loss'] < 1") + "    def on_batch_end(self, b, l): pass\n",
+    "a change in a test": source("self.pop()", "            pass\n"),
+    "a change at another time": source("logs['loss'] < 1")
+    + "    def on_epoch_begin(self, e, l): self.model.optimizer.lr = 1\n",
+    "another hook": source("logs['loss'] < 1") + "    def on_batch_end(self, b, l): self.n = b\n",
     "a text": source("logs['loss'] < 'a'"),
     "what is not known": source("logs['loss'] < bound()", head="from elsewhere import bound\n"),
     "the same figure twice": source("logs['loss'] < .2") + "        if logs['loss'] < .3:\n" + ENDS,
@@ -106,6 +109,19 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_bound_says_reaches_the_training(name: str) -> None:
     assert problems_of(REFUSED[name] + USED)
+
+
+PRINTS = {
+    "dots": source("epoch % 100 == 0", "            print('')\n") + "        print('.', end='')\n",
+    "the time of training": source("epoch", "            pass\n")
+    + "    def on_train_begin(self, logs=None):\n        print('now', str(logs))\n",
+    "nothing": "class Stop(keras.callbacks.Callback):\n    pass\n",
+}
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_callbacks_that_only_print_are_without_effect(name: str) -> None:
+    assert fit_of(PRINTS[name] + USED).callbacks.callbacks == []
 
 
 def test_figures_of_a_validation_that_is_not_there() -> None:
