@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from fuzz_notebooks import BAD, run_case, run_cases
 
@@ -33,6 +34,7 @@ def test_damaged_notebooks_are_read_or_refused() -> None:
 
 
 def test_long_outputs_and_lines_take_no_longer_than_they_are_long(tmp_path: Path) -> None:
+    outputs: list[list[dict[str, Any]]]
     outputs = [[{"output_type": "stream", "text": text}] for text in OUTPUTS]
     outputs += [[{"output_type": "display_data", "data": {"text/html": "<" * 2 * LONG}}]]
     cells = [{"cell_type": "code", "source": MODEL, "outputs": stored} for stored in outputs]

@@ -16,6 +16,9 @@ from signs_lightning.translate.values import Unknown
 READ = {
     "iter is shared": "i = iter([1, 2, 3])\nn = [next(i), list(i), list(i)]",
     "zip of one iterator": "i = iter([1, 2, 3, 4])\nn = list(zip(i, i))",
+    "two of an iterator": (
+        "i = iter([1, 2, 3, 4])\ntry:\n    a, b = i\nexcept ValueError:\n    n = list(i)"
+    ),
     "zip keeps the rest": "i = iter([1, 2, 3])\nn = list(zip('a', i)), list(i)",
     "zip loses one": "i = iter([1, 2, 3])\nn = list(zip(i, 'a')), list(i)",
     "zip of what grows": "a = [1]\nz = zip(a)\na.append(2)\nn = list(z)",
