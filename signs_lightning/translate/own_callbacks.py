@@ -84,6 +84,10 @@ def _write(callback: Instance, fit: FitSettings, made: CallbackEntries) -> None:
         if not bound.comparison.endswith(f" {bound.threshold}"):
             said += f", which is a strict bound of {bound.threshold} in float32"
         made.notes.append((place, said))
+        plain = bound.figure.removeprefix("val_")
+        if plain not in ("loss", *fit.metrics):
+            text = f"{name} watches {bound.figure}, as Keras before 2.3 names it"
+            made.notes.append((place, f"{text}; later ones stop with an error"))
 
 
 def _known_figure(name: str, bound: Bound, fit: FitSettings) -> str:

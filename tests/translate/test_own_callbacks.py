@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
-from reading_data import fit_of, fits_of, problems_of
+from reading_data import ARRAYS, MODEL, fit_of, fits_of, problems_of, read
 
+from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.own_callbacks import strict_bound
 
 USED = "model.fit(x / 255, y, validation_split=0.1, epochs=9, callbacks=[Stop()])\n"
@@ -122,6 +123,25 @@ PRINTS = {
 @pytest.mark.parametrize("name", PRINTS)
 def test_callbacks_that_only_print_are_without_effect(name: str) -> None:
     assert fit_of(PRINTS[name] + USED).callbacks.callbacks == []
+
+
+@pytest.mark.parametrize(
+    ("test", "version", "is_read"),
+    [
+        ("logs.get('acc') > 0.9", "2.2.4", True),
+        ("logs.get('acc') > 0.9", "2.4.0", True),
+        ("logs.get('acc') > 0.9", "2.15.0", False),
+        ("logs.get('acc') > 0.9", "3.0.0", False),
+        ("'acc' in logs and logs['acc'] > 0.9", "2.4.0", False),  # which never stops since 2.3
+    ],
+)
+def test_the_accuracy_of_old_releases(test: str, version: str, is_read: bool) -> None:
+    read(MODEL + ARRAYS + source(test) + USED, None, version)
+    (fit,) = session().models[-1].fits
+    assert (fit.all_problems == []) is is_read
+    if is_read:
+        assert fit.callbacks.callbacks[0][1]["init_args"]["monitor"] == "accuracy"
+        assert any("as Keras before 2.3 names it" in note for _, note in fit.callbacks.notes)
 
 
 def test_figures_of_a_validation_that_is_not_there() -> None:
