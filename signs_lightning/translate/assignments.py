@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate.bound_methods import BoundMethod
@@ -57,8 +58,10 @@ def _unpack(
         stars = []
     elif unpack is not None and not stars:
         items = unpack(len(targets), place)
-    else:
+    elif stars:
         items = interpreter.items(value, place)
+    else:  # of an iterator, one more is taken, to see whether it ends
+        items = list(islice(interpreter.taken(value, place), len(targets) + 1))
     if stars:
         after = len(targets) - stars[0] - 1
         if len(items) < len(targets) - 1:
@@ -66,7 +69,8 @@ def _unpack(
         end = len(items) - after
         items = [*items[: stars[0]], items[stars[0] : end], *items[end:]]
     if len(items) != len(targets):
-        raise SourceError("ValueError", f"{len(items)} values for {len(targets)} names")
+        count = "too many" if len(items) > len(targets) else len(items)
+        raise SourceError("ValueError", f"{count} values for {len(targets)} names")
     for target, item in zip(targets, items, strict=True):
         assign(interpreter, target, item, scope)
 

@@ -42,6 +42,11 @@ SIGNATURES: dict[str, dict[str, Any]] = {
     },
     "LearningRateScheduler": {"schedule": None, "verbose": 0},
 }
+OURS = {  # Keras's names of what is monitored, without "val_"
+    "loss": "loss",
+    **dict.fromkeys(("acc", "accuracy", "binary_accuracy"), "accuracy"),
+    **dict.fromkeys(("categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
+}
 OLD_NAMES = {"epsilon": "min_delta"}  # of ReduceLROnPlateau before Keras 2.1
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from signs_lightning.translate.callback_records import CallbackRecord
+from signs_lightning.translate.callback_records import OURS, CallbackRecord
+from signs_lightning.translate.classes import Instance
+from signs_lightning.translate.own_callbacks import OwnCallback, translate_own
 from signs_lightning.translate.values import NotUnderstoodError, Place, Record, Unknown, Value
 
 # They write or print, and a run here does so by itself.
@@ -19,11 +21,6 @@ WITHOUT_EFFECT = {
     "History": "every run has its history",
     "BaseLogger": "every run has its history",
     "BackupAndRestore": "every run keeps last.ckpt",
-}
-OURS = {  # Keras's names of what is monitored, without "val_"
-    "loss": "loss",
-    **dict.fromkeys(("acc", "accuracy", "binary_accuracy"), "accuracy"),
-    **dict.fromkeys(("categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
 }
 MAX_EPOCHS = 10_000  # of a schedule that is evaluated
 TABLE = "signs_lightning.models.epoch_rates.EpochRates"
@@ -73,6 +70,9 @@ def translate_callbacks(records: list[Value], fit: FitSettings, place: Place) ->
     """Return what the callbacks of a fit, at a place, become in a configuration."""
     made = CallbackEntries()
     for record in records:
+        if isinstance(record, Instance) and isinstance(record.base, OwnCallback):
+            translate_own(record, fit, made, place)
+            continue
         if not isinstance(record, CallbackRecord):
             made.problems.append(
                 record if isinstance(record, Unknown) else _problem(record, "this callback", place)
@@ -95,7 +95,16 @@ def translate_callbacks(records: list[Value], fit: FitSettings, place: Place) ->
             TRANSLATIONS[record.kind](record, fit, made)
         except NotUnderstoodError as error:
             made.problems.append(Unknown(str(error), record.place))
+    _check_stops(made, place)
     return made
+
+
+def _check_stops(made: CallbackEntries, place: Place) -> None:
+    """Note two callbacks that Lightning does not tell apart."""
+    entries = [entry for _, entry in made.callbacks if entry["class_path"] == "EarlyStopping"]
+    keys = [(e["init_args"]["monitor"], e["init_args"]["mode"]) for e in entries]
+    for monitor, _ in {key: None for key in keys if keys.count(key) > 1}:
+        made.problems.append(Unknown(f"two callbacks that stop by {monitor}", place))
 
 
 def _problem(record: Value, what: str, place: Place) -> Unknown:

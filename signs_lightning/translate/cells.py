@@ -71,7 +71,7 @@ def read_cells(path: Path) -> list[Cell]:
     if text.lstrip().startswith("{") and '"cells"' in text:
         return _notebook_cells(path, data)
     _check_code(path, len(text))
-    cell = _parsed(0, text, (), False)
+    cell = _parsed(0, text)
     if cell.tree is None:
         raise InputError(
             f"{path} is not Python: {cell.problem}; expected a Keras notebook (.ipynb) or script "
@@ -82,7 +82,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 def parse_module(text: str) -> ast.Module | None:
     """Return the tree of a sibling module, or None if it does not parse."""
-    return None if len(text) > _CODE_CHARACTERS else _parsed(0, text, (), False).tree
+    return None if len(text) > _CODE_CHARACTERS else _parsed(0, text).tree
 
 
 def read_module(path: Path) -> ast.Module | None:
@@ -170,13 +170,16 @@ def _joined(source: Any) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _is_python2(metadata: Any) -> bool:
+def _is_python2(metadata: Any) -> bool | None:
+    """Return whether a notebook says that it ran in Python 2; None if it does not say."""
     if not isinstance(metadata, dict):
-        return False
+        return None
     language, kernel = metadata.get("language_info"), metadata.get("kernelspec")
     version = language.get("version") if isinstance(language, dict) else None
     name = kernel.get("name") if isinstance(kernel, dict) else None
-    return str(version).startswith("2.") or name == "python2"
+    if str(version)[:2] in ("2.", "3."):
+        return str(version).startswith("2.")
+    return True if name == "python2" else None
 
 
 def _outputs(stored: Any) -> tuple[Output, ...]:
@@ -197,22 +200,38 @@ def _outputs(stored: Any) -> tuple[Output, ...]:
     return tuple(found)
 
 
-def _parsed(number: int, text: str, outputs: tuple[Output, ...], is_python2: bool) -> Cell:
+def _parsed(
+    number: int, text: str, outputs: tuple[Output, ...] = (), is_python2: bool | None = None
+) -> Cell:
     magic, _ = cell_magic(text)
     if not is_python(magic):
-        return Cell(number, text, None, f"%%{magic}", outputs, is_python2)
+        return Cell(number, text, None, f"%%{magic}", outputs, is_python2 is True)
     problem = ""
     for candidate, is_old in _candidates(text):
+        if is_old and is_python2 is False:
+            continue  # it ended in an error there
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # such as invalid escapes in its texts
                 tree = ast.parse(candidate)
+                _keep_lines(tree, text, candidate)
                 ast.increment_lineno(tree, number * CELL_LINES)
         except _PARSER_ERRORS as error:
             problem = problem or _described(error)
             continue
-        return Cell(number, text, tree, "", outputs, is_python2 or is_old)
-    return Cell(number, text, None, problem, outputs, is_python2)
+        return Cell(number, text, tree, "", outputs, is_python2 is True or is_old)
+    return Cell(number, text, None, problem, outputs, is_python2 is True)
+
+
+def _keep_lines(tree: ast.Module, text: str, candidate: str) -> None:
+    """Give each statement that was read as another one the line that the cell has, as `written`."""
+    if candidate == text:
+        return
+    lines = [[line.strip() for line in one.expandtabs().splitlines()] for one in (text, candidate)]
+    own = [a if a != b else "" for a, b in zip(*lines, strict=False)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= len(own) and own[node.lineno - 1]:
+            node.written = own[node.lineno - 1]  # type: ignore[attr-defined]
 
 
 def _candidates(text: str) -> list[tuple[str, bool]]:

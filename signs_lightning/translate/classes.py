@@ -117,7 +117,10 @@ class UserClass(Record):
         return instance
 
     def _set_fields(self, instance: Instance, args: list[Value], kwargs: dict[str, Value]) -> None:
-        names = [name for cls in reversed(self.order) for name in cls.fields]
+        owners = [cls for cls in reversed(self.order) if cls.is_dataclass]
+        names = list(dict.fromkeys(name for cls in owners for name in cls.fields))
+        if len(args) > len(names) or kwargs.keys() - set(names[len(args) :]):
+            raise SourceError("TypeError", f"{self.name}() got other arguments than its fields")
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         for name in names:
             found, default = self.find(name)
@@ -148,6 +151,11 @@ class Instance(Record):
 
     def describe(self) -> str:
         return f"an instance of {self.cls.describe()}"
+
+    @property
+    def has_own_equality(self) -> bool:
+        """Whether it may be equal to another object."""
+        return self.has_method("__eq__") or any(cls.is_dataclass for cls in self.cls.order)
 
     def has_method(self, name: str) -> bool:
         """Return whether its class, or one of the source that it derives from, has a method."""
@@ -240,7 +248,9 @@ class Instance(Record):
         if self.cls.is_tuple:
             return iter(self._items())
         values = self._special("__iter__", [], place)
-        return iter(self._interpreter.items(values, place))
+        if isinstance(values, Instance):
+            raise NotUnderstoodError(f"__next__ of {values.describe()}")
+        return self._interpreter.taken(values, place)
 
     def operate(self, operator: str, other: Value, is_reflected: bool, place: Place) -> Value:
         if other is None and not is_reflected and operator in _UNARY:
@@ -249,7 +259,7 @@ class Instance(Record):
         if operator == "!=" and not self.has_method("__ne__") and self.has_method("__eq__"):
             is_same = self._interpreter.truth(self._special("__eq__", [other], place), place)
             return is_same if isinstance(is_same, Unknown) else not is_same
-        if operator in ("==", "!=") and not self.has_method(f"__{name}__"):
+        if operator in ("==", "!=") and not self.has_own_equality:
             return (self is other) is (operator == "==")
         prefix = "r" if is_reflected and operator != "in" else ""
         return self._special(f"__{prefix}{name}__", [other], place)

@@ -13,6 +13,7 @@ from signs_lightning.source.model_text import CLASS
 from signs_lightning.translate.data_settings import Setting
 from signs_lightning.translate.fit_records import FitRecord
 from signs_lightning.translate.keras_session import session
+from signs_lightning.translate.numpy_numbers import untyped
 
 WIDTH = 100
 WEIGHTS_NOTE = "those that the source begins with"
@@ -241,7 +242,7 @@ def _value(value: Any) -> str:
     """Return a plain value as YAML writes it on one line."""
     if isinstance(value, tuple):
         value = list(value)
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
+    text = yaml.safe_dump(untyped(value), default_flow_style=True, width=10**9, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from signs_lightning.translate.array_scales import OPERATIONS
+from signs_lightning.translate.numpy_numbers import is_plain_type, is_typed, typed_number
 from signs_lightning.translate.values import (
     Method,
     NotUnderstoodError,
@@ -99,7 +100,8 @@ class ConstantArray(Record):
         if operator == "-" and other is None:
             return ConstantArray(-self.values)
         number = _plain(other)
-        if function is None or number is None:
+        is_typed_twice = is_typed(other) and not is_plain_type(self.values.dtype)
+        if function is None or number is None or is_typed_twice:
             raise NotUnderstoodError(f"'{operator}' of {self.describe()}")
         pair = (number, self.values) if is_reflected else (self.values, number)
         _check_size(pair)
@@ -127,7 +129,9 @@ def plain_value(found: Any) -> Value:
     """Return what NumPy computed as a number, a tuple of shapes, or a `ConstantArray`."""
     if isinstance(found, np.ndarray) and found.ndim:
         return ConstantArray(found)
-    return found.item() if isinstance(found, np.generic | np.ndarray) else found
+    if isinstance(found, np.ndarray):
+        found = found[()]
+    return typed_number(found) if isinstance(found, np.generic) else found
 
 
 def constants(value: Value) -> Any | None:
@@ -145,12 +149,30 @@ def constants(value: Value) -> Any | None:
     return found if found.dtype.kind in "iufb" else None
 
 
+def with_type(values: Any, dtype: str) -> ConstantArray:
+    """Return a copy of an array, with a type unless it is empty.
+
+    Raises:
+        NotUnderstoodError: it is no type of NumPy, or does not hold the numbers.
+    """
+    try:
+        found = np.array(values, dtype=dtype or values.dtype)
+        is_whole = found.dtype.kind in "iu" and values.dtype.kind in "iu"
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NotUnderstoodError(f"NumPy: {error}") from None
+    if is_whole and not np.array_equal(
+        found, values
+    ):  # an error, or not, as NumPy's release has it
+        raise NotUnderstoodError(f"numbers that {dtype} does not hold")
+    return ConstantArray(found)
+
+
 def _is_small(value: Value, left: list[int], depth: int = 0) -> bool:
     """Whether there are no more values than are left, all of them numbers."""
     if isinstance(value, list | tuple):
         return depth < 8 and all(_is_small(part, left, depth + 1) for part in value)
     left[0] -= 1
-    is_number = isinstance(value, int | float)
+    is_number = isinstance(value, int | float) and not is_typed(value)
     return left[0] >= 0 and is_number and abs(value) < 2**62
 
 
@@ -158,7 +180,9 @@ def call_numpy(name: str, args: list[Value], kwargs: dict[str, Value]) -> Value:
     """Return what a function of NumPy gives for constants; NotImplemented where not all are."""
     if name not in FUNCTIONS:
         return NotImplemented
-    plain = [_plain(arg) for arg in args]
+    if any(map(is_typed, args)) and len(args) > 1:
+        raise NotUnderstoodError(f"numpy.{name}() of numbers of few bits")
+    plain = [arg.dtype.type(arg) if is_typed(arg) else _plain(arg) for arg in args]
     options = {key: value for key, value in kwargs.items() if isinstance(value, int | float | None)}
     if any(arg is None for arg in plain) or len(options) < len(kwargs) or not args:
         return NotImplemented

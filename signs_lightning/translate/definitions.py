@@ -20,6 +20,7 @@ _HOOKS = (
     *("__getattribute__", "__init_subclass__", "__set_name__", "__del__", "__get__", "__set__"),
     *("__delete__", "__class_getitem__", "__instancecheck__", "__subclasscheck__", "__missing__"),
     *("__prepare__", "__hash__", "__delattr__", "__subclasshook__", "__mro_entries__"),
+    *("__iadd__", "__isub__", "__imul__", "__itruediv__", "__format__"),
 )
 _CLASS_DECORATORS = frozenset({"dataclasses.dataclass"})
 
@@ -72,7 +73,8 @@ def define_class(interpreter: Interpreter, node: ast.ClassDef, scope: Scope) -> 
                 library_base = library_base or base.name
         else:
             raise NotUnderstoodError(f"what class {node.name} derives from")
-    if library_base and library_base.startswith("builtins.") and not _is_exception(library_base):
+    is_plain = library_base is not None and library_base.startswith(("builtins.", "enum."))
+    if library_base and is_plain and not _is_exception(library_base):
         raise NotUnderstoodError(f"class {node.name}, which derives from {library_base}")
     inner = Scope(scope.module, scope, is_class=True)
     cls = UserClass(interpreter, node.name, bases, library_base, inner.variables)
@@ -87,7 +89,9 @@ def define_class(interpreter: Interpreter, node: ast.ClassDef, scope: Scope) -> 
     cls.fields = [
         item.target.id
         for item in node.body
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        if isinstance(item, ast.AnnAssign)
+        and isinstance(item.target, ast.Name)
+        and "ClassVar" not in ast.unparse(item.annotation)
     ]
     value: Value = cls
     for decorator in reversed(node.decorator_list):

@@ -11,8 +11,7 @@ from signs_lightning.translate.call_expressions import evaluate_call
 from signs_lightning.translate.comprehensions import (
     evaluate_comprehension,
     evaluate_dict_comprehension,
-    evaluate_yield,
-    evaluate_yield_from,
+    evaluate_generator,
 )
 from signs_lightning.translate.displays import (
     evaluate_dict,
@@ -214,9 +213,9 @@ def _formatted(interpreter: Interpreter, node: ast.FormattedValue, scope: Scope)
     unknown = first_unknown(value, spec)
     if unknown:
         return unknown
-    text = interpreter.own_text(value, interpreter.place(node, scope))
-    value = value if text is None else text
     conversion = "" if node.conversion < 0 else chr(node.conversion)
+    text = interpreter.own_text(value, interpreter.place(node, scope), conversion)
+    value, conversion = (value, conversion) if text is None else (text, "")
     return perform_safely(format_value, value, conversion, spec, interpreter.budget)
 
 
@@ -252,8 +251,6 @@ _EXPRESSIONS: dict[type[ast.expr], Callable[[Any, Any, Scope], Value]] = {
     ast.NamedExpr: _walrus,
     ast.ListComp: evaluate_comprehension,
     ast.SetComp: evaluate_comprehension,
-    ast.GeneratorExp: evaluate_comprehension,
+    ast.GeneratorExp: evaluate_generator,
     ast.DictComp: evaluate_dict_comprehension,
-    ast.Yield: evaluate_yield,
-    ast.YieldFrom: evaluate_yield_from,
 }

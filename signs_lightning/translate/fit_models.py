@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.callback_records import CallbackRecord
 from signs_lightning.translate.keras_session import session
+from signs_lightning.translate.late_names import changed_names
 from signs_lightning.translate.pretrained import pretrained_of
 from signs_lightning.translate.values import NotUnderstoodError, Unknown, Value
 
@@ -31,6 +32,7 @@ def remember_model(record: FitRecord, model: Any) -> None:
         record.compile_config = None
     if any(record.flags.get(key, flag) != flag for key, flag in now.items()):
         _say_flags(record)
+    record.problems += changed_names()
     _check_optimizer(record)
     _check_loaded(record, model)
     _check_trained(record, model)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from signs_lightning.translate.generators import generate, yields
+from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.limits import CALL_DEPTH
 from signs_lightning.translate.scopes import Scope
 from signs_lightning.translate.signals import Return, Uncertain
 from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.values import (
-    LibraryName,
     NotUnderstoodError,
     Place,
     Record,
@@ -20,8 +20,6 @@ from signs_lightning.translate.values import (
 
 if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
-
-YIELDS = ".yields"  # no name of Python: where a generator's scope keeps what it yields
 
 
 class Function(Record):
@@ -50,7 +48,7 @@ class Function(Record):
         self.body = body
         self.scope = scope
         self.owner: Any = scope.owner if scope.is_class else None
-        self.is_generator = any(_yields(body))
+        self.is_generator = yields(body)
         self.attributes: dict[str, Value] = {"__name__": name, "__doc__": _docstring(body)}
         self._defaults = [interpreter.evaluate(node, scope) for node in arguments.defaults]
         self._keyword_defaults = [
@@ -91,11 +89,11 @@ class Function(Record):
         if self.owner is not None and args:
             scope.receiver = args[0]
         if self.is_generator:
-            return Generator(self._interpreter, self, scope)
-        return self.run(scope)
+            values = generate(self._interpreter, self, scope)
+            return ValueIterator(values, [self], f"the generator {self.name}()")
+        return self._run(scope)
 
-    def run(self, scope: Scope) -> Value:
-        """Run its body in a scope that has its arguments, and return what it returns."""
+    def _run(self, scope: Scope) -> Value:
         interpreter = self._interpreter
         if interpreter.depth >= CALL_DEPTH:
             raise NotUnderstoodError(f"{self.name}() calls itself too deep")
@@ -107,6 +105,12 @@ class Function(Record):
         if isinstance(signal, Uncertain):
             return signal.unknown
         return signal.value if isinstance(signal, Return) else None
+
+    def evaluate_inside(self, node: ast.expr, names: dict[str, Value]) -> Value:
+        """Return the value of an expression of its body, with the names of its arguments."""
+        scope = Scope(self.scope.module, self.scope)
+        scope.variables.update(names)
+        return self._interpreter.evaluate(node, scope)
 
     def _bound(self, args: list[Value], kwargs: dict[str, Value]) -> dict[str, Value]:
         a = self.arguments
@@ -149,84 +153,6 @@ def _docstring(body: list[ast.stmt]) -> str | None:
     return None
 
 
-def _yields(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    pending: list[ast.AST] = list(body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Yield | ast.YieldFrom):
-            yield node
-        if not isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
-            pending += ast.iter_child_nodes(node)
-
-
-class ListIterator(Record):
-    """An iterator over values that are known, or are made when the first is taken, all at once.
-
-    Args:
-        values: the values, or what makes them.
-    """
-
-    def __init__(self, values: list[Value] | Callable[[], list[Value]]) -> None:
-        self._made = values
-        self._position = 0
-
-    @property
-    def _values(self) -> list[Value]:
-        if not isinstance(self._made, list):
-            self._made = self._made()
-        return self._made
-
-    def describe(self) -> str:
-        return "an iterator"
-
-    def next(self) -> Value:
-        """Return the next value.
-
-        Raises:
-            SourceError: after the last one.
-        """
-        if self._position >= len(self._values):
-            raise SourceError("StopIteration")
-        self._position += 1
-        return self._values[self._position - 1]
-
-    def iterate(self, place: Place) -> Iterator[Value]:
-        while self._position < len(self._values):
-            yield self.next()
-
-
-class Generator(Record):
-    """A call of a function that yields; it runs when the first value is taken, to its end."""
-
-    def __init__(self, interpreter: Interpreter, function: Function, scope: Scope) -> None:
-        self.function = function
-        self._interpreter = interpreter
-        self._scope = scope
-        self._iterator: ListIterator | None = None
-
-    def describe(self) -> str:
-        return f"the generator {self.function.name}()"
-
-    def _values(self) -> ListIterator:
-        if self._iterator is None:
-            values: list[Value] = []
-            self._scope.variables[YIELDS] = values
-            self._iterator = ListIterator(values)
-            result = self.function.run(self._scope)
-            if result is not None:
-                raise NotUnderstoodError(f"how long {self.describe()} yields")
-        return self._iterator
-
-    def next(self) -> Value:
-        """Return the next value; its code runs to its end, so that it may change nothing else."""
-        if self._interpreter.effects.changes_something(self.function):
-            raise NotUnderstoodError(f"next() of {self.describe()}, which changes something")
-        return self._values().next()
-
-    def iterate(self, place: Place) -> Iterator[Value]:
-        return self._values().iterate(place)
-
-
 class Partial(Record):
     """`functools.partial(function, …)`."""
 
@@ -245,8 +171,3 @@ class Partial(Record):
         return self._interpreter.call(
             self._function, [*self._args, *args], {**self._kwargs, **kwargs}, place
         )
-
-
-def is_callable(value: Value) -> bool:
-    """Return whether a value is certainly one that can be called."""
-    return isinstance(value, Function | LibraryName | Partial)

@@ -38,7 +38,7 @@ def import_from(interpreter: Interpreter, node: ast.ImportFrom, scope: Scope) ->
     name = node.module or ""
     if name == "__future__":
         if any(alias.name == "division" for alias in node.names):
-            interpreter.is_python2 = False
+            interpreter.true_division.add(scope.module.file)
         return
     module = _module(interpreter, name) if name else Module("")
     for alias in node.names:

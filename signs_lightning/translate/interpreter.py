@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from signs_lightning.translate.cell_runs import run_all
 from signs_lightning.translate.cells import CELL_LINES, Cell
 from signs_lightning.translate.classes import Instance, Super, UserClass
 from signs_lightning.translate.control_flow import run_block
+from signs_lightning.translate.dict_views import DictView
 from signs_lightning.translate.findings import NOT_UNDERSTOOD, Findings
-from signs_lightning.translate.functions import YIELDS, ListIterator
 from signs_lightning.translate.interpretation import Interpretation, UnreadTraining
+from signs_lightning.translate.iterators import ValueIterator, has_order, live_items
 from signs_lightning.translate.libraries import Libraries
 from signs_lightning.translate.limits import LENGTH, Budget
 from signs_lightning.translate.operators import binary
@@ -64,7 +66,8 @@ class Interpreter:
         depth: of the calls of functions of the source.
         import_guards: `try` statements around that catch a missing module.
         name_guards: likewise, that catch a missing name.
-        is_python2: whether `/` of whole numbers is one.
+        is_python2: whether the source is for Python 2.
+        true_division: files in which `/` of whole numbers gives fractions even so.
         running: files that `%run` runs now.
         written: texts of files that cells write, by their names.
     """
@@ -87,6 +90,7 @@ class Interpreter:
         self.import_guards = 0
         self.name_guards = 0
         self.is_python2 = False
+        self.true_division: set[str] = set()
         self.kinds: list[set[str]] = [set()]
         self.raised: Unknown | None = None  # by the last statement of a cell
         self.result: Value = None  # of the last expression that was a statement or assigned
@@ -130,7 +134,8 @@ class Interpreter:
 
     def binary(self, kind: type[ast.operator], left: Value, right: Value, place: Place) -> Value:
         is_whole = isinstance(left, int) and isinstance(right, int)
-        if self.is_python2 and kind is ast.Div and is_whole:
+        is_old = self.is_python2 and place.file not in self.true_division
+        if kind is ast.Div and is_whole and is_old:
             kind = ast.FloorDiv
         return self.checked(binary(kind, left, right, place, self.budget))
 
@@ -163,6 +168,8 @@ class Interpreter:
             return self.new_unknown(f"a loop over {error.fact}", place, error.fact)
 
     def _iterated(self, value: Value, place: Place) -> Iterable[Value]:
+        if isinstance(value, ValueIterator | DictView | Instance):
+            return value.iterate(place)
         if isinstance(value, Record):
             items = []
             for item in value.iterate(place):
@@ -173,9 +180,11 @@ class Interpreter:
             return items
         if isinstance(value, LibraryName):
             raise NotUnderstoodError(f"a loop over {value.name}")
-        if isinstance(value, dict | set | frozenset):
-            return list(value)
-        if isinstance(value, list | tuple | str | range | bytes):
+        if isinstance(value, set | frozenset) and not has_order(value):
+            return [Unknown("the order of a set", place)] * len(value)
+        if isinstance(value, list | dict | set | frozenset):
+            return live_items(self, value)
+        if isinstance(value, tuple | str | range | bytes):
             return value
         raise SourceError("TypeError", f"a loop over a {type(value).__name__}")
 
@@ -187,25 +196,35 @@ class Interpreter:
         """
         if isinstance(value, range):
             self.budget.check(len(value) if value.stop - value.start < LENGTH**3 else LENGTH + 1)
-        items = self.iterate(value, place)
-        if isinstance(items, Unknown):
-            if items.fact:
-                raise NeedsFactError(items.fact)
-            raise NotUnderstoodError(items.reason)
-        result = list(items)
+        result = list(islice(self.taken(value, place), LENGTH + 1))
         self.budget.make(len(result))
         return result
 
-    def generator(self, values: list[Value]) -> ListIterator:
-        self.budget.make(len(values))
-        return ListIterator(values)
+    def unordered(self, value: Value, place: Place) -> list[Value]:
+        """Return all items of a value for what does not ask in which order they are."""
+        is_set = isinstance(value, set | frozenset)
+        return list(value) if is_set else self.items(value, place)
 
-    def own_text(self, value: Value, place: Place) -> str | None:
+    def taken(self, value: Value, place: Place) -> Iterator[Value]:
+        """Return the items of a value, each of which is made when it is taken.
+
+        Raises:
+            NotUnderstoodError: if they are not known.
+        """
+        items = self.iterate(value, place)
+        if isinstance(items, Unknown):
+            raise NeedsFactError(items.fact) if items.fact else NotUnderstoodError(items.reason)
+        return items
+
+    def own_text(self, value: Value, place: Place, conversion: str = "") -> str | None:
         """Return the text that a record says it has, or None for other values."""
         if isinstance(value, Instance):
-            for name in ("__str__", "__repr__"):
+            for name in ("__repr__",) if conversion in ("r", "a") else ("__str__", "__repr__"):
                 if value.has_method(name):
-                    return str(value.call_method(name, [], {}, place))
+                    text = value.call_method(name, [], {}, place)
+                    if not isinstance(text, str):
+                        raise NotUnderstoodError(f"{name} of {value.describe()}")
+                    return text
         text = getattr(value, "own_text", None) if isinstance(value, Record) else None
         return text() if text else None
 
@@ -240,15 +259,6 @@ class Interpreter:
         if owner is None:
             raise NotUnderstoodError("super()")
         return Super(self, owner, receiver)
-
-    def yielded(self, value: Value, scope: Scope) -> None:
-        """Keep what a generator yields."""
-        found, values = scope.find(YIELDS)
-        if not found:
-            raise NotUnderstoodError("yield")
-        self.budget.make(1)
-        values.append(value)
-        self.budget.check(len(values) * 30)
 
     # What is not known.
 

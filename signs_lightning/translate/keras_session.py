@@ -24,6 +24,8 @@ class Session:
         models: all that were made, in order.
         pretrained: files of weights that models get, in order.
         trained: by the id of a layer, the model that trained it, and where.
+        read_late: functions that Keras runs again when it trains, with what they read when it built
+            the model, what they are of, and where.
         notes: what is to be said of the model, each with its place.
     """
 
@@ -35,6 +37,7 @@ class Session:
     models: list[Any] = field(default_factory=list)
     pretrained: list[Any] = field(default_factory=list)
     trained: dict[int, tuple[Any, Place]] = field(default_factory=dict)
+    read_late: list[tuple[Any, dict[str, Any], str, Place]] = field(default_factory=list)
     notes: list[tuple[str, Place]] = field(default_factory=list)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from signs_lightning.translate import data_calls, keras_calls
+from signs_lightning.translate.own_callbacks import OwnCallback
 from signs_lightning.translate.values import Place, Value
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class KnownLibraries:
         )
 
     def subclass(self, name: str, instance: Instance, place: Place) -> Value:
+        if name == "keras.callbacks.Callback":
+            return OwnCallback(place)
         return keras_calls.subclass(name, instance, place)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from signs_lightning.translate.keras_session import session
+from signs_lightning.translate.late_names import remember_names
 from signs_lightning.translate.layer_records import LayerRecord, batch_shape
 from signs_lightning.translate.symbolic_tensors import Node, holds_tensor
 from signs_lightning.translate.values import (
@@ -37,6 +38,7 @@ class LambdaRecord(LayerRecord):
 
             result = call(self.function.name, args, dict(self.arguments), place)
         elif isinstance(self.function, Record):
+            remember_names(self.function, self.describe(), place)
             result = self.function.call(args, dict(self.arguments), place)
         else:
             result = NotImplemented

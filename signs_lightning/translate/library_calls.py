@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from signs_lightning.translate import without_effect
 from signs_lightning.translate.bound_methods import BoundMethod
 from signs_lightning.translate.classes import Instance, UserClass
-from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
+from signs_lightning.translate.dict_views import DictView
+from signs_lightning.translate.functions import Function, Partial
+from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.library_names import is_installed_package
+from signs_lightning.translate.numpy_numbers import is_typed, untyped
 from signs_lightning.translate.python_builtins import BUILTINS, TAKES_UNKNOWN
 from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.standard_library import CONSTANTS, FUNCTIONS
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
 
-_OWN = (Function, Generator, ListIterator, Partial, Instance, UserClass, BoundMethod)
+_OWN = (Function, ValueIterator, DictView, Partial, Instance, UserClass, BoundMethod)
 
 
 def call(
@@ -55,6 +58,8 @@ def call(
     if isinstance(function, Function):
         return function.call(args, kwargs, place)
     args, kwargs = _told(interpreter, args, kwargs)
+    if not isinstance(function, _OWN):
+        args, kwargs = _with_plain_numbers(args, kwargs)
     if isinstance(function, Method) and function.name in without_effect.METHODS:
         result = function.call(args, kwargs, place)
         is_unknown = isinstance(result, Unknown) and not result.fact
@@ -72,6 +77,17 @@ def _told(
         [_with_facts(interpreter, arg) for arg in args],
         {name: _with_facts(interpreter, arg) for name, arg in kwargs.items()},
     )
+
+
+def _with_plain_numbers(
+    args: list[Value], kwargs: dict[str, Value]
+) -> tuple[list[Value], dict[str, Value]]:
+    """Return the arguments of a library with Python's numbers in place of NumPy's."""
+
+    def plain(value: Value) -> Value:
+        return untyped(value) if is_typed(value) or isinstance(value, tuple) else value
+
+    return [plain(arg) for arg in args], {name: plain(arg) for name, arg in kwargs.items()}
 
 
 def _with_facts(interpreter: Interpreter, value: Value) -> Value:
@@ -110,6 +126,8 @@ def _library(
         result = own(interpreter, args, kwargs, place)
         if result is not NotImplemented:
             return result
+    if module != "numpy":
+        args, kwargs = _with_plain_numbers(args, kwargs)
     result = _noted(
         interpreter, lambda: interpreter.libraries.call(name, args, kwargs, place), place
     )

@@ -12,7 +12,12 @@ from signs_lightning.translate.array_origins import Origin, Rows
 from signs_lightning.translate.array_records import ArrayRecord, statistic
 from signs_lightning.translate.array_scales import type_name
 from signs_lightning.translate.array_shapes import SampleCount, ShapeRecord, asked
-from signs_lightning.translate.constant_arrays import ConstantArray, call_numpy, constants
+from signs_lightning.translate.constant_arrays import (
+    ConstantArray,
+    call_numpy,
+    constants,
+    with_type,
+)
 from signs_lightning.translate.values import (
     NoEffect,
     NotUnderstoodError,
@@ -107,12 +112,12 @@ def _array(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
     dtype = type_name(argument(args, kwargs, 1, "dtype") or "")
     if isinstance(value, ArrayRecord):
         return cast(value, dtype, place) if dtype else value.with_()
-    if isinstance(value, ConstantArray | Identity | SampleCount | NoEffect):
+    if isinstance(value, Identity | SampleCount | NoEffect):
         return value
     if isinstance(value, Unknown):  # such as a list that a loop has filled
         return value if value.fact else from_code(value.reason, value.place)
     if (found := constants(value)) is not None:
-        return ConstantArray(found)
+        return with_type(found, dtype)
     if isinstance(value, list | tuple) and value:
         arrays = [part for part in value if isinstance(part, ArrayRecord)]
         if len(arrays) == len(value):
@@ -123,6 +128,12 @@ def _array(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
         value, list | tuple
     ) else None  # fmt: skip
     return unknown or Unknown("np.array of what is not numbers", place)
+
+
+def _as_array(args: list[Value], kwargs: dict[str, Value], place: Place) -> Value:
+    """Return `np.asarray(…)`: the same array where it need not be another one."""
+    is_same = len(args) == 1 and not kwargs and isinstance(args[0], ConstantArray)
+    return args[0] if is_same else _array(args, kwargs, place)
 
 
 def from_code(what: str, place: Place) -> ArrayRecord:
@@ -267,7 +278,8 @@ def as_labels(array: ArrayRecord) -> ArrayRecord:
 
 
 FUNCTIONS: dict[str, Call] = {
-    **dict.fromkeys(("array", "asarray", "asanyarray"), _array),
+    "array": _array,
+    **dict.fromkeys(("asarray", "asanyarray"), _as_array),
     **dict.fromkeys(("zeros", "ones", "empty", "full"), _filled),
     **dict.fromkeys(("concatenate", "vstack", "hstack", "append", "r_", "concat"), _joined),
     **dict.fromkeys(("eye", "identity"), _eye),

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.bound_methods import BoundMethod, Wrapped
 from signs_lightning.translate.classes import Instance, Super, UserClass
-from signs_lightning.translate.functions import Function, Generator, ListIterator, Partial
+from signs_lightning.translate.dict_views import DictView
+from signs_lightning.translate.functions import Function, Partial
+from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.layer_arguments import layer_class
+from signs_lightning.translate.numpy_numbers import is_typed
 from signs_lightning.translate.operators import first_unknown
 from signs_lightning.translate.source_errors import SourceError
 from signs_lightning.translate.values import (
@@ -84,8 +87,13 @@ def _is_one(value: Value, kind: Value, place: Place) -> Value:
     module, _, name = kind.name.rpartition(".")
     if name == "object" and module == "builtins":
         return True
+    if isinstance(value, Instance) and value.cls.is_tuple and kind.name == "builtins.tuple":
+        return True
     if module == "builtins" and name in _TYPES:
-        return not isinstance(value, Record | LibraryName) and isinstance(value, _TYPES[name])
+        is_other = isinstance(value, Record | LibraryName) or is_typed(value)
+        return not is_other and isinstance(value, _TYPES[name])
+    if isinstance(value, ValueIterator | DictView):
+        raise NotUnderstoodError(f"isinstance() of {value.describe()} and {kind.name}")
     if isinstance(value, Instance):
         if value.cls.library_base is None:
             return False
@@ -95,7 +103,7 @@ def _is_one(value: Value, kind: Value, place: Place) -> Value:
         check = getattr(value, "is_instance", None)
         if check is not None:
             return check(kind.name)
-        if isinstance(value, Function | BoundMethod | UserClass | ListIterator | Generator):
+        if isinstance(value, Function | BoundMethod | UserClass):
             return False
         own = getattr(value, "class_name", None)
         if isinstance(own, str) and module.startswith("keras."):
@@ -167,20 +175,20 @@ def _has(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place)
 def _iterator(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
     if len(args) > 1:
         raise NotUnderstoodError("iter() with a function")
-    if isinstance(args[0], ListIterator | Generator):
+    if isinstance(args[0], ValueIterator):
         return args[0]
-    return interpreter.generator(interpreter.items(args[0], place))
+    return ValueIterator(interpreter.taken(args[0], place), args[:1])
 
 
 def _next(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if not isinstance(args[0], ListIterator | Generator):
+    if not isinstance(args[0], ValueIterator):
         if isinstance(args[0], Record):
             return interpreter.call(args[0].attribute("__next__", place), [], {}, place)
         raise SourceError("TypeError", "next() of what is no iterator")
     try:
         return args[0].next()
-    except SourceError:
-        if len(args) > 1:
+    except SourceError as error:
+        if len(args) > 1 and error.name == "StopIteration":
             return args[1]
         raise
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from signs_lightning.translate.limits import BITS, Budget, check_tree
+from signs_lightning.translate.numpy_numbers import check_comparison, computed
 from signs_lightning.translate.source_errors import perform_safely
 from signs_lightning.translate.text_formats import percent_format
 from signs_lightning.translate.values import (
@@ -90,7 +91,7 @@ def binary(
         unknown = first_unknown(right)
         return unknown or percent_format(left, right, budget)
     _check_sizes(kind, left, right, budget)
-    return perform_safely(perform, left, right)
+    return computed(perform_safely(perform, left, right), left, right)
 
 
 def _of_records(symbol: str, left: Value, right: Value, place: Place) -> Value:
@@ -143,7 +144,7 @@ def unary(kind: type[ast.unaryop], value: Value, place: Place) -> Value:
         raise NotUnderstoodError(f"'{symbol}' of {value.name}")
     if isinstance(value, Record):
         return value.operate(symbol, None, False, place)
-    return perform_safely(perform, value)
+    return computed(perform_safely(perform, value), value)
 
 
 def compare(kind: type[ast.cmpop], left: Value, right: Value, place: Place) -> Value:
@@ -167,6 +168,8 @@ def compare(kind: type[ast.cmpop], left: Value, right: Value, place: Place) -> V
         name = left if isinstance(left, LibraryName) else right
         raise NotUnderstoodError(f"'{symbol}' of {name.name}")
     unknown = first_unknown(left, right)
+    check_equality(left, right)
+    check_comparison(left, right)
     return unknown or perform_safely(perform, left, right)
 
 
@@ -194,6 +197,23 @@ def _compare_records(symbol: str, left: Value, right: Value, place: Place) -> Va
     return right.operate(symbol, left, True, place)
 
 
+def check_equality(*values: Value) -> None:
+    """Check that no object among these, or in them, says itself what it is equal to.
+
+    Raises:
+        NotUnderstoodError: otherwise.
+    """
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            pending += value
+        elif getattr(value, "has_own_equality", False):
+            raise NotUnderstoodError("objects in a list that may be equal to other ones")
+
+
 def contains(container: Value, value: Value, place: Place) -> Value:
     """Return whether a container has a value."""
     for side in (container, value):
@@ -205,6 +225,8 @@ def contains(container: Value, value: Value, place: Place) -> Value:
         raise NotUnderstoodError(f"'in' of {container.name}")
     if isinstance(container, range) and type(value) is not int:
         raise NotUnderstoodError("'in' of a range with what is no whole number")
+    check_tree(container, value)
+    check_equality(container, value)
     if isinstance(value, Record | LibraryName):
         if isinstance(container, list | tuple | set | frozenset | dict):
             unknown = first_unknown(container)

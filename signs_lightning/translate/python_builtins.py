@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.classes import Instance
-from signs_lightning.translate.functions import ListIterator
+from signs_lightning.translate.iterator_builtins import ITERATOR_BUILTINS
+from signs_lightning.translate.numpy_numbers import computed
 from signs_lightning.translate.object_builtins import OBJECT_BUILTINS
 from signs_lightning.translate.operators import compare, first_unknown, is_plain
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.text_formats import as_text, format_value
 from signs_lightning.translate.values import (
     LibraryName,
-    NeedsFactError,
     NotUnderstoodError,
     Place,
     Record,
@@ -37,48 +37,6 @@ def _range(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Plac
     return first_unknown(args) or perform_safely(range, *args)
 
 
-def _items(interpreter: Interpreter, args: list[Value], place: Place) -> list[list[Value]]:
-    return [interpreter.items(arg, place) for arg in args]
-
-
-def _enumerate(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    start = args[1] if len(args) > 1 else kwargs.get("start", 0)
-    if isinstance(start, Unknown):
-        return start
-    pairs = perform_safely(lambda: list(enumerate(interpreter.items(args[0], place), start)))
-    return interpreter.generator(pairs)
-
-
-def _zip(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    return interpreter.generator(list(zip(*_items(interpreter, args, place), strict=False)))
-
-
-def _map(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    rows = list(zip(*_items(interpreter, args[1:], place), strict=False))
-    interpreter.budget.make(len(rows))
-    return ListIterator(lambda: [interpreter.call(args[0], list(r), {}, place) for r in rows])
-
-
-def _filter(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    items = interpreter.items(args[1], place)
-
-    def keep() -> list[Value]:
-        kept = []
-        for item in items:
-            kind = args[0]
-            result = item if kind is None else interpreter.call(kind, [item], {}, place)
-            truth = interpreter.truth(result, place)
-            if isinstance(truth, Unknown):
-                if truth.fact:
-                    raise NeedsFactError(truth.fact)
-                raise NotUnderstoodError(truth.reason)
-            if truth:
-                kept.append(item)
-        return kept
-
-    return ListIterator(keep)
-
-
 def sort(
     interpreter: Interpreter, items: list[Value], kwargs: dict[str, Value], place: Place
 ) -> Value:
@@ -99,23 +57,21 @@ def sort(
 
 
 def _sorted(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    return sort(interpreter, interpreter.items(args[0], place), kwargs, place)
-
-
-def _reversed(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    return interpreter.generator(interpreter.items(args[0], place)[::-1])
+    if len(args) > 1:
+        raise NotUnderstoodError("sorted() with a function that compares")
+    is_by_itself = kwargs.get("key") is None
+    items = (interpreter.unordered if is_by_itself else interpreter.items)(args[0], place)
+    return sort(interpreter, items, kwargs, place)
 
 
 def _container(kind: type) -> Builtin:
     def make(
         interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
     ) -> Value:
-        items = interpreter.items(args[0], place) if args else []
-        if kind in (set, frozenset):
-            unknown = first_unknown(items)
-            if unknown:
-                return unknown
-        return perform_safely(kind, items)
+        if kind not in (set, frozenset):
+            return kind(interpreter.items(args[0], place) if args else [])
+        items = interpreter.unordered(args[0], place) if args else []
+        return first_unknown(items) or perform_safely(kind, items)
 
     return make
 
@@ -141,21 +97,24 @@ def _scalar(kind: type) -> Builtin:
         interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
     ) -> Value:
         value = args[0] if args else kind()
+        if len(args) > 1 or kwargs:
+            unknown = first_unknown(args, kwargs)
+            return unknown or perform_safely(kind, *args, **kwargs)
         if isinstance(value, Instance):
             return value.call_method(f"__{kind.__name__}__", [], {}, place)
         if isinstance(value, Record):
             return value.operate(kind.__name__, None, False, place)
         if not is_plain(value):
             raise SourceError("TypeError", f"{kind.__name__}() of a {type(value).__name__}")
-        return perform_safely(kind, value, *args[1:])
+        return perform_safely(kind, value)
 
     return make
 
 
 def _text(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if not args:
-        return ""
-    return _own_text(interpreter, args[0], "s", place)
+    if len(args) > 1 or kwargs:
+        raise NotUnderstoodError("str() of bytes")
+    return _own_text(interpreter, args[0], "s", place) if args else ""
 
 
 def _repr(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
@@ -163,7 +122,7 @@ def _repr(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place
 
 
 def _own_text(interpreter: Interpreter, value: Value, conversion: str, place: Place) -> Value:
-    own = interpreter.own_text(value, place)
+    own = interpreter.own_text(value, place, conversion)
     return first_unknown(value) or (
         own if own is not None else as_text(value, conversion, interpreter.budget)
     )
@@ -184,12 +143,13 @@ def _extreme(kind: type[ast.cmpop]) -> Builtin:
     def find(
         interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
     ) -> Value:
-        items = args if len(args) > 1 else interpreter.items(args[0], place)
+        key = kwargs.get("key")
+        taken = interpreter.items if key else interpreter.unordered
+        items = args if len(args) > 1 else taken(args[0], place)
         if not items:
             if "default" in kwargs:
                 return kwargs["default"]
             raise SourceError("ValueError", "min() or max() of nothing")
-        key = kwargs.get("key")
         keys = [interpreter.call(key, [i], {}, place) for i in items] if key else items
         best = 0
         for i in range(1, len(items)):
@@ -202,24 +162,8 @@ def _extreme(kind: type[ast.cmpop]) -> Builtin:
     return find
 
 
-def _any_all(wanted: bool) -> Builtin:
-    def find(
-        interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
-    ) -> Value:
-        unknown = None
-        for item in interpreter.items(args[0], place):
-            truth = interpreter.truth(item, place)
-            if isinstance(truth, Unknown):
-                unknown = truth
-            elif truth is wanted:
-                return wanted
-        return unknown or (not wanted)
-
-    return find
-
-
 def _power(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
-    if len(args) != 2:
+    if len(args) != 2 or kwargs:
         raise NotUnderstoodError("pow() with a modulus")
     return interpreter.binary(ast.Pow, args[0], args[1], place)
 
@@ -232,9 +176,20 @@ def _plain(function: Callable[..., Any]) -> Builtin:
             return args[0].operate(function.__name__, None, False, place)
         if not all(map(is_plain, (*args, *kwargs.values()))):
             raise SourceError("TypeError", f"{function.__name__}() of what is no number")
-        return perform_safely(function, *args, **kwargs)
+        return computed(perform_safely(function, *args, **kwargs), *args)
 
     return call
+
+
+def _round(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    """Return a rounded number; Python 2 rounds halves away from zero, to a fraction."""
+    result = _plain(round)(interpreter, args, kwargs, place)
+    if not interpreter.is_python2 or not is_plain(result):
+        return result
+    digits = args[1] if len(args) > 1 else 0
+    if (args[0] * 10**digits * 2) % 2 == 1:
+        raise NotUnderstoodError("round() of a half in Python 2")
+    return float(result)
 
 
 def _slice(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
@@ -253,18 +208,17 @@ def _exit(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place
 
 
 BUILTINS: dict[str, Builtin] = {
-    "len": _length, "range": _range, "xrange": _range, "enumerate": _enumerate, "zip": _zip,
-    "map": _map, "filter": _filter, "sorted": _sorted, "reversed": _reversed,
+    "len": _length, "range": _range, "xrange": _range, "sorted": _sorted,
     "list": _container(list), "tuple": _container(tuple), "set": _container(set),
     "frozenset": _container(frozenset), "dict": _dict, "str": _text, "unicode": _text,
     "repr": _repr, "int": _scalar(int), "long": _scalar(int), "float": _scalar(float),
     "complex": _scalar(complex), "bool": _bool, "sum": _sum, "min": _extreme(ast.Lt),
-    "max": _extreme(ast.Gt), "any": _any_all(True), "all": _any_all(False),
+    "max": _extreme(ast.Gt),
     "pow": _power, "abs": _plain(abs),
-    "round": _plain(round), "divmod": _plain(divmod), "ord": _plain(ord), "chr": _plain(chr),
+    "round": _round, "divmod": _plain(divmod), "ord": _plain(ord), "chr": _plain(chr),
     "bin": _plain(bin), "hex": _plain(hex), "oct": _plain(oct), "slice": _slice,
     "format": _format, "exit": _exit, "quit": _exit,
-    **OBJECT_BUILTINS,
+    **ITERATOR_BUILTINS, **OBJECT_BUILTINS,
 }  # fmt: skip
 # An unknown argument makes the result of the others unknown.
 TAKES_UNKNOWN = frozenset({"setattr", "slice", "min", "max", "staticmethod", "isinstance"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from signs_lightning.translate.operators import first_unknown
+from signs_lightning.translate.dict_views import view_of
+from signs_lightning.translate.operators import check_equality, first_unknown
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
     LibraryName,
@@ -30,6 +31,7 @@ _SHORT_TEXT = frozenset(
     "removesuffix", "encode",
 ]
 )  # fmt: skip
+_ENCODINGS = {"utf-8", "utf8", "ascii", "latin-1", "latin1"}
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
 _PURE = {
     tuple: frozenset({"index", "count"}),
@@ -90,6 +92,10 @@ def _pure(
         return unknown
     if any(isinstance(arg, Record | LibraryName) for arg in args):
         raise NotUnderstoodError(f".{name}() of a library's object")
+    if name in ("index", "count"):
+        check_equality(args, value)
+    if name in ("encode", "decode") and not {*args, *kwargs.values()} <= _ENCODINGS:
+        raise NotUnderstoodError(f".{name}() with options")  # of which some take long
     result = perform_safely(getattr(value, name), *args, **kwargs)
     if hasattr(result, "__len__"):
         interpreter.budget.make(len(result))
@@ -170,12 +176,18 @@ def _pop(interpreter: Interpreter, items: list[Value], args: Any, kwargs: Any, a
     return perform_safely(items.pop, *args)
 
 
-def _remove(interpreter: Interpreter, items: list[Value], args: Any, kwargs: Any, at: Any) -> Value:
-    unknown = first_unknown(items, args)
-    if unknown:
-        interpreter.taint([items], unknown)
-        return None
-    return perform_safely(items.remove, *args)
+def _removal(name: str) -> Callable[..., Value]:
+    def perform(
+        interpreter: Interpreter, items: Any, args: Any, kwargs: Any, place: Place
+    ) -> Value:
+        unknown = first_unknown(items, args)
+        if unknown:
+            interpreter.taint([items], unknown)
+            return None
+        check_equality(args, items)
+        return perform_safely(getattr(items, name), *args)
+
+    return perform
 
 
 def _simple(name: str) -> Callable[..., Value]:
@@ -200,16 +212,6 @@ def _sort(interpreter: Interpreter, items: list[Value], args: Any, kwargs: Any, 
 
 def _get(interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place) -> Value:
     return first_unknown(args[:1]) or perform_safely(value.get, *args)
-
-
-def _list_of(name: str) -> Callable[..., Value]:
-    def perform(
-        interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place
-    ) -> Value:
-        interpreter.budget.make(len(value))
-        return list(getattr(value, name)())
-
-    return perform
 
 
 def _update(interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place) -> Value:
@@ -246,7 +248,7 @@ def _add(interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Pl
 def _set_update(
     interpreter: Interpreter, value: Any, args: Any, kwargs: Any, place: Place
 ) -> Value:
-    items = [item for arg in args for item in interpreter.items(arg, place)]
+    items = [item for arg in args for item in interpreter.unordered(arg, place)]
     unknown = first_unknown(items)
     if unknown:
         interpreter.taint([value], unknown)
@@ -262,23 +264,23 @@ _SPECIAL: dict[tuple[type, str], Callable[..., Value]] = {
     (list, "extend"): _extend,
     (list, "insert"): _insert,
     (list, "pop"): _pop,
-    (list, "remove"): _remove,
+    (list, "remove"): _removal("remove"),
     (list, "reverse"): _simple("reverse"),
     (list, "clear"): _simple("clear"),
     (list, "sort"): _sort,
     (dict, "get"): _get,
-    (dict, "keys"): _list_of("keys"),
-    (dict, "values"): _list_of("values"),
-    (dict, "items"): _list_of("items"),
-    (dict, "iteritems"): _list_of("items"),
+    (dict, "keys"): view_of("keys"),
+    (dict, "values"): view_of("values"),
+    (dict, "items"): view_of("items"),
+    (dict, "iteritems"): view_of("items"),
     (dict, "update"): _update,
     (dict, "pop"): _pop,
     (dict, "setdefault"): _set_default,
     (dict, "clear"): _simple("clear"),
     (dict, "popitem"): _simple("popitem"),
     (set, "add"): _add,
-    (set, "discard"): _remove,
-    (set, "remove"): _remove,
+    (set, "discard"): _removal("discard"),
+    (set, "remove"): _removal("remove"),
     (set, "update"): _set_update,
     (set, "clear"): _simple("clear"),
 }

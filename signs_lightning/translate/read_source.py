@@ -16,6 +16,7 @@ from signs_lightning.translate.interpreter import run_cells
 from signs_lightning.translate.keras_release import Release, guess_release
 from signs_lightning.translate.keras_session import Session, start_session
 from signs_lightning.translate.known_libraries import KnownLibraries
+from signs_lightning.translate.late_names import changed_names
 from signs_lightning.translate.model_notes import unconnected_layers
 from signs_lightning.translate.model_records import ModelRecord
 from signs_lightning.translate.values import Unknown
@@ -143,6 +144,8 @@ def _problems(model: ModelRecord, unread: UnreadTraining | None) -> Iterable[tup
         return [pair for pair in unknowns if pair[1].fact]
     if model.compiled is not None:
         unknowns += model.compiled.unknowns
+    if last is None:
+        unknowns += [("the model", unknown) for unknown in changed_names()]
     return unknowns
 
 

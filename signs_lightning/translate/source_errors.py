@@ -24,14 +24,14 @@ class SourceError(Exception):
         self.value = value
 
 
-def perform_safely(perform: Callable[..., Any], *args: Any) -> Any:
+def perform_safely(perform: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Return what an operation on plain values returns.
 
     Raises:
         SourceError: if it raises.
     """
     try:
-        return perform(*args)
+        return perform(*args, **kwargs)
     except (NotUnderstoodError, NeedsFactError, LimitError, SourceError):
         raise
     except (MemoryError, RecursionError) as error:

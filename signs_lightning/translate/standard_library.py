@@ -6,14 +6,15 @@ import ast
 import itertools
 import math
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.argument_parser import make_parser
 from signs_lightning.translate.classes import UserClass
 from signs_lightning.translate.functions import Partial
+from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.limits import check_tree
-from signs_lightning.translate.operators import first_unknown, is_plain
+from signs_lightning.translate.operators import binary, first_unknown, is_plain
 from signs_lightning.translate.paths import call_path, join_paths
 from signs_lightning.translate.source_errors import SourceError, perform_safely
 from signs_lightning.translate.values import (
@@ -115,33 +116,40 @@ def _combined(function: Callable[..., Any]) -> Callable[..., Value]:
         unknown = first_unknown(kwargs) or next((a for a in args if isinstance(a, Unknown)), None)
         if unknown:
             return unknown
-        items = [arg if is_plain(arg) else interpreter.items(arg, place) for arg in args]
-        limit = 50_000
-        made = perform_safely(lambda: list(itertools.islice(function(*items, **kwargs), limit + 1)))
-        if len(made) > limit:
-            raise NotUnderstoodError(f"{function.__name__}() of more than {limit:,} items")
-        return interpreter.generator(made)
+        items = [arg if is_plain(arg) else _counted(interpreter, arg, place) for arg in args]
+        return ValueIterator(perform_safely(function, *items, **kwargs), args)
 
     return call
 
 
-def _flattened(*items: Any) -> Any:
-    return itertools.chain(*items)
+def _counted(interpreter: Interpreter, value: Value, place: Place) -> Iterator[Value]:
+    for item in interpreter.taken(value, place):
+        interpreter.budget.step()
+        yield item
 
 
-def _chain_all(items: Any) -> Any:
-    return itertools.chain.from_iterable(items)
+def _chain_all(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
+    parts = (_counted(interpreter, part, place) for part in interpreter.taken(args[0], place))
+    return ValueIterator(itertools.chain.from_iterable(parts), args[:1])
 
 
 def _product(*items: Any, repeat: int = 1) -> Any:
-    if math.prod(len(part) for part in items) ** min(repeat, 50) > 50_000:
+    parts = [list(part) for part in items]
+    if math.prod(map(len, parts)) ** min(repeat, 50) > 50_000:
         raise NotUnderstoodError("product() of many items")
-    return itertools.product(*items, repeat=repeat)
+    return itertools.product(*parts, repeat=repeat)
 
 
 def _operation(kind: str) -> Callable[..., Value]:
     node = {"mul": ast.Mult, "add": ast.Add, "sub": ast.Sub, "truediv": ast.Div}[kind]
-    return lambda interpreter, args, kwargs, place: interpreter.binary(node, *args, place)
+
+    def perform(
+        interpreter: Interpreter, args: list[Value], kwargs: dict[str, Value], place: Place
+    ) -> Value:
+        left, right = args
+        return interpreter.checked(binary(node, left, right, place, interpreter.budget))
+
+    return perform
 
 
 def _product_of(interpreter: Interpreter, args: list[Value], kwargs: Any, place: Place) -> Value:
@@ -210,8 +218,8 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "functools.reduce": _reduce,
     "builtins.reduce": _reduce,
     "collections.OrderedDict": _dictionary,
-    "itertools.chain": _combined(_flattened),
-    "itertools.chain.from_iterable": _combined(_chain_all),
+    "itertools.chain": _combined(itertools.chain),
+    "itertools.chain.from_iterable": _chain_all,
     "itertools.product": _combined(_product),
     "itertools.islice": _combined(itertools.islice),
     "itertools.repeat": _combined(itertools.repeat),

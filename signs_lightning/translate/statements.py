@@ -17,7 +17,6 @@ from signs_lightning.translate.findings import (
     WITHOUT_EFFECT,
     Finding,
 )
-from signs_lightning.translate.functions import ListIterator
 from signs_lightning.translate.imports import import_from, import_modules
 from signs_lightning.translate.limits import LimitError
 from signs_lightning.translate.operators import BINARY, first_unknown
@@ -85,23 +84,19 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
         kind = NEEDS_FACT if fact else NOT_UNDERSTOOD
     else:
         kind, reason, fact = _kind(interpreter, node, inner, scope)
-    _note(interpreter, node, scope, Finding, (kind, reason, fact, is_nested))
-    return signal
-
-
-def _note(
-    interpreter: Interpreter, node: ast.stmt, scope: Scope, make: Any, what: tuple[Any, ...]
-) -> None:
-    kind, reason, fact, is_nested = what
     interpreter.kinds[-1].add(kind)
     place = interpreter.place(node, scope)
-    if interpreter.findings.is_noted(place, kind):
-        return
-    interpreter.findings.add(make(place, kind, first_line(node), reason, "", fact, is_nested))
+    if not interpreter.findings.is_noted(place, kind):
+        interpreter.findings.add(
+            Finding(place, kind, first_line(node), reason, "", fact, is_nested)
+        )
+    return signal
 
 
 def first_line(node: ast.stmt) -> str:
     """Return the first line of a statement, at most 100 characters of it."""
+    if written := getattr(node, "written", ""):  # such as %matplotlib inline
+        return str(written)[:100]
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return f"{'def' if isinstance(node, ast.FunctionDef) else 'class'} {node.name}"
     try:
@@ -152,15 +147,7 @@ def _kind_of_expression(node: ast.Expr, inner: set[str], result: Value) -> str:
 
 
 def _assign(interpreter: Interpreter, node: ast.Assign, scope: Scope) -> None:
-    if isinstance(node.value, ast.GeneratorExp):  # it is evaluated when it is used
-        items = node.value
-        value: Value = ListIterator(
-            lambda: interpreter.items(
-                interpreter.evaluate(items, scope), interpreter.place(items, scope)
-            )
-        )
-    else:
-        value = interpreter.evaluate(node.value, scope)
+    value = interpreter.evaluate(node.value, scope)
     for target in node.targets:
         interpreter.assign(target, value, scope)
     interpreter.result = value

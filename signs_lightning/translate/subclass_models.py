@@ -8,6 +8,7 @@ from typing import Any
 
 from signs_lightning.translate.functional_config import ordered_layers
 from signs_lightning.translate.keras_session import session
+from signs_lightning.translate.late_names import remember_names
 from signs_lightning.translate.layer_arguments import LAYERS, layer_class
 from signs_lightning.translate.layer_records import TRAINING, input_layer, make_layer
 from signs_lightning.translate.model_records import ModelRecord
@@ -93,6 +94,7 @@ class SubclassRecord(ModelRecord):
         if "training" in names[2:]:
             kwargs["training"] = Unknown(TRAINING, place)
         kwargs.pop("name", None)
+        remember_names(function, f"call() of {self.describe()}", place)
         result = self.instance.call_method("call", args, kwargs, place)
         if not holds_tensor(result):
             why = f": {result.reason}" if isinstance(result, Unknown) else ""

@@ -6,6 +6,7 @@ import re
 import string
 from typing import Any
 
+from signs_lightning.translate.iterators import has_order
 from signs_lightning.translate.limits import Budget, check_tree
 from signs_lightning.translate.source_errors import perform_safely
 from signs_lightning.translate.values import LibraryName, NotUnderstoodError, Record, Unknown, Value
@@ -17,10 +18,10 @@ _SCALARS = (bool, int, float, complex, str)
 
 
 def as_text(value: Value, conversion: str, budget: Budget) -> str:
-    """Return `str(value)`, or `repr(value)` for the conversion "r"."""
+    """Return `str(value)`, or what the conversion "r" or "a" makes of it."""
     check_tree(value)
     check_printable(value)
-    text = repr(value) if conversion in ("r", "a") else str(value)
+    text = {"r": repr, "a": ascii}.get(conversion, str)(value)
     budget.make_text(len(text))
     return text
 
@@ -36,6 +37,8 @@ def check_printable(value: Value) -> None:
     if isinstance(value, dict):
         for pair in value.items():
             check_printable(pair)
+    elif isinstance(value, set | frozenset) and not has_order(value):
+        raise NotUnderstoodError("the text of a set, whose order is not known")
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             check_printable(item)

@@ -16,7 +16,9 @@ from signs_lightning.translate.bound_names import (
 )
 from signs_lightning.translate.call_expressions import trains
 from signs_lightning.translate.classes import Instance, UserClass
-from signs_lightning.translate.functions import Function, Generator
+from signs_lightning.translate.dict_views import DictView
+from signs_lightning.translate.functions import Function
+from signs_lightning.translate.iterators import ValueIterator
 from signs_lightning.translate.library_names import canonical, is_installed_package
 from signs_lightning.translate.python_builtins import BUILTINS
 from signs_lightning.translate.scopes import Module, Scope
@@ -68,8 +70,9 @@ class Effects:
                 pending += value
             if isinstance(value, Function):
                 self._havoc_function(value, unknown, set())
-            elif isinstance(value, Generator):
-                pending.append(value.function)
+            elif isinstance(value, ValueIterator | DictView):
+                value.taint(unknown)
+                pending += value.sources
             elif isinstance(value, BoundMethod):
                 pending += [value.receiver, value.function]
             elif isinstance(value, Method):
@@ -108,7 +111,9 @@ class Effects:
         for node in nodes_inside(nodes):
             self._interpreter.budget.step()
             bound += names_bound(node)
-            if isinstance(node, ast.Call):
+            if isinstance(node, ast.Name):
+                self._havoc_iterator(scope.find(node.id)[1], unknown)
+            elif isinstance(node, ast.Call):
                 self._havoc_call(node, scope, unknown, visited)
             elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(
                 node.ctx, ast.Load
@@ -121,6 +126,11 @@ class Effects:
         self.changes += len(set(bound) - own)
         for name in bound:
             scope.bind(name, unknown)
+
+    def _havoc_iterator(self, value: Value, unknown: Unknown) -> None:
+        """Note that values may have been taken from an iterator, whatever reads its name."""
+        if isinstance(value, ValueIterator):
+            self.taint([value], unknown)
 
     def _havoc_owner(
         self, node: ast.Attribute | ast.Subscript, scope: Scope, unknown: Unknown

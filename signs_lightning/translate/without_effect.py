@@ -17,7 +17,7 @@ _MODULES = (
     "os.path.getmtime", "os.getpid", "os.cpu_count", "os.symlink", "os.unlink", "json.dump",
     "pickle.dump", "joblib.dump", "builtins.print", "builtins.input", "builtins.open",
     "builtins.help", "builtins.display", "builtins.exit", "builtins.quit",
-    "builtins.dir", "builtins.id", "builtins.hash", "builtins.repr_of_object",
+    "builtins.dir", "builtins.id", "builtins.hash",
     "tensorflow.print", "tensorflow.random.set_seed", "tensorflow.set_random_seed",
     "tensorflow.random.set_random_seed", "keras.utils.set_random_seed", "numpy.random.seed",
     "random.seed", "numpy.set_printoptions", "numpy.save", "numpy.savez", "numpy.savetxt",
@@ -39,7 +39,7 @@ _MODULES = (
     "cv2.imshow", "cv2.waitKey", "cv2.destroyAllWindows", "cv2.imwrite", "cv2.putText",
     "cv2.rectangle", "keras.callbacks.History", "argparse.Namespace", "tabulate", "prettytable",
     "kaggle", "gdown", "requests", "urllib", "opendatasets", "lime", "shap", "tf_explain", "vis",
-    "keras.backend.set_learning_phase_of_session", "tensorflow.io.gfile", "getpass", "socket",
+    "tensorflow.io.gfile", "getpass", "socket",
     "uuid", "os.name", "os.sep", "multiprocessing.cpu_count", "statsmodels", "colorama",
     "termcolor",
     "splitfolders", "patoolib", "missingno", "tensorflow.sysconfig", "tensorflow.train.Saver",
@@ -80,11 +80,11 @@ METHODS = frozenset(
     "to_yaml", "count_params", "get_config", "show", "plot", "print", "head", "tail",
     "describe", "info", "value_counts", "hist", "display", "write", "close", "flush", "savefig",
     "imshow", "test_on_batch", "get_weights", "export", "numpy", "take", "isnull", "__str__",
-    "__repr__", "imshow", "set_title", "set_xlabel", "set_ylabel", "axis", "legend", "grid",
+    "__repr__", "set_title", "set_xlabel", "set_ylabel", "axis", "legend", "grid",
     "bar", "barh", "scatter", "set_xticks", "set_yticks", "set_xticklabels", "set_yticklabels",
     "set_ylim", "set_xlim", "text", "annotate", "add_subplot", "subplots_adjust",
     "tight_layout", "colorbar", "title", "xlabel", "ylabel", "suptitle", "set_axis_off",
-    "matshow", "savefig", "figure", "subplot",
+    "matshow", "figure", "subplot",
 ]
 )  # fmt: skip
 
@@ -105,9 +105,7 @@ HARMLESS_DECORATORS = frozenset(
     "typing.overload", "keras.utils.register_keras_serializable",
     "keras.saving.register_keras_serializable", "abc.abstractmethod", "typing.no_type_check",
     "tensorflow.autograph.experimental.do_not_convert",
-    "keras.utils.register_keras_serializable", "tensorflow.Module.with_name_scope",
-    "atexit.register", "tensorflow.custom_gradient_free", "functools.total_ordering",
-    "contextlib.contextmanager_free", "keras.export.keras_export",
-    "tensorflow.autograph.experimental.do_not_convert", "six.add_metaclass",
+    "tensorflow.Module.with_name_scope", "atexit.register", "functools.total_ordering",
+    "keras.export.keras_export",
 ]
 )  # fmt: skip

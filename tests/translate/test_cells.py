@@ -11,6 +11,7 @@ import pytest
 
 from signs_lightning.errors import InputError
 from signs_lightning.translate.cells import CELL_LINES, Cell, read_cells
+from signs_lightning.translate.statements import first_line
 
 
 def _read(folder: Path, content: Any, name: str = "a.ipynb") -> list[Cell]:
@@ -73,12 +74,51 @@ def test_cells_of_other_languages_are_skipped(tmp_path: Path, source: str) -> No
     assert cell.problem.startswith("%%")
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("%matplotlib inline\nx = 1", ["%matplotlib inline", "x = 1"]),
+        ("!pip install \\\n  keras\nx = 1", ["!pip install \\", "x = 1"]),
+        ("files = !ls *.h5", ["files = !ls *.h5"]),
+        ("%run other.py\npass", ["%run other.py", "pass"]),
+        ("if x:\n    %matplotlib inline\n    y = 1", ["if x:", "%matplotlib inline", "y = 1"]),
+        ("print 'a'\nx = 1", ["print 'a'", "x = 1"]),
+        ("%%time\nx = 1", ["%%time", "x = 1"]),
+    ],
+)
+def test_statements_are_shown_as_they_are_written(
+    tmp_path: Path, source: str, expected: list[str]
+) -> None:
+    (cell,) = _read(tmp_path, {"cells": [_code(source)]})
+    assert cell.tree is not None
+    nodes = [node for node in ast.walk(cell.tree) if isinstance(node, ast.stmt)]
+    assert [first_line(node) for node in sorted(nodes, key=lambda n: n.lineno)] == expected
+
+
 def test_print_statements_are_python_2(tmp_path: Path) -> None:
     source = "print 'a', x\nif x: print x\nprint(y)\nprint\nprint = 3"
     (cell,) = _read(tmp_path, {"cells": [_code(source)]})
     assert cell.is_python2
     expected = "print('a', x)\nif x:\n    print(x)\nprint(y)\nprint()\nprint = 3"
     assert _body(cell) == expected
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_python2"),
+    [
+        ({"language_info": {"version": "3.6.9"}}, False),
+        ({"language_info": {"version": "3.6.9"}, "kernelspec": {"name": "python2"}}, False),
+        ({"language_info": {"version": "2.7.6"}}, True),
+        ({"kernelspec": {"name": "python2"}}, True),
+        ({}, True),
+    ],
+)
+def test_python_3_does_not_run_print_statements(
+    tmp_path: Path, metadata: dict[str, Any], is_python2: bool
+) -> None:
+    (cell,) = _read(tmp_path, {"cells": [_code("print 'a'\nx = 3")], "metadata": metadata})
+    assert cell.is_python2 is is_python2
+    assert (cell.tree is not None) is is_python2
 
 
 def test_a_cell_that_does_not_parse_is_kept_with_its_problem(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ WIDTHS = {
     ),
     "a generator up to its first value": (
         "L = [4]\ndef g():\n    L.append(1)\n    yield 1\n    L.append(2)\n    yield 2\n"
-        "next(g())\nn = sum(L)", None
+        "next(g())\nn = sum(L)", 5
     ),
     "a generator expression later": ("n = 2\ng = (n * k for k in (1, 2))\nn = 5\nn = sum(g)", 15),
     "map that nobody asks": ("L = [4]\nm = map(L.append, [1, 2])\nn = sum(L)", 4),
