@@ -101,9 +101,8 @@ def test_demo_names_the_class_that_keras_names(
 
 
 @needs_gradio
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(1280, "light"), pytest.param(360, "dark", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.slow
 def test_demo_shows_class_crop_and_heat(
     width: int, scheme: str, demo: Demo, run_folder: Path, watch: Callable
 ) -> None:

@@ -196,9 +196,9 @@ def test_the_bar_of_a_notebook_is_html_that_is_replaced_and_goes(data, monkeypat
     model = SignsFunctional()
     trainer.fit(model, data)
     texts = [" ".join(content["text/plain"].split()) for content in shown]
-    assert texts[0].startswith("epoch 1/2 1/3 loss 1.")
-    assert texts[3].startswith("epoch 1/2 validation 1/1 loss 1.")
-    assert texts[4].startswith("epoch 2/2 1/3 loss 1.")
+    assert texts[0].startswith("epoch 1/2 1/3 loss ")
+    assert texts[3].startswith("epoch 1/2 validation 1/1 loss ")
+    assert texts[4].startswith("epoch 2/2 1/3 loss ")
     assert '<progress value="1" max="3">' in shown[0]["text/html"]
     assert shown[-1] == {"text/html": "", "text/plain": ""}
     assert "epoch 2/2" in capsys.readouterr().out

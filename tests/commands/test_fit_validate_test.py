@@ -388,6 +388,7 @@ def test_the_best_of_a_run_that_goes_on_elsewhere(cli, small_signs):
     assert state["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_a_logger_with_a_folder_of_its_own(cli, small_signs):
     """Below the working directory it is remembered like anything else; elsewhere a checkpoint may
     not send anyone.
@@ -440,6 +441,7 @@ def test_optimizer_settings_given_anew_beat_those_of_the_saved_state(cli, run):
     assert state["optimizer_states"][0]["state"][0]["step"] > 0
 
 
+@pytest.mark.slow
 def test_resume_under_another_root_copies_the_history(cli, run):
     """With an explicit root a resumed run makes a new folder, whose history begins with the old
     one.
@@ -512,7 +514,7 @@ def test_any_optimizer_scheduler_loss_and_metric_by_configuration(cli, small_sig
 @pytest.mark.parametrize(
     "model",
     [
-        "HappySequential",
+        pytest.param("HappySequential", marks=pytest.mark.slow),
         "SignsFunctional",
         pytest.param("SignsResNet50", marks=pytest.mark.slow),
     ],

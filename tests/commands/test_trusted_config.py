@@ -119,7 +119,9 @@ def test_callbacks_as_people_write_them(cli: Callable, small_signs: tuple[Path, 
     every_verb(cli, run, small_signs[1])
 
 
-@pytest.mark.parametrize("kind", ["CSVLogger", "TensorBoardLogger"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("CSVLogger", marks=pytest.mark.slow), "TensorBoardLogger"]
+)
 def test_a_logger_s_own_folder(kind: str, cli: Callable, small_signs: tuple[Path, Path]) -> None:
     """A name with a slash, dots in a folder: the run goes on there, and what was logged before
     stays.

@@ -139,6 +139,7 @@ def test_the_file_tells_nothing_of_this_machine(exported):
         assert (image.name, probability.name) == ("images", "probabilities")
 
 
+@pytest.mark.slow
 def test_the_model_is_not_changed(exported):
     """Exporting leaves weights, their layout in memory and what is trained as they were."""
     _, models, _ = exported

@@ -16,6 +16,7 @@ from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.errors import InputError
 
 
+@pytest.mark.slow
 def test_the_rate_is_found_and_the_run_is_otherwise_untouched(cli, small_signs, tmp_path):
     """The run that follows is, to the last bit, one with the rate given; resumed, it keeps the
     rate.

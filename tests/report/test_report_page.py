@@ -261,7 +261,13 @@ def test_probabilities_are_never_rounded_to_certainty():
 
 
 @pytest.mark.parametrize(
-    "names", [["a", "b"], HOSTILE, [f"class {k}" for k in range(100)], ["x"] * 130]
+    "names",
+    [
+        ["a", "b"],
+        HOSTILE,
+        pytest.param([f"class {k}" for k in range(100)], marks=pytest.mark.slow),
+        pytest.param(["x"] * 130, marks=pytest.mark.slow),
+    ],
 )
 def test_figures_are_drawn_for_any_number_of_classes_and_any_name(tmp_path, names):
     probabilities, labels = drawn_probabilities(300, len(names))
@@ -304,6 +310,7 @@ def test_strip_keeps_the_pictures_and_makes_grey_ones_rgb():
     np.testing.assert_array_equal(strip[:, 7:], rgb)
 
 
+@pytest.mark.slow
 def test_run_without_test_file_is_judged_on_the_images_it_validated_on(reported):
     """The accuracy is the one that the fit itself found in its best epoch; another split would give
     another one.
@@ -424,6 +431,7 @@ def test_tensorboard_shows_the_figures(reported):
     assert all(len(events.Images(tag)) == 1 for tag in tags)
 
 
+@pytest.mark.slow
 def test_checkpoint_on_its_own_has_its_history_but_no_run_folder(run, small_signs, tmp_path):
     alone = shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "alone.ckpt")
     assert report(alone, "--data.test_file", small_signs[1]) == 0
@@ -432,6 +440,7 @@ def test_checkpoint_on_its_own_has_its_history_but_no_run_folder(run, small_sign
     assert (tmp_path / "alone_report" / "loss.png").exists()
 
 
+@pytest.mark.slow
 def test_damaged_history_is_replaced_by_the_checkpoint_s(run):
     (run / "history.csv").write_text("epoch,loss\nfirst,high\n")
     assert report(run) == 0
@@ -455,7 +464,9 @@ def test_keras_file_is_explained_too(reference, tmp_path):
 @pytest.mark.parametrize(
     ("model", "names", "size"),
     [
-        ("HappySequential", ["no $x$", "<b>yes</b>"], (20, 24, 1)),
+        pytest.param(
+            "HappySequential", ["no $x$", "<b>yes</b>"], (20, 24, 1), marks=pytest.mark.slow
+        ),
         ("SignsFunctional", HOSTILE, (224, 224, 3)),
         pytest.param(
             "SignsFunctional",
@@ -496,6 +507,7 @@ def test_any_data_can_be_reported(tmp_path, model, names, size):
     assert (run / "report" / "report.html").stat().st_size < 4e6
 
 
+@pytest.mark.slow
 def test_file_that_was_trained_on_is_named_as_such(run, small_signs):
     report(run, "--data.test_file", small_signs[0])
     assert "trained on this file" in read_page(run / "report").text

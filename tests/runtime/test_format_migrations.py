@@ -51,6 +51,7 @@ def test_both_files_carry_the_number(run):
     assert yaml.safe_load((run / "config.yaml").read_text())["format_version"] == FORMAT_VERSION
 
 
+@pytest.mark.slow
 def test_files_without_a_number(cli, run, small_signs):
     """What the first releases wrote is tested, goes on, and runs again; what comes of it has
     today's number.

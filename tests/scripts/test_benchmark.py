@@ -147,7 +147,9 @@ def test_files_differ_in_layout_only(tmp_path):
     assert len(np.unique(stored[0], axis=0)) == 130
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "gzip, 64 images"])
+@pytest.mark.parametrize(
+    "layout", [pytest.param("contiguous", marks=pytest.mark.slow), "gzip, 64 images"]
+)
 def test_readers_read_everything(tmp_path, layout):
     """Each reader hands out as many images as the file has."""
     from benchmarks import files, readers
