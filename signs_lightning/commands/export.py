@@ -93,7 +93,8 @@ def main(verb: str, args: list[str]) -> int:
     model, settings = load_model(options.ckpt_path, verb, *of_keras, own)
     model.adopt_resizing(options.resize, options.fit)
     if options.format in ("onnx", "torch"):
-        from signs_lightning.export.artefacts import export_artefact, images_to_compare
+        from signs_lightning.export.artefacts import export_artefact
+        from signs_lightning.export.compared_images import images_to_compare
 
         images, what = images_to_compare(model, settings)
         difference = export_artefact(model, output, options.format, images)

@@ -8,24 +8,21 @@ from typing import Any, Literal
 
 import lightning as L
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
-from signs_lightning.data.data_compatibility import check_same_data
 from signs_lightning.data.data_options import DRAWN, check_options, draw_files, remembered_options
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.description import describe_data
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.layouts import Role
-from signs_lightning.data.reading_mode import choose_reading
-from signs_lightning.data.resumable_loader import build_loader, build_sampler
-from signs_lightning.data.setup_notes import describe_stage, setup_notes
-from signs_lightning.data.shared_files import warn_of_shared_files
+from signs_lightning.data.resumable_loader import make_loader
+from signs_lightning.data.setup_notes import announce_stage
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import RESIZES, Fit, Resize
+from signs_lightning.runtime.value_ranges import RunValues
 
 
 class H5DataModule(Displayed, L.LightningDataModule):
@@ -80,13 +77,14 @@ class H5DataModule(Displayed, L.LightningDataModule):
         follow_links: follow HDF5's links and storage that lead out of a file.
         sha256: checksum that a file fetched from an address must have; one of several.
         channels: of pictures in folders, 1 (grey) or 3 (RGB); when omitted, 1 where all are grey.
+        value_range: the numbers of files that are black and white, `LOW,HIGH`, or "minmax", the
+            training files' extremes; 0,255 of bytes, or what their values show, when omitted.
         trained_on_words: set by checkpoints: whether class_names are words that no file listed, so
             that nobody knows which number stands for which.
 
     Batches:
-        images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
-        (N, H, W, C) -> (N, C, H, W) happen in the model, on its device. The smaller last batch is
-        kept.
+        images (N, H, W, C) of the files' dtype, labels int64 (N,) in 0..K-1. The model scales, and
+        (N, H, W, C) -> (N, C, H, W), on its device. The smaller last batch is kept.
 
     Raises:
         InputError: from `setup`, when a file or an option cannot be used.
@@ -141,6 +139,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         sha256: str | list[str] | None = None,
         channels: int | None = None,
         trained_on_words: bool = False,
+        value_range: str | tuple[float, float] | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         options["class_names"] = None if class_names is None else list(map(str, class_names))
@@ -152,9 +151,10 @@ class H5DataModule(Displayed, L.LightningDataModule):
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._reading_message = ""  # how training images are read, printed once
-        self._stage: str | None = None  # that `setup` was last called for
+        self._stage: str | None = None  # of the last `setup`
         self._files: RoleFiles | None = None  # of that stage
         self._resizing: dict[str, str | None] = {}  # a model's, in place of the options
+        self._model_values: RunValues | None = None  # the numbers that a model takes
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
@@ -197,6 +197,18 @@ class H5DataModule(Displayed, L.LightningDataModule):
         if resize in RESIZES:  # else the model does not know
             self._resizing = {"resize": resize, "fit": fit}
 
+    def adopt_values(self, values: RunValues | None) -> None:
+        """Give images in the numbers that a model was trained on, from the next `setup` on."""
+        if self._stage is not None:
+            is_same = values == (self._model_values if values is None else self.run_values)
+            self._stage = self._stage if is_same else None
+        self._model_values = values
+
+    @property
+    def run_values(self) -> RunValues:
+        """The numbers that the images of batches have, after `setup`."""
+        return self.opened.run_values or RunValues()
+
     @property
     def validates_on_test_file(self) -> bool:
         """Whether validation is the test file, so that no choice may rest on it."""
@@ -211,14 +223,15 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return describe_data(self, self._datasets)
 
     def prepare_data(self) -> None:
-        if self.draws:
-            draw_files(self.options)
+        _ = draw_files(self.options) if self.draws else None
 
     def setup(self, stage: str) -> None:
+        if (model := getattr(self.trainer, "lightning_module", None)) is not None:
+            self.adopt_values(getattr(model, "run_values", None))
         if stage == self._stage:
             return
         options = draw_files(self.options) if self.draws else self.options
-        self._files = RoleFiles({**options, **self._resizing})
+        self._files = RoleFiles({**options, **self._resizing}, self._model_values)
         self._datasets = {}
         if stage == "fit":
             self.opened.open("train")
@@ -226,15 +239,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
             self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self.opened.open("test"))
-        because = f"because no file is named (data.drawn is {self.drawn})"
-        drawn = self.draws and f"{self.draws} ({{}}), {because}"
-        for line in describe_stage(self.opened, stage, self._datasets, self.num_classes, drawn):
-            rank_zero_print(line)
-        check_same_data(self.opened.image_sets, options["class_names"] if stage == "fit" else None)
-        warn_of_shared_files(self.opened, stage, self.val_fraction is not None)
-        train = self._datasets["train"] if stage == "fit" else None
-        for note in () if self.draws else setup_notes(self.opened, self.num_classes, train):
-            rank_zero_print(note)
+        announce_stage(self, stage, self._datasets)
         if stage == "fit":
             self.fingerprints = fingerprint_files(self._datasets, self.opened.sets)
         self._stage = stage
@@ -264,16 +269,11 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return self._datasets[role]
 
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
-        dataset = self._dataset(role)
-        trainer: Any = self.trainer
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        buffer = int(self.shuffle_buffer * 2**20)
-        message = choose_reading(dataset, self.reading, device, buffer)
-        if role == "train" and trainer is not None and message != self._reading_message:
+        loader, message = make_loader(self, self._dataset(role), shuffle, exact)
+        if role == "train" and self.trainer is not None and message != self._reading_message:
             rank_zero_print(f"Training images: {message}.")
             self._reading_message = message
-        sampler = build_sampler(dataset, shuffle, exact, self.seed, trainer, buffer)
-        return build_loader(dataset, sampler, self.batch_size, self.num_workers, device)
+        return loader
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the training images."""
@@ -294,7 +294,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return self.test_dataloader()
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,)."""
+        """Return a role's first images (n, H, W, C) and labels int64 (n,)."""
         dataset = self._dataset(role)
         indices = np.arange(min(count, len(dataset)))
         return dataset.read_sorted(indices), dataset.labels[indices]

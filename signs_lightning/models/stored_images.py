@@ -1,0 +1,67 @@
+"""Images as files have them → what a network takes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.resize import resize_images, resize_legacy
+from signs_lightning.runtime.resize_options import Fit, RememberedResize, unknown_resize
+from signs_lightning.runtime.value_ranges import BYTES, RunValues, scale_to_unit
+
+
+def prepare_stored(
+    images: Tensor,
+    values: RunValues,
+    size: tuple[int, int],
+    resizing: tuple[RememberedResize, Fit | None],
+    dtype: torch.dtype,
+) -> Tensor:
+    """Turn stored numbers into what a network takes, on the device that they are on.
+
+    Args:
+        images: (N, H, W, C) of any dtype, height and width.
+        values: the numbers that the model is trained on.
+        size: height and width of the result, pixels.
+        resizing: how images of another size are resized.
+        dtype: of the result.
+
+    Returns:
+        (N, C, height, width), 0 for black and 1 for white. Bytes that are resized are rounded to
+        bytes, as files hold them; other numbers are not rounded.
+
+    Raises:
+        InputError: nothing tells how they are resized, or they are bytes and the model takes other
+            numbers.
+    """
+    is_byte = images.dtype == torch.uint8
+    if is_byte and values.dtype != "uint8":
+        raise InputError(
+            f"The images are bytes, and the model takes {values}. Give it the numbers that it was "
+            "trained on."
+        )
+    # (N, H, W, C) -> (N, C, H, W): channels_last in memory
+    images = images.permute(0, 3, 1, 2)
+    if not is_byte or values.numbers != BYTES:
+        # Before they are resized, so that bars are black.
+        return _resize(scale_to_unit(images, values.numbers), size, resizing).to(dtype)
+    if tuple(images.shape[-2:]) != size:
+        is_legacy = resizing[0] == "legacy"
+        images = _resize(images.to(dtype) if is_legacy else images, size, resizing)
+    return images.to(dtype).div_(255)
+
+
+def _resize(
+    images: Tensor, size: tuple[int, int], resizing: tuple[RememberedResize, Fit | None]
+) -> Tensor:
+    """(N, C, H, W) → (N, C, height, width)."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    resize, fit = resizing
+    if resize == "legacy":
+        return resize_legacy(images, size)
+    if resize == "unknown" or fit is None:
+        found, expected = (f"{h}×{w}" for h, w in (images.shape[-2:], size))
+        raise unknown_resize(f"The images have {found} pixels, the model takes {expected}")
+    return resize_images(images, size, resize, fit)
