@@ -46,8 +46,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
             which is nearly always faster.
         reading: "mapped", "streamed", "resident", or "auto", which `choose_reading` explains.
         shuffle_buffer: MiB of streamed images in memory; the larger, the better they are mixed.
-        image_size: height and width (pixels) that the model sees, one number for a square; the
-            file's own when omitted.
+        image_size: height and width (pixels) that the model sees, or one number; the file's own.
         images_key: dataset of the images, where its name does not tell.
         labels_key: dataset of the labels, where its name does not tell.
         classes_key: dataset of the class names, where its name does not tell.
@@ -223,7 +222,8 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return describe_data(self, self._datasets)
 
     def prepare_data(self) -> None:
-        _ = draw_files(self.options) if self.draws else None
+        if self.draws:
+            draw_files(self.options)
 
     def setup(self, stage: str) -> None:
         if (model := getattr(self.trainer, "lightning_module", None)) is not None:

@@ -16,7 +16,7 @@ from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.given_network import GivenNetwork
 from signs_lightning.models.predict_inputs import read_inputs
 from signs_lightning.models.ready_network import check_binary, check_logits, prepare_network
-from signs_lightning.models.stored_images import prepare_stored
+from signs_lightning.models.stored_images import prepare_stored, reads_files
 from signs_lightning.models.tta import augmented_views, mean_logits
 from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
@@ -223,9 +223,8 @@ class ImageModel(L.LightningModule):
 
         Floats of a plain DataLoader are prepared already: (N, C, H, W) in 0..1.
         """
-        if images.is_floating_point():
-            data = getattr(self.trainer, "datamodule", None)
-            return self.preprocess(images) if hasattr(data, "run_values") else images.to(self.dtype)
+        if images.is_floating_point() and not reads_files(self):
+            return images.to(self.dtype)
         return self.preprocess(images)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from lightning import LightningModule
 from torch import Tensor
 
 from signs_lightning.errors import InputError
@@ -50,6 +53,15 @@ def prepare_stored(
         is_legacy = resizing[0] == "legacy"
         images = _resize(images.to(dtype) if is_legacy else images, size, resizing)
     return images.to(dtype).div_(255)
+
+
+def reads_files(model: LightningModule) -> bool:
+    """Whether the batches of a model's Trainer are of a data module that knows their numbers."""
+    try:
+        trainer: Any = model.trainer
+    except RuntimeError:  # it has none
+        return False
+    return hasattr(getattr(trainer, "datamodule", None), "run_values")
 
 
 def _resize(
