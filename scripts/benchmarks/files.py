@@ -59,7 +59,7 @@ def write(path: Path, count: int, size: int, layout: str) -> float:
             block += np.frombuffer(rng.bytes(block.nbytes), np.uint8).reshape(block.shape) & 1
             # numbers that fill the dtype: 0..65535, 0..1
             full = {"u1": 1, "u2": 257, "f4": 1 / 255}[dtype]
-            images[which[0] : which[-1] + 1] = block if dtype == "u1" else block * full
+            images[which[0] : which[-1] + 1] = block.astype(dtype) * np.dtype(dtype).type(full)
         file["train_set_y"] = np.arange(count, dtype=np.int64) % 6
         file["list_classes"] = np.arange(6)
         return float(images.id.get_storage_size() / images.nbytes)
