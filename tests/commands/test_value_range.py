@@ -80,3 +80,38 @@ def test_classes_in_the_low_byte(dtype: str, fit: Callable, cli: Callable, tmp_p
         np.testing.assert_allclose(found, expected, atol=1e-5)
     report = cli("report", run)
     assert report.code == 0, report.err
+
+
+@pytest.mark.slow
+def test_an_old_run_goes_on_rounding(cli: Callable, tmp_path: Path) -> None:
+    """A checkpoint of before, tested on floats: the figures of the same images as bytes."""
+    rng = np.random.default_rng(0)
+    images = rng.random((24, 16, 16, 3)).astype(np.float32)
+    for name, stored in (("unit", images), ("bytes", np.rint(images * 255).astype(np.uint8))):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["x"], file["y"] = stored, np.arange(24) % 2
+    fit = ("fit", "--data.train_file", "bytes.h5", "--data.val_fraction", "0.5", "--name", "run")
+    assert cli(*fit, "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu").code == 0
+    checkpoint = tmp_path / "lightning_logs/run/version_0/checkpoints/last.ckpt"
+    contents = torch.load(checkpoint, weights_only=True)
+    assert contents["hyper_parameters"]["value_range"] == [0, 255]
+    for name in ("value_range", "value_type"):
+        del contents["hyper_parameters"][name]
+        del contents["config"]["model"]["init_args"][name]
+    contents["signs_lightning"]["format_version"] = contents["config"]["format_version"] = 4
+    torch.save(contents, tmp_path / "old.ckpt")
+
+    def probabilities(model: str, file: str) -> bytes:
+        words = ("predict", model, "--data.test_file", f"{file}.h5", "--output", "p.csv")
+        result = cli(*words)
+        assert result.code == 0, result.err
+        assert ("rounded to 8 bits" in result.out) == (model == "old.ckpt" and file == "unit")
+        return (tmp_path / "p.csv").read_bytes()
+
+    assert probabilities("old.ckpt", "unit") == probabilities("old.ckpt", "bytes")
+    assert probabilities(str(checkpoint), "bytes") == probabilities("old.ckpt", "bytes")
+    assert probabilities(str(checkpoint), "unit") != probabilities("old.ckpt", "unit")
+    resumed = cli("fit", "--ckpt_path", "old.ckpt", "--trainer.max_epochs", "2",
+                  "--data.train_file", "unit.h5", "--name", "more")  # fmt: skip
+    assert resumed.code == 0, resumed.err
+    assert "rounded to 8 bits" in resumed.out
