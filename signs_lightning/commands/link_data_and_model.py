@@ -41,7 +41,7 @@ def link_data_and_model(
         return
     model.adopt(data.num_classes, data.image_shape, data.class_names, data.opened.is_exact)
     model.adopt_resizing(data.resize, data.fit, data.resizes)
-    model.adopt_values(data.run_values)
+    model.adopt_values(data.run_values, data if verb == "fit" else None)
     if data.resizes:
         rank_zero_print(describe_resizing(data.image_shape, *model.resizing))
     is_package_model = type(model).__module__.startswith("signs_lightning.models.")

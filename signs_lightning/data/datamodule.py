@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from signs_lightning.data.data_options import DRAWN, check_options, draw_files, remembered_options
-from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.dataset import H5Images, channel_moments
 from signs_lightning.data.description import describe_data
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
@@ -30,7 +30,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
 
     A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python
     also a pair of arrays (images, labels). When no file is named at all, and `drawn` is set, a
-    drawn data set is written once and used. Images that serve for two roles give a warning.
+    drawn data set is written once and used.
 
     Validation is a stratified part of the training file where `val_fraction` is given, else
     `val_file`, else the test file, as the course does it; then no checkpoint is chosen by it.
@@ -42,16 +42,14 @@ class H5DataModule(Displayed, L.LightningDataModule):
         val_fraction: share of the training file to validate on, in 0..1 (exclusive).
         batch_size: images in a batch, for each process.
         shuffle: a new order every epoch, from the seed; false keeps the file's order.
-        num_workers: processes that read ahead of a mapped file; 0 reads in the training process,
-            which is nearly always faster.
+        num_workers: processes that read ahead of a mapped file; 0, none, is nearly always faster.
         reading: "mapped", "streamed", "resident", or "auto", which `choose_reading` explains.
         shuffle_buffer: MiB of streamed images in memory; the larger, the better they are mixed.
         image_size: height and width (pixels) that the model sees, or one number; the file's own.
         images_key: dataset of the images, where its name does not tell.
         labels_key: dataset of the labels, where its name does not tell.
         classes_key: dataset of the class names, where its name does not tell.
-        drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling
-            and other faces. When it is omitted, files must be named.
+        drawn: data to draw where no file is named, hands of 0 to 5 fingers, or smiling faces.
         resize: filter for images of another size: Pillow's (Keras's `load_img`), or "tf-bilinear"
             as `image_dataset_from_directory`; the checkpoint's when omitted, else bilinear.
         fit: what becomes of another aspect ratio: "stretch" it, "crop" the middle, or "pad" with
@@ -78,8 +76,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         channels: of pictures in folders, 1 (grey) or 3 (RGB); when omitted, 1 where all are grey.
         value_range: the numbers of files that are black and white, `LOW,HIGH`, or "minmax", the
             training files' extremes; 0,255 of bytes, or what their values show, when omitted.
-        trained_on_words: set by checkpoints: whether class_names are words that no file listed, so
-            that nobody knows which number stands for which.
+        trained_on_words: set by checkpoints: whether class_names are words that no file listed.
 
     Batches:
         images (N, H, W, C) of the files' dtype, labels int64 (N,) in 0..K-1. The model scales, and
@@ -198,15 +195,18 @@ class H5DataModule(Displayed, L.LightningDataModule):
 
     def adopt_values(self, values: RunValues | None) -> None:
         """Give images in the numbers that a model was trained on, from the next `setup` on."""
-        if self._stage is not None:
-            is_same = values == (self._model_values if values is None else self.run_values)
-            self._stage = self._stage if is_same else None
+        if self._stage and values not in (self._model_values, self.run_values):
+            self._stage = None
         self._model_values = values
 
     @property
     def run_values(self) -> RunValues:
         """The numbers that the images of batches have, after `setup`."""
         return self.opened.run_values or RunValues()
+
+    def channel_moments(self) -> list[list[float]]:
+        """Mean and deviation (C,) of the images to train on, in 0..1."""
+        return channel_moments(self._dataset("train"), self.run_values.numbers)
 
     @property
     def validates_on_test_file(self) -> bool:

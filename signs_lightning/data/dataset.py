@@ -17,6 +17,7 @@ from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.sampler import PAD_INDEX
 from signs_lightning.runtime.cores import count_cores
+from signs_lightning.runtime.value_ranges import Range
 
 COPY_BYTES = 2**26  # of images that are copied to a device at a time
 ReadingMode = Literal["mapped", "streamed", "resident"]
@@ -176,3 +177,23 @@ def _select(images: Tensor, numbers: Tensor) -> Tensor:
     if images.dtype != torch.uint16:
         return images.index_select(0, numbers)
     return images.view(torch.int16).index_select(0, numbers).view(torch.uint16)
+
+
+def channel_moments(images: H5Images, numbers: Range) -> list[list[float]]:
+    """Return mean and deviation of each channel, of values in 0..1; 1 where all are alike.
+
+    Args:
+        images: all of which are read once, block by block.
+        numbers: the numbers that are black and white.
+    """
+    low, high = numbers
+    step = max(1, COPY_BYTES // images.image_bytes)
+    sums = np.zeros((2, images.image_shape[2]))
+    for start in range(0, len(images), step):
+        block = images.read_sorted(np.arange(start, min(start + step, len(images))))
+        for image in block:
+            unit = (image.astype(np.float64) - low) / (high - low)
+            sums += unit.sum((0, 1)), (unit**2).sum((0, 1))
+    mean, square = sums / (len(images) * math.prod(images.image_shape[:2]))
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return [mean.tolist(), np.where(deviation > 1e-9, deviation, 1.0).tolist()]

@@ -76,17 +76,16 @@ class ImageClassifier(ImageModel):
         test_time_augmentation: what validation, test and predictions see besides the image itself,
             probabilities averaged: "hflip" and "vflip" mirror it, "shifts" moves it by a sixteenth
             in four directions.
-        metrics: further torchmetrics for validation and test; they see probabilities (N, K), a
-            binary model's see (N,).
+        metrics: further torchmetrics of evaluations; they see probabilities (N, K), or binary (N,).
         compile: train through torch.compile; on a GPU with CUDA graphs, where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, at the
             price of a copy per step; when omitted, a Keras file's own way, else the unbiased one.
         resize: how images of another size are resized, see `H5DataModule`; "legacy" as the first
             checkpoints, "unknown" for a Keras file, which does not tell.
         fit: what becomes of another aspect ratio, see there.
-        value_range: the numbers of the training images that are black and white, which the data
-            tell; "legacy" as the first checkpoints, whose images were rounded to bytes.
-        value_type: dtype of the training images, such as "uint16", which the data tell.
+        value_range: numbers of the data that are black and white; "legacy" rounds to bytes.
+        value_type: dtype of the data, such as "uint16".
+        scale: "standardize" by each channel's mean and deviation in the images to train on.
         network: the network, where no subclass makes it: an `nn.Module`, or what makes one from its
             number of classes, as torchvision's and timm's functions do.
         network_args: by which `network` is called, besides `num_classes`; plain values.
@@ -143,6 +142,7 @@ class ImageClassifier(ImageModel):
         fit: Fit | None = None,
         value_range: tuple[float, float] | Literal["legacy"] | None = None,
         value_type: str | None = None,
+        scale: Literal["standardize"] | list[list[float]] | None = None,
         fuse: bool = True,
         network: Network | None = None,
         network_args: dict[str, Any] | None = None,
@@ -195,7 +195,7 @@ class ImageClassifier(ImageModel):
         if hasattr(data, "image_shape"):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
             self.adopt_resizing(getattr(data, "resize", None), getattr(data, "fit", None))
-            self.adopt_values(getattr(data, "run_values", None))
+            self.adopt_values(getattr(data, "run_values", None), data if stage == "fit" else None)
         else:  # plain DataLoaders do not say what they hold
             check_class_counts(self.hparams, self.num_classes)
         if not self.has_build:

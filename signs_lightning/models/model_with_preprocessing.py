@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
+from signs_lightning.models import stored_images
 from signs_lightning.models.data_compatibility import check_class_counts, check_data_compatibility
 from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.given_network import GivenNetwork
 from signs_lightning.models.predict_inputs import read_inputs
 from signs_lightning.models.ready_network import check_binary, check_logits, prepare_network
-from signs_lightning.models.stored_images import prepare_stored, reads_files
 from signs_lightning.models.tta import augmented_views, mean_logits
 from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
@@ -188,10 +188,9 @@ class ImageModel(L.LightningModule):
         """The numbers that the model was trained on, if any."""
         return RunValues.remembered(self.hparams)
 
-    def adopt_values(self, values: RunValues | None) -> None:
-        """Take from data the numbers that their images have, where none are known."""
-        if values is not None and self.hparams.get("value_range") is None:
-            self.hparams.update(values.arguments())
+    def adopt_values(self, values: RunValues | None, train_data: Any = None) -> None:
+        """Take from data their numbers, and of those to train on mean and deviation."""
+        stored_images.adopt_from_data(self, values, train_data)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -215,22 +214,23 @@ class ImageModel(L.LightningModule):
             InputError: nothing tells how they are resized; or they are bytes, and the model was
                 trained on other numbers.
         """
-        values, size, dtype = self.run_values or RunValues(), self.image_size[:2], self.dtype
-        return prepare_stored(images, values, size, self.resizing, dtype)  # type: ignore[arg-type]
+        values, dtype = self.run_values or RunValues(), cast(torch.dtype, self.dtype)
+        how = self.image_size[:2], self.resizing, dtype
+        return stored_images.prepare_stored(images, values, *how)
 
     def batch_images(self, images: Tensor) -> Tensor:
         """Return what the network takes of the images of a batch, which are as files have them.
 
         Floats of a plain DataLoader are prepared already: (N, C, H, W) in 0..1.
         """
-        if images.is_floating_point() and not reads_files(self):
+        if images.is_floating_point() and not stored_images.reads_files(self):
             return images.to(self.dtype)
         return self.preprocess(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
         self._check_network()
-        return self.network(images)
+        return self.network(stored_images.standardize(images, self.hparams.get("scale")))
 
     def averaged_logits(self, images: Tensor, *others: Tensor) -> Tensor:
         """Return logits as of `forward`, or those of the views' mean probabilities.
@@ -267,11 +267,10 @@ class ImageModel(L.LightningModule):
 
         Args:
             images: one image or N: an array or tensor of uint8 in 0..255, of any height and width,
-                or of floats in 0..1, with the channels last or first as only one reading makes
-                sense; pictures of Pillow or their paths; or a list of these. A model that was
-                trained on other numbers takes those of its files in place of floats in 0..1. For a
-                model with inputs beside the image a dict of all by their names, the others as
-                arrays (N, …) that Keras's `predict` would take.
+                of floats in 0..1, or of the numbers that the model was trained on, with the
+                channels last or first as only one reading makes sense; pictures of Pillow or their
+                paths; or a list of these. For a model with inputs beside the image a dict of all by
+                their names, the others as arrays (N, …) that Keras's `predict` would take.
             batch_size: images that go through the network at a time.
             stored: whether they are images (N, H, W, C) as an `H5DataModule` gives them.
 

@@ -55,6 +55,58 @@ def prepare_stored(
     return images.to(dtype).div_(255)
 
 
+def standardizes(scale: Any) -> bool:
+    """Whether a model's argument `scale` is "standardize", or means and deviations."""
+    is_pair = isinstance(scale, list | tuple) and len(scale) == 2
+    return scale == "standardize" or (is_pair and all(isinstance(x, list | tuple) for x in scale))
+
+
+def standardize(images: Tensor, scale: Any) -> Tensor:
+    """Return images less each channel's mean, by its deviation, where a model's `scale` has them.
+
+    Args:
+        images: float (N, C, H, W) in 0..1.
+        scale: means and deviations, of each channel one; "standardize" before they are known;
+            anything else leaves the images as they are.
+
+    Raises:
+        InputError: they are not known.
+    """
+    if not standardizes(scale):
+        return images
+    if scale == "standardize":
+        raise InputError(
+            "scale is standardize, and no images to train on have been seen. Fit with an "
+            "H5DataModule first, which tells mean and deviation."
+        )
+    mean, deviation = (images.new_tensor(values)[:, None, None] for values in scale)
+    return (images - mean) / deviation
+
+
+def adopt_from_data(model: Any, values: RunValues | None, train_data: Any) -> None:
+    """Give a model its data's numbers, and mean and deviation if it standardizes; each once.
+
+    Args:
+        model: an `ImageModel`.
+        values: the numbers, where the data know them.
+        train_data: a data module whose images it is trained on, or None.
+
+    Raises:
+        InputError: the model standardizes, and calls its layers itself.
+    """
+    if values is not None and model.hparams.get("value_range") is None:
+        model.hparams.update(values.arguments())
+    moments = getattr(train_data, "channel_moments", None)
+    if model.hparams.get("scale") != "standardize" or moments is None:
+        return
+    if not type(model).forward.__module__.startswith("signs_lightning."):
+        raise InputError(
+            f"{type(model).__name__} has a `forward` of its own, which scale standardize does not "
+            "reach. Make the network in `build`, or standardize in `forward`."
+        )
+    model.hparams["scale"] = moments()
+
+
 def reads_files(model: LightningModule) -> bool:
     """Whether the batches of a model's Trainer are of a data module that knows their numbers."""
     try:

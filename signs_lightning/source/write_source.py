@@ -12,6 +12,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.keras_adam import KerasAdam
+from signs_lightning.models.stored_images import standardizes
 from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import quote_path
@@ -71,9 +72,14 @@ def check_values(model: ImageClassifier, format: str) -> None:
     """Check that a model takes images that are 0..1 without a word of their range.
 
     Raises:
-        InputError: it was trained on numbers whose range the file would not say.
+        InputError: it was trained on numbers whose range the file would not say, or standardizes.
     """
     values = model.run_values
+    if standardizes(model.hparams.get("scale")):
+        raise InputError(
+            f"The model standardizes its images, which --format {format} does not. Use --format "
+            "onnx or torch, whose files do."
+        )
     if values is not None and values.numbers not in PLAIN_RANGES:
         raise InputError(
             f"The model was trained on {values}, which --format {format} does not say. Use "
