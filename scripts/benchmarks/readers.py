@@ -25,6 +25,7 @@ from benchmarks.machine import own_memory
 from benchmarks.marks import hand_over
 
 BATCH_SIZE = 64
+VALUES = {"uint8": None, "uint16": (0, 65535), "float32": (0, 1)}  # what the numbers mean
 
 
 def signs_lightning(path: str, options: argparse.Namespace) -> Iterator[int]:
@@ -32,11 +33,16 @@ def signs_lightning(path: str, options: argparse.Namespace) -> Iterator[int]:
     from signs_lightning import H5DataModule
 
     yield 0
-    module = H5DataModule(train_file=path, batch_size=BATCH_SIZE)
+    module = H5DataModule(train_file=path, batch_size=BATCH_SIZE, value_range=VALUES[_dtype(path)])
     module.prepare_data()
     module.setup("fit")
     for images, _ in module.train_dataloader():
         yield len(images)
+
+
+def _dtype(path: str) -> str:
+    with h5py.File(path, "r") as file:
+        return str(file["train_set_x"].dtype)
 
 
 class Images(Dataset):

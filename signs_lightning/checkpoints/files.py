@@ -151,6 +151,8 @@ def checkpoint_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     elif "data" in config:
         given = config["data"] or {}
         learned = {key: stored[key] for key in LEARNED if key in stored and not given.get(key)}
+        if given.get("value_range") == "minmax" and "value_range" in stored:
+            learned["value_range"] = stored["value_range"]  # found once
         if "batch_size" in stored:  # a finder may have chosen it
             learned["batch_size"] = stored["batch_size"]
         config["data"] = {**given, **learned}

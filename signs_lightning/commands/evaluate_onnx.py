@@ -73,6 +73,7 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     check_images_suffice(model, "test")
     model.adopt_resizing(data.resize, data.fit)
     data.adopt_resizing(*model.resizing)
+    data.adopt_values(model.run_values)
     data.prepare_data()
     data.setup("test")
     is_exact = data.opened.is_exact

@@ -12,6 +12,7 @@ from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.display import predict_option
 from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.terminal import print_message, print_with_value
+from signs_lightning.runtime.value_ranges import number_text
 
 FORMATS = {  # ending, and how the file is read
     "onnx": (".onnx", ""),
@@ -93,7 +94,8 @@ def main(verb: str, args: list[str]) -> int:
     model, settings = load_model(options.ckpt_path, verb, *of_keras, own)
     model.adopt_resizing(options.resize, options.fit)
     if options.format in ("onnx", "torch"):
-        from signs_lightning.export.artefacts import export_artefact, images_to_compare
+        from signs_lightning.export.artefacts import export_artefact
+        from signs_lightning.export.compared_images import images_to_compare
 
         images, what = images_to_compare(model, settings)
         difference = export_artefact(model, output, options.format, images)
@@ -135,6 +137,12 @@ def main(verb: str, args: list[str]) -> int:
             checkpoint = None if file is None else load_checkpoint(file)
         checked = export_keras(model, output, options.format, not options.unchecked, checkpoint)
         print_message(f"{output.name}: {checked or 'not checked with Keras'}")
+        if model.run_values is not None and not model.run_values.are_bytes:
+            low, high = map(number_text, model.run_values.numbers)
+            print_message(
+                f"The network in it is fed images of which {low} is 0 and {high} is 1, before the "
+                "scale of its own: the file does not hold this range."
+            )
     option = predict_option(model.image_size[2])
     predict = f"python -m signs_lightning predict --ckpt_path {quote_path(output)} {option}"
     if how_to_read:

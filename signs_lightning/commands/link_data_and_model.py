@@ -34,12 +34,14 @@ def link_data_and_model(
         check_images_suffice(model, verb)
         model.adopt_resizing(data.resize, data.fit)
         data.adopt_resizing(*model.resizing)
+        data.adopt_values(model.run_values)
     data.prepare_data()
     data.setup(verb)
     if not isinstance(model, ImageClassifier):
         return
     model.adopt(data.num_classes, data.image_shape, data.class_names, data.opened.is_exact)
     model.adopt_resizing(data.resize, data.fit, data.resizes)
+    model.adopt_values(data.run_values, data if verb == "fit" else None)
     if data.resizes:
         rank_zero_print(describe_resizing(data.image_shape, *model.resizing))
     is_package_model = type(model).__module__.startswith("signs_lightning.models.")

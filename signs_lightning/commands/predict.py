@@ -25,6 +25,10 @@ from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime import image_files
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable, quote_path
+from signs_lightning.runtime.picture_values import (
+    check_pictures_mean_something,
+    read_picture_values,
+)
 from signs_lightning.runtime.progress import ProgressLine, progress_line
 from signs_lightning.runtime.terminal import (
     new_console,
@@ -32,6 +36,7 @@ from signs_lightning.runtime.terminal import (
     print_message,
     print_with_value,
 )
+from signs_lightning.runtime.value_ranges import RunValues
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
@@ -191,6 +196,8 @@ def _predict_images(
     from signs_lightning.models.other_inputs import check_other_inputs  # start-up: it imports torch
 
     image_files.check_picture_channels(model.image_size[2])
+    run = model.run_values or RunValues()
+    check_pictures_mean_something(run, model.image_size[2])
     resizing, others = model.resizing, check_other_inputs(model, others, len(paths))
     progress.restart("predicting", total=len(paths))
     for start in range(0, len(paths), batch_size):
@@ -198,7 +205,7 @@ def _predict_images(
         for row, path in enumerate(paths[start : start + batch_size], start):
             name = "standard input" if path == image_files.STANDARD_INPUT else path
             try:
-                image = image_files.read_image(path, model.image_size, *resizing, differences)
+                image = read_picture_values(path, model.image_size, resizing, run, differences)
                 images.append(image)
                 names.append(name)
                 rows.append(row)
@@ -206,7 +213,7 @@ def _predict_images(
                 unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
         if images:
             inputs = _join(model, np.stack(images), others, rows)
-            found = np.asarray(model.predict(inputs, batch_size))
+            found = np.asarray(model.predict(inputs, batch_size, stored=True))
             yield from (Prediction(name, row) for name, row in zip(names, found, strict=True))
         progress.advance(min(batch_size, len(paths) - start))
     progress.close()
@@ -233,18 +240,20 @@ def _predict_file(
     data["channels"] = data.get("channels") or model.image_size[2]
     module = H5DataModule(**data)
     module.adopt_resizing(*model.resizing)
+    module.adopt_values(model.run_values)
     module.prepare_data()
     module.setup("predict")
     is_exact = module.opened.is_exact
     model.adopt(module.num_classes, module.image_shape, module.class_names, is_exact)
     model.adopt_resizing(None, None, module.resizes)
+    model.adopt_values(module.run_values)
     loader: Any = module.test_dataloader()
     position = correct = 0
     progress.restart("predicting", total=len(loader.dataset))
     others = check_other_inputs(model, others, len(loader.dataset))
     for images, labels in loader:
         inputs = _join(model, images, others, slice(position, position + len(images)))
-        rows = np.asarray(model.predict(inputs, batch_size))
+        rows = np.asarray(model.predict(inputs, batch_size, stored=True))
         correct += int((rows.argmax(axis=1) == labels.numpy()).sum())
         progress.advance(len(rows), acc=correct / (position + len(rows)))
         for row, label in zip(rows, labels.tolist(), strict=True):

@@ -40,6 +40,7 @@ READING: dict[str, Option] = {  # by the names of `check_file`'s arguments
     "label_offset": (int, "N", "added to every label; -1 where they begin at 1"),
     "axes": (str, "AXES", "axes of a stored image: H,W or H,W,C or C,H,W"),
     "follow_links": (flag, "BOOL", "follow HDF5's links and storage that lead out of a file"),
+    "value_range": (str, "LOW,HIGH", "numbers that are black and white, or minmax"),
     "row_shape": (pixels, "H,W", "height and width of images in flat rows"),
 }
 NAMES: dict[str, Option] = {

@@ -127,7 +127,7 @@ def _images(options: Any, a: Side, b: Side) -> tuple[Any, str]:
     import numpy as np
     import torch
 
-    from signs_lightning.export.artefacts import random_images
+    from signs_lightning.export.compared_images import random_images
     from signs_lightning.runtime import image_files
     from signs_lightning.runtime.escaping import format_shape
 

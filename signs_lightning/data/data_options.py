@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import to_plain_paths
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.value_ranges import parse_range
 
 if TYPE_CHECKING:
     from signs_lightning.data.datamodule import H5DataModule
@@ -49,6 +50,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         size = options[name]
         if size is not None and min([size] if isinstance(size, int) else size) < 1:
             raise InputError(f"{name} is {size}, expected pixels, at least 1.")
+    parse_range(options["value_range"])
     names = options["class_names"]
     if names is not None and len(set(names)) != len(names):
         raise InputError(f"class_names is {', '.join(names)}, expected different names.")
@@ -69,6 +71,8 @@ def remembered_options(data: H5DataModule) -> dict[str, Any]:
     names = data.options["class_names"] or data.class_names
     changed = {"batch_size": data.batch_size, "seed": data.seed, "class_names": names}
     changed["trained_on_words"] = data.opened.has_words_only
+    if data.options["value_range"] == "minmax" and data.run_values.range != "legacy":
+        changed["value_range"] = list(data.run_values.range)
     if data.opened.image_sets:  # pictures in the folder of a later test have as many
         changed["channels"] = data.image_shape[2]
     return {**plain_options(data.options), **changed, "fingerprints": data.fingerprints}

@@ -8,24 +8,21 @@ from typing import Any, Literal
 
 import lightning as L
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
-from signs_lightning.data.data_compatibility import check_same_data
 from signs_lightning.data.data_options import DRAWN, check_options, draw_files, remembered_options
-from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.dataset import H5Images, channel_moments
 from signs_lightning.data.description import describe_data
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
 from signs_lightning.data.layouts import Role
-from signs_lightning.data.reading_mode import choose_reading
-from signs_lightning.data.resumable_loader import build_loader, build_sampler
-from signs_lightning.data.setup_notes import describe_stage, setup_notes
-from signs_lightning.data.shared_files import warn_of_shared_files
+from signs_lightning.data.resumable_loader import make_loader
+from signs_lightning.data.setup_notes import announce_stage
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import RESIZES, Fit, Resize
+from signs_lightning.runtime.value_ranges import RunValues
 
 
 class H5DataModule(Displayed, L.LightningDataModule):
@@ -33,7 +30,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
 
     A file argument is a path, a list of paths, or a pattern such as `shards/train_*.h5`; in Python
     also a pair of arrays (images, labels). When no file is named at all, and `drawn` is set, a
-    drawn data set is written once and used. Images that serve for two roles give a warning.
+    drawn data set is written once and used.
 
     Validation is a stratified part of the training file where `val_fraction` is given, else
     `val_file`, else the test file, as the course does it; then no checkpoint is chosen by it.
@@ -45,17 +42,14 @@ class H5DataModule(Displayed, L.LightningDataModule):
         val_fraction: share of the training file to validate on, in 0..1 (exclusive).
         batch_size: images in a batch, for each process.
         shuffle: a new order every epoch, from the seed; false keeps the file's order.
-        num_workers: processes that read ahead of a mapped file; 0 reads in the training process,
-            which is nearly always faster.
+        num_workers: processes that read ahead of a mapped file; 0, none, is nearly always faster.
         reading: "mapped", "streamed", "resident", or "auto", which `choose_reading` explains.
         shuffle_buffer: MiB of streamed images in memory; the larger, the better they are mixed.
-        image_size: height and width (pixels) that the model sees, one number for a square; the
-            file's own when omitted.
+        image_size: height and width (pixels) that the model sees, or one number; the file's own.
         images_key: dataset of the images, where its name does not tell.
         labels_key: dataset of the labels, where its name does not tell.
         classes_key: dataset of the class names, where its name does not tell.
-        drawn: the data set to draw when no file is named: hands showing 0 to 5 fingers, or smiling
-            and other faces. When it is omitted, files must be named.
+        drawn: data to draw where no file is named, hands of 0 to 5 fingers, or smiling faces.
         resize: filter for images of another size: Pillow's (Keras's `load_img`), or "tf-bilinear"
             as `image_dataset_from_directory`; the checkpoint's when omitted, else bilinear.
         fit: what becomes of another aspect ratio: "stretch" it, "crop" the middle, or "pad" with
@@ -80,13 +74,13 @@ class H5DataModule(Displayed, L.LightningDataModule):
         follow_links: follow HDF5's links and storage that lead out of a file.
         sha256: checksum that a file fetched from an address must have; one of several.
         channels: of pictures in folders, 1 (grey) or 3 (RGB); when omitted, 1 where all are grey.
-        trained_on_words: set by checkpoints: whether class_names are words that no file listed, so
-            that nobody knows which number stands for which.
+        value_range: the numbers of files that are black and white, `LOW,HIGH`, or "minmax", the
+            training files' extremes; 0,255 of bytes, or what their values show, when omitted.
+        trained_on_words: set by checkpoints: whether class_names are words that no file listed.
 
     Batches:
-        images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
-        (N, H, W, C) -> (N, C, H, W) happen in the model, on its device. The smaller last batch is
-        kept.
+        images (N, H, W, C) of the files' dtype, labels int64 (N,) in 0..K-1. The model scales, and
+        (N, H, W, C) -> (N, C, H, W), on its device. The smaller last batch is kept.
 
     Raises:
         InputError: from `setup`, when a file or an option cannot be used.
@@ -141,6 +135,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         sha256: str | list[str] | None = None,
         channels: int | None = None,
         trained_on_words: bool = False,
+        value_range: str | tuple[float, float] | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         options["class_names"] = None if class_names is None else list(map(str, class_names))
@@ -152,9 +147,10 @@ class H5DataModule(Displayed, L.LightningDataModule):
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._reading_message = ""  # how training images are read, printed once
-        self._stage: str | None = None  # that `setup` was last called for
+        self._stage: str | None = None  # of the last `setup`
         self._files: RoleFiles | None = None  # of that stage
         self._resizing: dict[str, str | None] = {}  # a model's, in place of the options
+        self._model_values: RunValues | None = None  # the numbers that a model takes
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
@@ -197,6 +193,21 @@ class H5DataModule(Displayed, L.LightningDataModule):
         if resize in RESIZES:  # else the model does not know
             self._resizing = {"resize": resize, "fit": fit}
 
+    def adopt_values(self, values: RunValues | None) -> None:
+        """Give images in the numbers that a model was trained on, from the next `setup` on."""
+        if self._stage and values not in (self._model_values, self.run_values):
+            self._stage = None
+        self._model_values = values
+
+    @property
+    def run_values(self) -> RunValues:
+        """The numbers that the images of batches have, after `setup`."""
+        return self.opened.run_values or RunValues()
+
+    def channel_moments(self) -> list[list[float]]:
+        """Mean and deviation (C,) of the images to train on, in 0..1."""
+        return channel_moments(self._dataset("train"), self.run_values.numbers)
+
     @property
     def validates_on_test_file(self) -> bool:
         """Whether validation is the test file, so that no choice may rest on it."""
@@ -215,10 +226,12 @@ class H5DataModule(Displayed, L.LightningDataModule):
             draw_files(self.options)
 
     def setup(self, stage: str) -> None:
+        if (model := getattr(self.trainer, "lightning_module", None)) is not None:
+            self.adopt_values(getattr(model, "run_values", None))
         if stage == self._stage:
             return
         options = draw_files(self.options) if self.draws else self.options
-        self._files = RoleFiles({**options, **self._resizing})
+        self._files = RoleFiles({**options, **self._resizing}, self._model_values)
         self._datasets = {}
         if stage == "fit":
             self.opened.open("train")
@@ -226,15 +239,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
             self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self.opened.open("test"))
-        because = f"because no file is named (data.drawn is {self.drawn})"
-        drawn = self.draws and f"{self.draws} ({{}}), {because}"
-        for line in describe_stage(self.opened, stage, self._datasets, self.num_classes, drawn):
-            rank_zero_print(line)
-        check_same_data(self.opened.image_sets, options["class_names"] if stage == "fit" else None)
-        warn_of_shared_files(self.opened, stage, self.val_fraction is not None)
-        train = self._datasets["train"] if stage == "fit" else None
-        for note in () if self.draws else setup_notes(self.opened, self.num_classes, train):
-            rank_zero_print(note)
+        announce_stage(self, stage, self._datasets)
         if stage == "fit":
             self.fingerprints = fingerprint_files(self._datasets, self.opened.sets)
         self._stage = stage
@@ -264,16 +269,11 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return self._datasets[role]
 
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
-        dataset = self._dataset(role)
-        trainer: Any = self.trainer
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        buffer = int(self.shuffle_buffer * 2**20)
-        message = choose_reading(dataset, self.reading, device, buffer)
-        if role == "train" and trainer is not None and message != self._reading_message:
+        loader, message = make_loader(self, self._dataset(role), shuffle, exact)
+        if role == "train" and self.trainer is not None and message != self._reading_message:
             rank_zero_print(f"Training images: {message}.")
             self._reading_message = message
-        sampler = build_sampler(dataset, shuffle, exact, self.seed, trainer, buffer)
-        return build_loader(dataset, sampler, self.batch_size, self.num_workers, device)
+        return loader
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the training images."""
@@ -294,7 +294,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return self.test_dataloader()
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,)."""
+        """Return a role's first images (n, H, W, C) and labels int64 (n,)."""
         dataset = self._dataset(role)
         indices = np.arange(min(count, len(dataset)))
         return dataset.read_sorted(indices), dataset.labels[indices]

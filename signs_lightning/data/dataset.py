@@ -17,8 +17,9 @@ from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.sampler import PAD_INDEX
 from signs_lightning.runtime.cores import count_cores
+from signs_lightning.runtime.value_ranges import Range
 
-COPY_VALUES = 2**26  # of images that are copied to a device at a time
+COPY_BYTES = 2**26  # of images that are copied to a device at a time
 ReadingMode = Literal["mapped", "streamed", "resident"]
 
 
@@ -57,12 +58,22 @@ class H5Images(Dataset):
         return self.readers[0].images.shape[1:]
 
     @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the images, which is that of all files."""
+        return self.readers[0].images.dtype
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of an image in memory."""
+        return math.prod(self.image_shape) * self.dtype.itemsize
+
+    @property
     def nbytes(self) -> int:
-        """Bytes of all images as uint8."""
-        return len(self) * math.prod(self.image_shape)
+        """Bytes of all images in memory."""
+        return len(self) * self.image_bytes
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return one image uint8 (H, W, C) and its label int64 ()."""
+        """Return one image (H, W, C) and its label int64 ()."""
         images, labels = self.__getitems__([index])
         return images[0], labels[0]
 
@@ -70,7 +81,7 @@ class H5Images(Dataset):
         """Return a batch; `PAD_INDEX` gives the first image, with label -1.
 
         Returns:
-            images uint8 (N, H, W, C) and labels int64 (N,).
+            images (N, H, W, C) of `dtype`, and labels int64 (N,).
         """
         positions = np.asarray(indices, np.int64)
         is_padding = positions == PAD_INDEX
@@ -82,11 +93,11 @@ class H5Images(Dataset):
                 # Behind the work that the GPU still has. Memory that is not pinned would make this
                 # process wait until that is done, at every step.
                 numbers = numbers.pin_memory().to(self._resident.device, non_blocking=True)
-            return self._resident.index_select(0, numbers[0]), numbers[1]
+            return _select(self._resident, numbers[0]), numbers[1]
         rows = self.subset[positions]
         if len(self.readers) == 1:
             return torch.from_numpy(self.readers[0].take(rows)), labels
-        images = np.empty((len(rows), *self.image_shape), np.uint8)
+        images = np.empty((len(rows), *self.image_shape), self.dtype)
         set_numbers = self._find_sets(rows)
         for k in np.unique(set_numbers):
             in_set = set_numbers == k
@@ -115,12 +126,12 @@ class H5Images(Dataset):
             indices: sorted, different int64 (n,).
 
         Returns:
-            uint8 (n, H, W, C).
+            (n, H, W, C) of `dtype`.
         """
         if self._resident is not None:
             selected = torch.from_numpy(indices).to(self._resident.device)
-            return self._resident.index_select(0, selected).cpu().numpy()
-        images = np.empty((len(indices), *self.image_shape), np.uint8)
+            return _select(self._resident, selected).cpu().numpy()
+        images = np.empty((len(indices), *self.image_shape), self.dtype)
         edges = np.searchsorted(indices, self.blocks)  # where in `indices` each block begins
 
         def read_block(block: int) -> None:
@@ -151,10 +162,38 @@ class H5Images(Dataset):
             self._resident = torch.from_numpy(self.read_sorted(np.arange(len(self))))
         else:
             shape = (len(self), *self.image_shape)
-            loaded = torch.empty(shape, dtype=torch.uint8, device=device)
-            step = max(1, COPY_VALUES // math.prod(self.image_shape))
+            dtype = torch.from_numpy(np.empty(0, self.dtype)).dtype
+            loaded = torch.empty(shape, dtype=dtype, device=device)
+            step = max(1, COPY_BYTES // self.image_bytes)
             for low in range(0, len(self), step):
                 images = self.read_sorted(np.arange(low, min(low + step, len(self))))
                 loaded[low : low + len(images)] = torch.from_numpy(images)
             self._resident = loaded
         self.reading = "resident"
+
+
+def _select(images: Tensor, numbers: Tensor) -> Tensor:
+    """Return some of the images; PyTorch has no such kernel of uint16 for GPUs."""
+    if images.dtype != torch.uint16:
+        return images.index_select(0, numbers)
+    return images.view(torch.int16).index_select(0, numbers).view(torch.uint16)
+
+
+def channel_moments(images: H5Images, numbers: Range) -> list[list[float]]:
+    """Return mean and deviation of each channel, of values in 0..1; 1 where all are alike.
+
+    Args:
+        images: all of which are read once, block by block.
+        numbers: the numbers that are black and white.
+    """
+    low, high = numbers
+    step = max(1, COPY_BYTES // images.image_bytes)
+    sums = np.zeros((2, images.image_shape[2]))
+    for start in range(0, len(images), step):
+        block = images.read_sorted(np.arange(start, min(start + step, len(images))))
+        for image in block:
+            unit = (image.astype(np.float64) - low) / (high - low)
+            sums += unit.sum((0, 1)), (unit**2).sum((0, 1))
+    mean, square = sums / (len(images) * math.prod(images.image_shape[:2]))
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return [mean.tolist(), np.where(deviation > 1e-9, deviation, 1.0).tolist()]

@@ -16,9 +16,11 @@ from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.labels import number_words
 from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_repeated_file
-from signs_lightning.data.picture_folders import find_split_folders
+from signs_lightning.data.picture_folders import find_split_folders, has_split_folders
+from signs_lightning.data.run_values import settle_role
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE
+from signs_lightning.runtime.value_ranges import RunValues
 
 SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
 KEYS = ("images_key", "labels_key", "classes_key")
@@ -29,18 +31,20 @@ class RoleFiles:
 
     Args:
         options: of the data module; of its arguments those that name files, keys and layouts.
+        run_values: the numbers that the model takes, where it is known already.
 
     Attributes:
         files: role → a path, a pattern, a list of them, a pair of arrays (images, labels), or None.
         sets: role → the images of its files, of roles that are open.
+        run_values: the numbers that the model takes, as soon as a role is open.
         replaces_validation: whether there are validation images that `val_fraction` leaves out.
 
     Raises:
         InputError: `file` holds images for one role only, or cannot be read.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.options = options
+    def __init__(self, options: Mapping[str, Any], run_values: RunValues | None = None) -> None:
+        self.options, self.run_values = options, run_values
         self.sets: dict[Role, list[ImageSet]] = {}
         self.files: dict[Role, Any] = {role: options[f"{role}_file"] for role in ROLES}
         source = options["file"]
@@ -108,7 +112,7 @@ class RoleFiles:
             InputError: there is no file, or a file or the arrays cannot be used.
         """
         if role not in self.sets:
-            self.sets[role] = self._open(role)
+            self.sets[role] = settle_role(self, role, self._open(role))
             warn_of_repeated_file(self.files[role], f"--data.{role}_file")
         return self.sets[role]
 
@@ -182,15 +186,6 @@ class RoleFiles:
                 f"{count}. Name one for each."
             )
         return list(paths)
-
-
-def has_split_folders(value: Any) -> bool:
-    """Whether an option names a folder of pictures with folders `train`, `val` or `test` in it."""
-    return (
-        isinstance(value, str | Path)
-        and Path(value).is_dir()
-        and bool(find_split_folders(Path(value)))
-    )
 
 
 def list_roles(value: str | Path, options: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +73,8 @@ def fingerprint(reader: ImageReader) -> dict[str, Any]:
 
 
 def _sample(reader: ImageReader) -> np.ndarray:
-    """Return the images that are hashed, uint8 (n, H, W, C)."""
-    count, image_bytes = reader.images.shape[0], math.prod(reader.images.shape[1:])
+    """Return the images that are hashed, (n, H, W, C)."""
+    count, image_bytes = reader.images.shape[0], reader.images.image_bytes
     group, block = max(1, min(GROUP, count, MAX_BYTES // image_bytes)), reader.layout.block
     # Chunks are unpacked whole: the file is read once where a few of them are all of it.
     is_chunked = not reader.layout.is_mapped

@@ -19,6 +19,7 @@ from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.layouts import guess_split
 from signs_lightning.data.picture_folders import IGNORED_FOLDERS
+from signs_lightning.data.value_range import describe_extremes
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.progress import OnProgress
 
@@ -61,6 +62,11 @@ def h5_to_folder(
             raise InputError(
                 f"{images.name} has images of {channels} channels, and a PNG here has 1 (grey) or "
                 "3 (RGB). Keep them in HDF5."
+            )
+        if images.values.meaning is None:
+            raise InputError(
+                f"{images.name} holds {describe_extremes(images.values)}, and a PNG here has 8 "
+                "bits. Keep them in HDF5."
             )
         if (images.class_names or names) != names or images.num_classes > len(names):
             raise InputError(
@@ -107,7 +113,7 @@ def _open(path: Path, options: Mapping[str, Any]) -> list[ImageSet]:
 
 
 def _pictures(images: ImageSet) -> Iterator[Image.Image]:
-    reader = ImageReader(images)
+    reader = ImageReader(images.as_bytes())
     count, step = images.shape[0], reader.layout.block
     for start in range(0, count, step):
         for array in reader.read(start, min(start + step, count)):

@@ -31,10 +31,11 @@ from signs_lightning.data.image_axes import find_axes, is_matlab
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.label_files import FoundLabels, locate_labels
 from signs_lightning.data.labels import has_rows, number_words, read_labels
-from signs_lightning.data.value_range import find_value_range
+from signs_lightning.data.value_range import Values, describe_meaning, find_values, with_option
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
+from signs_lightning.runtime.value_ranges import Range
 
 
 class Problems:
@@ -74,6 +75,7 @@ def check_file(
     class_names: Sequence[str] | None = None,
     axes: str | None = None,
     row_shape: Sequence[int] | None = None,
+    value_range: str | Range | None = None,
     follow_links: bool = False,
     image_size: tuple[int, int] | None = None,
     resizing: tuple[Resize, Fit] = (DEFAULT_RESIZE, DEFAULT_FIT),
@@ -95,6 +97,8 @@ def check_file(
         class_names: the K names; those of the file, or its sorted words, when omitted.
         axes: of one stored image, such as "C,H,W"; found by the shape when omitted.
         row_shape: height and width (pixels) of images in flat rows; square when omitted.
+        value_range: the numbers that are black and white, or "minmax"; what the values show when
+            omitted.
         follow_links: whether to follow links, external storage and virtual datasets to files
             elsewhere.
         image_size: height and width (pixels) that pictures stored as JPEG or PNG files are brought
@@ -110,7 +114,7 @@ def check_file(
     with open_hdf5(path) as file:
         datasets = find_keys.list_datasets(file, follow_links)
         images_key, other_roles = _find_images(path, file, datasets, images_key, role)
-        where = f"'{shorten(images_key)}' in {path}"
+        where = found_in = f"'{shorten(images_key)}' in {path}"
         if images_key in datasets and (fields := datasets[images_key].dtype.names):
             raise InputError(
                 f"{where} is a table with the fields {', '.join(map(shorten, fields[:12]))}, "
@@ -142,7 +146,7 @@ def check_file(
             if classes_key is not None:
                 classes = open_dataset(file, classes_key, follow_links)
                 names = read_class_list(path, classes_key, classes)
-        letters, shape, is_unit_range, note = "NHWC", None, False, ""
+        letters, shape, stored = "NHWC", None, Values()
         with problems():
             if pictures is not None:
                 shape = (len(pictures), *find_picture_shape(pictures, image_size))
@@ -152,7 +156,7 @@ def check_file(
                 letters, shape = find_axes(where, images.shape, *reading)
         with problems():
             if images is not None and pictures is None:
-                is_unit_range, note = find_value_range(where, images)
+                stored = with_option(find_values(where, images), value_range)
         with problems():
             if labels is not None and shape is not None:
                 where = labels.where
@@ -163,10 +167,10 @@ def check_file(
         return ImageSet(
             str(path),
             shape,
-            is_unit_range,
+            stored,
             path=path,
             images_key=images_key,
-            note=note,
+            note=describe_meaning(found_in, stored),
             axes=letters,
             is_encoded=pictures is not None,
             resizing=resizing if pictures is not None and image_size is not None else None,
@@ -211,10 +215,10 @@ def check_arrays(
     letters, shape = find_axes("images", images.shape, axes, row_shape, count=count)
     names = list(map(str, class_names)) if class_names is not None else None
     found = _check_labels(name, "labels", labels, shape[0], names, label_offset)
-    is_unit_range, note = find_value_range("images", images)
+    stored = find_values("images", images)
     return ImageSet(
-        name, shape, is_unit_range, images_key="images", array=images, note=note, axes=letters,
-        layout=name, **found,
+        name, shape, stored, images_key="images", array=images, axes=letters, layout=name,
+        note=describe_meaning("images", stored), **found,
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ class StorageReader(Protocol):
 
 
 class ImageReader:
-    """The images of one set, as bytes.
+    """The images of one set, in the numbers that `ImageSet.values` gives.
 
     The file is opened at the first read of each process, and again where many others were read
     meanwhile: no handle crosses a fork or a pickle.
@@ -71,7 +71,7 @@ class ImageReader:
             indices: int64 (n,).
 
         Returns:
-            uint8 (n, H, W, C).
+            (n, H, W, C) of the set's dtype.
         """
         if self.layout.is_mapped or self.images.is_encoded:
             return self._read(indices)
@@ -85,7 +85,7 @@ class ImageReader:
         return np.concatenate(parts)[place]
 
     def read(self, low: int, high: int) -> np.ndarray:
-        """Return images `low` to `high` (exclusive), uint8 (high - low, H, W, C).
+        """Return images `low` to `high` (exclusive), (high - low, H, W, C).
 
         Quickest for whole blocks, and safe in several threads.
         """
@@ -96,12 +96,12 @@ class ImageReader:
         with translate_os_errors(images.name):
             if images.array is not None:
                 axis = find_row_axis(images.axes, images.array.ndim)
-                return self._as_bytes(np.moveaxis(images.array, axis, 0)[rows])
+                return self._arrange(np.moveaxis(images.array, axis, 0)[rows])
             # Other threads may open so many files that this one is given up; it stays open here.
             handle = HANDLES.get(self, self._open)
             check_stamp(images.name, self._stamp, stamp_status(_status(handle)))
             assert self._source is not None
-            return self._as_bytes(self._source.read(handle, rows))
+            return self._arrange(self._source.read(handle, rows))
 
     def _open(self) -> Any:
         """Return a new handle; what is read from the header at the first is kept."""
@@ -110,8 +110,8 @@ class ImageReader:
                 self._source = _find_source(self.images, self.layout)
             return self._source.open()
 
-    def _as_bytes(self, values: np.ndarray) -> np.ndarray:
-        """Return uint8 (n, H, W, C) of values as stored, the axis of the images in front."""
+    def _arrange(self, values: np.ndarray) -> np.ndarray:
+        """Return (n, H, W, C) of values as stored, the axis of the images in front."""
         axes = "N" + self.images.axes.replace("N", "")
         if axes != "NHWC" or values.ndim != len(axes):
             sizes = dict(zip("NHWC", self.images.shape, strict=True)) | {"N": len(values)}
@@ -119,11 +119,7 @@ class ImageReader:
             # (N, C, H, W) or the like -> (N, H, W, C)
             values = values.transpose([axes.index(axis) for axis in "NHWC" if axis in axes])
             values = values.reshape(len(values), *self.images.shape[1:])  # grey without a channel
-        if self.images.is_unit_range:
-            values = values * 255
-        if values.dtype != np.uint8:
-            values = np.rint(values).astype(np.uint8)
-        return np.ascontiguousarray(values)
+        return np.ascontiguousarray(self.images.values.convert(values))
 
 
 def _find_source(images: ImageSet, layout: StorageLayout) -> StorageReader:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from signs_lightning.data.hdf5_opening import DAMAGE
+from signs_lightning.data.value_range import Values
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.resize_options import Fit, Resize
@@ -22,8 +24,7 @@ class ImageSet:
     Attributes:
         name: what messages call it: the file's path, or "the arrays".
         shape: N, height, width (pixels), channels, as the model sees them.
-        is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read);
-            else 0..255.
+        values: what the numbers are, and how they are given.
         labels: int64 (N,) in 0..K-1.
         class_names: the K names where they are known, else None.
         num_classes: K; without names, one more than the largest label.
@@ -48,7 +49,7 @@ class ImageSet:
 
     name: str
     shape: tuple[int, int, int, int]
-    is_unit_range: bool
+    values: Values
     labels: np.ndarray = field(repr=False)
     class_names: list[str] | None
     num_classes: int
@@ -64,6 +65,24 @@ class ImageSet:
     is_one_hot: bool = False
     words: np.ndarray | None = field(default=None, repr=False)
     resizing: tuple[Resize, Fit] | None = None
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of one image, as it is stored or as it is given, whichever are more."""
+        return math.prod(self.shape[1:]) * max(self.values.dtype.itemsize, self.dtype.itemsize)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the images as they are given."""
+        return self.values.given_dtype
+
+    def as_bytes(self) -> ImageSet:
+        """Return the images as bytes to look at, from smallest to largest where nothing tells."""
+        values = self.values
+        if values.are_bytes:
+            return self
+        meaning = values.meaning or (values.low, max(values.high, values.low + 1))
+        return replace(self, values=replace(values, meaning=meaning, given="bytes"))
 
 
 @contextmanager

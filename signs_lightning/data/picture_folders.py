@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from signs_lightning.data.layouts import ROLE_OF
 from signs_lightning.errors import InputError
@@ -270,3 +270,12 @@ def describe_skipped(skipped: Sequence[SkippedFile], count: int) -> list[str]:
     if len(skipped) > MAX_LISTED:
         lines.append(f"  … and {len(skipped) - MAX_LISTED:,} more")
     return lines
+
+
+def has_split_folders(value: Any) -> bool:
+    """Whether an option names a folder of pictures with folders `train`, `val` or `test` in it."""
+    return (
+        isinstance(value, str | Path)
+        and Path(value).is_dir()
+        and bool(find_split_folders(Path(value)))
+    )

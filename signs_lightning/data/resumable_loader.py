@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler
 from signs_lightning.errors import InputError
+
+if TYPE_CHECKING:
+    from signs_lightning.data.datamodule import H5DataModule
 
 
 def identity_collate(batch: Any) -> Any:
@@ -78,6 +81,28 @@ class BatchLoader(DataLoader):
         self._resume_at = state["batches"] if state["batches"] < len(self) else 0
 
 
+def make_loader(
+    data: H5DataModule, dataset: H5Images, shuffle: bool, exact: bool
+) -> tuple[BatchLoader, str]:
+    """Return the loader of a role, and how its images are read.
+
+    Args:
+        data: whose options say how.
+        dataset: the images of the role.
+        shuffle: see `build_sampler`, as `exact`.
+        exact: see there.
+
+    Raises:
+        InputError: the images cannot be read as the options say.
+    """
+    trainer: Any = data.trainer
+    device = trainer.strategy.root_device if trainer else torch.device("cpu")
+    buffer = int(data.shuffle_buffer * 2**20)
+    message = choose_reading(dataset, data.reading, device, buffer)
+    sampler = build_sampler(dataset, shuffle, exact, data.seed, trainer, buffer)
+    return build_loader(dataset, sampler, data.batch_size, data.num_workers, device), message
+
+
 def build_sampler(
     dataset: H5Images, shuffle: bool, exact: bool, seed: int, trainer: Any, buffer: int
 ) -> EpochSampler:
@@ -93,7 +118,7 @@ def build_sampler(
     """
     rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
     blocks = dataset.blocks if dataset.reading == "streamed" else None
-    group_size = buffer // 2 // math.prod(dataset.image_shape)  # the other half is being read
+    group_size = buffer // 2 // dataset.image_bytes  # the other half is being read
     sampler = EpochSampler(len(dataset), shuffle, seed, rank, world_size, exact, blocks, group_size)
     if trainer is not None:
         sampler.set_epoch(trainer.current_epoch)
@@ -139,14 +164,14 @@ def stream_batches(
     Two groups are in memory at a time, and each is read once.
 
     Args:
-        read: sorted, different int64 (n,) indices → uint8 (n, H, W, C).
+        read: sorted, different int64 (n,) indices → (n, H, W, C).
         order: int64 (N,), indices in the order of the epoch.
         group_ends: where in `order` each group ends; the last end is N.
         batch_size: images of a batch; the last one may be smaller.
         start: position in `order` to begin at.
 
     Yields:
-        indices int64 (n,) and their images uint8 (n, H, W, C).
+        indices int64 (n,) and their images (n, H, W, C).
     """
     groups = [
         group for group in zip([0, *group_ends], group_ends, strict=False) if group[1] > start

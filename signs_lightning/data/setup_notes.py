@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signs_lightning.data.data_compatibility import check_same_data
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.file_roles import RoleFiles
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.labels import describe_missing_labels
 from signs_lightning.data.layouts import Role
+from signs_lightning.data.run_values import describe_run
+from signs_lightning.data.shared_files import warn_of_shared_files
 from signs_lightning.runtime.escaping import format_shape, printable
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
+
+if TYPE_CHECKING:
+    from signs_lightning.data.datamodule import H5DataModule
 
 # stage: what is done with its images
 DOING = {"validate": "Validating on", "test": "Testing on", "predict": "Predicting"}
 MAX_NAMED = 2  # files
 MAX_LOOKED_AT = 8  # training images, for values of 0 and 1
+
+
+def announce_stage(data: H5DataModule, stage: str, datasets: Mapping[Role, H5Images]) -> None:
+    """Print what a stage is about, and what the user may not expect.
+
+    Args:
+        data: whose files are open.
+        stage: see `describe_stage`, as `datasets`.
+        datasets: see there.
+
+    Raises:
+        InputError: the files do not go together.
+    """
+    files = data.opened
+    because = f"because no file is named (data.drawn is {data.drawn})"
+    drawn = f"{data.draws} ({{}}), {because}" if data.draws else None
+    for line in describe_stage(files, stage, datasets, data.num_classes, drawn):
+        rank_zero_print(line)
+    check_same_data(files.image_sets, data.options["class_names"] if stage == "fit" else None)
+    warn_of_shared_files(files, stage, data.val_fraction is not None)
+    train = datasets["train"] if stage == "fit" else None
+    for note in () if data.draws else setup_notes(files, data.num_classes, train):
+        rank_zero_print(note)
+    if found := describe_run(data.run_values, data.options["value_range"]):
+        rank_zero_print(found)
 
 
 def describe_stage(
@@ -121,7 +154,7 @@ def _training_notes(files: RoleFiles, num_classes: int, reader: ImageReader) -> 
             "the training images validates."
         )
     images = reader.read(0, min(MAX_LOOKED_AT, reader.images.shape[0]))
-    if images.max() == 1:
+    if images.dtype == np.uint8 and images.max() == 1:
         yield (
             f"The first training images in {train[0].name} have the values 0 and 1 only, which is "
             "all but black in 0..255. If they mean 0..1, write them as floats, or times 255."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class StorageLayout:
 
 def read_storage_layout(images: ImageSet) -> StorageLayout:
     """Return how a set is stored; reads its header only."""
-    image_bytes = math.prod(images.shape[1:])
+    image_bytes = images.image_bytes
     few = max(1, BLOCK_BYTES // image_bytes)
     most = max(1, MAX_BLOCK // image_bytes)
     if images.path is None:

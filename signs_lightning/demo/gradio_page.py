@@ -20,8 +20,12 @@ from signs_lightning.runtime.file_read_errors import os_reason
 from signs_lightning.runtime.image_files import (
     UnreadableImageError,
     check_picture_channels,
-    read_image,
 )
+from signs_lightning.runtime.picture_values import (
+    check_pictures_mean_something,
+    read_picture_values,
+)
+from signs_lightning.runtime.value_ranges import PLAIN_RANGES, RunValues, to_bytes
 
 if TYPE_CHECKING:
     from signs_lightning.export.onnx_classifier import OnnxClassifier
@@ -71,6 +75,8 @@ def build_page(
         InputError: the model takes images of other channels than pictures have.
     """
     check_picture_channels(model.image_size[2])
+    run = model.run_values or RunValues()
+    check_pictures_mean_something(run, model.image_size[2])
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -84,13 +90,15 @@ def build_page(
         if upload is None:
             return None, ""
         try:
-            image = read_image(str(upload["path"]), model.image_size, *model.resizing)
+            path = str(upload["path"])
+            image = read_picture_values(path, model.image_size, model.resizing, run)
         except UnreadableImageError as error:
             return None, f'<p class="unreadable" role="alert">{_explain(error)}</p>'
-        probabilities = model.predict(image[None])[0]
+        probabilities = model.predict(image[None], stored=True)[0]
         predicted = int(probabilities.argmax())
-        figures = _figure(image, f"What the network saw: {width}×{height} pixels")
-        heat_map = _grad_cam_overlay(model, image, predicted)
+        drawn = to_bytes(image, run.numbers)
+        figures = _figure(drawn, f"What the network saw: {width}×{height} pixels")
+        heat_map = _grad_cam_overlay(model, image, drawn, predicted)
         if heat_map is not None:
             figures += _figure(heat_map, f"Grad-CAM: bright parts speak for {names[predicted]}")
         shares = dict(zip(names, probabilities.tolist(), strict=True))
@@ -133,7 +141,7 @@ def _explain(error: UnreadableImageError) -> str:
 
 
 def _grad_cam_overlay(
-    model: ImageClassifier | OnnxClassifier, image: np.ndarray, label: int
+    model: ImageClassifier | OnnxClassifier, image: np.ndarray, drawn: np.ndarray, label: int
 ) -> np.ndarray | None:
     """Return the overlay uint8 (H, W, 3), or None for a model that has no Grad-CAM."""
     if not isinstance(model, ImageClassifier):
@@ -142,7 +150,7 @@ def _grad_cam_overlay(
         heat = grad_cam(model, torch.from_numpy(image[None].copy()), torch.tensor([label]))[0]
     except InputError:  # no convolution
         return None
-    return overlay(image, heat.numpy())
+    return overlay(drawn, heat.numpy())
 
 
 def _figure(image: np.ndarray, caption: str) -> str:
@@ -159,13 +167,17 @@ def _write_examples(
         return []
     try:
         module = H5DataModule(**data)
+        module.adopt_values(model.run_values)
         module.prepare_data()
         module.setup("predict")
         images, labels = module.images("test", EXAMPLE_POOL)
     except (InputError, TypeError, OSError):
         return []
-    if images.shape[3] != model.image_size[2]:
+    run = model.run_values or RunValues()
+    is_shown = run.numbers in PLAIN_RANGES  # else a PNG of 8 bits would be another picture
+    if images.shape[3] != model.image_size[2] or not is_shown:
         return []
+    images = to_bytes(images, run.numbers)
     by_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     chosen = [own[n] for n in range(MAX_EXAMPLES) for own in by_class if n < len(own)]
     paths = []

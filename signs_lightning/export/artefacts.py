@@ -14,31 +14,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.torch_version import TorchVersion
 
 import signs_lightning
-from signs_lightning.data.datamodule import H5DataModule
-from signs_lightning.data.file_roles import Role
 from signs_lightning.errors import InputError
+from signs_lightning.export.compared_images import torch_dtype
 from signs_lightning.export.onnx_checks import (
     FORMAT_VERSION,
     MAX_FILE,
     UNBOUNDED,
     import_onnx,
 )
-from signs_lightning.export.onnx_classifier import OnnxClassifier, resize_batch
+from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.ready_network import describe_network
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.value_ranges import RunValues, range_text
 
 MIN_TORCH = "2.7"  # the first whose ONNX exporter takes our networks
 OPSET = 18  # of December 2022: written by torch.onnx without converting, read by every runtime
 TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
-MAX_COMPARED = 128  # images that the two are compared on
 ENDINGS: dict[Literal["onnx", "torch"], str] = {"onnx": ".onnx", "torch": ".pt2"}
 
 
@@ -46,8 +44,8 @@ class ServingModule(nn.Module):
     """A classifier from bytes to probabilities: scaling, network, softmax.
 
     Shape:
-        images uint8 (N, H, W, C) in 0..255, and any other inputs float32 (N, …) → float32
-        probabilities (N, K)
+        images (N, H, W, C) in the numbers that the model was trained on, and any other
+        inputs float32 (N, …) → float32 probabilities (N, K)
     """
 
     def __init__(self, model: ImageClassifier) -> None:
@@ -66,19 +64,20 @@ def export_artefact(
 
     The file is written completely or not at all, and only if it gives the model's probabilities.
 
-    The file takes uint8 (N, H, W, C) images in 0..255 of the model's size, N from 1 on, as
-    `images`, and gives float32 (N, K) `probabilities`. It carries format_version, model,
-    image_size, binary, resize and, where the model has some, fit and class_names: as JSON in ONNX's
-    metadata_props, or in `metadata.json` among the extra files of torch.export. Nothing of this
-    package is needed to run it. Inputs beside the image are float32 (N, …), and all inputs have
+    The file takes (N, H, W, C) images of the model's size, N from 1 on, as `images`: uint8 in
+    0..255, or the numbers that the model was trained on, as value_range says then. It gives float32
+    (N, K) `probabilities`. It carries format_version, model, image_size, binary, resize and, where
+    the model has some, fit and class_names: as JSON in ONNX's metadata_props, or in `metadata.json`
+    among the extra files of torch.export. Nothing of this package is needed to run it. Inputs
+    beside the image are float32 (N, …), and all inputs have
     Keras's names then.
 
     Args:
         model: any classifier; it is not changed.
         path: the file; one that is there is replaced.
         format: which kind.
-        images: uint8 (n, H, W, C) of the model's size, at least 2, that the file is compared with
-            the model on.
+        images: (n, H, W, C) of the model's size and numbers, at least 2, that the file is compared
+            with the model on.
 
     Returns:
         The largest difference between a probability of the model and of the file, over a batch of
@@ -89,7 +88,7 @@ def export_artefact(
             probabilities there, or the file cannot be written.
     """
     inputs = _all_inputs(model, images)
-    expected = model.predict(inputs if len(inputs) > 1 else images)
+    expected = model.predict(inputs if len(inputs) > 1 else images, stored=True)
     if format == "onnx":
         import_onnx("onnx", "onnxscript", "onnxruntime")
         if TorchVersion(torch.__version__) < MIN_TORCH:
@@ -136,7 +135,7 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
     module = ServingModule(copy.deepcopy(model).cpu().eval().requires_grad_(False))
     # Weights in channels_last would be copied for each file.
     module.to(memory_format=torch.contiguous_format)
-    example = torch.zeros(2, *model.image_size, dtype=torch.uint8)
+    example = torch.zeros(2, *model.image_size, dtype=torch_dtype(model))
     others = [torch.zeros(2, *shape) for shape in model.other_inputs.values()]
     batch = {0: Dim("N", min=1)}
     shapes: Any = (batch, tuple(batch for _ in others)) if others else (batch,)
@@ -162,6 +161,7 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
 
 def _metadata(model: ImageClassifier) -> dict[str, Any]:
     names, (resize, fit) = model.hparams.get("class_names"), model.resizing
+    values = model.run_values or RunValues()
     return {
         "format_version": FORMAT_VERSION,
         "model": type(model).__name__,
@@ -170,6 +170,7 @@ def _metadata(model: ImageClassifier) -> dict[str, Any]:
         **({"independent": True} if model.independent else {}),
         "resize": resize,
         **({"fit": fit} if fit else {}),
+        **({} if values.are_bytes else {"value_range": list(values.numbers)}),
         **({"class_names": list(names)} if names else {}),
     }
 
@@ -198,8 +199,10 @@ def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
     file = exported.model_proto
     height, width, channels = model.image_size
     file.producer_name, file.producer_version = "signs_lightning", signs_lightning.__version__
+    stored = model.run_values or RunValues()
     file.doc_string = (
-        f"{type(model).__name__}: {inputs[0]} uint8 (N, {height}, {width}, {channels}) in 0..255 → "
+        f"{type(model).__name__}: {inputs[0]} {stored.dtype} (N, {height}, {width}, {channels}) in "
+        f"{range_text(stored.numbers)} → "
         f"probabilities float32 (N, {model.num_classes})"
     )
     for key, value in _metadata(model).items():
@@ -243,39 +246,3 @@ def _all_inputs(model: ImageClassifier, images: Tensor) -> dict[str, Tensor]:
         name: torch.rand(len(images), *shape, generator=generator)
         for name, shape in model.other_inputs.items()
     }
-
-
-def images_to_compare(model: ImageClassifier, settings: dict[str, Any]) -> tuple[Tensor, str]:
-    """Return images of the run's data, or random ones without its files.
-
-    Args:
-        model: decides their size.
-        settings: of the `H5DataModule` that the model was trained on; empty when unknown.
-
-    Returns:
-        uint8 (n, H, W, C) of the model's size, at most 128, and a description: "120 test images".
-    """
-    roles: tuple[tuple[str, Role], ...] = (("test", "test"), ("validation", "val"))
-    for name, role in roles if settings else ():
-        try:
-            data = H5DataModule(**settings)
-            data.prepare_data()
-            data.setup("test" if role == "test" else "validate")
-            images, _ = data.images(role, MAX_COMPARED)
-            if len(images) < 2 or images.shape[3] != model.image_size[2]:
-                continue
-            resized = resize_batch(images, model.image_size[:2], *model.resizing)
-        except InputError:  # the files are missing, or a model from Keras does not tell how
-            continue
-        return torch.from_numpy(resized), f"{len(images)} {name} images"
-    return random_images(64, model.image_size), "64 random images"
-
-
-def random_images(count: int, image_size: tuple[int, int, int], seed: int = 0) -> Tensor:
-    """Return uint8 (count, H, W, C): noise of a seed, smooth in half of the images."""
-    height, width, channels = image_size
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, channels, -(-height // 8), -(-width // 8), generator=generator)
-    images = F.interpolate(coarse, (height, width), mode="bilinear")
-    images[::2] = torch.rand(images[::2].shape, generator=generator)
-    return (images * 255).byte().permute(0, 2, 3, 1).contiguous()  # (N, C, H, W) -> (N, H, W, C)

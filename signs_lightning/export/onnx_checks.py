@@ -16,7 +16,10 @@ from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
 from signs_lightning.runtime.resize_options import FITS, RESIZES, Fit, RememberedResize
+from signs_lightning.runtime.value_ranges import RunValues, parse_range
 
+WHOLE = ("uint8", "int8", "uint16", "int16", "int32", "int64")
+NUMBERS = (*WHOLE, "float16", "float32", "float64")  # that images may have
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
 MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
 UNBOUNDED = "holds an operator that is unknown, or values that are huge or of unknown size: refused"
@@ -37,6 +40,7 @@ class OnnxMetadata:
         class_names: the K names, None when the model had none.
         model_name: class of the model.
         resizing: how images of another size are resized; as the first files where it does not say.
+        run_values: the numbers that it takes; "legacy" of bytes, to which floats are rounded.
         independent: whether each class has a probability of its own.
     """
 
@@ -48,6 +52,7 @@ class OnnxMetadata:
     class_names: list[str] | None
     model_name: str
     resizing: tuple[RememberedResize, Fit | None]
+    run_values: RunValues
     independent: bool = False
 
 
@@ -106,15 +111,16 @@ def read_onnx_metadata(path: Path) -> tuple[bytes, OnnxMetadata]:
         )
     (input_name, *image), (_, *result) = inputs[0], outputs[0]
     layout = "(N, height, width, channels)"
-    height, width, channels = _sizes(path, "takes", image, "uint8", layout)
-    (num_classes,) = _sizes(path, "gives", result, "float32", "(N, K)")
     texts = {entry.key: entry.value for entry in model.metadata_props}
+    run_values = _run_values(path, texts.get("value_range"), str(image[0]))
+    height, width, channels = _sizes(path, "takes", image, run_values.dtype, layout)
+    (num_classes,) = _sizes(path, "gives", result, "float32", "(N, K)")
     others = {
         name: tuple(_sizes(path, f"takes as '{printable(name)}'", value, "float32", len(value[1])))
         for name, *value in inputs[1:]
     }
     image_size = (height, width, channels)
-    metadata = _metadata(path, texts, (input_name, others), image_size, num_classes)
+    metadata = _metadata(path, texts, (input_name, others), image_size, num_classes, run_values)
     if not _is_bounded(model, [name for name, *_ in inputs]):
         raise onnx_error(path, UNBOUNDED)
     return contents, metadata
@@ -175,12 +181,26 @@ def _sizes(path: Path, verb: str, value: list[Any], expected: str, layout: str |
     return sizes
 
 
+def _run_values(path: Path, text: str | None, dtype: str) -> RunValues:
+    """Return the numbers that a file takes: bytes, or those that its metadata name."""
+    if text is None:
+        return RunValues("legacy")
+    try:
+        found = parse_range(json.loads(text))
+    except (ValueError, RecursionError, InputError):
+        found = None
+    if not isinstance(found, tuple) or dtype not in NUMBERS:
+        raise onnx_error(path, "carries metadata on values that are none: it was damaged")
+    return RunValues(found, dtype)
+
+
 def _metadata(
     path: Path,
     texts: dict[str, str],
     inputs: tuple[str, dict[str, tuple[int, ...]]],
     image_size: tuple[int, int, int],
     num_classes: int,
+    run_values: RunValues,
 ) -> OnnxMetadata:
     """Return the metadata, compared with the network's own input and output."""
     version = texts.get("format_version")
@@ -216,7 +236,7 @@ def _metadata(
     name = texts.get("model", "")
     independent = independent is True
     return OnnxMetadata(
-        *inputs, image_size, num_classes, binary, names, name, resizing, independent
+        *inputs, image_size, num_classes, binary, names, name, resizing, run_values, independent
     )
 
 

@@ -24,6 +24,7 @@ from signs_lightning.runtime.resize_options import (
     choose_resizing,
     unknown_resize,
 )
+from signs_lightning.runtime.value_ranges import RunValues
 
 
 class OnnxClassifier:
@@ -40,6 +41,7 @@ class OnnxClassifier:
         independent: whether each class has a probability of its own.
         model_name: class of the model that was exported.
         resizing: how images of another size are resized, and what becomes of another aspect ratio.
+        run_values: the numbers that the file takes; "legacy" of bytes, to which floats are rounded.
         image_input: name of the images.
         other_inputs: shape of one value of each input beside them, by its name.
 
@@ -58,6 +60,7 @@ class OnnxClassifier:
         self._names, self.image_input = metadata.class_names, metadata.input_name
         self.other_inputs = metadata.other_inputs
         self.resizing: tuple[RememberedResize, Fit | None] = metadata.resizing
+        self.run_values = metadata.run_values
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # as many as a checkpoint takes
         options.log_severity_level = 4  # errors are raised, too
@@ -114,15 +117,23 @@ class OnnxClassifier:
             height, width, _ = self.image_size
             raise unknown_resize(f"The images are to be resized to {height}×{width}")
 
+    def adopt_values(self, values: RunValues | None) -> None:
+        """Take nothing from data: the file tells which numbers it takes."""
+
     def predict(
-        self, images: Tensor | np.ndarray | Mapping[str, Any], batch_size: int = 256
+        self,
+        images: Tensor | np.ndarray | Mapping[str, Any],
+        batch_size: int = 256,
+        stored: bool = True,
     ) -> Tensor:
         """Return class probabilities, as the checkpoint gives them.
 
         Args:
             images: uint8 (N, H, W, C) in 0..255, resized where they are of another height or
-                width; for a network with other inputs a dict of all by their names.
+                width, or the numbers that the model was trained on, of its size; for a network with
+                other inputs a dict of all by their names.
             batch_size: images that go through the network at a time.
+            stored: as of a checkpoint's model; there is no other way.
 
         Returns:
             float32 (N, K).
@@ -132,10 +143,18 @@ class OnnxClassifier:
         """
         images, others = split_inputs(self, images)
         pixels = images.cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != self.image_size[2]:
+        dtype = self.run_values.dtype
+        if pixels.dtype != dtype or pixels.ndim != 4 or pixels.shape[3] != self.image_size[2]:
             raise InputError(
                 f"The images are {pixels.dtype} ({', '.join(map(str, pixels.shape))}), "
-                f"expected uint8 (N, height, width, {self.image_size[2]})."
+                f"expected {dtype} (N, height, width, {self.image_size[2]})."
+            )
+        if dtype != "uint8" and pixels.shape[1:3] != self.image_size[:2]:
+            height, width = pixels.shape[1:3]
+            raise InputError(
+                f"The images have {height}×{width} pixels, and {self.path} takes {dtype} of "
+                f"{self.image_size[0]}×{self.image_size[1]}, which are not resized here. Predict "
+                "with the checkpoint."
             )
         probabilities = np.empty((len(pixels), self.num_classes), np.float32)
         for start in range(0, len(pixels), batch_size):

@@ -42,6 +42,7 @@ class DataSummary:
         class_names: the K names, or None.
         fingerprints: uint64 (n,) of the images that were read.
         is_one_of_several: whether the file has images for other roles, too.
+        lacks_range: whether nothing tells which numbers are black and white.
     """
 
     path: str
@@ -51,6 +52,7 @@ class DataSummary:
     class_names: list[str] | None
     fingerprints: np.ndarray
     is_one_of_several: bool = False
+    lacks_range: bool = False
 
 
 @dataclass
@@ -106,5 +108,8 @@ def format_options(options: Mapping[str, Any], role: str = "train") -> str:
         elif isinstance(value, list | tuple):
             is_size = all(isinstance(part, int) for part in value)
             value = ",".join(map(str, value)) if is_size else f"[{','.join(value)}]"
+        if name == "value_range":  # which may begin with a minus
+            words += f" --data.{name}={quote_path(str(value))}"
+            continue
         words += f" --data.{name} {quote_path(str(value)) if value != -1 else value}"
     return words

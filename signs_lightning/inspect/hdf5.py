@@ -19,6 +19,7 @@ from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.label_files import find_image_file
 from signs_lightning.data.labels import describe_missing_labels
 from signs_lightning.data.layouts import guess_split
+from signs_lightning.data.value_range import describe_extremes, suggest_range
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.inspect.file_report import (
     MAX_ROWS,
@@ -29,6 +30,7 @@ from signs_lightning.inspect.file_report import (
 from signs_lightning.inspect.image_scan import Scan, count_copies_within, scan
 from signs_lightning.inspect.keras_files import describe_keras_file
 from signs_lightning.runtime.escaping import format_shape, quote_path
+from signs_lightning.runtime.value_ranges import BYTES
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
@@ -75,6 +77,8 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
     if problems:
         raise CollectedInputError(problems)
     name, words = quote_path(path), format_options(options)
+    if report.data and report.data[-1].lacks_range:
+        words += " --data.value_range minmax"
     if len(roles) > 1:
         report.suggest(f"fit --data.file {name}{words}")
     elif report.data[0].role in ("test", "val"):
@@ -123,6 +127,7 @@ def _describe_images(
             images.class_names,
             found.fingerprints,
             is_one_of_several,
+            images.values.meaning is None,
         )
     )
 
@@ -218,10 +223,16 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport, prefix: str
     seen = len(found.fingerprints)
     limit = f" among the first {seen} images (time ran out; --seconds gives more)"
     limit = "" if found.is_complete else limit
-    report.add_fact(prefix + "values", f"{found.low} to {found.high}{limit}")
+    if images.values.are_bytes:
+        report.add_fact(prefix + "values", f"{found.low} to {found.high}{limit}")
+    else:
+        report.add_fact(prefix + "values", describe_extremes(images.values))
     if images.note:
         report.add_fact(prefix + "stored as", images.note)
-    if found.high == 1 and found.is_complete and not images.is_unit_range:
+    if images.values.meaning is None:
+        text = f"nothing tells which numbers are black and white: {suggest_range(images.values)}"
+        report.add_fact(prefix + "range", text)
+    if found.high == 1 and found.is_complete and images.values.meaning == BYTES:
         report.add_fact(
             prefix + "dark", "0 and 1 only, nearly black; if they mean 0..1, write them as floats"
         )

@@ -36,7 +36,7 @@ def draw_data_samples(path: str, options: dict[str, Any], output: str, per_class
     Raises:
         InputError: the file cannot be used, or the PNG cannot be written.
     """
-    images = check_file(path, **options)
+    images = check_file(path, **options).as_bytes()
     classes = min(images.num_classes, MAX_CLASSES)
     indices = [np.flatnonzero(images.labels == k)[:per_class] for k in range(classes)]
     chosen = np.concatenate(indices)

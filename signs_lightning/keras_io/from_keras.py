@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, cast
 
 from torch import Tensor
 
@@ -38,6 +38,7 @@ from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.metrics import EvaluationMetrics
 from signs_lightning.models.other_inputs import check_images_suffice
+from signs_lightning.models.stored_images import standardize, standardizes
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
@@ -59,7 +60,7 @@ class FromKeras(ImageClassifier):
             where `architecture` is given.
         scale: what the model was trained on: "/255" is images in 0..1, "raw" in 0..255; "tf",
             "caffe" and "torch" are the modes of `keras.applications.*.preprocess_input`. None takes
-            it from the model's first layers, and prints it.
+            it from the model's first layers, and prints it. "standardize" is as of ImageClassifier.
         trainable_layers: train only the last n layers that have weights; the others are frozen,
             their BatchNorm in inference mode.
         config: the model as JSON, as `to_json` of Keras gives it; a checkpoint keeps it instead of
@@ -97,7 +98,7 @@ class FromKeras(ImageClassifier):
     def __init__(
         self,
         path: str | None = None,
-        scale: Scale | None = None,
+        scale: Scale | Literal["standardize"] | list[list[float]] | None = None,
         trainable_layers: int | None = None,
         config: str | None = None,
         num_classes: int | None = None,
@@ -109,7 +110,8 @@ class FromKeras(ImageClassifier):
         compile_config: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if scale not in (None, *SCALES):
+        is_own, named = standardizes(scale), cast(Any, scale)
+        if not is_own and scale not in (None, *SCALES):
             raise InputError(f"scale is '{scale}', expected one of {', '.join(SCALES)}.")
         if path is None and config is None:
             raise InputError("FromKeras needs a Keras file. Name it: --model.path FILE.")
@@ -144,11 +146,13 @@ class FromKeras(ImageClassifier):
                     f"{num_classes}."
                 )
             message = None
-            if file is not None or scale is None:
+            if not is_own and (file is not None or scale is None):
                 evidence = find_scale(self.plan, file_weights(weights))
-                scale, message = resolve_scale(evidence, scale)
-            check_channels(scale, self.image_size[2])
-            self._scale_checked = file is not None
+                named, message = resolve_scale(evidence, named)
+                scale = named
+            if not is_own:
+                check_channels(named, self.image_size[2])
+            self._scale_checked = file is not None or is_own
             kwargs["label_smoothing"] = self.compiled.label_smoothing
             super().__init__(num_classes=num_classes, image_size=image_size, **kwargs)
             self.optimizer = self.compiled.make_optimizer or self.optimizer
@@ -192,7 +196,10 @@ class FromKeras(ImageClassifier):
     def forward(self, images: Tensor, *others: Tensor) -> Tensor:
         if len(others) != len(self.other_inputs):
             check_images_suffice(self, "the caller")
-        return self.network(rescale_inputs(images, self.hparams["scale"]), others=others)
+        scale = self.hparams["scale"]
+        is_own = standardizes(scale)
+        images = standardize(images, scale) if is_own else rescale_inputs(images, scale)
+        return self.network(images, others=others)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -30,6 +30,7 @@ from signs_lightning.keras_io.to_keras_training import KerasTraining, describe_t
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.stored_images import standardizes
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -86,6 +87,11 @@ def export_keras(
         raise InputError(
             f"Keras reads '{format}' from a file that ends in {ENDINGS[format]}, {path.name} does "
             "not. Rename it."
+        )
+    if standardizes(model.hparams.get("scale")):
+        raise InputError(
+            "The model standardizes its images (scale), and a Keras file has the network alone. "
+            "Use --format onnx or torch, whose files do so."
         )
     if isinstance(model, FromKeras):
         config, plan = json.loads(model.hparams["config"]), model.plan

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_history import History
 from signs_lightning.models.lightning_callbacks import keep_best_checkpoints
 from signs_lightning.models.metrics import TOTALS
@@ -71,11 +72,34 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
     if model.hparams.get("resize") is None:
         arguments = checkpoint.get("hyper_parameters", {})
         model.hparams.update({name: arguments.get(name) for name in ("resize", "fit")})
+    _take_values(model, checkpoint.get("hyper_parameters", {}))
     if trainer is not None:
         remove_trainer_finders(trainer, checkpoint)
         keep_best_checkpoints(trainer, checkpoint)
         if TRAINED_WEIGHTS in checkpoint:
             checkpoint["state_dict"] = checkpoint[TRAINED_WEIGHTS]
+
+
+def _take_values(model: ImageClassifier, arguments: dict[str, Any]) -> None:
+    """Give a model the numbers that its checkpoint was trained on.
+
+    Raises:
+        InputError: the data were opened in other numbers already.
+    """
+    remembered = {name: arguments.get(name) for name in ("value_range", "value_type")}
+    before = model.run_values
+    if remembered["value_range"] is None:
+        return
+    model.hparams.update(remembered)
+    now = model.run_values
+    if before is None or now is None or before == now:
+        return
+    if not before.are_bytes or not now.are_bytes:
+        how = ", rounded to bytes" if now.range == "legacy" else ""
+        raise InputError(
+            f"The checkpoint was trained on {now}{how}, and the data were opened as {before}. Make "
+            "the model by `load_model` of the checkpoint, or with its value_range and value_type."
+        )
 
 
 def _resumed_trainer(model: ImageClassifier) -> L.Trainer | None:

@@ -76,14 +76,16 @@ class ImageClassifier(ImageModel):
         test_time_augmentation: what validation, test and predictions see besides the image itself,
             probabilities averaged: "hflip" and "vflip" mirror it, "shifts" moves it by a sixteenth
             in four directions.
-        metrics: further torchmetrics for validation and test; they see probabilities (N, K), a
-            binary model's see (N,).
+        metrics: further torchmetrics of evaluations; they see probabilities (N, K), or binary (N,).
         compile: train through torch.compile; on a GPU with CUDA graphs, where small networks gain.
         biased_variance: feed BatchNorm's moving variance with the biased batch variance, at the
             price of a copy per step; when omitted, a Keras file's own way, else the unbiased one.
         resize: how images of another size are resized, see `H5DataModule`; "legacy" as the first
             checkpoints, "unknown" for a Keras file, which does not tell.
         fit: what becomes of another aspect ratio, see there.
+        value_range: numbers of the data that are black and white; "legacy" rounds to bytes.
+        value_type: dtype of the data, such as "uint16".
+        scale: "standardize" by each channel's mean and deviation in the images to train on.
         network: the network, where no subclass makes it: an `nn.Module`, or what makes one from its
             number of classes, as torchvision's and timm's functions do.
         network_args: by which `network` is called, besides `num_classes`; plain values.
@@ -138,6 +140,9 @@ class ImageClassifier(ImageModel):
         biased_variance: bool | None = None,
         resize: RememberedResize | None = None,
         fit: Fit | None = None,
+        value_range: tuple[float, float] | Literal["legacy"] | None = None,
+        value_type: str | None = None,
+        scale: Literal["standardize"] | list[list[float]] | None = None,
         fuse: bool = True,
         network: Network | None = None,
         network_args: dict[str, Any] | None = None,
@@ -190,6 +195,7 @@ class ImageClassifier(ImageModel):
         if hasattr(data, "image_shape"):
             self.adopt(data.num_classes, data.image_shape, data.class_names)
             self.adopt_resizing(getattr(data, "resize", None), getattr(data, "fit", None))
+            self.adopt_values(getattr(data, "run_values", None), data if stage == "fit" else None)
         else:  # plain DataLoaders do not say what they hold
             check_class_counts(self.hparams, self.num_classes)
         if not self.has_build:
@@ -228,7 +234,7 @@ class ImageClassifier(ImageModel):
         return (logits.squeeze(1) > 0).long() if self.binary else logits.argmax(dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = self.preprocess(batch[0]), batch[1]
+        images, labels = self.batch_images(batch[0]), batch[1]
         targets = labels
         if self._augment is not None:
             images, targets = self._augment(images, labels)
@@ -240,7 +246,7 @@ class ImageClassifier(ImageModel):
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: EvaluationMetrics) -> None:
         images, labels = batch
-        logits = self.averaged_logits(self.preprocess(images))
+        logits = self.averaged_logits(self.batch_images(images))
         if may_hold_padding(self.trainer, len(labels), batch_idx):
             logits, labels = logits[labels >= 0], labels[labels >= 0]
         probabilities = self.probabilities(logits)
@@ -257,7 +263,7 @@ class ImageClassifier(ImageModel):
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
         """A batch → float32 probabilities (N, K)."""
         images = batch if isinstance(batch, Tensor) else batch[0]
-        return self.probabilities(self.averaged_logits(self.preprocess(images)))
+        return self.probabilities(self.averaged_logits(self.batch_images(images)))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         seed_step(self, batch_idx)  # no callback: finders train without those

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
+from signs_lightning.models import stored_images
 from signs_lightning.models.data_compatibility import check_class_counts, check_data_compatibility
 from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.given_network import GivenNetwork
 from signs_lightning.models.predict_inputs import read_inputs
-from signs_lightning.models.ready_network import check_logits, prepare_network
+from signs_lightning.models.ready_network import check_binary, check_logits, prepare_network
 from signs_lightning.models.tta import augmented_views, mean_logits
-from signs_lightning.runtime.resize import resize_images, resize_legacy
 from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
     DEFAULT_RESIZE,
@@ -28,6 +28,7 @@ from signs_lightning.runtime.resize_options import (
     choose_resizing,
     unknown_resize,
 )
+from signs_lightning.runtime.value_ranges import RunValues
 
 
 class ImageModel(L.LightningModule):
@@ -37,8 +38,8 @@ class ImageModel(L.LightningModule):
     after `super().__init__(**kwargs)`, and calls them in `forward`: it is its own network.
 
     What it was made for lies in `hparams`: num_classes, image_size, class_names, class_weights,
-    resize, fit, test_time_augmentation, biased_variance and fuse, as `ImageClassifier` describes
-    them.
+    resize, fit, value_range, value_type, test_time_augmentation, biased_variance and fuse, as
+    `ImageClassifier` describes them.
 
     Shape:
         images float32 (N, C, H, W) in 0..1 → logits float32 (N, K); a binary model gives (N, 1)
@@ -97,11 +98,7 @@ class ImageModel(L.LightningModule):
     def _build(self) -> None:
         """Make all that depends on the number of classes and the size of the images."""
         check_resizing(self.hparams.get("resize"), self.hparams.get("fit"))
-        if self.binary and self.num_classes != 2:
-            raise InputError(
-                f"{type(self).__name__} tells two classes apart, the data have {self.num_classes}. "
-                "Use SignsFunctional or SignsResNet50."
-            )
+        check_binary(self)
         if self.binary or self.hparams.get("num_classes") is not None:  # else the data tell
             check_class_counts(self.hparams, self.num_classes)
         if not self.has_build:
@@ -186,6 +183,15 @@ class ImageModel(L.LightningModule):
             height, width, _ = self.image_size
             raise unknown_resize(f"The images are to be resized to {height}×{width}")
 
+    @property
+    def run_values(self) -> RunValues | None:
+        """The numbers that the model was trained on, if any."""
+        return RunValues.remembered(self.hparams)
+
+    def adopt_values(self, values: RunValues | None, train_data: Any = None) -> None:
+        """Take from data their numbers, and of those to train on mean and deviation."""
+        stored_images.adopt_from_data(self, values, train_data)
+
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
@@ -195,42 +201,36 @@ class ImageModel(L.LightningModule):
         return result
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Turn an image file's bytes into what the network takes.
+        """Turn the numbers of an image file into what the network takes.
 
         Args:
-            images: uint8 (N, H, W, C) in 0..255 of any height and width. Floats are taken as
-                preprocessed.
+            images: (N, H, W, C) as files have them: uint8, or the numbers of the training files.
 
         Returns:
-            float (N, C, H, W) in 0..1 at the model's image size; images that are resized are
-            rounded to bytes, as files hold them.
+            float (N, C, H, W) of the model's size, 0 for black, 1 for white; resized bytes are
+            rounded.
 
         Raises:
-            InputError: they are of another size, the model is from Keras, and nothing tells how it
-                resizes.
+            InputError: nothing tells how they are resized; or they are bytes, and the model was
+                trained on other numbers.
         """
-        if images.dtype != torch.uint8:
-            return images.to(self.dtype)
-        # (N, H, W, C) -> (N, C, H, W): channels_last in memory
-        images = images.permute(0, 3, 1, 2)
-        if tuple(images.shape[-2:]) != self.image_size[:2]:
-            images = self._resize(images)
-        return images.to(self.dtype).div_(255)
+        values, dtype = self.run_values or RunValues(), cast(torch.dtype, self.dtype)
+        how = self.image_size[:2], self.resizing, dtype
+        return stored_images.prepare_stored(images, values, *how)
 
-    def _resize(self, images: Tensor) -> Tensor:
-        """uint8 (N, C, H, W) → whole numbers (N, C, height, width) in 0..255."""
-        size, (resize, fit) = self.image_size[:2], self.resizing
-        if resize == "legacy":
-            return resize_legacy(images.to(self.dtype), size)
-        if resize == "unknown" or fit is None:
-            found, expected = (f"{h}×{w}" for h, w in (images.shape[-2:], size))
-            raise unknown_resize(f"The images have {found} pixels, the model takes {expected}")
-        return resize_images(images, size, resize, fit)
+    def batch_images(self, images: Tensor) -> Tensor:
+        """Return what the network takes of the images of a batch, which are as files have them.
+
+        Floats of a plain DataLoader are prepared already: (N, C, H, W) in 0..1.
+        """
+        if images.is_floating_point() and not stored_images.reads_files(self):
+            return images.to(self.dtype)
+        return self.preprocess(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """float (N, C, H, W) in 0..1 → logits (N, K); a binary model gives (N, 1)."""
         self._check_network()
-        return self.network(images)
+        return self.network(stored_images.standardize(images, self.hparams.get("scale")))
 
     def averaged_logits(self, images: Tensor, *others: Tensor) -> Tensor:
         """Return logits as of `forward`, or those of the views' mean probabilities.
@@ -262,16 +262,17 @@ class ImageModel(L.LightningModule):
         return logits.softmax(dim=1)
 
     @torch.inference_mode()
-    def predict(self, images: Any, batch_size: int = 256) -> Any:
+    def predict(self, images: Any, batch_size: int = 256, stored: bool = False) -> Any:
         """Return class probabilities, as `predict` of Keras does.
 
         Args:
             images: one image or N: an array or tensor of uint8 in 0..255, of any height and width,
-                or of floats in 0..1, with the channels last or first as only one reading makes
-                sense; pictures of Pillow or their paths; or a list of these. For a model with
-                inputs beside the image a dict of all by their names, the others as arrays (N, …)
-                that Keras's `predict` would take.
+                of floats in 0..1, or of the numbers that the model was trained on, with the
+                channels last or first as only one reading makes sense; pictures of Pillow or their
+                paths; or a list of these. For a model with inputs beside the image a dict of all by
+                their names, the others as arrays (N, …) that Keras's `predict` would take.
             batch_size: images that go through the network at a time.
+            stored: whether they are images (N, H, W, C) as an `H5DataModule` gives them.
 
         Returns:
             float32 (N, K), also of one image; K is 2 for a binary model. A tensor on the CPU where
@@ -280,7 +281,7 @@ class ImageModel(L.LightningModule):
         Raises:
             InputError: images are of another shape, type or range, or an input is missing.
         """
-        read, others = read_inputs(self, images)
+        read, others = read_inputs(self, images, stored)
         training = self.training
         self.eval()
         found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,17 @@ from torch import Tensor
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.other_inputs import split_inputs
-from signs_lightning.runtime.escaping import printable, shorten
-from signs_lightning.runtime.image_files import UnreadableImageError, read_image
+from signs_lightning.models.predict_numbers import (
+    as_numbers,
+    check_floats,
+    is_prepared,
+    scale_bytes,
+)
+from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.image_files import UnreadableImageError
+from signs_lightning.runtime.picture_values import read_picture_values
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
+from signs_lightning.runtime.value_ranges import RunValues, native_dtype
 
 if TYPE_CHECKING:
     from signs_lightning.models.model_with_preprocessing import ImageModel
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 Size = tuple[int, int, int]  # height, width, channels
 # Orders of axes by their number, those of files before PyTorch's.
 ORDERS = {2: ("HW",), 3: ("HWC", "CHW", "NHW"), 4: ("NHWC", "NCHW")}
-ROUNDING = 1e-4  # by which floats in 0..1 may be beyond it
 
 
 class PredictImages:
@@ -33,6 +39,7 @@ class PredictImages:
     Args:
         model: what they are for.
         given: as of `ImageModel.predict`.
+        stored: as of it.
 
     Attributes:
         answers_tensor: whether they are tensors, so that the answer is one.
@@ -41,8 +48,9 @@ class PredictImages:
         InputError: they are nothing that `predict` takes.
     """
 
-    def __init__(self, model: ImageModel, given: Any) -> None:
-        self.model = model
+    def __init__(self, model: ImageModel, given: Any, stored: bool = False) -> None:
+        self.model, self.stored = model, stored
+        self.run = model.run_values or RunValues()
         self.items: Any = None
         if _is_picture(given):
             given = [given]
@@ -52,8 +60,13 @@ class PredictImages:
             self.answers_tensor = all(isinstance(item, Tensor) for item in given)
         else:
             self.answers_tensor = isinstance(given, Tensor)
-            values = _as_array(given, "The images are")
-            self.values, self.order = arrange(values, model.image_size, "The images have")
+            values = given if stored else as_numbers(given, "The images are", self.run)
+            self.values, self.order = values, "NHWC"
+            if not stored:
+                is_sized = is_prepared(values, self.run)
+                self.values, self.order = arrange(
+                    values, model.image_size, "The images have", is_sized
+                )
 
     def _check_list(self, given: Sequence[Any]) -> None:
         if not given:
@@ -61,9 +74,9 @@ class PredictImages:
         for number, item in enumerate(given):
             if _is_picture(item):
                 continue
-            values = _as_array(item, f"Image {number} of the list is")
-            name = f"Image {number} of the list has"
-            if len(arrange(values, self.model.image_size, name)[0]) != 1:
+            values = as_numbers(item, f"Image {number} of the list is", self.run)
+            name, is_sized = f"Image {number} of the list has", is_prepared(values, self.run)
+            if len(arrange(values, self.model.image_size, name, is_sized)[0]) != 1:
                 raise InputError(
                     f"{name} shape {tuple(values.shape)}, expected one image. Of a batch (images, "
                     "labels), give the images alone."
@@ -75,27 +88,59 @@ class PredictImages:
     def batch(self, part: slice) -> Tensor:
         """Return what the network takes, float (n, C, H, W) in 0..1, on the model's device."""
         model = self.model
-        if self.items is None:
-            images = [_to_tensor(self.values[part], self.order).to(model.device)]
+        if self.stored:
+            images = [(torch.as_tensor(self.values[part]), False)]
+        elif self.items is None:
+            images = [self._to_tensor(self.values[part], self.order)]
         else:
-            images = [self._read(item).to(model.device) for item in self.items[part]]
-        if part.start == 0 and images[0].dtype == torch.uint8 and images[0].max() == 1:
+            images = [self._read(item) for item in self.items[part]]
+        first, is_ready = images[0]
+        if part.start == 0 and first.dtype == torch.uint8 and first.max() == 1:
             rank_zero_print(
                 "The images have the values 0 and 1 only, which is all but black in 0..255. If "
                 "they mean 0..1, give them as floats, or times 255."
             )
-        if len({(image.shape, image.dtype) for image in images}) == 1:
-            return model.preprocess(torch.cat(images))
-        return torch.cat([model.preprocess(image) for image in images])
+        if len({(image.shape, image.dtype, ready) for image, ready in images}) == 1:
+            images = [(torch.cat([image for image, _ in images]), is_ready)]
+        found = [(image.to(model.device), ready) for image, ready in images]
+        return torch.cat(
+            [image.to(model.dtype) if ready else model.preprocess(image) for image, ready in found]
+        )
 
-    def _read(self, item: Any) -> Tensor:
-        """One image of a list → what `preprocess` takes."""
-        if not _is_picture(item):
-            return _to_tensor(*arrange(_as_array(item, ""), self.model.image_size, ""))
-        return torch.from_numpy(np.array(read_picture(item, self.model))[None])  # writable
+    def _read(self, item: Any) -> tuple[Tensor, bool]:
+        """One image of a list → as of `_to_tensor`."""
+        if _is_picture(item):
+            picture = np.array(read_picture(item, self.model))[None]  # writable
+            return torch.from_numpy(picture), False
+        values = as_numbers(item, "", self.run)
+        is_sized = is_prepared(values, self.run)
+        return self._to_tensor(*arrange(values, self.model.image_size, "", is_sized))
+
+    def _to_tensor(self, values: Tensor | np.ndarray, order: str) -> tuple[Tensor, bool]:
+        """Return images, and whether they are prepared: float (N, C, H, W) in 0..1.
+
+        Else they are (N, H, W, C) in the numbers that the model was trained on.
+
+        Raises:
+            InputError: some are beyond what they should be.
+        """
+        if isinstance(values, np.ndarray):
+            # a copy, because it may be read-only or run backwards, of a kind that PyTorch knows
+            values = torch.from_numpy(np.array(values, dtype=native_dtype(values.dtype)))
+        is_ready = is_prepared(values, self.run)
+        if values.is_floating_point():
+            check_floats(values, RunValues((0.0, 1.0), "float32") if is_ready else self.run)
+        if values.dtype == torch.uint8 and self.run.dtype != "uint8":
+            values = scale_bytes(values, self.run)
+        if is_ready:  # (N, H, W, C) -> (N, C, H, W): channels_last in memory
+            return values if order == "NCHW" else values.permute(0, 3, 1, 2), True
+        # (N, C, H, W) -> (N, H, W, C)
+        return values if order == "NHWC" else values.permute(0, 2, 3, 1), False
 
 
-def read_inputs(model: ImageModel, given: Any) -> tuple[PredictImages, list[np.ndarray]]:
+def read_inputs(
+    model: ImageModel, given: Any, stored: bool = False
+) -> tuple[PredictImages, list[np.ndarray]]:
     """Return the images that `predict` was given, and the other inputs in the model's order.
 
     Raises:
@@ -103,14 +148,14 @@ def read_inputs(model: ImageModel, given: Any) -> tuple[PredictImages, list[np.n
     """
     name = model.image_input
     if not isinstance(given, Mapping):
-        return split_inputs(model, PredictImages(model, given))  # type: ignore[arg-type]
+        return split_inputs(model, PredictImages(model, given, stored))  # type: ignore[arg-type]
     if name in given:
-        given = {**given, name: PredictImages(model, given[name])}
+        given = {**given, name: PredictImages(model, given[name], stored)}
     return split_inputs(model, given)
 
 
 def read_picture(picture: Any, model: ImageModel) -> np.ndarray:
-    """Read a picture's file, or a picture of Pillow, as uint8 (H, W, C) of the model's size.
+    """Read a picture's file, or a picture of Pillow, as (H, W, C) of the model's size and numbers.
 
     Raises:
         InputError: it cannot be read, or is nothing for the model.
@@ -130,23 +175,25 @@ def read_picture(picture: Any, model: ImageModel) -> np.ndarray:
             raise InputError(f"No such picture: {name}. Check the path.")
         picture = str(path.absolute())  # `-` is a name here, and not the standard input
     try:
-        return read_image(picture, model.image_size, *model.resizing)
+        run = model.run_values or RunValues()
+        return read_picture_values(picture, model.image_size, model.resizing, run)
     except UnreadableImageError as error:
         raise InputError(f"{name} cannot be read: {error}.") from error
 
 
-def arrange(values: Any, image_size: Size, name: str) -> tuple[Any, str]:
+def arrange(values: Any, image_size: Size, name: str, is_sized: bool) -> tuple[Any, str]:
     """Return images as (N, H, W, C) or (N, C, H, W), and which of them.
 
     Args:
-        values: uint8 of any height and width, or floats of the model's; one image or several.
+        values: one image or several.
         image_size: of the model.
         name: what a message begins with, such as "The images have".
+        is_sized: whether they must have the model's height and width.
 
     Raises:
         InputError: no order of axes makes sense, or more than one.
     """
-    order = _find_order(tuple(values.shape), image_size, values.dtype, name)
+    order = _find_order(tuple(values.shape), image_size, is_sized, name)
     if "N" not in order:
         values, order = values[None], f"N{order}"
     if "C" not in order:
@@ -154,14 +201,13 @@ def arrange(values: Any, image_size: Size, name: str) -> tuple[Any, str]:
     return values, order
 
 
-def _find_order(shape: tuple[int, ...], image_size: Size, dtype: Any, name: str) -> str:
+def _find_order(shape: tuple[int, ...], image_size: Size, is_sized: bool, name: str) -> str:
     found = f"{name} shape {shape}"
     height, width, channels = image_size
     expected = f"(N, {height}, {width}, {channels}) or (N, {channels}, {height}, {width})"
     sizes = {order: _size(order, shape) for order in ORDERS.get(len(shape), ())}
     fit = [order for order, size in sizes.items() if size == image_size]
-    is_bytes = str(dtype).endswith("uint8")
-    if len(fit) > 1 and channels > 1 and not is_bytes:
+    if len(fit) > 1 and channels > 1 and is_sized:
         raise InputError(
             f"{found}, whose axes can be read in two ways. Give uint8 (N, H, W, C) in 0..255."
         )
@@ -171,7 +217,7 @@ def _find_order(shape: tuple[int, ...], image_size: Size, dtype: Any, name: str)
     fit = [order for order in fit if min(sizes[order]) > 0]
     if not fit:
         raise InputError(f"{found}, expected {expected}.")
-    if not is_bytes:
+    if is_sized:
         h, w, _ = sizes[fit[0]]
         raise InputError(
             f"{found}: {h}×{w} pixels, and the model takes {height}×{width}. Resize them, or give "
@@ -185,55 +231,6 @@ def _find_order(shape: tuple[int, ...], image_size: Size, dtype: Any, name: str)
 def _size(order: str, shape: tuple[int, ...]) -> Size:
     axes = dict(zip(order, shape, strict=True))
     return axes["H"], axes["W"], axes.get("C", 1)
-
-
-def _as_array(given: Any, name: str) -> Tensor | np.ndarray:
-    """Return an array or tensor of bytes or floats."""
-    if not isinstance(given, Tensor | np.ndarray):
-        if not hasattr(given, "__array__"):  # of JAX, TensorFlow, h5py
-            raise InputError(
-                f"{name} of the type {type(given).__name__}, expected an array, a tensor, a "
-                "picture, its path, or a list of these. A data set goes to Trainer.predict."
-            )
-        given = np.asarray(given)
-    kind = str(given.dtype).removeprefix("torch.")
-    is_float = given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"
-    if not is_float and kind != "uint8":
-        way = "Give an array of images or paths as a list."
-        if kind == "bool":
-            way = "Convert truth values to floats."
-        elif "int" in kind:
-            way = "Convert whole numbers in 0..255 to uint8."
-        raise InputError(
-            f"{name} {shorten(kind)}, expected uint8 in 0..255 or floats in 0..1. {way}"
-        )
-    return given
-
-
-def _to_tensor(values: Tensor | np.ndarray, order: str) -> Tensor:
-    """Return uint8 (N, H, W, C), or float (N, C, H, W) in 0..1: what `preprocess` takes.
-
-    Raises:
-        InputError: floats are beyond 0..1.
-    """
-    if isinstance(values, np.ndarray):
-        # a copy, because it may be read-only or run backwards, of a kind that PyTorch knows
-        kind = values.dtype.newbyteorder("=") if values.dtype.itemsize <= 8 else np.float64
-        values = torch.from_numpy(np.array(values, dtype=kind))
-    if values.dtype == torch.uint8:
-        # (N, C, H, W) -> (N, H, W, C)
-        return values if order == "NHWC" else values.permute(0, 2, 3, 1)
-    if values.numel():
-        low, high = (value.item() for value in values.aminmax())
-        if math.isnan(low):
-            raise InputError("The images hold values that are no numbers (NaN), expected 0 to 1.")
-        if not -ROUNDING <= low <= high <= 1 + ROUNDING:
-            raise InputError(
-                f"The images are floats from {low:g} to {high:g}, expected 0 to 1. Divide values "
-                "in 0..255 by 255, or give them as uint8."
-            )
-    # (N, H, W, C) -> (N, C, H, W): channels_last in memory
-    return values if order == "NCHW" else values.permute(0, 3, 1, 2)
 
 
 def _is_picture(given: Any) -> bool:

@@ -46,6 +46,19 @@ def prepare_network(
             layer.biased_variance = biased_variance
 
 
+def check_binary(model: ImageModel) -> None:
+    """Check that a binary model is for two classes.
+
+    Raises:
+        InputError: it is for others.
+    """
+    if model.binary and model.num_classes != 2:
+        raise InputError(
+            f"{type(model).__name__} tells two classes apart, the data have {model.num_classes}. "
+            "Use SignsFunctional or SignsResNet50."
+        )
+
+
 def check_logits(model: ImageModel) -> None:
     """Check that a user's own network gives K logits for an image, by trying it on two.
 

@@ -37,7 +37,7 @@ def grad_cam(
 
     Args:
         model: a classifier with at least one convolution.
-        images: uint8 (N, H, W, C) in 0..255, of any height and width.
+        images: (N, H, W, C) as the model takes them, of any height and width.
         classes: int64 (N,) in 0..K-1, the class to explain in each image.
         batch_size: images that go through the network at a time.
 

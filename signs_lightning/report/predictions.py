@@ -15,6 +15,7 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import Evaluation
+from signs_lightning.runtime.value_ranges import BYTES, Range, to_bytes
 
 BATCH_SIZE = 64
 
@@ -31,6 +32,7 @@ class Predictions:
         evaluation: loss, accuracy and confusion matrix.
         role: "test" or "validation".
         files: the names of the files that hold the images.
+        numbers: those of the images that are black and white.
     """
 
     images: H5Images
@@ -40,6 +42,7 @@ class Predictions:
     evaluation: Evaluation
     role: str
     files: list[str]
+    numbers: Range = BYTES
 
     @property
     def confidence(self) -> np.ndarray:
@@ -66,8 +69,12 @@ class Predictions:
         return own[[0, -1]].tolist() if len(own) > 1 else own.tolist()
 
     def pictures(self, positions: list[int] | np.ndarray) -> Tensor:
-        """Return images uint8 (n, H, W, C) in 0..255 as the file has them."""
+        """Return images (n, H, W, C) as the model takes them."""
         return self.images.__getitems__(np.asarray(positions, np.int64).tolist())[0]
+
+    def drawn(self, image: Tensor) -> np.ndarray:
+        """Return one of these as uint8 (H, W, C), to be looked at."""
+        return to_bytes(image.numpy(), self.numbers)
 
 
 def predict_dataset(
@@ -107,6 +114,7 @@ def predict_dataset(
             "--data.test_file."
         )
     data.adopt_resizing(*model.resizing)
+    data.adopt_values(model.run_values)
     data.prepare_data()
     try:
         data.setup("test" if role == "test" else "validate")
@@ -117,6 +125,7 @@ def predict_dataset(
     is_exact = data.opened.is_exact
     model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
     model.adopt_resizing(None, None, data.resizes)
+    model.adopt_values(data.run_values)
     loader: Any = data.test_dataloader() if role == "test" else data.val_dataloader()
     parts, loss_sum = [], 0.0
     with torch.inference_mode():
@@ -139,4 +148,5 @@ def predict_dataset(
         evaluation=Evaluation(loss_sum / count, correct, count, model.class_names, confusion),
         role=role,
         files=[f"drawn by {data.drawn}"] if data.draws else files,
+        numbers=data.run_values.numbers,
     )

@@ -34,7 +34,7 @@ def mistake_tiles(predictions: Predictions) -> list[Tile]:
         confidence = format_probability(predictions.confidence[position])
         lines = [f"true: {names[label]}, {true}", f"predicted: {names[predicted]}, {confidence}"]
         lines.append(f"image {position}")
-        tiles.append(Tile([image.numpy()], lines))
+        tiles.append(Tile([predictions.drawn(image)], lines))
     return tiles
 
 
@@ -59,7 +59,7 @@ def gradcam_tiles(model: ImageClassifier, predictions: Predictions) -> list[Tile
     label_heat, predicted_heat = (grad_cam(model, pictures, k).numpy() for k in (labels, predicted))
     tiles = []
     for k, (label, position, which) in enumerate(chosen):
-        picture, other = pictures[k].numpy(), int(predicted[k])
+        picture, other = predictions.drawn(pictures[k]), int(predicted[k])
         probability = format_probability(predictions.label_probability[position])
         heat = [label_heat[k]]
         lines = [f"{which} of {names[label]}: {probability}, image {position}"]

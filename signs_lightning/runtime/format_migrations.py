@@ -71,6 +71,7 @@ MIGRATIONS = (
         # Adam and cross-entropy, however it was compiled
         class_arguments={"KerasAdam": {"decoupled": False}, "FromKeras": {"as_compiled": False}},
     ),
+    Renames(arguments={"value_range": "legacy"}),  # 4 → 5: before, images were rounded to bytes
 )
 FORMAT_VERSION = len(MIGRATIONS)
 # where a checkpoint keeps options besides its configuration

@@ -153,7 +153,7 @@ def read_image(
     """
     height, width, channels = image_size
     name = path if isinstance(path, str) else STANDARD_INPUT
-    with _open_picture(path) as opened:
+    with open_picture(path) as opened:
         picture, changes = _flatten(opened)
         picture = picture.convert("L" if channels == 1 else "RGB")
     if differences is not None:
@@ -217,7 +217,7 @@ def read_header(path: str) -> ImageHeader:
     Raises:
         UnreadableImageError: it is not a picture, is animated, or its header cannot be read.
     """
-    with _open_picture(path) as opened:
+    with open_picture(path) as opened:
         frames = getattr(opened, "n_frames", 1) if opened.format in ANIMATIONS else 1
         if frames > 1:
             raise UnreadableImageError(f"animated ({frames} frames)", "animated")
@@ -228,7 +228,7 @@ def read_header(path: str) -> ImageHeader:
 
 
 @contextmanager
-def _open_picture(path: str | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+def open_picture(path: str | BinaryIO | Image.Image) -> Iterator[Image.Image]:
     """Open a picture; whatever is wrong with it is an `UnreadableImageError`."""
     try:
         with NO_WARNINGS, _opened(path) as opened:

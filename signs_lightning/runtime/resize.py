@@ -36,7 +36,7 @@ def resize_images(
     """Resize images, on the device that they are on.
 
     Args:
-        images: uint8 (N, C, H, W) in 0..255.
+        images: uint8 (N, C, H, W) in 0..255, or floats in any range.
         size: height and width of the result, pixels.
         resize: "bilinear", "nearest", "bicubic" or "lanczos" as Pillow and `keras.utils.load_img`
             do it; or "tf-bilinear" as `keras.utils.image_dataset_from_directory`, which mixes two
@@ -45,7 +45,8 @@ def resize_images(
             the wanted ratio out of the middle, and "pad" leaves black bars beside the image.
 
     Returns:
-        uint8 (N, C, height, width) in channels_last; the images themselves if they fit.
+        (N, C, height, width) of the same dtype in channels_last, floats not rounded and bars 0; the
+        images themselves if they fit.
     """
     import torch  # start-up: reading pictures needs none
 
@@ -53,7 +54,7 @@ def resize_images(
         return images
     if images.device.type == "mps":  # it has no float64
         return resize_images(images.cpu(), size, resize, fit).to(images.device)
-    if images.device.type != "cpu":
+    if images.device.type != "cpu" or images.is_floating_point():
         return resize_by_matrix(images, size, resize, fit)
     rows = images.permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
     resized = np.empty((len(rows), *size, rows.shape[3]), np.uint8)
@@ -117,6 +118,8 @@ def resize_by_matrix(images: Tensor, size: tuple[int, int], resize: Resize, fit:
     """
     import torch  # start-up: as above
 
+    is_byte = images.dtype == torch.uint8
+
     def on_device(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(images.device)
 
@@ -134,15 +137,17 @@ def resize_by_matrix(images: Tensor, size: tuple[int, int], resize: Resize, fit:
         taps = [tf_weights(*axis) for axis in zip(source, inner, strict=True)]
         weights = (tuple(map(on_device, tap)) for tap in taps)
         part = images[:, :, top:bottom, left:right].permute(0, 2, 3, 1)  # -> (N, H, W, C)
-        target.copy_(_tf_bilinear(part, *weights).permute(0, 3, 1, 2))  # -> (N, C, H, W)
+        mixed = _tf_bilinear(part if is_byte else part.double(), *weights)
+        target.copy_(mixed.permute(0, 3, 1, 2))  # -> (N, C, H, W)
     else:
         # (height', H) and (width', W)
         down, across = (on_device(pillow_weights(*axis, resize)) for axis in axes)
         step = max(1, MAX_VALUES // (channels * height * width))
         for start in range(0, count, step):
             values = images[start : start + step].double()
-            values = _to_bytes(values @ across.T)  # (n, C, H, width')
-            target[start : start + step] = _to_bytes(down @ values)  # (n, C, height', width')
+            finish = _to_bytes if is_byte else _to_sums
+            values = finish(values @ across.T)  # (n, C, H, width')
+            target[start : start + step] = finish(down @ values)  # (n, C, height', width')
     return result
 
 
@@ -150,23 +155,30 @@ def _tf_bilinear(images: Images, down: tuple[Any, ...], across: tuple[Any, ...])
     """Mix four pixels of an image for each resized one, as TensorFlow does.
 
     Args:
-        images: uint8 (N, H, W, C).
+        images: uint8 or float64 (N, H, W, C).
         down: what `tf_weights` returns, for the columns.
         across: the same for the rows.
 
     Returns:
-        int64 (N, height, width, C), rounded.
+        int64 (N, height, width, C), rounded; float64 that is not.
     """
     (top, bottom, lower), (left, right, later) = down, across
     one, lower, later = 2**TF_BITS, lower[:, None, None], later[:, None]
     rows = images[:, top] * (one - lower) + images[:, bottom] * lower  # (N, height, W, C)
     values = rows[:, :, left] * (one - later) + rows[:, :, right] * later
+    if str(values.dtype).endswith("float64"):
+        return values * 0.5 ** (2 * TF_BITS)
     return (values + 2 ** (2 * TF_BITS - 1)) >> 2 * TF_BITS
 
 
 def _to_bytes(sums: Tensor) -> Tensor:
     """Fixed-point sums → whole numbers in 0..255, still float64."""
     return sums.mul_(0.5**BITS).add_(0.5).floor_().clamp_(0, 255)
+
+
+def _to_sums(sums: Tensor) -> Tensor:
+    """Fixed-point sums → float64, not rounded."""
+    return sums.mul_(0.5**BITS)
 
 
 def resize_legacy(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,9 +12,11 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.keras_adam import KerasAdam
+from signs_lightning.models.stored_images import standardizes
 from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import quote_path
+from signs_lightning.runtime.value_ranges import PLAIN_RANGES
 from signs_lightning.source.blocks import ways_of
 from signs_lightning.source.check import compare_source
 from signs_lightning.source.from_modules import program_of_modules, sequence_of
@@ -49,6 +51,7 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         InputError: the model has what cannot be written as source, or the files cannot be written.
     """
     check_source_path(path)
+    check_values(model, "source")
     is_own = model.optimizer is not None and not isinstance(model, FromKeras)
     if model.loss is not None or is_own:
         raise InputError(
@@ -63,6 +66,25 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         temporary.write_text(written.text, encoding="utf-8")
         save_weights(temporary_weights, state, weights_metadata(model) | {"names": written.names})
         return compare_source(model, written.names, temporary, temporary_weights, standalone)
+
+
+def check_values(model: ImageClassifier, format: str) -> None:
+    """Check that a model takes images that are 0..1 without a word of their range.
+
+    Raises:
+        InputError: it was trained on numbers whose range the file would not say, or standardizes.
+    """
+    values = model.run_values
+    if standardizes(model.hparams.get("scale")):
+        raise InputError(
+            f"The model standardizes its images, which --format {format} does not. Use --format "
+            "onnx or torch, whose files do."
+        )
+    if values is not None and values.numbers not in PLAIN_RANGES:
+        raise InputError(
+            f"The model was trained on {values}, which --format {format} does not say. Use "
+            "--format onnx or torch, whose files scale them."
+        )
 
 
 def write_text(model: ImageClassifier, standalone: bool = False) -> SourceText:

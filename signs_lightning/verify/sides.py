@@ -17,6 +17,7 @@ from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.input_scales import Scale, rescale_inputs
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.other_inputs import describe_inputs
+from signs_lightning.models.stored_images import standardize, standardizes
 from signs_lightning.models.weights_file import make_model, read_weights
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.verify.own_module import is_own_module, load_weights, make_own_module
@@ -111,10 +112,10 @@ def side_of_classifier(name: str, kind: str, model: ImageClassifier) -> Side:
     """Return the side of a model of this package."""
 
     def prepare(images: Tensor) -> Tensor:
-        pixels = model.preprocess(images)
-        if isinstance(model, FromKeras):
+        pixels, scale = model.preprocess(images), model.hparams.get("scale")
+        if isinstance(model, FromKeras) and not standardizes(scale):
             return rescale_inputs(pixels, model.hparams["scale"])
-        return pixels
+        return standardize(pixels, scale)
 
     return Side(
         name, kind, model.network, prepare, model.probabilities, model.predict,

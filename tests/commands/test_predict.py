@@ -24,7 +24,8 @@ from screens import Terminal, plain
 from signs_lightning import InputError, SignsFunctional
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands import predict
-from signs_lightning.export.artefacts import export_artefact, random_images
+from signs_lightning.export.artefacts import export_artefact
+from signs_lightning.export.compared_images import random_images
 from signs_lightning.keras_io.to_keras import export_keras
 
 NAMES = ["=1+1", "[red]x[/red]", "\x1b[31mloud", "two\nlines", "Größe 手", "plain"]

@@ -23,7 +23,8 @@ from PIL import Image, ImageOps
 from signs_lightning import InputError, SignsFunctional, from_keras
 from signs_lightning.checkpoints.files import load_classifier
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
-from signs_lightning.export.artefacts import export_artefact, random_images
+from signs_lightning.export.artefacts import export_artefact
+from signs_lightning.export.compared_images import random_images
 from signs_lightning.keras_io.to_keras import export_keras
 from signs_lightning.models.classifier import ImageClassifier
 

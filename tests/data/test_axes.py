@@ -17,6 +17,7 @@ from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
 from signs_lightning.data.image_axes import find_axes
 from signs_lightning.data.image_set import ImageSet
+from signs_lightning.data.value_range import Values
 
 N, H, W = 23, 6, 5
 SIZES = {"N": N, "H": H, "W": W}
@@ -50,11 +51,11 @@ STORED: dict[str, tuple[dict[str, Any], dict[str, int] | None, type]] = {
 
 def image_set(path: Path, axes: str, dtype: str = "u1", **source: Any) -> ImageSet:
     channels = 3 if "C" in axes else 1
-    is_unit_range = dtype == "f4"
+    values = Values(np.dtype(np.float32), 0, 1, (0, 1), "bytes") if dtype == "f4" else Values()
     return ImageSet(
         str(path),
         (N, H, W, channels),
-        is_unit_range,
+        values,
         LABELS,
         None,
         4,
@@ -114,7 +115,9 @@ def test_arrays_in_any_order(axes: str) -> None:
     values = stored(axes)
     right = np.einsum(f"{axes}->{''.join(axis for axis in 'NHWC' if axis in axes)}", values)
     images = image_set(Path("arrays"), axes)
-    images = ImageSet("the arrays", images.shape, False, LABELS, None, 4, array=values, axes=axes)
+    images = ImageSet(
+        "the arrays", images.shape, Values(), LABELS, None, 4, array=values, axes=axes
+    )
     read = H5Images([images]).__getitems__(WANTED)[0].numpy()
     np.testing.assert_array_equal(read, right.reshape(N, H, W, -1)[WANTED])
 

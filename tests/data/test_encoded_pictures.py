@@ -29,6 +29,7 @@ from signs_lightning.data.encoded_pictures import (
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.data.image_set import ImageSet
+from signs_lightning.data.value_range import Values
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.image_files import read_image
 
@@ -115,7 +116,7 @@ def image_set(path: Path, key: str = "x", **options: Any) -> ImageSet:
     labels = np.zeros(shape[0], np.int64)
     resizing: Any = None if size is None else ("bilinear", "crop")
     return ImageSet(
-        str(path), shape, False, labels, None, 1, path, key, is_encoded=True, resizing=resizing
+        str(path), shape, Values(), labels, None, 1, path, key, is_encoded=True, resizing=resizing
     )
 
 

@@ -14,6 +14,8 @@ from references import GOLDEN, read_images
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
+from signs_lightning.data.run_values import find_run_values, settle_values
+from signs_lightning.runtime.value_ranges import RunValues
 
 
 def pictures(count: int = 7, height: int = 5, width: int = 9, channels: int = 3) -> np.ndarray:
@@ -22,6 +24,7 @@ def pictures(count: int = 7, height: int = 5, width: int = 9, channels: int = 3)
     )
 
 
+LEGACY = RunValues("legacy")
 LABELS = np.array([2, 0, 1, 1, 2, 0, 0])
 
 
@@ -33,11 +36,12 @@ def write(path: Path, **datasets: Any) -> Path:
     return path
 
 
-def read(path: Path, **keys: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Everything in a file, through our reader."""
-    dataset = H5Images([check_file(path, **keys)])
+def read(path: Path, run: RunValues | None = None, **keys: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Everything in a file, through our reader, as a run of these or its own numbers has it."""
+    sets = [check_file(path, **keys)]
+    dataset = H5Images(settle_values(sets, None, run or find_run_values(sets, None)))
     images, labels = dataset.__getitems__(range(len(dataset)))
-    assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+    assert labels.dtype == torch.int64
     return images.numpy(), labels.numpy()
 
 
@@ -129,31 +133,36 @@ def test_sizes_and_channels(tmp_path: Path, size: tuple[int, int], channels: int
     "dtype", ["u1", "i2", "u2", "<u4", "i4", "i8", ">i2", "f2", "f4", ">f4", "f8"]
 )
 def test_bytes_in_other_types(tmp_path: Path, dtype: str) -> None:
-    """0..255 in any number type is the same bytes."""
+    """0..255 in any whole-number type is the same bytes; floats stay, in this machine's order."""
     x = pictures()
     x[0, 0, 0] = 255, 0, 1
-    np.testing.assert_array_equal(read(write(tmp_path / "f.h5", x=x.astype(dtype), y=LABELS))[0], x)
+    path = write(tmp_path / "f.h5", x=x.astype(dtype), y=LABELS)
+    kind = np.dtype(dtype).newbyteorder("=") if "f" in dtype else np.uint8
+    np.testing.assert_array_equal(read(path)[0], x.astype(kind), strict=True)
+    np.testing.assert_array_equal(read(path, LEGACY)[0], x, strict=True)
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8"])
 def test_floats_from_0_to_1(tmp_path: Path, dtype: str) -> None:
-    """Bytes divided by 255 come back as those bytes, for each of the 256."""
+    """Bytes divided by 255 come as they are, in an old run as those bytes, each of the 256."""
     x = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
     path = write(tmp_path / "f.h5", x=(x / 255).astype(dtype), y=[0, 1, 0, 1])
-    np.testing.assert_array_equal(read(path)[0], x)
+    np.testing.assert_array_equal(read(path, LEGACY)[0], x, strict=True)
+    native = (x / 255).astype(dtype).astype(np.dtype(dtype).newbyteorder("="))
+    np.testing.assert_array_equal(read(path)[0], native, strict=True)
     assert "0..1 (largest value 1)" in check_file(path).note
 
 
 def test_floats_are_rounded_to_the_nearest_byte(tmp_path: Path) -> None:
-    """As `numpy.rint` does it, of the value times 255 where the values are 0..1."""
+    """In old runs, as `numpy.rint` does it, of the value times 255 where the values are 0..1."""
     rng = np.random.default_rng(1)
     unit, wide = rng.random((5, 4, 4, 3)), rng.random((5, 4, 4, 3)) * 255
     labels = np.zeros(5, int)
     np.testing.assert_array_equal(
-        read(write(tmp_path / "a.h5", x=unit, y=labels))[0], np.rint(unit * 255)
+        read(write(tmp_path / "a.h5", x=unit, y=labels), LEGACY)[0], np.rint(unit * 255)
     )
     np.testing.assert_array_equal(
-        read(write(tmp_path / "b.h5", x=wide, y=labels))[0], np.rint(wide)
+        read(write(tmp_path / "b.h5", x=wide, y=labels), LEGACY)[0], np.rint(wide)
     )
 
 
@@ -161,7 +170,7 @@ def test_a_black_float_file_is_black(tmp_path: Path) -> None:
     """All zero, or at most 1: taken as 0..1, and said."""
     x = np.zeros((2, 4, 4, 3), np.float32)
     path = write(tmp_path / "f.h5", x=x, y=[0, 1])
-    sentence = f"'x' in {path}: float32 images in 0..1 (largest value 0), rounded to 8 bits."
+    sentence = f"'x' in {path}: float32 images in 0..1 (largest value 0)."
     assert check_file(path).note == sentence
     assert not read(path)[0].any()
 
@@ -234,7 +243,7 @@ def test_class_names(tmp_path: Path, key: str, classes: np.ndarray, names: list[
 def test_arrays_are_checked_like_files() -> None:
     """NumPy arrays go through the same checks."""
     checked = check_arrays(pictures() / 255, np.eye(3)[LABELS])
-    assert (checked.shape, checked.is_unit_range, checked.num_classes) == ((7, 5, 9, 3), True, 3)
+    assert (checked.shape, checked.values.meaning, checked.num_classes) == ((7, 5, 9, 3), (0, 1), 3)
     with pytest.raises(
         InputError, match=r"labels has 3 labels for 7 images, expected one for each\."
     ):
@@ -427,10 +436,11 @@ def test_floats_beyond_the_range_by_less_than_rounding(tmp_path: Path, unit: boo
     expected = values.astype(np.uint8)
     values[0, 0, 0], values[0, 0, 1] = 255.3, -0.3
     path = write(tmp_path / "a.h5", X=values / 255 if unit else values, y=LABELS)
-    np.testing.assert_array_equal(read(path)[0], expected)
+    np.testing.assert_array_equal(read(path, LEGACY)[0], expected)
     path = write(tmp_path / "b.h5", X=(values - 0.4) / (255 if unit else 1), y=LABELS)
-    with pytest.raises(InputError, match="holds values"):
-        check_file(path)
+    for run in (None, LEGACY):
+        with pytest.raises(InputError, match="holds float32 values"):
+            read(path, run)
 
 
 def test_a_table_of_images_and_labels(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from signs_lightning import HappySequential, InputError, SignsFunctional, SignsR
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands.export import _format_of
 from signs_lightning.export import artefacts
-from signs_lightning.export.artefacts import export_artefact, images_to_compare, random_images
+from signs_lightning.export.artefacts import export_artefact
+from signs_lightning.export.compared_images import images_to_compare, random_images
 from signs_lightning.keras_io.load_keras import from_keras
 
 # Runs exported files in a Python that has neither this package nor Lightning.

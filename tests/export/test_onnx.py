@@ -25,7 +25,8 @@ from signs_lightning import InputError, SignsFunctional
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.checkpoints.new_checkpoint import save_checkpoint
 from signs_lightning.commands import evaluate_onnx as onnx_evaluation
-from signs_lightning.export.artefacts import export_artefact, random_images
+from signs_lightning.export.artefacts import export_artefact
+from signs_lightning.export.compared_images import random_images
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.keras_io.load_keras import from_keras
 

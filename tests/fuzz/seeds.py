@@ -176,7 +176,8 @@ def _image(folder: Path) -> None:
 
 
 def _onnx(folder: Path) -> None:
-    from signs_lightning.export.artefacts import export_artefact, random_images
+    from signs_lightning.export.artefacts import export_artefact
+    from signs_lightning.export.compared_images import random_images
 
     for name, model in _models().items():
         export_artefact(model, folder / f"{name}.onnx", "onnx", random_images(4, SIZE))

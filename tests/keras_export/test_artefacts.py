@@ -10,7 +10,8 @@ import pytest
 from keras import layers
 from keras_io.against_keras import randomize
 
-from signs_lightning.export.artefacts import ENDINGS, export_artefact, random_images
+from signs_lightning.export.artefacts import ENDINGS, export_artefact
+from signs_lightning.export.compared_images import random_images
 from signs_lightning.keras_io.activations import ALONG_AXIS, ELEMENTWISE
 from signs_lightning.keras_io.load_keras import from_keras
 

@@ -91,7 +91,8 @@ def test_sigmoids_that_are_no_classes(tmp_path, ending, loss, sentence):
 @pytest.mark.slow
 def test_an_onnx_file_agrees(tmp_path, small_signs):
     """Probabilities, accuracy and loss on a test file are the checkpoint's."""
-    from signs_lightning.export.artefacts import export_artefact, random_images
+    from signs_lightning.export.artefacts import export_artefact
+    from signs_lightning.export.compared_images import random_images
     from signs_lightning.export.onnx_classifier import OnnxClassifier
 
     model = build(layers.Flatten(), layers.Dense(6, "sigmoid"), size=64)

@@ -565,9 +565,11 @@ def test_shrinking_by_a_whole_factor_is_the_triangle_filter():
     np.testing.assert_allclose(result[:, 1:-1, 1:-1], expected / 255, rtol=0, atol=1e-6)
 
 
-def test_floats_pass_through():
-    images = torch.rand(2, 3, 64, 64)
-    assert SignsFunctional().preprocess(images) is images
+def test_floats_of_a_plain_loader_pass_through():
+    """Without a data module whose files have such numbers, floats are prepared."""
+    images, model = torch.rand(2, 3, 64, 64), SignsFunctional()
+    model.trainer = L.Trainer(logger=False, enable_checkpointing=False, barebones=True)
+    assert model.batch_images(images) is images
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from signs_lightning.export.artefacts import random_images
+from signs_lightning.export.compared_images import random_images
 from signs_lightning.verify.compare import compare
 from signs_lightning.verify.result import Comparison
 from signs_lightning.verify.sides import load_side, side_of_classifier
