@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from signs_lightning.data.data_compatibility import check_same_data
 from signs_lightning.data.data_options import DRAWN, check_options, draw_files, remembered_options
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.description import describe_data
 from signs_lightning.data.file_roles import RoleFiles
-from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
+from signs_lightning.data.fingerprints import Fingerprints, fingerprint_files, print_changes
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.resumable_loader import build_loader, build_sampler
-from signs_lightning.data.setup_notes import describe_stage, setup_notes
-from signs_lightning.data.shared_files import warn_of_shared_files
+from signs_lightning.data.setup_notes import check_and_describe
+from signs_lightning.data.task_labels import Task, check_same_task
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -80,13 +79,13 @@ class H5DataModule(Displayed, L.LightningDataModule):
         follow_links: follow HDF5's links and storage that lead out of a file.
         sha256: checksum that a file fetched from an address must have; one of several.
         channels: of pictures in folders, 1 (grey) or 3 (RGB); when omitted, 1 where all are grey.
-        trained_on_words: set by checkpoints: whether class_names are words that no file listed, so
-            that nobody knows which number stands for which.
+        trained_on_words: set by checkpoints: whether class_names are words that no file listed.
+        task: what labels are for that name no single class: the model's own when omitted.
 
     Batches:
-        images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1; scaling and
-        (N, H, W, C) -> (N, C, H, W) happen in the model, on its device. The smaller last batch is
-        kept.
+        images uint8 (N, H, W, C) in 0..255 and labels int64 (N,) in 0..K-1, or of a task float
+        (N, K); scaling and (N, H, W, C) -> (N, C, H, W) happen in the model, on its device. The
+        smaller last batch is kept.
 
     Raises:
         InputError: from `setup`, when a file or an option cannot be used.
@@ -141,6 +140,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         sha256: str | list[str] | None = None,
         channels: int | None = None,
         trained_on_words: bool = False,
+        task: Task | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         options["class_names"] = None if class_names is None else list(map(str, class_names))
@@ -154,7 +154,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         self._reading_message = ""  # how training images are read, printed once
         self._stage: str | None = None  # that `setup` was last called for
         self._files: RoleFiles | None = None  # of that stage
-        self._resizing: dict[str, str | None] = {}  # a model's, in place of the options
+        self._of_model: dict[str, str | None] = {}  # options that it decides
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
@@ -176,9 +176,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
     @property
     def num_classes(self) -> int:
         """K: the length of the class list, or one more than the largest label."""
-        if names := self.class_names:
-            return len(names)
-        return max(images.num_classes for images in self.opened.image_sets)
+        return len(self.class_names or ()) or max(s.num_classes for s in self.opened.image_sets)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -195,7 +193,13 @@ class H5DataModule(Displayed, L.LightningDataModule):
     def adopt_resizing(self, resize: str, fit: str | None) -> None:
         """Resize pictures that are decoded here as a model does; call it before `setup`."""
         if resize in RESIZES:  # else the model does not know
-            self._resizing = {"resize": resize, "fit": fit}
+            self._of_model |= {"resize": resize, "fit": fit}
+
+    def adopt_task(self, task: str | None) -> None:
+        """Read labels for a model's task; call it before `setup`, where no Trainer does."""
+        check_same_task(task, self.options["task"])
+        if task != self._of_model.get("task"):
+            self._of_model["task"], self._stage = task, None  # labels are read anew
 
     @property
     def validates_on_test_file(self) -> bool:
@@ -215,26 +219,20 @@ class H5DataModule(Displayed, L.LightningDataModule):
             draw_files(self.options)
 
     def setup(self, stage: str) -> None:
+        rules = getattr(getattr(self.trainer, "lightning_module", None), "task_rules", None)
+        if rules is not None:
+            self.adopt_task(rules.name)
         if stage == self._stage:
             return
         options = draw_files(self.options) if self.draws else self.options
-        self._files = RoleFiles({**options, **self._resizing})
-        self._datasets = {}
+        self._files, self._datasets = RoleFiles({**options, **self._of_model}), {}
         if stage == "fit":
             self.opened.open("train")
         if stage in ("fit", "validate"):
             self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self.opened.open("test"))
-        because = f"because no file is named (data.drawn is {self.drawn})"
-        drawn = self.draws and f"{self.draws} ({{}}), {because}"
-        for line in describe_stage(self.opened, stage, self._datasets, self.num_classes, drawn):
-            rank_zero_print(line)
-        check_same_data(self.opened.image_sets, options["class_names"] if stage == "fit" else None)
-        warn_of_shared_files(self.opened, stage, self.val_fraction is not None)
-        train = self._datasets["train"] if stage == "fit" else None
-        for note in () if self.draws else setup_notes(self.opened, self.num_classes, train):
-            rank_zero_print(note)
+        check_and_describe(self, stage, self._datasets)
         if stage == "fit":
             self.fingerprints = fingerprint_files(self._datasets, self.opened.sets)
         self._stage = stage
@@ -244,18 +242,19 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return remembered_options(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seed of a checkpoint, so that files are split as they were.
-
-        Prints which files differ from those that the model was trained on.
-        """
-        if before := state_dict.get("fingerprints"):
-            now = self.fingerprints or fingerprint_files(self._datasets, self.opened.sets)
-            if (changed := describe_changes(before, now)) is not None:
-                rank_zero_print(changed)
+        """Take a checkpoint's seed, so that files are split as they were; print what changed."""
+        before, sets = state_dict.get("fingerprints"), (self._datasets, self.opened.sets)
+        if before:
+            print_changes(before, self.fingerprints or fingerprint_files(*sets))
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
                 self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
+
+    @property
+    def training_labels(self) -> np.ndarray:
+        """Labels of the images to train on: int64 (N,), or of a task float (N, K)."""
+        return self._dataset("train").labels
 
     def _dataset(self, role: Role) -> H5Images:
         """Return a role's images, also where `setup` was last called for another stage."""
@@ -294,7 +293,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return self.test_dataloader()
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a role's first images uint8 (n, H, W, C) and labels int64 (n,)."""
+        """Return a role's first images uint8 (n, H, W, C) and their labels."""
         dataset = self._dataset(role)
         indices = np.arange(min(count, len(dataset)))
         return dataset.read_sorted(indices), dataset.labels[indices]

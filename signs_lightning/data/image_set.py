@@ -24,8 +24,8 @@ class ImageSet:
         shape: N, height, width (pixels), channels, as the model sees them.
         is_unit_range: whether the values are floats in 0..1 (they are rounded to 8 bits when read);
             else 0..255.
-        labels: int64 (N,) in 0..K-1.
-        class_names: the K names where they are known, else None.
+        labels: int64 (N,) in 0..K-1, or the rows of floats of `read_task_labels`.
+        class_names: the K names where they are known, else None; of columns where labels are rows.
         num_classes: K; without names, one more than the largest label.
         path: the HDF5 file, None for arrays.
         images_key: the dataset inside it.

@@ -65,9 +65,9 @@ class BatchLoader(DataLoader):
         position = start
         for indices, images in stream_batches(dataset.read_sorted, order, group_ends, size, start):
             padding = is_padding[position : position + len(indices)]
-            labels = np.where(padding, PAD_INDEX, dataset.labels[indices])
+            labels = dataset.labels_of(indices, padding)
             position += len(indices)
-            yield torch.from_numpy(images), torch.from_numpy(labels)
+            yield torch.from_numpy(images), labels
 
     def state_dict(self) -> dict[str, int]:
         """Return what a checkpoint keeps: how many batches of this epoch were handed out."""

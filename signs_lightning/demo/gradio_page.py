@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.tasks import refuse_task
 from signs_lightning.report.gradcam import grad_cam, overlay
 from signs_lightning.report.image_uri import image_uri
 from signs_lightning.runtime.escaping import for_html, printable
@@ -70,6 +71,7 @@ def build_page(
     Raises:
         InputError: the model takes images of other channels than pictures have.
     """
+    refuse_task(model, "The demo", "`predict` takes pictures.")
     check_picture_channels(model.image_size[2])
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]

@@ -36,7 +36,7 @@ from signs_lightning.keras_io.omissions import find_omissions
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
-from signs_lightning.models.metrics import EvaluationMetrics
+from signs_lightning.models.metrics import EvaluationMetrics, counted_images
 from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -223,8 +223,8 @@ class FromKeras(ImageClassifier):
             return super().training_step(batch, batch_idx)
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: EvaluationMetrics) -> None:
-        # Images that only pad a process's share are labelled -1.
-        counted = batch[1] >= 0 if self.trainer.world_size > 1 else None
+        # Images that only pad a process's share have no label.
+        counted = counted_images(batch[1]) if self.trainer.world_size > 1 else None
         with self.network.count_activities(counted):
             super()._evaluation_step(batch, batch_idx, metrics)
 

@@ -30,6 +30,7 @@ from signs_lightning.keras_io.to_keras_training import KerasTraining, describe_t
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.tasks import refuse_task
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -79,6 +80,7 @@ def export_keras(
         >>> Path("happy.h5").is_file()
         True
     """
+    refuse_task(model, "A Keras file", "Use --format onnx, torch or safetensors.")
     path = Path(path)
     if format not in ENDINGS:
         raise InputError(f"format is '{format}', expected one of {', '.join(ENDINGS)}.")

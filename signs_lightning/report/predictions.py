@@ -15,6 +15,7 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import Evaluation
+from signs_lightning.models.tasks import refuse_task
 
 BATCH_SIZE = 64
 
@@ -89,6 +90,7 @@ def predict_dataset(
     Raises:
         InputError: there are no such data, or they are not for this model.
     """
+    refuse_task(model, "A report", "`test` prints its figures, and `predict` each image's.")
     fixed = {"batch_size": BATCH_SIZE, "num_workers": 0, "image_size": model.image_size[:2]}
     if test_file is not None:
         settings = for_test_file(settings, test_file)

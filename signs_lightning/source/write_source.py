@@ -12,6 +12,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.keras_adam import KerasAdam
+from signs_lightning.models.tasks import refuse_task
 from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import quote_path
@@ -48,6 +49,7 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
     Raises:
         InputError: the model has what cannot be written as source, or the files cannot be written.
     """
+    refuse_task(model, "Source", "Use --format onnx, torch or safetensors.")
     check_source_path(path)
     is_own = model.optimizer is not None and not isinstance(model, FromKeras)
     if model.loss is not None or is_own:
