@@ -131,11 +131,16 @@ class FromKeras(ImageClassifier):
             given = {"label_smoothing": label_smoothing, **kwargs}
             version = parsed.get("keras_version")
             self.compiled = CompiledTraining(compiled, self.plan, version, given, as_compiled)
-            self.binary, self.independent = self.plan.binary, self.compiled.independent
+            self.binary, self.independent = self.compiled.binary, self.compiled.independent
+            kwargs["task"] = task = self.compiled.task
+            if task == "regression" and kwargs.get("target_mean") is None:  # as in Keras
+                kwargs["target_mean"] = [0.0] * self.num_classes
+                kwargs["target_scale"] = [1.0] * self.num_classes
             self.omissions = []
             self.image_input = self.plan.graph.image
             if file is not None:
-                check_loss(self.plan.ending, self.binary, self.compiled.losses)
+                if task != "regression":
+                    check_loss(self.plan.ending, self.binary, self.compiled.losses)
                 weights = match_weights(self.plan, file)  # checks shapes before memory is taken
                 self.omissions = find_omissions(file, self.plan, self.compiled.omissions)
             if num_classes not in (None, self.num_classes):
@@ -166,14 +171,16 @@ class FromKeras(ImageClassifier):
         check_class_counts(self.hparams, self.num_classes)
         lines = [describe_kernels(weights, file)]
         if file is not None:
-            lines.append(describe_output(self.plan.ending, self.binary, self.independent))
+            ending = self.plan.ending, self.binary, self.independent, task
+            lines.append(describe_output(*ending))
             lines += describe_ends(self.plan.graph, (self.plan.whole or self.plan).graph)
         for line in filter(None, (message, *lines)):
             rank_zero_print(printable(line))
 
     @property
     def num_classes(self) -> int:
-        return self.plan.num_classes
+        is_single = self.plan.binary and self.compiled.task is not None
+        return 1 if is_single else self.plan.num_classes
 
     @property
     def image_size(self) -> tuple[int, int, int]:

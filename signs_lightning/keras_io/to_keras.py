@@ -25,12 +25,12 @@ from signs_lightning.keras_io.keras_check import Inputs, KerasCheck, check_with_
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer, LayerPath
 from signs_lightning.keras_io.network_plan import Plan, make_plan
+from signs_lightning.keras_io.task_export import unit_of_outputs, with_own_units
 from signs_lightning.keras_io.to_keras3_config import Keras3Config
 from signs_lightning.keras_io.to_keras_training import KerasTraining, describe_training
 from signs_lightning.keras_io.weight_mapping import stored_order
 from signs_lightning.keras_io.weights_only import PERMUTATIONS, RANKS, keras_order, keras_tensors
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.tasks import refuse_task
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -80,7 +80,6 @@ def export_keras(
         >>> Path("happy.h5").is_file()
         True
     """
-    refuse_task(model, "A Keras file", "Use --format onnx, torch or safetensors.")
     path = Path(path)
     if format not in ENDINGS:
         raise InputError(f"format is '{format}', expected one of {', '.join(ENDINGS)}.")
@@ -89,6 +88,7 @@ def export_keras(
             f"Keras reads '{format}' from a file that ends in {ENDINGS[format]}, {path.name} does "
             "not. Rename it."
         )
+    standardised, model = model, with_own_units(model)
     if isinstance(model, FromKeras):
         config, plan = json.loads(model.hparams["config"]), model.plan
     else:
@@ -105,16 +105,20 @@ def export_keras(
     training = None
     if checkpoint is not None and format != "keras-weights":
         training = describe_training(
-            model, checkpoint, lambda model: _weights(model, plan, translated), format == "keras"
+            standardised,
+            checkpoint,
+            lambda model: _weights(model, plan, translated),
+            format == "keras",
         )
     with atomic_write(path) as temporary:
         _write(temporary, format, translated.entry, weights, training)
         if not check:
             return None
         inputs, logits = _draw_example(model, plan)
+        unit = unit_of_outputs(model, logits)
 
         def to_probabilities(logits: np.ndarray) -> np.ndarray:
-            values = model.probabilities(torch.tensor(logits)).numpy()
+            values = model.probabilities(torch.tensor(logits)).numpy() / unit
             return values[:, 1:] if model.binary else values
 
         return check_with_keras(

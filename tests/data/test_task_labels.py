@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from task_sets import NAMES, draw_labelled, draw_measured, write_set
 
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
+from signs_lightning.runtime.display_table import DisplayTable
 
 IMAGES = np.zeros((6, 8, 8, 3), np.uint8)
 ROWS = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1], [1, 0, 0]])
@@ -21,7 +24,8 @@ def test_rows_of_zero_and_one(dtype, by_column):
     """Of any type, and in MATLAB's order."""
     found = check_arrays(IMAGES, (ROWS.T if by_column else ROWS).astype(dtype), task="multilabel")
     np.testing.assert_array_equal(found.labels, ROWS)
-    assert (found.labels.dtype, found.num_classes) == (np.float32, 3)
+    assert found.labels.dtype == np.float32
+    assert found.num_classes == 3
 
 
 def test_without_a_task_it_is_asked_for():
@@ -43,7 +47,8 @@ def test_what_could_be_either_stays_as_it_was():
     assert check_arrays(IMAGES, numbers).labels.tolist() == numbers.tolist()
     assert check_arrays(IMAGES, one_hot, task="multilabel").labels.shape == (6, 3)
     given = check_arrays(IMAGES, numbers, task="regression")
-    assert (given.labels.dtype, given.labels.shape) == (np.float64, (6, 1))
+    assert given.labels.dtype == np.float64
+    assert given.labels.shape == (6, 1)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,7 @@ def test_labels_of_no_use_are_refused(labels, task, sentence):
 
 def test_other_refusals(tmp_path):
     """Folders have one class a picture; class numbers alone have an offset; names are K."""
-    rows = {"train_file": (IMAGES, ROWS), "task": "multilabel"}
+    rows: dict[str, Any] = {"train_file": (IMAGES, ROWS), "task": "multilabel"}
     with pytest.raises(InputError, match="label_offset is -1, and there are no class numbers"):
         H5DataModule(**rows, label_offset=-1).setup("fit")
     with pytest.raises(InputError, match="has 2 names"):
@@ -100,9 +105,17 @@ def test_batches_of_either_task(tmp_path, reading):
             np.testing.assert_array_equal(image, images[k])
             seen.append(int(k))
     assert sorted(seen) == list(range(21))
-    padded = data.val_dataloader().dataset.__getitems__([1, -1])[1]
+    dataset = data._dataset("val")
+    padded = dataset.__getitems__([1, -1])[1]
     assert torch.isnan(padded).tolist() == [[False, False], [True, True]]
-    assert not np.isnan(data.val_dataloader().dataset.labels).any()
+    assert not np.isnan(dataset.labels).any()
+
+
+def shown_rows(data: H5DataModule) -> list[list[str]]:
+    """The rows of its last table."""
+    table = data.display_parts()[2]
+    assert isinstance(table, DisplayTable)
+    return [list(row) for row in table.rows]
 
 
 def test_what_a_data_module_shows(tmp_path):
@@ -110,12 +123,11 @@ def test_what_a_data_module_shows(tmp_path):
     images, labels = draw_labelled(9)
     data = H5DataModule(train_file=(images, labels), task="multilabel")
     data.setup("fit")
-    counts = [row[1] for row in data.display_parts()[2].rows]
-    assert counts == [str(n) for n in labels.sum(axis=0)]
+    assert [row[1] for row in shown_rows(data)] == [str(n) for n in labels.sum(axis=0)]
     images, numbers = draw_measured(9)
     data = H5DataModule(train_file=(images, numbers), task="regression")
     data.setup("fit")
-    assert f"{numbers[:, 0].min():.6g} to" in data.display_parts()[2].rows[0][1]
+    assert f"{numbers[:, 0].min():.6g} to" in shown_rows(data)[0][1]
 
 
 def test_a_constant_column_is_told(tmp_path, capsys):
