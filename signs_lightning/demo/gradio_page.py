@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
-from signs_lightning.models.tasks import refuse_task
+from signs_lightning.models.tasks import count_outputs
 from signs_lightning.report.gradcam import grad_cam, overlay
 from signs_lightning.report.image_uri import image_uri
 from signs_lightning.runtime.escaping import for_html, printable
@@ -50,6 +50,8 @@ CSS = """
 .seen figcaption { font-size: .85rem; }
 [data-testid="label-output-value"], .confidence-set .label { overflow-wrap: anywhere; }
 .confidence-set .confidence { white-space: nowrap; }
+.values { font-variant-numeric: tabular-nums; margin: 0 0 1rem; }
+.values td { padding: .2rem 1rem .2rem 0; overflow-wrap: anywhere; }
 .unreadable { font-weight: 600; overflow-wrap: anywhere; }
 """
 
@@ -71,7 +73,6 @@ def build_page(
     Raises:
         InputError: the model takes images of other channels than pictures have.
     """
-    refuse_task(model, "The demo", "`predict` takes pictures.")
     check_picture_channels(model.image_size[2])
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]
@@ -79,6 +80,7 @@ def build_page(
     if isinstance(model, torch.nn.Module):
         model.to("cuda" if torch.cuda.is_available() else "cpu")
     height, width, channels = model.image_size
+    task = model.task_rules.name
     names = [printable(name) for name in model.class_names]
     names = [name if names.count(name) == 1 else f"{name} ({k})" for k, name in enumerate(names)]
 
@@ -90,8 +92,14 @@ def build_page(
         except UnreadableImageError as error:
             return None, f'<p class="unreadable" role="alert">{_explain(error)}</p>'
         probabilities = model.predict(image[None])[0]
-        predicted = int(probabilities.argmax())
         figures = _figure(image, f"What the network saw: {width}×{height} pixels")
+        if task == "regression":
+            told = "".join(
+                f"<tr><td>{for_html(name)}</td><td>{value:.6g}</td></tr>"
+                for name, value in zip(names, probabilities.tolist(), strict=True)
+            )
+            return None, f'<table class="values">{told}</table><div class="seen">{figures}</div>'
+        predicted = int(probabilities.argmax())
         heat_map = _grad_cam_overlay(model, image, predicted)
         if heat_map is not None:
             figures += _figure(heat_map, f"Grad-CAM: bright parts speak for {names[predicted]}")
@@ -101,7 +109,7 @@ def build_page(
     with gr.Blocks(title="signs_lightning", analytics_enabled=False) as page:
         gr.HTML(
             f'<div class="about"><h1>{for_html(type(model).__name__)}</h1>'
-            f"<p>{len(names)} classes, from {width}×{height} "
+            f"<p>{count_outputs(model)}, from {width}×{height} "
             f"pixels{'' if channels == 3 else ' of grey'}. "
             "Pictures go to the machine that runs this page, and nowhere else.</p></div>"
         )
@@ -109,7 +117,10 @@ def build_page(
             with gr.Column(min_width=300):
                 picture = gr.Image(label="Picture", height=320, buttons=["fullscreen"])
             with gr.Column(min_width=300):
-                bars = gr.Label(label="Class", num_top_classes=MAX_CLASSES)
+                label = {"multilabel": "Labels, each with its own probability"}.get(task, "Class")
+                bars = gr.Label(
+                    label=label, num_top_classes=MAX_CLASSES, visible=task != "regression"
+                )
                 seen = gr.HTML(js_on_load=None)
         if examples := _write_examples(data, model, Path(folder)):
             gr.Examples(examples, picture, label="From the data", examples_per_page=MAX_EXAMPLES)
@@ -161,6 +172,7 @@ def _write_examples(
         return []
     try:
         module = H5DataModule(**data)
+        module.adopt_task(model.task_rules.name)
         module.prepare_data()
         module.setup("predict")
         images, labels = module.images("test", EXAMPLE_POOL)
@@ -168,6 +180,8 @@ def _write_examples(
         return []
     if images.shape[3] != model.image_size[2]:
         return []
+    if labels.ndim == 2:  # of a task, whose images are of no one class
+        labels = np.zeros(len(labels), np.int64)
     by_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     chosen = [own[n] for n in range(MAX_EXAMPLES) for own in by_class if n < len(own)]
     paths = []

@@ -100,11 +100,14 @@ class Multilabel:
         return {"thresholds": thresholds_of(model)}
 
     def evaluate_outputs(
-        self, model: ImageModel, probabilities: Tensor, labels: Tensor
+        self, model: ImageModel, probabilities: Tensor, labels: Tensor, loss: float | None = None
     ) -> MultilabelEvaluation:
-        """Return the figures of probabilities and labels float64 (N, K), with the loss of these."""
+        """Return the figures of probabilities and labels float64 (N, K).
+
+        The loss is the binary cross-entropy of these where none is given.
+        """
         bounded = probabilities.clamp(MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-        loss = F.binary_cross_entropy(bounded, labels).item()
+        loss = F.binary_cross_entropy(bounded, labels).item() if loss is None else loss
         return evaluate_multilabel(
             loss, probabilities, labels, model.class_names, thresholds_of(model)
         )

@@ -123,11 +123,15 @@ class Regression:
         return {name: values.tolist() for name, values in units.items()}
 
     def evaluate_outputs(
-        self, model: ImageModel, values: Tensor, labels: Tensor
+        self, model: ImageModel, values: Tensor, labels: Tensor, loss: float | None = None
     ) -> RegressionEvaluation:
-        """Return the figures of values and labels float64 (N, D), with the loss of these."""
-        scale = torch.tensor(model.hparams["target_scale"], dtype=torch.double)
-        loss = F.mse_loss(values / scale, labels / scale).item()
+        """Return the figures of values and labels float64 (N, D).
+
+        The loss is the squared error of these, standardised, where none is given.
+        """
+        if loss is None:
+            scale = torch.tensor(model.hparams["target_scale"], dtype=torch.double)
+            loss = F.mse_loss(values / scale, labels / scale).item()
         return evaluate_regression(loss, values, labels, model.class_names)
 
     def describe(self, figures: dict[str, float], count: int) -> str:

@@ -55,6 +55,15 @@ def refuse_task(model: Any, what: str, way_out: str) -> None:
         raise InputError(f"{what} does not know the task {name}, which the model has. {way_out}")
 
 
+def count_outputs(model: Any) -> str:
+    """Return such as "6 classes", "4 labels" or "1 target": what a model gives for an image."""
+    count = model.num_classes
+    kind = {"multilabel": "label", "regression": "target"}.get(model.task_rules.name or "")
+    if kind is None:
+        return f"{count} classes"
+    return f"{count} {kind}{'' if count == 1 else 's'}"
+
+
 def find_task(name: str | None) -> TaskRules:
     """Return what a model of a task does with its logits; None is one class an image."""
     if name == "multilabel":

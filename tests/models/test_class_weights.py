@@ -31,7 +31,7 @@ def test_balanced_is_scikit_learns():
     assert counts.sum() == 48
     expected = [48 / (3 * n) for n in counts]
     assert model.hparams["class_weights"] == expected
-    assert model._class_weights.tolist() == np.float32(expected).tolist()
+    assert model._class_weights.tolist() == np.array(expected, np.float32).tolist()
     numbers, _ = fit(labels, class_weights=expected)
     assert numbers.history == model.history
     plain, _ = fit(labels)
