@@ -159,7 +159,7 @@ def check_file(
         with problems():
             if labels is not None and shape is not None:
                 where = labels.where
-                given = names, label_offset, task
+                given = names or labels.columns, label_offset, task
                 found = _check_labels(str(path), where, values, shape[0], *given)
         problems.raise_if_any()
         assert shape is not None  # or there was a problem

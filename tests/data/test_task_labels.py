@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from task_sets import NAMES, draw_labelled, draw_measured, write_set
+from PIL import Image
+from task_sets import NAMES, TARGETS, draw_labelled, draw_measured, write_set
 
 from signs_lightning import H5DataModule, InputError
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
@@ -137,3 +139,25 @@ def test_a_constant_column_is_told(tmp_path, capsys):
         file["images"], file["labels"] = IMAGES, np.column_stack([np.arange(6) / 2, np.ones(6)])
     H5DataModule(train_file=str(path), task="regression").setup("fit")
     assert "All training images have the same value for 1 (1)" in capsys.readouterr().out
+
+
+def test_columns_of_a_table(tmp_path):
+    """Several columns of a CSV file by the pictures' names, which also name them; words are none."""
+    images, numbers = draw_measured(6)
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        for k, image in enumerate(images):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "PNG")
+            file[f"pictures/p{k}.png"] = np.frombuffer(buffer.getvalue(), np.uint8)
+    rows = [f"p{k},{x},{y},some" for k, (x, y) in enumerate(numbers.tolist())]
+    (tmp_path / "x.csv").write_text("\n".join(["name,warmth,metres,kind", *rows[::-1]]))
+    found = check_file(path, labels_key="warmth,metres", task="regression")
+    np.testing.assert_array_equal(found.labels, numbers)
+    assert found.class_names == TARGETS
+    alone = check_file(path, labels_key="metres", task="regression")
+    np.testing.assert_array_equal(alone.labels, numbers[:, 1:])
+    with pytest.raises(InputError, match="has words in the column 'kind', expected numbers"):
+        check_file(path, labels_key="warmth,kind", task="regression")
+    with pytest.raises(InputError, match="has no column 'cold'"):
+        check_file(path, labels_key="warmth,cold", task="regression")
