@@ -25,13 +25,16 @@ Rows = Sequence[dict[str, float | int]]
 def write_history(rows: Rows, path: Path) -> None:
     """Write one line per epoch, atomically.
 
-    Keras's columns come first, further metrics after them; a cell is empty where not measured.
+    Keras's columns come first, further metrics after them; a cell is empty where not measured. A
+    task without an accuracy has its own columns alone.
 
     Args:
         rows: the history.
         path: of the CSV file.
     """
-    columns = dict.fromkeys([*KERAS_COLUMNS, *(key for row in rows for key in row)])
+    found = dict.fromkeys(key for row in rows for key in row)
+    is_task = "accuracy" not in found  # whose columns are its own
+    columns = found if is_task else dict.fromkeys([*KERAS_COLUMNS, *found])
     temporary = path.with_suffix(".writing")
     with temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
@@ -131,10 +134,11 @@ class HistoryWriter(EpochCallback):
         rows = getattr(pl_module, "history", [])
         if self.directory is None or not rows:
             return
-        from signs_lightning.models.curves import draw_curves  # start-up: matplotlib
+        from signs_lightning.models.curves import curve_names, draw_curves  # start-up: matplotlib
 
         run = f"{self.directory.parent.name}/{self.directory.name}"
-        draw_curves(rows, self.directory / "curves.png", f"{type(pl_module).__name__}, {run}")
+        title = f"{type(pl_module).__name__}, {run}"
+        draw_curves(rows, self.directory / "curves.png", title, curve_names(rows))
 
     def _write(self, pl_module: L.LightningModule) -> None:
         rows = getattr(pl_module, "history", [])

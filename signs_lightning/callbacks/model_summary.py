@@ -8,6 +8,7 @@ from rich.console import Console
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.layer_graph import LayerGraph, LayerNode, count_parameters, layer_graph
+from signs_lightning.models.tasks import count_outputs
 from signs_lightning.runtime.escaping import for_terminal
 from signs_lightning.runtime.terminal import new_console, new_table, print_wrapped
 
@@ -58,7 +59,7 @@ def print_summary(
     """
     console = console or new_console()
     height, width, channels = model.image_size
-    title = f"{type(model).__name__} · {height}×{width}×{channels} → {model.num_classes} classes"
+    title = f"{type(model).__name__} · {height}×{width}×{channels} → {count_outputs(model)}"
     table = new_table("layer", "type", "output shape", "parameters>", title=title)
     table.columns[2].no_wrap = True
     graph = layer_graph(model)

@@ -19,7 +19,8 @@ from signs_lightning.models.metrics import EpochTotals
 from signs_lightning.runtime.progress import ProgressLine, format_duration
 from signs_lightning.runtime.terminal import format_figures, print_wrapped
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+TASK_METRICS = ("val_mean_ap", "val_f1", "val_exact_match", "val_r2")
+METRICS = ("loss", "accuracy", "exact_match", "val_loss", "val_accuracy", *TASK_METRICS)
 MOST_LINES = 20  # about so many epochs of a run have a line below a bar
 # stage: its name in the bar, where a classifier keeps its sums
 EVALUATIONS = {

@@ -34,10 +34,10 @@ class RunningFigures:
         """
         sums = torch.stack([totals.loss_sum, totals.correct, totals.count]).detach()  # (3,)
         if not sums.is_cuda:
-            self._take(sums)
+            self._take(sums, totals.figure)
             return self._latest
         if self._copy is not None and self._arrived.query():
-            self._take(self._copy)
+            self._take(self._copy, totals.figure)
             self._copy = None
         if self._copy is None:
             self._copy = torch.empty(3, pin_memory=True)
@@ -46,7 +46,8 @@ class RunningFigures:
             self._arrived.record()
         return self._latest
 
-    def _take(self, sums: torch.Tensor) -> None:
+    def _take(self, sums: torch.Tensor, figure: str | None) -> None:
         loss_sum, correct, count = sums.tolist()
         if count:
-            self._latest = {"loss": loss_sum / count, "acc": correct / count}
+            share = {} if figure is None else {figure.replace("accuracy", "acc"): correct / count}
+            self._latest = {"loss": loss_sum / count, **share}

@@ -35,7 +35,7 @@ NAME_ANOTHER = "Name a .ckpt file that a fit wrote."
 BAD_ARGUMENTS: tuple[type[Exception], ...] = (RuntimeError, TypeError, ValueError, LookupError)
 BAD_ARGUMENTS += (AttributeError, ArithmeticError, MemoryError)
 # what the data tell, and a later verb needs where the training file is gone
-LEARNED = ("class_names", "channels", "trained_on_words")
+LEARNED = ("class_names", "channels", "trained_on_words", "task")
 CONFIG_SECTIONS = ("seed_everything", "name", "trainer", "model", "data", "checkpoint")
 
 

@@ -17,6 +17,7 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.export.onnx_classifier import OnnxClassifier
 from signs_lightning.models.metrics import Evaluation
 from signs_lightning.models.other_inputs import check_images_suffice
+from signs_lightning.models.task_metrics import TaskEvaluation
 from signs_lightning.runtime.progress import progress_line
 
 MIN_PROBABILITY = 1e-7  # a smaller one counts as this in the loss, as in Keras
@@ -55,8 +56,27 @@ def test_onnx(path: str, args: list[str]) -> int:
         channels=model.image_size[2],
         **test_data_options(options),
     )
-    print_evaluation(evaluate_onnx(model, data))
+    evaluate = evaluate_onnx if model.task_rules.name is None else evaluate_task
+    print_evaluation(evaluate(model, data))
     return 0
+
+
+def open_test_data(model: OnnxClassifier, data: H5DataModule) -> None:
+    """Open the test images of a model, and compare the two.
+
+    Raises:
+        InputError: the data cannot be used, or are of other classes or another size.
+    """
+    check_images_suffice(model, "test")
+    model.adopt_resizing(data.resize, data.fit)
+    data.adopt_resizing(*model.resizing)
+    data.adopt_task(model.task_rules.name)
+    data.adopt_values(model.run_values)
+    data.prepare_data()
+    data.setup("test")
+    is_exact = data.opened.is_exact
+    model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
+    model.adopt_resizing(data.resize, data.fit, data.resizes)
 
 
 def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
@@ -70,15 +90,7 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
     Raises:
         InputError: the data cannot be used, or are of other classes or another size.
     """
-    check_images_suffice(model, "test")
-    model.adopt_resizing(data.resize, data.fit)
-    data.adopt_resizing(*model.resizing)
-    data.adopt_values(model.run_values)
-    data.prepare_data()
-    data.setup("test")
-    is_exact = data.opened.is_exact
-    model.adopt(data.num_classes, data.image_shape, data.class_names, is_exact)
-    model.adopt_resizing(data.resize, data.fit, data.resizes)
+    open_test_data(model, data)
     classes, loss = model.num_classes, 0.0
     confusion = torch.zeros(classes, classes, dtype=torch.int64)  # row = label, column = prediction
     loader = data.test_dataloader()
@@ -93,6 +105,25 @@ def evaluate_onnx(model: OnnxClassifier, data: H5DataModule) -> Evaluation:
             line.advance(len(labels), loss=loss / count, acc=correct / count)
     count, correct = int(confusion.sum()), int(confusion.diagonal().sum())
     return Evaluation(loss / count, correct, count, model.class_names, confusion)
+
+
+def evaluate_task(model: OnnxClassifier, data: H5DataModule) -> TaskEvaluation:
+    """Return the figures of a task on the test images; the loss is that of no own loss.
+
+    Raises:
+        InputError: the data cannot be used, or are of other columns or another size.
+    """
+    open_test_data(model, data)
+    rows: list[tuple[Tensor, Tensor]] = []
+    loader = data.test_dataloader()
+    with progress_line() as line:
+        line.restart("test", total=len(loader.dataset))  # type: ignore[arg-type]
+        for images, labels in loader:
+            rows.append((model.predict(images, data.batch_size), labels))
+            line.advance(len(labels))
+    outputs, labels = (torch.cat(part).double() for part in zip(*rows, strict=True))
+    evaluation: TaskEvaluation = model.task_rules.evaluate_outputs(model, outputs, labels)
+    return evaluation
 
 
 def _loss_sum(probabilities: Tensor, labels: Tensor, independent: bool) -> float:

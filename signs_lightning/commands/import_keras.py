@@ -108,6 +108,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         architecture=options.architecture,
         image_size=None if size is None else (size[0], size[-1], options.channels),
         output_layer=options.output_layer,
+        task=options.task,
     )
     model.adopt_resizing(options.resize, options.fit)
     if options.source is not None:
@@ -191,6 +192,8 @@ def _parser(verb: str) -> CommandParser:
         "preprocess_input; by default as its first layers tell, /255 where none does",
     )  # fmt: skip
     parser.add_output_layer_option()
+    text = "what its outputs are, where they are no single class; an error as loss tells regression"
+    add("--task", choices=("multilabel", "regression"), help=text)
     add("--class_names", nargs="+", metavar="NAME", help="names of the classes, in label order")
     add(
         "--image_size", nargs="+", type=int, metavar="PIXELS",

@@ -33,6 +33,7 @@ def link_data_and_model(
     if isinstance(model, ImageClassifier):
         check_images_suffice(model, verb)
         model.adopt_resizing(data.resize, data.fit)
+        data.adopt_task(model.task_rules.name)
         data.adopt_resizing(*model.resizing)
         data.adopt_values(model.run_values)
     data.prepare_data()

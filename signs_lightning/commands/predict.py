@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import numpy as np
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.own_model_options import take_model_options
+from signs_lightning.commands.prediction_tables import Prediction, write_and_print
 from signs_lightning.commands.reading_options import (
     add_reading_options,
     image_size,
@@ -23,18 +22,15 @@ from signs_lightning.commands.reading_options import (
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime import image_files
-from signs_lightning.runtime.atomic_write import atomic_write, check_output
-from signs_lightning.runtime.escaping import for_csv, for_terminal, printable, quote_path
+from signs_lightning.runtime.atomic_write import check_output
+from signs_lightning.runtime.escaping import printable, quote_path
 from signs_lightning.runtime.picture_values import (
     check_pictures_mean_something,
     read_picture_values,
 )
 from signs_lightning.runtime.progress import ProgressLine, progress_line
 from signs_lightning.runtime.terminal import (
-    new_console,
-    new_table,
     print_message,
-    print_with_value,
 )
 from signs_lightning.runtime.value_ranges import RunValues
 
@@ -43,17 +39,6 @@ if TYPE_CHECKING:
     from signs_lightning.models.classifier import ImageClassifier
 
     AnyClassifier = ImageClassifier | OnnxClassifier
-
-ROWS_SHOWN = 40
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Probabilities float32 (K,) of an image, its name, and its label or None."""
-
-    name: str
-    probabilities: np.ndarray
-    label: int | None = None
 
 
 def main(verb: str, args: list[str]) -> int:
@@ -101,7 +86,7 @@ def main(verb: str, args: list[str]) -> int:
         first = next(predictions, None)
         if first is not None:
             has_labels = first.label is not None
-            _write_and_print(chain([first], predictions), has_labels, model.class_names, output)
+            write_and_print(chain([first], predictions), has_labels, model, output)
     for line in image_files.describe_differences(differences):
         print_message(line)
     for line in unreadable:
@@ -241,6 +226,7 @@ def _predict_file(
     module = H5DataModule(**data)
     module.adopt_resizing(*model.resizing)
     module.adopt_values(model.run_values)
+    module.adopt_task(model.task_rules.name)
     module.prepare_data()
     module.setup("predict")
     is_exact = module.opened.is_exact
@@ -248,53 +234,19 @@ def _predict_file(
     model.adopt_resizing(None, None, module.resizes)
     model.adopt_values(module.run_values)
     loader: Any = module.test_dataloader()
-    position = correct = 0
+    position, correct = 0, 0
+    is_plain = model.task_rules.name is None
     progress.restart("predicting", total=len(loader.dataset))
     others = check_other_inputs(model, others, len(loader.dataset))
     for images, labels in loader:
         inputs = _join(model, images, others, slice(position, position + len(images)))
         rows = np.asarray(model.predict(inputs, batch_size, stored=True))
-        correct += int((rows.argmax(axis=1) == labels.numpy()).sum())
-        progress.advance(len(rows), acc=correct / (position + len(rows)))
-        for row, label in zip(rows, labels.tolist(), strict=True):
+        figures = {}
+        if is_plain:
+            correct += int((rows.argmax(axis=1) == labels.numpy()).sum())
+            figures = {"acc": correct / (position + len(rows))}
+        progress.advance(len(rows), **figures)
+        for row, label in zip(rows, labels.tolist() if is_plain else labels.numpy(), strict=True):
             yield Prediction(str(position), row, label)
             position += 1
     progress.close()
-
-
-def _write_and_print(
-    predictions: Iterable[Prediction], has_labels: bool, class_names: list[str], output: Path
-) -> None:
-    """Write all predictions as CSV, and print the first ones and the accuracy."""
-    label_column = ["label"] if has_labels else []
-    table = new_table("image", *label_column, "class", "probability>", "runner-up")
-    shown = [for_terminal(name) for name in class_names]
-    cells = [for_csv(name) for name in class_names]
-    correct = count = 0
-    with (
-        atomic_write(output) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        probabilities = (f"p({printable(name)})" for name in class_names)
-        writer.writerow(["image", *label_column, "class", "probability", *probabilities])
-        for prediction in predictions:
-            values = prediction.probabilities
-            first, *others = (int(k) for k in np.argsort(-values, kind="stable")[:2])
-            label = [] if prediction.label is None else [prediction.label]
-            figures = (f"{value:.9g}" for value in (values[first], *values))
-            labels = (cells[k] for k in label)
-            writer.writerow([for_csv(prediction.name), *labels, cells[first], *figures])
-            count, correct = count + 1, correct + (first == prediction.label)
-            if count <= ROWS_SHOWN:
-                runner_up = [f"{shown[k]} ({values[k]:.3f})" for k in others]
-                name, labels = for_terminal(prediction.name), (shown[k] for k in label)
-                table.add_row(name, *labels, shown[first], f"{values[first]:.3f}", *runner_up)
-    new_console().print(table)
-    if count > ROWS_SHOWN:
-        print_message(f"… and {count - ROWS_SHOWN:,} more")
-    if has_labels:
-        from signs_lightning.models.metrics import describe_accuracy  # start-up: it imports torch
-
-        print_message(f"accuracy {describe_accuracy(correct, count)}")
-    print_with_value("Every probability:", str(output))

@@ -52,7 +52,7 @@ def main(verb: str, args: list[str]) -> int:
     # start-up: --help needs none of these
     import torch
 
-    from signs_lightning.models.metrics import describe_accuracy
+    from signs_lightning.models.metrics import Evaluation, describe_accuracy
     from signs_lightning.report.predictions import predict_dataset
     from signs_lightning.report.report_folder import PAGE, write_report
     from signs_lightning.report.trained_run import load_run
@@ -76,8 +76,10 @@ def main(verb: str, args: list[str]) -> int:
     command = shlex.join(["python", "-m", "signs_lightning", verb, *args])
     *files, _ = write_report(run, predictions, output, command)
     evaluation = predictions.evaluation
-    accuracy = describe_accuracy(evaluation.correct, evaluation.count)
-    print_message(f"{predictions.role} accuracy {accuracy}")
+    figures = str(evaluation)
+    if isinstance(evaluation, Evaluation):
+        figures = f"accuracy {describe_accuracy(evaluation.correct, evaluation.count)}"
+    print_message(f"{predictions.role} {figures}")
     print_message(f"written      {', '.join(files)}")
     page, here = output / PAGE, Path.cwd()
     print_with_value("page        ", str(page.relative_to(here) if here in page.parents else page))

@@ -96,6 +96,7 @@ def _parser(verb: str) -> CommandParser:
 def _load_sides(options: Any) -> tuple[Side, Side]:
     """Load both sides; a module is made last, for what the other one tells."""
     from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES  # start-up, as below
+    from signs_lightning.models.tasks import refuse_task
     from signs_lightning.verify.own_module import is_own_module
     from signs_lightning.verify.sides import load_side
 
@@ -115,6 +116,8 @@ def _load_sides(options: Any) -> tuple[Side, Side]:
         sides[k] = load_side(names[k], scale, weights[k], options.model, known)
         if sides[k].image_size is not None:
             known.setdefault("image_size", sides[k].image_size)
+        if hasattr(sides[k].model, "task_rules"):
+            refuse_task(sides[k].model, "verify", "Compare what `predict` writes.")
         classes = getattr(sides[k].model, "num_classes", None)
         if isinstance(classes, int):
             known.setdefault("num_classes", classes)

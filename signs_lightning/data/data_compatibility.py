@@ -26,6 +26,11 @@ def check_same_data(image_sets: Sequence[ImageSet], class_names: list[str] | Non
     num_classes = max(images.num_classes for images in image_sets)
     for images in image_sets:
         if images.is_one_hot and images.num_classes != num_classes:
+            if images.labels.ndim == 2:
+                raise InputError(
+                    f"{images.name} has labels of {images.num_classes} columns, the run has "
+                    f"{num_classes}. Files of one run must agree."
+                )
             raise InputError(
                 f"{images.name} has one-hot labels of {images.num_classes} classes, the run has "
                 f"{num_classes}. Write class numbers instead, by which a class may be missing."
@@ -41,7 +46,7 @@ def check_same_data(image_sets: Sequence[ImageSet], class_names: list[str] | Non
                 f"{images.name} lists the classes {', '.join(images.class_names)}, {who} "
                 f"lists {', '.join(names)}. Files of one run must agree."
             )
-        if names and (label := images.labels.max()) >= len(names):
+        if names and images.labels.ndim == 1 and (label := images.labels.max()) >= len(names):
             raise InputError(
                 f"{images.name} holds the label {label}, but there are {len(names)} classes."
             )

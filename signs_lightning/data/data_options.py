@@ -70,6 +70,7 @@ def remembered_options(data: H5DataModule) -> dict[str, Any]:
     """Return the options of a data module as plain values, with what the files told."""
     names = data.options["class_names"] or data.class_names
     changed = {"batch_size": data.batch_size, "seed": data.seed, "class_names": names}
+    changed["task"] = data.opened.options["task"]
     changed["trained_on_words"] = data.opened.has_words_only
     if data.options["value_range"] == "minmax" and data.run_values.range != "legacy":
         changed["value_range"] = list(data.run_values.range)

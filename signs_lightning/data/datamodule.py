@@ -14,13 +14,13 @@ from signs_lightning.data.data_options import DRAWN, check_options, draw_files, 
 from signs_lightning.data.dataset import H5Images, channel_moments
 from signs_lightning.data.description import describe_data
 from signs_lightning.data.file_roles import RoleFiles
-from signs_lightning.data.fingerprints import Fingerprints, describe_changes, fingerprint_files
+from signs_lightning.data.fingerprints import Fingerprints, fingerprint_files, print_changes
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.resumable_loader import make_loader
-from signs_lightning.data.setup_notes import announce_stage
+from signs_lightning.data.setup_notes import check_and_describe
+from signs_lightning.data.task_labels import Task, check_same_task
 from signs_lightning.data.validation import open_validation
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
-from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import RESIZES, Fit, Resize
 from signs_lightning.runtime.value_ranges import RunValues
 
@@ -77,10 +77,12 @@ class H5DataModule(Displayed, L.LightningDataModule):
         value_range: the numbers of files that are black and white, `LOW,HIGH`, or "minmax", the
             training files' extremes; 0,255 of bytes, or what their values show, when omitted.
         trained_on_words: set by checkpoints: whether class_names are words that no file listed.
+        task: what labels are for that name no single class: the model's own when omitted.
 
     Batches:
-        images (N, H, W, C) of the files' dtype, labels int64 (N,) in 0..K-1. The model scales, and
-        (N, H, W, C) -> (N, C, H, W), on its device. The smaller last batch is kept.
+        images (N, H, W, C) of the files' dtype, labels int64 (N,) in 0..K-1, or of a task float
+        (N, K). The model scales, and (N, H, W, C) -> (N, C, H, W), on its device. The smaller last
+        batch is kept.
 
     Raises:
         InputError: from `setup`, when a file or an option cannot be used.
@@ -93,9 +95,8 @@ class H5DataModule(Displayed, L.LightningDataModule):
         >>> data.setup("fit")
         >>> data.num_classes, data.image_shape
         (4, (64, 64, 3))
-        >>> images, labels = next(iter(data.val_dataloader()))
-        >>> images.shape, images.dtype
-        (torch.Size([4, 64, 64, 3]), torch.uint8)
+        >>> next(iter(data.val_dataloader()))[0].shape
+        torch.Size([4, 64, 64, 3])
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         channels: int | None = None,
         trained_on_words: bool = False,
         value_range: str | tuple[float, float] | None = None,
+        task: Task | None = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         options["class_names"] = None if class_names is None else list(map(str, class_names))
@@ -146,11 +148,11 @@ class H5DataModule(Displayed, L.LightningDataModule):
         self.shuffle_buffer, self.resize, self.fit, self.drawn = shuffle_buffer, resize, fit, drawn
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
-        self._reading_message = ""  # how training images are read, printed once
+        self.reading_message = ""  # how training images are read, printed once
         self._stage: str | None = None  # of the last `setup`
         self._files: RoleFiles | None = None  # of that stage
-        self._resizing: dict[str, str | None] = {}  # a model's, in place of the options
-        self._model_values: RunValues | None = None  # the numbers that a model takes
+        self._of_model: dict[str, str | None] = {}  # options that it decides
+        self._model_values: RunValues | None = None  # the numbers that it takes
         self._datasets: dict[Role, H5Images] = {}
         self.fingerprints: Fingerprints = {}  # of the files of a fit, as they were when it began
 
@@ -172,9 +174,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
     @property
     def num_classes(self) -> int:
         """K: the length of the class list, or one more than the largest label."""
-        if names := self.class_names:
-            return len(names)
-        return max(images.num_classes for images in self.opened.image_sets)
+        return len(self.class_names or ()) or max(s.num_classes for s in self.opened.image_sets)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -185,18 +185,24 @@ class H5DataModule(Displayed, L.LightningDataModule):
     @property
     def resizes(self) -> bool:
         """Whether images have another size than the model sees."""
-        size, image_sets = self.image_shape[:2], self.opened.image_sets
-        return any(s.shape[1:3] != size or s.resizing is not None for s in image_sets)
+        size = self.image_shape[:2]
+        return any(s.shape[1:3] != size or s.resizing for s in self.opened.image_sets)
 
     def adopt_resizing(self, resize: str, fit: str | None) -> None:
         """Resize pictures that are decoded here as a model does; call it before `setup`."""
         if resize in RESIZES:  # else the model does not know
-            self._resizing = {"resize": resize, "fit": fit}
+            self._of_model |= {"resize": resize, "fit": fit}
+
+    def adopt_task(self, task: str | None) -> None:
+        """Read labels for a model's task; call it before `setup`, where no Trainer does."""
+        check_same_task(task, self.options["task"])
+        if task != self._of_model.get("task"):
+            self._of_model["task"], self._stage = task, None  # labels are read anew
 
     def adopt_values(self, values: RunValues | None) -> None:
         """Give images in the numbers that a model was trained on, from the next `setup` on."""
         if self._stage and values not in (self._model_values, self.run_values):
-            self._stage = None
+            self._stage = None  # images are read anew
         self._model_values = values
 
     @property
@@ -226,41 +232,42 @@ class H5DataModule(Displayed, L.LightningDataModule):
             draw_files(self.options)
 
     def setup(self, stage: str) -> None:
-        if (model := getattr(self.trainer, "lightning_module", None)) is not None:
-            self.adopt_values(getattr(model, "run_values", None))
+        model: Any = getattr(self.trainer, "lightning_module", None)
+        if hasattr(model, "task_rules"):
+            self.adopt_values(model.run_values)
+            self.adopt_task(model.task_rules.name)
         if stage == self._stage:
             return
-        options = draw_files(self.options) if self.draws else self.options
-        self._files = RoleFiles({**options, **self._resizing}, self._model_values)
-        self._datasets = {}
+        options = {**(draw_files(self.options) if self.draws else self.options), **self._of_model}
+        self._files, self._datasets = RoleFiles(options, self._model_values), {}
         if stage == "fit":
             self.opened.open("train")
         if stage in ("fit", "validate"):
             self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
         if stage in ("test", "predict"):
             self._datasets["test"] = H5Images(self.opened.open("test"))
-        announce_stage(self, stage, self._datasets)
+        check_and_describe(self, stage, self._datasets)
         if stage == "fit":
             self.fingerprints = fingerprint_files(self._datasets, self.opened.sets)
         self._stage = stage
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the options as plain values, with the seed and fingerprints in use."""
         return remembered_options(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seed of a checkpoint, so that files are split as they were.
-
-        Prints which files differ from those that the model was trained on.
-        """
+        """Take a checkpoint's seed, so that files are split as they were; print what changed."""
         if before := state_dict.get("fingerprints"):
             now = self.fingerprints or fingerprint_files(self._datasets, self.opened.sets)
-            if (changed := describe_changes(before, now)) is not None:
-                rank_zero_print(changed)
+            print_changes(before, now)
         if self.seed != state_dict["seed"]:
             self.seed = state_dict["seed"]
             if self._stage is not None and self.val_fraction is not None:
                 self._datasets = open_validation(self.opened, self.val_fraction, self.seed)
+
+    @property
+    def training_labels(self) -> np.ndarray:
+        """Labels of the images to train on: int64 (N,), or of a task float (N, K)."""
+        return self._dataset("train").labels
 
     def _dataset(self, role: Role) -> H5Images:
         """Return a role's images, also where `setup` was last called for another stage."""
@@ -269,11 +276,7 @@ class H5DataModule(Displayed, L.LightningDataModule):
         return self._datasets[role]
 
     def _loader(self, role: Role, shuffle: bool, exact: bool) -> DataLoader:
-        loader, message = make_loader(self, self._dataset(role), shuffle, exact)
-        if role == "train" and self.trainer is not None and message != self._reading_message:
-            rank_zero_print(f"Training images: {message}.")
-            self._reading_message = message
-        return loader
+        return make_loader(self, role, self._dataset(role), shuffle, exact)
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of the training images."""
@@ -289,12 +292,9 @@ class H5DataModule(Displayed, L.LightningDataModule):
         """Return batches of the test images, in file order."""
         return self._loader("test", shuffle=False, exact=True)
 
-    def predict_dataloader(self) -> DataLoader:
-        """Return batches of the test images."""
-        return self.test_dataloader()
+    predict_dataloader = test_dataloader
 
     def images(self, role: Role, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a role's first images (n, H, W, C) and labels int64 (n,)."""
-        dataset = self._dataset(role)
-        indices = np.arange(min(count, len(dataset)))
+        """Return a role's first images (n, H, W, C) and their labels."""
+        indices = np.arange(min(count, len(dataset := self._dataset(role))))
         return dataset.read_sorted(indices), dataset.labels[indices]

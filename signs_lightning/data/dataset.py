@@ -31,7 +31,7 @@ class H5Images(Dataset):
         subset: int64 indices into all their images, sorted; all of them when omitted.
 
     Attributes:
-        labels: int64 (N,).
+        labels: int64 (N,), or of a task float (N, K).
         reading: "mapped": every batch is read from the file (or array), which the operating system
             keeps in memory as far as there is room; "resident": all images are in memory or on a
             device, after `load`; "streamed": in blocks, by `stream_batches`.
@@ -73,21 +73,23 @@ class H5Images(Dataset):
         return len(self) * self.image_bytes
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return one image (H, W, C) and its label int64 ()."""
+        """Return one image (H, W, C) and its label int64 (), or of a task float (K,)."""
         images, labels = self.__getitems__([index])
         return images[0], labels[0]
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return a batch; `PAD_INDEX` gives the first image, with label -1.
+        """Return a batch; `PAD_INDEX` gives the first image, with a label that is none.
 
         Returns:
-            images (N, H, W, C) of `dtype`, and labels int64 (N,).
+            images (N, H, W, C) of `dtype`, and their labels, as of `labels_of`.
         """
         positions = np.asarray(indices, np.int64)
         is_padding = positions == PAD_INDEX
         positions = np.where(is_padding, 0, positions)
-        labels = torch.from_numpy(np.where(is_padding, PAD_INDEX, self.labels[positions]))
+        labels = self.labels_of(positions, is_padding)
         if self._resident is not None:
+            if labels.ndim == 2:
+                return self._take_resident(torch.from_numpy(positions)), labels
             numbers = torch.stack([torch.from_numpy(positions), labels])
             if self._resident.is_cuda:
                 # Behind the work that the GPU still has. Memory that is not pinned would make this
@@ -103,6 +105,29 @@ class H5Images(Dataset):
             in_set = set_numbers == k
             images[in_set] = self.readers[k].take(rows[in_set] - self.starts[k])
         return torch.from_numpy(images), labels
+
+    def labels_of(self, positions: np.ndarray, is_padding: np.ndarray) -> Tensor:
+        """Return labels of images, where padding has none: -1, or rows of NaN.
+
+        Args:
+            positions: of the images, int64 (N,).
+            is_padding: which of them only fill a share, bool (N,).
+
+        Returns:
+            int64 (N,), or of a task float32 or float64 (N, K).
+        """
+        labels = self.labels[positions]
+        if labels.ndim == 1:
+            return torch.from_numpy(np.where(is_padding, PAD_INDEX, labels))
+        labels[is_padding] = np.nan  # a copy: `positions` are an array
+        return torch.from_numpy(labels)
+
+    def _take_resident(self, positions: Tensor) -> Tensor:
+        """Return resident images, uint8 (N, H, W, C), as `__getitems__` does with class numbers."""
+        assert self._resident is not None
+        if self._resident.is_cuda:
+            positions = positions.pin_memory().to(self._resident.device, non_blocking=True)
+        return self._resident.index_select(0, positions)
 
     def _find_sets(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of the set that each image is in."""

@@ -38,22 +38,29 @@ def describe_data(data: H5DataModule, datasets: dict[Any, H5Images]) -> list[str
             files = {"all": data.draws}
         line = f"H5DataModule, {batches}; not read before a Trainer, or `setup`, asks for it"
         return [line, DisplayTable(["for", "from"], [*files.items()])]
-    counts = {
-        role: np.bincount(d.labels, minlength=data.num_classes) for role, d in datasets.items()
-    }
     rows = [
         [NAMES[role], f"{len(dataset):,}", _name_sets(dataset)]
         for role, dataset in datasets.items()
     ]
     names = data.class_names or [str(k) for k in range(data.num_classes)]
-    classes = [
-        [name, *(f"{counts[role][k]:,}" for role in datasets)] for k, name in enumerate(names)
-    ]
-    line = f"H5DataModule: images {format_shape(data.image_shape)}, {len(names)} classes, {batches}"
+    kind, summaries = "class", {}
+    for role, dataset in datasets.items():
+        labels = dataset.labels
+        if data.opened.options["task"] == "regression":
+            kind = "target"
+            lows, highs = labels.min(axis=0), labels.max(axis=0)
+            summaries[role] = [f"{x:.6g} to {y:.6g}" for x, y in zip(lows, highs, strict=True)]
+        else:
+            is_plain = labels.ndim == 1
+            counts = np.bincount(labels, minlength=len(names)) if is_plain else labels.sum(axis=0)
+            summaries[role] = [f"{int(count):,}" for count in counts]
+    values = [[name, *(s[k] for s in summaries.values())] for k, name in enumerate(names)]
+    kinds = kind + ("es" if kind == "class" else "s")
+    line = f"H5DataModule: images {format_shape(data.image_shape)}, {len(names)} {kinds}, {batches}"
     return [
         line,
         DisplayTable(["for", "images", "from"], rows),
-        DisplayTable(["class", *(NAMES[role] for role in datasets)], classes),
+        DisplayTable([kind, *(NAMES[role] for role in datasets)], values),
     ]
 
 

@@ -18,11 +18,12 @@ from signs_lightning.data.layouts import ROLES, Role
 from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_repeated_file
 from signs_lightning.data.picture_folders import find_split_folders, has_split_folders
 from signs_lightning.data.run_values import settle_role
+from signs_lightning.data.task_labels import check_given_names, check_no_folders
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE
 from signs_lightning.runtime.value_ranges import RunValues
 
-SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape")
+SHARED_OPTIONS = ("label_offset", "class_names", "axes", "row_shape", "task")
 KEYS = ("images_key", "labels_key", "classes_key")
 
 
@@ -141,6 +142,7 @@ class RoleFiles:
         size = (size, size) if isinstance(size, int) else size
         resizing = self.options["resize"] or DEFAULT_RESIZE, self.options["fit"] or DEFAULT_FIT
         paths, names = expand_paths(value, self.options["sha256"]), self.options["class_names"]
+        check_no_folders(paths, options["task"])
         channels = self.options["channels"]
         asks_train = any(map(os.path.isdir, paths)) and (names is None or channels is None)
         if asks_train and (train := self._training_images(role)) is not None:
@@ -164,6 +166,7 @@ class RoleFiles:
     def _number(self, image_sets: list[ImageSet], role: Role) -> list[ImageSet]:
         """Give the files of a role the classes of the training data, or of the model."""
         names, train_sets = self.options["class_names"], self.sets.get("train", [])
+        check_given_names(names, image_sets, self.options["task"])
         has_words = any(images.words is not None for images in image_sets)
         if names is None and has_words and self._training_images(role) is not None:
             train_sets = self.sets["train"]

@@ -13,6 +13,7 @@ from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.paths import ARRAYS
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 if TYPE_CHECKING:
     from signs_lightning.data.dataset import H5Images
@@ -115,6 +116,12 @@ def describe_changes(before: Any, now: Fingerprints) -> str | None:
     more = f" and {len(changes) - MAX_FILES} more" if len(changes) > MAX_FILES else ""
     listed = ", ".join(list(changes.values())[:MAX_FILES])
     return f"Changed since the model was trained on it: {listed}{more}."
+
+
+def print_changes(before: Any, now: Fingerprints) -> None:
+    """Print what `describe_changes` returns, if there is anything."""
+    if (changed := describe_changes(before, now)) is not None:
+        rank_zero_print(changed)
 
 
 def _key(role: str, file: Mapping[str, Any]) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from signs_lightning.data.image_axes import find_axes, is_matlab
 from signs_lightning.data.image_set import ImageSet
 from signs_lightning.data.label_files import FoundLabels, locate_labels
 from signs_lightning.data.labels import has_rows, number_words, read_labels
+from signs_lightning.data.task_labels import Task, read_task_labels
 from signs_lightning.data.value_range import Values, describe_meaning, find_values, with_option
 from signs_lightning.errors import CollectedInputError, InputError
 from signs_lightning.runtime.escaping import shorten
@@ -79,6 +80,7 @@ def check_file(
     follow_links: bool = False,
     image_size: tuple[int, int] | None = None,
     resizing: tuple[Resize, Fit] = (DEFAULT_RESIZE, DEFAULT_FIT),
+    task: Task | None = None,
     collect: bool = False,
 ) -> ImageSet:
     """Open an HDF5 data file, find its keys and check what they hold.
@@ -104,6 +106,7 @@ def check_file(
         image_size: height and width (pixels) that pictures stored as JPEG or PNG files are brought
             to; they must have one size when omitted.
         resizing: method and fit by which they are, see `runtime.resize`.
+        task: what the labels are for, where they name no single class.
         collect: whether to look on after a problem, and to raise all of them at once.
 
     Raises:
@@ -160,7 +163,8 @@ def check_file(
         with problems():
             if labels is not None and shape is not None:
                 where = labels.where
-                found = _check_labels(str(path), where, values, shape[0], names, label_offset)
+                given = names or labels.columns, label_offset, task
+                found = _check_labels(str(path), where, values, shape[0], *given)
         problems.raise_if_any()
         assert shape is not None  # or there was a problem
         assert labels is not None
@@ -208,13 +212,14 @@ def check_arrays(
     class_names: Sequence[str] | None = None,
     axes: str | None = None,
     row_shape: Sequence[int] | None = None,
+    task: Task | None = None,
 ) -> ImageSet:
     """Check NumPy arrays: images (N, H, W, C), and labels, with the options of `check_file`."""
     images, labels, name = np.asarray(images), np.asarray(labels), "the arrays"
     count = _common_length(images.shape, labels)
     letters, shape = find_axes("images", images.shape, axes, row_shape, count=count)
     names = list(map(str, class_names)) if class_names is not None else None
-    found = _check_labels(name, "labels", labels, shape[0], names, label_offset)
+    found = _check_labels(name, "labels", labels, shape[0], names, label_offset, task)
     stored = find_values("images", images)
     return ImageSet(
         name, shape, stored, images_key="images", array=images, axes=letters, layout=name,
@@ -249,9 +254,12 @@ def _common_length(shape: tuple[int, ...] | None, labels: Any) -> int | None:
 
 
 def _check_labels(
-    name: str, where: str, labels: Any, count: int, names: list[str] | None, offset: int
-) -> dict[str, Any]:
-    """Return the `ImageSet`'s labels, words, num_classes and class_names."""
+    name: str, where: str, labels: Any, count: int, names: list[str] | None, offset: int,
+    task: Task | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the `ImageSet`'s labels, words, num_classes, class_names and is_one_hot."""
+    if task is not None:
+        return read_task_labels(where, labels, count, names, offset, task)
     num_classes, numbers = read_labels(where, labels, count, names, offset)
     words = None
     if numbers.dtype == object:

@@ -25,8 +25,8 @@ class ImageSet:
         name: what messages call it: the file's path, or "the arrays".
         shape: N, height, width (pixels), channels, as the model sees them.
         values: what the numbers are, and how they are given.
-        labels: int64 (N,) in 0..K-1.
-        class_names: the K names where they are known, else None.
+        labels: int64 (N,) in 0..K-1, or the rows of floats of `read_task_labels`.
+        class_names: the K names where they are known, else None; of columns where labels are rows.
         num_classes: K; without names, one more than the largest label.
         path: the HDF5 file, None for arrays.
         images_key: the dataset inside it.

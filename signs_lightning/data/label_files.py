@@ -18,7 +18,7 @@ from signs_lightning.data.hdf5_opening import open_hdf5
 from signs_lightning.data.label_table import (
     find_label_table,
     is_label_table,
-    read_label_table,
+    read_label_columns,
 )
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
@@ -36,12 +36,14 @@ class FoundLabels(NamedTuple):
         layout: where images and labels are, in words.
         values: a dataset or an array.
         key: of the labels, where the file of the images has them.
+        columns: names of several columns of a table.
     """
 
     where: str
     layout: str
     values: Any
     key: str = ""
+    columns: list[str] | None = None
 
 
 def locate_labels(
@@ -101,15 +103,15 @@ def locate_labels(
             labels_file = find_label_table(path, names, option)
     if labels_file is None:
         raise find_keys.no_labels_error(path, datasets, images_key, option)
-    labels_file = Path(labels_file)
+    labels_file, columns = Path(labels_file), None
     if is_label_table(labels_file):
-        labels_key, labels = read_label_table(labels_file, names, counts, labels_key)
+        labels_key, labels, columns = read_label_columns(labels_file, names, counts, labels_key)
     else:
         _check_order(path, names, option)
         labels_key, labels = read_label_file(labels_file, labels_key, images_key, counts, option)
     where = f"'{shorten(labels_key)}' in {labels_file}"
     layout = f"{_name('images', images_key)}, {_name('labels', labels_key)} in {labels_file}"
-    return FoundLabels(where, layout, labels)
+    return FoundLabels(where, layout, labels, columns=columns)
 
 
 def _name(purpose: str, key: str) -> str:

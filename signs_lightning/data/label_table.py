@@ -56,6 +56,37 @@ def find_label_table(images: Path, names: list[str], option: str) -> Path | None
     return fitting[0] if fitting else None
 
 
+def read_label_columns(
+    path: Path, names: list[str] | None, counts: set[int], column: str | None
+) -> tuple[str, np.ndarray, list[str] | None]:
+    """Return the column of the labels in a table, the labels, and the names of several columns.
+
+    Args:
+        path: as the others of `read_label_table`.
+        names: of the images, or None.
+        counts: how many images there may be.
+        column: of the labels, or several with commas between them; found when None.
+
+    Returns:
+        The column, labels (N,) or of several columns int64 or float64 (N, K), and these columns.
+
+    Raises:
+        InputError: as of `read_label_table`; or one of several columns holds words.
+    """
+    parts = [part.strip() for part in (column or "").split(",")]
+    header = [cell.strip() for cell in next(_read_lines(path), [])]
+    if len(parts) == 1 or column in header:
+        return *read_label_table(path, names, counts, column), None
+    found = [read_label_table(path, names, counts, part)[1] for part in parts]
+    for part, labels in zip(parts, found, strict=True):
+        if labels.dtype == object:
+            raise InputError(
+                f"{path} has words in the column '{shorten(part)}', expected numbers in each of "
+                "several columns (labels_key). Name columns of numbers, or a single one."
+            )
+    return ",".join(parts), np.column_stack(found), parts
+
+
 def read_label_table(
     path: Path, names: list[str] | None, counts: set[int], column: str | None
 ) -> tuple[str, np.ndarray]:

@@ -60,21 +60,27 @@ def read_labels(
         is_fractional = values != np.floor(values) if dtype.kind == "f" else np.False_
         if is_fractional.any():
             value = values[is_fractional][0]
-            raise InputError(f"{where} holds the fractional label {value:g}, {EXPECTED}")
-    else:
-        is_first = count == 1 or next(size for size in values.shape if size != 1) == count
-        # (K, N) -> (N, K): MATLAB's order
-        values = values.reshape(count, -1) if is_first else values.reshape(-1, count).T
-        if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
             raise InputError(
-                f"{where} has shape {format_shape(shape)} but is not one-hot: expected a single 1 "
-                "in each row, else 0. Write class numbers instead, such as "
-                "`labels.argmax(axis=1)`."
+                f"{where} holds the fractional label {value:g}, expected class numbers from 0 up. "
+                "Correct them; or, to train on numbers instead of classes, add `--model.task "
+                "regression`."
             )
+    else:
+        values = to_rows(values, count)
+        is_zero_or_one = bool(np.isin(values, (0, 1)).all())
+        if not (is_zero_or_one and (values.sum(axis=1) == 1).all()):
+            raise _one_hot_error(f"{where} has shape {format_shape(shape)}", values, is_zero_or_one)
         values, num_classes = values.argmax(axis=1), values.shape[1]
     numbers = values.astype(np.int64) + offset
     _check_range(where, numbers, class_names, offset)
     return max(num_classes + offset, int(numbers.max()) + 1), numbers
+
+
+def to_rows(values: np.ndarray, count: int) -> np.ndarray:
+    """Return values of which `has_rows` is true as (N, K); MATLAB's order is (K, N)."""
+    is_first = count == 1 or next(size for size in values.shape if size != 1) == count
+    # (K, N) -> (N, K): MATLAB's order
+    return values.reshape(count, -1) if is_first else values.reshape(-1, count).T
 
 
 def has_rows(shape: tuple[int, ...] | None, count: int) -> bool:
@@ -148,6 +154,25 @@ def _check_range(
             f"{where} holds the label {high}{added}, but the file lists {count} classes (0 to "
             f"{count - 1}). {way_out}"
         )
+
+
+def _one_hot_error(found: str, values: np.ndarray, is_zero_or_one: bool) -> InputError:
+    """Return the error for rows (N, K) that are not one-hot, with what they could be instead."""
+    single = (
+        f"{found} but is not one-hot: expected a single 1 in each row, else 0. Write class numbers "
+        "instead, such as `labels.argmax(axis=1)`"
+    )
+    if is_zero_or_one:
+        sums = values.sum(axis=1)
+        several, none = int((sums > 1).sum()), int((sums == 0).sum())
+        return InputError(
+            f"{found} of 0 and 1 but is not one-hot: {several:,} rows have several 1s, {none:,} "
+            "have none. To train on several labels an image, add `--model.task multilabel`; where "
+            "each has one, write class numbers."
+        )
+    return InputError(
+        f"{single}; or, to train on numbers instead of classes, add `--model.task regression`."
+    )
 
 
 def _count_error(where: str, shape: tuple[int, ...] | None, count: int) -> InputError:

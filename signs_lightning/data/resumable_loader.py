@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from signs_lightning.data.dataset import H5Images
+from signs_lightning.data.layouts import Role
 from signs_lightning.data.reading_mode import choose_reading
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 if TYPE_CHECKING:
     from signs_lightning.data.datamodule import H5DataModule
@@ -68,9 +70,9 @@ class BatchLoader(DataLoader):
         position = start
         for indices, images in stream_batches(dataset.read_sorted, order, group_ends, size, start):
             padding = is_padding[position : position + len(indices)]
-            labels = np.where(padding, PAD_INDEX, dataset.labels[indices])
+            labels = dataset.labels_of(indices, padding)
             position += len(indices)
-            yield torch.from_numpy(images), torch.from_numpy(labels)
+            yield torch.from_numpy(images), labels
 
     def state_dict(self) -> dict[str, int]:
         """Return what a checkpoint keeps: how many batches of this epoch were handed out."""
@@ -82,13 +84,14 @@ class BatchLoader(DataLoader):
 
 
 def make_loader(
-    data: H5DataModule, dataset: H5Images, shuffle: bool, exact: bool
-) -> tuple[BatchLoader, str]:
-    """Return the loader of a role, and how its images are read.
+    data: H5DataModule, role: Role, dataset: H5Images, shuffle: bool, exact: bool
+) -> BatchLoader:
+    """Return the loader of a role; print once how the images to train on are read.
 
     Args:
         data: whose options say how.
-        dataset: the images of the role.
+        role: of the images.
+        dataset: the images.
         shuffle: see `build_sampler`, as `exact`.
         exact: see there.
 
@@ -100,7 +103,10 @@ def make_loader(
     buffer = int(data.shuffle_buffer * 2**20)
     message = choose_reading(dataset, data.reading, device, buffer)
     sampler = build_sampler(dataset, shuffle, exact, data.seed, trainer, buffer)
-    return build_loader(dataset, sampler, data.batch_size, data.num_workers, device), message
+    if role == "train" and trainer is not None and message != data.reading_message:
+        rank_zero_print(f"Training images: {message}.")
+        data.reading_message = message
+    return build_loader(dataset, sampler, data.batch_size, data.num_workers, device)
 
 
 def build_sampler(

@@ -15,6 +15,7 @@ from signs_lightning.data.labels import describe_missing_labels
 from signs_lightning.data.layouts import Role
 from signs_lightning.data.run_values import describe_run
 from signs_lightning.data.shared_files import warn_of_shared_files
+from signs_lightning.data.task_labels import describe_task_labels
 from signs_lightning.runtime.escaping import format_shape, printable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
@@ -27,23 +28,23 @@ MAX_NAMED = 2  # files
 MAX_LOOKED_AT = 8  # training images, for values of 0 and 1
 
 
-def announce_stage(data: H5DataModule, stage: str, datasets: Mapping[Role, H5Images]) -> None:
-    """Print what a stage is about, and what the user may not expect.
+def check_and_describe(data: H5DataModule, stage: str, datasets: Mapping[Role, H5Images]) -> None:
+    """Check that the files of a run fit together, and print what there is to say of them.
 
     Args:
         data: whose files are open.
-        stage: see `describe_stage`, as `datasets`.
-        datasets: see there.
+        stage: "fit", "validate", "test" or "predict".
+        datasets: the images of each role, as they are used.
 
     Raises:
-        InputError: the files do not go together.
+        InputError: they do not.
     """
     files = data.opened
     because = f"because no file is named (data.drawn is {data.drawn})"
-    drawn = f"{data.draws} ({{}}), {because}" if data.draws else None
+    drawn = data.draws and f"{data.draws} ({{}}), {because}"
     for line in describe_stage(files, stage, datasets, data.num_classes, drawn):
         rank_zero_print(line)
-    check_same_data(files.image_sets, data.options["class_names"] if stage == "fit" else None)
+    check_same_data(files.image_sets, files.options["class_names"] if stage == "fit" else None)
     warn_of_shared_files(files, stage, data.val_fraction is not None)
     train = datasets["train"] if stage == "fit" else None
     for note in () if data.draws else setup_notes(files, data.num_classes, train):
@@ -110,7 +111,9 @@ def _describe(
     image_sets = files.sets[_role(files, images)]
     first, total = image_sets[0], sum(len(s.labels) for s in image_sets)
     count = f"{total:,}" if len(images) == total else f"{len(images):,} of the {total:,}"
-    about = [] if num_classes is None else [format_shape(first.shape[1:]), f"{num_classes} classes"]
+    kind = {"multilabel": "labels", "regression": "targets"}.get(files.options["task"], "classes")
+    columns = f"{num_classes} {kind}" if num_classes != 1 or kind == "classes" else f"1 {kind[:-1]}"
+    about = [] if num_classes is None else [format_shape(first.shape[1:]), columns]
     if drawn is not None:
         return f"{count} {drawn.format(', '.join(about))}"
     where = printable(first.name)
@@ -138,7 +141,9 @@ def setup_notes(files: RoleFiles, num_classes: int, train: H5Images | None) -> I
 def _training_notes(files: RoleFiles, num_classes: int, reader: ImageReader) -> Iterator[str]:
     train = files.sets["train"]
     labels = np.concatenate([images.labels for images in train])
-    line = describe_missing_labels(labels, num_classes, files.options["label_offset"])
+    line = describe_task_labels(labels, files.class_names)
+    if labels.ndim == 1:
+        line = describe_missing_labels(labels, num_classes, files.options["label_offset"])
     if line is not None:
         yield line
     unused = [role for role, value in files.files.items() if value is None]

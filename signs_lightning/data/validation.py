@@ -27,6 +27,8 @@ def open_validation(
     if val_fraction is not None:
         train = files.open("train")
         labels = np.concatenate([images.labels for images in train])
+        if labels.ndim == 2:  # rows belong to no class that a split could go by
+            labels = np.zeros(len(labels), np.int64)
         first, second = stratified_split(labels, val_fraction, seed)
         if len(second) == 0:
             raise InputError(

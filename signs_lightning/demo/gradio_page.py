@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.tasks import count_outputs
 from signs_lightning.report.gradcam import grad_cam, overlay
 from signs_lightning.report.image_uri import image_uri
 from signs_lightning.runtime.escaping import for_html, printable
@@ -53,6 +54,8 @@ CSS = """
 .seen figcaption { font-size: .85rem; }
 [data-testid="label-output-value"], .confidence-set .label { overflow-wrap: anywhere; }
 .confidence-set .confidence { white-space: nowrap; }
+.values { font-variant-numeric: tabular-nums; margin: 0 0 1rem; }
+.values td { padding: .2rem 1rem .2rem 0; overflow-wrap: anywhere; }
 .unreadable { font-weight: 600; overflow-wrap: anywhere; }
 """
 
@@ -83,6 +86,7 @@ def build_page(
     if isinstance(model, torch.nn.Module):
         model.to("cuda" if torch.cuda.is_available() else "cpu")
     height, width, channels = model.image_size
+    task = model.task_rules.name
     names = [printable(name) for name in model.class_names]
     names = [name if names.count(name) == 1 else f"{name} ({k})" for k, name in enumerate(names)]
 
@@ -95,9 +99,15 @@ def build_page(
         except UnreadableImageError as error:
             return None, f'<p class="unreadable" role="alert">{_explain(error)}</p>'
         probabilities = model.predict(image[None], stored=True)[0]
-        predicted = int(probabilities.argmax())
         drawn = to_bytes(image, run.numbers)
         figures = _figure(drawn, f"What the network saw: {width}×{height} pixels")
+        if task == "regression":
+            told = "".join(
+                f"<tr><td>{for_html(name)}</td><td>{value:.6g}</td></tr>"
+                for name, value in zip(names, probabilities.tolist(), strict=True)
+            )
+            return None, f'<table class="values">{told}</table><div class="seen">{figures}</div>'
+        predicted = int(probabilities.argmax())
         heat_map = _grad_cam_overlay(model, image, drawn, predicted)
         if heat_map is not None:
             figures += _figure(heat_map, f"Grad-CAM: bright parts speak for {names[predicted]}")
@@ -107,7 +117,7 @@ def build_page(
     with gr.Blocks(title="signs_lightning", analytics_enabled=False) as page:
         gr.HTML(
             f'<div class="about"><h1>{for_html(type(model).__name__)}</h1>'
-            f"<p>{len(names)} classes, from {width}×{height} "
+            f"<p>{count_outputs(model)}, from {width}×{height} "
             f"pixels{'' if channels == 3 else ' of grey'}. "
             "Pictures go to the machine that runs this page, and nowhere else.</p></div>"
         )
@@ -115,7 +125,10 @@ def build_page(
             with gr.Column(min_width=300):
                 picture = gr.Image(label="Picture", height=320, buttons=["fullscreen"])
             with gr.Column(min_width=300):
-                bars = gr.Label(label="Class", num_top_classes=MAX_CLASSES)
+                label = {"multilabel": "Labels, each with its own probability"}.get(task, "Class")
+                bars = gr.Label(
+                    label=label, num_top_classes=MAX_CLASSES, visible=task != "regression"
+                )
                 seen = gr.HTML(js_on_load=None)
         if examples := _write_examples(data, model, Path(folder)):
             gr.Examples(examples, picture, label="From the data", examples_per_page=MAX_EXAMPLES)
@@ -168,6 +181,7 @@ def _write_examples(
     try:
         module = H5DataModule(**data)
         module.adopt_values(model.run_values)
+        module.adopt_task(model.task_rules.name)
         module.prepare_data()
         module.setup("predict")
         images, labels = module.images("test", EXAMPLE_POOL)
@@ -178,6 +192,8 @@ def _write_examples(
     if images.shape[3] != model.image_size[2] or not is_shown:
         return []
     images = to_bytes(images, run.numbers)
+    if labels.ndim == 2:  # of a task, whose images are of no one class
+        labels = np.zeros(len(labels), np.int64)
     by_class = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     chosen = [own[n] for n in range(MAX_EXAMPLES) for own in by_class if n < len(own)]
     paths = []

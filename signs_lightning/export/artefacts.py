@@ -9,7 +9,6 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +23,12 @@ from signs_lightning.export.compared_images import torch_dtype
 from signs_lightning.export.onnx_checks import (
     FORMAT_VERSION,
     MAX_FILE,
+    TASK_FORMAT_VERSION,
     UNBOUNDED,
     import_onnx,
 )
 from signs_lightning.export.onnx_classifier import OnnxClassifier
+from signs_lightning.export.output_check import check_outputs, unit_of
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.ready_network import describe_network
 from signs_lightning.runtime.atomic_write import atomic_write
@@ -36,7 +37,6 @@ from signs_lightning.runtime.value_ranges import RunValues, range_text
 
 MIN_TORCH = "2.7"  # the first whose ONNX exporter takes our networks
 OPSET = 18  # of December 2022: written by torch.onnx without converting, read by every runtime
-TOLERANCE = 1e-4  # largest difference between a probability of the file and of the model
 ENDINGS: dict[Literal["onnx", "torch"], str] = {"onnx": ".onnx", "torch": ".pt2"}
 
 
@@ -115,15 +115,18 @@ def export_artefact(
                     f"{describe_network(model)} has operators whose sizes an ONNX file would have "
                     "to compute. Use --format torch."
                 ) from error
-            return _check_outputs(
+            return check_outputs(
                 path,
                 lambda part: written.predict(part if len(part) > 1 else next(iter(part.values()))),
                 inputs,
                 expected,
+                unit_of(model),
             )
         module = program.module()
         with torch.inference_mode():
-            difference = _check_outputs(path, lambda part: module(*part.values()), inputs, expected)
+            difference = check_outputs(
+                path, lambda part: module(*part.values()), inputs, expected, unit_of(model)
+            )
         metadata = {"metadata.json": json.dumps(_metadata(model), indent=2)}
         with temporary.open("wb") as file:
             torch.export.save(program, file, extra_files=metadata)
@@ -162,12 +165,15 @@ def _export_program(model: ImageClassifier) -> ExportedProgram:
 def _metadata(model: ImageClassifier) -> dict[str, Any]:
     names, (resize, fit) = model.hparams.get("class_names"), model.resizing
     values = model.run_values or RunValues()
+    task = model.task_rules.name
+    of_task = {} if task is None else model.task_rules.remembered(model)
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if task is None else TASK_FORMAT_VERSION,
         "model": type(model).__name__,
         "image_size": list(model.image_size),
         "binary": model.binary,
         **({"independent": True} if model.independent else {}),
+        **({} if task is None else {"task": task, **of_task}),
         "resize": resize,
         **({"fit": fit} if fit else {}),
         **({} if values.are_bytes else {"value_range": list(values.numbers)}),
@@ -217,26 +223,6 @@ def _onnx_bytes(program: ExportedProgram, model: ImageClassifier) -> bytes:
         if sizes and sizes[0].dim_param:
             sizes[0].dim_param = "N"  # the exporter calls it s34 or the like
     return file.SerializeToString()
-
-
-def _check_outputs(
-    path: Path,
-    predict: Callable[[dict[str, Tensor]], Tensor],
-    inputs: dict[str, Tensor],
-    expected: Tensor,
-) -> float:
-    """Return the largest difference of probabilities, for batches of 1, 3 and more."""
-    parts = [slice(0, 1), slice(1, 4), slice(4, None)]
-    parts = [part for part in parts if len(expected[part])]
-    given = [{name: values[part] for name, values in inputs.items()} for part in parts]
-    difference = (torch.cat([predict(part) for part in given]) - expected).abs().max().item()
-    if not difference <= TOLERANCE:  # also where it is NaN
-        raise InputError(
-            f"{path} would give probabilities that differ by up to {difference:.2g} from the "
-            f"model's, expected at most {TOLERANCE:g}: nothing was written. Does the model give "
-            "finite numbers?"
-        )
-    return difference
 
 
 def _all_inputs(model: ImageClassifier, images: Tensor) -> dict[str, Tensor]:

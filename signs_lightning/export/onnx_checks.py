@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import math
@@ -21,9 +22,15 @@ from signs_lightning.runtime.value_ranges import RunValues, parse_range
 WHOLE = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 NUMBERS = (*WHOLE, "float16", "float32", "float64")  # that images may have
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
+TASK_FORMAT_VERSION = (
+    2  # of a file with a task, which earlier releases take for class probabilities
+)
 MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
 UNBOUNDED = "holds an operator that is unknown, or values that are huge or of unknown size: refused"
 MAX_VALUE = 2**28  # elements of a value inside the network for one image: 1 GiB of float32
+OF_TASK = {  # what a task has besides → its name
+    "thresholds": "multilabel", "target_mean": "regression", "target_scale": "regression",
+}  # fmt: skip
 DTYPES = {"FLOAT": "float32", "DOUBLE": "float64"}  # ONNX's names that are not NumPy's in capitals
 
 
@@ -42,6 +49,8 @@ class OnnxMetadata:
         resizing: how images of another size are resized; as the first files where it does not say.
         run_values: the numbers that it takes; "legacy" of bytes, to which floats are rounded.
         independent: whether each class has a probability of its own.
+        task: "multilabel", "regression", or None for one class an image.
+        of_task: what that task has besides: thresholds, or target_mean and target_scale.
     """
 
     input_name: str
@@ -54,6 +63,8 @@ class OnnxMetadata:
     resizing: tuple[RememberedResize, Fit | None]
     run_values: RunValues
     independent: bool = False
+    task: str | None = None
+    of_task: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 def import_onnx(*packages: str) -> list[Any]:
@@ -206,7 +217,8 @@ def _metadata(
     version = texts.get("format_version")
     if version is None:
         raise onnx_error(path, "was not written by this project (it carries no format_version)")
-    if version != str(FORMAT_VERSION):
+    is_task = version == str(TASK_FORMAT_VERSION) and "task" in texts
+    if version != str(FORMAT_VERSION) and not is_task:
         raise onnx_error(
             path,
             f"has the format {printable(version[:20])}, expected {FORMAT_VERSION}",
@@ -215,13 +227,17 @@ def _metadata(
     keys = ("class_names", "image_size", "binary", "independent")
     try:
         names, size, binary, independent = (json.loads(texts.get(key, "null")) for key in keys)
+        of_task = {key: json.loads(texts[key]) for key in OF_TASK if is_task and key in texts}
     except (ValueError, RecursionError) as error:
         raise onnx_error(
             path, "carries metadata that are not JSON: it was damaged or edited"
         ) from error
     is_list = isinstance(names, list) and len(names) == num_classes
     has_names = is_list and all(isinstance(name, str) for name in names)
-    is_sound = isinstance(binary, bool) and (num_classes == 2 or not binary)
+    is_sound = all(_is_numbers(values, num_classes) for values in of_task.values())
+    task = texts.get("task") if is_task else None
+    is_sound = is_sound and task in ((*OF_TASK.values(),) if is_task else (None,))
+    is_sound = is_sound and isinstance(binary, bool) and (num_classes == 2 or not binary)
     if not is_sound or not (has_names or names is None) or size != list(image_size):
         raise onnx_error(
             path,
@@ -236,8 +252,15 @@ def _metadata(
     name = texts.get("model", "")
     independent = independent is True
     return OnnxMetadata(
-        *inputs, image_size, num_classes, binary, names, name, resizing, run_values, independent
-    )
+        *inputs, image_size, num_classes, binary, names, name, resizing, run_values, independent,
+        task, of_task,
+    )  # fmt: skip
+
+
+def _is_numbers(values: Any, count: int) -> bool:
+    """Whether a value of the metadata is a list of so many finite numbers."""
+    is_list = isinstance(values, list) and len(values) == count
+    return is_list and all(type(x) in (int, float) and math.isfinite(x) for x in values)
 
 
 def _is_bounded(model: Any, inputs: list[str]) -> bool:

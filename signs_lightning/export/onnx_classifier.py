@@ -15,6 +15,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.export.onnx_checks import import_onnx, onnx_error, read_onnx_metadata
 from signs_lightning.models.data_compatibility import check_data_compatibility
 from signs_lightning.models.other_inputs import split_inputs
+from signs_lightning.models.tasks import find_task
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.resize import resize_images, resize_legacy
 from signs_lightning.runtime.resize_options import (
@@ -39,6 +40,8 @@ class OnnxClassifier:
         num_classes: number of classes K.
         binary: whether the model had one logit and a sigmoid.
         independent: whether each class has a probability of its own.
+        task_rules: what is done with outputs, of which the name is that of the task.
+        hparams: thresholds, or target_mean and target_scale, of a task.
         model_name: class of the model that was exported.
         resizing: how images of another size are resized, and what becomes of another aspect ratio.
         run_values: the numbers that the file takes; "legacy" of bytes, to which floats are rounded.
@@ -57,6 +60,7 @@ class OnnxClassifier:
         self.image_size, self.num_classes = metadata.image_size, metadata.num_classes
         self.binary, self.model_name = metadata.binary, metadata.model_name
         self.independent = metadata.independent
+        self.task_rules, self.hparams = find_task(metadata.task), dict(metadata.of_task)
         self._names, self.image_input = metadata.class_names, metadata.input_name
         self.other_inputs = metadata.other_inputs
         self.resizing: tuple[RememberedResize, Fit | None] = metadata.resizing
@@ -95,7 +99,9 @@ class OnnxClassifier:
         Raises:
             InputError: the model was made for other classes or another image size.
         """
-        if class_names is None and not is_exact:  # such data need not show every class
+        if class_names is None and not (
+            is_exact or self.task_rules.name
+        ):  # such data need not show every class
             num_classes = max(num_classes, self.num_classes)
         expected: dict[str, Any] = {"num_classes": self.num_classes, "class_names": self._names}
         expected["image_size"] = self.image_size

@@ -34,6 +34,7 @@ from signs_lightning.runtime.value_ranges import BYTES
 
 KERAS_GROUPS = ("model_weights", "layers", "_layer_checkpoint_dependencies")
 KERAS_ATTRIBUTES = ("model_config", "layer_names", "layer_names0")
+MULTILABEL = "--model.task multilabel"
 BAR = 24  # characters of the largest class's bar
 
 
@@ -79,6 +80,7 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
     name, words = quote_path(path), format_options(options)
     if report.data and report.data[-1].lacks_range:
         words += " --data.value_range minmax"
+    words += f" {MULTILABEL}" if any(MULTILABEL in told for _, told in report.facts) else ""
     if len(roles) > 1:
         report.suggest(f"fit --data.file {name}{words}")
     elif report.data[0].role in ("test", "val"):
@@ -101,7 +103,7 @@ def _describe_images(
     Raises:
         InputError: they cannot be used; a line for each thing in the way.
     """
-    images = check_file(path, role=role, collect=True, **options)
+    images = _open(path, role, options)
     report.what = "HDF5 data set"
     reader = ImageReader(images)
     found = scan(reader, seconds)
@@ -114,7 +116,9 @@ def _describe_images(
     role = role or guess_split(images.images_key, path)
     _add_facts(reader, found, report, prefix)
     offset = options.get("label_offset", 0)
-    missing = describe_missing_labels(images.labels, images.num_classes, offset)
+    missing = None
+    if images.labels.ndim == 1:
+        missing = describe_missing_labels(images.labels, images.num_classes, offset)
     if missing is not None and role not in ("val", "test"):
         report.add_fact(prefix + "labels", missing)
     _list_classes(images, report, prefix)
@@ -130,6 +134,20 @@ def _describe_images(
             images.values.meaning is None,
         )
     )
+
+
+def _open(path: Path, role: str, options: dict[str, Any]) -> ImageSet:
+    """Return the images of a role; rows of 0 and 1 that are not one-hot are several labels each.
+
+    Raises:
+        InputError: they cannot be used; a line for each thing in the way.
+    """
+    try:
+        return check_file(path, role=role, collect=True, **options)
+    except CollectedInputError as errors:
+        if len(errors.messages) != 1 or f"`{MULTILABEL}`" not in errors.messages[0]:
+            raise
+        return check_file(path, role=role, collect=True, task="multilabel", **options)
 
 
 def _list_datasets(
@@ -219,7 +237,10 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport, prefix: str
     report.add_fact(prefix + "images", f"{count} of {height}×{width} pixels, {color}")
     names = ", ".join(images.class_names or ["the file lists none; they are numbered"])
     listed = f" ({names})" if len(names) < 400 else ""
-    report.add_fact(prefix + "classes", f"{images.num_classes}{listed}")
+    if images.labels.ndim == 2:
+        listed += f", several each: {MULTILABEL}"
+    kind = "classes" if images.labels.ndim == 1 else "labels"
+    report.add_fact(prefix + kind, f"{images.num_classes}{listed}")
     seen = len(found.fingerprints)
     limit = f" among the first {seen} images (time ran out; --seconds gives more)"
     limit = "" if found.is_complete else limit
@@ -236,7 +257,10 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport, prefix: str
         report.add_fact(
             prefix + "dark", "0 and 1 only, nearly black; if they mean 0..1, write them as floats"
         )
-    copies, contradicting = count_copies_within(found.fingerprints, images.labels[:seen])
+    labels = images.labels
+    if labels.ndim == 2:  # equal rows have equal numbers
+        labels = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    copies, contradicting = count_copies_within(found.fingerprints, labels[:seen])
     text = "1 image is an exact copy" if copies == 1 else f"{copies} images are exact copies"
     others = f", {contradicting} of them with another label" if contradicting else ""
     text = f"{text} of an earlier one{others}" if copies else "none"
@@ -249,10 +273,12 @@ def _add_facts(reader: ImageReader, found: Scan, report: FileReport, prefix: str
 
 def _list_classes(images: ImageSet, report: FileReport, prefix: str) -> None:
     """List how many images each class has."""
-    counts = np.bincount(images.labels, minlength=images.num_classes)
+    counts = images.labels.sum(axis=0).astype(int)
+    if images.labels.ndim == 1:
+        counts = np.bincount(images.labels, minlength=images.num_classes)
     names = images.class_names or map(str, range(images.num_classes))
     rows = []
     for k, (name, count) in enumerate(zip(names, counts.tolist(), strict=True)):
-        bar = "█" * round(BAR * count / counts.max())
-        rows.append((str(k), name, str(count), f"{count / counts.sum():.1%}", bar))
+        bar = "█" * round(BAR * count / max(1, counts.max()))
+        rows.append((str(k), name, str(count), f"{count / len(images.labels):.1%}", bar))
     report.add_table(("label>", "class", f"{prefix}images>", "share>", ""), rows)

@@ -95,7 +95,11 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
         find_scale,
         resolve_scale,
     )
-    from signs_lightning.keras_io.model_ending import check_loss, has_independent_outputs
+    from signs_lightning.keras_io.model_ending import (
+        check_loss,
+        has_independent_outputs,
+        task_of_loss,
+    )
     from signs_lightning.keras_io.network_plan import make_plan
     from signs_lightning.keras_io.weight_mapping import match_weights
 
@@ -110,7 +114,9 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
     try:
         plan = make_plan(file.config, file.keras_version, None if is_row else size, shown)
         losses = loss_names(file.compiled()[0], plan.ending)
-        check_loss(plan.ending, plan.binary, losses)
+        task = task_of_loss(plan.ending, losses)
+        if task is None:
+            check_loss(plan.ending, plan.binary, losses)
         matches = [] if file.architecture else match_weights(plan, file)  # a config has none
         finding = find_scale(plan, file_weights(matches))
     except InputError as error:  # the layers are still worth seeing
@@ -136,7 +142,10 @@ def _list_layers(file: KerasFile, report: FileReport) -> str:
         output = "sigmoids"
     if shown is not None:
         report.add_fact("outputs", f"{', '.join(outputs)}; the facts here are of {shown}")
-    report.add_fact("classes", f"{plan.num_classes}, {output}")
+    if task is None:
+        report.add_fact("classes", f"{plan.num_classes}, {output}")
+    else:
+        report.add_fact("targets", f"{1 if plan.binary else plan.num_classes}, values")
     report.add_fact("parameters", f"{total:,}")
     report.add_table(COLUMNS, rows)
     options = f" --image_size {ANY_SIZE}" if is_any_size else ""

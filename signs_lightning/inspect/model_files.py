@@ -39,10 +39,14 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
     model, data = config["model"], config.get("data") or {}
     arguments = model["init_args"]
     report.facts.insert(0, ("model", str(model["class_path"])))
+    task = arguments.get("task")
+    outputs = {"multilabel": "labels", "regression": "targets"}.get(str(task), "classes")
+    if task is not None:
+        report.add_fact("task", task)
     if names := arguments.get("class_names"):
-        report.add_fact("classes", f"{len(names)} ({', '.join(map(str, names))})")
+        report.add_fact(outputs, f"{len(names)} ({', '.join(map(str, names))})")
     elif arguments.get("num_classes"):
-        report.add_fact("classes", arguments["num_classes"])
+        report.add_fact(outputs, arguments["num_classes"])
     if size := arguments.get("image_size"):
         report.add_fact("images", format_shape(size))
     count = sum(tensor.numel() for tensor in content["state_dict"].values())

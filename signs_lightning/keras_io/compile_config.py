@@ -22,7 +22,13 @@ from signs_lightning.keras_io.compiled_objects import (
 )
 from signs_lightning.keras_io.compiled_optimizer import CompiledOptimizer, read_optimizer
 from signs_lightning.keras_io.keras_archive import parse_config
-from signs_lightning.keras_io.model_ending import Ending, has_independent_outputs
+from signs_lightning.keras_io.model_ending import (
+    ERRORS,
+    Ending,
+    check_task,
+    has_independent_outputs,
+    task_of_loss,
+)
 from signs_lightning.keras_io.network_plan import Plan
 from signs_lightning.models.losses import (
     binary_cross_entropies,
@@ -34,6 +40,7 @@ from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 CATEGORICAL = ("categoricalcrossentropy", "sparsecategoricalcrossentropy")
 BINARY = ("binarycrossentropy",)
+LossKind = Literal["categorical", "binary", "squared", "absolute"]
 # values of a loss's arguments that change nothing
 DEFAULTS: dict[str, tuple[Any, ...]] = {
     "reduction": ("sum_over_batch_size", "auto", "mean", "mean_with_sample_weight", None),
@@ -55,13 +62,13 @@ class CompileConfig:
 
     Attributes:
         optimizer: with its learning-rate schedule; None where there is none that can be taken.
-        loss: which cross-entropy; None where there is none that can be taken.
+        loss: which cross-entropy, or error of a regression; None where none can be taken.
         label_smoothing: of the loss, in 0..1.
         omissions: what is not taken, each as a few words.
     """
 
     optimizer: CompiledOptimizer | None = None
-    loss: Literal["categorical", "binary"] | None = None
+    loss: LossKind | None = None
     label_smoothing: float = 0.0
     omissions: tuple[str, ...] = ()
 
@@ -81,6 +88,7 @@ class CompiledTraining:
         losses: names of the losses of `compile`, in lower case without underscores.
         ending_kind: what ends the model, see `Ending`.
         independent: whether each of several classes has a probability of its own.
+        task: "multilabel" where that is given, "regression" also where the loss tells, else None.
         omissions: what of the file is not taken, each as a few words.
         label_smoothing: of the loss, in 0..1.
         make_optimizer: makes the file's optimizer; None where another one is used.
@@ -96,12 +104,17 @@ class CompiledTraining:
         given: dict[str, Any],
         as_compiled: bool,
     ) -> None:
-        self.losses, self.binary = loss_names(config, plan.ending), plan.binary
+        self.losses = loss_names(config, plan.ending)
+        self.task: str | None = given.get("task") or task_of_loss(plan.ending, self.losses)
+        check_task(plan.ending, self.task)
+        self.binary = plan.binary and self.task is None
         self.ending_kind = plan.ending.kind
-        self.independent = has_independent_outputs(plan.ending, plan.binary, self.losses)
+        is_independent = has_independent_outputs(plan.ending, plan.binary, self.losses)
+        self.independent = self.task == "multilabel" or (self.task is None and is_independent)
         compiled = CompileConfig()
         if as_compiled:
-            compiled = read_compile_config(config, plan.ending, plan.binary, str(keras_version))
+            kind = plan.binary and self.task != "regression", str(keras_version), self.task
+            compiled = read_compile_config(config, plan.ending, *kind)
         self.omissions = compiled.omissions
         has = {name for name, value in given.items() if value is not None}
         self._loss = None if "loss" in has else compiled.loss
@@ -117,7 +130,15 @@ class CompiledTraining:
                 self.make_schedule = self.optimizer.make_schedule
 
     def cross_entropy(self, logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-        """Return a batch's mean loss (), see `losses`; by default that of what ends the model."""
+        """Return a batch's mean loss (), see `losses`; by default that of what ends the model.
+
+        Args:
+            logits: of the network; of a regression its values float (N, D).
+            labels: as `ImageClassifier.compute_loss` takes them.
+            class_weights: float (K,), or None.
+        """
+        if self.task == "regression":
+            return (F.l1_loss if self._loss == "absolute" else F.mse_loss)(logits, labels)
         smoothing = self.label_smoothing
         is_binary = self._loss == "binary" or (self.independent and self._loss is None)
         if is_binary and not self.binary:
@@ -139,7 +160,9 @@ class CompiledTraining:
         parts = []
         if self.optimizer is not None:
             parts.append(self.optimizer.describe(lr, self.make_schedule is not None))
-        if self._loss == "binary" and not self.binary:
+        if self._loss in ("squared", "absolute"):
+            parts.append(f"mean {self._loss} error")
+        elif self._loss == "binary" and not self.binary:
             parts.append("binary cross-entropy of each class")
         elif self._loss == "categorical" and self.independent:
             parts.append("cross-entropy of the sigmoids divided by their sum")
@@ -176,7 +199,11 @@ def parse_compile_config(text: str | None) -> dict[str, Any]:
 
 
 def read_compile_config(
-    config: dict[str, Any], ending: Ending, is_binary: bool, keras_version: str | None
+    config: dict[str, Any],
+    ending: Ending,
+    is_binary: bool,
+    keras_version: str | None,
+    task: str | None = None,
 ) -> CompileConfig:
     """Read a compile configuration of any Keras version.
 
@@ -185,6 +212,7 @@ def read_compile_config(
         ending: what ends the model.
         is_binary: whether one value tells two classes apart.
         keras_version: that of the file.
+        task: of the model.
     """
     optimizer: CompiledOptimizer | None = None
     omissions: list[str] = []
@@ -192,10 +220,12 @@ def read_compile_config(
     if spec is not None:
         optimizer, omissions = read_optimizer(spec, keras_version)
     losses = _losses(config, ending)
-    loss, smoothing = _read_loss(losses[0], ending, is_binary) if len(losses) == 1 else (None, 0.0)
+    loss, smoothing = None, 0.0
+    if len(losses) == 1:
+        loss, smoothing = _read_loss(losses[0], ending, is_binary, task)
     if loss is None:
         omissions += [f"loss {_show_loss(loss_spec)}" for loss_spec in losses]
-    omissions += _other_omissions(config)
+    omissions += _other_omissions(config, task)
     return CompileConfig(optimizer, loss, smoothing, tuple(omissions))
 
 
@@ -213,10 +243,14 @@ def _losses(config: dict[str, Any], ending: Ending) -> list[Any]:
 
 
 def _read_loss(
-    spec: Any, ending: Ending, is_binary: bool
-) -> tuple[Literal["categorical", "binary"] | None, float]:
-    """Return which cross-entropy a loss is, and its label smoothing."""
+    spec: Any, ending: Ending, is_binary: bool, task: str | None
+) -> tuple[LossKind | None, float]:
+    """Return which cross-entropy or error a loss is, and its label smoothing."""
     name, arguments = plain(name_of(spec)), dict(arguments_of(spec))
+    if task == "regression":
+        kept = {k: v for k, v in arguments.items() if k not in ("name", "fn")}
+        is_plain = all(v in DEFAULTS.get(k, ()) for k, v in kept.items())
+        return (ERRORS.get(name) if is_plain else None), 0.0
     if name not in (BINARY if is_binary else CATEGORICAL + BINARY):
         return None, 0.0
     smoothing = arguments.pop("label_smoothing", None) or 0.0
@@ -238,12 +272,13 @@ def _show_loss(spec: Any) -> str:
     )
 
 
-def _other_omissions(config: dict[str, Any]) -> list[str]:
+def _other_omissions(config: dict[str, Any], task: str | None) -> list[str]:
     omissions = []
     if "unreadable" in config:
         omissions.append("what it was compiled with, which cannot be read")
     metrics = [name_of(m) for k in ("metrics", "weighted_metrics") for m in flatten(config.get(k))]
-    if metrics := [name for name in metrics if plain(name) not in ACCURACIES]:
+    known = ACCURACIES | (set(ERRORS) if task == "regression" else set())
+    if metrics := [name for name in metrics if plain(name) not in known]:
         more = " …" if len(metrics) > MAX_METRICS else ""
         omissions.append(f"metrics {', '.join(metrics[:MAX_METRICS])}{more}")
     for key in ("loss_weights", "sample_weight_mode"):

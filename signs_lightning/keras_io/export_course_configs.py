@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from signs_lightning.errors import InputError
+from signs_lightning.keras_io.task_export import end_for_task
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.happy_sequential import HappySequential
 from signs_lightning.models.signs_functional import SignsFunctional
@@ -32,6 +33,7 @@ def course_config(model: ImageClassifier) -> dict[str, Any]:
             f"A {type(model).__name__} cannot be written for Keras, expected HappySequential, "
             "SignsFunctional, SignsResNet50 or FromKeras."
         )
+    end_for_task(model, config.entries[-1])
     ends = {"input_layers": ["image", 0, 0], "output_layers": [config.last, 0, 0]}
     layers = {"name": name, "trainable": True, "layers": config.entries, **ends}
     return {"class_name": "Functional", "config": layers}

@@ -36,7 +36,7 @@ from signs_lightning.keras_io.omissions import find_omissions
 from signs_lightning.keras_io.weight_mapping import Matches, match_weights
 from signs_lightning.models.classifier import Batch, ImageClassifier
 from signs_lightning.models.data_compatibility import check_class_counts
-from signs_lightning.models.metrics import EvaluationMetrics
+from signs_lightning.models.metrics import EvaluationMetrics, counted_images
 from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.models.stored_images import standardize, standardizes
 from signs_lightning.runtime.escaping import printable
@@ -133,11 +133,16 @@ class FromKeras(ImageClassifier):
             given = {"label_smoothing": label_smoothing, **kwargs}
             version = parsed.get("keras_version")
             self.compiled = CompiledTraining(compiled, self.plan, version, given, as_compiled)
-            self.binary, self.independent = self.plan.binary, self.compiled.independent
+            self.binary, self.independent = self.compiled.binary, self.compiled.independent
+            kwargs["task"] = task = self.compiled.task
+            if task == "regression" and kwargs.get("target_mean") is None:  # as in Keras
+                kwargs["target_mean"] = [0.0] * self.num_classes
+                kwargs["target_scale"] = [1.0] * self.num_classes
             self.omissions = []
             self.image_input = self.plan.graph.image
             if file is not None:
-                check_loss(self.plan.ending, self.binary, self.compiled.losses)
+                if task != "regression":
+                    check_loss(self.plan.ending, self.binary, self.compiled.losses)
                 weights = match_weights(self.plan, file)  # checks shapes before memory is taken
                 self.omissions = find_omissions(file, self.plan, self.compiled.omissions)
             if num_classes not in (None, self.num_classes):
@@ -170,14 +175,16 @@ class FromKeras(ImageClassifier):
         check_class_counts(self.hparams, self.num_classes)
         lines = [describe_kernels(weights, file)]
         if file is not None:
-            lines.append(describe_output(self.plan.ending, self.binary, self.independent))
+            ending = self.plan.ending, self.binary, self.independent, task
+            lines.append(describe_output(*ending))
             lines += describe_ends(self.plan.graph, (self.plan.whole or self.plan).graph)
         for line in filter(None, (message, *lines)):
             rank_zero_print(printable(line))
 
     @property
     def num_classes(self) -> int:
-        return self.plan.num_classes
+        is_single = self.plan.binary and self.compiled.task is not None
+        return 1 if is_single else self.plan.num_classes
 
     @property
     def image_size(self) -> tuple[int, int, int]:
@@ -230,8 +237,8 @@ class FromKeras(ImageClassifier):
             return super().training_step(batch, batch_idx)
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: EvaluationMetrics) -> None:
-        # Images that only pad a process's share are labelled -1.
-        counted = batch[1] >= 0 if self.trainer.world_size > 1 else None
+        # Images that only pad a process's share have no label.
+        counted = counted_images(batch[1]) if self.trainer.world_size > 1 else None
         with self.network.count_activities(counted):
             super()._evaluation_step(batch, batch_idx, metrics)
 

@@ -18,6 +18,7 @@ from signs_lightning.keras_io.weights_only import (
     load_into_architecture,
 )
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.tasks import Task
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
 
@@ -28,6 +29,7 @@ def from_keras(
     architecture: str | Path | None = None,
     image_size: tuple[int, int, int] | None = None,
     output_layer: str | None = None,
+    task: Task | None = None,
 ) -> ImageClassifier:
     """Load a file that Keras 1.0 to 3.x wrote: `.h5`, `.weights.h5` or `.keras`.
 
@@ -43,6 +45,8 @@ def from_keras(
             when omitted.
         image_size: height, width and channels, for a model that takes images of any size.
         output_layer: the layer that gives the classes, for a model that has several outputs.
+        task: "multilabel" for sigmoids where images have several labels each; "regression" for
+            values without activation, which the loss of the file tells, too.
 
     Returns:
         The classifier in eval mode. It takes float (N, C, H, W) in 0..1 whatever the scale, and
@@ -67,6 +71,11 @@ def from_keras(
     with open_keras_file(path) if is_ours else nullcontext() as file:
         if file is not None and file.config is None:
             check_own_options(file, scale, output_layer)
+            if task is not None:
+                raise InputError(
+                    f"{Path(path).name} has weights only, of a model that tells single classes, "
+                    f"and the task is {task}. Leave it out, or name the file of a whole model."
+                )
             model = load_into_architecture(file, architecture, class_names, image_size)
             model.hparams["resize"] = "unknown"
             if scale is None:
@@ -85,5 +94,6 @@ def from_keras(
         image_size=image_size,
         architecture=architecture,
         output_layer=output_layer,
+        task=task,
     )
     return model.eval()

@@ -20,6 +20,11 @@ NO_CLASSES = {  # losses of other tasks, in lower case without underscores
     *("meanabsolutepercentageerror", "meansquaredlogarithmicerror", "cosinesimilarity", "poisson"),
     *("huberloss", "tripletsemihardloss", "contrastiveloss"),
 }
+# of those, which errors a regression is trained on here
+ERRORS: dict[str, Literal["squared", "absolute"]] = {
+    "mse": "squared", "meansquarederror": "squared",
+    "mae": "absolute", "meanabsoluteerror": "absolute",
+}  # fmt: skip
 # Behind a softmax they give probabilities that no logits stand behind: see `average_endings`.
 AVERAGING = {"GlobalAveragePooling2D", *DROPOUTS}
 
@@ -157,19 +162,53 @@ def has_independent_outputs(ending: Ending, binary: bool, losses: list[str]) -> 
     return not binary and (is_sigmoid or ending.kind == "sigmoid")
 
 
-def describe_output(ending: Ending, binary: bool, independent: bool) -> str | None:
+def task_of_loss(ending: Ending, losses: list[str]) -> Literal["regression"] | None:
+    """Return the task that a file shows: values without activation, trained on an error of these.
+
+    Args:
+        ending: what ends the model.
+        losses: names of the losses of `compile`, in lower case without underscores.
+    """
+    is_error = len(losses) == 1 and losses[0] in ERRORS
+    return "regression" if ending.kind == "logits" and is_error else None
+
+
+def check_task(ending: Ending, task: str | None) -> None:
+    """Check that what ends a model gives what a task needs.
+
+    Raises:
+        InputError: it does not.
+    """
+    needs = {"multilabel": ("sigmoid", "logits"), "regression": ("logits",)}
+    if task is None or ending.kind in needs[task]:
+        return
+    wanted = {"multilabel": "a sigmoid or no activation", "regression": "no activation"}[task]
+    raise InputError(
+        f"The model ends with {ending.layer} that gives {ending.kind}, expected {wanted} for the "
+        f"task {task}. Leave the task out, or name the file of another model."
+    )
+
+
+def describe_output(
+    ending: Ending, binary: bool, independent: bool, task: str | None = None
+) -> str | None:
     """Return the line on a model without softmax at its end, None for another one.
 
     Args:
         ending: what ends the model.
         binary: whether one value tells two classes apart.
         independent: whether each class has a probability of its own.
+        task: of the model.
     """
+    if task == "regression":
+        return f"output: {ending.layer} gives numbers (task regression), as labels have them."
+    if task == "multilabel":
+        return f"output: {ending.layer} gives each class a probability of its own (multilabel)."
     if independent:
         return (
             f"output: {ending.layer} gives each class a probability of its own (sigmoid), and they "
             "need not add up to 1. Images have one label each here, and the most probable class is "
-            "predicted."
+            "predicted; with the task multilabel, they may have several."
         )
     if ending.kind != "logits":
         return None

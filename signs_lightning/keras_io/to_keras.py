@@ -25,6 +25,7 @@ from signs_lightning.keras_io.keras_check import Inputs, KerasCheck, check_with_
 from signs_lightning.keras_io.layer_context import WeightSpec
 from signs_lightning.keras_io.model_graph import Layer, LayerPath
 from signs_lightning.keras_io.network_plan import Plan, make_plan
+from signs_lightning.keras_io.task_export import unit_of_outputs, with_own_units
 from signs_lightning.keras_io.to_keras3_config import Keras3Config
 from signs_lightning.keras_io.to_keras_training import KerasTraining, describe_training
 from signs_lightning.keras_io.weight_mapping import stored_order
@@ -93,6 +94,7 @@ def export_keras(
             "The model standardizes its images (scale), and a Keras file has the network alone. "
             "Use --format onnx or torch, whose files do so."
         )
+    standardised, model = model, with_own_units(model)
     if isinstance(model, FromKeras):
         config, plan = json.loads(model.hparams["config"]), model.plan
     else:
@@ -109,16 +111,20 @@ def export_keras(
     training = None
     if checkpoint is not None and format != "keras-weights":
         training = describe_training(
-            model, checkpoint, lambda model: _weights(model, plan, translated), format == "keras"
+            standardised,
+            checkpoint,
+            lambda model: _weights(model, plan, translated),
+            format == "keras",
         )
     with atomic_write(path) as temporary:
         _write(temporary, format, translated.entry, weights, training)
         if not check:
             return None
         inputs, logits = _draw_example(model, plan)
+        unit = unit_of_outputs(model, logits)
 
         def to_probabilities(logits: np.ndarray) -> np.ndarray:
-            values = model.probabilities(torch.tensor(logits)).numpy()
+            values = model.probabilities(torch.tensor(logits)).numpy() / unit
             return values[:, 1:] if model.binary else values
 
         return check_with_keras(

@@ -17,6 +17,7 @@ import torch
 from signs_lightning.keras_io.compiled_optimizer import OPTIMIZERS, CompiledOptimizer
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.keras_io.layer_context import WeightSpec
+from signs_lightning.keras_io.model_ending import ERRORS
 from signs_lightning.keras_io.model_graph import Layer
 from signs_lightning.keras_io.optimizer_state import SLOTS
 from signs_lightning.models.classifier import ImageClassifier
@@ -124,10 +125,12 @@ def keras_training(
         name = _optimizer_name(model, checkpoint)
         optimizer, notes = _optimizer_config(model, checkpoint, group, name)
         config = {"optimizer": optimizer, "loss": _loss_config(model), "loss_weights": None}
+        is_regression = model.task_rules.name == "regression"
         tensors, layers = _slots(model, states[0]["state"], name, group, weights_of)
     except NoCounterpartError as reason:
         return str(reason)
-    config |= {"metrics": ["accuracy"], "weighted_metrics": None, "run_eagerly": False}
+    metrics = ["mae"] if is_regression else ["accuracy"]
+    config |= {"metrics": metrics, "weighted_metrics": None, "run_eagerly": False}
     config |= {"steps_per_execution": 1, "jit_compile": "auto"}
     if model.hparams.get("class_weights"):
         notes.append("class_weights, which Keras takes as fit(class_weight=…)")
@@ -205,6 +208,9 @@ def _loss_config(model: ImageClassifier) -> Any:
     if model.loss is not None:
         raise NoCounterpartError(f"the loss {type(model.loss).__name__}")
     smoothing = model.hparams.get("label_smoothing") or 0.0
+    task = model.task_rules.name
+    if task == "regression":
+        return _error_config(model)
     is_binary, is_sparse, from_logits = model.binary, not smoothing, False
     if isinstance(model, FromKeras):
         smoothing = model.compiled.label_smoothing
@@ -212,6 +218,9 @@ def _loss_config(model: ImageClassifier) -> Any:
         losses = model.compiled.losses
         is_binary = losses == ["binarycrossentropy"] or (not losses and model.binary)
         is_sparse = losses in ([], ["sparsecategoricalcrossentropy"]) and not smoothing
+    if task == "multilabel":
+        is_binary = not isinstance(model, FromKeras) or "categorical" not in str(losses)
+        is_sparse = False
     name = "BinaryCrossentropy" if is_binary else "CategoricalCrossentropy"
     if is_sparse and not is_binary:
         name, smoothing = f"Sparse{name}", None
@@ -219,6 +228,14 @@ def _loss_config(model: ImageClassifier) -> Any:
     if smoothing is not None:
         config["label_smoothing"] = smoothing
     return _entry("keras.losses", name, config)
+
+
+def _error_config(model: ImageClassifier) -> Any:
+    """Return the loss of a regression as Keras 3 writes it."""
+    if not isinstance(model, FromKeras):
+        raise NoCounterpartError("targets that are standardised")
+    is_absolute = [ERRORS.get(loss) for loss in model.compiled.losses] == ["absolute"]
+    return _entry("keras.losses", f"Mean{'Absolute' if is_absolute else 'Squared'}Error", {})
 
 
 def _entry(module: str, name: str, config: dict[str, Any]) -> dict[str, Any]:

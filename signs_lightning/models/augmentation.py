@@ -27,15 +27,27 @@ class Augmentation:
     Args:
         transforms: of torchvision.transforms.v2, on float images in 0..1.
         num_classes: number of classes K, for MixUp and CutMix that have none.
+        task: the model's, where images have no single class: MixUp and CutMix are refused.
 
     Shape:
         images float (N, C, H, W) in 0..1 and labels int64 (N,) → images float (N, C, H, W) and the
-        labels, which MixUp and CutMix turn into probabilities float (N, K)
+        labels, which MixUp and CutMix turn into probabilities float (N, K); a task's labels float
+        (N, K) stay as they are
+
+    Raises:
+        InputError: a transform mixes images, and there is a task.
     """
 
-    def __init__(self, transforms: Sequence[nn.Module], num_classes: int) -> None:
+    def __init__(
+        self, transforms: Sequence[nn.Module], num_classes: int, task: str | None = None
+    ) -> None:
         self.transforms: list[Any] = list(transforms)
         for transform in transforms:
+            if task is not None and mixes_batches(transform):
+                raise InputError(
+                    f"{type(transform).__name__} mixes images of one class each, and the task is "
+                    f"{task}. Leave it out."
+                )
             for part in getattr(transform, "transforms", [transform]):
                 if isinstance(part, v2.MixUp | v2.CutMix) and part.num_classes is None:
                     part.num_classes = num_classes

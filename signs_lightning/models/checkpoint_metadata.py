@@ -16,6 +16,7 @@ from signs_lightning.models.metrics import TOTALS
 from signs_lightning.models.resume_optimizers import apply_learning_rate
 from signs_lightning.models.start_options import find_start_options
 from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
+from signs_lightning.models.tasks import restore_task
 from signs_lightning.models.tuner_callbacks import is_finder_checkpoint, remove_trainer_finders
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION, migrate_checkpoint
 from signs_lightning.runtime.own_code import object_path
@@ -68,6 +69,7 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
         value = value.reshape(-1)
         rank = model.global_rank if model.global_rank < len(value) else 0
         setattr(model.train_totals, name, value[rank].to(model.device))
+    restore_task(model, checkpoint.get("hyper_parameters", {}))
     apply_learning_rate(model.hparams["lr"], checkpoint)
     if model.hparams.get("resize") is None:
         arguments = checkpoint.get("hyper_parameters", {})

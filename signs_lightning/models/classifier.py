@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,22 +17,14 @@ from signs_lightning.models.data_compatibility import check_class_counts
 from signs_lightning.models.epoch_history import History
 from signs_lightning.models.given_network import Network, take_network
 from signs_lightning.models.lightning_callbacks import renew_callbacks
-from signs_lightning.models.losses import check_loss_arguments, cross_entropy, custom_loss
-from signs_lightning.models.lr_schedules import (
-    Schedule,
-    check_schedule_arguments,
-    make_optimizers,
-)
-from signs_lightning.models.metrics import (
-    EpochTotals,
-    Evaluation,
-    EvaluationMetrics,
-    may_hold_padding,
-)
+from signs_lightning.models.losses import check_loss_arguments
+from signs_lightning.models.lr_schedules import Schedule, check_schedule_arguments, make_optimizers
+from signs_lightning.models.metrics import EpochTotals, Evaluation, counted_images, may_hold_padding
 from signs_lightning.models.model_with_preprocessing import ImageModel
 from signs_lightning.models.plain_arguments import plain_arguments
 from signs_lightning.models.run_callbacks import check_run_callbacks, new_run_callbacks
 from signs_lightning.models.step_seeding import seed_step
+from signs_lightning.models.tasks import Task, find_task
 from signs_lightning.models.tta import View
 from signs_lightning.runtime.provenance import append_made_with
 from signs_lightning.runtime.resize_options import Fit, RememberedResize
@@ -67,8 +58,10 @@ class ImageClassifier(ImageModel):
         warmup: share of the steps on which a schedule rises; 0.3 for one_cycle and 0.05 for cosine
             when omitted, none for cosine_annealing.
         loss: another loss on logits, called with logits (N, K) and int64 labels (N,); a binary
-            model calls it with logits (N,) and float labels (N,).
-        class_weights: K factors on each class's share of the loss, as Keras's `class_weight`.
+            model calls it with logits (N,) and float labels (N,), a task with float32 (N, K), which
+            are standardised targets in a regression.
+        class_weights: K factors on each class's share of the loss, as Keras's `class_weight`;
+            "balanced" is n / (K · n_k) for a class of n_k of the n training images.
         label_smoothing: share of each label that is spread over all classes while training, as
             Keras's `label_smoothing`, none when omitted; that of validation stays the plain one.
         augmentation: transforms of torchvision.transforms.v2 for the training images, each image
@@ -89,6 +82,12 @@ class ImageClassifier(ImageModel):
         network: the network, where no subclass makes it: an `nn.Module`, or what makes one from its
             number of classes, as torchvision's and timm's functions do.
         network_args: by which `network` is called, besides `num_classes`; plain values.
+        task: "multilabel" for labels of rows of 0 and 1, "regression" for numbers; else classes.
+        thresholds: of multilabel, probabilities above which a class is predicted, one for all or K;
+            0.5 when omitted. They are not tuned.
+        target_mean: of regression, what is taken from each target in training; the mean of the
+            training images when omitted.
+        target_scale: by which it is divided then; their standard deviation when omitted.
         fuse: pool before ReLU, train a first convolution and its max pooling as one step, see
             `FusedConvPool`, and 1×1 convolutions as products, see `PointwiseConv2d`, which these
             layers become in place; the same numbers up to the order of summation, in less time.
@@ -118,6 +117,10 @@ class ImageClassifier(ImageModel):
     """
 
     _class_weights: Tensor | None
+    train_totals: EpochTotals
+    val_metrics: Any  # EvaluationMetrics, or TaskMetrics of a task, as the test's
+    test_metrics: Any
+    _thresholds: Tensor  # float32 (K,), of multilabel
 
     def __init__(
         self,
@@ -131,7 +134,7 @@ class ImageClassifier(ImageModel):
         schedule: Schedule | None = None,
         warmup: float | None = None,
         loss: nn.Module | None = None,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Literal["balanced"] | None = None,
         label_smoothing: float | None = None,
         augmentation: list[nn.Module] | None = None,
         test_time_augmentation: list[View] | None = None,
@@ -146,6 +149,10 @@ class ImageClassifier(ImageModel):
         fuse: bool = True,
         network: Network | None = None,
         network_args: dict[str, Any] | None = None,
+        task: Task | None = None,
+        thresholds: list[float] | None = None,
+        target_mean: list[float] | None = None,
+        target_scale: list[float] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=OBJECTS if network is None else [*OBJECTS, "network"])
@@ -154,9 +161,9 @@ class ImageClassifier(ImageModel):
         self.hparams.update(plain_arguments(self.hparams, type(self).__name__))
         check_loss_arguments(loss, class_weights, label_smoothing)
         check_schedule_arguments(schedule, lr_scheduler, warmup)
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
-        self.loss = loss
+        self.optimizer, self.lr_scheduler, self.loss = optimizer, lr_scheduler, loss
+        self.task_rules = find_task(task)
+        self.task_rules.prepare(self)
         self.metrics = list(metrics or [])
         self.augmentation = list(augmentation or [])
         self.history = History()
@@ -172,12 +179,7 @@ class ImageClassifier(ImageModel):
 
     def _build(self) -> None:
         super()._build()
-        weights = self.hparams.get("class_weights")
-        weights = None if weights is None else torch.tensor(weights, dtype=torch.float)
-        self.register_buffer("_class_weights", weights, persistent=False)
-        self.train_totals = EpochTotals()
-        self.val_metrics = EvaluationMetrics("val_", self.metrics)
-        self.test_metrics = EvaluationMetrics("test_", self.metrics, self.num_classes)
+        self.task_rules.build(self)
 
     def prepare(self, resumed: bool = False) -> None:
         """Fetch what a training run needs besides data, before anything is written.
@@ -198,6 +200,8 @@ class ImageClassifier(ImageModel):
             self.adopt_values(getattr(data, "run_values", None), data if stage == "fit" else None)
         else:  # plain DataLoaders do not say what they hold
             check_class_counts(self.hparams, self.num_classes)
+        if stage == "fit":
+            self.task_rules.learn(self, getattr(data, "training_labels", None))
         if not self.has_build:
             self._prepare_network()
         if self.network is not network:
@@ -205,7 +209,7 @@ class ImageClassifier(ImageModel):
         if self.augmentation and stage == "fit":
             from signs_lightning.models.augmentation import Augmentation  # torchvision is slow
 
-            self._augment = Augmentation(self.augmentation, self.num_classes)
+            self._augment = Augmentation(self.augmentation, self.num_classes, self.task_rules.name)
         if self.hparams.get("compile") and stage == "fit":
             # In place, so that the keys of the state_dict stay; the smaller last batch becomes a
             # second program of fixed sizes.
@@ -220,39 +224,35 @@ class ImageClassifier(ImageModel):
 
         Args:
             logits: float (N, K), or (N, 1) of a binary model.
-            labels: int64 (N,), or probabilities float (N, K).
+            labels: int64 (N,), or probabilities float (N, K); of a task its targets float (N, K).
             training: whether class weights and label smoothing count, as in Keras.
         """
-        if self.loss is not None:
-            return custom_loss(self.loss, logits, labels, self.binary)
-        weights = self._class_weights if training else None
-        smoothing = self.hparams.get("label_smoothing") if training else None
-        return cross_entropy(logits, labels, self.binary, weights, smoothing or 0.0)
+        return self.task_rules.loss(self, logits, labels, training)
 
     def predicted_classes(self, logits: Tensor) -> Tensor:
-        """Logits → int64 (N,): the most probable class; a tie of two is class 0."""
-        return (logits.squeeze(1) > 0).long() if self.binary else logits.argmax(dim=1)
+        """Logits → int64 (N,), the most probable class; of a task float (N, K)."""
+        return self.task_rules.decided(self, logits)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = self.batch_images(batch[0]), batch[1]
-        targets = labels
+        targets = self.task_rules.targets(self, labels)
         if self._augment is not None:
-            images, targets = self._augment(images, labels)
+            images, targets = self._augment(images, targets)
         logits = self(images)
         loss = self.compute_loss(logits, targets, training=True)
         predicted = self.predicted_classes(logits.detach())
         self.train_totals.update(loss.detach(), predicted, labels, self.global_step)
         return loss
 
-    def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: EvaluationMetrics) -> None:
+    def _evaluation_step(self, batch: Batch, batch_idx: int, metrics: Any) -> None:
         images, labels = batch
         logits = self.averaged_logits(self.batch_images(images))
         if may_hold_padding(self.trainer, len(labels), batch_idx):
-            logits, labels = logits[labels >= 0], labels[labels >= 0]
-        probabilities = self.probabilities(logits)
-        probabilities = probabilities[:, 1] if self.binary else probabilities
-        loss, predicted = self.compute_loss(logits, labels), self.predicted_classes(logits)
-        metrics.update(loss, predicted, labels, probabilities)
+            counted = counted_images(labels)
+            logits, labels = logits[counted], labels[counted]
+        outputs = self.task_rules.seen_by_metrics(self, logits)
+        loss = self.compute_loss(logits, self.task_rules.targets(self, labels))
+        metrics.update(loss, self.predicted_classes(logits), labels, outputs)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluation_step(batch, batch_idx, self.val_metrics)
@@ -261,7 +261,7 @@ class ImageClassifier(ImageModel):
         self._evaluation_step(batch, batch_idx, self.test_metrics)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
-        """A batch → float32 probabilities (N, K)."""
+        """A batch → float32 probabilities (N, K), or values of a regression."""
         images = batch if isinstance(batch, Tensor) else batch[0]
         return self.probabilities(self.averaged_logits(self.batch_images(images)))
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
+FIGURES = ("accuracy", "mean_ap", "exact_match", "r2")  # of which a run has the first that it has
 Rows = Sequence[dict[str, float | int]]
 
 
@@ -23,6 +24,12 @@ class CurvesFigure(Figure):
         content = io.BytesIO()
         self.savefig(content, format="png")
         return content.getvalue()
+
+
+def curve_names(rows: Rows) -> list[str]:
+    """Return the loss, and the figure that tells most of a run's epochs: accuracy, or a task's."""
+    known = {key.removeprefix("val_") for row in rows for key in row}
+    return ["loss", *[name for name in FIGURES if name in known][:1]]
 
 
 def plot_curves(

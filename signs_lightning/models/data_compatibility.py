@@ -58,7 +58,7 @@ def check_class_counts(given: Mapping[str, Any], num_classes: int) -> None:
     """
     for name, entries in (("class_names", "names"), ("class_weights", "values")):
         values = given.get(name)
-        if values is not None and len(values) != num_classes:
+        if values not in (None, "balanced") and len(values) != num_classes:
             raise InputError(
                 f"{name} has {len(values)} {entries}, expected one for each of {num_classes} "
                 "classes."

@@ -38,7 +38,7 @@ class History(Displayed, list[dict[str, float | int]]):
         Raises:
             InputError: there is no epoch, or no such metric.
         """
-        from signs_lightning.models.curves import plot_curves  # start-up: matplotlib
+        from signs_lightning.models.curves import curve_names, plot_curves  # start-up: matplotlib
 
         if not self:
             raise InputError("There is no history to plot: no epoch has been trained yet.")
@@ -46,7 +46,7 @@ class History(Displayed, list[dict[str, float | int]]):
         for name in names:
             if name not in known:
                 raise InputError(f"The history has no '{name}', only {', '.join(sorted(known))}.")
-        return plot_curves(self, names=names or ("loss", "accuracy"), dpi=100)
+        return plot_curves(self, names=names or curve_names(self), dpi=100)
 
 
 def _format_figure(name: str, value: object) -> str:
@@ -84,12 +84,11 @@ class EpochHistory(EpochCallback):
         pl_module.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        totals = pl_module.train_totals.compute()
+        metrics = pl_module.train_totals.figures()
         pl_module.train_totals.reset()
         if is_batch_norm_pass(trainer):  # trains nothing
             pl_module.validation_metrics = {}
             return
-        metrics = {name: totals[name].item() for name in ("loss", "accuracy")}
         pl_module.log_dict(metrics, prog_bar=True)
         pl_module.log("learning_rate", pl_module.learning_rate)
         row = {"epoch": trainer.current_epoch, **metrics, **pl_module.validation_metrics}

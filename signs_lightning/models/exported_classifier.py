@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.losses import cross_entropy
+from signs_lightning.models.tasks import refuse_task
 from signs_lightning.models.weights_file import load_weights
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 
@@ -36,6 +37,7 @@ class ExportedClassifier(ImageClassifier):
 
     def __init__(self, weights: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        refuse_task(self, "A model that was exported as source", "Its loss is of single classes.")
         if self.optimizer is None:
             self.optimizer = self.make_optimizer
             has_own = type(self).make_schedule is not ExportedClassifier.make_schedule

@@ -43,12 +43,13 @@ class HappySequential(ImageClassifier):
             raise InputError(
                 f"HappySequential needs images of at least 2×2 pixels, these have {height}×{width}."
             )
+        outputs = 1 if self.binary else self.num_classes  # of a task
         layers = OrderedDict[str, nn.Module](
             conv=nn.Conv2d(channels, 32, kernel_size=7, padding=3),  # (N, 32, 64, 64), padded by 3
             bn=KerasBatchNorm2d(32),
             relu=nn.ReLU(),
             pool=nn.MaxPool2d(2),  # (N, 32, 32, 32)
             flatten=FlattenNHWC(),  # (N, 32768), in Keras's order
-            fc=nn.Linear(32 * (height // 2) * (width // 2), 1),  # (N, 1) logit
+            fc=nn.Linear(32 * (height // 2) * (width // 2), outputs),  # (N, 1) logit
         )
         return initialize_like_keras(nn.Sequential(layers))

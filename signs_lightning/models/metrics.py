@@ -22,6 +22,9 @@ NEVER = 2**62
 class EpochTotals(Metric):
     """Loss and accuracy over an epoch, while the weights change, as in Keras.
 
+    Args:
+        figure: what the share of images that are right is called; None where nothing is.
+
     Sums stay on the device until `compute`, so that a step costs no synchronisation; there those of
     all processes are added up.
     """
@@ -32,8 +35,9 @@ class EpochTotals(Metric):
     count: Tensor
     lost_at: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, figure: str | None = "accuracy") -> None:
         super().__init__()
+        self.figure = figure
         self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("correct", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
@@ -46,19 +50,26 @@ class EpochTotals(Metric):
 
         Args:
             loss: its mean loss, float ().
-            predicted: classes, int64 (N,).
-            labels: int64 (N,).
+            predicted: classes, int64 (N,); or float (N, K), of which all K must be right.
+            labels: of that shape.
             step: of the optimizer; the first one whose loss is no number is kept.
         """
         images = len(labels)
         if images == 0:  # the mean loss of no images is NaN
             return
         self.loss_sum += loss * images
-        self.correct += (predicted == labels).sum()
+        is_right = predicted == labels
+        self.correct += (is_right if is_right.dim() == 1 else is_right.all(dim=1)).sum()
         self.count += images
         if step is not None:
             lost_at = self.lost_at.clamp(max=step)
             self.lost_at = torch.where(loss.isfinite(), self.lost_at, lost_at)
+
+    def figures(self) -> dict[str, float]:
+        """Return what an epoch's row of the history has of them."""
+        totals = self.compute()
+        share = {} if self.figure is None else {self.figure: totals["accuracy"].item()}
+        return {"loss": totals["loss"].item(), **share}
 
     def compute(self) -> dict[str, Tensor]:
         """Return float32 () loss and accuracy, int64 () correct, count and lost_at.
@@ -75,7 +86,7 @@ class EpochTotals(Metric):
 
 
 def may_hold_padding(trainer: L.Trainer, images: int, batch_idx: int) -> bool:
-    """Whether a batch may hold images labelled -1, which pad processes' shares.
+    """Whether a batch may hold images without a label, which pad processes' shares.
 
     They come last, so that only the last batches need a look: looking makes a GPU wait.
 
@@ -89,6 +100,11 @@ def may_hold_padding(trainer: L.Trainer, images: int, batch_idx: int) -> bool:
     return trainer.world_size > 1 and left < trainer.world_size
 
 
+def counted_images(labels: Tensor) -> Tensor:
+    """Return which images count, bool (N,): those with a label that is neither -1 nor NaN."""
+    return labels >= 0 if labels.dim() == 1 else ~labels[:, 0].isnan()
+
+
 class EvaluationMetrics(nn.Module):
     """Loss, accuracy and further metrics of a validation or a test.
 
@@ -97,6 +113,8 @@ class EvaluationMetrics(nn.Module):
         further: torchmetrics that see probabilities (N, K), of a binary model (N,).
         num_classes: number of classes K, for a confusion matrix; None for none.
     """
+
+    figures = ("loss", "accuracy")  # of every epoch
 
     def __init__(
         self, prefix: str, further: Sequence[Metric], num_classes: int | None = None

@@ -17,7 +17,9 @@ from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.given_network import GivenNetwork
 from signs_lightning.models.predict_inputs import read_inputs
 from signs_lightning.models.ready_network import check_binary, check_logits, prepare_network
-from signs_lightning.models.tta import augmented_views, mean_logits
+from signs_lightning.models.single_label import SingleLabel
+from signs_lightning.models.tasks import TaskRules
+from signs_lightning.models.tta import augmented_views
 from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
     DEFAULT_RESIZE,
@@ -50,6 +52,9 @@ class ImageModel(L.LightningModule):
     independent: bool = False  # K sigmoids: each class has a probability of its own
     image_input: str = "image"  # name of the images, where there are other inputs
     given_network: GivenNetwork | None = None  # instead of `build`
+    _target_mean: Tensor  # float64 (D,), of regression, as the scale
+    _target_scale: Tensor
+    task_rules: TaskRules = SingleLabel()  # what is done with logits
 
     @property
     def other_inputs(self) -> dict[str, tuple[int, ...]]:
@@ -139,6 +144,7 @@ class ImageModel(L.LightningModule):
         """
         self._check_network()
         given, image_size = self.hparams, (image_size[0], image_size[1], image_size[2])
+        is_exact = is_exact or self.task_rules.name is not None
         if class_names is None and not is_exact:  # such data need not show every class
             num_classes = max(num_classes, given["num_classes"] or 0)
         check_data_compatibility(given, num_classes, image_size, class_names)
@@ -245,21 +251,14 @@ class ImageModel(L.LightningModule):
             if not kinds:
                 return self(images, *others)
             views = augmented_views(images, kinds)
-            probabilities = [self.probabilities(self(view, *others)) for view in views]
-            return mean_logits(probabilities, self.binary, self.independent)
+            return self.task_rules.mean_logits(self, [self(view, *others) for view in views])
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits (N, K), or (N, 1) of a binary model → float32 (N, K).
 
-        They sum to 1, unless the model is `independent`.
+        They sum to 1, unless the model is `independent`; of a regression they are the values.
         """
-        logits = logits.float()
-        if self.independent:
-            return logits.sigmoid()
-        if self.binary:
-            positive = logits.sigmoid()
-            return torch.cat([1 - positive, positive], dim=1)
-        return logits.softmax(dim=1)
+        return self.task_rules.outputs(self, logits.float())
 
     @torch.inference_mode()
     def predict(self, images: Any, batch_size: int = 256, stored: bool = False) -> Any:

@@ -23,9 +23,10 @@ class PlateauStepper(EpochCallback):
     """
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        names = ["loss", "accuracy"]
+        figure, metrics = pl_module.train_totals.figure, pl_module.val_metrics
+        names = ["loss", *([] if figure is None else [figure])]
         if not is_never_validated(trainer):
-            names += ["val_loss", "val_accuracy", *pl_module.val_metrics.names]
+            names += [*(f"val_{name}" for name in metrics.figures), *metrics.names]
         for scheduler in plateau_schedulers(trainer):
             monitor = getattr(scheduler, "monitor", None)
             if monitor is not None and monitor not in names:

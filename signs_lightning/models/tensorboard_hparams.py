@@ -16,6 +16,7 @@ HPARAMS: dict[str, type] = {"model": str, "optimizer": str, "lr": float, "batch_
 HPARAMS |= {"seed": float, "schedule": str}
 # The first two are shown until one is chosen.
 METRICS = ("val_accuracy", "accuracy", "val_loss", "loss")
+TASK_METRICS = ("val_mean_ap", "val_r2")
 
 
 class HParamsWriter(EpochCallback):
@@ -37,7 +38,7 @@ class HParamsWriter(EpochCallback):
             for summary in _summaries(_hparams(trainer, pl_module)):
                 writer._get_file_writer().add_summary(summary)
             row = pl_module.history[-1]
-            for name in METRICS:
+            for name in (*METRICS, *TASK_METRICS):
                 if name in row:
                     writer.add_scalar(f"final/{name}", row[name], int(row["epoch"]) + 1)
 

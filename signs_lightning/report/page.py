@@ -7,8 +7,9 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import jinja2
 import lightning
 import torch
 import yaml
@@ -16,13 +17,16 @@ import yaml
 import signs_lightning
 from signs_lightning.models.layer_graph import count_parameters
 from signs_lightning.models.metrics import describe_accuracy, wilson_interval
+from signs_lightning.models.tasks import count_outputs
 from signs_lightning.report.calibration import Calibration
 from signs_lightning.report.figures import MAX_NUMBERED, Tile
 from signs_lightning.report.image_uri import data_uri, image_uri
-from signs_lightning.report.predictions import Predictions
 from signs_lightning.report.trained_run import TrainedRun
 from signs_lightning.runtime.display import describe_drawn_channels
 from signs_lightning.runtime.pages import page_environment
+
+if TYPE_CHECKING:
+    from signs_lightning.report.predictions import Predictions
 
 MAX_VALUE_LENGTH = 300  # characters of a setting; the configuration of a Keras model has thousands
 
@@ -58,42 +62,61 @@ def render_page(
         row = evaluation.confusion[label]
         return wilson_interval(int(row[label]), int(row.sum()))
 
-    environment = page_environment(Path(__file__).parent)
-    environment.filters["thousands"] = "{:,}".format
-    environment.filters["png_uri"] = lambda path: data_uri(path.read_bytes())
-    environment.filters["jpeg_uri"] = lambda tile: image_uri(
-        tile.strip(), "jpeg", side=320, quality=92, subsampling=0
-    )
-    return environment.get_template("page.html.jinja").render(
-        run=run,
-        model=_describe_model(run),
+    template = report_environment().get_template("page.html.jinja")
+    return template.render(
+        **page_values(run, predictions, command),
         accuracy=accuracy,
         interval=interval,
         recall_interval=recall_interval,
         evaluation=evaluation,
-        data=_describe_data(run, predictions),
         bins=bins,
         figures=figures,
         max_numbered=MAX_NUMBERED,
         mistakes=mistakes,
         explained=explained,
         no_maps=explained if isinstance(explained, str) else "",
-        commands=_commands(run, command),
-        versions=_versions(run),
-        configuration=_configuration(run.config),
     )
+
+
+def report_environment() -> jinja2.Environment:
+    """Return what renders the report's templates."""
+    environment = page_environment(Path(__file__).parent)
+    environment.filters["thousands"] = "{:,}".format
+    environment.filters["png_uri"] = lambda path: data_uri(path.read_bytes())
+    environment.filters["jpeg_uri"] = lambda tile: image_uri(
+        tile.strip(), "jpeg", side=320, quality=92, subsampling=0
+    )
+    return environment
+
+
+def page_values(run: TrainedRun, predictions: Any, command: str) -> dict[str, Any]:
+    """Return what a page says of a run, whatever its task.
+
+    Args:
+        run: the model and where it comes from.
+        predictions: what it predicted.
+        command: that makes this report.
+    """
+    return {
+        "run": run,
+        "model": _describe_model(run),
+        "data": _describe_data(run, predictions),
+        "commands": _commands(run, command),
+        "versions": _versions(run),
+        "configuration": _configuration(run.config),
+    }
 
 
 def _describe_model(run: TrainedRun) -> str:
     height, width, channels = run.model.image_size
     kind, count = type(run.model).__name__, count_parameters(run.model.network)[0]
     return (
-        f"{kind}, {count:,} parameters, {height}×{width}×{channels} → {run.model.num_classes} "
-        f"classes; {run.path.name}{f', after epoch {run.epoch}' if run.epoch else ''}"
+        f"{kind}, {count:,} parameters, {height}×{width}×{channels} → {count_outputs(run.model)}"
+        f"; {run.path.name}{f', after epoch {run.epoch}' if run.epoch else ''}"
     )
 
 
-def _describe_data(run: TrainedRun, predictions: Predictions) -> list[str]:
+def _describe_data(run: TrainedRun, predictions: Any) -> list[str]:
     """Return sentences about the images, and how far the figures hold for new ones."""
     role, files = predictions.role, predictions.files
     more = " …" if len(files) > 5 else ""

@@ -15,6 +15,7 @@ from signs_lightning.data.dataset import H5Images
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.metrics import Evaluation
+from signs_lightning.report.task_report import predict_task
 from signs_lightning.runtime.value_ranges import BYTES, Range, to_bytes
 
 BATCH_SIZE = 64
@@ -82,8 +83,10 @@ def predict_dataset(
     settings: dict[str, Any],
     test_file: str | None,
     given: dict[str, Any] | None = None,
-) -> Predictions:
+) -> Any:
     """Run a model on a test file, or else on the validation data of its run.
+
+    Returns `Predictions`, or `TaskPredictions` of a model with a task.
 
     Args:
         model: in eval mode, on the device to use. It takes the class names of the data where it has
@@ -115,6 +118,7 @@ def predict_dataset(
         )
     data.adopt_resizing(*model.resizing)
     data.adopt_values(model.run_values)
+    data.adopt_task(model.task_rules.name)
     data.prepare_data()
     try:
         data.setup("test" if role == "test" else "validate")
@@ -127,6 +131,10 @@ def predict_dataset(
     model.adopt_resizing(None, None, data.resizes)
     model.adopt_values(data.run_values)
     loader: Any = data.test_dataloader() if role == "test" else data.val_dataloader()
+    files = [reader.images.name for reader in loader.dataset.readers]
+    files = [f"drawn by {data.drawn}"] if data.draws else files
+    if model.task_rules.name is not None:
+        return predict_task(model, loader, role, files)
     parts, loss_sum = [], 0.0
     with torch.inference_mode():
         for images, truth in loader:
@@ -139,7 +147,6 @@ def predict_dataset(
     pairs = torch.bincount(labels * classes + predicted, minlength=classes**2)
     confusion = pairs.view(classes, classes)
     correct = int(confusion.diagonal().sum())
-    files = [reader.images.name for reader in loader.dataset.readers]
     return Predictions(
         images=loader.dataset,
         labels=labels.numpy(),
@@ -147,6 +154,6 @@ def predict_dataset(
         probabilities=probabilities.numpy(),
         evaluation=Evaluation(loss_sum / count, correct, count, model.class_names, confusion),
         role=role,
-        files=[f"drawn by {data.drawn}"] if data.draws else files,
+        files=files,
         numbers=data.run_values.numbers,
     )

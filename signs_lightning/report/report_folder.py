@@ -18,18 +18,29 @@ from signs_lightning.report.calibration import calibration
 from signs_lightning.report.figures import Tile, draw_confusion, draw_reliability, draw_sheet
 from signs_lightning.report.page import render_page
 from signs_lightning.report.predictions import Predictions
+from signs_lightning.report.task_report import TaskPredictions, write_task_figures
 from signs_lightning.report.tiles import gradcam_tiles, mistake_tiles
 from signs_lightning.report.trained_run import TrainedRun
 
 PAGE = "report.html"
 EVENTS = "events.out.tfevents.report"  # one name, so that a new report replaces the old one's
-FIGURES = re.compile(r"(loss|accuracy|confusion|reliability|mistakes|gradcam(_\d+)?)\.png")
-IN_TENSORBOARD = ("confusion", "reliability", "mistakes", "gradcam")  # it has the curves already
+FIGURES = re.compile(
+    r"(loss|accuracy|confusion|reliability|mistakes|gradcam(_\d+)?"
+    r"|mean_ap|exact_match|r2|scatter|worst)\.png"  # of tasks
+)
+IN_TENSORBOARD = (
+    "confusion",
+    "reliability",
+    "mistakes",
+    "gradcam",
+    "scatter",
+    "worst",
+)  # it has the curves already
 TILES_PER_SHEET = 20  # two for each class
 
 
 def write_report(
-    run: TrainedRun, predictions: Predictions, output: Path, command: str
+    run: TrainedRun, predictions: Predictions | TaskPredictions, output: Path, command: str
 ) -> list[str]:
     """Write figures, events and page; the files of an earlier report are replaced.
 
@@ -68,10 +79,14 @@ def write_report(
 
 
 def _write_figures(
-    run: TrainedRun, predictions: Predictions, folder: Path, command: str
+    run: TrainedRun, predictions: Predictions | TaskPredictions, folder: Path, command: str
 ) -> dict[str, Path]:
     """Write every figure and the page; return the figures' paths by name."""
-    figures: dict[str, Path] = {}
+    if isinstance(predictions, TaskPredictions):
+        figures, page = write_task_figures(run, predictions, folder, command)
+        (folder / PAGE).write_text(page, encoding="utf-8", newline="\n")
+        return figures
+    figures = {}
 
     def add(name: str) -> Path:
         figures[name] = folder / f"{name}.png"

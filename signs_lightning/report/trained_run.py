@@ -86,6 +86,7 @@ def load_run(
     folder = run_folder(path)
     if settings:  # of the split
         settings["seed"] = checkpoint.get("H5DataModule", {}).get("seed")
+    columns = {"epoch", "loss", *(["accuracy"] if model.task_rules.name is None else [])}
     history = list(checkpoint["signs_lightning"].get("history", []))
     return TrainedRun(
         model=model,
@@ -94,18 +95,18 @@ def load_run(
         folder=folder,
         settings=settings,
         config=checkpoint_config(checkpoint, path),
-        history=(_read_history(folder / "history.csv") if folder else []) or history,
+        history=(_read_history(folder / "history.csv", columns) if folder else []) or history,
         epoch=len(history) or None,
         commands=list(checkpoint.get("callbacks", {}).get("RunFiles", {}).get("commands", [])),
         lightning=checkpoint.get("pytorch-lightning_version"),
     )
 
 
-def _read_history(path: Path) -> list[dict[str, float | int]]:
-    """Return the rows of history.csv; none where it cannot be read."""
+def _read_history(path: Path, columns: set[str]) -> list[dict[str, float | int]]:
+    """Return the rows of history.csv; none where it cannot be read, or lacks a column."""
     try:
         with path.open(newline="") as file:
             rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
     except (ValueError, TypeError, AttributeError, OSError):
         return []
-    return rows if all({"epoch", "loss", "accuracy"} <= row.keys() for row in rows) else []
+    return rows if all(columns <= row.keys() for row in rows) else []

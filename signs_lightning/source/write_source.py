@@ -13,6 +13,7 @@ from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.stored_images import standardizes
+from signs_lightning.models.tasks import refuse_task
 from signs_lightning.models.weights_file import save_weights
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import quote_path
@@ -50,6 +51,7 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
     Raises:
         InputError: the model has what cannot be written as source, or the files cannot be written.
     """
+    refuse_task(model, "Source", "Use --format onnx, torch or safetensors.")
     check_source_path(path)
     check_values(model, "source")
     is_own = model.optimizer is not None and not isinstance(model, FromKeras)

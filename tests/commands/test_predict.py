@@ -13,6 +13,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -27,6 +28,7 @@ from signs_lightning.commands import predict
 from signs_lightning.export.artefacts import export_artefact
 from signs_lightning.export.compared_images import random_images
 from signs_lightning.keras_io.to_keras import export_keras
+from signs_lightning.models.tasks import find_task
 
 NAMES = ["=1+1", "[red]x[/red]", "\x1b[31mloud", "two\nlines", "Größe 手", "plain"]
 
@@ -212,6 +214,11 @@ def test_a_model_that_remembers_no_data(file, models, cli):
     assert done.err == sentence
 
 
+def classifier(*names):
+    """What the table takes of a model."""
+    return SimpleNamespace(class_names=list(names), task_rules=find_task(None))
+
+
 def test_predictions_are_written_as_they_come(tmp_path, capsys):
     """Of 5,000 predictions a few exist at a time, 40 are shown, all are written and counted."""
     alive: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
@@ -226,7 +233,7 @@ def test_predictions_are_written_as_they_come(tmp_path, capsys):
             most = max(most, len(alive))
             yield prediction
 
-    predict._write_and_print(stream(), True, ["a", "b", "c"], tmp_path / "out.csv")
+    predict.write_and_print(stream(), True, classifier("a", "b", "c"), tmp_path / "out.csv")
     assert most <= 3
     shown = capsys.readouterr().out
     rows, likely = table(str(tmp_path / "out.csv"))
@@ -249,7 +256,7 @@ def test_a_table_appears_whole_or_not_at_all(tmp_path):
 
     (tmp_path / "out.csv").write_text("what was there")
     with pytest.raises(InputError, match="is damaged"):
-        predict._write_and_print(stream(), False, ["a", "b"], tmp_path / "out.csv")
+        predict.write_and_print(stream(), False, classifier("a", "b"), tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert (tmp_path / "out.csv").read_text() == "what was there"
 
@@ -265,10 +272,10 @@ def test_the_folder_is_looked_for_first(models, cli):
 
 def test_a_model_of_one_class(capsys, tmp_path):
     """There is no runner-up."""
-    predict._write_and_print(
+    predict.write_and_print(
         iter([predict.Prediction("only", np.ones(1, np.float32))]),
         False,
-        ["it"],
+        classifier("it"),
         tmp_path / "out.csv",
     )
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]

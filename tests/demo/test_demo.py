@@ -29,6 +29,7 @@ import numpy as np
 import pytest
 from browser.running import HOSTILE, Demo, hostile_files, running_demo
 from PIL import Image
+from task_sets import NAMES, TARGETS, write_sets
 
 from signs_lightning.commands.demo import _credentials, main
 from signs_lightning.demo import server as demo_server
@@ -592,3 +593,33 @@ def test_load_test_counts(demo: Demo) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert re.search(r"failed\W+0\b", finished.stdout)
     assert re.search(r"memory by quarters\W+([\d,]+, ){4}[\d,]+ MiB", finished.stdout)
+
+
+@needs_gradio
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_a_model_of_a_task(task: str, cli: Callable, tmp_path: Path) -> None:
+    """Each label's own probability, or the numbers in their units: what `predict` writes."""
+    train, test = write_sets(tmp_path, task, (40, 9))
+    done = cli(
+        "fit", "--model", "SignsFunctional", "--model.task", task, "--name", "run",
+        "--data.train_file", train, "--data.test_file", test, "--trainer.max_epochs", 1,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    run, picture = tmp_path / "lightning_logs/run/version_0", encoded(noise(40, 40), "PNG")
+    (tmp_path / "x.png").write_bytes(picture)
+    assert cli("predict", run, tmp_path / "x.png").code == 0
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    with running_demo(tmp_path, "--ckpt_path", run) as demo:
+        ours, html = demo.classify("x.png", picture)
+    if task == "multilabel":
+        assert ours is not None
+        expected = {name: float(row[f"p({name})"]) for name in NAMES}
+        assert ours == pytest.approx(expected, abs=1e-6)
+        assert html.count("<img") == 2
+    else:
+        assert ours is None
+        for name in TARGETS:
+            assert f"<td>{name}</td><td>{float(row[f'value({name})']):.6g}</td>" in html
+        assert html.count("<img") == 1

@@ -215,10 +215,14 @@ def test_nearest_names() -> None:
 
 
 def test_labels_that_are_no_class_numbers() -> None:
-    """Probabilities: the expression in the message makes class numbers of them."""
+    """Probabilities: the expression in the message makes class numbers of them, and the option
+    takes them as they are.
+    """
     labels = RNG.random((12, 3))
     write("a.h5", x=IMAGES, y=labels)
-    (expression,) = commands(refused(train_file="a.h5"))
+    expression, option = commands(refused(train_file="a.h5"))
+    assert option == "--model.task regression"
+    load(train_file="a.h5", task="regression")
     write("b.h5", x=IMAGES, y=eval(expression, {"labels": labels}))
     load(train_file="b.h5")
 

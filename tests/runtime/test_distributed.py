@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from forks import Finished
+from task_sets import write_sets
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
 ONE = ["--trainer.devices", "1", "--trainer.strategy", "auto", "--trainer.accelerator", "cpu"]
@@ -99,3 +100,25 @@ def test_common_batchnorm_is_refused_on_the_cpu(fork, tmp_path, small_smiles):
         assert done.code == 2, done
         assert "Leave out --trainer.sync_batchnorm, or train on GPUs." in done.err
         assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_a_task_on_two_processes(run, files, task):
+    """Fit on two processes, then test on an odd number of images, and on one: the figures of one
+    process, whose predictions are checked elsewhere.
+    """
+    train, test = write_sets(files, task, (40, 31))
+    run(
+        "fit", "--model", "SignsFunctional", "--model.task", task, "--name", task,
+        "--trainer.max_epochs", 2, "--data.train_file", train, "--data.test_file", test, *TWO,
+    )  # fmt: skip
+    folder = files / "lightning_logs" / task / "version_0"
+    (_, single) = write_sets(files, task, (1, 1))
+    for path in (write_sets(files, task, (40, 31))[1], single):
+        two = run("test", "--ckpt_path", folder, "--data.test_file", path, *TWO)
+        one = run("test", "--ckpt_path", folder, "--data.test_file", path, *ONE, processes=1)
+        assert two.out == one.out
+        assert "loss" in two.out
+    whole = run("validate", "--ckpt_path", folder, "--data.test_file", test, *TWO)
+    assert "validation" in whole.out

@@ -1,0 +1,55 @@
+"""The report of a task: its own figures, tables and pictures, and none that make no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from task_sets import NAMES, TARGETS, write_sets
+
+from signs_lightning.report.task_report import TaskPredictions
+
+RUN = Path("lightning_logs/run/version_0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_a_report_of_a_task(cli, tmp_path, task):
+    """The page has the table that `test` prints, and figures of this task only."""
+    train, test = write_sets(tmp_path, task, (60, 23))
+    done = cli(
+        "fit", "--model", "SignsFunctional", "--model.task", task, "--name", "run",
+        "--data.train_file", train, "--data.test_file", test, "--data.val_fraction", 0.2,
+        "--trainer.max_epochs", 2,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    tested = cli("test", "--ckpt_path", RUN)
+    done = cli("report", RUN)
+    assert done.code == 0, done.err
+    figures = tested.out.splitlines()[-1].removeprefix("test ")
+    assert f"test {figures}" in done.out
+    page = (RUN / "report/report.html").read_text()
+    assert figures in page
+    assert "Confusion" not in page
+    assert "Calibration" not in page
+    names = NAMES if task == "multilabel" else TARGETS
+    for line in tested.out.splitlines():
+        first, *cells = line.split() or [""]
+        if first in names:
+            assert f"<tr><td>{first}</td><td>" + "</td><td>".join(cells) + "</td></tr>" in page
+    written = {path.name for path in (RUN / "report").iterdir()}
+    own = {"mean_ap.png"} if task == "multilabel" else {"r2.png", "scatter.png"}
+    expected = {"loss.png", "worst.png", "report.html", "events.out.tfevents.report"}
+    assert written == expected | own
+    assert cli("report", RUN).code == 0  # replaces them
+    assert {path.name for path in (RUN / "report").iterdir()} == written
+
+
+def test_which_images_are_farthest_off():
+    """By the cross-entropy of their labels, in float64; probabilities of 0 count as 1e-7."""
+    labels = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    outputs = np.array([[0.9, 0.1], [1.0, 0.2], [0.0, 0.5]], np.float32)
+    found = TaskPredictions(None, labels, outputs, object(), "test", []).errors  # type: ignore[arg-type]
+    right = [[0.9, 0.9], [1e-7, 0.2], [1e-7, 0.5]]
+    np.testing.assert_allclose(found, -np.log(right).mean(axis=1), rtol=1e-6)
