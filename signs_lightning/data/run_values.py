@@ -37,12 +37,15 @@ if TYPE_CHECKING:
 ValueOption = Range | Literal["minmax"] | None
 
 
-def find_run_values(image_sets: Sequence[ImageSet], option: ValueOption) -> RunValues:
-    """Return what the numbers of the images to train on mean.
+def find_run_values(
+    image_sets: Sequence[ImageSet], option: ValueOption, is_training: bool = True
+) -> RunValues:
+    """Return what the numbers of the first images that are opened mean, those to train on if any.
 
     Args:
         image_sets: all of them.
         option: what the user says of them.
+        is_training: whether they are trained on.
 
     Raises:
         InputError: nothing tells.
@@ -54,7 +57,7 @@ def find_run_values(image_sets: Sequence[ImageSet], option: ValueOption) -> RunV
         return RunValues(option, _common_dtype([replace(v, meaning=option) for v in found]))
     for images, values in zip(image_sets, found, strict=True):
         if values.meaning is None:
-            raise range_question(where(images), values)
+            raise range_question(where(images), values, is_training)
     meanings = {values.meaning for values in found}
     meaning = meanings.pop() if len(meanings) == 1 else None
     return RunValues(meaning or BYTES, _common_dtype(found) if meaning else "float32")
@@ -129,7 +132,7 @@ def settle_role(files: RoleFiles, role: Role, image_sets: list[ImageSet]) -> lis
             )
         files.open("train")
     if files.run_values is None:
-        files.run_values = find_run_values(image_sets, option)
+        files.run_values = find_run_values(image_sets, option, role == "train")
     return settle_values(image_sets, option, files.run_values)
 
 
@@ -195,7 +198,7 @@ def _find_meaning(where: str, values: Values, option: ValueOption, run: RunValue
             f"{where} holds {describe_extremes(values)}, and the model was trained on images that "
             "were rounded to 8 bits, from 0..255 or 0..1. Rescale them."
         )
-    raise range_question(where, values)
+    raise range_question(where, values, is_training=False)
 
 
 def describe_run(run: RunValues, option: ValueOption) -> str | None:

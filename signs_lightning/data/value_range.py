@@ -153,21 +153,22 @@ def goes_beyond(values: Values, limits: Range) -> bool:
     return values.low < limits[0] - slack or values.high > limits[1] + slack
 
 
-def range_question(where: str, values: Values) -> InputError:
-    """Return the question what the values of images mean."""
+def range_question(where: str, values: Values, is_training: bool = True) -> InputError:
+    """Return the question what the values of images mean, which later files cannot answer."""
     return InputError(
         f"{where} holds {describe_extremes(values)}, and nothing tells which numbers are black and "
-        f"white. Say so: {suggest_range(values)}."
+        f"white. Say so: {suggest_range(values, is_training)}."
     )
 
 
-def suggest_range(values: Values) -> str:
+def suggest_range(values: Values, is_training: bool = True) -> str:
     """Return the options that say what values mean."""
     bits = next((n for n in (8, 10, 12, 14, 16, 24, 32) if values.high < 2**n), None)
-    minmax = "--data.value_range minmax takes the training files' extremes"
-    if values.dtype.kind == "f" or values.low < 0 or bits is None:
-        return f"`{range_option((values.low, values.high))}` or other two numbers; {minmax}"
-    return f"`{range_option((0, 2**bits - 1))}` if they have {bits} bits; {minmax}"
+    minmax = "; --data.value_range minmax takes the training files' extremes"
+    minmax = minmax if is_training else ""
+    if values.are_float or values.low < 0 or bits is None:
+        return f"`{range_option((values.low, values.high))}` or other two numbers{minmax}"
+    return f"`{range_option((0, 2**bits - 1))}` if they have {bits} bits{minmax}"
 
 
 def describe_extremes(values: Values) -> str:

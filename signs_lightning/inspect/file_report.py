@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,7 @@ def format_options(options: Mapping[str, Any], role: str = "train") -> str:
             is_size = all(isinstance(part, int) for part in value)
             value = ",".join(map(str, value)) if is_size else f"[{','.join(value)}]"
         if name == "value_range":  # which may begin with a minus
-            words += f" --data.{name}={quote_path(str(value))}"
+            words += f" --data.{name}={shlex.quote(str(value))}"
             continue
         words += f" --data.{name} {quote_path(str(value)) if value != -1 else value}"
     return words

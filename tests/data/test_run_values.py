@@ -82,6 +82,10 @@ def test_what_nothing_tells_is_asked(tmp_path: Path) -> None:
     low, high = RAW.min(), RAW.max()
     assert f"holds uint16 values from {low} to {high}, and nothing tells" in str(error.value)
     assert "`--data.value_range=0,4095` if they have 12 bits" in str(error.value)
+    for run in (None, RunValues((-1, 1), "float32")):  # nothing is trained on
+        with pytest.raises(InputError) as error:
+            given("test", run, test_file=path)
+        assert "`--data.value_range=0,4095` if they have 12 bits." in str(error.value)
     assert given(train_file=path, value_range="0,4095").run_values.range == (0, 4095)
     assert given(train_file=path, value_range="minmax").run_values.range == (low, high)
 

@@ -650,3 +650,18 @@ def test_data_need_no_torch(tmp_path: Path) -> None:
         f"'matplotlib'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_range_that_nothing_tells(cli: Callable, tmp_path: Path) -> None:
+    """The values, what fit would ask, and a command that works; a range that is said is kept."""
+    path = hdf5(tmp_path / "a.h5", course(train_set_x=NOISE.astype(np.int16) * 100 - 5))
+    result = cli("inspect", path.name)
+    low, high = int(NOISE.min()) * 100 - 5, int(NOISE.max()) * 100 - 5
+    assert f"values      int16 values from {low} to {high}" in result.out
+    assert "nothing tells which numbers are black and white" in result.out
+    (command,) = next_commands(result.out)
+    assert command[-2:] == ["--data.value_range", "minmax"]
+    result = cli("inspect", path.name, "--data.value_range=-5,30000")
+    (command,) = next_commands(result.out)
+    assert command[-1] == "--data.value_range=-5,30000"
+    assert "int16 images in -5..30000" in result.out
