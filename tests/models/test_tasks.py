@@ -340,7 +340,6 @@ def test_what_knows_no_task_says_so(cli, sets):
     """And a checkpoint of a task is used for no other."""
     fit(cli, "regression", sets["regression"], "--trainer.max_epochs", 1)
     for args in (
-        ["report", RUN],
         ["export", RUN, "--output", "model.py"],
         ["verify", RUN, "--against", RUN],
     ):
