@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import binary_average_precision
 from signs_lightning.errors import InputError
 from signs_lightning.models.losses import MIN_PROBABILITY, binary_cross_entropies
 from signs_lightning.models.metrics import EpochTotals, describe_accuracy
-from signs_lightning.models.single_label import refuse_arguments
+from signs_lightning.models.single_label import check_lengths, refuse_arguments
 from signs_lightning.models.task_metrics import TaskMetrics
 from signs_lightning.models.tta import mean_logits
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
@@ -64,6 +64,7 @@ class Multilabel:
 
     def restore(self, model: ImageClassifier) -> None:
         """Take the thresholds from the model's `hparams`."""
+        check_lengths(model, ("thresholds",), is_one_enough=True)
         thresholds = thresholds_of(model)
         limits = torch.tensor(thresholds, device=model.device)
         model.register_buffer("_thresholds", limits, persistent=False)

@@ -14,7 +14,7 @@ from torchmetrics.functional.regression import mean_absolute_error, mean_squared
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.metrics import EpochTotals
-from signs_lightning.models.single_label import refuse_arguments
+from signs_lightning.models.single_label import check_lengths, refuse_arguments
 from signs_lightning.models.task_metrics import TaskMetrics
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.terminal import format_figure
@@ -63,6 +63,7 @@ class Regression:
 
     def restore(self, model: ImageClassifier) -> None:
         """Make the affine map from what the network gives to the file's units."""
+        check_lengths(model, ("target_mean", "target_scale"))
         mean = model.hparams.get("target_mean") or [0.0] * model.num_classes
         scale = model.hparams.get("target_scale") or [1.0] * model.num_classes
         for name, values in (("_target_mean", mean), ("_target_scale", scale)):

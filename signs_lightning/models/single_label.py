@@ -108,6 +108,24 @@ TASK_ARGUMENTS: dict[str, str] = {
 }  # fmt: skip
 
 
+def check_lengths(model: Any, names: tuple[str, ...], is_one_enough: bool = False) -> None:
+    """Check that a model's arguments have a number for each of its outputs, once these are known.
+
+    Args:
+        model: whose `hparams` are looked at.
+        names: of the arguments.
+        is_one_enough: whether a single number stands for all.
+
+    Raises:
+        InputError: one of them has another length.
+    """
+    count = model.num_classes
+    for name in names if model.hparams.get("num_classes") is not None else ():
+        length = len(model.hparams.get(name) or range(count))
+        if length != count and not (is_one_enough and length == 1):
+            raise InputError(f"{name} has {length} numbers, expected one for each of {count}.")
+
+
 def refuse_arguments(model: Any, task: str, reasons: dict[str, str]) -> None:
     """Check that a model of a task has no argument that the task does not know.
 

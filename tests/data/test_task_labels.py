@@ -142,7 +142,7 @@ def test_a_constant_column_is_told(tmp_path, capsys):
 
 
 def test_columns_of_a_table(tmp_path):
-    """Several columns of a CSV file, by the pictures' names, which also name them; no words."""
+    """Several columns of a CSV file, by the pictures' names; they name the outputs."""
     images, numbers = draw_measured(6)
     path = tmp_path / "x.h5"
     with h5py.File(path, "w") as file:

@@ -307,6 +307,11 @@ REFUSED = [
     ({"task": "multilabel", "target_mean": [0.0]}, "target_mean is given, which the task multila"),
     ({"task": "multilabel", "thresholds": [1.5]}, "A threshold is 1.5, expected a probability"),
     ({"task": "regression", "target_mean": [0.0]}, "target_mean and target_scale belong together"),
+    ({"task": "multilabel", "thresholds": [0.5] * 3}, "thresholds has 3 numbers, expected one for"),
+    (
+        {"task": "regression", "target_mean": [0.0], "target_scale": [1.0]},
+        "target_mean has 1 numbers, expected one for each of 2",
+    ),
     (
         {"task": "regression", "target_mean": [0.0], "target_scale": [0.0]},
         "target_scale is .*, expected numbers above 0",
@@ -335,7 +340,6 @@ def test_what_knows_no_task_says_so(cli, sets):
     """And a checkpoint of a task is used for no other."""
     fit(cli, "regression", sets["regression"], "--trainer.max_epochs", 1)
     for args in (
-        ["report", RUN],
         ["export", RUN, "--output", "model.py"],
         ["verify", RUN, "--against", RUN],
     ):
