@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.models.classifier import ImageClassifier
@@ -19,6 +18,7 @@ from signs_lightning.report.figures import BLUE, GREY, WIDTH, Tile, draw_sheet, 
 from signs_lightning.report.page import page_values, report_environment
 from signs_lightning.report.trained_run import TrainedRun
 from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.value_ranges import BYTES, Range, RunValues, to_bytes
 
 MAX_SCATTERS = 12  # targets that are drawn
 MAX_WORST = 18  # images that are shown
@@ -38,6 +38,7 @@ class TaskPredictions:
         evaluation: the task's figures.
         role: "test" or "validation".
         files: the names of the files that hold the images.
+        numbers: those of the images that are black and white.
     """
 
     images: H5Images
@@ -46,6 +47,7 @@ class TaskPredictions:
     evaluation: Any
     role: str
     files: list[str]
+    numbers: Range = BYTES
 
     @property
     def has_numbers(self) -> bool:
@@ -64,9 +66,9 @@ class TaskPredictions:
         shares = np.where(self.labels == 1, self.outputs, 1 - self.outputs.astype(np.float64))
         return -np.log(np.maximum(shares, 1e-7)).mean(axis=1)
 
-    def pictures(self, positions: np.ndarray) -> Tensor:
-        """Return images uint8 (n, H, W, C) in 0..255 as the file has them."""
-        return self.images.__getitems__(positions.tolist())[0]
+    def pictures(self, positions: np.ndarray) -> np.ndarray:
+        """Return images uint8 (n, H, W, C) in 0..255, to be looked at."""
+        return to_bytes(self.images.__getitems__(positions.tolist())[0].numpy(), self.numbers)
 
 
 def predict_task(
@@ -89,7 +91,10 @@ def predict_task(
             parts.append((rules.seen_by_metrics(model, logits).cpu(), labels.double()))
     outputs, labels = (torch.cat(part) for part in zip(*parts, strict=True))
     evaluation = rules.evaluate_outputs(model, outputs.double(), labels, loss_sum / len(labels))
-    return TaskPredictions(loader.dataset, labels.numpy(), outputs.numpy(), evaluation, role, files)
+    numbers = (model.run_values or RunValues()).numbers
+    return TaskPredictions(
+        loader.dataset, labels.numpy(), outputs.numpy(), evaluation, role, files, numbers
+    )
 
 
 def draw_scatter(predictions: TaskPredictions, path: Path) -> None:
@@ -131,7 +136,7 @@ def worst_tiles(model: ImageClassifier, predictions: TaskPredictions) -> list[Ti
         lines += [f"not there: {names[k]} ({outputs[k]:.2f})" for k in wrong[:MAX_LISTED]]
         return lines or ["every label is right"]
 
-    pictures = predictions.pictures(order).numpy()
+    pictures = predictions.pictures(order)
     return [
         Tile([picture], [f"image {position}", *describe(position)])
         for picture, position in zip(pictures, order.tolist(), strict=True)

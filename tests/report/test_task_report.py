@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from task_sets import NAMES, TARGETS, write_sets
@@ -53,3 +54,25 @@ def test_which_images_are_farthest_off():
     found = TaskPredictions(None, labels, outputs, object(), "test", []).errors  # type: ignore[arg-type]
     right = [[0.9, 0.9], [1e-7, 0.2], [1e-7, 0.5]]
     np.testing.assert_allclose(found, -np.log(right).mean(axis=1), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_tasks_of_other_numbers_than_bytes(cli):
+    """Labels that 16-bit values tell: by `test` and an ONNX file alike, and drawn as bytes."""
+    generator = np.random.default_rng(0)
+    labels = (generator.uniform(size=(200, 3)) < 0.5).astype(np.uint8)
+    images = 40_000 + 500 * labels.astype(np.uint16)[:, None, None, :]
+    images = images + 100 * generator.integers(0, 3, (200, 16, 16, 3), np.uint16)
+    with h5py.File("wide.h5", "w") as file:
+        file["images"], file["labels"] = images, labels
+    done = cli(
+        "fit", "--model.task", "multilabel", "--data.value_range", "minmax", "--name", "run",
+        "--data.train_file", "wide.h5", "--data.val_fraction", 0.2, "--trainer.max_epochs", 40,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert cli("export", RUN, "--format", "onnx", "--output", "wide.onnx").code == 0
+    tests = [cli("test", model, "--data.test_file", "wide.h5") for model in (RUN, "wide.onnx")]
+    assert tests[0].out.splitlines()[-1] == tests[1].out.splitlines()[-1]
+    assert "mean AP 1.000" in tests[0].out
+    assert cli("report", RUN, "--data.test_file", "wide.h5").code == 0
+    assert (RUN / "report/worst.png").is_file()
