@@ -63,16 +63,17 @@ def test_tasks_of_other_numbers_than_bytes(cli):
     labels = (generator.uniform(size=(200, 3)) < 0.5).astype(np.uint8)
     images = 40_000 + 500 * labels.astype(np.uint16)[:, None, None, :]
     images = images + 100 * generator.integers(0, 3, (200, 16, 16, 3), np.uint16)
-    with h5py.File("wide.h5", "w") as file:
-        file["images"], file["labels"] = images, labels
+    for name, part in (("wide.h5", slice(150)), ("test.h5", slice(150, None))):
+        with h5py.File(name, "w") as file:
+            file["images"], file["labels"] = images[part], labels[part]
     done = cli(
         "fit", "--model.task", "multilabel", "--data.value_range", "minmax", "--name", "run",
         "--data.train_file", "wide.h5", "--data.val_fraction", 0.2, "--trainer.max_epochs", 40,
     )  # fmt: skip
     assert done.code == 0, done.err
     assert cli("export", RUN, "--format", "onnx", "--output", "wide.onnx").code == 0
-    tests = [cli("test", model, "--data.test_file", "wide.h5") for model in (RUN, "wide.onnx")]
+    tests = [cli("test", model, "--data.test_file", "test.h5") for model in (RUN, "wide.onnx")]
     assert tests[0].out.splitlines()[-1] == tests[1].out.splitlines()[-1]
     assert "mean AP 1.000" in tests[0].out
-    assert cli("report", RUN, "--data.test_file", "wide.h5").code == 0
+    assert cli("report", RUN, "--data.test_file", "test.h5").code == 0
     assert (RUN / "report/worst.png").is_file()
