@@ -99,9 +99,9 @@ def main(verb: str, args: list[str]) -> int:
 
         images, what = images_to_compare(model, settings)
         difference = export_artefact(model, output, options.format, images)
-        print_message(
-            f"Largest difference from the model's probabilities on {what}: {difference:.1g}"
-        )
+        is_regression = model.task_rules.name == "regression"
+        outputs = "values, in their deviations," if is_regression else "probabilities"
+        print_message(f"Largest difference from the model's {outputs} on {what}: {difference:.1g}")
     elif options.format == "source":
         from signs_lightning.source.write_source import (
             export_source,

@@ -40,8 +40,8 @@ def check_outputs(
     difference = ((found - expected).abs() / unit).max().item()
     if not difference <= TOLERANCE:  # also where it is NaN
         raise InputError(
-            f"{path} would give probabilities that differ by up to {difference:.2g} from the "
-            f"model's, expected at most {TOLERANCE:g}: nothing was written. Does the model give "
+            f"{path} would give what differs by up to {difference:.2g} from the model's "
+            f"outputs, expected at most {TOLERANCE:g}: nothing was written. Does the model give "
             "finite numbers?"
         )
     return difference
