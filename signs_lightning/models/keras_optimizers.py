@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from signs_lightning.models.keras_averaging import EMA, average_weights
 from signs_lightning.models.keras_clipping import CLIPPING, Group, clip_gradients, decay_weights
+from signs_lightning.models.optimizer_parts import parts, pieces
 
 Tensors = list[Tensor]
 Slots = dict[str, Tensors]  # by name, each parameter's
@@ -58,6 +59,8 @@ class KerasOptimizer(Optimizer):
         ema_momentum: share of the average that a step keeps.
         ema_overwrite_frequency: after how many steps the weights become the average, too.
     """
+
+    in_pieces = True  # whether tensors are made on the way, which should stay in the caches
 
     def __init__(
         self,
@@ -108,12 +111,11 @@ class KerasOptimizer(Optimizer):
                 for weight in weights:
                     if name not in self.state[weight]:
                         self.state[weight][name] = torch.full_like(weight, start)
-            # On a GPU all at once; on a CPU one by one, so that what is computed on the way stays
-            # in its caches.
-            together = bool(weights) and all(weight.device.type != "cpu" for weight in weights)
-            for part in [weights] if together else [[weight] for weight in weights]:
+            for part in parts(weights):
                 slots = {name: [self.state[weight][name] for weight in part] for name in starts}
-                self.update(part, [weight.grad for weight in part], slots, group)
+                lists: list[Any] = [part, [weight.grad for weight in part], *slots.values()]
+                for own, gradients, *rest in pieces(lists) if self.in_pieces else [lists]:
+                    self.update(own, gradients, dict(zip(slots, rest, strict=True)), group)
         average_weights(self)
         return loss
 
@@ -129,6 +131,8 @@ class KerasSGD(KerasOptimizer):
         kwargs: those of KerasOptimizer: weight_decay, clipnorm, global_clipnorm, clipvalue,
             use_ema, ema_momentum, ema_overwrite_frequency.
     """
+
+    in_pieces = False
 
     def __init__(
         self,
