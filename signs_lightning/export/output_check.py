@@ -40,9 +40,9 @@ def check_outputs(
     difference = ((found - expected).abs() / unit).max().item()
     if not difference <= TOLERANCE:  # also where it is NaN
         raise InputError(
-            f"{path} would give what differs by up to {difference:.2g} from the model's "
-            f"outputs, expected at most {TOLERANCE:g}: nothing was written. Does the model give "
-            "finite numbers?"
+            f"{path} would give outputs that differ by up to {difference:.2g} from the model's, "
+            f"expected at most {TOLERANCE:g}: nothing was written. Does the model give finite "
+            "numbers?"
         )
     return difference
 

@@ -12,9 +12,9 @@ from signs_lightning.models.keras_clipping import Group
 from signs_lightning.models.keras_optimizers import (
     KerasOptimizer,
     Slots,
-    Tensors,
     one_minus_power,
 )
+from signs_lightning.models.optimizer_parts import Tensors
 
 NADAM_DECAY = 0.96  # of the momentum's share of its full value
 

@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from signs_lightning.models.keras_averaging import EMA, average_weights
 from signs_lightning.models.keras_clipping import CLIPPING, Group, clip_gradients, decay_weights
-from signs_lightning.models.optimizer_parts import parts, pieces
+from signs_lightning.models.optimizer_parts import Tensors, parts, pieces
 
-Tensors = list[Tensor]
 Slots = dict[str, Tensors]  # by name, each parameter's
 
 

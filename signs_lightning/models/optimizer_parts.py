@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-PART, PIECE = 2**16, 2**19  # values of small weights, and of a large one, updated at a time
+PART = 2**16  # values of small weights that are updated together
+PIECE = 2**19  # values of a large one that are updated at a time
 Tensors = list[Tensor]
 
 
