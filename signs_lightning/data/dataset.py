@@ -88,13 +88,10 @@ class H5Images(Dataset):
         positions = np.where(is_padding, 0, positions)
         labels = self.labels_of(positions, is_padding)
         if self._resident is not None:
+            numbers = torch.from_numpy(positions)
             if labels.ndim == 2:
-                return self._take_resident(torch.from_numpy(positions)), labels
-            numbers = torch.stack([torch.from_numpy(positions), labels])
-            if self._resident.is_cuda:
-                # Behind the work that the GPU still has. Memory that is not pinned would make this
-                # process wait until that is done, at every step.
-                numbers = numbers.pin_memory().to(self._resident.device, non_blocking=True)
+                return _select(self._resident, _follow(numbers, self._resident)), labels
+            numbers = _follow(torch.stack([numbers, labels]), self._resident)
             return _select(self._resident, numbers[0]), numbers[1]
         rows = self.subset[positions]
         if len(self.readers) == 1:
@@ -121,13 +118,6 @@ class H5Images(Dataset):
             return torch.from_numpy(np.where(is_padding, PAD_INDEX, labels))
         labels[is_padding] = np.nan  # a copy: `positions` are an array
         return torch.from_numpy(labels)
-
-    def _take_resident(self, positions: Tensor) -> Tensor:
-        """Return resident images, uint8 (N, H, W, C), as `__getitems__` does with class numbers."""
-        assert self._resident is not None
-        if self._resident.is_cuda:
-            positions = positions.pin_memory().to(self._resident.device, non_blocking=True)
-        return self._resident.index_select(0, positions)
 
     def _find_sets(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of the set that each image is in."""
@@ -195,6 +185,17 @@ class H5Images(Dataset):
                 loaded[low : low + len(images)] = torch.from_numpy(images)
             self._resident = loaded
         self.reading = "resident"
+
+
+def _follow(numbers: Tensor, images: Tensor) -> Tensor:
+    """Return numbers on the device of the images.
+
+    On a GPU they come behind the work that it still has: memory that is not pinned would make this
+    process wait until that is done, at every step.
+    """
+    if not images.is_cuda:
+        return numbers
+    return numbers.pin_memory().to(images.device, non_blocking=True)
 
 
 def _select(images: Tensor, numbers: Tensor) -> Tensor:

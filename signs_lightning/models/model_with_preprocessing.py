@@ -217,11 +217,11 @@ class ImageModel(L.LightningModule):
             rounded.
 
         Raises:
-            InputError: nothing tells how they are resized; or they are bytes, and the model was
-                trained on other numbers.
+            InputError: they have other axes; nothing tells how they are resized; or they are bytes,
+                and the model was trained on other numbers.
         """
         values, dtype = self.run_values or RunValues(), cast(torch.dtype, self.dtype)
-        how = self.image_size[:2], self.resizing, dtype
+        how = self.image_size, self.resizing, dtype
         return stored_images.prepare_stored(images, values, *how)
 
     def batch_images(self, images: Tensor) -> Tensor:

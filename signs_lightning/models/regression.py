@@ -93,7 +93,7 @@ class Regression:
                 "target_mean and target_scale, a number for each target."
             )
         mean, scale = labels.mean(axis=0), labels.std(axis=0)
-        scale[scale == 0] = 1  # of a target that is the same in all images
+        scale[(labels == labels[:1]).all(axis=0)] = 1  # std need not be 0: it is rounded
         model.hparams.update(target_mean=mean.tolist(), target_scale=scale.tolist())
         self.restore(model)
 
@@ -241,12 +241,13 @@ def evaluate_regression(
         names: the D targets.
     """
     count, targets = labels.shape
-    mean, deviation = labels.mean(0), labels.std(0, correction=0)
+    is_constant = (labels == labels[:1]).all(0)
+    mean, deviation = labels.mean(0), labels.std(0, correction=0).masked_fill(is_constant, 0)
     # R² does not change by the units, and torchmetrics takes small sums of squares for none.
     found, truth = (values - mean) / deviation, (labels - mean) / deviation
     r2 = torch.full((targets,), math.nan, dtype=torch.double)
     for k in range(targets):
-        if count > 1 and bool((labels[:, k] != labels[0, k]).any()):
+        if not is_constant[k]:
             r2[k] = r2_score(found[:, k], truth[:, k])
     mae = [mean_absolute_error(values[:, k], labels[:, k]) for k in range(targets)]
     rmse = [mean_squared_error(values[:, k], labels[:, k], squared=False) for k in range(targets)]

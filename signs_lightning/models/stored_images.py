@@ -17,7 +17,7 @@ from signs_lightning.runtime.value_ranges import BYTES, RunValues, scale_to_unit
 def prepare_stored(
     images: Tensor,
     values: RunValues,
-    size: tuple[int, int],
+    image_size: tuple[int, int, int],
     resizing: tuple[RememberedResize, Fit | None],
     dtype: torch.dtype,
 ) -> Tensor:
@@ -26,7 +26,7 @@ def prepare_stored(
     Args:
         images: (N, H, W, C) of any dtype, height and width.
         values: the numbers that the model is trained on.
-        size: height and width of the result, pixels.
+        image_size: height and width of the result, pixels, and channels.
         resizing: how images of another size are resized.
         dtype: of the result.
 
@@ -35,9 +35,15 @@ def prepare_stored(
         bytes, as files hold them; other numbers are not rounded.
 
     Raises:
-        InputError: nothing tells how they are resized, or they are bytes and the model takes other
-            numbers.
+        InputError: they have other axes, nothing tells how they are resized, or they are bytes and
+            the model takes other numbers.
     """
+    size, channels = image_size[:2], image_size[2]
+    if images.ndim != 4 or images.shape[3] != channels:
+        raise InputError(
+            f"The images have shape {tuple(images.shape)}, expected (N, height, width, {channels}) "
+            "as files have them. What is prepared already goes to the model as it is."
+        )
     is_byte = images.dtype == torch.uint8
     if is_byte and values.dtype != "uint8":
         raise InputError(

@@ -89,7 +89,7 @@ def number_text(value: float) -> str:
 
 
 def range_text(values: Range) -> str:
-    """Return a range in words: "0..4095"; "-1 to 1" where a sign would be hard to see."""
+    """Return a range in words: "0..4095"."""
     low, high = map(number_text, values)
     return f"{low}..{high}"
 

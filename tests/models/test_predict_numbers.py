@@ -123,6 +123,8 @@ def test_bytes_are_no_stored_numbers_of_another_model() -> None:
     np.testing.assert_allclose(model.preprocess(images), images.permute(0, 3, 1, 2), atol=1e-7)
     with pytest.raises(InputError, match="bytes, and the model takes float32"):
         model.preprocess(torch.zeros(2, 16, 16, 1, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"shape \(2, 1, 16, 16\), expected"):
+        model.preprocess(torch.zeros(2, 1, 16, 16))  # prepared already
 
 
 def test_a_checkpoint_of_before_rounds() -> None:

@@ -112,7 +112,7 @@ def test_figures_of_several_labels_are_numpys():
 def test_figures_of_numbers_are_numpys_far_from_zero():
     """Targets whose mean is a million deviations away, and one that is the same in all images."""
     rng = np.random.default_rng(2)
-    truth = np.stack([1e6 + rng.normal(size=41), rng.normal(size=41) / 1e5, np.full(41, 7.0)], 1)
+    truth = np.stack([1e6 + rng.normal(size=41), rng.normal(size=41) / 1e5, np.full(41, 0.1)], 1)
     values = truth + rng.normal(size=truth.shape) * (0.5, 2e-6, 1)
     found = evaluate_regression(
         0.5, torch.tensor(values), torch.tensor(truth), ["far", "small", "constant"]
@@ -125,6 +125,19 @@ def test_figures_of_numbers_are_numpys_far_from_zero():
     np.testing.assert_allclose(found.rmse, np.sqrt((errors**2).mean(0)), rtol=1e-12)
     assert found.figures(each=True)["r2"] == pytest.approx(r2.mean())
     assert found.cells()[2][:2] == ["constant", "–"]
+    assert truth[:, 2].std() > 0  # rounded
+    assert found.deviation[2] == 0
+
+
+def test_a_target_that_is_the_same_in_all_images(tmp_path):
+    """Its deviation is what rounding leaves of 0, and no unit to divide by."""
+    model = SignsFunctional(task="regression", image_size=(16, 16, 1))
+    data = H5DataModule(train_file=(np.zeros((7, 16, 16, 1), np.uint8), np.full(7, 0.1)))
+    L.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    ).fit(model, data)  # fmt: skip
+    assert model.hparams["target_scale"] == [1.0]
 
 
 @pytest.mark.slow
