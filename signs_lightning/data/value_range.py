@@ -22,7 +22,7 @@ from signs_lightning.runtime.value_ranges import (
 )
 
 ROUNDED = 0.49  # grey levels beyond 0..255 that rounding takes back, as resized floats have them
-SCAN_BYTES = 32 * 2**20  # of images looked at in one go when their range must be known
+SCAN_BYTES = 4 * 2**20  # looked at in one go, in whole chunks: what a processor's cache holds
 CLEAR = 0.9  # floats that reach beyond it on both sides of 0 show that they mean -1..1
 
 
@@ -103,6 +103,8 @@ def find_values(where: str, images: h5py.Dataset | np.ndarray) -> Values:
         )
     low, high = np.inf, -np.inf
     step = max(1, SCAN_BYTES // (dtype.itemsize * math.prod(images.shape[1:])))
+    rows = (getattr(images, "chunks", None) or (1,))[0]
+    step = -(-step // rows) * rows
     for start in range(0, len(images), step):
         block = images[start : start + step]
         least, most = float(block.min()), float(block.max())
