@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 import sys
 import traceback
@@ -41,6 +42,7 @@ VERBS_ELSEWHERE = {
     **dict.fromkeys(("port", "migrate", "from-notebook"), "translate"),
 }
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+UNREAD = 141  # likewise, where what reads the output has ended, such as `| head`
 
 
 def usage() -> str:
@@ -87,6 +89,20 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the terminal's ^C keeps a line of its own
         return INTERRUPTED
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        return UNREAD
+
+
+def _is_unread() -> bool:
+    """Return whether nothing reads the output any more; then what is left of it goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _is_answered(verb: str, args: list[str]) -> bool:

@@ -1,8 +1,9 @@
-"""What `fit` imports, in a process that has imported nothing yet."""
+"""What `fit` imports, in a process that has imported nothing yet; how a process ends."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import tomllib
@@ -55,3 +56,13 @@ def test_the_installed_command_is_the_module() -> None:
     module, _, name = project["scripts"]["signs-lightning"].partition(":")
     assert getattr(importlib.import_module(module), name) is main
     assert project["dynamic"] == ["version"]
+
+
+def test_output_that_nothing_reads_to_its_end(small_signs: tuple[Path, Path]) -> None:
+    """As `| head` leaves it: no traceback, and the exit code that a shell gives other programs."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "signs_lightning", "inspect", str(small_signs[0])]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
