@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import shlex
 import sys
 import traceback
@@ -97,12 +98,12 @@ def main(args: list[str] | None = None) -> int:
 
 def _is_unread() -> bool:
     """Return whether nothing reads the output any more; then what is left of it goes nowhere."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    watched, number = select.poll(), sys.stdout.fileno()
+    watched.register(number, 0)
+    if not any(event & select.POLLERR for _, event in watched.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return True
 
 
 def _is_answered(verb: str, args: list[str]) -> bool:
