@@ -8,11 +8,13 @@ import select
 import shlex
 import sys
 import traceback
+from typing import NoReturn
 
 import signs_lightning
 from signs_lightning.commands.argv import name_first_file, rename_deprecated_options
 from signs_lightning.commands.borrowed_options import RUNS
 from signs_lightning.errors import InputError, UnnamedModelError, did_you_mean
+from signs_lightning.runtime import quick_process
 from signs_lightning.runtime.terminal import print_message
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
@@ -56,8 +58,19 @@ def usage() -> str:
     return f"{first}\n\n{verbs}\n\n{last}"
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the verb that the arguments begin with and return the exit code."""
+def run() -> NoReturn:
+    """Run the verb of the command line, in a process that does nothing else."""
+    quick_process.begin()
+    quick_process.leave(main(own_process=True))
+
+
+def main(args: list[str] | None = None, own_process: bool = False) -> int:
+    """Run the verb that the arguments begin with and return the exit code.
+
+    Args:
+        args: the command line when omitted.
+        own_process: whether `run` began this process.
+    """
     given = sys.argv[1:] if args is None else args
     args = [arg for arg in given if arg != "--debug"]
     if not args or args[0] in {"-h", "--help", "--help_all", "help"}:
@@ -78,7 +91,10 @@ def main(args: list[str] | None = None) -> int:
             if _is_answered(verb, rest):
                 return 0
             rest = ["--help" if arg == "--help_all" else arg for arg in rest]
-        return importlib.import_module(f"signs_lightning.{VERBS[verb][0]}").main(verb, rest)
+        module = importlib.import_module(f"signs_lightning.{VERBS[verb][0]}")
+        if own_process:
+            quick_process.end_of_imports()
+        return module.main(verb, rest)
     except InputError as error:
         if len(args) < len(given):
             traceback.print_exc()
@@ -123,4 +139,4 @@ def _is_answered(verb: str, args: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -140,6 +140,17 @@ def is_own_error(error: BaseException, is_called: bool = False) -> bool:
     return False
 
 
+def is_own_code_imported() -> bool:
+    """Return whether a module is neither Python's, nor this package's, nor installed."""
+    modules = [module for name, module in list(sys.modules.items()) if name != "__main__"]
+    files = [getattr(module, "__file__", None) for module in modules]
+    own = f"{PACKAGE}{os.sep}"
+    return any(
+        isinstance(file, str) and not file.startswith(own) and not _is_library(file)
+        for file in files
+    )
+
+
 def raise_own_error(error: BaseException) -> None:
     """Raise the error of the user's own code that a parser made another one of, if there is one."""
     seen: list[BaseException] = []
@@ -154,6 +165,6 @@ def raise_own_error(error: BaseException) -> None:
 
 def _is_library(file: str) -> bool:
     compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "torchinductor_")  # by torch.compile
-    if not Path(file).is_absolute() or compiled in file:  # generated
+    if not os.path.isabs(file) or compiled in file:  # generated
         return True
     return "site-packages" in file or any(file.startswith(f"{place}/") for place in LIBRARIES)
