@@ -8,8 +8,6 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.markup import escape
-
 FORMULA = tuple("=+-@\t\r")  # what makes a spreadsheet compute a cell instead of showing it
 
 
@@ -59,6 +57,8 @@ def quote_path(path: Path | str) -> str:
 
 def for_terminal(text: str) -> str:
     """Return a printable text in which rich finds no markup."""
+    from rich.markup import escape  # start-up time
+
     return escape(printable(text))
 
 
