@@ -72,6 +72,19 @@ def test_commands_parse(
                     check(split_words(command), parse)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_commands_in_the_readme_parse(parse: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in backquotes, which stand in tables and sentences; `…` is for files that are named
+    elsewhere.
+    """
+    monkeypatch.chdir(ROOT)
+    commands = re.findall(r"`signs-lightning ([^`]+)`", (ROOT / "README.md").read_text())
+    assert len(commands) >= 10
+    for command in commands:
+        words = [word for word in split_words(" ".join(command.split())) if word != "…"]
+        check(["python", "-m", "signs_lightning", *words], parse)
+
+
 def check(words: list[str], parse: Callable) -> None:
     """Check one command of a shell."""
     match words:
