@@ -47,6 +47,15 @@ def test_architecture_lists_every_file() -> None:
         assert "NAME" in name or any((folder / name).is_file() for folder in folders), name
 
 
+def test_terminal_blocks_end_at_80() -> None:
+    """As a terminal of 80 columns shows them, but for what programs write into pages."""
+    generated = ("benchmarks.md", "commands.md", "trust.md")
+    for path in [*DOCS.rglob("*.md"), ROOT / "README.md"]:
+        blocks = re.findall(r"^```text\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+        for line in "".join(blocks).splitlines():
+            assert len(line) <= 80 or path.name in generated, f"{path.name}: {line}"
+
+
 def test_lines_end_at_100() -> None:
     """Prose and code of the documentation; rows of tables may be longer."""
     pages = [*DOCS.rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING"))]
