@@ -1,4 +1,4 @@
-"""The verb convert: pictures and arrays to HDF5 files, and HDF5 files to pictures."""
+"""The verb convert: pictures and arrays to HDF5 files, and HDF5 to pictures or plain HDF5."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from signs_lightning.commands.reading_options import (
     given_reading_options,
 )
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.atomic_write import check_output, make_folder
+from signs_lightning.runtime.atomic_write import atomic_write, check_output, make_folder
 from signs_lightning.runtime.escaping import format_shape, printable, quote_path
 from signs_lightning.runtime.file_kinds import find_table, is_npz
 from signs_lightning.runtime.file_signatures import (
@@ -31,6 +31,7 @@ from signs_lightning.runtime.resize_options import FITS, RESIZES
 from signs_lightning.runtime.terminal import print_message, print_with_value
 
 VERB = "python -m signs_lightning"
+MAX_SECONDS = 3600.0  # that a file may take to be rewritten
 HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf"}
 # kind of the source → the options that it takes, besides --output
 OPTIONS = {
@@ -64,6 +65,8 @@ def main(verb: str, args: list[str]) -> int:
         raise InputError("The sources are of several kinds. Convert them one after another.")
     kind = kinds.pop()
     _check_options(options, kind)
+    if kind == "hdf5" and _is_hdf5_name(options.output):
+        return _rewrite(sources, options)
     if kind == "hdf5":
         return write_pictures(sources, Path(options.output), given_reading_options(options))
     if kind == "folder":
@@ -79,7 +82,8 @@ def _build_parser(verb: str) -> CommandParser:
     parser = CommandParser(
         verb,
         "Converts a folder of pictures, a NumPy archive (.npz), a MATLAB file (.mat) or a CSV file "
-        "of pixels to HDF5 files; and HDF5 files to a folder of PNGs.",
+        "of pixels to HDF5 files; HDF5 files to a folder of PNGs; and an HDF5 file whose filters "
+        "training does not read to one without (--output NAME.h5).",
         "SOURCE ... --output OUTPUT [options]",
         ("sources", "--output", "--size", "--channels", "--test_fraction", "--seed", "--name"),
         ("convert photos --output data --size 64", "convert train.h5 --output pictures"),
@@ -210,10 +214,38 @@ def write_pictures(files: list[Path], output: Path, options: Mapping[str, Any]) 
     return 0
 
 
+def _is_hdf5_name(output: str) -> bool:
+    """Whether the output is a file of HDF5, and not a folder."""
+    return Path(output).suffix.lower() in HDF5_SUFFIXES and not Path(output).is_dir()
+
+
+def _rewrite(sources: list[Path], options: argparse.Namespace) -> int:
+    """Write an HDF5 file with plain values, read in a process of its own; return the exit code."""
+    from signs_lightning.runtime.sandbox import run_sandboxed  # start-up
+
+    (output,) = _name_outputs(sources, options.output)
+    if given := [name for name in OPTIONS["hdf5"] if getattr(options, name) is not None]:
+        raise InputError(
+            f"--data.{sorted(given)[0]} is for pictures, and {output} will be an HDF5 file, with "
+            "everything as it is but for how it is packed. Leave it out, or name a folder."
+        )
+    if output.exists() and output.samefile(sources[0]):
+        raise InputError(f"--output {output} is the file itself. Name another file.")
+    with atomic_write(output) as temporary:
+        written = run_sandboxed(
+            "signs_lightning.data.hdf5_rewrite:rewrite_hdf5", sources[0], temporary,
+            about=str(sources[0]), seconds=MAX_SECONDS,
+        )  # fmt: skip
+    for name, before in written:
+        print_message(f"{output}: {printable(name)}, before: {printable(before)}")
+    print_with_value("next:", f"{VERB} inspect {quote_path(output)}", is_command=True)
+    return 0
+
+
 def _name_outputs(sources: list[Path], output: str) -> list[Path]:
     """Return the HDF5 file of each source: the one that is named, or in the folder."""
     path = Path(output)
-    if path.suffix.lower() in HDF5_SUFFIXES and not path.is_dir():
+    if _is_hdf5_name(output):
         if len(sources) > 1:
             raise InputError(
                 f"{len(sources)} files are named, and --output {path} is one file. Name a folder."

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from signs_lightning.data.hdf5_dataset_checks import has_plain_values, max_deflated
+from signs_lightning.data.hdf5_dataset_checks import max_deflated
 from signs_lightning.data.hdf5_filters import DEFLATE, SHUFFLE, list_filters
 from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.open_handles import RawFile
@@ -33,7 +33,7 @@ class ChunkedReader:
     def can_read(dataset: h5py.Dataset) -> bool:
         """Whether the chunks are stored plainly, shuffled or by gzip, and few enough."""
         is_listable = hasattr(dataset.id, "chunk_iter") and not dataset.file.userblock_size
-        if dataset.chunks is None or not is_listable or not has_plain_values(dataset):
+        if dataset.chunks is None or not is_listable:
             return False
         has_order = list_filters(dataset) in ([], [SHUFFLE], [DEFLATE], [SHUFFLE, DEFLATE])
         return has_order and math.prod(_grid(dataset)) <= MAX_CHUNKS

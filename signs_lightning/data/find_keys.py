@@ -17,6 +17,7 @@ from signs_lightning.data.encoded_pictures import (
     open_member,
     split_members,
 )
+from signs_lightning.data.hdf5_attributes import has_attribute
 from signs_lightning.data.hdf5_links import linked_datasets, list_external_links
 from signs_lightning.data.layouts import (
     LAYOUTS,
@@ -67,7 +68,7 @@ def find_images(path: Path, file: h5py.File, datasets: dict[str, h5py.Dataset]) 
             if not found:
                 for key in sorted(keys):
                     found.setdefault(places[key][1], []).append(key)
-    is_model = "model_weights" in file or "layers" in file or "layer_names" in file.attrs
+    is_model = "model_weights" in file or "layers" in file or has_attribute(file, "layer_names")
     if is_model and not any(named):
         raise InputError(
             f"{path} holds a Keras model, not images. Name the file that it was trained on."

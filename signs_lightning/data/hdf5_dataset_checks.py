@@ -7,30 +7,42 @@ import zlib
 from typing import Any
 
 import h5py
+import numpy as np
 
 from signs_lightning.data.hdf5_filters import (
     CHECKSUM,
     DEFLATE,
-    NBIT,
-    SCALE_OFFSET,
     SHUFFLE,
-    SZIP,
     can_unpack,
     explain_missing_filter,
+    explain_refused_filter,
+    explain_rewriting,
+    is_trusted,
     list_filters,
 )
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import format_shape
 
 MAX_CHUNK_BYTES = 2**29  # of a chunk when it is unpacked
-NOT_PACKING = (SHUFFLE, CHECKSUM, NBIT, SCALE_OFFSET)  # which may stand beside one that packs
+NOT_PACKING = (SHUFFLE, CHECKSUM)  # which may stand beside one that packs
 FILTER_HEADER = 1024  # bytes that such a filter may add to a chunk
+FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 MAX_DEFLATE_RATIO = 1032  # that zlib can reach (https://zlib.net/zlib_tech.html)
 
 
-def has_plain_values(dataset: h5py.Dataset) -> bool:
-    """Whether the stored values are those of NumPy's type, and have no unused bits."""
-    return dataset.id.get_type() == h5py.h5t.py_create(dataset.dtype)
+def has_plain_values(stored: h5py.h5t.TypeID) -> bool:
+    """Whether values of a type are NumPy's numbers, without unused bits, or no numbers at all.
+
+    HDF5 converts others bit by bit.
+    """
+    kind, size = stored.get_class(), stored.get_size()
+    if kind in (h5py.h5t.INTEGER, h5py.h5t.BITFIELD):
+        return size <= 8 and stored.get_precision() == 8 * size and stored.get_offset() == 0
+    if kind == h5py.h5t.FLOAT:
+        return size <= 8 and any(stored == h5py.h5t.py_create(np.dtype(x)) for x in FLOATS)
+    if kind == h5py.h5t.ENUM:  # truth values, as h5py has them
+        return has_plain_values(stored.get_super())
+    return kind not in (h5py.h5t.TIME, h5py.h5t.ARRAY)
 
 
 def max_deflated(size: int) -> int:
@@ -50,9 +62,9 @@ def check_dataset_header(
         unpacks: whether HDF5 unpacks the chunks; large ones are looked into then.
 
     Raises:
-        InputError: it lies in other files, is too large to be read, is packed twice, by an unknown
-            filter, or with options that crash the library, or has a chunk that unpacks to more than
-            the dataset has room for.
+        InputError: it lies in other files, is too large to be read, has values with unused bits, is
+            packed twice, or by a filter that is unknown or not trusted, or has a chunk that unpacks
+            to more than the dataset has room for.
     """
     leads_elsewhere = dataset.is_virtual or dataset.external
     if leads_elsewhere and not getattr(dataset, "is_followed", False):  # by `open_dataset`
@@ -67,6 +79,11 @@ def check_dataset_header(
             f"{where} claims to hold {format_shape(shape)} values, more than can be read: "
             "it is damaged or malicious. Fetch or write it again."
         )
+    if not has_plain_values(dataset.id.get_type()):
+        raise InputError(
+            f"{where} has values with unused bits, or of a type of their own, which are not read. "
+            f"{explain_rewriting(dataset)}"
+        )
     if chunks is None:
         return
     size = math.prod(chunks) * itemsize
@@ -75,18 +92,12 @@ def check_dataset_header(
             f"{where} has chunks of {size:,} bytes, more than {MAX_CHUNK_BYTES:,}. Write it again."
         )
     filters = list_filters(dataset)
+    if refused := [code for code in filters if not is_trusted(code)]:
+        raise InputError(explain_refused_filter(where, dataset, refused[0]))
     if sum(code not in NOT_PACKING for code in filters) > 1:
         raise InputError(
             f"{where} is packed twice (filters {filters}), as no program does. Do not trust it."
         )
-    if SZIP in filters:
-        options = dataset.id.get_create_plist().get_filter(filters.index(SZIP))[2]
-        if len(options) < 4 or not (
-            2 <= options[1] <= 32 and 0 < options[2] <= 64 and options[1] <= options[3] <= 4096
-        ):
-            raise InputError(
-                f"{where} has nonsense for options of its szip filter. Fetch or write it again."
-            )
     if missing := [code for code in filters if not can_unpack(code)]:
         raise InputError(explain_missing_filter(where, missing[0]))
     if unpacks and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from signs_lightning.data.hdf5_dataset_checks import has_plain_values
 from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_links import open_dataset
 from signs_lightning.data.hdf5_opening import open_read_only
@@ -69,9 +68,6 @@ def read_storage_layout(images: ImageSet) -> StorageLayout:
         # An unwritten dataset reports an offset, too, but stores fewer bytes than it has.
         if offset is None or dataset.id.get_storage_size() != dataset.nbytes:
             text = "not written, or inside the file's header"
-            return StorageLayout(text, False, None, few, path=path)
-        if not has_plain_values(dataset):
-            text = "contiguous, of values with unused bits"
             return StorageLayout(text, False, None, few, path=path)
         if axis == 0:
             return StorageLayout("contiguous", True, offset, few, path=path)

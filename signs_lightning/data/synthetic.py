@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from signs_lightning.data.drawing_primitives import Picture
+from signs_lightning.data.hdf5_attributes import read_attribute
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.synthetic_images import draw_face, draw_hand
 from signs_lightning.runtime.cache_folders import cache_folders
@@ -166,6 +167,6 @@ def _is_whole(path: Path, kind: str) -> bool:
     try:
         with open_read_only(path) as h5:
             checksum = _checksum(h5[f"{kind}_set_x"][:], h5[f"{kind}_set_y"][:])
-            return bool(checksum == h5.attrs["crc32"])
+            return bool(checksum == read_attribute(h5, "crc32"))
     except Exception:  # absent or damaged: HDF5 raises many kinds of errors
         return False

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.data import find_keys, layouts
+from signs_lightning.data.hdf5_attributes import has_attribute
 from signs_lightning.data.hdf5_filters import describe_filters
 from signs_lightning.data.hdf5_image_set import check_file
 from signs_lightning.data.hdf5_links import list_external_links
@@ -52,8 +53,8 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
     """
     report.what = "HDF5 file"
     with open_hdf5(path) as file:
-        has_attribute = any(name in file.attrs for name in KERAS_ATTRIBUTES)
-        is_keras = has_attribute or any(name in file for name in KERAS_GROUPS)
+        has_name = any(has_attribute(file, name) for name in KERAS_ATTRIBUTES)
+        is_keras = has_name or any(name in file for name in KERAS_GROUPS)
         follow_links = options.get("follow_links", False)
         datasets = find_keys.list_datasets(file, follow_links)
         found = None if is_keras else _find_keys(path, file, datasets, options)

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from signs_lightning.data.hdf5_attributes import MAX_PARTS, has_attribute, read_attribute
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.runtime.escaping import shorten
@@ -107,7 +108,7 @@ def get_text(group: h5py.Group, attribute: str) -> str:
     Raises:
         InputError: it is something else.
     """
-    value = group.attrs[attribute]
+    value = read_attribute(group, attribute)
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     if not isinstance(value, str | bytes):
@@ -125,12 +126,12 @@ def get_names(group: h5py.Group, attribute: str) -> list[str]:
     Raises:
         InputError: there is none, or it is something else.
     """
-    if attribute in group.attrs:
-        parts = [group.attrs[attribute]]
+    if has_attribute(group, attribute):
+        parts = [read_attribute(group, attribute)]
     else:
         parts = []
-        while f"{attribute}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{attribute}{len(parts)}"])
+        while len(parts) < MAX_PARTS and has_attribute(group, f"{attribute}{len(parts)}"):
+            parts.append(read_attribute(group, f"{attribute}{len(parts)}"))
         if not parts:
             raise inconsistent_model(f"'{shorten(group.name)}' has no attribute {attribute}")
     names = []

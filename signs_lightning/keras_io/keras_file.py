@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Literal
 import h5py
 import numpy as np
 
+from signs_lightning.data.hdf5_attributes import has_attribute, read_attribute
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
@@ -147,7 +148,7 @@ class KerasFile:
         if h5.find_group(group, path) is None:
             return None, []
         variables = h5.get_member(group, path, h5py.Group)
-        name = variables.attrs.get("name")
+        name = read_attribute(variables, "name")
         keys = sorted(variables, key=lambda key: (len(key), key))  # "0", "1", …, "10"
         if keys != [str(k) for k in range(len(keys))]:
             raise inconsistent_model(
@@ -190,7 +191,7 @@ class KerasFile:
                 config = {} if config is None else UNREADABLE
             return of_output(config, self.outputs, self.output), has_state
         root, config = self._weights.file, {}
-        if "training_config" in root.attrs:
+        if has_attribute(root, "training_config"):
             config = UNREADABLE
             with suppress(InputError):
                 config = parse_config(h5.get_text(root, "training_config"), self.path.name)
@@ -259,14 +260,14 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
 
 @h5.translate_damage()
 def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
-    if "model_config" in root.attrs:
-        weights = root if "layer_names" in root.attrs else None
+    if has_attribute(root, "model_config"):
+        weights = root if has_attribute(root, "layer_names") else None
         if h5.find_group(root, "model_weights") is not None:
             weights = h5.get_member(root, "model_weights", h5py.Group)
         config = parse_config(h5.get_text(root, "model_config"), path.name)
         version, backend = (_read_text(k, root, weights) for k in ("keras_version", "backend"))
         return KerasFile(path, "h5", config, version, weights, backend=backend)
-    if "layer_names" in root.attrs or "layer_names0" in root.attrs:
+    if has_attribute(root, "layer_names") or has_attribute(root, "layer_names0"):
         version, backend = (_read_text(k, root) for k in ("keras_version", "backend"))
         return KerasFile(path, "h5", None, version, root, backend=backend)
     if {"layers", OLD_ROOT} & {name.split("\\")[0] for name in root}:
@@ -280,7 +281,7 @@ def _describe_h5(path: Path, root: h5py.File) -> KerasFile:
 
 def _read_text(attribute: str, *groups: h5py.Group | None) -> str | None:
     """Return an attribute of the first group that has it."""
-    holders = (group for group in groups if group and attribute in group.attrs)
+    holders = (group for group in groups if group and has_attribute(group, attribute))
     return next((h5.get_text(group, attribute) for group in holders), None)
 
 

@@ -614,7 +614,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "nonsense for szip": (
         {"x": SMALL, "y": packed((4,), "i8", (4,), [4], b"x" * 99)},
-        "nonsense for options of its szip filter",
+        "is packed by szip, which is not unpacked here",
     ),
     "class names in one place": (
         {"x": SMALL, "y": Y, "list_classes": one_heap_text},

@@ -85,25 +85,6 @@ def test_other_types_and_byte_orders(stored: str, dtype: str, tmp_path: Path) ->
     np.testing.assert_array_equal(images.numpy(), IMAGES[WANTED])
 
 
-@pytest.mark.parametrize("chunks", [None, (4, 6, 5, 3)])
-def test_values_with_unused_bits(chunks: tuple[int, ...] | None, tmp_path: Path) -> None:
-    """12 bits in two bytes, moved by two: HDF5 knows which bits they are."""
-    stored = h5py.h5t.STD_U16LE.copy()
-    stored.set_precision(12)
-    stored.set_offset(2)
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    if chunks:
-        properties.set_chunk(chunks)
-    with h5py.File(tmp_path / "f.h5", "w") as file:
-        space = h5py.h5s.create_simple(IMAGES.shape)
-        images = h5py.Dataset(h5py.h5d.create(file.id, b"x", stored, space, properties))
-        images[...] = IMAGES
-        file["y"] = LABELS
-    dataset = H5Images([check_file(tmp_path / "f.h5")])
-    np.testing.assert_array_equal(dataset.__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
-    assert isinstance(dataset.readers[0]._source, HDF5Reader)
-
-
 @pytest.mark.parametrize("userblock", [0, 512])
 def test_a_dataset_that_was_never_written(userblock: int, tmp_path: Path) -> None:
     """Its values are the fill value; behind a user block HDF5 reports an offset for it, where other

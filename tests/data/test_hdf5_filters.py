@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import untrusted_filters as untrusted
 
+from signs_lightning.__main__ import main
 from signs_lightning.data import hdf5_dataset_checks
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.hdf5_filters import PLUGIN_FILTERS
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.hdf5_rewrite import rewrite_hdf5
 from signs_lightning.data.hdf5_storage_readers import HDF5Reader
 from signs_lightning.errors import InputError
 from signs_lightning.inspect.examine_file import examine
@@ -31,6 +36,7 @@ import sys
 if sys.argv[2] == "missing":
     sys.modules["hdf5plugin"] = None
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.hdf5_rewrite import rewrite_hdf5
 from signs_lightning.data.hdf5_storage_readers import ImageReader
 from signs_lightning.errors import InputError
 try:
@@ -121,9 +127,39 @@ def test_large_chunks_are_refused_with_any_filter(
         check_file(path)
 
 
-@pytest.mark.parametrize("options", [{"scaleoffset": 0}, {"scaleoffset": 8, "shuffle": True}])
-def test_gzip_behind_scale_and_offset(options: dict[str, Any], tmp_path: Path) -> None:
-    """Both together, as h5py writes them, are sound; only two filters that pack are not."""
-    path = write(tmp_path / "f.h5", **options, compression="gzip")
-    dataset = H5Images([check_file(path)])
-    np.testing.assert_array_equal(dataset.__getitems__(WANTED)[0].numpy(), IMAGES[WANTED])
+@pytest.mark.parametrize(
+    ("packing", "key"),
+    [
+        ("scale-offset", "x"),
+        ("scale-offset, gzip", "y"),
+        ("n-bit", "y"),
+        ("szip", "x"),
+        ("12 bits", "x"),
+    ],
+)
+def test_what_is_not_unpacked_in_training_is_rewritten(
+    packing: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused by name before a value is read, and the command that the message names writes
+    the same values, names, links and attributes, which are read.
+    """
+    path = untrusted.write_untrusted(tmp_path / "f.h5", packing, key)
+    with pytest.raises(InputError, match=untrusted.UNTRUSTED[packing]) as refused:
+        check_file(path)
+    said = re.search(r"`python -m signs_lightning (convert .*)`", str(refused.value))
+    assert said is not None
+    assert main(shlex.split(said[1])) == 0
+    output = tmp_path / "f_plain.h5"
+    assert f"inspect {output}" in capsys.readouterr().out
+    dataset = H5Images([check_file(output)])
+    np.testing.assert_array_equal(dataset.read_sorted(np.arange(len(dataset))), untrusted.IMAGES)
+    np.testing.assert_array_equal(dataset.labels, untrusted.LABELS)
+    with h5py.File(path) as before, h5py.File(output) as after:
+        assert list(after) == list(before)
+        assert after.get("soft", getlink=True).path == "/y"
+        assert after["z/twice"] == after["y"]
+        for name in ("/", "x", "y", "z"):
+            assert dict(after[name].attrs) == dict(before[name].attrs)
+            assert after[name].attrs["unit"] == "cm"
+    with pytest.raises(InputError, match="It needs no rewriting"):
+        rewrite_hdf5(output, tmp_path / "again.h5")
