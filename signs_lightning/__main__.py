@@ -15,6 +15,7 @@ from signs_lightning.commands.argv import name_first_file, rename_deprecated_opt
 from signs_lightning.commands.borrowed_options import RUNS
 from signs_lightning.errors import InputError, UnnamedModelError, did_you_mean
 from signs_lightning.runtime import quick_process
+from signs_lightning.runtime.file_guard import guard_files
 from signs_lightning.runtime.terminal import print_message
 
 VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
@@ -33,6 +34,8 @@ VERBS = {  # verb: module whose `main(verb, args)` runs it, what it does
     "export": ("commands.export", "a file for ONNX, PyTorch or Keras, or Python source"),
     "demo": ("commands.demo", "a web page that classifies pictures"),
 }
+
+SANDBOXED = {"inspect", "import-keras"}  # which read files in a process of their own
 
 VERBS_ELSEWHERE = {
     **dict.fromkeys(("train", "resume", "finetune", "fine-tune"), "fit"),
@@ -91,6 +94,8 @@ def main(args: list[str] | None = None, own_process: bool = False) -> int:
             if _is_answered(verb, rest):
                 return 0
             rest = ["--help" if arg == "--help_all" else arg for arg in rest]
+        if own_process:
+            guard_files([] if verb in SANDBOXED else rest)
         module = importlib.import_module(f"signs_lightning.{VERBS[verb][0]}")
         if own_process:
             quick_process.end_of_imports()

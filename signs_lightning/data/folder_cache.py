@@ -34,6 +34,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.cache_folders import find_cache_folder, lock_file
 from signs_lightning.runtime.escaping import format_shape
+from signs_lightning.runtime.file_guard import trust_own_file
 from signs_lightning.runtime.image_files import check_picture_channels, describe_differences
 from signs_lightning.runtime.progress import OnProgress, show_progress
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE, Fit, Resize
@@ -228,6 +229,7 @@ def _convert(
             file["paths"] = np.array(paths)
             # As a dataset, because an attribute holds 64 KiB only
             file["notes"] = np.frombuffer(json.dumps(notes).encode(), np.uint8)
+    trust_own_file(path)
     return ConvertedFolder(path, *notes)
 
 

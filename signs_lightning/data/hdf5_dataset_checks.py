@@ -25,6 +25,7 @@ from signs_lightning.runtime.escaping import format_shape
 
 MAX_CHUNK_BYTES = 2**29  # of a chunk when it is unpacked
 NOT_PACKING = (SHUFFLE, CHECKSUM)  # which may stand beside one that packs
+CHECKSUM_BYTES = 4
 FILTER_HEADER = 1024  # bytes that such a filter may add to a chunk
 FLOATS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 MAX_DEFLATE_RATIO = 1032  # that zlib can reach (https://zlib.net/zlib_tech.html)
@@ -63,8 +64,8 @@ def check_dataset_header(
 
     Raises:
         InputError: it lies in other files, is too large to be read, has values with unused bits, is
-            packed twice, or by a filter that is unknown or not trusted, or has a chunk that unpacks
-            to more than the dataset has room for.
+            packed twice, or by a filter that is unknown or not trusted, or has a chunk that is, or
+            unpacks to, more than the dataset has room for.
     """
     leads_elsewhere = dataset.is_virtual or dataset.external
     if leads_elsewhere and not getattr(dataset, "is_followed", False):  # by `open_dataset`
@@ -100,18 +101,37 @@ def check_dataset_header(
         )
     if missing := [code for code in filters if not can_unpack(code)]:
         raise InputError(explain_missing_filter(where, missing[0]))
-    if unpacks and DEFLATE in filters and hasattr(dataset.id, "chunk_iter"):
-        left_out = 1 << filters.index(DEFLATE)
-        dataset.id.chunk_iter(lambda chunk: _check_chunk(where, dataset, chunk, size, left_out))
+    if not unpacks or not hasattr(dataset.id, "chunk_iter"):
+        return
+    stored = math.prod(chunks) * dataset.id.get_type().get_size()
+    # Texts and pictures of any length are read past HDF5.
+    is_read_past = dataset.dtype.kind == "O" and h5py.check_ref_dtype(dataset.dtype) is None
+
+    def check(chunk: Any) -> None:
+        applied = [code for k, code in enumerate(filters) if not chunk.filter_mask >> k & 1]
+        if not is_read_past and all(code in NOT_PACKING for code in applied):
+            _check_unpacked_chunk(where, chunk.size, stored, CHECKSUM in applied)
+        elif DEFLATE in applied:
+            _check_deflated_chunk(where, dataset, chunk, size)
+
+    dataset.id.chunk_iter(check)
 
 
-def _check_chunk(where: str, dataset: h5py.Dataset, chunk: Any, size: int, left_out: int) -> None:
+def _check_unpacked_chunk(where: str, found: int, size: int, has_checksum: bool) -> None:
+    """Check the size of a chunk that is not packed: HDF5 would read as much as it says."""
+    if not size <= found <= size + CHECKSUM_BYTES * has_checksum:
+        raise InputError(
+            f"{where} is damaged: it has a chunk of {found:,} bytes where there are {size:,}. "
+            "Fetch or write it again."
+        )
+
+
+def _check_deflated_chunk(where: str, dataset: h5py.Dataset, chunk: Any, size: int) -> None:
     """Unpack a chunk that could be a decompression bomb, up to its size.
 
     HDF5 would unpack as long as anything comes.
     """
-    could_be_large = chunk.size * MAX_DEFLATE_RATIO > 2 * MAX_CHUNK_BYTES
-    if not could_be_large or chunk.filter_mask & left_out:
+    if chunk.size * MAX_DEFLATE_RATIO <= 2 * MAX_CHUNK_BYTES:
         return
     if chunk.size <= max_deflated(size):
         packed = zlib.decompressobj()

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.file_guard import check_file_is_safe
 from signs_lightning.runtime.file_read_errors import os_error_message, translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
 
@@ -31,9 +32,10 @@ def open_read_only(path: Path, **options: Any) -> h5py.File:
         options: for `h5py.File`.
 
     Raises:
-        InputError: the system, or another program, keeps it from being opened.
+        InputError: the system, or another program, keeps it from being opened, or it crashes HDF5.
         OSError: h5py's own, where its bytes are not those of a sound file.
     """
+    check_file_is_safe(path)
     for locking in (None, False, True):  # None is HDF5's default: a lock that readers share
         try:
             return h5py.File(path, "r", locking=locking, **options)

@@ -14,6 +14,7 @@ from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import DAMAGE, open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.file_guard import trust_own_file
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import (
     describe_non_hdf5,
@@ -36,6 +37,7 @@ def read_named_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]
         if path.is_file() and is_zip(path):
             with tempfile.TemporaryDirectory() as folder:
                 npz_to_h5(path, Path(folder) / "arrays.h5")
+                trust_own_file(Path(folder) / "arrays.h5")
                 return _read(Path(folder) / "arrays.h5", names)
         if kind := describe_non_hdf5(path):
             raise InputError(f"{path} is neither an .npz nor an HDF5 file but {kind}")

@@ -21,6 +21,7 @@ from signs_lightning.data.hdf5_attributes import read_attribute
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.data.synthetic_images import draw_face, draw_hand
 from signs_lightning.runtime.cache_folders import cache_folders
+from signs_lightning.runtime.file_guard import trust_own_file
 
 FORMAT_VERSION = 1  # part of the file names: raise it whenever the same seed gives other pictures
 
@@ -154,6 +155,7 @@ def _file(
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        trust_own_file(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path

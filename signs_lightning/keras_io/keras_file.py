@@ -27,6 +27,7 @@ from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_mode
 from signs_lightning.keras_io.keras_archive import MAX_INFLATION, open_archive, parse_config
 from signs_lightning.keras_io.output_compile_config import of_output
 from signs_lightning.runtime.escaping import shorten
+from signs_lightning.runtime.file_guard import check_file_is_safe
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip
 
@@ -246,6 +247,7 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
         is_archive = path.is_file() and is_zip(path)
         other_kind = None if is_archive else describe_non_hdf5(path, "model")
     if is_archive:
+        check_file_is_safe(path)
         with (
             open_archive(path) as (config, version, stream),
             _open_h5(stream, f"{keras_archive.WEIGHTS} in {path.name}") as root,

@@ -100,11 +100,11 @@ def _run_child(
             process.kill()
             process.wait()
         if not answer.is_file():
-            raise InputError(f"{about} {_explain_exit(process.returncode, processor_seconds)}")
+            raise InputError(f"{about} {explain_exit(process.returncode, processor_seconds)}")
         return pickle.loads(answer.read_bytes())
 
 
-def _explain_exit(code: int, processor_seconds: int | None) -> str:
+def explain_exit(code: int, processor_seconds: int | None) -> str:
     """Return why a child left no answer, to follow the file's name."""
     cause = f"exit code {code}"
     if code < 0:
@@ -125,7 +125,7 @@ def _explain_exit(code: int, processor_seconds: int | None) -> str:
     )
 
 
-def _limit_resources(processor_seconds: int | None) -> int:
+def limit_resources(processor_seconds: int | None) -> int:
     """Limit memory, time and core files of this process; return the memory's bytes."""
     most = MAX_MEMORY
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -145,7 +145,7 @@ def _serve() -> None:
     """Call the function that the parent asks for, and write the answer to a file."""
     request = sys.stdin.buffer.read()  # from the parent process only
     path, about, processor_seconds, function, args, kwargs = pickle.loads(request)
-    most = _limit_resources(processor_seconds)
+    most = limit_resources(processor_seconds)
     module, _, name = function.partition(":")
     try:
         called = getattr(importlib.import_module(module), name)
