@@ -23,6 +23,7 @@ import numpy as np
 
 from signs_lightning.data.hdf5_attributes import read_attribute
 from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
+from signs_lightning.data.hdf5_filters import PLUGIN_FILTERS, list_filters
 from signs_lightning.data.hdf5_opening import DAMAGE, open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_guard import stamp_of
@@ -106,11 +107,18 @@ class Walk:
         if isinstance(item, h5py.Group):
             groups.append(item)
         elif isinstance(item, h5py.Dataset):
-            read_dataset(item)
+            read_dataset(item, self._end)
 
 
-def read_dataset(dataset: h5py.Dataset) -> None:
+def read_dataset(dataset: h5py.Dataset, end: float) -> None:
     """Read the header of a dataset, where its values lie, and some of them.
+
+    Of one that a filter of hdf5plugin packed, something of every row of chunks: such filters
+    believe what is in a chunk.
+
+    Args:
+        dataset: any.
+        end: the time of the monotonic clock at which to stop.
 
     Raises:
         InputError: it is none that this project reads.
@@ -127,18 +135,24 @@ def read_dataset(dataset: h5py.Dataset) -> None:
             dataset.id.chunk_iter(lambda chunk: None)
     if shape is None or dtype.names or dtype.kind == "V":
         return
-    is_reference = h5py.check_ref_dtype(dtype) is h5py.Reference
-    if dtype.kind == "O" and not is_reference:
+    if h5py.check_ref_dtype(dtype) is h5py.Reference and dataset.nbytes <= WHOLE_BYTES:
+        for reference in np.ravel(dataset[()])[:MAX_ATTRIBUTES]:  # to texts of MATLAB
+            target = dataset.file[reference] if reference else None
+            if isinstance(target, h5py.Dataset) and target.dtype.kind != "O":
+                read_dataset(target, end)
+    if dtype.kind == "O":
         return  # texts and pictures of any length are read past HDF5
     if dataset.nbytes <= WHOLE_BYTES:
-        values = np.ravel(dataset[()])
-        for reference in values[:MAX_ATTRIBUTES] if is_reference else ():
-            with contextlib.suppress(*DAMAGE):
-                read_dataset(dataset.file[reference])
-    elif shape[0]:
-        rows = dataset.chunks[0] if dataset.chunks else 1
-        for low in {0, (shape[0] - 1) // rows * rows}:
-            dataset[(slice(low, low + 1), *[slice(0, 1)] * (len(shape) - 1))]
+        dataset[()]
+        return
+    step = dataset.chunks[0] if dataset.chunks else 1
+    if PLUGIN_FILTERS.keys() & list_filters(dataset):
+        for low in range(0, shape[0], step):
+            if time.monotonic() < end:
+                dataset[low : low + 1]
+        return
+    for low in (0, shape[0] - 1):
+        dataset[(low, *[0] * (len(shape) - 1))]
 
 
 def check(path: str) -> bool:

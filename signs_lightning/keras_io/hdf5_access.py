@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.hdf5_attributes import MAX_PARTS, has_attribute, read_attribute
+from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.runtime.escaping import shorten
@@ -86,7 +87,8 @@ def get_array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...],
     """Return shape and dataset of the numbers at `path`, without reading them.
 
     Raises:
-        InputError: there are none, they are not numbers, or they lie in another file.
+        InputError: there are none, they are not numbers, they lie in another file, or HDF5 is not
+            trusted with how they are stored.
     """
     dataset = get_member(group, path, h5py.Dataset)
     if dataset.external or dataset.is_virtual:
@@ -99,6 +101,7 @@ def get_array(group: h5py.Group, path: str, name: str) -> tuple[tuple[int, ...],
             f"The weight '{shorten(name)}' has dtype {shorten(str(dataset.dtype))}, expected "
             "float32"
         )
+    check_dataset_header(f"The weight '{shorten(name)}'", dataset)
     return dataset.shape, dataset
 
 

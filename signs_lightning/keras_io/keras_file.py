@@ -18,7 +18,6 @@ import h5py
 import numpy as np
 
 from signs_lightning.data.hdf5_attributes import has_attribute, read_attribute
-from signs_lightning.data.hdf5_dataset_checks import check_dataset_header
 from signs_lightning.data.hdf5_opening import open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io import hdf5_access as h5
@@ -66,7 +65,6 @@ class StoredWeight:
             InputError: a value is NaN or infinite, or the bytes cannot be read.
         """
         name = shorten(self.name)
-        check_dataset_header(f"The weight '{name}'", self.dataset)
         try:
             values = self.dataset[()]
         except (OSError, RuntimeError, ValueError, MemoryError) as error:

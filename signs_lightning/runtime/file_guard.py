@@ -101,6 +101,14 @@ class FileGuard:
             if path in self._refused:
                 raise InputError(self._refused[path])
 
+    def end(self) -> None:
+        """End the process, if there is one."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+                self._process.communicate()
+            self._process, self._waiting = None, []
+
     def _is_known(self, stamp: Stamp) -> bool:
         if not self._has_looked:
             self._has_looked = True
@@ -170,7 +178,8 @@ class FileGuard:
         assert self._process is not None
         if not ended:
             self._process.kill()
-        code = self._process.wait()
+        self._process.communicate()
+        code = self._process.returncode
         waiting, self._process, self._waiting = self._waiting, None, []
         if ended and code == 0:  # it had just given up waiting for work
             self._start_sending(waiting)

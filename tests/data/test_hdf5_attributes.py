@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hostile_hdf5 import make_crashing
 
 import signs_lightning
 from signs_lightning.data import hdf5_attributes
@@ -15,25 +16,13 @@ from signs_lightning.data.hdf5_attributes import read_attribute
 from signs_lightning.errors import InputError
 
 PACKAGE = Path(signs_lightning.__file__).parent
-TEXT_OF_ANY_LENGTH = b"name\0\0\0\0\x19\x01\x01\x00"
-CRASHING = b"name\0\0\0\0\x19\x09\x01\x00"  # neither text nor a row: HDF5 2.0.0 reads address 0
-
-
-def write_crashing(path: Path) -> Path:
-    """A file whose attribute `name` ends a process that reads it with h5py."""
-    with h5py.File(path, "w", libver="earliest") as file:
-        file.attrs["name"] = "conv2d"
-    content = path.read_bytes()
-    assert content.count(TEXT_OF_ANY_LENGTH) == 1
-    path.write_bytes(content.replace(TEXT_OF_ANY_LENGTH, CRASHING))
-    return path
 
 
 def test_the_attribute_that_the_fuzzer_found(tmp_path: Path) -> None:
     """Input 1868 of the fuzzer, in short."""
     message = "The attribute name of '/' has 1 values of 16 bytes"
     with (
-        h5py.File(write_crashing(tmp_path / "f.h5")) as file,
+        h5py.File(make_crashing(tmp_path / "f.h5")) as file,
         pytest.raises(InputError, match=message),
     ):
         read_attribute(file, "name")
