@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Lists known vulnerabilities of what `pip install .` and its extras bring, by the Python Packaging
+# Lists the C libraries inside the installed packages, which no database of Python packages knows;
+# then known vulnerabilities of what `pip install .` and its extras bring, by the Python Packaging
 # Advisory Database. Needs uv and the network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+python scripts/wheel_libraries.py
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 uv pip compile -q --all-extras pyproject.toml --output-file "$found"

@@ -82,7 +82,9 @@ def main(args: list[str] | None = None, own_process: bool = False) -> int:
         print(usage())
         return 0
     if args[0] in {"--version", "-V", "version"}:
-        print(f"signs_lightning {signs_lightning.__version__}")
+        from signs_lightning.data.hdf5_filters import describe_library  # start-up of verbs
+
+        print(f"signs_lightning {signs_lightning.__version__}\n{describe_library()}")
         return 0
     verb, rest = args[0], args[1:]
     try:

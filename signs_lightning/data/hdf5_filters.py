@@ -25,6 +25,7 @@ FILTER_NAMES = {
     SCALE_OFFSET: "scale-offset",
     LZF: "lzf",
 }
+UNCORRECTED = (2, 0, 0)  # the last version of which that is known
 TRUSTED = (DEFLATE, SHUFFLE, CHECKSUM, LZF)  # besides hdf5plugin's
 PLUGIN_FILTERS = {  # of the package hdf5plugin
     307: "bzip2",
@@ -40,6 +41,14 @@ PLUGIN_FILTERS = {  # of the package hdf5plugin
     32028: "SPERR",
     32033: "HTJ2K",
 }
+
+
+def describe_library() -> str:
+    """Return HDF5's version, and what it lacks."""
+    text = f"HDF5 {h5py.version.hdf5_version}"
+    if h5py.version.hdf5_version_tuple <= UNCORRECTED:
+        text += " without the corrections of its scale-offset and n-bit filters: these are refused"
+    return text
 
 
 def list_filters(dataset: h5py.Dataset) -> list[int]:

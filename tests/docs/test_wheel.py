@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import signs_lightning
+from signs_lightning.data.hdf5_filters import describe_library
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("signs_lightning", "configs", "pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -104,7 +105,7 @@ def test_the_installed_command(wheel: Path, tmp_path: Path) -> None:
     subprocess.run(pip, check=True)
     environment = os.environ | {"PYTHONPATH": str(target)}
     lines = {
-        "--version": f"signs_lightning {signs_lightning.__version__}",
+        "--version": f"signs_lightning {signs_lightning.__version__}\n{describe_library()}",
         "fit --config quickstart": "No such file: quickstart. Write --config "
         "configs/quickstart.yaml",
         "fit --data.batch_sise 3": "Unknown option '--data.batch_sise'. Did you mean "
