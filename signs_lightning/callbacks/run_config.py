@@ -126,8 +126,10 @@ class SaveRunConfig(EpochCallback, SaveConfigCallback):
         try:
             before = yaml.safe_load(written.read_text(encoding="utf-8"))
             first, keras_file = before.get("ckpt_path"), before["model"]["init_args"].get("path")
-        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        except (OSError, ValueError, yaml.YAMLError, RecursionError):
             pass  # gone, or edited by hand
+        except (AttributeError, LookupError, TypeError):
+            pass  # likewise
         config.ckpt_path = None if self._is_own(first) else first
         if keras_file and "path" in config.model.init_args:
             config.model.init_args.path = keras_file

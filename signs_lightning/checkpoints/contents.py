@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from signs_lightning.checkpoints.training_state import is_training_state
 from signs_lightning.errors import InputError
 from signs_lightning.models.keras_run import KEY
 from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
@@ -52,6 +53,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         and _is_history(ours.get("history") or [])
         and _is_training(ours.get("training") or {})
         and _is_keras_run(ours.get(KEY))
+        and is_training_state(checkpoint, size)
     ):
         problem = f"{path} holds other things than a fit writes: it was damaged or edited"
         raise InputError(f"{problem}. Do not trust this file.")

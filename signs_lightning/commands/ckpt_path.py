@@ -21,6 +21,7 @@ from signs_lightning.checkpoints.own_model import (
     accepted_arguments,
     package_model,
 )
+from signs_lightning.checkpoints.run_links import check_links
 from signs_lightning.commands.argv import (
     GivenOptions,
     flag_value,
@@ -28,12 +29,13 @@ from signs_lightning.commands.argv import (
     resolve_packaged_config,
 )
 from signs_lightning.commands.own_model_options import find_named_class
-from signs_lightning.commands.trusted_config import read_config, trusted_options
+from signs_lightning.commands.run_folder_config import read_config, remembered_start
+from signs_lightning.commands.trusted_config import trusted_options
 from signs_lightning.data.layouts import ROLES
 from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.models.keras_history import read_keras_history
 from signs_lightning.models.keras_run import count_steps, find_epoch, keras_run
-from signs_lightning.models.start_options import START_OPTIONS, find_start_options
+from signs_lightning.models.start_options import find_start_options
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.torchrun_restarts import restarted_run_folder
 
@@ -88,6 +90,8 @@ def find_start(verb: str, args: list[str]) -> RunStart:
     checkpoint = folder = run = None
     if given is not None:
         checkpoint = find_checkpoint(Path(given), verb)
+        if verb == "fit":
+            check_links(Path(given))
         contents = None if checkpoint is None else load_checkpoint(checkpoint)
         run = None if contents is None else keras_run(contents)
         folder = Path(given) if checkpoint is None else run_folder(checkpoint)
@@ -137,8 +141,7 @@ def _remembered_config(
         )
     if checkpoint is None:
         rank_zero_print(f"{given} has no checkpoint yet: the run starts anew.")
-        for option in ("ckpt_path", *START_OPTIONS):
-            config[option] = remembered.get(option)
+        config |= remembered_start(remembered, source)
     return f"--config={yaml.safe_dump(config)}"
 
 

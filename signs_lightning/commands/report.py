@@ -52,11 +52,13 @@ def main(verb: str, args: list[str]) -> int:
     # start-up: --help needs none of these
     import torch
 
+    from signs_lightning.checkpoints.run_links import check_links
     from signs_lightning.models.metrics import Evaluation, describe_accuracy
     from signs_lightning.report.predictions import predict_dataset
     from signs_lightning.report.report_folder import PAGE, write_report
     from signs_lightning.report.trained_run import load_run
 
+    check_links(Path(options.ckpt_path))
     run = load_run(options.ckpt_path, verb, options.scale, options.output_layer, own)
     if not run.settings and options.test_file is None:
         raise InputError(

@@ -17,8 +17,10 @@ import yaml
 from lightning.pytorch import Trainer
 
 from signs_lightning.callbacks.run_config import remove_unknown_defaults
+from signs_lightning.checkpoints.files import run_folder
 from signs_lightning.commands.argv import GivenOptions
 from signs_lightning.commands.known_models import find_model
+from signs_lightning.commands.remembered_places import find_overwriting, sends_data
 from signs_lightning.commands.trusted_types import (
     PLAIN_WORD,
     class_to_make,
@@ -76,6 +78,8 @@ def trusted_options(
                 continue
             texts: Texts = "plain" if key in OBJECTS else "any" if section == "model" else "below"
             check = OptionCheck(f"{section}.{key}", given, rejected, texts)
+            if key == "model_registry" and value and check.option not in given.replaced:
+                rejected.add(check.option, value, f"--{check.option} NAME")  # a server's
             optional = verb != "fit" and key == "metrics"
             kept[key] = check.keep(value, hints.get(key, object), optional)
         kept = {key: value for key, value in kept.items() if value is not DROPPED}
@@ -93,37 +97,12 @@ def trusted_options(
     return {key: value for key, value in result.items() if value not in (None, {})}
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a run folder's config.yaml: plain values under model, trainer and so on.
-
-    Raises:
-        InputError: the file cannot be read, or is not what a fit writes.
-    """
-    begin_anew = "Begin a new run, with the configuration that this one had."
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is not valid YAML. {begin_anew}") from error
-    sections = config if isinstance(config, dict) else {}
-    model: Any = sections.get("model")
-    trainer = sections.get("trainer") or {}
-    others = [trainer, *(sections.get(key) or {} for key in ("data", "checkpoint"))]
-    has_model = isinstance(model, dict) and "class_path" in model
-    if not has_model or not all(isinstance(section, dict) for section in others):
-        raise InputError(f"{path} is not what a fit writes. {begin_anew}")
-    name = str(model["class_path"])
-    if trusted_class(name) is not None:
-        name = name.rpartition(".")[2]
-    trainer = {key: value for key, value in trainer.items() if key != "default_root_dir"}
-    model = {"class_path": name, "init_args": model.get("init_args") or {}}
-    return {**config, "model": model, "trainer": trainer}
-
-
 class RejectedOptions:
     """The options of a checkpoint's configuration that are not trusted."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.own = path.parent if path.name == "config.yaml" else run_folder(path)
         self.values: list[str] = []
         self.remedies: list[str] = []
 
@@ -213,6 +192,10 @@ class OptionCheck:
                 return str(arguments)
             hints, arguments = type_hints(kind), _without_defaults(arguments, kind)
             others = {k: part for k, part in value.items() if k not in {"class_path", "init_args"}}
+            if sends_data(kind, arguments | others):
+                return str(value["class_path"])
+            if place := find_overwriting(kind, arguments, self.rejected.own):
+                return place
             parts = [(part, object) for part in others.values()]
             parts += [(part, hints.get(key, object)) for key, part in arguments.items()]
         elif isinstance(value, dict):

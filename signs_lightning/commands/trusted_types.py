@@ -28,9 +28,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 TRUSTED_CLASSES = re.compile(  # where the classes are defined that a configuration may make
     r"(torch\.optim|torch\.nn|torchvision\.transforms\.v2|torchmetrics|lightning\.pytorch"
-    r"|lightning\.fabric|pytorch_lightning|signs_lightning)(\.\w+)+",
+    r"|lightning\.fabric|signs_lightning)(\.\w+)+",
     re.ASCII,
 )
+# metrics of other things than classes and numbers: they fetch networks
+FETCHING = re.compile(r"torchmetrics\.(audio|detection|image|multimodal|text|video)\b")
 BASES: tuple[type, ...] = (nn.Module, Optimizer, LRScheduler)  # of one of which they must be
 BASES += (Callback, Logger, Profiler, Strategy, Accelerator, Precision, RichProgressBarTheme)
 BASES += (ClusterEnvironment, CheckpointIO, LayerSync)
@@ -59,11 +61,12 @@ def library_class(path: str) -> type | None:
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module), name, None)
-    except ImportError:
+    except Exception:  # some parts of PyTorch can be imported only where they are of use
         return None
     if not isinstance(kind, type) or not issubclass(kind, BASES):
         return None
-    return kind if TRUSTED_CLASSES.fullmatch(f"{kind.__module__}.{kind.__qualname__}") else None
+    home = f"{kind.__module__}.{kind.__qualname__}"
+    return kind if TRUSTED_CLASSES.fullmatch(home) and not FETCHING.match(home) else None
 
 
 def class_to_make(path: Any, names: set[str]) -> Any:

@@ -14,6 +14,7 @@ from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.models.epoch_history import print_resumed
 from signs_lightning.models.keras_run import go_on_after_keras
 from signs_lightning.models.plateau_stepper import monitored_metric
+from signs_lightning.models.resume_optimizer_state import check_optimizer_states
 from signs_lightning.models.resume_optimizers import (
     apply_optimizer_settings,
     apply_scheduler_settings,
@@ -52,6 +53,7 @@ class ExactResume(EpochCallback):
             if has_replaced_scheduler(trainer):
                 now |= {name: before[name] for name in REPLACED if name in before}
             check_resume_compatibility(before, now)
+        check_optimizer_states(trainer.optimizers, checkpoint)
         if not go_on_after_keras(trainer, pl_module, checkpoint) and trainer.ckpt_path:
             print_resumed(trainer, pl_module)
         if not before or not now:

@@ -23,6 +23,19 @@ def begin() -> None:
     """
     gc.disable()
     atexit.register(_end)
+    _leave_working_directory()
+
+
+def _leave_working_directory() -> None:
+    """Import nothing from the working directory but what the command line names.
+
+    `python -m` searches it first: a file in a folder from elsewhere would be taken for a package.
+    """
+    here, home = os.getcwd(), os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    if sys.path and sys.path[0] in ("", here):
+        del sys.path[0]
+        if here == home and home not in sys.path:
+            sys.path.append(home)  # of this package, which is not installed
 
 
 def end_of_imports() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import pickle
 import re
 
 import torch
@@ -12,6 +14,9 @@ from signs_lightning.runtime.file_read_errors import error_number, os_error_mess
 from signs_lightning.runtime.own_code import is_own_error
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk
+RESTORING = ("checkpoint_connector.py", "migration.py")  # files of Lightning
+# what a state of another kind than a fit writes leads Lightning and PyTorch to
+MISFITS = (AttributeError, TypeError, ValueError, LookupError, AssertionError, RuntimeError)
 PAST_MAX_EPOCHS = re.compile(r"current_epoch=(\d+), but you have set Trainer\(max_epochs=(-?\d+)\)")
 
 
@@ -53,6 +58,13 @@ def explain_run_error(error: Exception, verb: str) -> str | None:
         # Lightning names the package and who needs it
         reason = message.partition(" Requirement")[0].rstrip(". ")
         return f"{reason}. Install it, or leave out what needs it."
+    if isinstance(error, pickle.UnpicklingError):  # such as what OnExceptionCheckpoint kept
+        return "A checkpoint holds more than weights and plain values, or is damaged: refused."
+    if isinstance(error, MISFITS) and _is_restoring(error) and "in loading" not in message:
+        return (
+            "The checkpoint's state of training cannot be restored: it was damaged or edited, or "
+            "callbacks are other ones now. Add --fresh_optimizer true to train its weights anew."
+        )
     return _explain_runtime_error(error, message) if isinstance(error, RuntimeError) else None
 
 
@@ -87,6 +99,15 @@ def _explain_runtime_error(error: RuntimeError, message: str) -> str | None:
         reason = message.splitlines()[0].rstrip(".")  # mostly: no compiler on this machine
         return f"torch.compile cannot be used here: {reason}. Drop --model.compile."
     return None
+
+
+def _is_restoring(error: BaseException) -> bool:
+    """Return whether an error is raised where Lightning restores a run from its checkpoint."""
+    trace, files = error.__traceback__, set()
+    while trace is not None:
+        files.add(os.path.basename(trace.tb_frame.f_code.co_filename))
+        trace = trace.tb_next
+    return not files.isdisjoint(RESTORING)
 
 
 def _is_out_of_memory(error: Exception, message: str) -> bool:
