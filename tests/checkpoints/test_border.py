@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -329,3 +331,29 @@ def test_every_load_is_of_weights_alone() -> None:
                 assert given.get("weights_only") == "True", (file, node.lineno)
                 found += 1
     assert found >= 4
+
+
+@pytest.mark.slow
+def test_modules_in_the_working_directory(plant: Callable, tmp_path: Path) -> None:
+    """Of a folder from elsewhere, none takes the place of a package, installed or not; one that the
+    command line names is found.
+    """
+    plant()
+    for name in ("numpy", "torch", "yaml", "h5py", "comet_ml", "matplotlib"):
+        (tmp_path / f"{name}.py").write_text("open('owned', 'w').close()\n")
+    own = "import lightning as L\n\nclass Says(L.Callback):\n    def setup(self, *args, **names):\n"
+    (tmp_path / "mine.py").write_text(f"{own}        print('mine is here')\n")
+    package = str(Path(signs_lightning.__file__).parents[1])
+    program = [sys.executable, "-m", "signs_lightning"]
+    options = ["--trainer.callbacks+=mine.Says", "--trainer.max_epochs=2"]
+    for words in (["summary", "RUN"], ["fit", "--ckpt_path", "RUN", *options]):
+        done = subprocess.run(
+            [*program, *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": package},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "mine is here" in done.stdout
+    assert not (tmp_path / "owned").exists()
