@@ -7,18 +7,22 @@ import getpass
 import importlib.util
 import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
 import tempfile
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.own_model_options import take_model_options
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.terminal import print_message
 
+PATH = re.compile(r"(/[\w.~-]+)*/?", re.ASCII)  # of a page behind a proxy
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 
@@ -32,7 +36,7 @@ def main(verb: str, args: list[str]) -> int:
         verb,
         "A web page on this machine: drop a picture, see what the model makes of it.",
         "RUN [options]",
-        ("files", "--host", "--port", "--auth", "--scale"),
+        ("files", "--host", "--port", "--auth", "--root_path", "--scale"),
         ("demo lightning_logs/quickstart/version_0", "demo model.keras --port 8000"),
     )
     parser.add_file("checkpoint, run folder, Keras file or exported .onnx")
@@ -45,6 +49,9 @@ def main(verb: str, args: list[str]) -> int:
     add("--port", type=int, default=port, metavar="P", help=f"port, 0 for any free one ({port})")
     who = "ask visitors for these; the password is prompted for when left out"
     add("--auth", metavar="USER:PASSWORD", help=who)
+    add(
+        "--root_path", default="", metavar="P", help="where a proxy has it: /signs, https://…/signs"
+    )
     parser.add_model_options()
     own, args = take_model_options(args)
     options = parser.parse_args(args)
@@ -53,6 +60,7 @@ def main(verb: str, args: list[str]) -> int:
             "The web page needs Gradio, which is missing. Run "
             "`pip install 'signs-lightning[demo]'`."
         )
+    root_path, public = _root_path(options.root_path)
     auth = None if options.auth is None else _credentials(options.auth)
     with (
         _listen(options.host, options.port) as listener,
@@ -73,11 +81,11 @@ def main(verb: str, args: list[str]) -> int:
             model.adopt_resizing(options.resize, options.fit, is_needed=True)
             page = build_page(model, data, folder)
             address = listener.getsockname()[0]
-            hosts = ["localhost", address, f"[{address}]", options.host]
+            hosts = ["localhost", address, f"[{address}]", options.host, *public]
             if not ipaddress.ip_address(address).is_loopback:
                 hosts = ["*"]
                 print_message(_warning(options.host, auth is not None), sys.stderr)
-            serve(page, listener, auth, hosts, _url(listener, options.host))
+            serve(page, listener, auth, hosts, _url(listener, options.host), root_path)
         except KeyboardInterrupt:
             print(file=sys.stderr)  # ends the line on which the terminal shows ^C
     return INTERRUPTED
@@ -93,6 +101,18 @@ def _credentials(text: str) -> tuple[str, str]:
             "--auth is incomplete, expected USER:PASSWORD such as --auth guest:swordfish."
         )
     return user, password
+
+
+def _root_path(text: str) -> tuple[str, list[str]]:
+    """Return the path or address that a proxy has the page at, and the name of its host, if any."""
+    address = urlsplit(text)
+    is_path = not (address.query or address.fragment) and PATH.fullmatch(address.path)
+    if not is_path or bool(address.netloc) != (address.scheme in ("http", "https")):
+        raise InputError(
+            f"--root_path is '{shorten(text)}', expected a path such as /signs, or an address such "
+            "as https://example.org/signs."
+        )
+    return text.rstrip("/"), [address.hostname] if address.hostname else []
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -12,21 +12,28 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from signs_lightning.demo.visitor_limits import (
+    KEEP_SECONDS,
+    LOGIN_DELAY,
+    SWEEP_SECONDS,
+    Refusal,
+    VisitorLimits,
+)
 
 if TYPE_CHECKING:
     import gradio as gr
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_UPLOAD_BYTES = 20 * 2**20  # of one picture
-MAX_STORED_BYTES = 2**30  # of all pictures on the disk
 MAX_TEXT_LENGTH = 2**20  # bytes of any other request
 MAX_SESSIONS = 500  # visitors whose fields are kept; Gradio's default is 10,000
-KEEP_SECONDS = 600  # how long a picture stays on the disk
-SWEEP_SECONDS = 60  # between deletions of old ones
 
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 CALLS = {"/gradio_api/queue/join", "/gradio_api/run/predict"}  # a picture, a click on an example
-POSTED = {UPLOAD, *CALLS, "/login", "/login/"}
+LOGIN = {"/login", "/login/"}
+POSTED = {UPLOAD, *CALLS, *LOGIN}
 FETCHED = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/logout"),
     *("/gradio_api/queue/data", "/gradio_api/queue/status", "/gradio_api/upload_progress"),
@@ -68,6 +75,7 @@ def serve(
     auth: tuple[str, str] | None,
     hosts: list[str],
     address: str,
+    root_path: str = "",
 ) -> None:
     """Serve the page until the process is interrupted.
 
@@ -80,6 +88,7 @@ def serve(
             own (DNS rebinding).
         address: of the page, printed once it answers and Ctrl-C ends it; before, a library's import
             could swallow an interruption.
+        root_path: where a proxy has the page: a path such as /signs, or an address with one.
     """
     # optional packages
     import uvicorn
@@ -103,12 +112,13 @@ def serve(
 
     page.state_session_capacity = MAX_SESSIONS
     app = FastAPI(openapi_url=None, lifespan=lifespan)
-    app.add_middleware(RequestFilter, uploads=uploads)
+    app.add_middleware(RequestFilter, uploads=uploads, root_path=urlsplit(root_path).path)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     mount_gradio_app(
         app,
         page,
         path="/",
+        root_path=root_path or None,
         auth=auth,
         allowed_paths=[],
         show_error=False,  # only what is raised as gr.Error is shown
@@ -159,18 +169,20 @@ class RequestFilter:
     """ASGI middleware that passes only the page's requests, of limited size.
 
     Gradio serves many addresses that this page does not use (fetching from the internet,
-    recordings, shared links, …); they answer 404 here. Once the disk's share is used up, pictures
-    are turned away, too.
+    recordings, shared links, …); they answer 404 here. Once the disk's share or a visitor's is used
+    up, pictures are turned away, too, and logins once too many have failed.
 
     Args:
         app: the application behind the filter.
         uploads: the folder whose files may be fetched.
+        root_path: what a proxy may leave in front of the page's own paths.
     """
 
-    def __init__(self, app: ASGIApp, uploads: Path) -> None:
+    def __init__(self, app: ASGIApp, uploads: Path, root_path: str = "") -> None:
         self.app = app
         self.uploads = uploads
-        self.stored: dict[int, int] = {}  # minute → bytes of the pictures that came in then
+        self.root_path = root_path.rstrip("/")
+        self.limits = VisitorLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # optional packages
@@ -180,17 +192,25 @@ class RequestFilter:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
 
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), scope["path"]
+        if self.root_path and path.startswith(f"{self.root_path}/"):
+            path = path.removeprefix(self.root_path)
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        address = str((scope.get("client") or ("",))[0])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
-                if message["status"] == 401 and scope["path"] == UPLOAD:
-                    self._reserve(-int(headers["content-length"]))  # nothing of it was read
+                if message["status"] == 401 and path == UPLOAD:  # nothing of it was read
+                    self.limits.reserve(address, -int(headers["content-length"]))
+                if path in LOGIN and message["status"] < 400:
+                    self.limits.forget_login(address)
+                elif path in LOGIN:
+                    await asyncio.sleep(LOGIN_DELAY)
             await send(message)
 
-        rejection = self._rejection(scope, headers.get("content-length"))
-        if rejection is None and scope["path"] in CALLS:
+        rejection = self._rejection(scope, headers.get("content-length"), address)
+        if rejection is None and path in CALLS:
             body = await _read_body(receive)
             receive = _replay(body, receive)
             if not self._names_uploads_only(body):
@@ -200,7 +220,7 @@ class RequestFilter:
         status, sentence = rejection
         return await PlainTextResponse(sentence, status)(scope, receive, send_with_headers)
 
-    def _rejection(self, scope: Scope, length: str | None) -> tuple[int, str] | None:
+    def _rejection(self, scope: Scope, length: str | None, address: str) -> Refusal | None:
         """Return status and sentence for a request that is not passed on."""
         if scope["type"] != "http" or not self._is_known(scope["method"], scope["path"]):
             return 404, "There is nothing here."
@@ -213,19 +233,9 @@ class RequestFilter:
         # An upload is wrapped in a form.
         if int(length) > most + MAX_TEXT_LENGTH * is_upload:
             return 413, f"The request is too large, expected at most {most // 2**20} MiB."
-        if is_upload and not self._reserve(int(length)):
-            return 503, "Too many pictures came in the last minutes. Try again in ten minutes."
-        return None
-
-    def _reserve(self, size: int) -> bool:
-        """Count a picture's bytes among those stored; False where there is no room."""
-        minute = int(time.monotonic() // 60)
-        oldest = minute - (KEEP_SECONDS + 2 * SWEEP_SECONDS) // 60  # later ones may still be there
-        self.stored = {then: kept for then, kept in self.stored.items() if then >= oldest}
-        if sum(self.stored.values()) + size > MAX_STORED_BYTES:
-            return False
-        self.stored[minute] = self.stored.get(minute, 0) + size
-        return True
+        if is_upload:
+            return self.limits.reserve(address, int(length))
+        return self.limits.begin_login(address) if scope["path"] in LOGIN else None
 
     def _is_known(self, method: str, path: str) -> bool:
         if path.startswith(FILE):

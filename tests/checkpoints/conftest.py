@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-REACHING = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec")
-REACHING += ("os.posix_spawn", "os.spawn")
+REACHING = {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec"}
+REACHING |= {"os.posix_spawn", "os.spawn"}
 CANARY = "evil"  # a module that nothing may import
 Change = Callable[[Any], Any]
 watched: list[list[str]] = []  # what happened, since an audit hook stays for good

@@ -33,7 +33,6 @@ from task_sets import NAMES, TARGETS, write_sets
 
 from signs_lightning.commands.demo import _credentials, main
 from signs_lightning.demo import server as demo_server
-from signs_lightning.demo.server import RequestFilter
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable
 
@@ -470,6 +469,9 @@ def test_missing_gradio_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None
         (["--host", "192.0.2.1"], "The page cannot listen at 192.0.2.1"),
         (["--auth", "guest"], "--auth is incomplete, expected USER:PASSWORD"),
         (["--auth", ":x"], "--auth is incomplete"),
+        (["--root_path", "signs"], "--root_path is 'signs', expected a path such as /signs"),
+        (["--root_path", "ftp://x/y"], "--root_path is 'ftp://x/y', expected a path"),
+        (["--root_path", "/a?b"], "--root_path is '/a?b', expected a path"),
     ],
 )
 def test_options_that_cannot_be_used(
@@ -494,47 +496,6 @@ def test_taken_port_is_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError) as caught:
         main("demo", ["--ckpt_path", "nothing.ckpt", "--port", str(taken.getsockname()[1])])
     assert str(caught.value).endswith("is taken by another program. Name another one with --port.")
-
-
-@needs_gradio
-def test_pictures_have_a_share_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uploads are refused once the pictures that are still kept fill their share, until the old
-    ones are gone.
-    """
-    now = 0.0
-    monkeypatch.setattr(demo_server.time, "monotonic", lambda: now)
-
-    async def page(scope: object, receive: object, send: Callable) -> None:
-        await send({"type": "http.response.start", "status": answer, "headers": []})
-
-    async def nothing() -> dict[str, Any]:
-        return {}
-
-    answer = 200
-    guard = RequestFilter(page, tmp_path)
-
-    def upload(size: int) -> int:
-        """Status of an upload that the page behind the guard would answer by `answer`."""
-
-        async def note(message: Any) -> None:
-            statuses.extend([message["status"]] if "status" in message else [])
-
-        statuses: list[int] = []
-        headers = [(b"content-length", str(size).encode())]
-        scope = {"type": "http", "method": "POST", "path": demo_server.UPLOAD, "headers": headers}
-        asyncio.run(guard(scope, nothing, note))
-        return statuses[0]
-
-    full = demo_server.MAX_STORED_BYTES // demo_server.MAX_UPLOAD_BYTES
-    answer = 401  # strangers take no place
-    assert {upload(demo_server.MAX_UPLOAD_BYTES) for _ in range(full + 1)} == {401}
-    answer = 200
-    assert [upload(demo_server.MAX_UPLOAD_BYTES) for _ in range(full)] == [200] * full
-    assert upload(demo_server.MAX_UPLOAD_BYTES) == 503
-    now = 600.0
-    assert upload(demo_server.MAX_UPLOAD_BYTES) == 503  # the sweep may not have come by yet
-    now = 780.0
-    assert upload(demo_server.MAX_UPLOAD_BYTES) == 200
 
 
 def test_sweep_removes_what_is_old(tmp_path: Path) -> None:
