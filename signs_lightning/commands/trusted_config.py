@@ -215,10 +215,12 @@ class OptionCheck:
     def _remedy(self, value: Any, untrusted: Any, sign: str = " ") -> str:
         """Return the option with which the user takes responsibility for a value."""
         is_class = isinstance(value, dict) and value.get("class_path") == untrusted
-        has_arguments = isinstance(value, dict) and value.get("init_args")
+        arguments = value.get("init_args") if isinstance(value, dict) else None
+        has_arguments = bool(arguments) and "class_path" in value
         is_bare = is_class and (sign == " " or not has_arguments)
-        if has_arguments and (kind := library_class(str(value["class_path"]))):
-            arguments = _without_defaults(value["init_args"], kind)
+        kind = library_class(str(value["class_path"])) if has_arguments else None
+        if isinstance(arguments, dict) and kind is not None:
+            arguments = _without_defaults(arguments, kind)
             value = {"class_path": value["class_path"], "init_args": arguments}
         whole = isinstance(value, dict | list) and not is_bare
         option = (

@@ -62,9 +62,16 @@ def _fits(optimizer: Optimizer, stored: dict[str, Any]) -> bool:
     if "fused" not in optimizer.defaults or len(weights) != len(numbers):
         return True
     shapes = {number: weight.shape for number, weight in zip(numbers, weights, strict=True)}
-    return all(
-        number in shapes and (part.numel() == 1 or part.shape == shapes[number])
+    return len({frozenset(state) for state in stored["state"].values()}) <= 1 and all(
+        number in shapes and _is_of(part, shapes[number])
         for number, state in stored["state"].items()
         for part in state.values()
-        if isinstance(part, torch.Tensor)
     )
+
+
+def _is_of(part: Any, shape: torch.Size) -> bool:
+    """Return whether it is a number, nothing, or a number for each of a weight's."""
+    if isinstance(part, torch.Tensor):
+        is_real = not part.is_complex() and not part.is_sparse
+        return is_real and (part.numel() == 1 or part.shape == shape)
+    return part is None or isinstance(part, int | float)

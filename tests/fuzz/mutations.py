@@ -17,6 +17,7 @@ from typing import Any
 
 from fuzz.hdf5 import mutate_hdf5
 from fuzz.octets import NUMBERS, WAYS, blank, flip, insert, number, overwrite, repeat, truncate
+from fuzz.texts import mutate_command, mutate_notebook, mutate_yaml
 
 VALUES: tuple[Any, ...] = (  # that stand where something else should
     *(
@@ -51,6 +52,8 @@ VALUES: tuple[Any, ...] = (  # that stand where something else should
 def mutate(kind: str, seed: Path, rng: random.Random) -> bytes:
     """One damaged copy of a sound file; the same for the same state of `rng`."""
     content = seed.read_bytes()
+    if kind in WHOLE:
+        return WHOLE[kind](content, rng)
     structured = STRUCTURED.get(kind if kind != "keras" else f"keras{seed.suffix}")
     if structured is not None and rng.random() < 0.6:
         try:
@@ -337,7 +340,38 @@ def _onnx(content: bytes, rng: random.Random) -> bytes:
     return model.SerializeToString()
 
 
+def _resume(content: bytes, rng: random.Random) -> bytes:
+    """States of optimizer, loops and callbacks with other values and tensors in them."""
+    import torch
+
+    checkpoint = torch.load(io.BytesIO(content), weights_only=True)
+    sections = ("optimizer_states", "loops", "callbacks", "signs_lightning", "lr_schedulers")
+    tensors = (
+        torch.zeros(2), torch.zeros(()), torch.empty(0), torch.zeros(1).expand(2**40),
+        torch.zeros(8, 3, 4, 4), torch.zeros(3, device="meta"), torch.eye(3).to_sparse(),
+        torch.zeros(4, dtype=torch.complex64),
+        torch.zeros(100).as_strided((8, 3, 4, 4), (1, 1, 1, 1)),
+    )  # fmt: skip
+    values = (*VALUES, *tensors, "RUN/checkpoints/../../x", "/etc/passwd", {1: 2}, (1, 2))
+    for _ in range(rng.choice((1, 1, 2))):
+        section = rng.choice(sections)
+        if rng.random() < 0.1:
+            checkpoint[section] = rng.choice(values)
+        elif section == "optimizer_states" and rng.random() < 0.6:
+            state = rng.choice(list(checkpoint[section][0]["state"].values()))
+            state[rng.choice(list(state))] = rng.choice(values)
+        else:
+            checkpoint[section] = change_tree(checkpoint[section], rng, values)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
+
+
+WHOLE = {"command": mutate_command, "notebook": mutate_notebook}  # drawn anew each time
 STRUCTURED = {
+    "resume": _resume,
+    "architecture": _json,
+    "config": mutate_yaml,
     "data": mutate_hdf5,
     "keras.h5": _keras_h5,
     "keras.keras": _keras_archive,

@@ -1,5 +1,4 @@
-"""The fuzzer by hand: `python tests/fuzz/run.py --count 10000 --seed 0 --kinds
-data,keras,checkpoint,image,onnx --jobs 2`.
+"""The fuzzer by hand: `python -m tests.fuzz.run --cases 20000 --seed 1`.
 
 Each input is a damaged copy of a sound file, the same for the same seed, kind and number. It must
 work, or be refused in a sentence, within 10 seconds and 1 GiB beyond the imports, and leave nothing
@@ -90,7 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--count", type=int, default=10_000, help="inputs in all, shared by the kinds"
+        "--cases",
+        "--count",
+        dest="count",
+        type=int,
+        default=10_000,
+        help="inputs in all, shared by the kinds",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default=",".join(KINDS))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from signs_lightning import ImageClassifier
 
-KINDS = ("data", "keras", "checkpoint", "image", "onnx")
+KINDS: tuple[str, ...] = ("data", "keras", "checkpoint", "image", "onnx", "resume", "architecture")
+KINDS += ("config", "command", "notebook")
 # Of the images that the models take: the smallest of which SignsFunctional's three layers leave
 # anything.
 SIZE = (32, 32, 3)
@@ -183,7 +184,59 @@ def _onnx(folder: Path) -> None:
         export_artefact(model, folder / f"{name}.onnx", "onnx", random_images(4, SIZE))
 
 
+def _resume(folder: Path) -> None:
+    """Of a run of one epoch."""
+    import contextlib
+    import shutil
+    import tempfile
+
+    from signs_lightning import DrawnSigns
+    from signs_lightning.__main__ import main
+
+    callback = {"class_path": "ModelCheckpoint", "init_args": {"monitor": "loss"}}
+    words = ["--trainer.max_epochs=1", f"--trainer.callbacks={[callback]}", "--model.fuse=false"]
+    with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(temporary):
+        train, _ = DrawnSigns(train_size=24, test_size=6).files(Path(temporary))
+        words += [f"--data.train_file={train}", "--trainer.accelerator=cpu"]
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert main(["fit", *words]) == 0
+        last = next(Path(temporary).rglob("last.ckpt"))
+        shutil.copy(last, folder / "run.ckpt")
+
+
+def _architecture(folder: Path) -> None:
+    """As `to_json` of Keras 3 writes it."""
+    import tempfile
+    import zipfile
+
+    from signs_lightning.keras_io.to_keras import export_keras
+
+    with tempfile.TemporaryDirectory() as temporary:
+        export_keras(_models()["signs"], Path(temporary) / "model.keras")
+        with zipfile.ZipFile(Path(temporary) / "model.keras") as archive:
+            (folder / "signs.json").write_bytes(archive.read("config.json"))
+
+
+def _config(folder: Path) -> None:
+    from fuzz.texts import CONFIG
+
+    (folder / "hands.yaml").write_text(CONFIG)
+
+
+def _command(folder: Path) -> None:
+    (folder / "any.txt").write_text("")
+
+
+def _notebook(folder: Path) -> None:
+    (folder / "any.ipynb").write_text("{}")
+
+
 WRITERS = {
+    "resume": _resume,
+    "architecture": _architecture,
+    "config": _config,
+    "command": _command,
+    "notebook": _notebook,
     "data": _data,
     "keras": _keras,
     "checkpoint": _checkpoint,
@@ -192,4 +245,5 @@ WRITERS = {
 }
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     write_all(Path(sys.argv[1]), tuple(sys.argv[2:]) or KINDS)
