@@ -18,7 +18,9 @@ model:
       class_path: torch.optim.SGD
       init_args: {momentum: 0.9}
     loss: {class_path: torch.nn.CrossEntropyLoss, init_args: {label_smoothing: 0.1}}
-    metrics: [{class_path: torchmetrics.classification.MulticlassF1Score, init_args: {num_classes: 6}}]
+    metrics:
+    - class_path: torchmetrics.classification.MulticlassF1Score
+      init_args: {num_classes: 6}
     augmentation: [{class_path: torchvision.transforms.v2.RandomHorizontalFlip}]
     num_classes: 6
     image_size: [64, 64, 3]
