@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from signs_lightning.models.signs_functional import SignsFunctional
     from signs_lightning.models.signs_resnet50 import SignsResNet50
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "DrawnSigns",
     "DrawnSmiles",
