@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
@@ -101,6 +102,10 @@ def check(words: list[str], parse: Callable) -> None:
             parse(main, launched.training_script_args)
         case ["srun", *args]:
             check(args, parse)
+        case ["docker", *_]:
+            check_container(words, parse)
+        case ["mkdir", "-p", *_]:
+            pass
         case ["sbatch", _] | ["python3", "-m", "venv", ".venv"] | [".", ".venv/bin/activate"]:
             pass
         case ["tensorboard", *_]:
@@ -113,6 +118,33 @@ def check(words: list[str], parse: Callable) -> None:
             check_installation(args)
         case _:
             pytest.fail(f"unknown command: {shlex.join(words)}")
+
+
+def check_container(words: list[str], parse: Callable) -> None:
+    """Check that Docker has the options, the Dockerfile the arguments, and the program the rest."""
+    options = argparse.ArgumentParser(exit_on_error=False)
+    options.add_argument("action", choices=["build", "run"])
+    for name in ("-t", "--build-arg", "--user", "--gpus", "--shm-size"):
+        options.add_argument(name)
+    for name in ("--rm", "--init"):
+        options.add_argument(name, action="store_true")
+    for name in ("-v", "-p"):
+        options.add_argument(name, action="append", default=[])
+    options.add_argument("image")
+    options.add_argument("rest", nargs=argparse.REMAINDER)
+    found = options.parse_args(words[1:])
+    text = (ROOT / "Dockerfile").read_text()
+    if found.action == "build":
+        assert (found.image, found.rest) == (".", [])
+        if found.build_arg:
+            assert f"ARG {found.build_arg.partition('=')[0]}=" in text
+        return
+    assert found.image in ("signs-lightning", "signs-lightning:gpu")
+    for volume in found.v:
+        assert f'"{volume.split(":")[1]}"' in text
+    for port in found.p:
+        assert f"EXPOSE {port.split(':')[-1]}" in text
+    parse(main, found.rest)
 
 
 def check_installation(args: list[str]) -> None:
@@ -152,6 +184,7 @@ def test_options_exist() -> None:
         "--trainer.OPTION",
     }
     allowed |= {"--standalone", "--max-restarts", "--help_all", "--print_schema"}
+    allowed |= {"--build-arg"}  # of docker
     allowed |= {"--model.network.pretrained", "--model.network.in_chans"}  # of timm.create_model
     for page in PAGES:
         text = re.sub(
