@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import yaml
 
+from signs_lightning.callbacks.history_file import HistoryFile
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.models.epoch_callback import EpochCallback
 from signs_lightning.runtime.display import to_grey_or_rgb
-
-KERAS_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-Rows = Sequence[dict[str, float | int]]
-
-
-def write_history(rows: Rows, path: Path) -> None:
-    """Write one line per epoch, atomically.
-
-    Keras's columns come first, further metrics after them; a cell is empty where not measured. A
-    task without an accuracy has its own columns alone.
-
-    Args:
-        rows: the history.
-        path: of the CSV file.
-    """
-    found = dict.fromkeys(key for row in rows for key in row)
-    is_task = "accuracy" not in found  # whose columns are its own
-    columns = found if is_task else dict.fromkeys([*KERAS_COLUMNS, *found])
-    temporary = path.with_suffix(".writing")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def write_provenance(made_with: list[dict[str, Any]], data: Mapping[str, Any], path: Path) -> None:
@@ -72,6 +48,7 @@ class HistoryWriter(EpochCallback):
     """
 
     directory: Path | None = None  # where to write; None on all processes but the first
+    history_file: HistoryFile | None = None  # likewise
 
     def __init__(self) -> None:
         command = typed_command()
@@ -95,6 +72,7 @@ class HistoryWriter(EpochCallback):
         is_fast = getattr(trainer, "fast_dev_run", False)
         if directory is not None and trainer.is_global_zero and not is_fast:
             self.directory = Path(directory)
+            self.history_file = HistoryFile(self.directory / "history.csv")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         model: Any = pl_module
@@ -126,24 +104,21 @@ class HistoryWriter(EpochCallback):
     # Trainer. Its checkpoint holds the row, and is being written by then: a run killed in between
     # loses nothing, or repeats the epoch and writes the same row again.
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._write(pl_module)
+        rows = getattr(pl_module, "history", [])
+        if self.history_file is not None and rows:
+            self.history_file.add(rows)
 
     # Not `on_train_end`, which is left out where a resumed run has nothing more to train.
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._write(pl_module)
         rows = getattr(pl_module, "history", [])
-        if self.directory is None or not rows:
+        if self.directory is None or self.history_file is None or not rows:
             return
+        self.history_file.write(rows)
         from signs_lightning.models.curves import curve_names, draw_curves  # start-up: matplotlib
 
         run = f"{self.directory.parent.name}/{self.directory.name}"
         title = f"{type(pl_module).__name__}, {run}"
         draw_curves(rows, self.directory / "curves.png", title, curve_names(rows))
-
-    def _write(self, pl_module: L.LightningModule) -> None:
-        rows = getattr(pl_module, "history", [])
-        if self.directory is not None and rows:
-            write_history(rows, self.directory / "history.csv")
 
 
 def _run_loggers(trainer: L.Trainer) -> list[RunLogger]:

@@ -10,6 +10,7 @@ import torch
 from signs_lightning.checkpoints.training_state import is_training_state
 from signs_lightning.errors import InputError
 from signs_lightning.models.keras_run import KEY
+from signs_lightning.models.packed_history import is_history
 from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
 
 MAX_VALUES = 2**20  # texts and numbers that a checkpoint may hold besides tensors
@@ -43,14 +44,14 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         all(isinstance(part, dict) and all(isinstance(k, str) for k in part) for part in parts)
         and _are_weights(state, size)
         and _are_weights(trained, size)
-        and is_plain_data([arguments, config, data, {**ours, "totals": None}])
+        and is_plain_data([arguments, config, data, {**ours, "totals": None, "history": None}])
         and isinstance((config.get("model") or {}).get("init_args") or {}, dict)
         and is_plain_data(callbacks.get("RunFiles"))
         and isinstance(ours.get("model", ""), str)
         and isinstance(ours.get("network", ""), str)
         and ("network" not in ours or isinstance(arguments.get("network_args"), dict))
         and isinstance(ours.get("validated_images", 0), int)
-        and _is_history(ours.get("history") or [])
+        and is_history(ours.get("history") or [], size)
         and _is_training(ours.get("training") or {})
         and _is_keras_run(ours.get(KEY))
         and is_training_state(checkpoint, size)
@@ -106,9 +107,3 @@ def is_plain_data(value: Any) -> bool:
         if left - len(waiting) < 0:
             return False
     return True
-
-
-def _is_history(rows: Any) -> bool:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return False
-    return all(isinstance(figure, int | float) for row in rows for figure in row.values())

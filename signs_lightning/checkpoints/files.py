@@ -22,6 +22,7 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
+from signs_lightning.models.packed_history import unpack_history
 from signs_lightning.models.ready_network import describe_network
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
@@ -97,6 +98,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if "signs_lightning" in checkpoint:
         migrate_checkpoint(checkpoint, str(path))
         check_contents(checkpoint, path, size)
+        ours = checkpoint["signs_lightning"]
+        ours["history"] = unpack_history(ours.get("history") or [])
     return checkpoint
 
 

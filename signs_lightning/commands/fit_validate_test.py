@@ -48,6 +48,7 @@ from signs_lightning.models.start_options import StartOptions, make_start_option
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.own_code import raise_own_error
+from signs_lightning.runtime.process_watch import end_watch, watch_from_setup, watch_torchrun
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.run_errors import explain_run_error
 from signs_lightning.runtime.warning_filters import filter_warnings
@@ -182,6 +183,7 @@ class CLI(LightningCLI):
                 f"The trainer's settings cannot be used: {str(error).rstrip('.')}. See "
                 "fit --help trainer."
             ) from error
+        watch_from_setup(trainer)
         if self.verb == "fit" and (resume or config.ckpt_path is None):
             self.start.check(trainer, self.model, self.datamodule)
         if emulates_bfloat16(trainer):
@@ -227,12 +229,10 @@ def main(verb: str, args: list[str]) -> int:
         with as_checkpoint(verb, path, remove_flag("--ckpt_path", args)) as args:
             return main(verb, args)
     try:
+        watch_torchrun()
         CLI(verb, args)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # What holds the process group goes first: its threads must end before the interpreter
-            # does, or they abort the process.
-            gc.collect()
-            torch.distributed.destroy_process_group()
+        end_watch()
+        close_process_group()
     except SIGTERMException:  # RunCheckpoint has printed how to resume
         return 128 + signal.SIGTERM
     except SystemExit as error:
@@ -247,6 +247,13 @@ def main(verb: str, args: list[str]) -> int:
             raise
         raise InputError(sentence) from error
     return 0
+
+
+def close_process_group() -> None:
+    """End the threads of a run of several processes, which may abort an interpreter that ends."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()  # what holds the process group goes first
+        torch.distributed.destroy_process_group()
 
 
 def emulates_bfloat16(trainer: Trainer) -> bool:

@@ -13,6 +13,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_history import History
 from signs_lightning.models.lightning_callbacks import keep_best_checkpoints
 from signs_lightning.models.metrics import TOTALS
+from signs_lightning.models.packed_history import HistoryPacker, unpack_history
 from signs_lightning.models.resume_optimizers import apply_learning_rate
 from signs_lightning.models.start_options import find_start_options
 from signs_lightning.models.stochastic_averaging import TRAINED_WEIGHTS
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 def training_state(model: ImageClassifier) -> dict[str, Any]:
     """Return what a checkpoint keeps of training, as plain values and tensors."""
     totals, given = model.train_totals, model.given_network
+    packer = getattr(model.history, "packer", None) or HistoryPacker()
     network = {} if given is None else {"network": given.name}
     return {
         "format_version": FORMAT_VERSION,
         "model": _class_name(type(model)),
         **network,
-        "history": [dict(row) for row in model.history],
+        "history": packer.pack(model.history),
         "learning_rate": model.learning_rate,
         "training": model.training_settings,
         "validated_images": model.validated_images,
@@ -60,7 +62,7 @@ def load_training_state(model: ImageClassifier, checkpoint: dict[str, Any]) -> N
     if trainer is not None:
         find_start_options(trainer).forget_training(checkpoint)
     state = checkpoint.get("signs_lightning", {})
-    model.history = History(dict(row) for row in state.get("history", []))
+    model.history = History(dict(row) for row in unpack_history(state.get("history", [])))
     model.learning_rate = state.get("learning_rate", model.learning_rate)
     model.validated_images = int(state.get("validated_images", 0))
     model.earlier_made_with = state.get("made_with")

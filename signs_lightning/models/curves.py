@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 FIGURES = ("accuracy", "mean_ap", "exact_match", "r2")  # of which a run has the first that it has
+PARTS = 1500  # of a line, more than a figure is wide in pixels
 Rows = Sequence[dict[str, float | int]]
 
 
@@ -74,6 +77,20 @@ def draw_curves(
     os.replace(temporary, path)
 
 
+def thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Return the points to draw a line through: of very many the lowest and the highest of each of
+    `PARTS` parts, which look like all of them.
+    """
+    if len(points) <= 4 * PARTS:
+        return points
+    chosen = [points[0]]
+    for k in range(PARTS):
+        part = points[len(points) * k // PARTS : len(points) * (k + 1) // PARTS]
+        part = [point for point in part if not math.isnan(point[1])] or part[:1]
+        chosen += sorted({min(part, key=itemgetter(1)), max(part, key=itemgetter(1))})
+    return [*chosen, points[-1]]
+
+
 def _draw(axes: Any, rows: Rows, name: str) -> None:
     """One metric, of training and of validation."""
     marker = "o" if len(rows) == 1 else None
@@ -81,7 +98,7 @@ def _draw(axes: Any, rows: Rows, name: str) -> None:
     for key, label, color in lines:
         points = [(row["epoch"] + 1, row[key]) for row in rows if key in row]
         if points:
-            x, y = zip(*points, strict=True)
+            x, y = zip(*thin(points), strict=True)
             axes.plot(x, y, label=label, color=color, linewidth=1.8, marker=marker)
     axes.set_xlabel("epoch")
     axes.set_title(name, fontsize=10)

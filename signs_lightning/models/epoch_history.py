@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
 from signs_lightning.errors import InputError
 from signs_lightning.models.epoch_callback import EpochCallback
+from signs_lightning.models.packed_history import HistoryPacker
 from signs_lightning.models.stochastic_averaging import is_batch_norm_pass
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -21,6 +23,10 @@ class History(Displayed, list[dict[str, float | int]]):
 
     It shows itself as a table, whose epochs are counted from 1 as on the screen and in curves.
     """
+
+    def __init__(self, rows: Iterable[dict[str, float | int]] = ()) -> None:
+        super().__init__(rows)
+        self.packer = HistoryPacker()  # for checkpoints
 
     def display_parts(self) -> list[str | DisplayTable]:
         if not self:

@@ -72,6 +72,7 @@ MIGRATIONS = (
         class_arguments={"KerasAdam": {"decoupled": False}, "FromKeras": {"as_compiled": False}},
     ),
     Renames(arguments={"value_range": "legacy"}),  # 4 → 5: before, images were rounded to bytes
+    Renames(),  # 5 → 6: before, a checkpoint held the history as rows, see `unpack_history`
 )
 FORMAT_VERSION = len(MIGRATIONS)
 # where a checkpoint keeps options besides its configuration

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from signs_lightning.runtime.file_read_errors import error_number, os_error_message
 from signs_lightning.runtime.own_code import is_own_error
+from signs_lightning.runtime.process_watch import LOST
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk
 RESTORING = ("checkpoint_connector.py", "migration.py")  # files of Lightning
@@ -71,10 +72,7 @@ def explain_run_error(error: Exception, verb: str) -> str | None:
 def _explain_runtime_error(error: RuntimeError, message: str) -> str | None:
     lost = isinstance(error, getattr(torch.distributed, "DistError", ()))
     if lost or "gloo/transport" in message:
-        return (
-            "The connection to another process of this run is lost: that one has ended, for a "
-            "reason of its own. Resume with `fit --ckpt_path` and the run folder."
-        )
+        return LOST
     if _is_out_of_memory(error, message):
         return (
             "The memory is not enough for a step of this size. Lower --data.batch_size, or take a "

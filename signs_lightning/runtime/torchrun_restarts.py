@@ -46,6 +46,22 @@ def restarted_run_folder() -> Path | None:
     return Path(store.get(FOLDER).decode()) if store.check([FOLDER]) else None
 
 
+def is_started_by_torchrun() -> bool:
+    """Return whether this process was started by torchrun, and reaches its store."""
+    return _store() is not None
+
+
+def share_by_store(name: str, text: str) -> str:
+    """Return to every process of this attempt what the first one calls it with."""
+    store = _store()
+    if store is None:
+        raise RuntimeError("there is no torchrun")
+    key = f"{name}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if os.environ["RANK"] == "0":
+        store.set(key, text)
+    return store.get(key).decode()  # waits for the first process
+
+
 @functools.cache
 def _store() -> Store | None:
     """Return torchrun's store if this process was started by torchrun."""

@@ -17,13 +17,15 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from signs_lightning import H5DataModule, InputError, SignsFunctional
-from signs_lightning.callbacks import history_writer
+from signs_lightning.callbacks import history_file
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
-from signs_lightning.callbacks.history_writer import HistoryWriter, write_history
+from signs_lightning.callbacks.history_file import HistoryFile
+from signs_lightning.callbacks.history_writer import HistoryWriter
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.commands.evaluation_table import print_evaluation
 from signs_lightning.models.curves import draw_curves
 from signs_lightning.models.metrics import Evaluation
+from signs_lightning.models.packed_history import unpack_history
 
 ROWS = [
     {"epoch": 0, "loss": 1.75, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.5},
@@ -64,7 +66,7 @@ def trainer(folder, **kwargs):
 
 def test_history_has_keras_s_columns_first_and_reads_back_exactly(tmp_path):
     path = tmp_path / "history.csv"
-    write_history(ROWS, path)
+    HistoryFile(path).write(ROWS)
     raw = path.read_bytes()
     assert raw.startswith(b"epoch,loss,accuracy,val_loss,val_accuracy,val_auroc\n")
     assert b"\r" not in raw
@@ -79,18 +81,18 @@ def test_history_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     nothing beside it.
     """
     path = tmp_path / "history.csv"
-    write_history(ROWS[:1], path)
+    HistoryFile(path).write(ROWS[:1])
     before = path.read_bytes()
 
     def fail(*args):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(history_writer.os, "replace", fail)
+        patch.setattr(history_file.os, "replace", fail)
         with pytest.raises(OSError, match="disk full"):
-            write_history(ROWS, path)
+            HistoryFile(path).write(ROWS)
     assert path.read_bytes() == before
-    write_history(ROWS, path)
+    HistoryFile(path).write(ROWS)
     assert [entry.name for entry in tmp_path.iterdir()] == ["history.csv"]
 
 
@@ -316,7 +318,7 @@ def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path, small_signs):
         # An OrderedDict, which torch itself allows.
         checkpoint["state_dict"] = dict(checkpoint["state_dict"])
         plain(checkpoint)
-        assert checkpoint["signs_lightning"]["history"] == model.history[:epochs]
+        assert unpack_history(checkpoint["signs_lightning"]["history"]) == model.history[:epochs]
         assert checkpoint["hyper_parameters"]["num_classes"] == 6
 
 
