@@ -30,6 +30,11 @@ LOST = (
     "The connection to another process of this run is lost: that one has ended, for a reason of "
     "its own. Resume with `fit --ckpt_path` and the run folder."
 )
+WAITING = (
+    "Waiting for the others of the {} processes of this run. If one of them has ended, end this "
+    "one, too."
+)
+PATIENCE = 30.0  # seconds before it is said
 WELL, GONE = b".", b"!"  # what one end tells the other: it is done; a third one is lost
 KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
 GRACE = 15.0  # seconds in which this process may end by itself, with a message of its own
@@ -166,7 +171,11 @@ def watch_from_setup(trainer: L.Trainer) -> None:
     set_up = strategy.setup_environment
 
     def set_up_and_watch() -> None:
+        waiting = threading.Timer(PATIENCE, print_message, [WAITING.format(trainer.world_size)])
+        waiting.daemon = True
+        waiting.start()
         set_up()
+        waiting.cancel()
         if torch.distributed.is_initialized() and not _watches:
             address = os.environ.get("MASTER_ADDR", "")
             _watches.append(ProcessWatch(trainer.global_rank, address, _share_by_broadcast))
