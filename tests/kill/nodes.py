@@ -120,6 +120,8 @@ def main() -> int:
             whole = run_folder(folder)
             assert whole is not None
             places.append(Place(cluster, command, whole))
+        if not places:
+            return 0
         given = [Fault.parse(text) for text in options.faults.split(",") if text]
         for number in range(len(given) or options.count):
             place = places[number % len(places)] if not given else places[0]
