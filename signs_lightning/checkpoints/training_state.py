@@ -43,7 +43,7 @@ def is_training_state(checkpoint: dict[str, Any], size: int) -> bool:
         and isinstance(data.get("fingerprints") or {}, dict)
         and isinstance(ours.get("learning_rate"), int | float | None)
         and _are_totals(ours.get("totals", {}))
-        and _are_rows(ours.get("history") or [])
+        and _are_columns(ours.get("history") or [])
     )
 
 
@@ -125,8 +125,11 @@ def _are_totals(totals: Any) -> bool:
     )
 
 
-def _are_rows(rows: list[dict[str, Any]]) -> bool:
-    """Return whether each row of the history has its epoch, under names that can be shown."""
+def _are_columns(history: Any) -> bool:
+    """Return whether a history has epochs, under names that can be shown: packed, or as rows."""
+    rows = history
+    if isinstance(history, dict):
+        rows = [history["columns"]] if len(history["values"]) else []
     names = {name for row in rows for name in row}
     return all("epoch" in row for row in rows) and all(
         isinstance(name, str) and name.isprintable() and len(name) <= MAX_NAME for name in names

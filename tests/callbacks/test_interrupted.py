@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from signs_lightning import H5DataModule, SignsFunctional
 from signs_lightning.callbacks.checkpointing import RunCheckpoint
 from signs_lightning.errors import InputError
+from signs_lightning.models.packed_history import unpack_history
 
 FIT = ["fit", "--trainer.accelerator", "cpu"]
 
@@ -287,7 +288,7 @@ def test_a_loss_that_is_lost(cli: Callable, small_signs, every_n_steps: int | No
     last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     assert all(value.isfinite().all() for value in last["state_dict"].values())
     assert len((run / "history.csv").read_text().splitlines()) == 2
-    assert math.isfinite(last["signs_lightning"]["history"][-1]["loss"])
+    assert math.isfinite(unpack_history(last["signs_lightning"]["history"])[-1]["loss"])
 
 
 def test_a_lost_loss_in_the_first_epoch(cli: Callable, small_signs) -> None:
