@@ -79,6 +79,7 @@ def _is_optimizer(state: Any) -> bool:
         isinstance(groups, list)
         and all(isinstance(group, dict) for group in groups)
         and all(isinstance(group.get("params"), list) for group in groups)
+        and all(type(number) is int for group in groups for number in group["params"])
         and all(isinstance(group.get("lr", 0.0), torch.Tensor | int | float) for group in groups)
         and all(isinstance(value, dict) for value in values)
         and not any(isinstance(part, str) for value in values for part in value.values())

@@ -20,7 +20,9 @@ def pixels(text: str) -> list[int]:
 
 def flag(text: str) -> bool:
     """`true` or `false`"""
-    return {"true": True, "false": False}[text.lower()]
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def image_size(text: str) -> tuple[int, int]:

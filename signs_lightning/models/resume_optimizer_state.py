@@ -63,15 +63,17 @@ def _fits(optimizer: Optimizer, stored: dict[str, Any]) -> bool:
         return True
     shapes = {number: weight.shape for number, weight in zip(numbers, weights, strict=True)}
     return len({frozenset(state) for state in stored["state"].values()}) <= 1 and all(
-        number in shapes and _is_of(part, shapes[number])
+        number in shapes and _is_of(name, part, shapes[number])
         for number, state in stored["state"].items()
-        for part in state.values()
+        for name, part in state.items()
     )
 
 
-def _is_of(part: Any, shape: torch.Size) -> bool:
-    """Return whether it is a number, nothing, or a number for each of a weight's."""
+def _is_of(name: str, part: Any, shape: torch.Size) -> bool:
+    """Return whether a part of a state is a number, or a number for each of a weight's."""
     if isinstance(part, torch.Tensor):
         is_real = not part.is_complex() and not part.is_sparse
         return is_real and (part.numel() == 1 or part.shape == shape)
-    return part is None or isinstance(part, int | float)
+    if part is None:  # of SGD without momentum
+        return name == "momentum_buffer"
+    return name == "step" and isinstance(part, int | float)  # of older releases
