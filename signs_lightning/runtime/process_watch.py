@@ -34,7 +34,7 @@ WAITING = (
     "Waiting for the others of the {} processes of this run. If one of them has ended, end this "
     "one, too."
 )
-PATIENCE = 30.0  # seconds before it is said
+PATIENCE = 120.0  # seconds before it is said
 WELL, GONE = b".", b"!"  # what one end tells the other: it is done; a third one is lost
 KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
 GRACE = 15.0  # seconds in which this process may end by itself, with a message of its own
@@ -157,7 +157,7 @@ _watches: list[ProcessWatch] = []  # of this process, one at most
 
 def watch_torchrun() -> None:
     """Watch the processes that torchrun has started, from now on."""
-    if is_started_by_torchrun():
+    if is_started_by_torchrun() and not _watches:
         share = functools.partial(share_by_store, "signs_lightning/watch")
         rank, address = int(os.environ["RANK"]), os.environ["MASTER_ADDR"]
         _watches.append(ProcessWatch(rank, address, share))
@@ -171,11 +171,15 @@ def watch_from_setup(trainer: L.Trainer) -> None:
     set_up = strategy.setup_environment
 
     def set_up_and_watch() -> None:
-        waiting = threading.Timer(PATIENCE, print_message, [WAITING.format(trainer.world_size)])
+        waiting = threading.Timer(
+            PATIENCE, print_message, [WAITING.format(trainer.world_size), sys.stderr]
+        )
         waiting.daemon = True
         waiting.start()
-        set_up()
-        waiting.cancel()
+        try:
+            set_up()
+        finally:
+            waiting.cancel()
         if torch.distributed.is_initialized() and not _watches:
             address = os.environ.get("MASTER_ADDR", "")
             _watches.append(ProcessWatch(trainer.global_rank, address, _share_by_broadcast))

@@ -100,7 +100,7 @@ def check(words: list[str], parse: Callable) -> None:
             launched = parse_args(args)
             assert (launched.module, launched.training_script) == (True, "signs_lightning")
             parse(main, launched.training_script_args)
-        case ["srun", *args]:
+        case ["srun", "--kill-on-bad-exit=1", *args] | ["srun", *args]:
             check(args, parse)
         case ["docker", *_]:
             check_container(words, parse)

@@ -78,7 +78,7 @@ def test_checkpoint_is_like_any_other(tmp_path, capsys):
     (tmp_path / "signs.keras").unlink()
     checkpoint = torch.load(output, weights_only=True)
     assert checkpoint["signs_lightning"]["model"] == "FromKeras"
-    assert checkpoint["signs_lightning"]["history"] == []
+    assert len(checkpoint["signs_lightning"]["history"]["values"]) == 0
     assert "path" not in checkpoint["hyper_parameters"]
     assert str(tmp_path) not in str(checkpoint["hyper_parameters"])
     for loaded in (
