@@ -10,17 +10,21 @@ does nothing else gives figures that mean something.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from benchmarks import machine, report
-from benchmarks.measure import ROOT, Bench, Record
+from benchmarks import gpu, growth, plot, process, reading, tables, training
+from benchmarks.process import ROOT, Bench
+from markdown_lines import wrap_prose
 
 PARTS = ("training", "reading", "growth", "gpu")
-MODELS = ("functional", "sequential", "resnet50")
+BEGIN, END = "<!-- figures: written by scripts/benchmark.py -->", "<!-- end of figures -->"
 
 
 def options(args: list[str] | None) -> argparse.Namespace:
@@ -28,59 +32,38 @@ def options(args: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Measures signs_lightning beside its rivals on this machine."
     )
-    parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s")
-    parser.add_argument("--models", default=",".join(MODELS), help="some of %(default)s")
-    parser.add_argument(
-        "--contestants", default="", help="some of the names in the tables' JSON; all when omitted"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="medians are taken over so many (default 3)"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="smallest sizes, once: shows that it works, not how fast",
-    )
-    parser.add_argument(
-        "--threads", type=int, default=machine.cores(), help="of each process (default: all cores)"
-    )
-    parser.add_argument(
-        "--keras_python", default=sys.executable, help="interpreter with TensorFlow, Keras and h5py"
-    )
-    parser.add_argument(
-        "--growth_size", type=int, default=16, help="pixels of the images that grow in number"
-    )
-    parser.add_argument(
-        "--scratch",
-        type=Path,
-        help="folder for 3 GB of data; the system's temporary one when omitted",
-    )
-    parser.add_argument(
-        "--device", default="cuda", help="of the part gpu; cpu tries out that its commands run"
-    )
-    parser.add_argument(
-        "--limit", type=float, default=400, help="seconds after which gpu begins nothing more"
-    )
-    parser.add_argument(
-        "--ways", help="how ResNet50 trains in gpu: some of 64-bf16, 224-tf32-compiled, …"
-    )
-    parser.add_argument("--keep", action="store_true", help="leave the scratch folder")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="folder for the results (default docs; with --quick the scratch)",
-    )
-    parser.add_argument(
-        "--from_json", action="store_true", help="measure nothing, write table and plot anew"
-    )
+
+    def add(name: str, text: str, **more: Any) -> None:
+        parser.add_argument(f"--{name}", help=text, **more)
+
+    lists = {"parts": PARTS, "models": tuple(tables.MODELS), "ways": gpu.WAYS}
+    for name, known in lists.items():
+        text = "some of %(default)s" if name != "ways" else "of the part gpu, some of %(default)s"
+        add(name, text, default=",".join(known))
+    add("contestants", "names in the tables' JSON, causes of growth; all when omitted", default="")
+    add("layout", "only files to read whose size and layout contain this text", default="")
+    add("repeats", "medians are taken over so many (default 3)", type=int, default=3)
+    add("quick", "smallest sizes, once: shows that it works, not how fast", action="store_true")
+    add("threads", "of each process (default: all cores)", type=int, default=process.cores())
+    add("keras_python", "interpreter with TensorFlow, Keras and h5py", default=sys.executable)
+    add("scratch", "folder for 3 GB of data; the system's temporary one when omitted", type=Path)
+    add("device", "of the part gpu; cpu tries out that its commands run", default="cuda")
+    add("output", "folder for the results (default docs; the scratch with --quick)", type=Path)
+    add("from_json", "measure nothing, write tables and plot anew", action="store_true")
     found = parser.parse_args(args)
-    for name, known in (("parts", PARTS), ("models", MODELS)):
+    found.command = " ".join(
+        ["python scripts/benchmark.py", *(sys.argv[1:] if args is None else args)]
+    )
+    for name, known in lists.items():
         chosen = tuple(part for part in getattr(found, name).split(",") if part)
         if unknown := set(chosen) - set(known):
             names = ", ".join(sorted(unknown))
             parser.error(f"--{name}: there is no {names}; there are {', '.join(known)}")
         setattr(found, name, chosen)
     found.contestants = tuple(name for name in found.contestants.split(",") if name)
+    causes = {*growth.CAUSES, "processes"}
+    if unknown := set(found.contestants) - {*tables.NAMES, *causes, "card"}:
+        parser.error(f"--contestants: there is no {', '.join(sorted(unknown))}")
     if not shutil.which(found.keras_python):
         parser.error(f"--keras_python: {found.keras_python} cannot be run")
     if found.repeats < 1 or found.threads < 1:
@@ -97,69 +80,100 @@ def main(args: list[str] | None = None) -> None:
     output = chosen.output or (scratch if chosen.quick else ROOT / "docs")
     try:
         if not chosen.from_json:
-            measure(chosen, scratch, Record(output / "benchmarks.json"))
-        report.write(output)
+            measure(chosen, scratch, output / "benchmarks.json")
+        write(output)
         print(f"written: {output / 'benchmarks.md'}", flush=True)
     finally:
-        if not chosen.keep and not output.is_relative_to(scratch):
+        if not output.is_relative_to(scratch):
             shutil.rmtree(scratch)
 
 
-def commit() -> str | None:
-    """Return the measured commit, marked if the tree differs; None outside a clone."""
-    try:
-        command = ["git", "describe", "--always", "--dirty"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
-
-
-def measure(chosen: argparse.Namespace, scratch: Path, record: Record) -> None:
+def measure(chosen: argparse.Namespace, scratch: Path, path: Path) -> None:
     """Measure the chosen parts."""
-    from benchmarks import gpu, growth, reading, training
-
-    ways = chosen.ways.split(",") if chosen.ways else gpu.WAYS
-    if unknown := set(ways) - set(gpu.WAYS):
-        raise SystemExit(f"--ways: there is no {', '.join(unknown)}: {', '.join(gpu.WAYS)}")
-    pythons = {"this": sys.executable, "keras": chosen.keras_python}
-    lists = {name: ",".join(getattr(chosen, name)) for name in ("parts", "models", "contestants")}
-    options = [f"--{name} {value}" for name, value in lists.items() if value]
-    options += [f"--repeats {chosen.repeats}"] + ["--quick"] * chosen.quick
-    options += [f"--ways {chosen.ways}"] if chosen.ways else []
-    options += ["--keras_python PATH"] if chosen.keras_python != sys.executable else []
-    options += [f"--growth_size {chosen.growth_size}"] if chosen.growth_size != 16 else []
-    record.begin(
-        parts=chosen.parts,
-        command=" ".join(["python scripts/benchmark.py", *options]),
-        commit=commit(),
-        quick=chosen.quick,
-        repeats=1 if chosen.quick else chosen.repeats,
-        threads=chosen.threads,
-        machine=machine.describe(),
-        versions={name: machine.versions(python) for name, python in pythons.items()},
-    )
+    repeats = 1 if chosen.quick else chosen.repeats
     bench = Bench(
-        record,
-        scratch,
-        chosen.threads,
-        1 if chosen.quick else chosen.repeats,
-        chosen.quick,
-        chosen.models,
-        chosen.contestants,
-        chosen.keras_python,
+        path, scratch, chosen.threads, repeats, chosen.quick, chosen.models, chosen.contestants,
+        chosen.keras_python, chosen.layout,
+    )  # fmt: skip
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    commit = (
+        subprocess.run(git, capture_output=True, text=True).stdout if shutil.which("git") else ""
     )
-    busy = machine.busy_share(2.0)
-    if (busy or 0) > 0.1:
-        others = f"{busy:.0%} of this machine's cores are in use by others"
-        print(f"WARNING: {others}. The figures will mean little.")
+    pythons = {"this": sys.executable, "keras": chosen.keras_python}
+    bench.begin(
+        parts=chosen.parts,
+        command=chosen.command.replace(chosen.keras_python, "PATH"),
+        commit=commit.strip() or None,
+        quick=chosen.quick,
+        repeats=repeats,
+        threads=chosen.threads,
+        machine=process.describe(),
+        versions={name: process.versions(python) for name, python in pythons.items()},
+    )
+    busy = process.busy_share(2.0) or 0
+    if busy > process.BUSY:
+        print(f"WARNING: others use {busy:.0%} of the cores. The figures will mean little.")
     for part in chosen.parts:
-        if part == "growth":
-            growth.measure(bench, chosen.growth_size)
-        elif part == "gpu":
-            gpu.measure(bench, chosen.device, chosen.limit, ways)
+        if part == "gpu":
+            gpu.measure(bench, chosen.device, chosen.ways)
         else:
-            {"training": training, "reading": reading}[part].measure(bench)
+            {"training": training, "reading": reading, "growth": growth}[part].measure(bench)
+
+
+def write(folder: Path) -> None:
+    """Write benchmarks.md, between its markers, and images/benchmarks.png from benchmarks.json."""
+    record = json.loads((folder / "benchmarks.json").read_text())
+    page, parts = folder / "benchmarks.md", [runs(record)]
+    if plot.draw(record, folder / "images" / "benchmarks.png"):
+        parts.append("![Epochs, images per second, growth](images/benchmarks.png)")
+    titles = {"training": "Training", "reading": "Reading HDF5", "growth": "Growth", "gpu": "GPU"}
+    for name, title in titles.items():
+        if found := getattr(tables, name)(record):
+            parts += [f"## {title}", *found]
+    before, after = "# How fast it is\n\n", "\n"
+    if page.exists() and BEGIN in page.read_text():
+        before, _, rest = page.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+    text = wrap_prose("\n\n".join(parts))
+    temporary = page.with_name(f".{page.name}")
+    temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    os.replace(temporary, page)
+
+
+def runs(record: dict[str, Any]) -> str:
+    """What each run that is shown was measured with: command, machine, versions."""
+    used = {row["run"] for part in PARTS for row in tables.latest(record, part)}
+    lines = [
+        "Every figure is the median over repeats that were taken in turn (A B C, A B C, …), each "
+        "in a process of its own with the same number of threads; lowest and highest stand behind "
+        "it. Ratios are of the medians shown. All figures are in "
+        "[benchmarks.json](benchmarks.json).\n"
+    ]
+    for run in (run for run in record["runs"] if run["run"] in used):
+        machine, versions = run["machine"], run["versions"]
+        rows = tables.where(record["measurements"], run=run["run"])
+        busy = max((row.get("busy_before") or 0 for row in rows), default=0)
+        keras = {
+            k: v
+            for k, v in versions["keras"].items()
+            if k in ("keras", "tensorflow", "tensorflow-cpu")
+        }
+        own, theirs = (
+            ", ".join(f"{k} {v}" for k, v in some.items()) for some in (versions["this"], keras)
+        )
+        gpu_name = f"{machine['gpu']}, " if machine.get("gpu") else ""
+        done = max((row.get("repeat", 0) for row in rows), default=0) + 1
+        lines.append(
+            f"- `{run['command']}`, {run['run'].split()[0]}, commit {run.get('commit')}: "
+            f"{machine['processor']} ({', '.join(machine['instructions'])}), {machine['cores']} "
+            f"cores, {machine['memory_gib']} GiB, {gpu_name}{machine['system']}; "
+            f"{run['threads']} threads, {done} of {run['repeats']} repeats; others used "
+            f"{busy:.0%} of it at most just before a measurement."
+            f"{' **The machine was not idle.**' if busy > process.BUSY else ''}"
+            f"{' **Smallest sizes: the figures mean nothing.**' if run['quick'] else ''} "
+            f"{own}; Keras's own: {theirs or 'none'}."
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,87 +1,65 @@
-"""Measure how time and memory grow with the images, and two processes."""
+"""Measure how time and memory grow with the number of images, and with what else may grow."""
 
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
 
 from benchmarks import files, reading, training
-from benchmarks.measure import ROOT, THREADS, Bench, Task
+from benchmarks.process import ROOT, THREADS, Bench, Task
 
-COUNTS = (1_000, 10_000, 100_000, 1_000_000)
-QUICK_COUNTS = (100, 400)
-LAYOUTS = ("contiguous", "chunked, 64 images", "gzip, 64 images")
-# A million images of 64×64 take 12 GB; of 16×16, 0.8 GB, and numbers are what grows here.
-PIXELS = 16
-
-
-def images(bench: Bench, pixels: int = PIXELS) -> None:
-    """Read a thousand to a million images, and train one epoch over them."""
-    for layout in LAYOUTS[:1] if bench.quick else LAYOUTS:
-        for count in QUICK_COUNTS if bench.quick else COUNTS:
-            path = bench.scratch / "growth.h5"
-            needed = 1.2 * count * pixels**2 * 3
-            if shutil.disk_usage(bench.scratch).free < needed:
-                print(
-                    f"{count:,} images need {needed / 2**30:.1f} GiB in {bench.scratch}: left out",
-                    flush=True,
-                )
-                continue
-            try:
-                files.write(path, count, pixels, layout)
-                labels = {
-                    "part": "growth",
-                    "subject": f"{pixels}×{pixels}",
-                    "layout": layout,
-                    "images": count,
-                }
-                command = training.ours("functional", 1, (path, None), "--data.batch_size=256")
-                read = reading.command("signs_lightning", path, bench)
-                found = [
-                    Task({**labels, "contestant": "reading"}, read),
-                    Task({**labels, "contestant": "fit"}, command),
-                ]
-                bench.interleaved(found, show)
-            finally:
-                path.unlink(missing_ok=True)
+# Cause: its values. Each file is contiguous and sparse, and takes no room on the disk.
+CAUSES = {
+    "images": (10**3, 10**4, 10**5, 10**6, 10**7),  # of 16×16
+    "classes": (2, 20, 200, 2_000, 20_000),  # of 40,000 images of 16×16
+    "image size": (32, 64, 128, 256, 512),  # of 500 images
+    "shards": (1, 10, 100, 1_000, 2_000),  # files with 40,000 images of 16×16
+}
+MOST_TRAINED = 10**6  # images; an epoch of more takes minutes
+QUICK = {"images": (100, 400), "classes": (2, 20), "image size": (32, 64), "shards": (1, 3)}
 
 
-def processes(bench: Bench) -> None:
-    """ResNet50 with one process and with two on the same cores."""
-    signs = training.data(bench)["resnet50"]
-    half = max(1, bench.threads // 2)
-    epochs = 2 if bench.quick else 3
-    ddp = [f"--config={ROOT}/configs/ddp.yaml", "--trainer.accelerator=cpu", "--trainer.devices=2"]
-
-    def task(contestant: str, threads: int, *more: str) -> Task:
-        labels = {"part": "growth", "subject": "processes", "contestant": contestant}
-        return Task(
-            labels,
-            training.ours("resnet50", epochs, signs, *more),
-            {name: str(threads) for name in THREADS},
-        )
-
-    found = [
-        task("1 process of 32", bench.threads, "--data.batch_size=32"),
-        task("2 processes of 16", half, *ddp, "--data.batch_size=16"),
-        task("2 processes of 32", half, *ddp, "--data.batch_size=32"),
-    ]
-    bench.interleaved(found, training.show)
+def write(folder: Path, cause: str, value: int, count: int) -> tuple[int, str]:
+    """Write the files of a cause's value; return the number of images, and what names the files."""
+    sizes = {"images": value, "image size": min(count, 500)}
+    number, size = sizes.get(cause, count), value if cause == "image size" else 16
+    shards, classes = value if cause == "shards" else 1, value if cause == "classes" else 6
+    for k in range(shards):
+        path = folder / f"shard_{k:05}.h5"
+        files.write_sparse(path, number // shards, size, min(classes, number // shards))
+    return number // shards * shards, str(folder / "shard_*.h5" if shards > 1 else path)
 
 
-def measure(bench: Bench, pixels: int = PIXELS) -> None:
-    """Both."""
-    if "functional" in bench.models:
-        images(bench, pixels)
-    if "resnet50" in bench.models:
-        processes(bench)
+def measure(bench: Bench) -> None:
+    """Measure every cause, each value once more in every repeat."""
+    for cause, values in (QUICK if bench.quick else CAUSES).items():
+        if not bench.is_chosen(cause):
+            continue
+        for value in values:
+            folder = bench.scratch / "growth"
+            folder.mkdir()
+            number, name = write(folder, cause, value, 400 if bench.quick else 40_000)
+            labels = {"part": "growth", "subject": cause, "value": value, "images": number}
+            fit = training.ours("functional", 2, (name, None), "--data.batch_size=256")
+            tasks = [
+                Task({**labels, "contestant": "reading"}, reading.reader("signs_lightning", name))
+            ]
+            if number <= MOST_TRAINED:
+                tasks.append(Task({**labels, "contestant": "fit"}, fit))
+            bench.in_turn(tasks)
+            shutil.rmtree(folder)
+    if bench.is_chosen("processes") and "resnet50" in bench.models:
+        bench.in_turn(processes(bench))
 
 
-def show(found: dict[str, Any]) -> str:
-    """A result in a line."""
-    if "images_read" in found:
-        return reading.show(found)
-    return (
-        f"{found['epoch_seconds'][0]:.2f} s the epoch, "
-        f"{found['peak_bytes'] / 2**20:.0f} MiB of its own"
-    )
+def processes(bench: Bench) -> Iterable[Task]:
+    """ResNet50 with one process on all cores, and with two that share them."""
+    signs, ddp = training.data(bench)["resnet50"], [f"--config={ROOT}/configs/ddp.yaml"]
+    ddp += ["--trainer.accelerator=cpu", "--trainer.devices=2"]
+    for number, batch_size in ((1, 32), (2, 16), (2, 32)):
+        name = f"{number} process{'es' if number > 1 else ''} of {batch_size}"
+        more = [*(ddp if number > 1 else []), f"--data.batch_size={batch_size}"]
+        threads = dict.fromkeys(THREADS, str(max(1, bench.threads // number)))
+        labels = {"part": "growth", "subject": "processes", "contestant": name}
+        yield Task(labels, training.ours("resnet50", 2, signs, *more), threads)

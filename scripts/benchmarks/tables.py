@@ -1,168 +1,329 @@
-"""Tables of benchmarks.md: training, reading and growth, as Markdown."""
+"""The tables of benchmarks.md, from the rows of benchmarks.json."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+from statistics import median
 from typing import Any
 
-from benchmarks.results import (
-    MODELS,
-    NAMES,
-    distinct,
-    latest,
-    middle,
-    rate,
-    ratio,
-    training_times,
-    where,
+Row = dict[str, Any]
+Figure = Callable[[Row], float | None]
+NAMES = {
+    "signs_lightning": "signs_lightning",
+    "keras_tensorflow": "Keras on TensorFlow",
+    "keras_tensorflow_no_jit": "Keras on TensorFlow, jit_compile=False",
+    "keras_jax": "Keras on JAX",
+    "keras_torch": "Keras on torch",
+    "lightning_port": "plain Lightning port",
+    "hand_written": "hand-written loop",
+    "per_sample_0": "h5py by the sample, 0 workers",
+    "per_sample_2": "h5py by the sample, 2 workers",
+    "sorted_batches_0": "h5py by sorted batches, 0 workers",
+    "sorted_batches_2": "h5py by sorted batches, 2 workers",
+    "memory_first": "everything in memory first",
+    "memory_loaded": "everything in memory already",
+    "blocks": "h5py by blocks, in file order",
+    "inflate_1": "decompression alone, 1 thread",
+    "inflate_all": "decompression alone, all threads",
+}
+MODELS = {"functional": "Functional", "sequential": "Sequential", "resnet50": "ResNet50"}
+LABELS = (
+    *("machine", "subject", "precision", "contestant", "kind", "layout", "images", "cache"),
+    "value",
 )
-from benchmarks.training import epoch_seconds
+
+
+def latest(record: dict[str, Any], part: str) -> list[Row]:
+    """A part's measurements: of those with the same labels the ones of the latest run.
+
+    Each is given its `machine`: the card, or the processor and its instructions.
+    """
+    machines = {}
+    for run in record["runs"]:
+        about = run.get("machine", {"processor": "", "instructions": []})
+        machines[run["run"]] = f"{about['processor']}, {' '.join(about['instructions'])}"
+        if part == "gpu":
+            machines[run["run"]] = about.get("gpu")
+    rows = [
+        {**row, "machine": machines[row["run"]]}
+        for row in record["measurements"]
+        if row["part"] == part and "failed" not in row
+    ]
+    last = {tuple(row.get(label) for label in LABELS): row["run"] for row in rows}
+    return [row for row in rows if row["run"] == last[tuple(row.get(name) for name in LABELS)]]
+
+
+def where(rows: Iterable[Row], **labels: Any) -> list[Row]:
+    """The rows that have these labels; a tuple stands for any of its values."""
+    return [
+        row
+        for row in rows
+        if all(
+            row.get(k) in v if isinstance(v, tuple) else row.get(k) == v for k, v in labels.items()
+        )
+    ]
+
+
+def distinct(rows: Iterable[Row], label: str) -> list[Any]:
+    """The values of a label, in the order in which they come."""
+    return list(dict.fromkeys(row[label] for row in rows if label in row))
+
+
+def entry(name: str) -> Figure:
+    """The figure of this name."""
+    return lambda row: row.get(name)
+
+
+def epoch(row: Row) -> float | None:
+    """Return the median epoch of a process (s) without the first, which is slower."""
+    seconds = row.get("epoch_seconds", [])
+    return median(seconds[1:] or seconds) if seconds else None
+
+
+def rate(row: Row) -> float | None:
+    """Images per second of a reader, or of the epochs of a fit."""
+    seconds = row["seconds"] if "images_read" in row else epoch(row)
+    images = row.get("images_read", row.get("images"))
+    return images / seconds if images and seconds else None
+
+
+def mebibytes(row: Row) -> float | None:
+    """Memory of its own at most."""
+    return row["peak_bytes"] / 2**20 if row.get("peak_bytes") else None
+
+
+def middle(rows: Iterable[Row], figure: Figure) -> float | None:
+    """Return the median over repeats of a figure; None without any."""
+    found = [number for number in map(figure, rows) if number is not None]
+    return median(found) if found else None
+
+
+def cell(rows: Iterable[Row], figure: Figure) -> str:
+    """Format a figure's median over repeats, with its range where there are several."""
+    found = sorted(number for number in map(figure, rows) if number is not None)
+    text = number(median(found) if found else None)
+    return f"{text} ({number(found[0])}–{number(found[-1])})" if len(found) > 1 else text
+
+
+def number(value: float | None) -> str:
+    """Format a figure with three significant digits; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
+
+
+def times(a: float | None, b: float | None) -> str:
+    """Format the ratio a / b; a dash where one is missing."""
+    return f"{a / b:.2f}×" if a and b else "–"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown, figures to the right."""
-    if any(len(row) != len(head) for row in rows):
-        raise ValueError(f"a row does not fit the head {head}")
     rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
+    if len({len(row) for row in (head, *rows)}) > 1:
+        raise ValueError(f"a row does not fit the head {head}")
+    return "\n".join(lines)
 
 
-def number(value: float | None, sign: str = "") -> str:
-    """Format a figure with three significant digits; a dash for None."""
-    if value is None:
-        return "–"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
-    return f"{value:,.{digits}f}{sign}"
+def best(rows: list[Row], names: str, figure: Figure, take: Callable[..., Any] = min) -> Any:
+    """The best median among the contestants whose names begin so; None without any."""
+    mine = [name for name in distinct(rows, "contestant") if name.startswith(names)]
+    found = [middle(where(rows, contestant=name), figure) for name in mine]
+    return take((value for value in found if value is not None), default=None)
 
 
-def times_as_text(value: float | None) -> str:
-    """Format a ratio; a dash for None."""
-    return "–" if value is None else f"{value:.2f}×"
-
-
-def training(record: dict[str, Any]) -> str:
-    """Training: epochs and processes of each model and precision."""
-    rows = latest(record, "training")
-    if not rows:
-        return ""
-    text = [
-        "## Training",
-        "An epoch is training, validation and whatever happens before the next epoch begins; a "
-        "process's first one is left out. The process is timed from its start to its end: 100, 10 "
-        "and 2 epochs. Ours is the command line in its default configuration, with logger, "
-        "checkpoints, history and curves. Keras's epochs leave out what its callbacks do at their "
-        "end; its process is with TensorBoard (where TensorFlow is installed), the best checkpoint "
-        "and a CSV file. The loop has neither logger nor checkpoints: it is the limit.",
-    ]
+def advantage(rows: list[Row]) -> float:
+    """How many times as long as ours the best Keras's epoch takes, in the least favourable model."""
+    found = []
     for model in MODELS:
-        for precision in ("fp32", "bf16"):
-            times = training_times(rows, model, precision)
-            if not times:
-                continue
-            keras, limit = times.get("keras_tensorflow", {}), times.get("hand_written", {})
-            head = [
-                f"{MODELS[model]}, {precision}", "epoch, s", "faster than Keras",
-                "of the loop's time", "process, s", "faster than Keras", "training begins after, s",
-                "own memory, MiB",
-            ]  # fmt: skip
-            body = [
-                [
-                    NAMES[contestant],
-                    number(found["epoch"]),
-                    times_as_text(ratio(keras.get("epoch"), found["epoch"])),
-                    times_as_text(ratio(found["epoch"], limit.get("epoch"))),
-                    number(found["process"]),
-                    times_as_text(ratio(keras.get("process"), found["process"])),
-                    number(found["start"]),
-                    number(found["memory"]),
-                ]
-                for contestant, found in times.items()
-            ]
-            text.append(table(head, body))
-    if where(rows, subject="resnet50") and not where(rows, precision="bf16"):
-        reason = "this processor has no instructions for it, and is many times slower with it."
-        text.append(f"bf16 was left out: {reason}")
-    return "\n\n".join(text)
+        mine = where(rows, subject=model, precision="fp32")
+        keras, ours = (best(mine, name, epoch) for name in ("keras", "signs_lightning"))
+        found += [keras / ours] if keras and ours else []
+    return min(found, default=math.inf)
 
 
-def reading(record: dict[str, Any]) -> str:
-    """Reading HDF5: images per second and memory of each layout."""
-    rows = latest(record, "reading")
-    if not rows:
-        return ""
-    text = [
-        "## Reading HDF5",
-        "Images per second of `H5DataModule(train_file=…, batch_size=64)`'s DataLoader, shuffled, "
-        "without a Trainer; of h5py by the sample in a plain DataLoader, shuffled, batches of 64, "
-        "with file and dataset opened once in each process and the labels in memory; of whole "
-        "chunks in file order through h5py; and, of compressed files, of zlib alone. The limit is "
-        "that of zlib on all threads, else the blocks. *Warm* is from the page cache, *cold* from "
-        "the disk.",
+def training(record: dict[str, Any]) -> list[str]:
+    """Epochs and processes, of the least favourable processor first."""
+    rows, text = latest(record, "training"), []
+    machines = {name: where(rows, machine=name) for name in distinct(rows, "machine")}
+    head = [
+        *("epoch, s", "faster than the best Keras", "of the loop's time", "process, s"),
+        *("faster than the best Keras", "training begins after, s", "own memory, MiB"),
     ]
-    contestants = [name for name in NAMES if where(rows, contestant=name)]
-    for size in distinct(rows, "subject"):
-        most = max(row["images"] for row in where(rows, subject=size))
-        for cache in ("warm", "cold"):
-            found = where(rows, subject=size, images=most, cache=cache)
-            shown = [name for name in contestants if where(found, contestant=name)]
-            if not found:
-                continue
+    for machine in sorted(machines, key=lambda name: advantage(machines[name])):
+        text.append(f"### {machine}")
+        for model, precision in ((m, p) for m in MODELS for p in ("fp32", "bf16")):
+            here = where(machines[machine], subject=model, precision=precision)
+            epochs = where(here, kind=("both", "epoch"))
+            processes = where(here, kind=("both", "process"))
+            whole = entry("process_seconds")
             body = []
-            for layout in distinct(found, "layout"):
-                here = where(found, layout=layout)
-                rates = {name: middle(where(here, contestant=name), rate) for name in shown}
-                ours, limit = rates.get("signs_lightning"), rates.get("inflate_all")
-                samples = max(rates.get(f"per_sample_{workers}") or 0 for workers in (0, 2))
-                share = f" ({here[0]['stored']:.0%} of the bytes)" if "gzip" in layout else ""
-                ratios = (ratio(ours, samples), ratio(ours, limit or rates.get("blocks")))
-                numbers = [number(rates[name]) for name in shown]
-                body.append([f"{layout}{share}", *numbers, *map(times_as_text, ratios)])
-            names = [NAMES[name] for name in shown]
-            head = [f"{size}, {most:,} images, {cache}", *names]
-            text.append(
-                table([*head, "ours to the better by the sample", "ours to the limit"], body)
+            for name in (name for name in NAMES if where(here, contestant=name)):
+                of_epochs, of_processes = (
+                    where(some, contestant=name) for some in (epochs, processes)
+                )
+                mine, its_process = middle(of_epochs, epoch), middle(of_processes, whole)
+                body.append([
+                    NAMES[name], cell(of_epochs, epoch),
+                    times(best(epochs, "keras", epoch), mine),
+                    times(mine, best(epochs, "hand_written", epoch)), cell(of_processes, whole),
+                    times(best(processes, "keras", whole), its_process),
+                    number(middle(of_processes, entry("training_starts_seconds"))),
+                    number(middle(of_processes or of_epochs, mebibytes)),
+                ])  # fmt: skip
+            if body:
+                text.append(table([f"{MODELS[model]}, {precision}", *head], body))
+    return text
+
+
+def reading(record: dict[str, Any]) -> list[str]:
+    """Images per second of each layout on the processor last measured, and what bounds them."""
+    rows, text = latest(record, "reading"), []
+    rows = where(rows, machine=rows[-1]["machine"]) if rows else []
+    for size, cache in ((s, c) for s in distinct(rows, "subject") for c in ("warm", "cold")):
+        of_size = where(rows, subject=size, cache=cache)
+        here = where(of_size, images=max((row["images"] for row in of_size), default=0))
+        layouts = distinct(here, "layout")
+        columns = [where(here, layout=layout) for layout in layouts]
+        names = [name for name in NAMES if where(here, contestant=name)]
+        body = [
+            [NAMES[name], *(cell(where(column, contestant=name), rate) for column in columns)]
+            for name in names
+        ]
+        body += [
+            [words, *(times(best(c, "signs", rate), best(c, name, rate, max)) for c in columns)]
+            for words, name in (
+                ("**ours to the best by the sample**", "per_sample"),
+                ("**ours to the best by sorted batches**", "sorted"),
+                ("**ours to decompression on all threads**", "inflate_all"),
             )
-        if cache == "cold" and not all(row.get("dropped_from_cache") for row in found):
-            text.append("The page cache could not be emptied: *cold* is not cold here.")
-    memory = where(rows, contestant="signs_lightning", cache="warm")
-    for size in distinct(memory, "subject"):
-        counts = sorted(distinct(where(memory, subject=size), "images"))
-        if len(counts) > 1:
-            body = []
-            for layout in distinct(where(memory, subject=size), "layout"):
-                mine = where(memory, subject=size, layout=layout)
-                owned = [middle(where(mine, images=n), "peak_bytes") for n in counts]
-                mib = [number(value / 2**20 if value else None) for value in owned]
-                body.append([layout, *mib, times_as_text(ratio(owned[-1], owned[0]))])
-            head = [f"own memory (RssAnon) at most, MiB, {size}"]
-            text.append(table([*head, *(f"{n:,} images" for n in counts), "ratio"], body))
-    return "\n\n".join(text)
+            if any(best(column, name, rate, max) for column in columns)
+        ]
+        if cache == "warm":
+            for count in sorted(distinct(of_size, "images")):
+                mine = where(of_size, contestant="signs_lightning", images=count)
+                memory = [cell(where(mine, layout=layout), mebibytes) for layout in layouts]
+                body.append([f"own memory, MiB, of {count:,} images", *memory])
+        shares = [c[0]["stored"] if c[0].get("stored") else 1 for c in columns]
+        titles = [
+            f"{layout} ({share:.0%} of the bytes)" if "gzip" in layout else layout
+            for layout, share in zip(layouts, shares, strict=True)
+        ]
+        if here:
+            text.append(table([f"{size}, {here[0]['images']:,} images, {cache}", *titles], body))
+    return text
 
 
-def growth(record: dict[str, Any]) -> str:
-    """How time and memory grow with the number of images."""
-    rows = latest(record, "growth")
-    text = ["## Growth"] if rows else []
-    for size in [subject for subject in distinct(rows, "subject") if subject != "processes"]:
+def growth(record: dict[str, Any]) -> list[str]:
+    """One table of how time and memory grow with each cause, and the slopes of the last step."""
+    rows, body = latest(record, "growth"), []
+    rows = where(rows, machine=rows[-1]["machine"]) if rows else []
+    for row in rows:
+        older = f"images of {row['subject']}, {row.get('layout')}"
+        row["cause"] = older if "layout" in row else row["subject"]
+        row.setdefault("value", row["images"] if "layout" in row else row["contestant"])
+    columns = [(kind, figure) for kind in ("reading", "fit") for figure in (total, each, mebibytes)]
+    for cause in distinct(rows, "cause"):
+        series: list[list[tuple[float, float]]] = [[] for _ in columns]
+        for value in distinct(where(rows, cause=cause), "value"):
+            here, line = where(rows, cause=cause, value=value), []
+            for (kind, figure), points in zip(columns, series, strict=True):
+                # a number of processes is a contestant of its own
+                mine = where(here, contestant=kind if kind == "reading" else ("fit", value))
+                line.append(cell(mine, figure))
+                if (found := middle(mine, figure)) and isinstance(value, int):
+                    points.append((value**2 if cause == "image size" else value, found))
+            text = f"{value:,}" if isinstance(value, int) else value
+            body.append([f"{cause}: {text}", *line])
+        slopes = [slope(*points[-2:]) if len(points) > 1 else "–" for points in series]
+        if set(slopes) != {"–"}:
+            body.append([f"**{cause}: slope**", *slopes])
+    head = [f"{words}{unit}" for words in ("read", "trained") for unit in (", s", ", µs an image")]
+    head = [*head[:2], "own memory, MiB", *head[2:], "own memory, MiB"]
+    return [table(["what grows", *head], body)] if body else []
+
+
+def total(row: Row) -> float | None:
+    """Seconds of a reader, or of an epoch."""
+    return row.get("seconds", epoch(row))
+
+
+def each(row: Row) -> float | None:
+    """Microseconds of an image."""
+    images = rate(row)
+    return 1e6 / images if images else None
+
+
+def slope(before: tuple[float, float], last: tuple[float, float]) -> str:
+    """By what power of its cause a figure grew at the last step."""
+    return f"**{math.log(last[1] / before[1]) / math.log(last[0] / before[0]):.2f}**"
+
+
+def gpu(record: dict[str, Any]) -> list[str]:
+    """Figures taken on each kind of card."""
+    from benchmarks.step_profile import compare
+
+    text, rows = [], latest(record, "gpu")
+    for card in distinct(rows, "machine"):
+        here = where(rows, machine=card)
+        text.append(f"### {card}")
+        ceilings = next(iter(where(here, subject="ceilings")), {})
+        if ceilings:
+            text.append(
+                f"{ceilings['bf16_tflops']:,.0f} TFLOP/s in large bf16 products, "
+                f"{ceilings['tf32_tflops']:,.0f} in TF32, {ceilings['copy_gbs']:,.0f} GB/s read "
+                "and written by a copy; measured, not from a data sheet."
+            )
+        functional = where(here, subject="functional")
+        body = [
+            [NAMES[name], *(cell(where(functional, contestant=name), entry(key)) for key in keys)]
+            for keys in (("after_first_step_seconds", "process_seconds"),)
+            for name in distinct(functional, "contestant")
+        ]
+        if body:
+            text.append(
+                table(["Functional, 100 epochs", "after the first step, s", "process, s"], body)
+            )
         body = []
-        for layout in distinct(where(rows, subject=size), "layout"):
-            for count in distinct(where(rows, subject=size, layout=layout), "images"):
-                here = where(rows, subject=size, layout=layout, images=count)
-                read, fit = where(here, contestant="reading"), where(here, contestant="fit")
-                memory = [middle(part, "peak_bytes") for part in (read, fit)]
-                mib = [number(value / 2**20 if value else None) for value in memory]
-                seconds = middle(fit, lambda row: row["epoch_seconds"][0])
-                figures = [number(middle(read, rate)), mib[0], number(seconds), mib[1]]
-                body.append([f"{layout}, {count:,}", *figures])
-        head = [f"images of {size}", "read, images/s", "own memory, MiB"]
-        text.append(table([*head, "functional, its first epoch, s", "own memory, MiB"], body))
-    two = where(rows, subject="processes")
-    if two:
-        times = {
-            name: middle(where(two, contestant=name), epoch_seconds)
-            for name in distinct(two, "contestant")
-        }
-        one = next(iter(times.values()))
-        body = [[name, number(s), times_as_text(ratio(s, one))] for name, s in times.items()]
-        text.append("ResNet50, one process on all cores and two that share them:")
-        text.append(table(["processes and batch of each", "epoch, s", "of one process's"], body))
-    return "\n\n".join(text)
+        for size in (name for name in distinct(here, "subject") if name.startswith("resnet50")):
+            pixels = size.split()[1]
+            for precision in sorted(distinct(where(here, subject=size), "precision")):
+                mine, loop = (
+                    where(here, subject=size, precision=precision, contestant=name)
+                    for name in ("signs_lightning", "hand_written")
+                )
+                ours, steps, theirs = (
+                    middle(mine, rate),
+                    middle(mine, step_rate),
+                    middle(loop, rate),
+                )
+                share = "–"
+                if ceilings and ours:
+                    most = ceilings[f"{precision[:4]}_tflops"] * 1e12
+                    share = f"{ours * ceilings['flops'][pixels] / most:.0%}"
+                cells = [cell(mine, rate), cell(mine, step_rate), cell(loop, rate)]
+                ratios = [times(ours, theirs), times(steps, theirs), share]
+                body.append([f"{pixels}, {precision}", *cells, *ratios])
+        head = ["ResNet50", "ours, images/s", "its steps alone", "loop, images/s"]
+        head += ["ours to the loop", "the steps to the loop", "ours of the card's products"]
+        text += [table(head, body)] if body else []
+        checks = where(here, contestant="check")  # of older runs; tests/gpu has them now
+        body = [
+            [row["subject"], "yes" if row["ok"] else "**no**", row["text"].partition("; FAILED")[0]]
+            for row in checks
+        ]
+        text += [table(["what has to hold", "holds", "found"], body)] if body else []
+        profiles = {row["contestant"]: row for row in here if row["subject"].startswith("profile")}
+        if len(profiles) == 2:
+            text.append("Where a step of ResNet50 at 64×64 in bf16 goes, without torch.compile:")
+            compared = compare(profiles["signs_lightning"], profiles["hand_written"], lines=8)
+            text.append(f"```text\n{compared}\n```")
+    return text
+
+
+def step_rate(row: Row) -> float | None:
+    """Images per second of the steps alone, without what follows them."""
+    seconds = row.get("steps_seconds", [])[1:]
+    return row["images"] / median(seconds) if seconds and "images" in row else None

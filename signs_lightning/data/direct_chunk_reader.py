@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from operator import floordiv
 from typing import Any
 
@@ -16,6 +19,7 @@ from signs_lightning.data.hdf5_dataset_checks import max_deflated
 from signs_lightning.data.hdf5_filters import DEFLATE, SHUFFLE, list_filters
 from signs_lightning.data.image_set import ImageSet, damaged_data_error, translate_read_errors
 from signs_lightning.data.open_handles import RawFile
+from signs_lightning.runtime.cores import count_cores
 
 SMALL_RUN_BYTES = 8  # shorter runs of an image in a chunk are gathered by one index
 CACHED_BYTES = 2**20  # of images that are gathered at a time
@@ -82,43 +86,63 @@ class ChunkedReader:
             first, last = max(low, k * self.chunk[0]), min(high, (k + 1) * self.chunk[0])
             part = slice(first - k * self.chunk[0], last - k * self.chunk[0])
             places = self.places[k].reshape(-1, 3).tolist()
-            chunks = (self._unpack(handle, *place) for place in places)
-            pieces = (self.fill if chunk is None else chunk[part] for chunk in chunks)
+
+            def unpack(place: list[int], part: slice = part) -> Any:
+                chunk = self._unpack(handle, *place)
+                return self.fill if chunk is None else chunk[part]
+
             images = values[first - low : last - low]
             if self.order is None:
-                self._paste(pieces, images)
+                self._paste(places, unpack, images)
             else:
-                self._gather(pieces, images, self.order)
+                self._gather(places, unpack, images, self.order)
         return values
 
-    def _paste(self, pieces: Iterator[Any], images: np.ndarray) -> None:
+    def _paste(
+        self, places: list[list[int]], unpack: Callable[[list[int]], Any], images: np.ndarray
+    ) -> None:
         """Put pieces (n, h, w, c) of n images to their places in the images (n, H, W, C).
 
         Their axes are those of the file, in any order behind that of the images.
         """
-        for area, piece in zip(itertools.product(*self.ranges), pieces, strict=True):
-            target = images[area]
+
+        def put(area: tuple[slice, ...], place: list[int]) -> None:
+            piece, target = unpack(place), images[area]
             if target.shape[1:] != self.chunk[1:] and not np.isscalar(piece):
                 # The last chunks reach beyond the dataset.
                 piece = piece[(slice(None), *map(slice, target.shape[1:]))]
             target[...] = piece
 
-    def _gather(self, pieces: Iterator[Any], images: np.ndarray, order: np.ndarray) -> None:
+        _for_each(put, itertools.product(*self.ranges), places)
+
+    def _gather(
+        self,
+        places: list[list[int]],
+        unpack: Callable[[list[int]], Any],
+        images: np.ndarray,
+        order: np.ndarray,
+    ) -> None:
         """Do the same for small pieces, laid side by side and then put in order.
 
         It is done for a few images at a time, which stay in the processor's cache. Putting piece
         after piece into all images reaches for memory at every few bytes, which takes several times
         as long.
         """
-        count, length = math.prod(self.places.shape[1:-1]), math.prod(self.chunk[1:])
+        count, length = len(places), math.prod(self.chunk[1:])
         beside = np.empty((count, len(images), length), self.dtype)
-        for k, piece in enumerate(pieces):
-            beside[k] = piece if np.isscalar(piece) else piece.reshape(len(images), -1)
         step = max(1, CACHED_BYTES // (beside.itemsize * count * length))
-        for start in range(0, len(images), step):
+
+        def lay(k: int, place: list[int]) -> None:
+            piece = unpack(place)
+            beside[k] = piece if np.isscalar(piece) else piece.reshape(len(images), -1)
+
+        def put_in_order(start: int) -> None:
             few = beside[:, start : start + step].swapaxes(0, 1).reshape(-1, count * length)
             target = images[start : start + step].reshape(len(few), -1)
             np.take(few, order, axis=1, out=target, mode="clip")  # "raise" would copy the target
+
+        _for_each(lay, range(count), places)
+        _for_each(put_in_order, range(0, len(images), step))
 
     def _unpack(
         self, handle: RawFile, offset: int, size: int, filter_mask: int
@@ -143,6 +167,25 @@ class ChunkedReader:
             values = _unshuffle(values, self.dtype.itemsize)
         chunk = values.view(self.dtype).reshape(self.stored_chunk)
         return np.moveaxis(chunk, self.axis, 0) if self.axis else chunk
+
+
+def _for_each(action: Callable[..., None], *arguments: Iterable[Any]) -> None:
+    """Call an action with each of the arguments, on as many threads as there are cores.
+
+    Its threads are not those that read blocks, which wait for it: a few large chunks that hold many
+    images would keep one thread busy, and leave the others with nothing to do.
+    """
+    calls = list(zip(*arguments, strict=True))
+    if len(calls) == 1:
+        action(*calls[0])
+    else:
+        list(_piece_threads(os.getpid()).map(lambda call: action(*call), calls))
+
+
+@cache
+def _piece_threads(process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process; a fork has none of its parent's."""
+    return ThreadPoolExecutor(count_cores(), "pieces")
 
 
 def _unshuffle(shuffled: np.ndarray, itemsize: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from signs_lightning import H5DataModule
+from signs_lightning.data import direct_chunk_reader
 from signs_lightning.data.dataset import H5Images
 from signs_lightning.data.direct_chunk_reader import ChunkedReader
 from signs_lightning.data.hdf5_image_set import check_arrays, check_file
 from signs_lightning.data.hdf5_storage_readers import ContiguousReader, HDF5Reader, ImageReader
-from signs_lightning.data.open_handles import HANDLES
+from signs_lightning.data.open_handles import HANDLES, RawFile
 from signs_lightning.data.resumable_loader import BatchLoader, identity_collate
 from signs_lightning.data.sampler import PAD_INDEX, EpochSampler
 from signs_lightning.data.stratified_split import stratified_split
@@ -74,6 +76,26 @@ def test_the_same_images_from_any_storage(stored: str, way: str, tmp_path: Path)
         np.testing.assert_array_equal(images.numpy(), IMAGES[wanted])
         np.testing.assert_array_equal(labels.numpy(), LABELS[wanted])
     assert type(dataset.readers[0]._source) is kind
+
+
+@pytest.mark.parametrize("stored", ["chunks that cut images", "splinters"])
+def test_pieces_of_one_block_are_unpacked_at_once(
+    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block of images in several chunks keeps more than one thread busy, and stays what it is."""
+    dataset = H5Images([check_file(write(tmp_path / "f.h5", **STORED[stored][0]))])
+    original = ChunkedReader._unpack
+    together = threading.Barrier(2, timeout=30)
+
+    def wait_for_another(self: ChunkedReader, handle: RawFile, *place: int) -> Any:
+        together.wait()
+        return original(self, handle, *place)
+
+    monkeypatch.setattr(direct_chunk_reader, "count_cores", lambda: 2)
+    monkeypatch.setattr(ChunkedReader, "_unpack", wait_for_another)
+    direct_chunk_reader._piece_threads.cache_clear()
+    np.testing.assert_array_equal(dataset.read_sorted(np.arange(7)), IMAGES[:7])
+    direct_chunk_reader._piece_threads.cache_clear()
 
 
 @pytest.mark.parametrize("stored", ["contiguous", "gzip", "chunks that cut images", "splinters"])

@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument(
         "--callbacks", action="store_true", help="TensorBoard, the best checkpoint and a CSV file"
     )
+    parser.add_argument("--no_jit", action="store_true", help="without XLA or another compiler")
     options = parser.parse_args()
     keras.utils.set_random_seed(1)
     if options.bf16:
@@ -98,7 +99,8 @@ def main() -> None:
     loss = (
         "binary_crossentropy" if CLASSES[options.model] == 2 else "sparse_categorical_crossentropy"
     )
-    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
+    jit = False if options.no_jit else "auto"  # on TensorFlow and JAX this is XLA
+    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"], jit_compile=jit)
     clock = Clock()
     callbacks: list[Any] = [clock]  # first: what it marks comes before what the others do
     names = []
