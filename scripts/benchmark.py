@@ -125,7 +125,7 @@ def write(folder: Path) -> None:
     record = json.loads((folder / "benchmarks.json").read_text())
     page, parts = folder / "benchmarks.md", [runs(record)]
     if plot.draw(record, folder / "images" / "benchmarks.png"):
-        parts.append("![Epochs, images per second, growth](images/benchmarks.png)")
+        parts.append("![Epochs and images per second](images/benchmarks.png)")
     titles = {"training": "Training", "reading": "Reading HDF5", "growth": "Growth", "gpu": "GPU"}
     for name, title in titles.items():
         if found := getattr(tables, name)(record):

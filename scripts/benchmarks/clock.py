@@ -26,7 +26,7 @@ class EpochClock(Callback):
         self.losses.append(None if loss is None else float(loss))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        if self.marks.epoch_starts:
+        if "epoch_starts" in self.marks.times:
             self._last_loss(trainer)
         self.marks.epoch()
 

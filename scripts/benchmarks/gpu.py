@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,11 +49,11 @@ def ceilings(device: str, size: int) -> None:
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"
     }
     for name, dtype in (("bf16", torch.bfloat16), ("tf32", torch.float32)):
-        a = torch.randn(size, size, device=device, dtype=dtype)
-        found[f"{name}_tflops"] = 2 * size**3 / seconds_each(lambda a=a: a @ a) / 1e12
+        product = partial(torch.matmul, *torch.randn(2, size, size, device=device, dtype=dtype))
+        found[f"{name}_tflops"] = 2 * size**3 / seconds_each(product) / 1e12
     source = torch.ones(size * 2**18, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    found["copy_gbs"] = 2 * source.nbytes / seconds_each(lambda: target.copy_(source)) / 1e9
+    found["copy_gbs"] = 2 * source.nbytes / seconds_each(partial(target.copy_, source)) / 1e9
     flops = {}
     for pixels in SIZES:
         with FlopCounterMode(display=False) as counter:
@@ -67,12 +69,14 @@ def tasks(bench: Bench, device: str, way: str) -> list[Task]:
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     if way == "ceilings":
-        code = f"from benchmarks import gpu; gpu.ceilings({device!r}, {8192 if device == 'cuda' else 256})"
+        size = 8192 if device == "cuda" else 256
+        code = f"from benchmarks import gpu; gpu.ceilings({device!r}, {size})"
         return [Task({**labels, "contestant": "card"}, [sys.executable, "-c", code], environment)]
     mine = [
         f"--config={ROOT}/configs/gpu.yaml" if device == "cuda" else "--trainer.accelerator=cpu"
     ]
-    loop, model, epochs, data = [f"--device={device}"], "functional", 100, None
+    loop, model, epochs = [f"--device={device}"], "functional", 100
+    data: tuple[Path, Path | None]
     if way == "functional":
         data, epochs = training.data(bench)["functional"], 3 if bench.quick else 100
     else:

@@ -208,7 +208,11 @@ def measure(bench: Bench) -> None:
         some = [layout for layout in layouts if bench.layout in f"{size}×{size}, {layout}"]
         for layout, count in ((layout, count) for layout in some for count in counts):
             print(f"writing {count:,} images of {size}×{size}, {layout}", flush=True)
-            labels = {"part": "reading", "subject": f"{size}×{size}", "layout": layout}
+            labels: dict[str, Any] = {
+                "part": "reading",
+                "subject": f"{size}×{size}",
+                "layout": layout,
+            }
             labels |= {"images": count, "stored": round(files.write(path, count, size, layout), 3)}
             planned = [(name, "warm") for name in READERS] + [(name, "cold") for name in COLD]
             if "gzip" not in layout:

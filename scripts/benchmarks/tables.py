@@ -135,7 +135,7 @@ def best(rows: list[Row], names: str, figure: Figure, take: Callable[..., Any] =
 
 
 def advantage(rows: list[Row]) -> float:
-    """How many times as long as ours the best Keras's epoch takes, in the least favourable model."""
+    """How many times as long as ours the best Keras's epoch takes, where that is least."""
     found = []
     for model in MODELS:
         mine = where(rows, subject=model, precision="fp32")
