@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class OpenHandles:
             handle = self._handles.pop(owner, None)
             if handle is None:
                 too_many = max(0, len(self._handles) + 1 - max_open())
-                for oldest in list(self._handles)[:too_many]:
+                for oldest in list(islice(self._handles, too_many)):
                     self._handles.pop(oldest, None)
                 handle = open_handle()
             self._handles[owner] = handle
