@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,8 @@ def _watch(process: subprocess.Popen) -> int:
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     try:
-        process.wait(LIMIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LIMIT_SECONDS)
     finally:  # interrupted, too: nothing is left running
         over.set()
         watcher.join()
@@ -228,9 +228,11 @@ def own_memory(process: int) -> int:
     parent is counted twice.
     """
     kilobytes = re.findall(r"RssAnon:\s+(\d+)", _read(f"/proc/{process}/status")) or ["0"]
-    threads = Path(f"/proc/{process}/task").glob("*")
-    children = [int(child) for t in threads for child in _read(f"{t}/children").split()]
-    return int(kilobytes[0]) * 1024 + sum(map(own_memory, children))
+    children = []
+    with suppress(OSError):  # it may have ended
+        for thread in os.listdir(f"/proc/{process}/task"):
+            children += _read(f"/proc/{process}/task/{thread}/children").split()
+    return int(kilobytes[0]) * 1024 + sum(own_memory(int(child)) for child in children)
 
 
 def _read(path: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -127,6 +128,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
+def by_contestant(
+    title: str, rows: list[Row], columns: Mapping[str, Callable[[list[Row]], str]]
+) -> list[str]:
+    """A table with a line for each contestant, if there is any."""
+    names = [name for name in NAMES if where(rows, contestant=name)]
+    lines = {name: where(rows, contestant=name) for name in names}
+    body = [[NAMES[name], *(show(lines[name]) for show in columns.values())] for name in names]
+    return [table([title, *columns], body)] if body else []
+
+
 def best(rows: list[Row], names: str, figure: Figure, take: Callable[..., Any] = min) -> Any:
     """The best median among the contestants whose names begin so; None without any."""
     mine = [name for name in distinct(rows, "contestant") if name.startswith(names)]
@@ -148,34 +159,41 @@ def training(record: dict[str, Any]) -> list[str]:
     """Epochs and processes, of the least favourable processor first."""
     rows, text = latest(record, "training"), []
     machines = {name: where(rows, machine=name) for name in distinct(rows, "machine")}
-    head = [
-        *("epoch, s", "faster than the best Keras", "of the loop's time", "process, s"),
-        *("faster than the best Keras", "training begins after, s", "own memory, MiB"),
-    ]
     for machine in sorted(machines, key=lambda name: advantage(machines[name])):
         text.append(f"### {machine}")
         for model, precision in ((m, p) for m in MODELS for p in ("fp32", "bf16")):
             here = where(machines[machine], subject=model, precision=precision)
-            epochs = where(here, kind=("both", "epoch"))
-            processes = where(here, kind=("both", "process"))
-            whole = entry("process_seconds")
-            body = []
-            for name in (name for name in NAMES if where(here, contestant=name)):
-                of_epochs, of_processes = (
-                    where(some, contestant=name) for some in (epochs, processes)
-                )
-                mine, its_process = middle(of_epochs, epoch), middle(of_processes, whole)
-                body.append([
-                    NAMES[name], cell(of_epochs, epoch),
-                    times(best(epochs, "keras", epoch), mine),
-                    times(mine, best(epochs, "hand_written", epoch)), cell(of_processes, whole),
-                    times(best(processes, "keras", whole), its_process),
-                    number(middle(of_processes, entry("training_starts_seconds"))),
-                    number(middle(of_processes or of_epochs, mebibytes)),
-                ])  # fmt: skip
-            if body:
-                text.append(table([f"{MODELS[model]}, {precision}", *head], body))
+            title = f"{MODELS[model]}, {precision}"
+            text += by_contestant(title, here, training_columns(here))
     return text
+
+
+def training_columns(rows: list[Row]) -> dict[str, Callable[[list[Row]], str]]:
+    """The figures of a model's contestants; some epochs and processes are measured apart."""
+
+    def epochs(row: Row) -> float | None:
+        return epoch(row) if row["kind"] in ("both", "epoch") else None
+
+    def process(row: Row, name: str = "process_seconds") -> float | None:
+        return row.get(name) if row["kind"] in ("both", "process") else None
+
+    def memory(row: Row) -> float | None:
+        return mebibytes(row) if row["kind"] in ("both", "process") else None
+
+    def start(row: Row) -> float | None:
+        return process(row, "training_starts_seconds")
+
+    keras, loop = best(rows, "keras", epochs), best(rows, "hand_written", epochs)
+    whole = best(rows, "keras", process)
+    return {
+        "epoch, s": lambda mine: cell(mine, epochs),
+        "faster than the best Keras": lambda mine: times(keras, middle(mine, epochs)),
+        "of the loop's time": lambda mine: times(middle(mine, epochs), loop),
+        "process, s": lambda mine: cell(mine, process),
+        "faster than its process": lambda mine: times(whole, middle(mine, process)),
+        "training begins after, s": lambda mine: number(middle(mine, start)),
+        "own memory, MiB": lambda mine: number(middle(mine, memory)),
+    }
 
 
 def reading(record: dict[str, Any]) -> list[str]:
@@ -276,16 +294,15 @@ def gpu(record: dict[str, Any]) -> list[str]:
                 f"{ceilings['tf32_tflops']:,.0f} in TF32, {ceilings['copy_gbs']:,.0f} GB/s read "
                 "and written by a copy; measured, not from a data sheet."
             )
-        functional = where(here, subject="functional")
-        body = [
-            [NAMES[name], *(cell(where(functional, contestant=name), entry(key)) for key in keys)]
-            for keys in (("after_first_step_seconds", "process_seconds"),)
-            for name in distinct(functional, "contestant")
-        ]
-        if body:
-            text.append(
-                table(["Functional, 100 epochs", "after the first step, s", "process, s"], body)
+        columns = {
+            words: partial(cell, figure=entry(name))
+            for words, name in (
+                ("after the first step, s", "after_first_step_seconds"),
+                ("process, s", "process_seconds"),
             )
+        }
+        functional = where(here, subject="functional")
+        text += by_contestant("Functional, 100 epochs", functional, columns)
         body = []
         for size in (name for name in distinct(here, "subject") if name.startswith("resnet50")):
             pixels = size.split()[1]
@@ -309,12 +326,6 @@ def gpu(record: dict[str, Any]) -> list[str]:
         head = ["ResNet50", "ours, images/s", "its steps alone", "loop, images/s"]
         head += ["ours to the loop", "the steps to the loop", "ours of the card's products"]
         text += [table(head, body)] if body else []
-        checks = where(here, contestant="check")  # of older runs; tests/gpu has them now
-        body = [
-            [row["subject"], "yes" if row["ok"] else "**no**", row["text"].partition("; FAILED")[0]]
-            for row in checks
-        ]
-        text += [table(["what has to hold", "holds", "found"], body)] if body else []
         profiles = {row["contestant"]: row for row in here if row["subject"].startswith("profile")}
         if len(profiles) == 2:
             text.append("Where a step of ResNet50 at 64×64 in bf16 goes, without torch.compile:")

@@ -17,7 +17,7 @@ from torch import nn
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PARAMETERS = {"functional": 1_310, "sequential": 37_633, "resnet50": 23_600_006}
-ALL = ("signs_lightning", "keras_torch", "keras_jax", "lightning_port", "hand_written")
+ALL = ("signs_lightning", "keras_jax", "keras_torch", "lightning_port", "hand_written")
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +86,10 @@ def test_training(tmp_path, model):
     """Everybody takes part, trains the right network, and the loss falls; in bfloat16, too, where
     that is measured.
     """
-    found, page = run(
-        tmp_path, "--parts=training", f"--models={model}", f"--contestants={','.join(ALL)}"
-    )
-    assert {row["contestant"] for row in found} == set(ALL)
+    known = ALL[::2] if model == "resnet50" else ALL
+    contestants = f"--contestants={','.join(known)}"
+    found, page = run(tmp_path, "--parts=training", f"--models={model}", contestants)
+    assert {row["contestant"] for row in found} == set(known)
     precisions = {"fp32", "bf16"} if model == "resnet50" else {"fp32"}
     assert {row["precision"] for row in found} == precisions
     for row in found:
@@ -104,25 +104,24 @@ def test_training(tmp_path, model):
 
 @pytest.mark.slow
 def test_reading(tmp_path):
-    """Every reader takes part, and its line stands on the page."""
-    from benchmarks import reading, tables
-
-    found, page = run(tmp_path, "--parts=reading", "--layout=gzip")
-    assert {row["contestant"] for row in found} == set(reading.READERS)
-    for words in (*(tables.NAMES[name] for name in reading.READERS), "ours to decompression"):
+    """Readers in processes of their own, with workers of theirs, and the page that they give."""
+    names = {"signs_lightning", "per_sample_2", "sorted_batches_2", "inflate_all"}
+    found, page = run(
+        tmp_path, "--parts=reading", "--layout=gzip", f"--contestants={','.join(names)}"
+    )
+    assert {row["contestant"] for row in found} == names
+    for words in ("by the sample, 2", "by sorted batches, 2", "ours to decompression", ", cold"):
         assert words in page
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("causes", ["classes,image size", "shards", "processes"])
-def test_growth(tmp_path, causes):
+@pytest.mark.parametrize("cause", ["classes", "shards", "processes"])
+def test_growth(tmp_path, cause):
     """Time and memory of every value, and the slope between the last two."""
-    found, page = run(tmp_path, "--parts=growth", f"--contestants={causes}")
-    assert {row["subject"] for row in found} == set(causes.split(","))
-    if causes == "processes":
-        assert "| processes: 2 processes of 16 |" in page
-    for cause in causes.split(","):
-        assert f"{cause}: slope**" in page or cause == "processes"
+    found, page = run(tmp_path, "--parts=growth", f"--contestants={cause}")
+    assert {row["subject"] for row in found} == {cause}
+    words = "| processes: 2 processes of 16 |" if cause == "processes" else f"{cause}: slope**"
+    assert words in page
 
 
 @pytest.mark.slow
