@@ -80,7 +80,7 @@ def test_ceilings_and_the_functional_model(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["64-tf32", "64-tf32-profile"])
+@pytest.mark.parametrize("way", ["64-tf32", "64-bf16-profile"])
 def test_resnet50(tmp_path, way):
     """Images per second, and steps under the profilers, which name what both contestants call."""
     found, page = run(tmp_path, way)
