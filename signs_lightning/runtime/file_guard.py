@@ -17,7 +17,6 @@ import select
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -92,9 +91,8 @@ class FileGuard:
                 self._pid, self._process, self._waiting = os.getpid(), None, []
             if path not in self._refused and path not in self._waiting:
                 self._start_sending([path])
-            end = time.monotonic() + SECONDS
             while path in self._waiting:
-                self._read_answers(max(0.0, end - time.monotonic()))
+                self._read_answers()
             if self._new and not self._waiting:
                 _remember(self._new)
                 self._new = []
@@ -155,10 +153,11 @@ class FileGuard:
     def _pipe(self, name: str) -> IO[bytes]:
         return getattr(self._process, name)
 
-    def _read_answers(self, seconds: float) -> None:
-        """Take what the process says within some seconds; its end is an answer, too."""
-        answers = self._pipe("stdout")
-        ready = select.select([answers], [], [], seconds)[0]
+    def _read_answers(self) -> None:
+        """Take what the process says next, in the time of a file; its end is an answer, too."""
+        answers, watched = self._pipe("stdout"), select.poll()
+        watched.register(answers, select.POLLIN)
+        ready = watched.poll(1000 * SECONDS)
         content = os.read(answers.fileno(), 2**16) if ready else b""
         *lines, self._answers = (self._answers + content).split(b"\n")
         for line in lines:

@@ -82,6 +82,20 @@ def test_a_hang_is_called_busy(
     assert "damage" not in str(refused.value)
 
 
+@pytest.mark.slow
+def test_each_file_has_its_own_time(
+    tmp_path: Path, guard: FileGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sound file behind two that take all of theirs is read by a process that begins then."""
+    monkeypatch.setattr(file_guard, "SECONDS", 6.0)
+    bad = [str(make_endless(tmp_path / name)) for name in ("a.h5", "b.h5")]
+    guard.begin([*bad, str(write(tmp_path / "c.h5"))])
+    guard.check(str(tmp_path / "c.h5"))
+    for path in bad:
+        with pytest.raises(InputError, match="was not read within 6 s"):
+            guard.check(path)
+
+
 @pytest.mark.parametrize("content", [b"[]", None])
 def test_a_damaged_or_unwritable_memory_harms_nothing(
     content: bytes | None,
