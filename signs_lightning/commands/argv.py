@@ -30,7 +30,7 @@ def resolve_packaged_config(before: str, arg: str) -> str:
     """
     flag, equals, value = arg.partition("=")
     value = arg if before in {"--config", "-c"} else value if equals and flag == "--config" else ""
-    if not value.startswith("configs/") or Path(value).exists():
+    if not value.startswith("configs/") or os.path.exists(value):
         return arg
     file = packaged_file(value)
     return arg if file is None else arg.removesuffix(value) + str(file)
@@ -40,7 +40,7 @@ def packaged_file(name: str) -> Path | None:
     """Return a file of `configs/`, which is inside the package if installed, else beside it."""
     package = Path(__file__).parents[1]
     files = (folder / name for folder in (package, package.parent))
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 def rename_deprecated_options(args: list[str]) -> list[str]:

@@ -125,6 +125,12 @@ class CLI(LightningCLI):
         except ArgumentError as error:
             import_named_classes(self.start.args)
             raise InputError(explain_parser_error(str(error), self.verb_parser)) from error
+        for section in ("trainer", "data", "checkpoint"):
+            if section in self.config[self.verb] and self.config[self.verb][section] is None:
+                raise InputError(
+                    f"{section} has nothing in the configuration, expected its options. Write them "
+                    f"below it, or leave {section} out."
+                )
 
     def _parse_ckpt_path(self) -> None:
         """Merge no hyperparameters of a checkpoint over explicit options."""

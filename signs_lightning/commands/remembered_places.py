@@ -4,6 +4,7 @@ what is there.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def find_overwriting(kind: Any, arguments: dict[str, Any], own: Path | None) -> 
         file = Path(folder, f"{arguments['filename']}.ckpt")
         is_kept = issubclass(kind, OnExceptionCheckpoint) and file.stem != "on_exception"
         is_kept = is_kept or (issubclass(kind, ModelCheckpoint) and not is_versioned)
-        if is_kept and file.exists() and not _is_in(file, own):
+        if is_kept and os.path.exists(file) and not _is_in(file, own):
             return str(file)
     return next((str(path) for path in places if _is_in_another_run(path, own)), None)
 
@@ -61,12 +62,15 @@ def _is_in_another_run(path: Path, own: Path | None) -> bool:
     """Return whether a path is a run folder here, or in one, other than a run's own."""
     here = Path.cwd()
     places = [place for place in (here / path, *(here / path).parents) if here in place.parents]
-    is_run = any((p / "config.yaml").is_file() and (p / "checkpoints").is_dir() for p in places)
+    is_run = any(  # os.path: a name that is too long is none, and no error
+        os.path.isfile(place / "config.yaml") and os.path.isdir(place / "checkpoints")
+        for place in places
+    )
     return is_run and not _is_in(here / path, own)
 
 
 def _is_in(path: Path, folder: Path | None) -> bool:
     if folder is None:
         return False
-    path, folder = path.resolve(), folder.resolve()
+    path, folder = Path(os.path.realpath(path)), folder.resolve()
     return folder == path or folder in path.parents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def remembered_start(config: dict[str, Any], path: Path) -> dict[str, Any]:
     weights = start["ckpt_path"]
     for option in ("ckpt_path", "history"):
         file = start[option]
-        is_file = isinstance(file, str) and not is_address(file) and Path(file).is_file()
+        is_file = isinstance(file, str) and not is_address(file) and os.path.isfile(file)
         if file is not None and not is_file:
             raise InputError(
                 f"{path} remembers {option} '{shorten(str(file))}', which is no file here. "

@@ -77,7 +77,10 @@ def checkpoint(path: Path, out: Path) -> None:
 
 def resume(path: Path, out: Path) -> None:
     """As `fit --ckpt_path` does, up to the first step of a fused optimizer."""
-    find_start("fit", ["--ckpt_path", str(path)])
+    try:
+        find_start("fit", ["--ckpt_path", str(path)])
+    except InputError as error:  # what is offered instead is as long as what was written
+        raise InputError(str(error).partition(" If you trust it, add ")[0]) from error
     model, _ = load_classifier(path)
     stored = load_checkpoint(path)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)

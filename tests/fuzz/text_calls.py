@@ -31,6 +31,8 @@ def config(path: Path, out: Path) -> None:
     try:
         shutil.copy(path, run / "config.yaml")
         find_start("fit", ["--ckpt_path", str(run)])
+    except InputError as error:  # what is offered instead is as long as what was written
+        raise InputError(str(error).partition(" If you trust it, add ")[0]) from error
     finally:
         shutil.rmtree(run)
     run_words(["summary", "--config", str(path)])
