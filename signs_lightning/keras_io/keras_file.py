@@ -167,12 +167,13 @@ class KerasFile:
             return list(dict.fromkeys(name.split("\\")[0] for name in names))
         if h5.find_group(group, path) is None:
             return []
-        return list(h5.get_member(group, path, h5py.Group))
+        names = h5.get_member(group, path, h5py.Group)
+        return [name for name in names if isinstance(name, str)]  # bytes where it is no text
 
     @property
     def _is_flat(self) -> bool:
         """Whether all groups lie at the top, with backslashes, as tf.keras 2.12 on Windows."""
-        return any("\\" in name for name in self._group())
+        return any(isinstance(name, str) and "\\" in name for name in self._group())
 
     @h5.translate_damage()
     def compiled(self) -> tuple[dict[str, Any], bool]:
