@@ -1,6 +1,7 @@
-"""Write and run examples/first_steps.ipynb: make_notebook.py
+"""Write and run the notebooks in examples/: make_notebook.py [NAME ...]
 
-Its data are drawn by the package. It runs in an empty folder; what is left there goes.
+Their data are drawn by the package, or lie in tests/golden/. They run in an empty folder beside
+`tests/`, as in a clone; what is left there goes. The cells are in example_notebooks/.
 """
 
 from __future__ import annotations
@@ -10,113 +11,35 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
+from example_notebooks import from_a_keras_file, from_a_keras_notebook, from_zero
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = ROOT / "examples" / "first_steps.ipynb"
-EPOCHS = 20
-CELLS = [  # text, then code, and so on
-    """\
-# First steps
-
-A classifier of hand signs, from images to predictions, in about half a minute on a laptop. It needs
-no download: the images are drawn. Install the package first, in its folder: `pip install .`""",
-    """\
-import lightning
-
-from signs_lightning import H5DataModule, SignsFunctional, Trainer
-
-lightning.seed_everything(1, verbose=False)  # the same images, weights and order every time
-data = H5DataModule(drawn="DrawnSigns", val_fraction=0.2, batch_size=64)
-data.setup("fit")
-data""",
-    """\
-Of your own data, name the file: `H5DataModule(train_file="train.h5", test_file="test.h5")`. A pair
-of NumPy arrays, `train_file=(images, labels)`, does as well. This is what the images look like:""",
-    """\
-import numpy as np
-from PIL import Image
-
-images, labels = data.images("train", 8)  # uint8 (8, 64, 64, 3)
-Image.fromarray(np.concatenate(images, axis=1))""",
-    """\
-## Training
-
-The model is the functional one of the course. The Trainer is Lightning's, and takes its arguments,
-such as `max_epochs`, `accelerator` and `callbacks`.""",
-    f"""\
-model = SignsFunctional(lr=0.02, schedule="one_cycle")
-trainer = Trainer(max_epochs={EPOCHS})
-trainer.fit(model, data)""",
-    """\
-The history is a list of dicts, one for each epoch, with Keras's names. It shows itself as a table,
-and plots itself.""",
-    "model.history",
-    "",
-    "model.history.plot()",
-    """\
-## Test
-
-The test images were not looked at until here. The accuracy comes with its 95% interval, which is
-wide for 120 images.""",
-    """\
-trainer.test(model, data, verbose=False)
-model.evaluation""",
-    """\
-## Prediction
-
-`predict` takes images as you have them: bytes in 0..255 or floats in 0..1, one or many, with the
-channels last or first; NumPy arrays, tensors, pictures of Pillow or paths. It gives a probability
-for each class.""",
-    """\
-images, labels = data.images("test", 4)
-model.predict(images).round(3)""",
-    "These are the classes, and the labels of the images:",
-    """\
-predicted = model.predict(images / 255.0).argmax(axis=1)
-[model.class_names[k] for k in predicted], labels""",
-    "",
-    """\
-Image.fromarray(images[0]).save("hand.png")
-model.predict("hand.png").argmax(axis=1)""",
-    """\
-## The run
-
-What the run leaves is in its folder. The checkpoint remembers all that is needed to go on.""",
-    """\
-from pathlib import Path
-
-sorted(path.name for path in Path(trainer.log_dir).iterdir())""",
-    "",
-    """\
-again = SignsFunctional.load_from_checkpoint(
-    trainer.checkpoint_callback.best_model_path, weights_only=True
-)
-again.predict("hand.png").argmax(axis=1)""",
-    """\
-The command line takes the same run:
-
-```bash
-python -m signs_lightning report lightning_logs/signs_functional/version_0
-python -m signs_lightning predict lightning_logs/signs_functional/version_0 hand.png
-python -m signs_lightning fit --config lightning_logs/signs_functional/version_0/config.yaml
-```""",
-]
+NOTEBOOKS: dict[str, ModuleType] = {
+    "from_zero": from_zero,
+    "from_a_keras_file": from_a_keras_file,
+    "from_a_keras_notebook": from_a_keras_notebook,
+}
 
 
-def build_notebook(epochs: int = EPOCHS) -> Any:
-    """Return the notebook without output.
+def build_notebook(name: str, epochs: int | None = None) -> Any:
+    """Return a notebook without output.
 
     Args:
-        epochs: how many are trained.
+        name: one of `NOTEBOOKS`.
+        epochs: how many are trained, where it is another number than the notebook's.
     """
+    content = NOTEBOOKS[name]
     cells = []
-    for number, source in enumerate(CELLS):
-        source = source.replace(f"max_epochs={EPOCHS}", f"max_epochs={epochs}")
+    for number, source in enumerate(content.CELLS):
+        if epochs is not None:
+            for option in ("max_epochs=", "max_epochs "):
+                source = source.replace(f"{option}{content.EPOCHS}", f"{option}{epochs}")
         new_cell = new_code_cell if number % 2 else new_markdown_cell
         if source:
             cells.append(new_cell(source, id=f"cell-{number}"))
@@ -125,17 +48,24 @@ def build_notebook(epochs: int = EPOCHS) -> Any:
 
 
 def run_notebook(notebook: Any, folder: Path, **environment: str) -> None:
-    """Run a notebook in a folder, and put its output in.
+    """Run a notebook in `examples` of a folder, and put its output in.
 
     Args:
         notebook: it is changed.
-        folder: its working directory.
+        folder: gets `examples`, its working directory, and beside it a link to `tests`.
         environment: further variables of the kernel's environment.
     """
     environment = {**os.environ, **environment}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    # Cells of bash call the Python of this process, with the width of a page.
+    bin_folder = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join([bin_folder, environment.get("PATH", "")])
+    environment["COLUMNS"] = "100"
+    examples = folder / "examples"
+    examples.mkdir()
+    (folder / "tests").symlink_to(ROOT / "tests")
     options: Any = {"record_timing": False, "coalesce_streams": True}
-    place = {"metadata": {"path": str(folder)}}
+    place = {"metadata": {"path": str(examples)}}
     NotebookClient(notebook, timeout=600, resources=place, **options).execute(env=environment)
     for cell in notebook.cells:
         if cell.cell_type == "code":  # where the progress bar was
@@ -147,13 +77,16 @@ def _is_empty(output: Any) -> bool:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the notebook with its output."""
-    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args(args)
-    notebook = build_notebook()
-    with tempfile.TemporaryDirectory() as folder:
-        run_notebook(notebook, Path(folder))
-    NOTEBOOK.parent.mkdir(exist_ok=True)
-    nbformat.write(notebook, NOTEBOOK)
+    """Write the notebooks with their output."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"of {', '.join(NOTEBOOKS)}")
+    for name in parser.parse_args(args).names or NOTEBOOKS:
+        if name not in NOTEBOOKS:
+            parser.error(f"there is no notebook '{name}'; there are {', '.join(NOTEBOOKS)}")
+        notebook = build_notebook(name)
+        with tempfile.TemporaryDirectory() as folder:
+            run_notebook(notebook, Path(folder))
+        nbformat.write(notebook, ROOT / "examples" / f"{name}.ipynb")
     return 0
 
 
