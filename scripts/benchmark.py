@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu, growth, plot, process, reading, tables, training
+from benchmarks import gpu, gpu_table, growth, plot, process, reading, tables, training
 from benchmarks.process import ROOT, Bench
 from markdown_lines import wrap_prose
 
@@ -128,7 +128,7 @@ def write(folder: Path) -> None:
         parts.append("![Epochs and images per second](images/benchmarks.png)")
     titles = {"training": "Training", "reading": "Reading HDF5", "growth": "Growth", "gpu": "GPU"}
     for name, title in titles.items():
-        if found := getattr(tables, name)(record):
+        if found := getattr(gpu_table if name == "gpu" else tables, name)(record):
             parts += [f"## {title}", *found]
     before, after = "# How fast it is\n\n", "\n"
     if page.exists() and BEGIN in page.read_text():

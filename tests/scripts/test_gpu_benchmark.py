@@ -26,7 +26,7 @@ def measured(run, precision, contestant, seconds):
 
 def test_a_later_run_replaces_what_it_measured_on_the_same_card():
     """Precision by precision, since there may be no time for all; each card has its own tables."""
-    from benchmarks import tables
+    from benchmarks import gpu_table
 
     rows = [
         measured("1", "tf32", "signs_lightning", 1.0),
@@ -39,7 +39,7 @@ def test_a_later_run_replaces_what_it_measured_on_the_same_card():
         {"run": k, "machine": {**machine, "gpu": gpu}}
         for k, gpu in (("1", "H200"), ("2", "H100"), ("3", "H100"))
     ]
-    text = "\n".join(tables.gpu({"runs": runs, "measurements": rows}))
+    text = "\n".join(gpu_table.gpu({"runs": runs, "measurements": rows}))
     assert "| 64×64, bf16 | 2,000 | 2,000 | 2,000 | 1.00× |" in text
     assert "| 64×64, bf16, compiled | 4,000 | 4,000 | 4,000 | 1.00× |" in text
     assert text.count("| 64×64, tf32 | 1,000 | 1,000 | 500 | 2.00× |") == 1
