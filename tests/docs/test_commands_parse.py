@@ -183,7 +183,14 @@ def test_options_exist() -> None:
         "--logdir",
         "--trainer.OPTION",
     }
-    allowed |= {"--standalone", "--max-restarts", "--kill-on-bad-exit", "--help_all", "--print_schema"}
+    allowed |= {
+        "--standalone",
+        "--max-restarts",
+        "--kill-on-bad-exit",
+        "--help_all",
+        "--print_schema",
+        "--version",
+    }
     allowed |= {"--build-arg"}  # of docker
     allowed |= {"--model.network.pretrained", "--model.network.in_chans"}  # of timm.create_model
     for page in PAGES:
