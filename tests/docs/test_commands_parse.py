@@ -183,14 +183,9 @@ def test_options_exist() -> None:
         "--logdir",
         "--trainer.OPTION",
     }
-    allowed |= {
-        "--standalone",
-        "--max-restarts",
-        "--kill-on-bad-exit",
-        "--help_all",
-        "--print_schema",
-        "--version",
-    }
+    allowed |= {"--standalone", "--max-restarts", "--kill-on-bad-exit"}  # of torchrun and srun
+    allowed |= {"--help_all", "--print_schema", "--version"}
+    allowed |= {"--end", "--verb", "--epochs", "--count"}  # of tests/kill
     allowed |= {"--build-arg"}  # of docker
     allowed |= {"--model.network.pretrained", "--model.network.in_chans"}  # of timm.create_model
     for page in PAGES:
