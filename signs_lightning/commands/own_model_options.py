@@ -136,4 +136,4 @@ def join_import_path(args: list[str]) -> None:
                 for name in ("__init__.py", f"{part}.py", part)
             )
             if is_needed and str(folder) not in sys.path:
-                sys.path.insert(0, str(folder))
+                sys.path.append(str(folder))  # no package is hidden by a file in it

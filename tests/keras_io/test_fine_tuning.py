@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def sgd(parameters):
-    return torch.optim.SGD(parameters, lr=0.1)
+    return torch.optim.SGD(parameters, lr=0.03)
 
 
 def trainer_of(epochs: int, **options) -> lightning.Trainer:
@@ -34,7 +34,8 @@ def trainer_of(epochs: int, **options) -> lightning.Trainer:
 
 def test_a_run_follows_keras(tmp_path):
     """Constraints, penalties of weights and of outputs, a frozen layer, moving averages: the losses
-    of two epochs, in training and in validation, and all weights behind them.
+    of two epochs, in training and in validation, and all weights behind them. With larger steps an
+    activation near zero falls on the other side on some processors.
     """
     model = keras.Sequential(
         [
@@ -68,7 +69,7 @@ def test_a_run_follows_keras(tmp_path):
     randomize(model)
     model.save(tmp_path / "m.keras")
     images, labels = images_for(model, 18), np.arange(18) % 3
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.SGD(0.03), "sparse_categorical_crossentropy")
     kept = {"batch_size": 4, "shuffle": False, "verbose": 0}
     theirs = model.fit(
         images, labels, epochs=2, validation_data=(images[:6], labels[:6]), **kept

@@ -96,6 +96,7 @@ def assert_changes_as_keras(layer: keras.Layer, images: np.ndarray, largest: flo
 
 
 UNIT = {"value_range": (0, 1)}
+keras.utils.set_random_seed(1)  # or all images may be those that are not flipped
 COLORS = {
     "flip": layers.RandomFlip(),
     "contrast": layers.RandomContrast(0.8),
