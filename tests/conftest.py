@@ -8,6 +8,7 @@ import inspect
 import os
 import signal
 import subprocess
+import sys
 
 # An independent implementation; read when keras is first imported.
 os.environ["KERAS_BACKEND"] = "jax"
@@ -59,6 +60,18 @@ def shared() -> Path:
     if not (SHARED / "datasets").is_dir():
         pytest.skip(f"no photographs at hand: {SHARED}")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def forget_own_modules() -> Iterator[None]:
+    """A folder that a test's configuration made importable, and its modules, are not another's."""
+    before = list(sys.path)
+    yield
+    if added := tuple(f"{folder}{os.sep}" for folder in sys.path if folder not in before):
+        sys.path[:] = before
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(added):
+                del sys.modules[name]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -121,8 +121,10 @@ def join_import_path(args: list[str]) -> None:
     """Let Python find modules that the arguments name, beside the configuration that names them.
 
     A folder joins the path only if a module of that name is in it: the working directory for the
-    command line, and a configuration's own folder for what is in it.
+    command line, and before it a configuration's own folder for what is in it. Both come behind
+    packages, so that no file of a folder hides one.
     """
+    end = len(sys.path)
     for _, option, value in iterate_options(args):
         names = filter(DOTTED.fullmatch, GivenOptions([f"--{option}={value}"]).names)
         places = [name.split(".")[:2] for name in names]
@@ -136,4 +138,4 @@ def join_import_path(args: list[str]) -> None:
                 for name in ("__init__.py", f"{part}.py", part)
             )
             if is_needed and str(folder) not in sys.path:
-                sys.path.append(str(folder))  # no package is hidden by a file in it
+                sys.path.insert(end, str(folder))

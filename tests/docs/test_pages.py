@@ -49,7 +49,7 @@ def test_architecture_lists_every_file() -> None:
 
 def test_terminal_blocks_end_at_80() -> None:
     """As a terminal of 80 columns shows them, but for what programs write into pages."""
-    generated = ("benchmarks.md", "commands.md", "trust.md")
+    generated = ("benchmarks.md", "commands.md", "own-your-model.md", "trust.md")
     for path in [*DOCS.rglob("*.md"), ROOT / "README.md"]:
         blocks = re.findall(r"^```text\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
         for line in "".join(blocks).splitlines():
