@@ -25,6 +25,17 @@ def test_commands_name_verbs_and_configs_that_exist():
             assert (ROOT / path).is_file(), path
 
 
+def test_speeds_are_those_of_the_tables():
+    """Each figure of how much faster it is stands in docs/benchmarks.md, which a script writes."""
+    sentence = re.search(r"\*\*Faster\.\*\*.*?:\s`", README, re.DOTALL)
+    assert sentence
+    figures = re.findall(r"\d\.\d\d", sentence[0])
+    assert len(figures) == 4
+    tables = (ROOT / "docs/benchmarks.md").read_text()
+    for figure in figures:
+        assert f"{figure}×" in tables
+
+
 @pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*")
 def test_notebook_code_runs(tmp_path, monkeypatch, small_signs):
     """The Python block of the README, on small files under the names it uses."""
