@@ -199,6 +199,8 @@ _guards: list[FileGuard] = []  # of this process: none, or one
 
 def guard_files(args: list[str]) -> None:
     """Have every file checked from now on, and those on a command line read ahead."""
+    if not hasattr(select, "poll"):  # Windows
+        return
     _guards[:] = [FileGuard()]
     _guards[0].begin(_named_files(args))
 

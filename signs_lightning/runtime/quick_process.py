@@ -31,7 +31,11 @@ def _leave_working_directory() -> None:
 
     `python -m` searches it first: a file in a folder from elsewhere would be taken for a package.
     """
-    here, home = os.getcwd(), os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # it was deleted
+        return
+    home = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     if sys.path and sys.path[0] in ("", here):
         del sys.path[0]
         if here == home and home not in sys.path:
