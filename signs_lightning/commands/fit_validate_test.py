@@ -45,6 +45,7 @@ from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.start_options import StartOptions, make_start_options
+from signs_lightning.runtime.cuda_check import look_for_cuda_once
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.own_code import raise_own_error
@@ -224,6 +225,7 @@ def main(verb: str, args: list[str]) -> int:
     """
     filter_warnings()
     keep_freed_memory()
+    look_for_cuda_once()
     path = flag_value("--ckpt_path", args)
     if verb == "test" and path is not None and path.endswith(".onnx"):
         from signs_lightning.commands.evaluate_onnx import test_onnx  # onnxruntime is optional

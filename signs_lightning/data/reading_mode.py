@@ -11,14 +11,16 @@ from signs_lightning.data.dataset import H5Images, ReadingMode
 from signs_lightning.errors import InputError
 
 ASSUMED_MEMORY = 8 * 2**30  # bytes of a machine that does not tell
+SMALL = 2**26  # bytes of images that are not worth reading anew in every epoch
 
 
 def choose_reading(dataset: H5Images, requested: str, device: torch.device, buffer: int) -> str:
     """Set `dataset.reading`, and load the images where they are to be resident.
 
     By default they are resident on a CUDA device when they take up to half of its free memory;
-    mapped when every file is contiguous and all together are smaller than the machine's memory;
-    resident in memory when they fit into the shuffle buffer; and streamed otherwise.
+    where every file is contiguous, resident in memory when they are small, and mapped when they are
+    smaller than the machine's memory; resident when they fit into the shuffle buffer; and streamed
+    otherwise.
 
     Args:
         dataset: the images of one role.
@@ -49,10 +51,11 @@ def choose_reading(dataset: H5Images, requested: str, device: torch.device, buff
             f"{size} do not fit into the {free / 1e6:,.0f} MB that are free on {where}. Drop "
             "--data.reading resident."
         )
+    is_small = chunked is None and dataset.nbytes <= SMALL
     reading: ReadingMode
     if requested != "auto":
         reading = requested  # type: ignore[assignment]  # checked by the parser and by the callers
-    elif is_loaded or (is_cuda and dataset.nbytes <= free // 2):
+    elif is_loaded or is_small or (is_cuda and dataset.nbytes <= free // 2):
         reading = "resident"
     elif chunked is None and dataset.nbytes <= total_memory():
         reading = "mapped"

@@ -106,13 +106,15 @@ def test_a_file_that_changes_under_a_run(
             file,
             InSecondEpoch(lambda trainer: CHANGES[change](file)),
             num_workers=workers,
+            reading="mapped",
         )
     assert str(caught.value).startswith(
         f"{file} was changed or replaced while this run reads it. Put it back and resume"
     )
     assert "Traceback" not in str(caught.value)
     shutil.copy2(small_signs[0], file)
-    assert same(fit(tmp_path, file, resume=True, num_workers=workers), plain)
+    again = fit(tmp_path, file, resume=True, num_workers=workers, reading="mapped")
+    assert same(again, plain)
 
 
 def test_a_file_that_is_renamed_over(tmp_path: Path, small_signs, plain) -> None:
@@ -120,7 +122,8 @@ def test_a_file_that_is_renamed_over(tmp_path: Path, small_signs, plain) -> None
     file, other = tmp_path / "train.h5", tmp_path / "other.h5"
     shutil.copy2(small_signs[0], file)
     other.write_bytes(b"something else")
-    assert same(fit(tmp_path, file, InSecondEpoch(lambda trainer: os.replace(other, file))), plain)
+    replace = InSecondEpoch(lambda trainer: os.replace(other, file))
+    assert same(fit(tmp_path, file, replace, reading="mapped"), plain)
 
 
 def test_a_file_that_is_replaced_before_it_is_read(tmp_path: Path, small_signs) -> None:
@@ -161,5 +164,6 @@ def test_a_worker_that_is_killed(tmp_path: Path, small_signs, plain) -> None:
     with pytest.raises(
         InputError, match="A process that reads images ahead was ended from outside"
     ):
-        fit(tmp_path, small_signs[0], InSecondEpoch(kill), num_workers=2)
-    assert same(fit(tmp_path, small_signs[0], resume=True, num_workers=2), plain)
+        fit(tmp_path, small_signs[0], InSecondEpoch(kill), num_workers=2, reading="mapped")
+    again = fit(tmp_path, small_signs[0], resume=True, num_workers=2, reading="mapped")
+    assert same(again, plain)

@@ -80,7 +80,9 @@ def train(
 ) -> SignsFunctional:
     """Three epochs of eight steps with a schedule by step and a checkpoint every two steps."""
     L.seed_everything(3)
-    data = H5DataModule(str(files[0]), val_fraction=0.2, batch_size=6, num_workers=workers)
+    data = H5DataModule(
+        str(files[0]), val_fraction=0.2, batch_size=6, num_workers=workers, reading="mapped"
+    )
     model = SignsFunctional(
         lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 24),
         lr_interval="step",

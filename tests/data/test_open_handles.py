@@ -54,7 +54,7 @@ def main() -> None:
 
 STREAMED = {"reading": "streamed", "shuffle_buffer": 0.01}
 WAYS: dict[str, list[dict[str, Any]]] = {
-    "contiguous": [{}, STREAMED, {"num_workers": 2}],
+    "contiguous": [{"reading": "mapped"}, STREAMED, {"reading": "mapped", "num_workers": 2}],
     "gzip": [{}, STREAMED],
     "lzf": [{}, STREAMED],
 }

@@ -201,8 +201,8 @@ def test_how_a_batch_of_a_sorted_file_is_mixed(blocks: int) -> None:
 def test_what_is_chosen_on_the_cpu(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Mapped where that is possible and the machine is large enough, else held where it fits into
-    the buffer, else streamed.
+    """Contiguous images are held where they are few, else mapped where the machine is large enough;
+    others are held where they fit into the buffer, else streamed.
     """
     with h5py.File(tmp_path / "plain.h5", "w") as file:
         file["x"], file["y"] = IMAGES, LABELS
@@ -213,6 +213,8 @@ def test_what_is_chosen_on_the_cpu(
         choose_reading(dataset, "auto", cpu, buffer)
         return dataset.reading
 
+    assert chosen(tmp_path / "plain.h5", 1) == "resident"
+    monkeypatch.setattr(reading_mode, "SMALL", IMAGES.nbytes - 1)
     assert chosen(tmp_path / "plain.h5", 1) == "mapped"
     assert chosen(path, IMAGES.nbytes) == "resident"
     assert chosen(path, IMAGES.nbytes - 1) == "streamed"
