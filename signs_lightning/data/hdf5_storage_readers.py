@@ -164,17 +164,20 @@ class ContiguousReader:
         return RawFile(self.path)
 
     def read(self, handle: RawFile, rows: slice | np.ndarray) -> np.ndarray:
-        starts = np.array([rows.start]) if isinstance(rows, slice) else rows
+        starts = [rows.start] if isinstance(rows, slice) else rows.tolist()
         count = rows.stop - rows.start if isinstance(rows, slice) else len(starts)
         before, after = self.shape[: self.axis], self.shape[self.axis + 1 :]
         values = np.empty((*before, count, *after), self.dtype)
         content = values.reshape(-1).view(np.uint8).data
         size = count // max(1, len(starts)) * self.bytes
-        # One run of images, or where they are not on the first axis, one for each line before it.
-        lines = np.arange(math.prod(before)) * self.shape[self.axis]
-        places = self.offset + (lines[:, None] + starts) * self.bytes
-        if not handle.read_pieces(content, size, places.ravel().tolist()):
-            raise damaged_data_error(self.images, "the file has become shorter")
+        position, read_into = 0, handle.read_into
+        for line in range(math.prod(before)):  # one, where the images are on the first axis
+            first = self.offset + line * self.shape[self.axis] * self.bytes
+            for row in starts:
+                part, place = content[position : position + size], first + row * self.bytes
+                if read_into(part, place) != size:
+                    raise damaged_data_error(self.images, "the file has become shorter")
+                position += size
         return np.moveaxis(values, self.axis, 0) if self.axis else values
 
 

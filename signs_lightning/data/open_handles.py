@@ -90,17 +90,6 @@ class RawFile:
                 return done
             part, position = part[count:], position + count
 
-    def read_pieces(self, content: memoryview, size: int, positions: list[int]) -> bool:
-        """Fill `content` with pieces of `size` bytes from these positions; say if all are whole."""
-        descriptor, begin = self.descriptor, 0
-        for position in positions:  # a batch's images, 200,000 a second: no call but the system's
-            part = content[begin : begin + size]
-            is_whole = self._has_preadv and os.preadv(descriptor, [part], position) == size
-            if not is_whole and self.read_into(part, position) != size:
-                return False
-            begin += size
-        return True
-
 
 class OpenHandles:
     """The handles that were used last, by their owner.
