@@ -241,7 +241,7 @@ def test_table_has_medians_ranges_and_ratios_of_the_latest_run(tmp_path):
         bench.add(measurement("signs_lightning", [first, epoch, epoch], process))
     bench.add({**measurement("signs_lightning", [], 0.0), "failed": "exit code 1"})
     bench.add(measurement("keras_tensorflow_no_jit", [1.0, 0.3], 1.0, kind="epoch"))
-    bench.add(measurement("keras_tensorflow", [1.0, 0.9], 50.0, kind="process"))
+    bench.add(measurement("keras_tensorflow", [1.0, 0.5], 50.0, kind="process"))
     bench.add(measurement("keras_tensorflow", [1.0, 0.6], 50.0, kind="epoch"))
     bench = begin(tmp_path, processor="Q")
     bench.record["runs"][-1]["run"] = "2001-01-01 00:00"
@@ -259,7 +259,7 @@ def test_table_has_medians_ranges_and_ratios_of_the_latest_run(tmp_path):
             "| signs_lightning | 0.200 (0.100–0.700) | 1.50× | 1.25× | 20.0 (10.0–30.0) | 2.50× |"
             in text
         )
-        assert "| Keras on TensorFlow | 0.600 | 0.50× | 3.75× | 50.0 | 1.00× |" in text
+        assert "| Keras on TensorFlow | 0.500 | 0.60× | 3.12× | 50.0 | 1.00× |" in text
         assert text.index("### Q") < text.index("### P")
     assert page.read_text().endswith("\nBelow.\n")
 
