@@ -28,6 +28,7 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_hdf5
 from signs_lightning.runtime.format_migrations import migrate_checkpoint
+from signs_lightning.runtime.replaced_files import read_unreplaced
 
 IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
 NAME_A_RUN = "Name a .ckpt file or a run folder such as lightning_logs/NAME/version_0."
@@ -80,6 +81,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is not a checkpoint, is damaged, would run code, or claims more than it
             holds.
     """
+    return read_unreplaced(path, lambda: _load(path))
+
+
+def _load(path: Path) -> dict[str, Any]:
     size = _check_archive(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
