@@ -201,9 +201,16 @@ def training_columns(rows: list[Row]) -> dict[str, Callable[[list[Row]], str]]:
 
 
 def reading(record: dict[str, Any]) -> list[str]:
-    """Images per second of each layout on the processor last measured, and what bounds them."""
+    """Images per second of each layout, and what bounds them; the last processor first."""
     rows, text = latest(record, "reading"), []
-    rows = where(rows, machine=rows[-1]["machine"]) if rows else []
+    for machine in reversed(distinct(rows, "machine")):
+        text += [f"### {machine}", *reading_tables(where(rows, machine=machine))]
+    return text
+
+
+def reading_tables(rows: list[Row]) -> list[str]:
+    """A processor's tables: a column for each layout."""
+    text = []
     for size, cache in ((s, c) for s in distinct(rows, "subject") for c in ("warm", "cold")):
         of_size = where(rows, subject=size, cache=cache)
         here = where(of_size, images=max((row["images"] for row in of_size), default=0))
@@ -243,14 +250,12 @@ def growth(record: dict[str, Any]) -> list[str]:
     rows, body = latest(record, "growth"), []
     rows = where(rows, machine=rows[-1]["machine"]) if rows else []
     for row in rows:
-        older = f"images of {row['subject']}, {row.get('layout')}"
-        row["cause"] = older if "layout" in row else row["subject"]
-        row.setdefault("value", row["images"] if "layout" in row else row["contestant"])
+        row.setdefault("value", row["contestant"])
     columns = [(kind, figure) for kind in ("reading", "fit") for figure in (total, each, mebibytes)]
-    for cause in distinct(rows, "cause"):
+    for cause in distinct(rows, "subject"):
         series: list[list[tuple[float, float]]] = [[] for _ in columns]
-        for value in distinct(where(rows, cause=cause), "value"):
-            here, line = where(rows, cause=cause, value=value), []
+        for value in distinct(where(rows, subject=cause), "value"):
+            here, line = where(rows, subject=cause, value=value), []
             for (kind, figure), points in zip(columns, series, strict=True):
                 # a number of processes is a contestant of its own
                 mine = where(here, contestant=kind if kind == "reading" else ("fit", value))
