@@ -190,7 +190,7 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
-            option = unknown.split()[0]
+            option = (unknown.split() or [""])[0]
             if not option.startswith("-"):
                 raise InputError(f"'{option}' has no option before it; see --help.")
             near = difflib.get_close_matches(option, sorted(self.option_names()), 1, MIN_LIKENESS)

@@ -89,6 +89,12 @@ class CLI(LightningCLI):
             args=[verb, *self.start.args],
         )
 
+    def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if type(seed) is int and not 0 <= seed < 2**32:
+            raise InputError(f"--seed_everything is {seed}, expected 0 to {2**32 - 1}.")
+        super()._set_seed()
+
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         return {self.verb: super().subcommands()[self.verb]}  # building one parser instead of four
 

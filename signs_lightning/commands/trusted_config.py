@@ -72,6 +72,11 @@ def trusted_options(
     }
     result: dict[str, Any] = {"model": model, "trainer": {}}
     for section, (values, hints) in sections.items():
+        if not isinstance(values, dict):
+            raise InputError(
+                f"{path} has '{shorten(str(values))}' for the options of '{section}', expected "
+                "lines NAME: VALUE. Put its own text back, or begin a new run."
+            )
         kept = {}
         for key, value in values.items():
             if verb != "fit" and key in TRAINING_ONLY[section]:

@@ -83,7 +83,8 @@ def is_fetched(url: str) -> bool:
     if urlsplit(url).scheme in LOCAL:
         return True
     folder_name, name = _cache_name(url)
-    return any((root / "downloads" / folder_name / name).is_file() for root in cache_folders())
+    roots = cache_folders(make=False)
+    return any((root / "downloads" / folder_name / name).is_file() for root in roots)
 
 
 def hide_secrets(url: str) -> str:

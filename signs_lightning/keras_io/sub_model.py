@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from signs_lightning.errors import InputError
 from signs_lightning.keras_io.config_entries import (
     MODELS,
     Entry,
@@ -232,7 +233,15 @@ def _renumbering(
 
 
 def _unwrap(value: Any) -> Any:
-    """Return the reference in a list or dict of one; several as they are."""
+    """Return the reference in a list or dict of one; several as they are.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not isinstance(value, list | dict) or not value:
+        raise InputError(
+            "The model's inputs or outputs lead to none of its layers. Save it again with Keras."
+        )
     if _is_reference(value) or len(value) > 1:
         return value
     return _unwrap(next(iter(value.values() if isinstance(value, dict) else value)))

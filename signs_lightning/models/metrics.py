@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from signs_lightning.errors import InputError
 from signs_lightning.runtime.display_table import Displayed, DisplayTable
 from signs_lightning.runtime.terminal import format_figure
 
@@ -105,6 +106,21 @@ def counted_images(labels: Tensor) -> Tensor:
     return labels >= 0 if labels.dim() == 1 else ~labels[:, 0].isnan()
 
 
+def collect(metrics: Sequence[Metric], prefix: str) -> MetricCollection:
+    """Return metrics that are updated together, each under the name of its class.
+
+    Raises:
+        InputError: two have the same name.
+    """
+    names = [type(metric).__name__ for metric in metrics]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(
+            f"metrics has {twice} twice, and a figure is named after its class. Leave one out, or "
+            "derive a class of another name from it."
+        )
+    return MetricCollection(list(metrics)).clone(prefix=prefix)
+
+
 class EvaluationMetrics(nn.Module):
     """Loss, accuracy and further metrics of a validation or a test.
 
@@ -122,10 +138,9 @@ class EvaluationMetrics(nn.Module):
         super().__init__()
         self.prefix = prefix
         self.totals = EpochTotals()
-        self.further = MetricCollection(list(further)).clone(prefix=prefix)
-        self.confusion: Metric | None = None
-        if num_classes is not None:
-            self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self.further = collect(further, prefix)
+        self.num_classes = num_classes
+        self.confusion: Metric | None = None  # of a test that is under way: K² numbers
 
     @property
     def names(self) -> list[str]:
@@ -146,7 +161,10 @@ class EvaluationMetrics(nn.Module):
         self.totals.update(loss, predicted, labels)
         if self.names:
             self.further.update(probabilities, labels)
-        if self.confusion is not None:
+        if self.num_classes is not None:
+            if self.confusion is None:
+                confusion = MulticlassConfusionMatrix(self.num_classes, validate_args=False)
+                self.confusion = confusion.to(labels.device)
             self.confusion.update(predicted, labels)
 
     def result(self, class_names: list[str]) -> tuple[Evaluation, dict[str, float]]:
@@ -165,9 +183,9 @@ class EvaluationMetrics(nn.Module):
                 metrics[f"{name}/{row['class']}"] = float(row[name])
         metrics = {self.prefix + name: value for name, value in metrics.items()}
         metrics |= {name: value.item() for name, value in self.further.compute().items()}
-        for metric in (self.totals, self.further, self.confusion):
-            if metric is not None:
-                metric.reset()
+        self.totals.reset()
+        self.further.reset()
+        self.confusion = None
         return evaluation, metrics
 
 

@@ -19,7 +19,7 @@ from signs_lightning.models.predict_inputs import read_inputs
 from signs_lightning.models.ready_network import check_binary, check_logits, prepare_network
 from signs_lightning.models.single_label import SingleLabel
 from signs_lightning.models.tasks import TaskRules
-from signs_lightning.models.tta import augmented_views
+from signs_lightning.models.tta import augmented_views, check_views
 from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
     DEFAULT_RESIZE,
@@ -103,6 +103,8 @@ class ImageModel(L.LightningModule):
     def _build(self) -> None:
         """Make all that depends on the number of classes and the size of the images."""
         check_resizing(self.hparams.get("resize"), self.hparams.get("fit"))
+        check_views(self.hparams.get("test_time_augmentation"))
+        RunValues.remembered(self.hparams)  # which checks them
         check_binary(self)
         if self.binary or self.hparams.get("num_classes") is not None:  # else the data tell
             check_class_counts(self.hparams, self.num_classes)

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import Metric
 
-from signs_lightning.models.metrics import EpochTotals
+from signs_lightning.models.metrics import EpochTotals, collect
 
 
 class TaskEvaluation(Protocol):
@@ -85,7 +85,7 @@ class TaskMetrics(nn.Module):
         self.prefix, self.label_dtype = prefix, label_dtype
         self.figures, self.each = figures, each
         self.totals = EpochTotals(None)
-        self.further = MetricCollection(list(further)).clone(prefix=prefix)
+        self.further = collect(further, prefix)
         self.collected = CollectedPredictions()
 
     @property

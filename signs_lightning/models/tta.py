@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import shorten
+
 View = Literal["hflip", "vflip", "shifts"]
+
+
+def check_views(kinds: Any) -> None:
+    """Check what a model remembers as its `test_time_augmentation`.
+
+    Raises:
+        InputError: it is no list of views.
+    """
+    known = get_args(View)
+    if kinds and not (isinstance(kinds, list | tuple) and all(kind in known for kind in kinds)):
+        raise InputError(
+            f"test_time_augmentation is {shorten(str(kinds))}, expected a list of some of "
+            f"{', '.join(known)}."
+        )
 
 
 def augmented_views(images: Tensor, kinds: Sequence[View]) -> Iterator[Tensor]:

@@ -18,8 +18,12 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def cache_folders() -> Iterator[Path]:
-    """Yield folders for the files: the user's cache, else a temporary folder."""
+def cache_folders(make: bool = True) -> Iterator[Path]:
+    """Yield folders for the files: the user's cache, else a temporary folder.
+
+    Args:
+        make: whether the temporary folder is made where it is not there, to be written into.
+    """
     own, cache = os.environ.get("SIGNS_LIGHTNING_CACHE"), os.environ.get("XDG_CACHE_HOME")
     default = Path(cache or "~/.cache") / "signs_lightning"
     with contextlib.suppress(RuntimeError):  # where the user has no home
@@ -27,9 +31,11 @@ def cache_folders() -> Iterator[Path]:
     user = getattr(os, "getuid", int)()  # Windows has no getuid, and a folder for each user
     with contextlib.suppress(OSError):  # where no temporary folder can be written
         folder = Path(tempfile.gettempdir()) / f"signs_lightning-{user}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if make:
+            folder.mkdir(mode=0o700, exist_ok=True)
         is_own = folder.lstat().st_uid == user
-        yield folder if is_own else Path(tempfile.mkdtemp(prefix="signs_lightning-"))
+        if is_own or make:
+            yield folder if is_own else Path(tempfile.mkdtemp(prefix="signs_lightning-"))
 
 
 def find_cache_folder(name: str) -> Path:

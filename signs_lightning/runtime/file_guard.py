@@ -258,7 +258,7 @@ def _read_remembered() -> list[Stamp]:
     """Return the files that were read to the end before, by the same HDF5."""
     from signs_lightning.runtime.cache_folders import cache_folders
 
-    for folder in cache_folders():
+    for folder in cache_folders(make=False):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             content = json.loads((folder / REMEMBERED).read_bytes())
             if content["library"] == _library():

@@ -34,13 +34,17 @@ class RunValues(NamedTuple):
 
     @classmethod
     def remembered(cls, arguments: Mapping[str, Any]) -> RunValues | None:
-        """Return what a model's arguments value_range and value_type say, None where nothing."""
+        """Return what a model's arguments value_range and value_type say, None where nothing.
+
+        Raises:
+            InputError: value_range is neither "legacy" nor two numbers.
+        """
         found = arguments.get("value_range")
         if found is None:
             return None
-        numbers: Range | Literal["legacy"] = "legacy"
-        if found != "legacy":
-            numbers = float(found[0]), float(found[1])
+        numbers: Any = "legacy" if found == "legacy" else parse_range(found)
+        if numbers == "minmax":  # which a run's data have told
+            raise InputError("A model's value_range is minmax, expected two numbers.")
         return cls(numbers, arguments.get("value_type") or "uint8")
 
     def arguments(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from signs_lightning.errors import InputError
@@ -21,10 +22,11 @@ def check_folder(folder: Path, source: Path) -> None:
     Raises:
         InputError: it cannot, or would replace the source.
     """
-    if folder.exists() and not folder.is_dir():
+    # os.path: a name that is too long is none, and no error
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise InputError(f"--output {folder} is a file, expected a folder. Name another one.")
-    inside = folder.exists() and source.exists() and source.resolve().parent == folder.resolve()
-    if inside and any(source.match(pattern) for pattern in OWN):
+    inside = os.path.exists(folder) and source.resolve().parent == folder.resolve()
+    if inside and source.exists() and any(source.match(pattern) for pattern in OWN):
         raise InputError(
             f"{source} would be replaced: it is in the folder --output {folder} and has a name "
             "that a translation writes. Name another folder."

@@ -437,6 +437,10 @@ OPTIONS: dict[
     ),
     "batch of none": ("fit --data.batch_size 0", "batch_size is 0, expected at least 1."),
     "negative batch": ("fit --data.batch_size -4", "batch_size is -4, expected at least 1."),
+    "negative seed": (
+        "fit --seed_everything=-1",
+        "--seed_everything is -1, expected 0 to 4294967295.",
+    ),  # fmt: skip
     "negative workers": ("fit --data.num_workers -1", "num_workers is -1, expected 0 or more."),
     "fraction of 0": (
         "fit --data.val_fraction 0",

@@ -135,6 +135,7 @@ def _work(kind: str, indices: list[int], seed: int, seeds: Path, folder: Path, w
             outcome, detail = "wrote", f"{left} ({outcome}: {detail})"
             shutil.rmtree(here, ignore_errors=True)
             here.mkdir()
+            os.chdir(here)
         path.unlink()
         _tell(writer, asdict(Result(kind, index, name, outcome, detail)))
 

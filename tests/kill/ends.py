@@ -90,9 +90,9 @@ def train(args: list[str], own_process: bool) -> int:
         "strategy": "ddp",
         "logger": False,
     }
-    L.Trainer(
-        max_epochs=1, enable_progress_bar=False, enable_checkpointing=False, logger=False, **options
-    ).fit(model, data)
+    L.Trainer(max_epochs=1, enable_progress_bar=False, enable_checkpointing=False, **options).fit(
+        model, data
+    )
     close_process_group()
     return 0
 

@@ -166,6 +166,7 @@ def run(args: list[str], folder: Path, end: End | None = None) -> Ended:
     """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     said = folder / "said.txt"
+    said.touch()  # the signal may come before the child makes it
     reader, writer = os.pipe()
     started = time.monotonic()
     process = os.fork()
