@@ -440,7 +440,7 @@ OPTIONS: dict[
     "negative seed": (
         "fit --seed_everything=-1",
         "--seed_everything is -1, expected 0 to 4294967295.",
-    ),  # fmt: skip
+    ),
     "negative workers": ("fit --data.num_workers -1", "num_workers is -1, expected 0 or more."),
     "fraction of 0": (
         "fit --data.val_fraction 0",
