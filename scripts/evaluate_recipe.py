@@ -1,27 +1,34 @@
 """Train configurations on several seeds, test each model once, write the table.
 
     python scripts/evaluate_recipe.py CONFIG …
+    python scripts/evaluate_recipe.py --verify docs/recipes.json
 
 The test file is opened after the last training run is over, and no trained model is deleted before
 the table is written. With --folds there is no test file: each image of the training
 file is predicted by a model that has not seen it. What was measured goes into recipes.json and
 recipes.md of --output, under --title; what was there under other titles stays. Everything after
 `--` goes to `fit`, of every configuration.
+
+`--verify` trains one seed of a table's first configuration anew, and compares: the exit code is 1
+where another number of answers is right.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipes import runs, table
+from recipes import origin, runs, table
 from recipes.near_copies import find_near_copies
 from recipes.scores import ensemble, folds, paired_difference, score
 
@@ -63,21 +70,25 @@ def options(args: list[str]) -> argparse.Namespace:
     found = parser.parse_args(own)
     if bool(found.folds) == bool(found.test_file):
         parser.error("give either --test_file or --folds")
-    for name in (found.train_file, found.test_file):
-        if name is not None and not name.is_file():
-            raise InputError(f"{name} is no file. Check the path.")
+    for name in ("train_file", "test_file"):
+        path = getattr(found, name)
+        if path is not None and not path.is_file():
+            raise InputError(f"{path} is no file. Name where it lies with --{name}.")
     if len({config.stem for config in found.configs}) < len(found.configs):
         raise InputError("Two configurations have the same name. Rename one of them.")
     if found.folds == 1 or found.folds < 0 or found.seeds < 1 or found.jobs < 1:
         parser.error("--folds must be at least 2, --seeds and --jobs at least 1")
     found.more = more
     found.threads = found.threads if found.jobs == 1 else 1
+    found.seeds = range(1, found.seeds + 1)
     return found
 
 
 def main(args: list[str]) -> int:
     """Train, test and write; return the exit code."""
     try:
+        if "--verify" in args:
+            return verify(args)
         chosen = options(args)
         evaluate(chosen, table.command(args))
     except (InputError, OSError) as error:
@@ -87,23 +98,75 @@ def main(args: list[str]) -> int:
     return 0
 
 
+def verify(args: list[str]) -> int:
+    """Train one seed of a table anew; return 0 where as many answers are right, else 1."""
+    parser = CommandParser("evaluate_recipe", "Trains one seed of a table anew.")
+    parser.prog = "python scripts/evaluate_recipe.py"
+    parser.add_argument("--verify", type=Path, required=True, metavar="TABLE.json")
+    parser.add_argument("--title", help="of the table (default the first)")
+    parser.add_argument("--seed", type=int, default=1, help="which of its seeds (default 1)")
+    parser.add_argument("--train_file", type=Path, help="where it does not lie here by its name")
+    parser.add_argument("--test_file", type=Path, help="likewise")
+    parser.add_argument("--work", type=Path, help="folder of the run, which is kept")
+    given = parser.parse_args(args)
+    title, entry = table.read_entry(given.verify, given.title)
+    row = entry["rows"][0]
+    if not 1 <= given.seed <= len(row["correct"]):
+        raise InputError(f"--seed is {given.seed}, the table has 1 to {len(row['correct'])}.")
+    command = shlex.split(entry["command"])[2:]
+    for name in ("train_file", "test_file"):
+        if path := getattr(given, name):
+            command[command.index(f"--{name}") + 1] = str(path)
+    chosen = options(command)
+    chosen.configs = [runs.ROOT / chosen.configs[0]]
+    chosen.seeds = [given.seed]
+    origin.check_unchanged(entry, chosen.configs[0])
+    with working_folder(given.work) as work:
+        found = measure(chosen, work)["rows"][0]
+    names = ("correct", "one_view", "without_copies")
+    figures = {name: (row[name][given.seed - 1], found[name][0]) for name in names if row.get(name)}
+    print(f"{title}, {row['config']}, seed {given.seed}, of {row['count']}:")
+    for name, (theirs, ours) in figures.items():
+        print(f"  {name.replace('_', ' ')}: {theirs} in the table, {ours} here")
+    if all(theirs == ours for theirs, ours in figures.values()):
+        print("as in the table")
+        return 0
+    print(f"not as in the table, which was measured on {entry.get('processor', 'no named one')}")
+    print(f"this processor: {origin.processor()}; another one rounds otherwise")
+    return 1
+
+
 def evaluate(chosen: argparse.Namespace, command: str) -> None:
-    """Run everything and write the table; delete the folder unless it was named."""
-    work = (chosen.work or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
+    """Run everything and write the table."""
+    about = {"command": command, "threads": chosen.threads} | origin.describe(chosen.configs)
+    with working_folder(chosen.work) as work:
+        table.write(chosen.output, chosen.title, about | measure(chosen, work))
+
+
+def measure(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Run everything in a folder; return what was found."""
+    options = (chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more)
+    runs.keep_settings(work, *options)
+    return cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
+
+
+@contextmanager
+def working_folder(named: Path | None) -> Iterator[Path]:
+    """Yield the folder of the runs: one that was named, or one that is deleted afterwards.
+
+    It is kept where an error comes after something was trained.
+    """
+    work = (named or Path(tempfile.mkdtemp(prefix="recipe-"))).resolve()
     try:
-        options = (chosen.configs, chosen.train_file, chosen.folds, chosen.threads, chosen.more)
-        runs.keep_settings(work, *options)
-        found = cross_validate(chosen, work) if chosen.folds else train_and_test(chosen, work)
-        entry = {"command": command, "threads": chosen.threads} | found
-        table.write(chosen.output, chosen.title, entry)
+        yield work
     except BaseException:
         trained = any(work.glob("lightning_logs/*/version_0/checkpoints/last.ckpt"))
-        if chosen.work is None and trained:
+        if named is None and trained:
             print(f"What is trained lies in {work}: go on with `--work {work}`.", file=sys.stderr)
-        elif chosen.work is None:
+        elif named is None:
             shutil.rmtree(work, ignore_errors=True)
         raise
-    if chosen.work is None:
+    if named is None:
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -128,7 +191,7 @@ def train_all(
 
 def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Train each configuration on each seed, then open the test file."""
-    seeds = range(1, chosen.seeds + 1)
+    seeds = chosen.seeds
     pairs = itertools.product(chosen.configs, seeds)
     tasks = [(config, chosen.train_file, seed, f"{config.stem}-{seed}") for config, seed in pairs]
     seconds = train_all(chosen, work, tasks)
@@ -142,7 +205,9 @@ def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
         some_copies = 0 < copies.sum() < len(labels)
         without = [score(p, labels, ~copies) for p in outputs] if some_copies else []
         together = score(ensemble(outputs), labels)
-        rows.append(table.row(config.stem, scores, times, together, without))
+        views = [runs.one_view(work, name, images) for name in names]
+        one = [score(p, labels) for p in views if p is not None]
+        rows.append(table.row(config.stem, scores, times, together, without, one))
     found = {"images": len(labels), "near_copies": int(copies.sum()), "rows": rows}
     return found | against(predicted, labels)
 
@@ -150,7 +215,7 @@ def train_and_test(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
 def cross_validate(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Run each configuration on each seed and fold; each seed splits anew for all."""
     images, labels, names = runs.read(chosen.train_file)
-    seeds = range(1, chosen.seeds + 1)
+    seeds = chosen.seeds
     parts = {seed: folds(labels, chosen.folds, seed) for seed in seeds}
     tasks = []
     work.mkdir(parents=True, exist_ok=True)

@@ -154,3 +154,12 @@ def probabilities(work: Path, name: str, images: np.ndarray) -> np.ndarray:
     """Predict images uint8 (n, H, W, C) with a run's last checkpoint: float32 (n, K)."""
     model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
     return np.asarray(model.predict(images))
+
+
+def one_view(work: Path, name: str, images: np.ndarray) -> np.ndarray | None:
+    """As `probabilities`, of the images as they are; None where a run sees no other view."""
+    model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
+    if not model.hparams.get("test_time_augmentation"):
+        return None
+    model.hparams["test_time_augmentation"] = []
+    return np.asarray(model.predict(images))

@@ -17,6 +17,7 @@ from markdown_lines import wrap_command, wrap_prose
 
 from recipes.runs import ROOT
 from recipes.scores import Score, spread
+from signs_lightning.errors import InputError
 
 # Of a title: its network's parameters, and of the configuration that trains it as the course does
 # what Keras gives; of both the best that was published on the same test images.
@@ -39,6 +40,7 @@ def row(
     seconds: Sequence[float],
     ensemble: Score | None = None,
     without_copies: Sequence[Score] = (),
+    one_view: Sequence[Score] = (),
 ) -> dict[str, Any]:
     """Return a configuration's figures as plain values: right answers and seconds."""
     return {
@@ -49,6 +51,7 @@ def row(
         "ensemble": ensemble.correct if ensemble else None,
         "without_copies": [s.correct for s in without_copies],
         "count_without_copies": without_copies[0].count if without_copies else None,
+        "one_view": [s.correct for s in one_view],
     }
 
 
@@ -61,6 +64,25 @@ def command(args: Sequence[str]) -> str:
         is_file = before in ("--train_file", "--test_file")
         kept.append(Path(arg).name if is_file else shlex.quote(arg))
     return " ".join(["python scripts/evaluate_recipe.py", *kept])
+
+
+def read_entry(record: Path, title: str | None) -> tuple[str, dict[str, Any]]:
+    """Return a title of recipes.json, the first where none is named, and its figures.
+
+    Raises:
+        InputError: there is no such file or title.
+    """
+    try:
+        known = json.loads(record.read_text())
+        titles = {name: entry for name, entry in known.items() if entry["rows"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{record} cannot be read as a table. Name a recipes.json that this script wrote."
+        ) from error
+    title = title or next(iter(titles), "")
+    if title not in titles:
+        raise InputError(f"{record} has no '{title}'; there are {', '.join(titles)}.")
+    return title, titles[title]
 
 
 def write(folder: Path, title: str, found: dict[str, Any]) -> None:
@@ -152,6 +174,9 @@ def section(title: str, found: dict[str, Any]) -> str:
             others = spread([k / count for k in entry["without_copies"]])
             without = "without the images that nearly are in the training file"
             details.append(f"- {name} {without}: {others} on {count} images.")
+        if entry.get("one_view"):
+            seen = [k / entry["count"] for k in entry["one_view"]]
+            details.append(f"- {name} with one view of an image: {spread(seen)}.")
     for difference in found.get("differences", []):
         first, second = difference["between"]
         mean, low, high = (100 * value for value in difference["points"])
@@ -163,7 +188,11 @@ def section(title: str, found: dict[str, Any]) -> str:
     if found.get("near_copies"):
         count = found["near_copies"]
         what += f", {count} of which {'is' if count == 1 else 'are'} nearly in the training file"
-    head = f"{what}; {found['threads']} thread{'s' if found['threads'] > 1 else ''}."
+    head = f"{what}; {found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    head += f"; {found['processor']}." if "processor" in found else "."
+    commits = {name: about["commit"] for name, about in found.get("configs", {}).items()}
+    if named := ", ".join(f"`{name}` of {commit}" for name, commit in commits.items() if commit):
+        head += f" Settings: {named}, before the test file was opened."
     command = f"```\n{wrap_command(found['command'])}\n```"
     parts = [f"## {title}", head, "\n".join(lines), "\n".join(details), command]
     return wrap_prose("\n\n".join(parts))

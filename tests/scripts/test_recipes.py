@@ -117,7 +117,8 @@ def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
 
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        "model: {class_path: SignsFunctional, init_args: {lr: 0.01}}\ndata: {batch_size: 10}\n"
+        "model: {class_path: SignsFunctional, init_args: {lr: 0.01, test_time_augmentation: "
+        "[hflip]}}\ndata: {batch_size: 10}\n"
     )
     args = [
         recipe, "--train_file", small_signs[0], "--test_file", small_signs[1], "--seeds", 2,
@@ -136,11 +137,27 @@ def test_evaluate_on_a_test_file(tmp_path, small_signs, cli):
         assert "val_loss" not in runs.history(tmp_path / "work", f"recipe-{seed}")[-1]
         done = cli("test", "--ckpt_path", folder, "--data.test_file", small_signs[1])
         assert f"{correct}/12" in done.out
+        one = "--model.test_time_augmentation=[]"
+        done = cli("test", "--ckpt_path", folder, "--data.test_file", small_signs[1], one)
+        assert f"{row['one_view'][seed - 1]}/12" in done.out
     page = (tmp_path / "docs/recipes.md").read_text()
     assert "## Drawn" in page
     assert str(tmp_path) not in page.replace(str(recipe), "")
     assert "recipe-1: " not in run("evaluate_recipe.py", *args)  # every run is there
     assert json.loads((tmp_path / "docs/recipes.json").read_text())["Drawn"] == found
+
+    record, again = tmp_path / "docs/recipes.json", tmp_path / "again"
+    named = ["--train_file", small_signs[0], "--test_file", small_signs[1], "--seed", 2]
+    verify = ["--verify", record, *named, "--work", again]
+    assert run("evaluate_recipe.py", *verify).endswith("as in the table\n")
+    assert (again / "lightning_logs/recipe-2").is_dir()  # trained anew
+    found["rows"][0]["correct"][1] += 1
+    record.write_text(json.dumps({"Drawn": found}))
+    assert "not as in the table" in run("evaluate_recipe.py", *verify, code=1)
+    name, missing = small_signs[0].name, run("evaluate_recipe.py", "--verify", record, code=2)
+    assert missing.endswith(f"{name} is no file. Name where it lies with --train_file.\n")
+    recipe.write_text("model: {class_path: SignsFunctional}\n")
+    assert "has changed since the table" in run("evaluate_recipe.py", *verify, code=2)
 
 
 @pytest.mark.slow
