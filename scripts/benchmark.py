@@ -24,6 +24,11 @@ from benchmarks.process import ROOT, Bench
 from markdown_lines import wrap_prose
 
 PARTS = ("training", "reading", "growth", "gpu")
+INTRODUCTION = (
+    "Every figure is the median over repeats that were taken in turn (A B C, A B C, …), each in a "
+    "process of its own with the same number of threads; lowest and highest stand behind it. "
+    "Ratios are of the medians shown. All figures are in [benchmarks.json](benchmarks.json)."
+)
 BEGIN, END = "<!-- figures: written by scripts/benchmark.py -->", "<!-- end of figures -->"
 
 
@@ -95,15 +100,12 @@ def measure(chosen: argparse.Namespace, scratch: Path, path: Path) -> None:
         path, scratch, chosen.threads, repeats, chosen.quick, chosen.models, chosen.contestants,
         chosen.keras_python, chosen.layout,
     )  # fmt: skip
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    commit = (
-        subprocess.run(git, capture_output=True, text=True).stdout if shutil.which("git") else ""
-    )
+    commit = describe_commit() if shutil.which("git") else None
     pythons = {"this": sys.executable, "keras": chosen.keras_python}
     bench.begin(
         parts=chosen.parts,
         command=chosen.command.replace(chosen.keras_python, "PATH"),
-        commit=commit.strip() or None,
+        commit=commit,
         quick=chosen.quick,
         repeats=repeats,
         threads=chosen.threads,
@@ -120,16 +122,29 @@ def measure(chosen: argparse.Namespace, scratch: Path, path: Path) -> None:
             {"training": training, "reading": reading, "growth": growth}[part].measure(bench)
 
 
+def describe_commit() -> str | None:
+    """Return the commit that is measured, "-dirty" where code differs from it; None outside git."""
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(ROOT), *args]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    commit = git("rev-parse", "--short", "HEAD")
+    changed = git("status", "--porcelain", "--", "signs_lightning", "scripts", "configs")
+    return f"{commit}{'-dirty' if changed else ''}" or None
+
+
 def write(folder: Path) -> None:
     """Write benchmarks.md, between its markers, and images/benchmarks.png from benchmarks.json."""
     record = json.loads((folder / "benchmarks.json").read_text())
-    page, parts = folder / "benchmarks.md", [runs(record)]
+    page, parts = folder / "benchmarks.md", [INTRODUCTION]
     if plot.draw(record, folder / "images" / "benchmarks.png"):
         parts.append("![Epochs and images per second](images/benchmarks.png)")
     titles = {"training": "Training", "reading": "Reading HDF5", "growth": "Growth", "gpu": "GPU"}
     for name, title in titles.items():
         if found := getattr(gpu_table if name == "gpu" else tables, name)(record):
             parts += [f"## {title}", *found]
+    parts += ["## What was run", runs(record)]
     before, after = "# How fast it is\n\n", "\n"
     if page.exists() and BEGIN in page.read_text():
         before, _, rest = page.read_text().partition(BEGIN)
@@ -143,12 +158,7 @@ def write(folder: Path) -> None:
 def runs(record: dict[str, Any]) -> str:
     """What each run that is shown was measured with: command, machine, versions."""
     used = {row["run"] for part in PARTS for row in tables.latest(record, part)}
-    lines = [
-        "Every figure is the median over repeats that were taken in turn (A B C, A B C, …), each "
-        "in a process of its own with the same number of threads; lowest and highest stand behind "
-        "it. Ratios are of the medians shown. All figures are in "
-        "[benchmarks.json](benchmarks.json).\n"
-    ]
+    lines = []
     for run in (run for run in record["runs"] if run["run"] in used):
         machine, versions = run["machine"], run["versions"]
         rows = tables.where(record["measurements"], run=run["run"])

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks import tables
-from benchmarks.tables import MODELS, NAMES, Row, distinct, latest, middle, where
+from benchmarks.tables import MODELS, NAMES, Row, best, distinct, latest, where
 
 
 def draw(record: dict[str, Any], path: Path) -> bool:
@@ -21,7 +21,7 @@ def draw(record: dict[str, Any], path: Path) -> bool:
     panels: list[tuple[str, str, list[Row], tables.Figure]] = []
     for model in MODELS:  # on the least favourable processor
         rows = where(machines[0], subject=model) if machines else []
-        rows = where(rows, precision="fp32", kind=("both", "epoch"))
+        rows = where(rows, precision="fp32")
         panels.append((f"{MODELS[model]}: an epoch, s", "linear", rows, tables.epoch))
     for layout in ("contiguous", "chunked, 64 images", "gzip, h5py's guess"):
         rows = where(reading, machine=reading[-1]["machine"], layout=layout) if reading else []
@@ -34,10 +34,11 @@ def draw(record: dict[str, Any], path: Path) -> bool:
     down = -(-len(panels) // 3)
     figure = Figure(figsize=(15, 3 * down), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, scale, rows, value) in zip(
-        figure.subplots(down, 3, squeeze=False).flat, panels, strict=False
-    ):
-        found = {name: middle(where(rows, contestant=name), value) for name in reversed(NAMES)}
+    places = figure.subplots(down, 3, squeeze=False).flat
+    for axes in places[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (title, scale, rows, value) in zip(places, panels, strict=False):
+        found = {name: best(where(rows, contestant=name), "", value) for name in reversed(NAMES)}
         shown = {name: number for name, number in found.items() if number}
         colours = ["#0072B2" if name == "signs_lightning" else "#999999" for name in shown]
         bars = axes.barh([NAMES[name] for name in shown], list(shown.values()), color=colours)
