@@ -31,6 +31,17 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
     Raises:
         InputError: it holds other things.
     """
+    try:
+        fits = _is_of_a_fit(checkpoint, size)
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError):
+        fits = False  # such as a tensor in place of a dict
+    if not fits:
+        problem = f"{path} holds other things than a fit writes: it was damaged or edited"
+        raise InputError(f"{problem}. Do not trust this file.")
+
+
+def _is_of_a_fit(checkpoint: dict[str, Any], size: int) -> bool:
+    """Return whether every part is of the kind that a fit writes."""
     state, ours = checkpoint["state_dict"], checkpoint["signs_lightning"]
     arguments, config = checkpoint["hyper_parameters"], checkpoint.get("config", {})
     data, callbacks = checkpoint.get("H5DataModule", {}), checkpoint.get("callbacks", {})
@@ -40,7 +51,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         parts += [config[key] for key in SECTIONS if config.get(key)]
     if isinstance(callbacks, dict):
         parts.append(callbacks.get("RunFiles", {}))
-    if not (
+    return (
         all(isinstance(part, dict) and all(isinstance(k, str) for k in part) for part in parts)
         and _are_weights(state, size)
         and _are_weights(trained, size)
@@ -55,9 +66,7 @@ def check_contents(checkpoint: dict[str, Any], path: Path, size: int) -> None:
         and _is_training(ours.get("training") or {})
         and _is_keras_run(ours.get(KEY))
         and is_training_state(checkpoint, size)
-    ):
-        problem = f"{path} holds other things than a fit writes: it was damaged or edited"
-        raise InputError(f"{problem}. Do not trust this file.")
+    )
 
 
 def _are_weights(state: dict[str, Any], size: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from collections.abc import Iterator
@@ -53,8 +54,8 @@ def find_checkpoint(path: Path, verb: str) -> Path | None:
     Raises:
         InputError: there is nothing there.
     """
-    if not path.exists():
-        raise InputError(f"No such checkpoint: {path}. {NAME_A_RUN}")
+    if not os.path.exists(path):  # no error of a name that is too long
+        raise InputError(f"No such checkpoint: {shorten(str(path), 200)}. {NAME_A_RUN}")
     if path.is_file():
         return path
     names = ["last.ckpt"] if verb == "fit" else ["best.ckpt", "last.ckpt"]

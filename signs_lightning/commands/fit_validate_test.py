@@ -46,6 +46,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.start_options import StartOptions, make_start_options
 from signs_lightning.runtime.cuda_check import look_for_cuda_once
+from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.format_migrations import FORMAT_VERSION
 from signs_lightning.runtime.malloc_tuning import keep_freed_memory
 from signs_lightning.runtime.own_code import raise_own_error
@@ -133,9 +134,11 @@ class CLI(LightningCLI):
             import_named_classes(self.start.args)
             raise InputError(explain_parser_error(str(error), self.verb_parser)) from error
         for section in ("trainer", "data", "checkpoint"):
-            if section in self.config[self.verb] and self.config[self.verb][section] is None:
+            found = self.config[self.verb].get(section, {})
+            if found is None or isinstance(found, str | int | float | list):
+                has = "nothing" if found is None else f"'{shorten(str(found))}'"
                 raise InputError(
-                    f"{section} has nothing in the configuration, expected its options. Write them "
+                    f"{section} has {has} in the configuration, expected its options. Write them "
                     f"below it, or leave {section} out."
                 )
 

@@ -277,7 +277,10 @@ def _is_bounded(model: Any, inputs: list[str]) -> bool:
         return False
     for tensor in [tensor for tensor in graph.initializer if math.prod(tensor.dims) > 1024]:
         # Their values contain no sizes, and inference would copy them.
-        info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        try:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        except UnicodeDecodeError:
+            return False
         graph.input.append(info)
         graph.initializer.remove(tensor)
     for value in graph.input:

@@ -22,6 +22,7 @@ from signs_lightning.keras_io.layer_table import activation_after
 from signs_lightning.keras_io.model_ending import Ending, check_average, count_outputs, find_ending
 from signs_lightning.keras_io.model_graph import Call, Graph, Layer, LayerPath, Value
 from signs_lightning.keras_io.sub_model import cut_to_output
+from signs_lightning.runtime.escaping import shorten
 
 HAS_DATA_FORMAT = layer_table.OF_IMAGES | {
     *("MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
@@ -29,7 +30,7 @@ HAS_DATA_FORMAT = layer_table.OF_IMAGES | {
     *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),
 }
 BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
-MAX_LISTED = 20  # unsupported parts that a message names
+MAX_LISTED, MAX_LENGTH = 20, 150  # unsupported parts that a message names, characters of each
 Settings = dict[LayerPath, list[dict[str, Any]]]  # what the modules of layers were made with
 
 
@@ -150,8 +151,9 @@ def make_plan(
 def _check_parts(unsupported: list[str]) -> None:
     if unsupported:
         more = " …" if len(unsupported) > MAX_LISTED else ""
+        listed = ", ".join(shorten(part, MAX_LENGTH) for part in unsupported[:MAX_LISTED])
         raise InputError(
-            f"The model has what the bridge does not know: {', '.join(unsupported[:MAX_LISTED])}"
+            f"The model has what the bridge does not know: {listed}"
             f"{more}. Rebuild it in Keras without these, or port it by hand with "
             "signs_lightning.keras_io.compare_outputs."
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import shorten
 
 
 def check_data_compatibility(
@@ -44,6 +45,22 @@ def check_data_compatibility(
         f"The model takes {h}×{w} images, the data have {height}×{width}. "
         f"Add `--data.image_size {h if h == w else f'[{h},{w}]'}` to resize them."
     )
+
+
+def check_image_size(size: Any) -> None:
+    """Check that a model's image_size, where it has one, is three numbers of at least 1.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    numbers = size if isinstance(size, list | tuple) else []
+    if size is not None and not (
+        len(numbers) == 3 and all(type(n) is int and n >= 1 for n in numbers)
+    ):
+        raise InputError(
+            f"image_size is {shorten(str(size))}, expected height, width and channels, each at "
+            "least 1."
+        )
 
 
 def check_class_counts(given: Mapping[str, Any], num_classes: int) -> None:

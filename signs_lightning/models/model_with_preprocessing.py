@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from signs_lightning.errors import InputError
 from signs_lightning.models import stored_images
-from signs_lightning.models.data_compatibility import check_class_counts, check_data_compatibility
+from signs_lightning.models.data_compatibility import (
+    check_class_counts,
+    check_data_compatibility,
+    check_image_size,
+)
 from signs_lightning.models.full_float32 import full_float32
 from signs_lightning.models.given_network import GivenNetwork
 from signs_lightning.models.predict_inputs import read_inputs
@@ -104,6 +108,7 @@ class ImageModel(L.LightningModule):
         """Make all that depends on the number of classes and the size of the images."""
         check_resizing(self.hparams.get("resize"), self.hparams.get("fit"))
         check_views(self.hparams.get("test_time_augmentation"))
+        check_image_size(self.hparams.get("image_size"))
         RunValues.remembered(self.hparams)  # which checks them
         check_binary(self)
         if self.binary or self.hparams.get("num_classes") is not None:  # else the data tell

@@ -51,7 +51,8 @@ def _is_alike(own: Any, stored: Any) -> bool:
         return is_list and all(map(_is_alike, own, stored))
     if isinstance(own, bool | int | float):
         is_one = isinstance(stored, torch.Tensor) and stored.numel() == 1
-        return stored is None or isinstance(stored, bool | int | float) or is_one
+        is_number = stored is None or isinstance(stored, bool | int | float) or is_one
+        return isinstance(stored, bool) if isinstance(own, bool) else is_number
     return True
 
 
