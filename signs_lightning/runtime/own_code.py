@@ -35,9 +35,12 @@ def import_object(path: str) -> Any:
         raise InputError(f"'{shorten(path)}' is no path to a class or function such as model.Net.")
     found = _import_module(first)
     if found is None:
+        below = next((file for file in sorted(Path().glob(f"*/{first}.py"))), None)
+        hint = "" if below is None else f" {below} would be {below.parent.name}.{path}."
         raise InputError(
             f"There is no module '{first}' to import {path} from: expected {first}.py in the "
-            "working directory, beside the configuration that names it, or an installed package."
+            f"working directory, beside the configuration that names it, or an installed package."
+            f"{hint}"
         )
     name = first
     for part in parts:

@@ -207,6 +207,9 @@ def test_a_module_beside_the_configuration(
     done = cli("predict", run, "--model", f"{own}.Net")
     assert done.code == 2
     assert f"There is no module '{own}' to import {own}.Net from" in done.err
+    assert done.err.endswith(f"project/{own}.py would be project.{own}.Net.\n")
+    done = cli("predict", run, "--model", f"project.{own}.Net", "--data.test_file", small_signs[1])
+    assert done.code == 0, done.err
 
 
 def test_networks_that_do_not_fit(cli: Callable, own: str, small_signs: tuple[Path, Path]) -> None:
