@@ -87,7 +87,7 @@ def options(args: list[str]) -> argparse.Namespace:
 def main(args: list[str]) -> int:
     """Train, test and write; return the exit code."""
     try:
-        if "--verify" in args:
+        if any(arg.partition("=")[0] == "--verify" for arg in args):
             return verify(args)
         chosen = options(args)
         evaluate(chosen, table.command(args))

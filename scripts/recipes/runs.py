@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -152,14 +153,17 @@ def history(work: Path, name: str) -> list[dict[str, float]]:
 
 def probabilities(work: Path, name: str, images: np.ndarray) -> np.ndarray:
     """Predict images uint8 (n, H, W, C) with a run's last checkpoint: float32 (n, K)."""
-    model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
-    return np.asarray(model.predict(images))
+    return np.asarray(_load(work, name).predict(images))
 
 
 def one_view(work: Path, name: str, images: np.ndarray) -> np.ndarray | None:
     """As `probabilities`, of the images as they are; None where a run sees no other view."""
-    model, _ = load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")
+    model = _load(work, name)
     if not model.hparams.get("test_time_augmentation"):
         return None
     model.hparams["test_time_augmentation"] = []
     return np.asarray(model.predict(images))
+
+
+def _load(work: Path, name: str) -> Any:
+    return load_model(str(run_folder(work, name) / "checkpoints" / "last.ckpt"), "predict")[0]

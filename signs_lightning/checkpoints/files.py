@@ -19,6 +19,7 @@ from signs_lightning.checkpoints.own_model import (
     package_model,
     without_pretraining,
 )
+from signs_lightning.checkpoints.replaced_files import read_unreplaced
 from signs_lightning.data.datamodule import H5DataModule
 from signs_lightning.data.paths import forget_unfetched
 from signs_lightning.errors import InputError
@@ -29,7 +30,6 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_hdf5
 from signs_lightning.runtime.format_migrations import migrate_checkpoint
-from signs_lightning.runtime.replaced_files import read_unreplaced
 
 IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
 NAME_A_RUN = "Name a .ckpt file or a run folder such as lightning_logs/NAME/version_0."

@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from signs_lightning.errors import InputError
 from signs_lightning.models.start_options import FRESH
 
+CHOSEN = {"foreach", "fused"}  # settings that PyTorch chooses where they are None
+
 
 def check_optimizer_states(optimizers: list[Optimizer], checkpoint: Mapping[str, Any]) -> None:
     """Check that the states in a checkpoint are of the optimizers that are to go on from them.
@@ -41,7 +43,7 @@ def _fit_groups(optimizer: Optimizer, stored: list[dict[str, Any]]) -> bool:
         _is_alike(value, group[name])
         for own, group in pairs
         for name, value in own.items()
-        if name in group and name != "params"
+        if name in group and name != "params" and not (name in CHOSEN and group[name] is None)
     )
 
 
@@ -51,8 +53,9 @@ def _is_alike(own: Any, stored: Any) -> bool:
         return is_list and all(map(_is_alike, own, stored))
     if isinstance(own, bool | int | float):
         is_one = isinstance(stored, torch.Tensor) and stored.numel() == 1
-        is_number = stored is None or isinstance(stored, bool | int | float) or is_one
-        return isinstance(stored, bool) if isinstance(own, bool) else is_number
+        if isinstance(own, bool):
+            return isinstance(stored, bool)
+        return stored is None or isinstance(stored, bool | int | float) or is_one
     return True
 
 

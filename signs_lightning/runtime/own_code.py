@@ -35,11 +35,11 @@ def import_object(path: str) -> Any:
         raise InputError(f"'{shorten(path)}' is no path to a class or function such as model.Net.")
     found = _import_module(first)
     if found is None:
-        below = next((file for file in sorted(Path().glob(f"*/{first}.py"))), None)
-        hint = "" if below is None else f" {below} would be {below.parent.name}.{path}."
+        below = [file for file in Path().glob(f"*/{first}.py") if file.parent.name.isidentifier()]
+        hint = "".join(f" {file} would be {file.parent.name}.{path}." for file in sorted(below)[:1])
         raise InputError(
             f"There is no module '{first}' to import {path} from: expected {first}.py in the "
-            f"working directory, beside the configuration that names it, or an installed package."
+            "working directory, beside the configuration that names it, or an installed package."
             f"{hint}"
         )
     name = first

@@ -305,11 +305,14 @@ def test_an_optimizer_s_state_of_other_weights(state: dict[str, torch.Tensor]) -
         check_optimizer_states([optimizer], {"optimizer_states": [stored]})
 
 
-def test_a_setting_of_another_kind() -> None:
-    """What a step would trip over is found before the first."""
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(4))])
+@pytest.mark.parametrize("setting", [{"betas": "x"}, {"maximize": None}, {"amsgrad": 0.5}])
+def test_a_setting_of_another_kind(setting: dict[str, Any]) -> None:
+    """What a step would trip over is found before the first; what PyTorch chooses may be open."""
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(4))], fused=True)
     stored = optimizer.state_dict()
-    stored["param_groups"][0]["betas"] = "x"
+    stored["param_groups"][0] |= {"fused": None, "foreach": None}
+    check_optimizer_states([optimizer], {"optimizer_states": [stored]})
+    stored["param_groups"][0] |= setting
     with pytest.raises(InputError, match="is of other weights than the model"):
         check_optimizer_states([optimizer], {"optimizer_states": [stored]})
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from signs_lightning.checkpoints.files import load_checkpoint
+from signs_lightning.checkpoints.replaced_files import ATTEMPTS, read_unreplaced
 from signs_lightning.errors import InputError
-from signs_lightning.runtime.replaced_files import ATTEMPTS, read_unreplaced
 
 
 def test_no_tensor_of_one_file_at_the_place_of_another(tmp_path, cli, small_signs, monkeypatch):

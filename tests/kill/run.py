@@ -1,7 +1,7 @@
 """Interrupts short runs at random moments, goes on with them, and compares their ends with that of
 a run which nobody stopped.
 
-    python tests/kill/run.py --kills 100 --terms 20 --disks 20 --seed 0
+    python tests/kill/run.py
 
 The exit code is 1 when a single one ends otherwise. Full disks are small tmpfs, which only root can
 mount; elsewhere they are left out.
@@ -197,8 +197,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=100, help="runs ended by SIGKILL")
-    parser.add_argument("--terms", type=int, default=0, help="runs ended by SIGTERM")
-    parser.add_argument("--disks", type=int, default=0, help="runs on a disk that fills up")
+    parser.add_argument("--terms", type=int, default=20, help="runs ended by SIGTERM")
+    parser.add_argument("--disks", type=int, default=20, help="runs on a disk that fills up")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from signs_lightning.data.open_handles import Stamp, stamp_file
 from signs_lightning.errors import InputError
 
 ATTEMPTS = 100  # a run of a tiny model replaces its checkpoint every 20 ms
@@ -39,10 +40,5 @@ def read_unreplaced(path: Path, read: Callable[[], Content]) -> Content:
     raise InputError(f"{path} is replaced faster than it can be read. Try again.")
 
 
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is replaced or written to; None where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _identity(path: Path) -> Stamp | None:
+    return stamp_file(path) if os.path.exists(path) else None
