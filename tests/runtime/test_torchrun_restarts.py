@@ -153,12 +153,13 @@ def test_a_process_that_cannot_read_its_file(
 def test_a_process_that_loses_its_file(
     tmp_path: Path, small_signs, launcher: str, rank: str
 ) -> None:
-    """Cut in the second epoch for one of two: that process says so, and the other one doesn't wait
-    for it.
+    """Cut in the second epoch for one of two, which read it mapped: that process says so, and the
+    other one doesn't wait for it.
     """
     (tmp_path / "train.h5").symlink_to(small_signs[0])
     (tmp_path / "cuts_file.py").write_text(CUTS_FILE)
-    rest = ["cuts_file.py", "fit", "--data.train_file", "train.h5", *SHORT, *TWO]
+    mapped = ["--data.train_file", "train.h5", "--data.reading", "mapped"]
+    rest = ["cuts_file.py", "fit", *mapped, *SHORT, *TWO]
     code, said = finish(
         start(
             [*(TORCHRUN if launcher == "torchrun" else [sys.executable]), *rest],
