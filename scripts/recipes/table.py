@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from markdown_lines import wrap_command, wrap_prose
@@ -88,13 +88,14 @@ def read_entry(record: Path, title: str | None) -> tuple[str, dict[str, Any]]:
 def write(folder: Path, title: str, found: dict[str, Any]) -> None:
     """Add or replace a title's figures in recipes.json, and write the tables anew.
 
-    recipes.md is made if it is not there. The project's README has its table written, too, when the
-    folder is the project's docs.
+    What was tried before, the title's `trials`, stays. recipes.md is made if it is not there. The
+    project's README has its table written, too, when the folder is the project's docs.
     """
     record, page = folder / "recipes.json", folder / "recipes.md"
     folder.mkdir(parents=True, exist_ok=True)
     known = json.loads(record.read_text()) if record.exists() else {}
-    known[title] = found
+    before = known.get(title, {})
+    known[title] = found | {key: before[key] for key in ("trials",) if key in before}
     _replace(record, json.dumps(known, indent=1) + "\n")
     text = "\n\n".join(section(title, found) for title, found in known.items())
     if not _between_markers(page, text):
@@ -195,4 +196,24 @@ def section(title: str, found: dict[str, Any]) -> str:
         head += f" Settings: {named}, before the test file was opened."
     command = f"```\n{wrap_command(found['command'])}\n```"
     parts = [f"## {title}", head, "\n".join(lines), "\n".join(details), command]
+    parts += [_trials(trials) for trials in found.get("trials", [])]
     return wrap_prose("\n\n".join(parts))
+
+
+def _trials(trials: dict[str, Any]) -> str:
+    """Return what was tried on splits of the training file, in order."""
+    lines = [
+        f"{trials['about']} Of {trials['images']} images:",
+        "",
+        "| tried | seeds | one view: mean, worst | several views: mean, worst |",
+        "|---|---|---|---|",
+    ]
+    for trial in trials["tried"]:
+        views = [_mean_and_worst(trial.get(name)) for name in ("one_view", "several_views")]
+        seeds = ", ".join(map(str, trial["seeds"]))
+        lines.append(f"| {' | '.join([trial['settings'], seeds, *views])} |")
+    return "\n".join(lines)
+
+
+def _mean_and_worst(rates: Sequence[float] | None) -> str:
+    return f"{fmean(rates):.3f}, {min(rates):.3f}" if rates else "–"

@@ -245,6 +245,21 @@ def test_the_summary_is_plain_counting(tmp_path, monkeypatch):
     assert (lines[0], lines[-1]) == ("before", "after")
 
 
+def test_trials_stay_with_their_title(tmp_path):
+    """What was tried before a table is measured anew, by mean and worst of its splits."""
+    from recipes import table
+    from recipes.scores import Score
+
+    row = table.row("a", [Score(1, 4)], [1.0])
+    tried = [{"settings": "longer", "seeds": [1, 2], "one_view": [0.5, 0.25]}]
+    trials = [{"about": "Splits.", "images": 8, "tried": tried}]
+    found = {"images": 4, "threads": 2, "command": "x", "rows": [row]}
+    table.write(tmp_path, "Title", found | {"trials": trials})
+    table.write(tmp_path, "Title", found)
+    assert json.loads((tmp_path / "recipes.json").read_text())["Title"]["trials"] == trials
+    assert "| longer | 1, 2 | 0.375, 0.250 | – |" in (tmp_path / "recipes.md").read_text()
+
+
 @pytest.mark.slow
 def test_evaluate_says_what_is_wrong(tmp_path, small_signs):
     recipe = tmp_path / "recipe.yaml"
