@@ -142,6 +142,14 @@ class CommandParser(argparse.ArgumentParser):
         text = "what becomes of another aspect ratio; as the model remembers by default"
         self.add_argument("--data.fit", dest="fit", choices=FITS, help=text)
 
+    def add_overwrite_option(self) -> None:
+        """Add --overwrite, for files that people edit."""
+        text = "replace a file that is there and differs (default false)"
+        self.add_argument(
+            "--overwrite", choices=("true", "false"), nargs="?", const="true", default="false",
+            help=text,
+        )  # fmt: skip
+
     def add_output_layer_option(self) -> None:
         """Add --output_layer, for a Keras file."""
         text = "of a Keras file with several outputs: the layer that gives the classes"

@@ -60,6 +60,7 @@ def main(verb: str, args: list[str]) -> int:
     add("--skip_keras_check", dest="unchecked", action="store_true", help=text)
     text = "source that needs torch and lightning alone, nothing of this package"
     add("--standalone", action="store_true", help=text)
+    parser.add_overwrite_option()
     parser.add_resize_options()
     parser.add_model_options()
     own, args = take_model_options(args)
@@ -89,6 +90,14 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.runtime.atomic_write import check_output
 
     check_output(output)
+    if options.format == "onnx":
+        from signs_lightning.export.artefacts import check_onnx_packages
+
+        check_onnx_packages()
+    if options.format == "source":
+        from signs_lightning.source.write_source import check_source_path
+
+        check_source_path(output)
     model: Any  # an ImageClassifier: only the suffix .onnx gives another one
     of_keras = options.scale, options.output_layer
     model, settings = load_model(options.ckpt_path, verb, *of_keras, own)
@@ -109,7 +118,8 @@ def main(verb: str, args: list[str]) -> int:
             training_left_out,
         )
 
-        difference = export_source(model, output, options.standalone)
+        overwrite = options.overwrite == "true"
+        difference = export_source(model, output, options.standalone, overwrite)
         said, command = source_lines(output, difference)
         print_message(said)
         if not options.ckpt_path.endswith(KERAS_SUFFIXES):
@@ -144,7 +154,7 @@ def main(verb: str, args: list[str]) -> int:
                 "scale of its own: the file does not hold this range."
             )
     option = predict_option(model.image_size[2])
-    predict = f"python -m signs_lightning predict --ckpt_path {quote_path(output)} {option}"
+    predict = f"python -m signs_lightning predict {quote_path(output)} {option}"
     if how_to_read:
         print_message(f"Wrote {output}. {how_to_read.format(output)}")
     else:

@@ -69,9 +69,24 @@ def run_captured(
     os.environ["COLUMNS"] = str(size[0])
     if colors:
         os.environ["FORCE_COLOR"] = "1"
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with contextlib.redirect_stdout(_Captured(colors)) as printed:
         run(verb, args, None if temporary is None else Path(temporary))
     return printed.getvalue()
+
+
+class _Captured(io.StringIO):
+    """What is printed, laid out for the terminal where the parent process shows it.
+
+    Args:
+        is_terminal: whether it does so in a terminal.
+    """
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
 
 
 def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
@@ -115,7 +130,7 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         from signs_lightning.source.write_source import export_source, source_lines
 
         source = Path(options.source)
-        difference = export_source(model, source, options.standalone)
+        difference = export_source(model, source, options.standalone, options.overwrite == "true")
         said, command = source_lines(source, difference)
         print_message(said)
         print_with_value(f"Wrote {source}. Next, in its folder:", command, is_command=True)
@@ -132,9 +147,9 @@ def run(verb: str, args: list[str], temporary: Path | None = None) -> int:
         model.compiled.print_used("fit trains", None)
         model.print_omissions()
     if line is not None:
-        print(line)
+        print_message(line)
     print_summary(model)
-    test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}"
+    test = f"python -m signs_lightning test {quote_path(output)}"
     test += " --data.test_file FILE.h5"
     print_with_value(f"Wrote {output}. Next:", test, is_command=True)
     return 0
@@ -181,6 +196,7 @@ def _parser(verb: str) -> CommandParser:
     add("--source", metavar="PY", help=text)
     text = "source that needs torch and lightning alone, nothing of this package"
     add("--standalone", action="store_true", help=text)
+    parser.add_overwrite_option()
     add(
         "--architecture", metavar="JSON",
         help="what the weights belong to: the file of Keras's `model.to_json()`; or, for a file of "

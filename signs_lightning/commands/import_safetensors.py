@@ -61,7 +61,7 @@ def main(verb: str, args: list[str]) -> int:
     save_checkpoint(model.eval(), output)
     print_summary(model)
     own = "" if kind.__module__.startswith("signs_lightning.") else f" --model {options.model}"
-    test = f"python -m signs_lightning test --ckpt_path {quote_path(output)}{own}"
+    test = f"python -m signs_lightning test {quote_path(output)}{own}"
     test += " --data.test_file FILE.h5"
     print_with_value(f"Wrote {output}. Next:", test, is_command=True)
     return 0

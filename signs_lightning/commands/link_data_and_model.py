@@ -7,11 +7,16 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from signs_lightning.data.datamodule import H5DataModule
+from signs_lightning.data.file_roles import no_file_error
+from signs_lightning.data.layouts import Role
 from signs_lightning.errors import InputError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.other_inputs import check_images_suffice
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
 from signs_lightning.runtime.resize_options import describe_resizing
+
+DRAWN_CLASSES, DRAWN_SIZE = (6, 2), (64, 64, 3)  # of DrawnSigns and DrawnSmiles
+ROLES: dict[str, Role] = {"fit": "train", "validate": "val", "test": "test"}
 
 
 def link_data_and_model(
@@ -36,6 +41,8 @@ def link_data_and_model(
         data.adopt_task(model.task_rules.name)
         data.adopt_resizing(*model.resizing)
         data.adopt_values(model.run_values)
+        if not (data.role_files.is_any or data.draws or _takes_drawn(model)):
+            raise no_file_error(ROLES[verb], has_others=True)
     data.prepare_data()
     data.setup(verb)
     if not isinstance(model, ImageClassifier):
@@ -55,3 +62,9 @@ def link_data_and_model(
         )
     if "scale" in arguments and "scale" in model.hparams:  # as read from a Keras file
         arguments.scale = model.hparams["scale"]
+
+
+def _takes_drawn(model: ImageClassifier) -> bool:
+    """Return whether a model may be one of drawn pictures: as far as its classes and size tell."""
+    classes, size = model.hparams.get("num_classes"), model.hparams.get("image_size")
+    return classes in (None, *DRAWN_CLASSES) and (size is None or tuple(size) == DRAWN_SIZE)

@@ -50,6 +50,7 @@ def main(verb: str, args: list[str]) -> int:
     text = "a value that only the data know, such as classes=6 or input_shape=64,64,3"
     add("--fact", metavar="NAME=VALUE", action="append", default=[], help=text)
     add("--model", metavar="NAME", help="the model to translate; the last that is fitted")
+    parser.add_overwrite_option()
     options = parser.parse_args(args)
     data_files = {k: v for k in DATA_OPTIONS if (v := getattr(options, k)) is not None}
 
@@ -68,7 +69,7 @@ def main(verb: str, args: list[str]) -> int:
     is_understood = not (made.not_understood or made.refusals or made.reading.stopped)
     if is_understood and made.needed:
         raise InputError(ask(made.needed, source.name))
-    written = write_folder(made, folder)
+    written = write_folder(made, folder, options.overwrite == "true")
     if not is_understood:
         _print_problems(made)
     if made.model is not None:

@@ -126,7 +126,7 @@ class RoleFiles:
     def _open(self, role: Role) -> list[ImageSet]:
         value, option = self.files[role], f"--data.{role}_file"
         if value is None:
-            raise no_file_error(role, self)
+            raise no_file_error(role, self.is_any)
         if isinstance(value, str | list) and not value:
             raise InputError(f"{option} is empty. Name a file.")
         if isinstance(value, str) and value == ARRAYS:
@@ -288,9 +288,15 @@ def _listed_names(image_sets: list[ImageSet]) -> list[str] | None:
     return None
 
 
-def no_file_error(role: Role, files: RoleFiles) -> InputError:
-    """Return the error for a role without a file, among the options of a run."""
+def no_file_error(role: Role, has_others: bool) -> InputError:
+    """Return the error for a role without a file, among the options of a run.
+
+    Args:
+        role: "train", "val" or "test".
+        has_others: whether drawn pictures are no choice, as there are other files, or a model of
+            other images.
+    """
     options = "--data.val_file or --data.test_file" if role == "val" else f"--data.{role}_file"
     purpose = {"train": "train on", "val": "validate on", "test": "test on"}[role]
-    drawn = "" if files.is_any else ", or take drawn pictures with --data.drawn DrawnSigns"
+    drawn = "" if has_others else ", or take drawn pictures with --data.drawn DrawnSigns"
     return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")

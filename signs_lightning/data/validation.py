@@ -41,7 +41,7 @@ def open_validation(
     datasets: dict[Role, H5Images] = {"train": H5Images(files.sets["train"])} if trains else {}
     if files.files[role] is None:
         if not trains:
-            raise no_file_error("val", files)
+            raise no_file_error("val", files.is_any)
         return datasets  # training without validation
     datasets["val"] = H5Images(files.open(role))
     return datasets

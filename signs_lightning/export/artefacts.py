@@ -57,6 +57,21 @@ class ServingModule(nn.Module):
         return self.model.probabilities(self.model.averaged_logits(images, *others))
 
 
+def check_onnx_packages() -> None:
+    """Check that ONNX files can be written here.
+
+    Raises:
+        InputError: a package is missing, or PyTorch is too old.
+    """
+    import_onnx("onnx", "onnxscript", "onnxruntime")
+    if TorchVersion(torch.__version__) < MIN_TORCH:
+        raise InputError(
+            f"ONNX files are written with PyTorch {MIN_TORCH} or newer, and {torch.__version__} is "
+            "installed. Install it with `pip install 'signs-lightning[onnx]'`, or use --format "
+            "torch."
+        )
+
+
 def export_artefact(
     model: ImageClassifier, path: Path, format: Literal["onnx", "torch"], images: Tensor
 ) -> float:
@@ -90,13 +105,7 @@ def export_artefact(
     inputs = _all_inputs(model, images)
     expected = model.predict(inputs if len(inputs) > 1 else images, stored=True)
     if format == "onnx":
-        import_onnx("onnx", "onnxscript", "onnxruntime")
-        if TorchVersion(torch.__version__) < MIN_TORCH:
-            raise InputError(
-                f"ONNX files are written with PyTorch {MIN_TORCH} or newer, and "
-                f"{torch.__version__} is installed. Install it with "
-                "`pip install 'signs-lightning[onnx]'`, or use --format torch."
-            )
+        check_onnx_packages()
         if sum(tensor.nbytes for tensor in model.network.state_dict().values()) > 0.95 * MAX_FILE:
             raise InputError(
                 "The model has more than 2 GB of weights, which no single ONNX file holds. Use "

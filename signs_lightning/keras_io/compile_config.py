@@ -53,6 +53,7 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
 ACCURACIES = {
     *("accuracy", "acc", "binaryaccuracy", "categoricalaccuracy", "sparsecategoricalaccuracy")
 }
+DEFAULT_RATE = 0.001  # of `KerasAdam`
 MAX_METRICS = 6  # that are named
 
 
@@ -91,6 +92,7 @@ class CompiledTraining:
         task: "multilabel" where that is given, "regression" also where the loss tells, else None.
         omissions: what of the file is not taken, each as a few words.
         label_smoothing: of the loss, in 0..1.
+        by_default: why Keras's Adam trains where nobody said so; else None.
         make_optimizer: makes the file's optimizer; None where another one is used.
         make_schedule: makes the file's learning-rate schedule, to be stepped after every step; None
             where another one is used, or none.
@@ -123,6 +125,10 @@ class CompiledTraining:
             self._own_smoothing = 0.0
         self.label_smoothing: float = given.get("label_smoothing") or self._own_smoothing
         self.optimizer = None if "optimizer" in has else compiled.optimizer
+        is_default = as_compiled and self.optimizer is None and "optimizer" not in has
+        had = "optimizer" in config or "optimizer_config" in config
+        why = "the file's optimizer is not taken over" if had else "the file has no optimizer"
+        self.by_default = why if is_default else None
         self.make_optimizer = self.make_schedule = None
         if self.optimizer is not None:
             self.make_optimizer = self.optimizer.make
@@ -171,7 +177,7 @@ class CompiledTraining:
         return ", ".join(parts) or None
 
     def print_used(self, verb: str, lr: float | None) -> None:
-        """Print in one line what of the file is used; nothing where nothing is.
+        """Print in one line what of the file is used, in another what trains in its place.
 
         Args:
             verb: what the line begins with.
@@ -179,6 +185,9 @@ class CompiledTraining:
         """
         if (how := self.describe(lr)) is not None:
             rank_zero_print(printable(f"{verb} as the file was compiled: {how}."))
+        if self.by_default is not None:
+            rate = f"{DEFAULT_RATE if lr is None else lr:.6g}"
+            rank_zero_print(f"{verb} with Adam(learning_rate={rate}), as {self.by_default}.")
 
 
 def compile_config_json(config: dict[str, Any]) -> str | None:

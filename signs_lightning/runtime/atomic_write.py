@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,40 @@ def make_folder(path: Path) -> None:
         raise InputError(
             f"The folder {path} cannot be made ({error}). Choose another --output."
         ) from error
+
+
+def check_edited(folder: Path, texts: Mapping[str, str], removed: Iterable[Path] = ()) -> None:
+    """Check that what people edit is not lost: files that differ from what is to be written.
+
+    Args:
+        folder: to be written into.
+        texts: of the files to be written, by their names in it.
+        removed: files there that are to go.
+
+    Raises:
+        InputError: one is there and differs, or is to go.
+    """
+    lost = [name for name, text in texts.items() if _differs(folder / name, text)]
+    lost += [path.name for path in removed]
+    if lost:
+        names = " and ".join([str(folder / lost[0]), *lost[1:]])
+        raise InputError(
+            f"{names} exist{'' if lost[1:] else 's'}, with other content than would be written. "
+            f"Add `--overwrite true` to replace {'them' if lost[1:] else 'it'}, or name another "
+            "place."
+        )
+
+
+def _differs(path: Path, text: str) -> bool:
+    try:
+        return path.exists() and path.read_bytes() != encode_text(text)
+    except OSError:  # nobody knows what is in it
+        return True
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text as files here hold it."""
+    return text.encode("utf-8", "replace")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from signs_lightning.runtime.signature_table import (
     CONVERT,
     KERAS_ORIGINAL,
     NO_USE,
+    NOTEBOOK,
     PACKED,
     SIGNATURES,
     TF_CHECKPOINT,
@@ -261,6 +262,8 @@ def _find_text_kind(path: Path) -> Kind | None:
     if re.match(r"(---\s|#.*\n|[\w.]+:\s)", text) and path.suffix in (".yaml", ".yml"):
         advice = "If `fit` wrote it, train with the same settings by `fit --config {file}`."
         return "a YAML file", "any", advice
+    if path.suffix == ".py":
+        return "a Python script", "any", NOTEBOOK
     return None
 
 
@@ -280,5 +283,5 @@ def _find_json_kind(content: object) -> Kind:
         )
         return KERAS_ARCHITECTURE, "model", advice
     if {"cells", "nbformat"} <= keys:
-        return "a Jupyter notebook", "any", "Name the file that it reads or writes."
+        return "a Jupyter notebook", "any", NOTEBOOK
     return "a JSON file", "any", NO_USE

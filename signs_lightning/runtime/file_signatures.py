@@ -49,7 +49,12 @@ def is_zip(path: Path) -> bool:
 def missing_file_message(path: Path) -> str:
     """Return the message for a missing file, with the nearest name in its folder."""
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
-    hint = f"Did you mean {path.parent / near[0]}?" if near else "Check the path."
+    if near:
+        hint = f"Did you mean {path.parent / near[0]}?"
+    elif path.is_absolute():
+        hint = "Check the path."
+    else:
+        hint = f"It was looked for in {path.parent.absolute()}; check the path."
     return f"No such file: {path}. {hint}"
 
 

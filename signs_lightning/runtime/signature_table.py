@@ -22,6 +22,10 @@ TF_CHECKPOINT = (
     "`model.load_weights('{prefix}')`, then `model.save('model.h5')`."
 )
 TF_CHECKPOINT_FILE = re.compile(r"(.+)\.(?:index|data-\d{5}-of-\d{5})")
+NOTEBOOK = (
+    "Name the file that it reads or writes, or turn it into a folder that trains with "
+    "`python -m signs_lightning translate {file} --output translated`."
+)
 NO_USE = "It holds neither images nor a model: name another file."
 
 

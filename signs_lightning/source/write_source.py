@@ -15,7 +15,7 @@ from signs_lightning.models.keras_adam import KerasAdam
 from signs_lightning.models.stored_images import standardizes
 from signs_lightning.models.tasks import refuse_task
 from signs_lightning.models.weights_file import save_weights
-from signs_lightning.runtime.atomic_write import atomic_write
+from signs_lightning.runtime.atomic_write import atomic_write, check_edited, encode_text
 from signs_lightning.runtime.escaping import quote_path
 from signs_lightning.runtime.value_ranges import PLAIN_RANGES
 from signs_lightning.source.blocks import ways_of
@@ -35,7 +35,9 @@ TRAINING = (
 PLAIN = (bool, int, float, str, type(None), list, tuple)
 
 
-def export_source(model: ImageClassifier, path: Path, standalone: bool = False) -> float:
+def export_source(
+    model: ImageClassifier, path: Path, standalone: bool = False, overwrite: bool = True
+) -> float:
     """Write a model as a Python file and its weights as a safetensors file beside it.
 
     Both appear only after the file, imported in a process of its own, gave what the model gives.
@@ -44,12 +46,14 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         model: the classifier.
         path: the Python file; the weights get its name with the ending `.safetensors`.
         standalone: whether the file is to do without this package.
+        overwrite: whether a Python file is replaced that differs from what is written.
 
     Returns:
         The largest difference from the model in float64, as a share of a tensor's largest value.
 
     Raises:
-        InputError: the model has what cannot be written as source, or the files cannot be written.
+        InputError: the model has what cannot be written as source, or the files cannot be written
+            or would replace an edited one.
     """
     refuse_task(model, "Source", "Use --format onnx, torch or safetensors.")
     check_source_path(path)
@@ -62,10 +66,12 @@ def export_source(model: ImageClassifier, path: Path, standalone: bool = False) 
         )
     weights = weights_path(path)
     written = write_text(model, standalone)
+    if not overwrite:
+        check_edited(path.parent, {path.name: written.text})
     state = {written.names[name]: value for name, value in model.state_dict().items()
              if name in written.names}  # fmt: skip
     with atomic_write(weights) as temporary_weights, atomic_write(path) as temporary:
-        temporary.write_text(written.text, encoding="utf-8")
+        temporary.write_bytes(encode_text(written.text))
         save_weights(temporary_weights, state, weights_metadata(model) | {"names": written.names})
         return compare_source(model, written.names, temporary, temporary_weights, standalone)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from signs_lightning.errors import InputError
+from signs_lightning.runtime.escaping import quote_path
+from signs_lightning.runtime.file_signatures import is_hdf5, is_zip, missing_file_message
 from signs_lightning.translate.magic_lines import (
     cell_magic,
     is_python,
@@ -95,6 +97,8 @@ def read_module(path: Path) -> ast.Module | None:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if not path.exists():
+            raise InputError(missing_file_message(path))
         if not path.is_file():
             raise InputError(f"{path} is no file, expected a Keras notebook or script.")
         if path.stat().st_size > _FILE_BYTES:
@@ -102,7 +106,17 @@ def _read_bytes(path: Path) -> bytes:
                 f"{path} has more than {_FILE_BYTES // 2**20} MiB, expected a notebook or script. "
                 "Clear its outputs and save it again."
             )
+        if is_hdf5(path) or is_zip(path):
+            command = (
+                f"python -m signs_lightning import-keras {quote_path(path)} --output model.ckpt"
+            )
+            raise InputError(
+                f"{path} is no notebook (.ipynb) or script (.py). A Keras file becomes a "
+                f"checkpoint with `{command}`."
+            )
         return path.read_bytes()
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); give a file that can.") from None
 
@@ -215,6 +229,7 @@ def _parsed(
                 warnings.simplefilter("ignore")  # such as invalid escapes in its texts
                 tree = ast.parse(candidate)
                 _keep_lines(tree, text, candidate)
+                _join_lines(tree, candidate)
                 ast.increment_lineno(tree, number * CELL_LINES)
         except _PARSER_ERRORS as error:
             problem = problem or _described(error)
@@ -232,6 +247,24 @@ def _keep_lines(tree: ast.Module, text: str, candidate: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt) and node.lineno <= len(own) and own[node.lineno - 1]:
             node.written = own[node.lineno - 1]  # type: ignore[attr-defined]
+
+
+def _join_lines(tree: ast.Module, candidate: str) -> None:
+    """Give statements that share a line all of it, as `written`; they have one finding."""
+    lines: dict[int, list[ast.stmt]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt):
+            lines.setdefault(node.lineno, []).append(node)
+    source = candidate.encode().splitlines() if any(len(x) > 1 for x in lines.values()) else []
+    for number, nodes in lines.items():
+        if len(nodes) > 1 and not any(hasattr(node, "written") for node in nodes):
+            start = min(node.col_offset for node in nodes)
+            last = max((node.end_lineno or number, node.end_col_offset or 0) for node in nodes)
+            parts = source[number - 1 : last[0]]
+            parts[-1] = parts[-1][: last[1]]
+            text = b" ".join([parts[0][start:], *parts[1:]]).decode(errors="replace")
+            for node in nodes:
+                node.written = text  # type: ignore[attr-defined]
 
 
 def _candidates(text: str) -> list[tuple[str, bool]]:

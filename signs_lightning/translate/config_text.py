@@ -21,6 +21,7 @@ LOSS_ARGUMENTS = ("label_smoothing", "from_logits")
 # Values of options that a fit does not have, where they are not null.
 OF_NOTHING: dict[str, Any] = {"shuffle": True, "monitor": "val_loss", "mode": "min"}
 OF_NOTHING |= {"label_offset": 0, "check_val_every_n_epoch": 1}
+RELATIVE = "relative names of files begin at the folder in which the command runs"
 Lines = list[str]
 
 
@@ -52,7 +53,8 @@ def write_config(
         arguments = [*_option("weights", Setting(weights, None, WEIGHTS_NOTE), 2), *arguments]
     lines += _titled("  init_args:", arguments)
     unnamed = [f"  # {name}: FILE.h5, which is named with --data.{name}" for name in missing]
-    sections["data"] = [*unnamed, *sections["data"]]
+    named = [f"  # {RELATIVE}"] if any(name.endswith("_file") for name in options) else []
+    sections["data"] = [*named, *unnamed, *sections["data"]]
     for name, section in sections.items():
         lines += _titled(f"{name}:", section)
     if name := _run_name(reading):

@@ -112,7 +112,7 @@ def call(name: str, args: list[Value], kwargs: dict[str, Value], place: Place) -
     if short == "convert_to_one_hot":
         return one_hot_calls.course_one_hot(args, kwargs, place)
     if HELPER.search(short) and not is_installed_package(name):
-        return numpy_calls.from_code(f"{short}(), which is not at hand", place)
+        return numpy_calls.from_code(f"{short}(), which is not in the source", place)
     return _like_numpy(name, args, kwargs, place)
 
 

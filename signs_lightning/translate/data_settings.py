@@ -12,7 +12,7 @@ from signs_lightning.translate.batches import Batches
 from signs_lightning.translate.data_checks import check_pairs, check_validation, share_of
 from signs_lightning.translate.values import Place, Unknown, Value
 
-NAMED = "name it with --data.{role}_file"
+NAMED = "name the file with --data.{role}_file"
 CONVERTED = {"npz": ".npz", "csv": ".csv"}  # by `convert`
 # Data sets of Keras that it keeps as a file which `convert` reads.
 KEPT_AS_NPZ = {"mnist": "~/.keras/datasets/mnist.npz"}
@@ -45,6 +45,8 @@ class DataSettings:
         notes: what is to be said, each with its place.
         problems: what cannot be said in a configuration.
         labels: to train with.
+        used: the images to train and to validate on.
+        file_notes: by role, what is to be said unless the user names its file.
     """
 
     options: dict[str, Setting] = field(default_factory=dict)
@@ -54,6 +56,12 @@ class DataSettings:
     notes: list[tuple[Place, str]] = field(default_factory=list)
     problems: list[Unknown] = field(default_factory=list)
     labels: Value = None
+    used: list[Value] = field(default_factory=list)
+    file_notes: dict[str, list[tuple[Place, str]]] = field(default_factory=dict)
+
+    def note_file(self, role: str, place: Place, text: str) -> None:
+        """Add what is to be said unless the user names the file of a role."""
+        self.file_notes.setdefault(role, []).append((place, text))
 
     def note(self, place: Place, text: str) -> None:
         """Add what is to be said."""
@@ -78,6 +86,8 @@ def data_settings(
                 made.problems.append(unknown)
         if batches is not None:
             check_pairs(made, batches, place)
+        if batches is not None:
+            made.used.append(batches.images)
     images = train.images
     _set_scale(made, images, place)
     is_one_file = _set_files(made, train, validation, place)
@@ -129,8 +139,8 @@ def _set_scale(made: DataSettings, images: Value, place: Place) -> None:
         made.note(images.origin.place, text)
     if images.origin.kind == "helper" and scale == "raw":
         text = (
-            f"{images.origin.file}() is not at hand: its images are taken for bytes, 0..255, which "
-            "nothing rescales. If it divides by 255, add --fact scale=/255"
+            f"{images.origin.file}() is not in the source: its images are taken for bytes, "
+            "0..255, which nothing rescales. If it divides by 255, add --fact scale=/255"
         )
         made.note(images.origin.place, text)
 
@@ -145,13 +155,13 @@ def _set_files(
         isinstance(images, ArrayRecord)
         and isinstance(val_images, ArrayRecord)
         and images.rows != val_images.rows
-        and _source(images) == _source(val_images)
+        and source_of(images) == source_of(val_images)
     )
     share = share_of(images)
     val_share = share_of(val_images) if is_one_file else 0.0
     total = None if share is None or val_share is None else share + val_share
     is_whole = total is not None and math.isclose(total, 1, rel_tol=1e-3)
-    _set_file(made, "train", train, place, is_whole)
+    set_file(made, "train", train, place, is_whole)
     if not is_whole:
         _say_part(made, images, total, is_one_file)
     if is_one_file and val_share and total:
@@ -161,14 +171,15 @@ def _set_files(
         made.options["val_fraction"] = Setting(round(val_share / total, 6), where, comment)
         made.note(where, f"validation on {val_share:.4g} of the images: {comment}")
     elif is_one_file:
-        made.note(place, "the images to validate on need a file of their own: "
+        made.note_file("val", place, "the images to validate on need a file of their own: "
                   f"{NAMED.format(role='val')}")  # fmt: skip
     elif validation is not None:
-        _set_file(made, "val", validation, place, True)
+        set_file(made, "val", validation, place, True)
     return is_one_file
 
 
-def _source(array: ArrayRecord) -> tuple[Any, ...]:
+def source_of(array: ArrayRecord) -> tuple[Any, ...]:
+    """Return what tells the file and dataset of an array from others."""
     origin = array.origin
     if origin.kind in ("", "random"):
         return (origin.kind, origin.place)
@@ -186,14 +197,13 @@ def _say_part(made: DataSettings, images: Value, total: float | None, is_one_fil
     made.note(where, text)
 
 
-def _set_file(
-    made: DataSettings, role: str, batches: Batches, place: Place, is_whole: bool
-) -> None:
+def set_file(made: DataSettings, role: str, batches: Batches, place: Place, is_whole: bool) -> None:
     """Set the file of a role, or say why it has to be named."""
     images, labels = batches.images, batches.labels
     if not isinstance(images, ArrayRecord):
         reason = getattr(images, "reason", "what is not understood")
-        made.note(place, f"the images of '{role}' come from {reason}: {NAMED.format(role=role)}")
+        text = f"the images of '{role}' come from {reason}: {NAMED.format(role=role)}"
+        made.note_file(role, place, text)
         return
     origin = images.origin
     path = origin.file if isinstance(origin.file, str) else None
@@ -201,27 +211,28 @@ def _set_file(
         return
     if isinstance(labels, Unknown) and role == "train":
         text = f"its labels come from {labels.reason}: save them with their images as HDF5"
-        made.note(place, f"{text}, and {NAMED.format(role=role)}")
+        made.note_file(role, place, f"{text}, and {NAMED.format(role=role)}")
         return
     if origin.kind in CONVERTED and path is not None:
         stem = path.rpartition("/")[2].removesuffix(CONVERTED[origin.kind])
         command = f"python -m signs_lightning convert {path} --output {stem}.h5"
         path = f"{stem}.h5"
         made.options[f"{role}_file"] = Setting(path, origin.place, f"made by: {command}")
-        made.note(origin.place, f"make {path} with {command}")
+        made.note_file(role, origin.place, f"make {path} with {command}")
     elif origin.kind == "keras" and path in KEPT_AS_NPZ:
         command = f"python -m signs_lightning convert {KEPT_AS_NPZ[path]} --output {path}.h5"
         path = f"{path}.h5"
         made.options[f"{role}_file"] = Setting(path, origin.place, f"made by: {command}")
-        made.note(origin.place, f"make {path} with {command}")
+        made.note_file(role, origin.place, f"make {path} with {command}")
     elif origin.kind in ("hdf5", "folder") and path is not None:
         made.options[f"{role}_file"] = Setting(path, origin.place)
     else:
         what = {"keras": f"Keras's own data set {path}", "npy": ".npy files", "csv": "a table",
-                "helper": f"{path}(), which is not at hand", "random": "random numbers",
+                "helper": f"{path}(), which is not in the source", "random": "random numbers",
                 "folder": "a folder that is not known", "hdf5": "a file that is not known",
                 "code": f"{path}"}.get(origin.kind, "the code itself")  # fmt: skip
-        made.note(
+        made.note_file(
+            role,
             origin.place,
             f"the images of '{role}' come from {what}: save them as HDF5, and "
             f"{NAMED.format(role=role)}",

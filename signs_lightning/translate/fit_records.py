@@ -112,6 +112,7 @@ class FitRecord(Record):
     def all_notes(self) -> list[tuple[Place, str]]:
         """What is to be said, each with its place."""
         found = [*self.data.notes, *self.callbacks.notes, *self.notes]
+        found += [note for notes in self.data.file_notes.values() for note in notes]
         return sorted(dict.fromkeys(found))
 
     def check_scale(self, plan: Plan) -> None:

@@ -18,9 +18,10 @@ WITHOUT_EFFECT = {
     *("_make_predict_function", "reset_metrics", "make_train_function"),
 }
 GIVING = {
-    *("evaluate", "evaluate_generator", "predict", "predict_generator", "predict_on_batch"),
-    *("predict_classes", "predict_proba", "test_on_batch", "to_json", "to_yaml", "get_weights"),
+    *("predict", "predict_generator", "predict_on_batch", "predict_classes", "predict_proba"),
+    *("test_on_batch", "to_json", "to_yaml", "get_weights"),
 }
+EVALUATES = {"evaluate", "evaluate_generator"}
 FITS = {"fit", "fit_generator"}
 VALUES = {"history", "metrics_names", "metrics", "stop_training", "loss"}
 
@@ -36,6 +37,8 @@ def attribute(model: ModelRecord, name: str, place: Place) -> Value:
         return Method(name, lambda args, kwargs, at: perform(model, (args, kwargs, at)))
     if name in WITHOUT_EFFECT:
         return Method(name, lambda args, kwargs, at: None)
+    if name in EVALUATES:
+        return Method(name, lambda args, kwargs, at: _evaluate(model, name, (args, kwargs, at)))
     if name in GIVING:
         return Method(name, lambda args, kwargs, at: Unknown(f"{name}()", at))
     if name in FITS:
@@ -64,6 +67,12 @@ def _end(model: ModelRecord, name: str, place: Place) -> Value:
     if name.endswith("_shape"):
         ends = [tensor_shapes.shape_of(end, place) for end in ends]
     return ends[0] if len(ends) == 1 else list(ends)
+
+
+def _evaluate(model: ModelRecord, name: str, arguments: Arguments) -> Value:
+    args, kwargs, place = arguments
+    model.evaluated.append((place, args, kwargs))
+    return Unknown(f"{name}()", place)
 
 
 def _get_layer(model: ModelRecord, arguments: Arguments) -> Value:

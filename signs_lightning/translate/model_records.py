@@ -35,6 +35,7 @@ class ModelRecord(Record):
         trainable: its own flag.
         compiled: the last `compile`, None before.
         fits: what `fit` was called with, in order, of `fit_records`.
+        evaluated: calls of `evaluate`, as (place, arguments, keyword arguments).
         taints: code that is not understood and may have changed it.
         output_count: how many tensors a call gives.
     """
@@ -51,6 +52,7 @@ class ModelRecord(Record):
     trainable: Value = True
     compiled: Any = None
     fits: list[Any] = field(default_factory=list)
+    evaluated: list[Any] = field(default_factory=list)
     taints: list[tuple[str, Unknown]] = field(default_factory=list)
 
     def describe(self) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from signs_lightning.translate.interpreter import Interpreter
 
 
+MAX_TEXT = 1000  # characters of a statement that are kept
 UNREADABLE = "it could not be read"
 
 
@@ -94,15 +95,19 @@ def run_statement(interpreter: Interpreter, node: ast.stmt, scope: Scope) -> Sig
 
 
 def first_line(node: ast.stmt) -> str:
-    """Return the first line of a statement, at most 100 characters of it."""
-    if written := getattr(node, "written", ""):  # such as %matplotlib inline
-        return str(written)[:100]
+    """Return the first line of a statement, and "…" for others of a text in it."""
+    if written := getattr(node, "written", ""):  # such as %matplotlib inline, or several
+        return str(written)[:MAX_TEXT]
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return f"{'def' if isinstance(node, ast.FunctionDef) else 'class'} {node.name}"
     try:
-        return ast.unparse(_without_body(node)).split("\n", 1)[0][:100]
+        text, _, more = ast.unparse(_without_body(node))[:MAX_TEXT].partition("\n")
+        return text if isinstance(node, _COMPOUND) or not more else f"{text}…"
     except (RecursionError, ValueError):
         return type(node).__name__
+
+
+_COMPOUND = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.AsyncFunctionDef)
 
 
 def _without_body(node: ast.stmt) -> ast.AST:

@@ -16,6 +16,7 @@ from signs_lightning.keras_io.model_ending import check_loss
 from signs_lightning.models.layer_graph import LayerNode
 from signs_lightning.source.write_source import write_text
 from signs_lightning.translate.config_text import config_name, write_config
+from signs_lightning.translate.evaluated_images import settle_files
 from signs_lightning.translate.findings import NEEDS_FACT, NOT_UNDERSTOOD, Finding
 from signs_lightning.translate.fit_records import FitRecord
 from signs_lightning.translate.fit_steps import stops_in_keras
@@ -134,8 +135,7 @@ def translate(
         data_files: files that the user names, by option, such as "train_file".
         folder: that everything is written into.
     """
-    made = Translation(reading, facts, folder or Path())
-    chosen = reading.chosen
+    made, chosen = Translation(reading, facts, folder or Path()), reading.chosen
     if chosen is None or chosen.record is None:
         if chosen is None:
             made.refuse(_no_model(reading))
@@ -211,6 +211,7 @@ def _add_fit(made: Translation, fit: FitRecord, data_files: dict[str, str]) -> N
     except InputError as error:
         made.refuse(str(error))
         return
+    settle_files(fit.data, made.reading, data_files)
     text = written.text
     module = next((name for name, old in made.files.items() if old == text), None)
     if module is None:
@@ -261,8 +262,7 @@ def _check_training(made: Translation, fit: FitRecord, model: FromKeras) -> bool
     except InputError as error:
         made.refuse(f"{place}: {error}")
         return False
-    wrong = stops_in_keras(fit, model)
-    for text in wrong:
+    for text in (wrong := stops_in_keras(fit, model)):
         made.refuse(f"{fit.place}: {text}: Keras stops there")
     lost = [text for text in model.compiled.omissions if not text.startswith("metrics ")]
     for text in lost:

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from signs_lightning.commands.parser_errors import MAX_LENGTH, explain_parser_error
 
+LOOKED_FOR = "It was looked for in {folder}; check the path."
 MESSAGES = {  # arguments of fit → the message
     "--model.optimizer SGD --model.optimizer.lrr 3": (
         "Unknown option 'model.optimizer.lrr'. See --help_all for all of them."
@@ -39,8 +40,8 @@ MESSAGES = {  # arguments of fit → the message
         "Unknown model 'resnet18'. Write --model ImageClassifier --model.network "
         "torchvision.models.resnet18"
     ),
-    "--model absent.yaml": "No such file: absent.yaml. Check the path.",
-    "--data absent.yaml": "No such file: absent.yaml. Check the path.",
+    "--model absent.yaml": f"No such file: absent.yaml. {LOOKED_FOR}",
+    "--data absent.yaml": f"No such file: absent.yaml. {LOOKED_FOR}",
     "--config folder": ("folder is a folder, expected a configuration in YAML. Name a file in it."),
 }
 
@@ -50,7 +51,8 @@ def test_messages(args: str, cli: Callable) -> None:
     """One line that names the option by its whole name, and the way out."""
     Path("folder").mkdir()
     done = cli("fit", *args.split())
-    assert (done.code, done.err) == (2, f"{MESSAGES[args]}\n")
+    said = MESSAGES[args].replace("{folder}", str(Path.cwd()))
+    assert (done.code, done.err) == (2, f"{said}\n")
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,8 @@ def test_the_extra_is_missing(missing, cli, checkpoint, monkeypatch):
         "'signs-lightning[onnx]'.\n"
     )
     assert not Path("model.onnx").exists()
+    early = cli("export", "no.ckpt", "--output", "model.onnx")
+    assert early.err == done.err, "a package is named before the checkpoint is opened"
     done = cli("export", "--ckpt_path", checkpoint, "--format", "torch", "--output", "model.pt2")
     assert done.code == 0, done.err
 

@@ -16,6 +16,7 @@ import yaml
 from keras import layers, losses, optimizers
 from torch.optim.lr_scheduler import StepLR
 
+from signs_lightning.commands.import_keras import run_captured
 from signs_lightning.keras_io.from_keras import FromKeras
 from signs_lightning.models.keras_optimizers import KerasSGD
 
@@ -113,6 +114,56 @@ def test_options_win_over_the_file(keras_file, options, expected, rate, capsys):
         loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         for training in (True, False):
             assert model.compute_loss(logits, labels, training) == pytest.approx(loss)
+
+
+@pytest.fixture(scope="module")
+def uncompiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(9, activation="softmax")]
+    )
+    path = tmp_path_factory.mktemp("uncompiled") / "a_model_of_nine_classes.keras"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "Adam(learning_rate=0.001)"),
+        ({"lr": 0.02}, "Adam(learning_rate=0.02)"),
+        ({"optimizer": torch.optim.Adagrad}, None),
+        ({"as_compiled": False}, None),
+    ],
+)
+def test_what_trains_a_file_without_an_optimizer(uncompiled, options, expected, capsys):
+    """The line says what a fit's optimizer is, unless the user has said it."""
+    model = FromKeras(path=str(uncompiled), scale="/255", **options)
+    capsys.readouterr()
+    model.compiled.print_used("training", model.hparams["lr"])
+    line = f"training with {expected}, as the file has no optimizer.\n"
+    assert capsys.readouterr().out == ("" if expected is None else line)
+    optimizer: Any = model.configure_optimizers()
+    name = type(optimizer).__name__.removeprefix("Keras")
+    if expected is not None:
+        assert f"{name}(learning_rate={optimizer.param_groups[0]['lr']:g})" == expected
+
+
+def test_no_drawn_hands_for_a_model_of_other_images(cli, uncompiled):
+    done = cli("fit", "--model", "FromKeras", "--model.path", uncompiled)
+    said = "There is nothing to train on. Name a file with --data.train_file.\n"
+    assert (done.code, done.err) == (2, said)
+
+
+def test_import_keras_fits_a_terminal(uncompiled, monkeypatch, tmp_path):
+    """It is printed in another process, which is no terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("FORCE_COLOR", "")
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(uncompiled), "--output", "m.ckpt"]
+    printed = run_captured("import-keras", arguments, None, (60, 24), True)
+    commands = [line for line in printed.splitlines() if len(line) >= 60]
+    assert commands == ["  python -m signs_lightning test m.ckpt --data.test_file FILE.h5"]
+    assert "say another one with --scale" in " ".join(printed.split())
 
 
 @pytest.mark.slow

@@ -186,6 +186,27 @@ def test_options_that_do_not_fit(cli, arguments, said):
     assert said in done.err
 
 
+def test_an_edited_source_is_not_replaced(cli, tmp_path: Path):
+    """Refused by either verb before anything is written, until it is said."""
+    save_compiled(tmp_path / "m.keras")
+    (tmp_path / "net.py").write_text("# mine\n")
+    for arguments in (
+        ["import-keras", "m.keras", "--source", "net.py", "--scale", "/255"],
+        ["export", "m.keras", "--output", "net.py", "--scale", "/255"],
+    ):
+        done = cli(*arguments)
+        assert done.code == 2
+        assert done.err == (
+            "net.py exists, with other content than would be written. Add `--overwrite true` to "
+            "replace it, or name another place.\n"
+        )
+    assert not (tmp_path / "net.safetensors").exists()
+    assert (tmp_path / "net.py").read_text() == "# mine\n"
+    done = cli(*arguments, "--overwrite", "true")
+    assert done.code == 0, done.err
+    assert "class Net" in (tmp_path / "net.py").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

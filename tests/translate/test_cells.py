@@ -166,5 +166,5 @@ def test_what_is_no_source_is_refused(tmp_path: Path, content: Any, name: str, s
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="No such file"):
         read_cells(tmp_path / "none.ipynb")

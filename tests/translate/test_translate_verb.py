@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from signs_lightning.__main__ import main
 from signs_lightning.errors import InputError
@@ -161,6 +163,106 @@ def test_an_earlier_translation_goes_and_other_files_stay(tmp_path: Path) -> Non
     assert _translate(tmp_path, _net("(32, 32, 3)", "mystery()")) == 3
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"TRANSLATION.md", "config_mine.yaml"}
+
+
+@pytest.mark.parametrize("name", ["model.py", "config.yaml"])
+def test_an_edited_file_is_not_replaced(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be run again on what it wrote, also for another result; not on what a user wrote."""
+    assert _translate(tmp_path, _net("(32, 32, 3)")) == 0
+    assert _translate(tmp_path, _net("(32, 32, 3)")) == 0
+    assert _translate(tmp_path, _net("(32, 32, 3)", "7")) == 0
+    written = (tmp_path / "out" / name).read_text()
+    (tmp_path / "out" / name).write_text(f"{written}# mine\n")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert _translate(tmp_path, _net("(32, 32, 3)", "7")) == 2
+    error = capsys.readouterr().err
+    assert f"out/{name} exists, with other content" in error
+    assert "`--overwrite true`" in error
+    assert _translate(tmp_path, _net("(32, 32, 3)", "mystery()")) == 2  # would remove it
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert _translate(tmp_path, _net("(32, 32, 3)", "7"), "--overwrite", "true") == 0
+    assert (tmp_path / "out" / name).read_text() == written
+
+
+FILES = """
+import h5py
+import numpy as np
+train, test = h5py.File('data/train.h5'), h5py.File('data/{test}')
+x_train, y_train = np.array(train['train_set_x']), np.array(train['train_set_y'])
+x_test, y_test = np.array(test['test_set_x']){scaled}, np.array(test['test_set_y'])
+"""
+EVALUATED = "\nmodel.evaluate(x_test / 255., y_test)\n"
+
+
+@pytest.mark.parametrize("end", [EVALUATED, ""])
+def test_the_file_to_test_on(end: str, tmp_path: Path) -> None:
+    """Also one that is read and scaled, and never evaluated on."""
+    scaled = "" if end else " / 255."
+    text = _net("(8, 8, 3)", "6", FILES.format(test="test.h5", scaled=scaled)) + end
+    assert _translate(tmp_path, text) == 0
+    data = yaml.safe_load((tmp_path / "out/config.yaml").read_text())["data"]
+    assert data["test_file"] == "data/test.h5"
+    assert (data["test_images_key"], data["test_labels_key"]) == ("test_set_x", "test_set_y")
+    assert data["train_file"] == "data/train.h5"
+    assert "val_file" not in data
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (FILES.format(test="test.h5", scaled=""), "\nmodel.evaluate(x_test, y_test)", "scale than"),
+        (LOADED, EVALUATED, "the images of 'test' come from load_dataset()"),
+        (
+            FILES.format(test="test.h5", scaled=""),
+            EVALUATED.replace("x_test", "x_test[:9]"),
+            "part",
+        ),
+        (
+            FILES.format(test="test.h5", scaled=""),
+            "\nmodel.evaluate(x_train[:50] / 255., y_train[:50])",
+            "a part of its own",
+        ),
+    ],
+)
+def test_a_test_that_is_not_taken_is_named(
+    before: str, after: str, reason: str, tmp_path: Path
+) -> None:
+    assert _translate(tmp_path, _net("(8, 8, 3)", "6", before) + after) == 0
+    assert "test_file:" not in (tmp_path / "out/config.yaml").read_text()
+    lines = (tmp_path / "out/TRANSLATION.md").read_text().replace("\\", "").splitlines()
+    (line,) = [line for line in lines if reason in line]
+    assert "--data.test_file" in line
+
+
+def test_nothing_is_said_of_files_that_are_named(
+    tmp_path: Path, small_signs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = _net("x_train.shape[1:]", "len(classes)", LOADED) + EVALUATED
+    files = "--data.train_file", str(small_signs[0]), "--data.test_file", str(small_signs[1])
+    assert _translate(tmp_path, text, *files) == 0
+    assert "load_dataset" not in capsys.readouterr().out
+    assert "load_dataset" not in (tmp_path / "out/config.yaml").read_text()
+
+
+def test_statements_of_one_line_and_long_ones(tmp_path: Path) -> None:
+    """Both sides of a semicolon are listed; what is cut ends in "…"."""
+    long = f"z = [{', '.join(map(str, range(60)))}]"
+    assert _translate(tmp_path, f"{_net('(32, 32, 3)')}a = 1; b = a + 1\n{long}\n") == 0
+    page = (tmp_path / "out/TRANSLATION.md").read_text()
+    assert "line 9, understood: `a = 1; b = a + 1`" in page
+    assert f"line 10, understood: `{long[:99]}…`" in page
+
+
+def test_a_keras_file_is_sent_to_import_keras(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "my.keras", "w") as file:
+        file.writestr("config.json", "{}")
+    assert main(["translate", str(tmp_path / "my.keras"), "--output", str(tmp_path / "out")]) == 2
+    command = f"`python -m signs_lightning import-keras {tmp_path}/my.keras --output model.ckpt`"
+    assert command in capsys.readouterr().err
 
 
 def test_the_source_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
