@@ -48,7 +48,8 @@ def is_zip(path: Path) -> bool:
 
 def missing_file_message(path: Path) -> str:
     """Return the message for a missing file, with the nearest name in its folder."""
-    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+    names = [p.name for p in path.parent.glob("*") if not path.suffix or not p.is_dir()]
+    near = difflib.get_close_matches(path.name, names, n=1)
     if near:
         hint = f"Did you mean {path.parent / near[0]}?"
     elif path.is_absolute():

@@ -38,10 +38,10 @@ def _add_test_file(made: DataSettings, evaluated: list[Any], namespace: dict[str
     """Set the file to test on; say why where there is one that is not taken."""
     calls = [found for call in evaluated if (found := _batches(*call)) is not None]
     used = [array for array in made.used if isinstance(array, ArrayRecord)]
-    sources = [source_of(array) for array in used]
+    sources = [_part_of(array) for array in used]
     for place, batches in [*reversed(calls), *reversed(_loaded(namespace))]:
         images: Any = batches.images
-        if source_of(images) not in sources:
+        if _part_of(images) not in sources:
             _take(made, place, batches, used)
             return
         if images.rows and all(images.rows != array.rows for array in used):
@@ -49,6 +49,11 @@ def _add_test_file(made: DataSettings, evaluated: list[Any], namespace: dict[str
             text += "save it as HDF5, and give it to `test --data.test_file`"
             made.note(place, text)
             return
+
+
+def _part_of(array: ArrayRecord) -> tuple[Any, ...]:
+    """Return what tells the images of one role in a file or data set from others."""
+    return (*source_of(array), array.origin.role)
 
 
 def _batches(

@@ -87,7 +87,7 @@ def describe_agreement(
     """
     mine = [summary for summary in summaries if cells is None or summary.cell in cells]
     if not mine:
-        return None, "The notebook stores no parameter totals to compare with."
+        return None, "The source stores no output of model.summary() to compare with."
     same = [summary for summary in mine if summary.total == total]
     if not same:
         return False, _difference(mine[-1], rows, total)

@@ -189,10 +189,11 @@ def test_an_edited_file_is_not_replaced(
 FILES = """
 import h5py
 import numpy as np
-train, test = h5py.File('data/train.h5'), h5py.File('data/{test}')
+train, test = h5py.File('data/train.h5'), h5py.File('data/test.h5')
 x_train, y_train = np.array(train['train_set_x']), np.array(train['train_set_y'])
 x_test, y_test = np.array(test['test_set_x']){scaled}, np.array(test['test_set_y'])
 """
+READ = FILES.format(scaled="")
 EVALUATED = "\nmodel.evaluate(x_test / 255., y_test)\n"
 
 
@@ -200,7 +201,7 @@ EVALUATED = "\nmodel.evaluate(x_test / 255., y_test)\n"
 def test_the_file_to_test_on(end: str, tmp_path: Path) -> None:
     """Also one that is read and scaled, and never evaluated on."""
     scaled = "" if end else " / 255."
-    text = _net("(8, 8, 3)", "6", FILES.format(test="test.h5", scaled=scaled)) + end
+    text = _net("(8, 8, 3)", "6", FILES.format(scaled=scaled)) + end
     assert _translate(tmp_path, text) == 0
     data = yaml.safe_load((tmp_path / "out/config.yaml").read_text())["data"]
     assert data["test_file"] == "data/test.h5"
@@ -209,21 +210,26 @@ def test_the_file_to_test_on(end: str, tmp_path: Path) -> None:
     assert "val_file" not in data
 
 
+def test_the_test_set_of_a_data_set_of_keras(tmp_path: Path) -> None:
+    """One file has both roles."""
+    before = "(a, b), (x_test, y_test) = keras.datasets.mnist.load_data(); x_train, y_train = a, b"
+    assert _translate(tmp_path, _net("(28, 28, 1)", "10", before) + EVALUATED) == 0
+    data = yaml.safe_load((tmp_path / "out/config.yaml").read_text())["data"]
+    assert data["train_file"] == data["test_file"] == "mnist.h5"
+    assert (data["train_images_key"], data["test_images_key"]) == ("x_train", "x_test")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        (FILES.format(test="test.h5", scaled=""), "\nmodel.evaluate(x_test, y_test)", "scale than"),
+        (READ, "\nmodel.evaluate(x_test, y_test)", "scale than"),
         (LOADED, EVALUATED, "the images of 'test' come from load_dataset()"),
         (
-            FILES.format(test="test.h5", scaled=""),
+            READ,
             EVALUATED.replace("x_test", "x_test[:9]"),
             "part",
         ),
-        (
-            FILES.format(test="test.h5", scaled=""),
-            "\nmodel.evaluate(x_train[:50] / 255., y_train[:50])",
-            "a part of its own",
-        ),
+        (READ, "\nmodel.evaluate(x_train[:50] / 255., y_train[:50])", "a part of its own"),
     ],
 )
 def test_a_test_that_is_not_taken_is_named(
