@@ -55,7 +55,7 @@ def write_folder(made: Translation, folder: Path, overwrite: bool = False) -> li
     """
     texts = {**made.files, PAGE: write_page(made)}
     texts[PAGE] += (
-        f"\n<!-- SHA-256: {', '.join(f'{n} {_digest(t)}' for n, t in texts.items())} -->\n"
+        f"\n<!-- written by translate, SHA-256: {', '.join(f'{n} {_digest(t)}' for n, t in texts.items())} -->\n"
     )
     names = [*texts, WEIGHTS] if made.weights is not None else list(texts)
     left = [old for pattern in OWN for old in sorted(folder.glob(pattern))
@@ -84,7 +84,7 @@ def _unedited(folder: Path) -> list[str]:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if any(path.match(pattern) for pattern in OWN) and path.name != WEIGHTS:
                 texts[path.name] = path.read_bytes().decode()
-    page, start, digests = texts.get(PAGE, "").rpartition("\n<!-- SHA-256: ")
+    page, start, digests = texts.get(PAGE, "").rpartition("\n<!-- written by translate, SHA-256: ")
     texts[PAGE] = page
     return [name for name, text in texts.items() if start and f"{name} {_digest(text)}" in digests]
 
