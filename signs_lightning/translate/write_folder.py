@@ -19,6 +19,7 @@ from signs_lightning.translate.initial_weights import TRANSLATED
 from signs_lightning.translate.translation import WEIGHTS, Translation
 from signs_lightning.translate.translation_page import PAGE, write_page
 
+MARK = "\n<!-- written by translate, SHA-256: "  # by which an edited file is told
 OWN = ("model*.py", "config*.yaml", WEIGHTS, PAGE)  # what a translation may write
 
 
@@ -54,9 +55,8 @@ def write_folder(made: Translation, folder: Path, overwrite: bool = False) -> li
         InputError: they cannot be written, or are there with other content.
     """
     texts = {**made.files, PAGE: write_page(made)}
-    texts[PAGE] += (
-        f"\n<!-- written by translate, SHA-256: {', '.join(f'{n} {_digest(t)}' for n, t in texts.items())} -->\n"
-    )
+    digests = ", ".join(f"{name} {_digest(text)}" for name, text in texts.items())
+    texts[PAGE] += f"{MARK}{digests} -->\n"
     names = [*texts, WEIGHTS] if made.weights is not None else list(texts)
     left = [old for pattern in OWN for old in sorted(folder.glob(pattern))
             if old.name not in names and _is_ours(old)]  # fmt: skip
@@ -84,7 +84,7 @@ def _unedited(folder: Path) -> list[str]:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if any(path.match(pattern) for pattern in OWN) and path.name != WEIGHTS:
                 texts[path.name] = path.read_bytes().decode()
-    page, start, digests = texts.get(PAGE, "").rpartition("\n<!-- written by translate, SHA-256: ")
+    page, start, digests = texts.get(PAGE, "").rpartition(MARK)
     texts[PAGE] = page
     return [name for name, text in texts.items() if start and f"{name} {_digest(text)}" in digests]
 
