@@ -28,7 +28,7 @@ from signs_lightning.keras_io.output_compile_config import of_output
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_guard import check_file_is_safe
 from signs_lightning.runtime.file_read_errors import translate_os_errors
-from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip
+from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_zip, missing_file_message
 
 OLD_ROOT = "_layer_checkpoint_dependencies"  # the group "layers" as tf.keras 2.12 called it
 UNREADABLE: dict[str, Any] = {"unreadable": True}  # in place of a compile configuration
@@ -240,9 +240,7 @@ def open_keras_file(path: str | Path) -> Iterator[KerasFile]:
     path = Path(path)
     with translate_os_errors(path):
         if not path.exists():
-            raise InputError(
-                f"{path} does not exist. Name a Keras file: .h5, .weights.h5 or .keras."
-            )
+            raise InputError(missing_file_message(path))
         is_archive = path.is_file() and is_zip(path)
         other_kind = None if is_archive else describe_non_hdf5(path, "model")
     if is_archive:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import list_names, shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
+from signs_lightning.runtime.file_signatures import missing_file_message
 
 METADATA = "signs_lightning"  # key of our JSON among a file's metadata
 # Arguments that no file may set: they name other files, or are no plain values.
@@ -44,7 +45,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         InputError: it is no such file, or cannot be read.
     """
     if not Path(path).exists():
-        raise InputError(f"{path} does not exist. Name a file that is there.")
+        raise InputError(missing_file_message(Path(path)))
     try:
         with open(path, "rb"):  # its errors tell what is wrong; those of safetensors do not
             pass

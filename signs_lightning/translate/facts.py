@@ -101,7 +101,7 @@ def ask(findings: Sequence[Finding], source: str) -> str:
     if others:
         needs = [f"{name} ({_reasons(found)})" for name, found in others.items()]
         options = [f"--fact {name}={_EXAMPLES.get(name, 'VALUE')}" for name in others]
-        text = f"Only the data of {source} know {'; '.join(needs)}. Say such as {' '.join(options)}"
+        text = f"Only the data of {source} tell {'; '.join(needs)}. Say such as {' '.join(options)}"
         if others.keys() & set(_OF_FILES):
             what = " and ".join(name for name in _OF_FILES if name in others)
             text += f"; --data.train_file FILE.h5 tells {what}, too"

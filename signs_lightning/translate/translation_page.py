@@ -20,7 +20,7 @@ _MAX_TEXT = 100  # characters of a statement
 _MEANINGS = {
     UNDERSTOOD: "it is in the model or its training as it stands",
     WITHOUT_EFFECT: "it changes neither the model nor its training: plots, prints, reports",
-    NEEDS_FACT: "only the data know a value; `--fact` and `--data.train_file` tell it",
+    NEEDS_FACT: "only the data tell a value; `--fact` and `--data.train_file` tell it",
     NOT_UNDERSTOOD: "what it reaches, if anything, stands behind it",
 }
 
@@ -61,7 +61,7 @@ def _result(made: Translation) -> Iterator[str]:
     elif made.not_understood or made.refusals or made.reading.stopped:
         yield "**Not everything that reaches the model or its training is understood.**"
     else:
-        yield "**Some values are known to the data only.**"
+        yield "**Some values are in the data only.**"
     if made.files:
         names = [*made.files, *([WEIGHTS] if made.weights is not None else [])]
         yield f"Written beside this file: {', '.join(f'`{name}`' for name in names)}."

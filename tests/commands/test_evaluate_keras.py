@@ -67,7 +67,7 @@ def test_the_numbers_are_those_of_keras(files: dict[str, Any], cli: Callable) ->
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("test absent.keras", "absent.keras does not exist. Name a Keras file: "),
+        ("test absent.keras", "No such file: absent.keras. It was looked for in "),
         ("test a.keras --scale rraw", "--scale is rraw, expected one of /255, raw, "),
         ("fit --ckpt_path a.keras", "No such checkpoint: a.keras."),
         ("test --data.test_file a.h5 b.h5", "'b.h5' has no option before it. Name a model first, "),

@@ -46,7 +46,7 @@ def test_fit_imports_the_keras_bridge_only_where_it_is_named(tmp_path: Path) -> 
     assert "FromKeras" in done.stdout
     assert done.stderr.splitlines() == [
         "FromKeras needs a Keras file. Name it: --model.path FILE.",
-        "absent.h5 does not exist. Name a Keras file: .h5, .weights.h5 or .keras.",
+        f"No such file: absent.h5. It was looked for in {tmp_path}; check the path.",
     ]
 
 

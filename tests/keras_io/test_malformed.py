@@ -220,7 +220,7 @@ def become_directory(path: Path) -> None:
 H5, ZIP, WEIGHTS = "model.h5", "model.keras", "model.weights.h5"
 CASES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     # what the file is
-    "missing": (H5, lambda path: path.unlink(), "does not exist"),
+    "missing": (H5, lambda path: path.unlink(), "No such file"),
     "empty": (H5, write(b""), "empty"),
     "a directory": (H5, become_directory, "directory"),
     "git-lfs pointer": (

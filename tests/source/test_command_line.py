@@ -155,7 +155,7 @@ def test_safetensors_of_another_model(cli, tmp_path: Path):
         ("y", "--num_classes"),
         ("int8", "conv1.weight as int8, expected floats"),
         ("z", "is no safetensors file"),
-        ("gone", "does not exist"),
+        ("gone", "No such file: gone.safetensors"),
     ):
         done = cli("import-safetensors", f"{name}.safetensors", "--model", "SignsFunctional",
                    "--output", "back.ckpt")  # fmt: skip

@@ -59,7 +59,7 @@ def test_what_only_data_know_is_asked_for(
     text = _net("x_train.shape[1:]", "len(classes)", LOADED)
     assert _translate(tmp_path, text) == 2
     asked = capsys.readouterr().err
-    assert "Only the data of train.py know" in asked
+    assert "Only the data of train.py tell" in asked
     assert "--fact classes=6" in asked
     assert not (tmp_path / "out").exists()
     assert _translate(tmp_path, text, "--fact", "input_shape=8,8,3", "--fact", "classes=4") == 0
