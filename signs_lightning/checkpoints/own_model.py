@@ -14,7 +14,7 @@ from signs_lightning.errors import InputError, UnnamedModelError
 from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.models.given_network import NamedFunction
 from signs_lightning.runtime.escaping import shorten
-from signs_lightning.runtime.own_code import import_object
+from signs_lightning.runtime.own_code import find_below, import_object
 
 STDLIB = sys.stdlib_module_names
 IMPORTABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
@@ -50,7 +50,8 @@ class OwnModel:
         if self.model is None and package_model(name) is None:
             what.append(f"a model of the class '{shorten(name)}'")
             bare = name if name.isidentifier() and name.isascii() else "CLASS"
-            missing.append(f"--model {name if _is_importable(name) else f'MODULE.{bare}'}")
+            path = find_below(name) if _is_importable(name) else f"MODULE.{bare}"
+            missing.append(f"--model {path}")
         if self.network is None and network is not None:
             what.append(f"a network of '{shorten(network)}'")
             path = network if _is_importable(network) else "MODULE.FUNCTION"

@@ -35,8 +35,8 @@ def import_object(path: str) -> Any:
         raise InputError(f"'{shorten(path)}' is no path to a class or function such as model.Net.")
     found = _import_module(first)
     if found is None:
-        below = [file for file in Path().glob(f"*/{first}.py") if file.parent.name.isidentifier()]
-        hint = "".join(f" {file} would be {file.parent.name}.{path}." for file in sorted(below)[:1])
+        below = _files_below(first)[:1]
+        hint = "".join(f" {file} would be {file.parent.name}.{path}." for file in below)
         raise InputError(
             f"There is no module '{first}' to import {path} from: expected {first}.py in the "
             "working directory, beside the configuration that names it, or an installed package."
@@ -56,6 +56,23 @@ def import_object(path: str) -> Any:
         else:
             found = getattr(found, part)
     return found
+
+
+def find_below(path: str) -> str:
+    """Return `folder.model.Net` for `model.Net` where only that folder here has the module.
+
+    Nothing is imported.
+    """
+    first = path.partition(".")[0]
+    below = _files_below(first)
+    is_here = Path(f"{first}.py").exists() or Path(first).is_dir()
+    return path if is_here or len(below) != 1 else f"{below[0].parent.name}.{path}"
+
+
+def _files_below(module: str) -> list[Path]:
+    """Return the files of a module's name in the folders here."""
+    found = Path().glob(f"*/{module}.py")
+    return sorted(file for file in found if file.parent.name.isidentifier())
 
 
 def _import_module(name: str) -> ModuleType | None:

@@ -204,6 +204,8 @@ def test_a_module_beside_the_configuration(
     assert done.code == 0, done.err
     forget(own)
     sys.path.remove(str(folder.resolve()))
+    done = cli("predict", run, "--data.test_file", small_signs[1])
+    assert done.err.endswith(f"--model project.{own}.Net\n"), "what is suggested works, see below"
     done = cli("predict", run, "--model", f"{own}.Net")
     assert done.code == 2
     assert f"There is no module '{own}' to import {own}.Net from" in done.err
