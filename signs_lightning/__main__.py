@@ -91,6 +91,7 @@ def main(args: list[str] | None = None, own_process: bool = False) -> int:
         if verb not in VERBS:
             verbs, hint = ", ".join(VERBS), did_you_mean(VERBS_ELSEWHERE.get(verb, verb), VERBS)
             raise InputError(f"Unknown verb '{verb}'; there are {verbs}.{hint}")
+        _check_working_folder()
         rest = name_first_file(verb, rename_deprecated_options(rest))
         if verb in RUNS:
             if _is_answered(verb, rest):
@@ -117,6 +118,17 @@ def main(args: list[str] | None = None, own_process: bool = False) -> int:
         if not _is_unread():
             raise
         return UNREAD
+
+
+def _check_working_folder() -> None:
+    """Check that there is one: libraries end a process, or blame a file, where it is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError(
+            "The folder that this shell is in has been deleted. Change to one that exists (`cd`), "
+            "and run the command again."
+        ) from error
 
 
 def _is_unread() -> bool:

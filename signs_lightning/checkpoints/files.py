@@ -30,6 +30,7 @@ from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, is_hdf5
 from signs_lightning.runtime.format_migrations import migrate_checkpoint
+from signs_lightning.runtime.zip_entries import open_zip
 
 IMPORT = "`python -m signs_lightning import-keras FILE --output model.ckpt`"
 NAME_A_RUN = "Name a .ckpt file or a run folder such as lightning_logs/NAME/version_0."
@@ -113,7 +114,7 @@ def _check_archive(path: Path) -> int:
     """Check the zip archive that a checkpoint is, and return its bytes."""
     try:
         size = path.stat().st_size
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         if refusal := os_error_message(error, path):

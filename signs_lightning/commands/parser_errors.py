@@ -16,6 +16,7 @@ from signs_lightning.models.classifier import ImageClassifier
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_signatures import missing_file_message
 
+LIBRARIES = ("lightning.", "signs_lightning.", "torch.", "torchmetrics.", "torchvision.")
 MAX_LENGTH = 300  # characters of a message of the parser that is passed on
 
 # What jsonargparse 4.53 writes. A message that none of these matches is passed on in its own words.
@@ -29,7 +30,7 @@ REQUIRED = re.compile(r"the following arguments are required: ((\w+)[^\n]*)")
 CLASS = re.compile(r"class_path[ =]'(?:[\w.]+\.)?(\w+)'")
 UNUSABLE_CLASS = re.compile(r"given class_path '([^']+)':\s+([^\n]+)")
 CLASSES = re.compile(r"class_path='([^']+)'")
-REASON = re.compile(r"^  - (?!Not a valid subclass|Expected |Does not validate)(.+)", re.MULTILINE)
+REASON = re.compile(r"^ +- (?!Not a valid subclass|Expected |Does not validate)(.+)", re.MULTILINE)
 TYPE = re.compile(r"Subtypes: \[(.+)\]\n|Expected a (.+)\. $")
 FILE = re.compile(r"(?:File does not exist:|Path is not a file:|Unable to load config) '([^'\n]+)'")
 NOT_YAML = re.compile(r"([^\n]+)\n\s+in \"<unicode string>\", line (\d+), column (\d+)\s*$")
@@ -41,12 +42,13 @@ def explain_unusable_class(message: str) -> str | None:
 
     Args:
         message: what the parser makes of it; of one in a list only the text is left, which tells
-            nothing where it is of the user's own code.
+            nothing where it is of the user's own code. The innermost value stands first.
     """
     if match := UNUSABLE_CLASS.search(message):
         return f"{match[1]} cannot be made: {match[2].rstrip('.')}."
-    names, reason = dict.fromkeys(CLASSES.findall(message)), REASON.search(message)
-    if not reason or not names or not all(name.startswith("lightning.") for name in names):
+    reason, value = REASON.search(message), VALUE.search(message)
+    names = dict.fromkeys(CLASSES.findall(value[1] if value else message))
+    if not reason or not names or not all(name.startswith(LIBRARIES) for name in names):
         return None
     return f"{' or '.join(names)} cannot be made: {reason[1].rstrip('.')}."
 

@@ -18,6 +18,7 @@ from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import translate_os_errors
 from signs_lightning.runtime.progress import OnProgress
+from signs_lightning.runtime.zip_entries import open_zip
 
 READ_BYTES = 2**24  # of an array that are read at a time
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError)
@@ -77,7 +78,7 @@ def npz_to_h5(source: Path, output: Path, advance: OnProgress | None = None) -> 
     with translate_os_errors(source), atomic_write(output) as temporary:
         try:
             with (
-                zipfile.ZipFile(source) as archive,
+                open_zip(source) as archive,
                 h5py.File(temporary, "w", locking=False) as file,
             ):
                 members = [info for info in archive.infolist() if info.filename.endswith(".npy")]

@@ -1,6 +1,7 @@
 """Reads what a verb reads of an HDF5 file when it opens it, in a process that may crash.
 
-`runtime.file_guard` starts it. It takes paths on standard input and answers for each with a line.
+`runtime.file_guard` starts it, with the seconds of computing that a file may take. It takes paths
+on standard input and answers for each with a line.
 Imports neither PyTorch nor Pillow.
 """
 
@@ -27,7 +28,7 @@ from signs_lightning.data.hdf5_filters import PLUGIN_FILTERS, list_filters
 from signs_lightning.data.hdf5_opening import DAMAGE, open_read_only
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.file_guard import stamp_of
-from signs_lightning.runtime.sandbox import limit_resources
+from signs_lightning.runtime.sandbox import limit_processor_time, limit_resources
 
 IDLE_SECONDS = 5.0  # without a question, after which the process ends
 BUDGET = 5.0  # seconds, after which no other object is looked at
@@ -164,13 +165,14 @@ def check(path: str) -> bool:
         return False
 
 
-def main() -> None:
+def main(processor_seconds: int) -> None:
     """Answer for every path on standard input, until it ends or nothing comes."""
     limit_resources(None)
     waiting = b""
     while select.select([0], [], [], IDLE_SECONDS)[0] and (content := os.read(0, 2**16)):
         *lines, waiting = (waiting + content).split(b"\n")
         for line in lines:
+            limit_processor_time(processor_seconds)
             path, stamp = json.loads(line), None
             with contextlib.suppress(OSError):  # it has gone: who opens it says so
                 stamp = stamp_of(path)
@@ -180,6 +182,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     gc.disable()  # what is imported stays
-    main()
+    main(int(sys.argv[1]))
     sys.stdout.flush()
     os._exit(0)

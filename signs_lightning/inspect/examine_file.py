@@ -25,6 +25,7 @@ from signs_lightning.runtime.file_kinds import KERAS_ARCHITECTURE, is_npz
 from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.file_signatures import describe_non_hdf5, missing_file_message
 from signs_lightning.runtime.image_files import find_images
+from signs_lightning.runtime.zip_entries import open_zip
 
 AFTER_IR_VERSION = b"\x12\x1a\x22\x28\x32\x3a\x42"  # tags of the second field of an ONNX model
 
@@ -108,7 +109,7 @@ def _describe_zip(path: Path, report: FileReport) -> None:
         report.what = re.split(r",| \(", kind)[0].partition(" ")[2]
         report.problem = f"{path} is {kind}"
         unreadable = contextlib.suppress(zipfile.BadZipFile, NotImplementedError, ValueError)
-        with unreadable, zipfile.ZipFile(path) as archive:
+        with unreadable, open_zip(path) as archive:
             report.add_table(("entry",), [(name,) for name in archive.namelist()])
         if is_npz(path):
             report.suggest(f"convert {quote_path(path)} --output DIR")

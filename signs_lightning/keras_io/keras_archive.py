@@ -20,6 +20,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.file_errors import damaged_file, inconsistent_model, untrusted_file
 from signs_lightning.runtime.escaping import shorten
 from signs_lightning.runtime.file_read_errors import os_error_message
+from signs_lightning.runtime.zip_entries import open_zip
 
 MAX_CONFIG_BYTES = 64 << 20  # that of EfficientNetV2L, keras.applications' largest, has 1.2 MB
 MAX_DEPTH = 200  # levels of lists and dicts in a config; a model inside a model adds about four
@@ -40,7 +41,7 @@ def open_archive(path: Path) -> Iterator[tuple[dict[str, Any], str | None, Binar
         InputError: it is damaged, malicious, or another archive.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             _check_entries(archive, path.name)
             config = parse_config(_read_entry(archive, "config.json", path.name), path.name)
             metadata = parse_config(_read_entry(archive, "metadata.json", path.name), path.name)

@@ -29,7 +29,7 @@ HAS_DATA_FORMAT = layer_table.OF_IMAGES | {
     *("ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "Flatten", "SpatialDropout2D"),
     *("CenterCrop", "RandomCrop", "AdaptiveMaxPooling2D", "AdaptiveAveragePooling2D"),
 }
-BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, OverflowError, MemoryError)
+BUILD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, MemoryError)
 MAX_LISTED, MAX_LENGTH = 20, 150  # unsupported parts that a message names, characters of each
 Settings = dict[LayerPath, list[dict[str, Any]]]  # what the modules of layers were made with
 

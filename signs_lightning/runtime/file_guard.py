@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHILD = "signs_lightning.inspect.crash_check"
 SECONDS = 30.0  # by the clock, that a file may take
+PROCESSOR_SECONDS = 12  # of computing, some of them until HDF5 is imported
 REMEMBERED = "sound_files.json"
 MAX_REMEMBERED = 1000
 MAX_NAMED = 100  # files of a command line that are read ahead
@@ -136,7 +137,7 @@ class FileGuard:
 
             folders = [folder or os.getcwd() for folder in sys.path]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", CHILD],
+                [sys.executable, "-P", "-m", CHILD, str(PROCESSOR_SECONDS)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # HDF5 prints there what it died of
@@ -184,7 +185,7 @@ class FileGuard:
             self._start_sending(waiting)
             return
         path, *others = waiting
-        self._refused[path] = f"{path} {explain_exit(code, None)}"
+        self._refused[path] = f"{path} {explain_exit(code, PROCESSOR_SECONDS)}"
         if not ended:
             self._refused[path] = (
                 f"{path} was not read within {SECONDS:g} s, in the process that reads files before "

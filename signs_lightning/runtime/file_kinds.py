@@ -26,6 +26,7 @@ from signs_lightning.runtime.signature_table import (
     read_with,
     unpack_with,
 )
+from signs_lightning.runtime.zip_entries import open_zip
 
 HTML = (b"<!doctype html", b"<html", b"<head")
 PICKLE = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -122,7 +123,7 @@ def find_folder_kind(path: Path) -> Kind:
 def is_npz(path: Path) -> bool:
     """Whether a file is a whole NumPy archive, whatever its name."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             return _holds_arrays(archive.namelist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         return False
@@ -155,7 +156,7 @@ def _find_zip_kind(path: Path) -> Kind:
     """Return what a zip archive is, by the names in it."""
     unpack = unpack_with("unzip {file}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile:
         return "a truncated zip archive", "any", "The download broke off: fetch it again."

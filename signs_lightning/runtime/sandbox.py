@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +137,19 @@ def limit_resources(processor_seconds: int | None) -> int:
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = min(limit for limit in (MAX_MEMORY, soft, hard) if limit != resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-        if processor_seconds is not None:
-            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-            resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, hard))
+    if processor_seconds is not None:
+        limit_processor_time(processor_seconds)
     return most
+
+
+def limit_processor_time(seconds: int) -> None:
+    """End this process by SIGXCPU once it has computed for so long from now on."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource  # not on Windows
+
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        used = math.ceil(time.process_time())
+        resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
 
 
 def _serve() -> None:

@@ -759,3 +759,13 @@ def test_settings_that_only_the_trainer_or_a_verb_refuses(cli, small_signs, args
     assert done.err.startswith(sentence)
     assert done.err.count("\n") == 1
     assert not list(Path().iterdir())
+
+
+def test_a_deleted_working_folder(tmp_path, monkeypatch, capsys):
+    """Nothing else is blamed: neither the file, nor the memory."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for args in (["inspect", "x.h5"], ["fit"], ["import-keras", "a.h5", "--output", "b.ckpt"]):
+        assert main(args) == 2
+        assert "has been deleted. Change to one that exists" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hostile_hdf5 import make_crashing
+from hostile_hdf5 import make_crashing, make_endless
 from PIL import Image
 from references import GOLDEN
 from untrusted_filters import pack, write_untrusted
@@ -32,6 +32,7 @@ model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=Tru
 model.fit(x, y, epochs=1)
 """
 
+IMPORT = "import-keras data.h5 --output model.ckpt"
 DATA_VERBS = {  # with the file of data
     "fit": f"fit --data.train_file DATA --data.val_fraction 0.25 {FIT}",
     "fit, several files": f"fit --data.train_file [good.h5,DATA] --data.val_fraction 0.25 {FIT}",
@@ -166,6 +167,17 @@ def test_keras_files(
         pytest.skip("a process of its own reads it")
     monkeypatch.setattr(file_guard, "CHILD", "naive_reader")
     assert CRASH in run_verb_on(make_crashing(path), MODEL_VERBS[verb], run_verb)
+
+
+@pytest.mark.parametrize("line", ["convert data.h5 --output plain.h5", IMPORT])
+def test_what_is_never_read_to_its_end(
+    line: str, run_verb: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not called plain values that need no rewriting, nor waited for ten minutes."""
+    monkeypatch.setattr(file_guard, "PROCESSOR_SECONDS", 3)
+    said = run_verb_on(make_endless(tmp_path / "data.h5"), line, run_verb)
+    assert ("cannot be rewritten" in said) == line.startswith("convert")
+    assert "s of computing: reading it does not end. Fetch or write it again." in said
 
 
 @pytest.mark.parametrize("packing", ["n-bit", "szip"])

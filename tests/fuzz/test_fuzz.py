@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"data", "keras", "checkpoint", "image", "onnx", "resume", "architecture"}
 KINDS |= {"config", "command", "notebook"}
 HEAVY = pytest.mark.slow
+SLOW = {"command", "keras"}
 WORDS = {  # what is done with kept files that are no texts
     "keras": ["import-keras", "FILE", "--output", "out/model.ckpt"],
     "architecture": ["import-keras", "FILE", "--output", "out/model.ckpt"],
@@ -82,7 +83,7 @@ def test_damaged_texts(
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(path, id=path.name, marks=HEAVY if path.parent.name == "command" else [])
+        pytest.param(path, id=path.name, marks=HEAVY if path.parent.name in SLOW else [])
         for path in sorted(CORPUS.glob("*/*"))
     ],
 )

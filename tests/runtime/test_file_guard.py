@@ -83,6 +83,22 @@ def test_a_hang_is_called_busy(
 
 
 @pytest.mark.slow
+def test_computing_without_end_is_no_busy_machine(
+    tmp_path: Path, guard: FileGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file has so much of the processor; the sound one before costs the other nothing."""
+    monkeypatch.setattr(file_guard, "PROCESSOR_SECONDS", 2)
+    bad = str(make_endless(tmp_path / "f.h5"))
+    guard.begin([str(write(tmp_path / "a.h5")), bad])
+    with pytest.raises(InputError) as refused:
+        guard.check(bad)
+    assert str(refused.value) == (
+        f"{bad} was given up after 2 s of computing: reading it does not end. Fetch or write it "
+        "again."
+    )
+
+
+@pytest.mark.slow
 def test_each_file_has_its_own_time(
     tmp_path: Path, guard: FileGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
