@@ -13,7 +13,11 @@ import numpy as np
 from signs_lightning.checkpoints.load_model import load_model
 from signs_lightning.commands.command_parser import CommandParser
 from signs_lightning.commands.own_model_options import take_model_options
-from signs_lightning.commands.prediction_tables import Prediction, write_and_print
+from signs_lightning.commands.prediction_tables import (
+    Prediction,
+    check_table_is_ours,
+    write_and_print,
+)
 from signs_lightning.commands.reading_options import (
     add_reading_options,
     image_size,
@@ -55,7 +59,7 @@ def main(verb: str, args: list[str]) -> int:
         raise InputError("--images and --data.test_file are both given. Drop one of them.")
     if options.batch_size < 1:
         raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
-    output = Path(options.output)
+    output = Path(options.output or "predictions.csv")
     check_output(output)
 
     import torch  # start-up: the help and the checks above need none of it
@@ -76,8 +80,9 @@ def main(verb: str, args: list[str]) -> int:
         if options.images:
             paths = image_files.find_images(options.images)
             notes = unreadable, differences
+            labels = _labels_of_folders(options.images, paths, model)
             predictions = _predict_images(
-                model, paths, others, options.batch_size, *notes, progress
+                model, paths, labels, others, options.batch_size, *notes, progress
             )
         else:
             given = test_data_options(options)
@@ -86,7 +91,11 @@ def main(verb: str, args: list[str]) -> int:
         first = next(predictions, None)
         if first is not None:
             has_labels = first.label is not None
+            if options.output is None:
+                check_table_is_ours(output)
             write_and_print(chain([first], predictions), has_labels, model, output)
+            if has_labels and options.images:
+                print_message("The labels are the names of the folders.")
     for line in image_files.describe_differences(differences):
         print_message(line)
     for line in unreadable:
@@ -127,8 +136,8 @@ def _parser(verb: str) -> CommandParser:
     )
     add_reading_options(parser)
     parser.add_resize_options()
-    text = "where every probability goes"
-    parser.add_argument("--output", default="predictions.csv", metavar="CSV", help=text)
+    text = "where every probability goes (default predictions.csv); what is there is replaced"
+    parser.add_argument("--output", metavar="CSV", help=text)
     text = "images that go through the network at a time"
     parser.add_argument("--batch_size", type=int, default=64, metavar="N", help=text)
     return parser
@@ -168,9 +177,26 @@ def _join(
     return {model.image_input: images} | {name: value[rows] for name, value in others.items()}
 
 
+def _labels_of_folders(
+    given: list[str], paths: list[str], model: AnyClassifier
+) -> dict[str, int] | None:
+    """Return the class of each picture, where all lie in folders of classes below one given."""
+    if model.task_rules.name is not None:
+        return None
+    classes, found = {name: k for k, name in enumerate(model.class_names)}, {}
+    for path in paths:
+        folder = Path(path).parent
+        below = any(Path(outer) in folder.parents for outer in given)
+        if not below or folder.name not in classes:
+            return None
+        found[path] = classes[folder.name]
+    return found
+
+
 def _predict_images(
     model: AnyClassifier,
     paths: list[str],
+    labels: dict[str, int] | None,
     others: dict[str, np.ndarray],
     batch_size: int,
     unreadable: list[str],
@@ -186,7 +212,7 @@ def _predict_images(
     resizing, others = model.resizing, check_other_inputs(model, others, len(paths))
     progress.restart("predicting", total=len(paths))
     for start in range(0, len(paths), batch_size):
-        names, images, rows = [], [], []
+        names, images, rows, known = [], [], [], []
         for row, path in enumerate(paths[start : start + batch_size], start):
             name = "standard input" if path == image_files.STANDARD_INPUT else path
             try:
@@ -194,12 +220,13 @@ def _predict_images(
                 images.append(image)
                 names.append(name)
                 rows.append(row)
+                known.append(None if labels is None else labels[path])
             except image_files.UnreadableImageError as error:
                 unreadable.append(f"{printable(name)}: {printable(str(error))}; skipped.")
         if images:
             inputs = _join(model, np.stack(images), others, rows)
             found = np.asarray(model.predict(inputs, batch_size, stored=True))
-            yield from (Prediction(name, row) for name, row in zip(names, found, strict=True))
+            yield from map(Prediction, names, found, known)
         progress.advance(min(batch_size, len(paths) - start))
     progress.close()
 

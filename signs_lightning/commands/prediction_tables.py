@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write
 from signs_lightning.runtime.escaping import for_csv, for_terminal, printable
 from signs_lightning.runtime.terminal import (
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     AnyClassifier = ImageClassifier | OnnxClassifier
 
 ROWS_SHOWN = 40
+MAX_HEADER = 2**20  # characters of a table that are looked at
 SEPARATOR = "; "  # of several labels in a cell
 NO_LABEL = "none above its threshold"
 
@@ -162,6 +165,23 @@ class NumbersTable:
         figures = found.figures(each=True)
         figures.pop("loss")
         return describe_figures(figures, found.count)
+
+
+def check_table_is_ours(output: Path) -> None:
+    """Check that a file which nobody named may be replaced: there is none, or predict wrote it.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not output.exists():
+        return
+    with output.open(encoding="utf-8", errors="replace") as file:
+        header = file.readline(MAX_HEADER)
+    if not header.startswith("image,") or not re.search(r",\"?(p|value)\(", header):
+        raise InputError(
+            f"{output} is there already, and `predict` did not write it. Add --output OTHER.csv, "
+            f"or --output {output} to replace it."
+        )
 
 
 def write_and_print(

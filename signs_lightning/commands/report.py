@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from pathlib import Path
 
 from signs_lightning.commands.command_parser import CommandParser
@@ -82,7 +83,8 @@ def main(verb: str, args: list[str]) -> int:
     if isinstance(evaluation, Evaluation):
         figures = f"accuracy {describe_accuracy(evaluation.correct, evaluation.count)}"
     print_message(f"{predictions.role} {figures}")
-    print_message(f"written      {', '.join(files)}")
+    written = textwrap.wrap(", ".join(files), 66, break_long_words=False)
+    print_message("written      " + f"\n{' ' * 13}".join(written))
     page, here = output / PAGE, Path.cwd()
     print_with_value("page        ", str(page.relative_to(here) if here in page.parents else page))
     if drawn := describe_drawn_channels(run.model.image_size[2]):

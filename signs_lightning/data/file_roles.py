@@ -126,7 +126,8 @@ class RoleFiles:
     def _open(self, role: Role) -> list[ImageSet]:
         value, option = self.files[role], f"--data.{role}_file"
         if value is None:
-            raise no_file_error(role, self.is_any)
+            validates = self.files["val"] is not None or bool(self.options["val_fraction"])
+            raise no_file_error(role, self.is_any, validates)
         if isinstance(value, str | list) and not value:
             raise InputError(f"{option} is empty. Name a file.")
         if isinstance(value, str) and value == ARRAYS:
@@ -288,15 +289,18 @@ def _listed_names(image_sets: list[ImageSet]) -> list[str] | None:
     return None
 
 
-def no_file_error(role: Role, has_others: bool) -> InputError:
+def no_file_error(role: Role, has_others: bool, validates: bool = False) -> InputError:
     """Return the error for a role without a file, among the options of a run.
 
     Args:
         role: "train", "val" or "test".
         has_others: whether drawn pictures are no choice, as there are other files, or a model of
             other images.
+        validates: whether there are validation images.
     """
     options = "--data.val_file or --data.test_file" if role == "val" else f"--data.{role}_file"
     purpose = {"train": "train on", "val": "validate on", "test": "test on"}[role]
-    drawn = "" if has_others else ", or take drawn pictures with --data.drawn DrawnSigns"
-    return InputError(f"There is nothing to {purpose}. Name a file with {options}{drawn}.")
+    instead = "" if has_others else ", or take drawn pictures with --data.drawn DrawnSigns"
+    if role == "test" and validates:
+        instead += ", or see how the run does on its validation images: `validate RUN`"
+    return InputError(f"There is nothing to {purpose}. Name a file with {options}{instead}.")

@@ -93,20 +93,22 @@ def thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]
 
 def _draw(axes: Any, rows: Rows, name: str) -> None:
     """One metric, of training and of validation."""
-    marker = "o" if len(rows) == 1 else None
-    lines = ((name, "training", BLUE), (f"val_{name}", "validation", ORANGE))
-    for key, label, color in lines:
+    is_point = len(rows) == 1
+    # The wider one is seen on both sides of the other where they are equal.
+    lines = ((name, "training", BLUE, 2.8), (f"val_{name}", "validation", ORANGE, 1.3))
+    for key, label, color, width in lines:
         points = [(row["epoch"] + 1, row[key]) for row in rows if key in row]
         if points:
             x, y = zip(*thin(points), strict=True)
-            axes.plot(x, y, label=label, color=color, linewidth=1.8, marker=marker)
+            style = {"marker": "o", "markersize": 3 * width} if is_point else {"linewidth": width}
+            axes.plot(x, y, label=label, color=color, **style)
     axes.set_xlabel("epoch")
     axes.set_title(name, fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=9)
     if name == "accuracy":
-        axes.set_ylim(0, 1.02)
+        axes.set_ylim(0, 1.05)
     elif all(row[key] >= 0 for row in rows for key, *_ in lines if key in row):
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=1.05 * axes.dataLim.ymax or None)

@@ -82,6 +82,36 @@ def test_every_file_of_a_model_predicts_the_same(file, models, hands, cli):
     np.testing.assert_allclose(found, models.predict(hands), rtol=0, atol=1e-6)
 
 
+def test_folders_named_as_classes_are_labels(hands, cli):
+    """Their pictures are counted as `test` counts those of a file; others have no label."""
+    models = SignsFunctional(class_names=list("abcdef")).eval()
+    save_checkpoint(models, Path("model.ckpt"))
+    classes = [*models.predict(hands[:3]).argmax(1), (models.predict(hands[3:4]).argmax() + 1) % 6]
+    for number, k in enumerate(classes):
+        folder = Path("photos") / models.class_names[k]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"hands/{number}.png", folder)
+    done = cli("predict", "model.ckpt", "photos")
+    assert done.code == 0, done.err
+    assert "accuracy 3/4 = 0.750" in done.out
+    assert "The labels are the names of the folders." in done.out
+    assert [row["label"] == row["class"] for row in table()[0]].count(True) == 3
+    for given in (["photos", "hands"], ["hands/0.png"], [str(folder)]):
+        assert "accuracy" not in cli("predict", "model.ckpt", *given).out
+
+
+def test_the_default_table_replaces_none_of_the_user(models, hands, cli):
+    """Only one that predict wrote; what --output names is replaced, as by the other verbs."""
+    for _ in range(2):
+        assert cli("predict", "model.ckpt", "hands").code == 0
+    Path("predictions.csv").write_text("image,price\n1,2\n")
+    done = cli("predict", "model.ckpt", "hands")
+    assert done.code == 2
+    assert "Add --output OTHER.csv, or --output predictions.csv to replace it." in done.err
+    assert Path("predictions.csv").read_text() == "image,price\n1,2\n"
+    assert cli("predict", "model.ckpt", "hands", "--output", "predictions.csv").code == 0
+
+
 @pytest.mark.parametrize("file", ["model.ckpt", "model.onnx"])
 def test_names_are_harmless(file, models, hands, cli):
     """A class or a file that is called like a formula, like markup or like a terminal's command is

@@ -85,6 +85,13 @@ FORGOTTEN = {
 }
 
 
+def test_without_test_data_validate_is_named(small_signs: tuple[Path, Path]) -> None:
+    """Where there are validation images: they have figures, too."""
+    module = H5DataModule(train_file=small_signs[0], val_fraction=0.2)
+    with pytest.raises(InputError, match=r"--data.test_file, or see how .*: `validate RUN`\.$"):
+        module.setup("test")
+
+
 @pytest.mark.parametrize("stage", FORGOTTEN)
 def test_nothing_is_drawn_unasked(
     stage: str, monkeypatch: pytest.MonkeyPatch, cli, tmp_path: Path

@@ -23,7 +23,7 @@ from signs_lightning.callbacks.history_file import HistoryFile
 from signs_lightning.callbacks.history_writer import HistoryWriter
 from signs_lightning.callbacks.tensorboard_logger import RunLogger
 from signs_lightning.commands.evaluation_table import print_evaluation
-from signs_lightning.models.curves import draw_curves
+from signs_lightning.models.curves import draw_curves, plot_curves
 from signs_lightning.models.metrics import Evaluation
 from signs_lightning.models.packed_history import unpack_history
 
@@ -134,6 +134,16 @@ def test_curves_are_drawn_in_both_colours(tmp_path, rows, blue, orange):
     assert found[0] >= blue
     assert found[1] >= orange > 0 or found[1] == orange == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_curves_show_the_highest_loss_and_equal_lines():
+    """The axis ends above it, and the line below is wider than the one that covers it."""
+    rows = [{"epoch": k, "loss": 1.8 - k / 100, "val_loss": 1.79} for k in range(3)]
+    (axes,) = plot_curves(rows, names=["loss"]).axes
+    assert axes.get_ylim()[0] == 0
+    assert 1.85 < axes.get_ylim()[1] < 2
+    below, above = axes.lines
+    assert below.get_linewidth() >= 2 * above.get_linewidth()
 
 
 def test_printed_evaluation_has_a_row_a_class_and_the_interval_on_one_line():
