@@ -124,8 +124,8 @@ def _describe_folder(path: Path, report: FileReport) -> None:
             report.what = "run folder"
             report.commands.clear()
             own = option.partition(" --model")
-            report.suggest(f"test --ckpt_path {quote_path(path)}{own[1]}{own[2]}")
-            report.suggest(f"predict --ckpt_path {quote_path(path)} {option}")
+            report.suggest(f"test {quote_path(path)}{own[1]}{own[2]}")
+            report.suggest(f"predict {quote_path(path)} {option}")
             return
     try:
         find_images([str(path)])
@@ -146,5 +146,5 @@ def _describe_picture(path: Path, report: FileReport) -> bool:
     except Exception:  # no picture; Pillow's readers raise anything
         return False
     report.what = "picture"
-    report.suggest(f"predict --ckpt_path RUN_FOLDER --images {quote_path(path)}")
+    report.suggest(f"predict RUN_FOLDER {quote_path(path)}")
     return True

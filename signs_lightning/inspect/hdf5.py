@@ -86,7 +86,7 @@ def describe_hdf5(path: Path, report: FileReport, options: dict[str, Any], secon
         report.suggest(f"fit --data.file {name}{words}")
     elif report.data[0].role in ("test", "val"):
         words = format_options(options, "test")
-        report.suggest(f"test --ckpt_path RUN_FOLDER --data.test_file {name}{words}")
+        report.suggest(f"test RUN_FOLDER --data.test_file {name}{words}")
     else:
         report.suggest(f"fit --data.train_file {name} --data.val_fraction 0.2{words}")
 

@@ -66,11 +66,11 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
         OwnModel().require(model["class_path"], content["signs_lightning"].get("network"), path)
     except UnnamedModelError as error:
         option = f"{option} {error.options}"
-    report.suggest(f"predict --ckpt_path {quote_path(path)} {option}")
+    report.suggest(f"predict {quote_path(path)} {option}")
     has_file = "train_file" in data or "test_file" in data
     file_option = "" if has_file else " --data.test_file FILE.h5"
     own = option.partition(" --model")
-    report.suggest(f"test --ckpt_path {quote_path(path)}{file_option}{own[1]}{own[2]}")
+    report.suggest(f"test {quote_path(path)}{file_option}{own[1]}{own[2]}")
     return option
 
 
@@ -129,7 +129,7 @@ def describe_onnx(path: Path, report: FileReport) -> None:
     report.add_table(("", "name", "type", "shape"), rows)
     _, metadata = read_onnx_metadata(path)  # refuses foreign and damaged models
     report.suggest(
-        f"predict --ckpt_path {quote_path(path)} {predict_option(metadata.image_size[2])}"
+        f"predict {quote_path(path)} {predict_option(metadata.image_size[2])}"
     )
 
 

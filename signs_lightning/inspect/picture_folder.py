@@ -35,7 +35,7 @@ def describe_picture_folder(path: Path, report: FileReport, seconds: float = SEC
     report.what = "folder of pictures"
     if not subfolders(path):
         report.add_fact("pictures", f"{len(find_images([str(path)])):,}, without classes")
-        report.suggest(f"predict --ckpt_path RUN_FOLDER --images {quote_path(path)}")
+        report.suggest(f"predict RUN_FOLDER {quote_path(path)}")
         return
     problems: list[str] = []
     splits = _find_splits(path, problems)

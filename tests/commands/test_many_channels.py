@@ -79,7 +79,7 @@ def test_every_verb(
 
     result = cli("export", "--ckpt_path", run, "--format", "onnx", "--output", "model.onnx")
     assert result.code == 0, result.err
-    command = "predict --ckpt_path {} --data.test_file FILE.h5"  # no picture has such channels
+    command = "predict {} --data.test_file FILE.h5"  # no picture has such channels
     assert command.format("model.onnx") in result.out
     result = cli("inspect", run, run / "checkpoints" / "last.ckpt", "model.onnx")
     for path in (run, run / "checkpoints" / "last.ckpt", "model.onnx"):

@@ -118,7 +118,7 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
     report = describe(tmp_path)
     assert report.facts == [("pictures", "1, without classes")]
     assert report.commands == [
-        f"python -m signs_lightning predict --ckpt_path RUN_FOLDER --images {tmp_path}"
+        f"python -m signs_lightning predict RUN_FOLDER {tmp_path}"
     ]
 
 
