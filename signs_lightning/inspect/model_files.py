@@ -128,9 +128,7 @@ def describe_onnx(path: Path, report: FileReport) -> None:
     rows += [("output", *_describe_port(value, onnx)) for value in model.graph.output]
     report.add_table(("", "name", "type", "shape"), rows)
     _, metadata = read_onnx_metadata(path)  # refuses foreign and damaged models
-    report.suggest(
-        f"predict {quote_path(path)} {predict_option(metadata.image_size[2])}"
-    )
+    report.suggest(f"predict {quote_path(path)} {predict_option(metadata.image_size[2])}")
 
 
 def _describe_port(value: Any, onnx: Any) -> tuple[str, str, str]:

@@ -117,9 +117,7 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
     save(tmp_path / "p.png")
     report = describe(tmp_path)
     assert report.facts == [("pictures", "1, without classes")]
-    assert report.commands == [
-        f"python -m signs_lightning predict RUN_FOLDER {tmp_path}"
-    ]
+    assert report.commands == [f"python -m signs_lightning predict RUN_FOLDER {tmp_path}"]
 
 
 def test_on_the_screen(photos: Path, cli: Callable, guarded_forks: None) -> None:
