@@ -22,9 +22,7 @@ from signs_lightning.runtime.value_ranges import RunValues, parse_range
 WHOLE = ("uint8", "int8", "uint16", "int16", "int32", "int64")
 NUMBERS = (*WHOLE, "float16", "float32", "float64")  # that images may have
 FORMAT_VERSION = 1  # of inputs, outputs and metadata
-TASK_FORMAT_VERSION = (
-    2  # of a file with a task, which earlier releases take for class probabilities
-)
+TASK_FORMAT_VERSION = 2  # of a file with a task: no probabilities, as earlier releases think
 MAX_FILE = 2 * 2**30  # bytes; no ONNX file can be larger without external data
 UNBOUNDED = "holds an operator that is unknown, or values that are huge or of unknown size: refused"
 MAX_VALUE = 2**28  # elements of a value inside the network for one image: 1 GiB of float32
@@ -245,8 +243,7 @@ def _metadata(
             f"and {num_classes} classes: it was damaged or edited",
         )
     resize, fit = texts.get("resize", "legacy"), texts.get("fit")
-    is_known = (resize in RESIZES and fit in FITS) or (resize in ("legacy", "unknown"))
-    if not is_known:
+    if not ((resize in RESIZES and fit in FITS) or resize in ("legacy", "unknown")):
         raise onnx_error(path, "carries metadata on resizing that are none: it was damaged")
     resizing: Any = resize, fit if resize in RESIZES else None
     name = texts.get("model", "")

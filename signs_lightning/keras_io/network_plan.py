@@ -232,10 +232,7 @@ def _add_steps(plan: Plan) -> None:
 
 
 def _add_call(
-    plan: Plan,
-    call: Call,
-    values: dict[int, Tensor],
-    settings: Settings,
+    plan: Plan, call: Call, values: dict[int, Tensor], settings: Settings
 ) -> tuple[Tensor, bool]:
     """Add a call's context and weights to a plan.
 

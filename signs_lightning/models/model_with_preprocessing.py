@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,8 +83,7 @@ class ImageModel(L.LightningModule):
     @property
     def image_size(self) -> tuple[int, int, int]:
         """Height, width (pixels) and channels of the images that the network takes."""
-        height, width, channels = self.hparams.get("image_size") or (64, 64, 3)
-        return height, width, channels
+        return tuple(self.hparams.get("image_size") or (64, 64, 3))
 
     @property
     def class_names(self) -> list[str]:
@@ -120,8 +118,8 @@ class ImageModel(L.LightningModule):
         self._prepare_network()
 
     def _prepare_network(self) -> None:
-        fuse, biased_variance = self.hparams.get("fuse", True), self.hparams.get("biased_variance")
-        prepare_network(self.network, self.image_size, fuse, biased_variance)
+        options = self.hparams.get("fuse", True), self.hparams.get("biased_variance")
+        prepare_network(self.network, self.image_size, *options)
 
     def _check_network(self) -> None:
         if self.network is self and type(self).forward is ImageModel.forward:
@@ -151,8 +149,9 @@ class ImageModel(L.LightningModule):
         """
         self._check_network()
         given, image_size = self.hparams, (image_size[0], image_size[1], image_size[2])
-        is_exact = is_exact or self.task_rules.name is not None
-        if class_names is None and not is_exact:  # such data need not show every class
+        if class_names is None and not (
+            is_exact or self.task_rules.name is not None
+        ):  # such data need not show every class
             num_classes = max(num_classes, given["num_classes"] or 0)
         check_data_compatibility(given, num_classes, image_size, class_names)
         before = dict(given)
@@ -189,8 +188,8 @@ class ImageModel(L.LightningModule):
         Raises:
             InputError: the model is from Keras, and nothing tells how images are resized.
         """
-        remembered = self.hparams.get("resize"), self.hparams.get("fit")
-        resize_now, fit_now = choose_resizing(remembered, resize, fit)
+        before = self.hparams.get("resize"), self.hparams.get("fit")
+        resize_now, fit_now = choose_resizing(before, resize, fit)
         self.hparams.update(resize=resize_now, fit=fit_now)
         if is_needed and resize_now == "unknown":
             height, width, _ = self.image_size
@@ -227,9 +226,8 @@ class ImageModel(L.LightningModule):
             InputError: they have other axes; nothing tells how they are resized; or they are bytes,
                 and the model was trained on other numbers.
         """
-        values, dtype = self.run_values or RunValues(), cast(torch.dtype, self.dtype)
-        how = self.image_size, self.resizing, dtype
-        return stored_images.prepare_stored(images, values, *how)
+        how = self.image_size, self.resizing, cast(torch.dtype, self.dtype)
+        return stored_images.prepare_stored(images, self.run_values or RunValues(), *how)
 
     def batch_images(self, images: Tensor) -> Tensor:
         """Return what the network takes of the images of a batch, which are as files have them.
@@ -288,14 +286,12 @@ class ImageModel(L.LightningModule):
             InputError: images are of another shape, type or range, or an input is missing.
         """
         read, others = read_inputs(self, images, stored)
-        training = self.training
+        training, found = self.training, []
         self.eval()
-        found = []
         try:
             for start in range(0, len(read), batch_size):
                 part = slice(start, start + batch_size)
-                vectors = [torch.from_numpy(np.array(values[part])) for values in others]
-                vectors = [values.to(self.device).to(self.dtype) for values in vectors]
+                vectors = [torch.tensor(v[part]).to(self.device).to(self.dtype) for v in others]
                 logits = self.averaged_logits(read.batch(part), *vectors)
                 found.append(self.probabilities(logits).cpu())
         finally:
