@@ -19,7 +19,7 @@ from signs_lightning.commands.reading_options import (
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.atomic_write import atomic_write, check_output, make_folder
 from signs_lightning.runtime.escaping import format_shape, printable, quote_path
-from signs_lightning.runtime.file_guard import FileGuard
+from signs_lightning.runtime.file_guard import check_once
 from signs_lightning.runtime.file_kinds import find_table, is_npz
 from signs_lightning.runtime.file_signatures import (
     describe_non_hdf5,
@@ -235,14 +235,11 @@ def _rewrite(sources: list[Path], options: argparse.Namespace) -> int:
         )
     if output.exists() and output.samefile(sources[0]):
         raise InputError(f"--output {output} is the file itself. Name another file.")
-    guard = FileGuard()
     try:
-        guard.check(str(sources[0]))
+        check_once(sources[0])
     except InputError as error:
         reason = str(error).removeprefix(f"{sources[0]} ")
         raise InputError(f"{sources[0]} cannot be rewritten: it {reason}") from error
-    finally:
-        guard.end()
     with atomic_write(output) as temporary:
         written = run_sandboxed(
             "signs_lightning.data.hdf5_rewrite:rewrite_hdf5", sources[0], temporary,

@@ -15,7 +15,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime.atomic_write import atomic_write, check_output
 from signs_lightning.runtime.escaping import quote_path
-from signs_lightning.runtime.file_guard import guard_files
+from signs_lightning.runtime.file_guard import check_once
 from signs_lightning.runtime.sandbox import run_sandboxed
 from signs_lightning.runtime.terminal import print_message, print_with_value
 
@@ -70,8 +70,7 @@ def run_captured(
     os.environ["COLUMNS"] = str(size[0])
     if colors:
         os.environ["FORCE_COLOR"] = "1"
-    # the guard ends what never returns from HDF5 long before this process's own limit
-    guard_files([_parse(verb, args).file])
+    check_once(_parse(verb, args).file)  # ends what never returns from HDF5 long before MAX_SECONDS
     with contextlib.redirect_stdout(_Captured(colors)) as printed:
         run(verb, args, None if temporary is None else Path(temporary))
     return printed.getvalue()

@@ -216,6 +216,21 @@ def check_file_is_safe(path: str | Path) -> None:
         _guards[0].check(str(path))
 
 
+def check_once(path: str | Path) -> None:
+    """Have one HDF5 or zip file read by another process, which ends then.
+
+    Raises:
+        InputError: that process crashed, or did not come to an end.
+    """
+    guard = FileGuard()
+    try:
+        if hasattr(select, "poll"):  # not on Windows
+            for named in _named_files([str(path)])[:1]:
+                guard.check(named)
+    finally:
+        guard.end()
+
+
 def trust_own_file(path: str | Path) -> None:
     """Let a file be opened that this process wrote itself."""
     if _guards:
