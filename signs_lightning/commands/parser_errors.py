@@ -27,6 +27,7 @@ UNKNOWN_OPTION = re.compile(
 )
 NO_VALUE = re.compile(r"argument (?:-\w/)?(--\S+): expected one argument")
 REQUIRED = re.compile(r"the following arguments are required: ((\w+)[^\n]*)")
+NESTED = re.compile(r"NestedArg\(key='([^']+)'")  # an option below one that takes a plain value
 CLASS = re.compile(r"class_path[ =]'(?:[\w.]+\.)?(\w+)'")
 UNUSABLE_CLASS = re.compile(r"given class_path '([^']+)':\s+([^\n]+)")
 CLASSES = re.compile(r"class_path='([^']+)'")
@@ -93,6 +94,8 @@ def explain_parser_error(message: str, parser: ArgumentParser) -> str:
             )
         hint = did_you_mean(value[1], class_names(option))
         kind = _type_name(match[1] or match[2])
+        if nested := NESTED.match(value[1]):
+            return f"{option} takes no '{nested[1]}', expected {kind}."
         return f"{option} is {value[1] or 'empty'}, expected {kind}.{hint}"
     if match := FILE.search("" if value else message):
         path = _as_typed(match[1])

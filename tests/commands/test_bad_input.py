@@ -503,6 +503,10 @@ OPTIONS: dict[
     ),
     "unknown verb": ("fitt", "Unknown verb 'fitt'; there are {verbs}."),
     "option without a value": ("fit --data.batch_size", "--data.batch_size has no value."),
+    "an option below a plain value": (
+        "fit --data.drawn.train_size=64",
+        "data.drawn takes no 'train_size', expected DrawnSigns or DrawnSmiles.",
+    ),
     "no value after =": ("fit --data.batch_size=", "data.batch_size is empty, expected int."),
     "none of the values": (
         "fit --data.drawn Cats",
