@@ -68,6 +68,10 @@ class Augmentation:
                 )
         return images, labels
 
+    def stop_mixing(self) -> None:
+        """Leave MixUp and CutMix out from now on."""
+        self.transforms = [one for one in self.transforms if not mixes_batches(one)]
+
 
 def _transform_batch(transform: Any, images: Tensor) -> Tensor:
     """Each image of (N, C, H, W) with parameters of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -32,15 +33,23 @@ class Bottleneck(nn.Module):
         stride: of the first convolution and of the shortcut's, pixels.
         projection: whether the shortcut has a convolution.
         momentum: Keras's BatchNorm momentum, the share of the old average.
+        drop: chance that an image goes by the convolutions in training, 0..1.
 
     Shape:
         float (N, C_in, H, W) → float (N, 4 F, ceil(H / stride), ceil(W / stride))
     """
 
     def __init__(
-        self, in_channels: int, filters: int, stride: int, projection: bool, momentum: float
+        self,
+        in_channels: int,
+        filters: int,
+        stride: int,
+        projection: bool,
+        momentum: float,
+        drop: float = 0.0,
     ) -> None:
         super().__init__()
+        self.drop = drop
         out_channels = 4 * filters
         self.main = nn.Sequential(
             nn.Conv2d(in_channels, filters, kernel_size=1, stride=stride),  # (N, F, H/s, W/s)
@@ -61,7 +70,12 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.relu(self.main(images) + self.shortcut(images))
+        residual = self.main(images)
+        if self.training and self.drop:
+            from torchvision.ops import stochastic_depth  # torchvision is slow to import
+
+            residual = stochastic_depth(residual, self.drop, mode="row")
+        return self.relu(residual + self.shortcut(images))
 
 
 class SignsResNet50(ImageClassifier):
@@ -79,6 +93,9 @@ class SignsResNet50(ImageClassifier):
             0.99 needs several hundred steps before eval mode works; 0.9 is PyTorch's default and
             works after one epoch of the course's data.
         initializer: "glorot_uniform", as the course does, or "he_normal".
+        stochastic_depth: chance that an image goes by the last block's convolutions in training;
+            it rises from block to block, after Huang et al. 2016, section 3. Keras's model has
+            none.
         width: channels F of the first stage; 64 is ResNet50, less makes a small network of the same
             shape for tests.
 
@@ -99,12 +116,16 @@ class SignsResNet50(ImageClassifier):
         bn_momentum: float = 0.99,
         initializer: Initializer = "glorot_uniform",
         width: int = 64,
+        stochastic_depth: float = 0.0,
         **kwargs: Any,
     ) -> None:
         self.identity_blocks = identity_blocks
         self.bn_momentum = bn_momentum
         self.initializer = initializer
         self.width = width
+        if not 0 <= stochastic_depth < 1:
+            raise InputError(f"stochastic_depth is {stochastic_depth}, expected 0 to less than 1.")
+        self.stochastic_depth = stochastic_depth
         super().__init__(**kwargs)
 
     def build(self) -> nn.Module:
@@ -115,16 +136,18 @@ class SignsResNet50(ImageClassifier):
                 f"SignsResNet50 needs images of at least 37×37 pixels, these have {height}×{width}."
             )
         f, blocks, momentum = self.width, self.identity_blocks, self.bn_momentum
+        count = sum(blocks) + 4
+        drops = iter([self.stochastic_depth * k / count for k in range(1, count + 1)])
         conv1 = nn.Conv2d(channels, f, kernel_size=7, stride=2, padding=3)
         layers = OrderedDict[str, nn.Module](
             conv1=conv1,  # (N, 64, 32, 32)
             bn_conv1=KerasBatchNorm2d(f, momentum),
             relu1=nn.ReLU(inplace=True),
             max_pool=nn.MaxPool2d(3, stride=2),  # (N, 64, 15, 15): 'valid'; other ResNets pad here
-            stage2=_stage(f, f, 1, blocks[0], momentum),  # (N, 256, 15, 15)
-            stage3=_stage(4 * f, 2 * f, 2, blocks[1], momentum),  # (N, 512, 8, 8)
-            stage4=_stage(8 * f, 4 * f, 2, blocks[2], momentum),  # (N, 1024, 4, 4)
-            stage5=_stage(16 * f, 8 * f, 2, blocks[3], momentum),  # (N, 2048, 2, 2)
+            stage2=_stage(f, f, 1, blocks[0], momentum, drops),  # (N, 256, 15, 15)
+            stage3=_stage(4 * f, 2 * f, 2, blocks[1], momentum, drops),  # (N, 512, 8, 8)
+            stage4=_stage(8 * f, 4 * f, 2, blocks[2], momentum, drops),  # (N, 1024, 4, 4)
+            stage5=_stage(16 * f, 8 * f, 2, blocks[3], momentum, drops),  # (N, 2048, 2, 2)
             avg_pool=nn.AvgPool2d(2),  # (N, 2048, 1, 1)
             flatten=FlattenNHWC(),  # (N, 2048)
             fc=nn.Linear(32 * f * (rows // 2) * (columns // 2), self.num_classes),  # (N, K) logits
@@ -132,11 +155,19 @@ class SignsResNet50(ImageClassifier):
         return initialize_like_keras(nn.Sequential(layers), self.initializer)
 
 
-def _stage(channels: int, filters: int, stride: int, identities: int, momentum: float) -> nn.Module:
+def _stage(
+    channels: int,
+    filters: int,
+    stride: int,
+    identities: int,
+    momentum: float,
+    drops: Iterator[float],
+) -> nn.Module:
     """Convolutional and identity blocks: (N, C, H, W) → (N, 4 F, H/stride, W/stride)."""
-    first = Bottleneck(channels, filters, stride, True, momentum)
-    others = [Bottleneck(4 * filters, filters, 1, False, momentum) for _ in range(identities)]
-    return nn.Sequential(first, *others)
+    blocks = [Bottleneck(channels, filters, stride, True, momentum, next(drops))]
+    for _ in range(identities):
+        blocks.append(Bottleneck(4 * filters, filters, 1, False, momentum, next(drops)))
+    return nn.Sequential(*blocks)
 
 
 def rows_after_stages(size: int) -> int:

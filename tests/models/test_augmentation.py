@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import v2
 
-from signs_lightning import H5DataModule, HappySequential, SignsFunctional
+from signs_lightning import H5DataModule, HappySequential, SignsFunctional, Trainer
+from signs_lightning.callbacks.stop_mixing import StopMixing
 from signs_lightning.errors import InputError
 from signs_lightning.models.augmentation import Augmentation, blend, flip, inverse_affine, warp
 from signs_lightning.models.tta import augmented_views
@@ -247,6 +248,28 @@ def test_training_sees_changed_images_and_repeats_them(small_signs):
     assert not torch.equal(*weights)
     assert not [key for key in first.state_dict() if "augment" in key]
     assert plain.augmentation == []
+
+
+def test_the_last_epochs_are_not_mixed(small_signs, monkeypatch):
+    """Of four epochs the last begins after three quarters: its labels are plain classes again."""
+    seen = []
+    plain_loss = SignsFunctional.compute_loss
+
+    def loss(self, logits, labels, training=False):
+        if training:
+            seen.append((self.current_epoch, labels.is_floating_point()))
+        return plain_loss(self, logits, labels, training)
+
+    monkeypatch.setattr(SignsFunctional, "compute_loss", loss)
+    model = SignsFunctional(augmentation=[v2.MixUp(alpha=0.4)])
+    trainer = Trainer(
+        max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False,
+        callbacks=[StopMixing(after=0.75)],
+    )  # fmt: skip
+    trainer.fit(model, H5DataModule(train_file=small_signs[0], batch_size=30))
+    assert seen == [(epoch, epoch < 3) for epoch in range(4) for _ in range(2)]
+    with pytest.raises(InputError, match=r"StopMixing's after is 90, expected a share in 0\.\.1\."):
+        StopMixing(after=90)
 
 
 def test_label_smoothing_is_keras():

@@ -27,6 +27,7 @@ from signs_lightning import (
     SignsResNet50,
 )
 from signs_lightning.callbacks.model_summary import count_parameters
+from signs_lightning.models.signs_resnet50 import Bottleneck
 
 # Keras's own get_weights and NumPy 2, which nobody here can put right.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -736,3 +737,23 @@ def test_a_scheduler_steps_as_often_as_asked(interval, per_epoch, small_signs):
     runner.fit(model, data_of(small_signs, batch_size=15))
     lr = runner.optimizers[0].param_groups[0]["lr"]
     assert lr == pytest.approx(0.01 * per_epoch**2, rel=1e-9)
+
+
+def test_stochastic_depth():
+    """In training a share of the images goes by a block's convolutions, and the others' results are
+    divided by the rest's share; evaluation is the plain sum.
+    """
+    torch.manual_seed(0)
+    block = Bottleneck(8, 2, 1, projection=False, momentum=0.0, drop=0.25)
+    images = torch.randn(400, 8, 3, 3)
+    found, whole = block(images).clone(), block.main(images)
+    is_dropped = (found == images.relu()).flatten(1).all(dim=1)
+    torch.testing.assert_close(found[~is_dropped], (images + whole / 0.75).relu()[~is_dropped])
+    assert abs(is_dropped.float().mean() - 0.25) < 0.08  # 3.7 standard deviations
+    plain = (block.eval().main(images) + images).relu()
+    torch.testing.assert_close(block(images), plain)
+    model = SignsResNet50(width=4, stochastic_depth=0.8)
+    drops = [layer.drop for layer in model.modules() if isinstance(layer, Bottleneck)]
+    assert drops == pytest.approx([0.05 * k for k in range(1, 17)])
+    with pytest.raises(InputError, match=r"stochastic_depth is 1, expected 0 to less than 1\."):
+        SignsResNet50(width=4, stochastic_depth=1)
