@@ -52,6 +52,10 @@ class UnnamedModelError(InputError):
         super().__init__(f"{message} If you trust it, add {options}")
 
 
+class NoImagesError(InputError):
+    """No file is named for what a command is to work on."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'train_set_x'?"`, or an empty string if no word is near."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -23,7 +23,7 @@ from signs_lightning.commands.reading_options import (
     image_size,
     test_data_options,
 )
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, NoImagesError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.runtime import image_files
 from signs_lightning.runtime.atomic_write import check_output
@@ -88,7 +88,13 @@ def main(verb: str, args: list[str]) -> int:
             given = test_data_options(options)
             source = options.test_file, given
             predictions = _predict_file(model, data, *source, others, options.batch_size, progress)
-        first = next(predictions, None)
+        try:
+            first = next(predictions, None)
+        except NoImagesError as error:
+            raise InputError(
+                "There is nothing to predict. Name pictures after the run, or a file with "
+                "--data.test_file."
+            ) from error
         if first is not None:
             has_labels = first.label is not None
             if options.output is None:
@@ -96,6 +102,11 @@ def main(verb: str, args: list[str]) -> int:
             write_and_print(chain([first], predictions), has_labels, model, output)
             if has_labels and options.images:
                 print_message("The labels are the names of the folders.")
+            elif unknown := options.images and _unknown_folders(options.images, paths, model):
+                print_message(
+                    f"No accuracy: the folder '{unknown[0]}' is no class of the model, whose "
+                    f"first is '{model.class_names[0]}'."
+                )
     for line in image_files.describe_differences(differences):
         print_message(line)
     for line in unreadable:
@@ -191,6 +202,15 @@ def _labels_of_folders(
             return None
         found[path] = classes[folder.name]
     return found
+
+
+def _unknown_folders(given: list[str], paths: list[str], model: AnyClassifier) -> list[str]:
+    """Return the folders that are no classes, where pictures lie in several below one given."""
+    folders = {Path(path).parent for path in paths}
+    below = all(any(Path(outer) in folder.parents for outer in given) for folder in folders)
+    unknown = sorted({folder.name for folder in folders} - {*model.class_names})
+    is_counted = below and len(folders) > 1 and model.task_rules.name is None
+    return [printable(name) for name in unknown] if is_counted else []
 
 
 def _predict_images(

@@ -23,7 +23,7 @@ from signs_lightning.data.paths import ARRAYS, expand_paths, is_named, warn_of_r
 from signs_lightning.data.picture_folders import find_split_folders, has_split_folders
 from signs_lightning.data.run_values import settle_role
 from signs_lightning.data.task_labels import check_given_names, check_no_folders
-from signs_lightning.errors import InputError
+from signs_lightning.errors import InputError, NoImagesError
 from signs_lightning.runtime.resize_options import DEFAULT_FIT, DEFAULT_RESIZE
 from signs_lightning.runtime.value_ranges import RunValues
 
@@ -222,7 +222,7 @@ def list_roles(value: str | Path, options: Mapping[str, Any]) -> list[str]:
     return list(roles)
 
 
-def no_file_error(role: Role, has_others: bool, validates: bool = False) -> InputError:
+def no_file_error(role: Role, has_others: bool, validates: bool = False) -> NoImagesError:
     """Return the error for a role without a file, among the options of a run.
 
     Args:
@@ -235,4 +235,4 @@ def no_file_error(role: Role, has_others: bool, validates: bool = False) -> Inpu
     instead = "" if has_others else ", or take drawn pictures with --data.drawn DrawnSigns"
     if role == "test" and validates:
         instead += ", or see how the run does on its validation images: `validate RUN`"
-    return InputError(f"There is nothing to {purpose}. Name a file with {options}{instead}.")
+    return NoImagesError(f"There is nothing to {purpose}. Name a file with {options}{instead}.")

@@ -120,12 +120,13 @@ def _describe_folder(path: Path, report: FileReport) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         if (path / "checkpoints" / name).is_file():
             report.add_fact("checkpoint", f"checkpoints/{name}")
-            option = describe_checkpoint(path / "checkpoints" / name, report)
+            checkpoint = path / "checkpoints" / name
+            describe_checkpoint(checkpoint, report)
             report.what = "run folder"
-            report.commands.clear()
-            own = option.partition(" --model")
-            report.suggest(f"test {quote_path(path)}{own[1]}{own[2]}")
-            report.suggest(f"predict {quote_path(path)} {option}")
+            report.commands = [
+                command.replace(quote_path(checkpoint), quote_path(path))
+                for command in reversed(report.commands)
+            ]
             return
     try:
         find_images([str(path)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,8 @@ from signs_lightning.runtime.file_read_errors import os_error_message
 from signs_lightning.runtime.terminal import format_figures
 
 
-def describe_checkpoint(path: Path, report: FileReport) -> str:
+def describe_checkpoint(path: Path, report: FileReport) -> None:
     """Describe a checkpoint of this project, or another file's tensors.
-
-    Returns:
-        The option by which `predict` takes images for its model.
 
     Raises:
         InputError: it is no checkpoint of this project.
@@ -70,8 +68,14 @@ def describe_checkpoint(path: Path, report: FileReport) -> str:
     has_file = "train_file" in data or "test_file" in data
     file_option = "" if has_file else " --data.test_file FILE.h5"
     own = option.partition(" --model")
-    report.suggest(f"test {quote_path(path)}{file_option}{own[1]}{own[2]}")
-    return option
+    report.suggest(f"{_evaluating_verb(data)} {quote_path(path)}{file_option}{own[1]}{own[2]}")
+
+
+def _evaluating_verb(data: Mapping[str, Any]) -> str:
+    """Return `validate` for a run that has validation images and no test images, else `test`."""
+    has_tests = data.get("test_file") or data.get("file") or not data.get("train_file")
+    has_validation = data.get("val_file") or data.get("val_fraction")
+    return "validate" if has_validation and not has_tests else "test"
 
 
 def _list_tensors(path: Path, report: FileReport) -> None:

@@ -61,12 +61,14 @@ def import_object(path: str) -> Any:
 def find_below(path: str) -> str:
     """Return `folder.model.Net` for `model.Net` where only that folder here has the module.
 
-    Nothing is imported.
+    It is `FOLDER.model.Net` where several have one. Nothing is imported.
     """
     first = path.partition(".")[0]
     below = _files_below(first)
     is_here = Path(f"{first}.py").exists() or Path(first).is_dir()
-    return path if is_here or len(below) != 1 else f"{below[0].parent.name}.{path}"
+    if is_here or not below:
+        return path
+    return f"{below[0].parent.name if len(below) == 1 else 'FOLDER'}.{path}"
 
 
 def _files_below(module: str) -> list[Path]:

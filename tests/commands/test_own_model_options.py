@@ -206,6 +206,11 @@ def test_a_module_beside_the_configuration(
     sys.path.remove(str(folder.resolve()))
     done = cli("predict", run, "--data.test_file", small_signs[1])
     assert done.err.endswith(f"--model project.{own}.Net\n"), "what is suggested works, see below"
+    Path("other").mkdir()
+    Path(f"other/{own}.py").touch()
+    done = cli("predict", run, "--data.test_file", small_signs[1])
+    assert done.err.endswith(f"--model FOLDER.{own}.Net\n"), "nothing tells which of the two"
+    Path(f"other/{own}.py").unlink()
     done = cli("predict", run, "--model", f"{own}.Net")
     assert done.code == 2
     assert f"There is no module '{own}' to import {own}.Net from" in done.err

@@ -98,6 +98,20 @@ def test_folders_named_as_classes_are_labels(hands, cli):
     assert [row["label"] == row["class"] for row in table()[0]].count(True) == 3
     for given in (["photos", "hands"], ["hands/0.png"], [str(folder)]):
         assert "accuracy" not in cli("predict", "model.ckpt", *given).out
+    folder.rename("photos/zebra")
+    said = "No accuracy: the folder 'zebra' is no class of the model, whose first is 'a'."
+    assert said in cli("predict", "model.ckpt", "photos").out
+
+
+def test_a_run_without_test_images(small_signs, cli):
+    """`inspect` suggests what works, and `predict` asks for pictures."""
+    fit = f"fit --model SignsFunctional --data.train_file {small_signs[0]} --trainer.max_epochs 1"
+    assert cli(*fit.split(), "--data.val_fraction", "0.2").code == 0
+    run = "lightning_logs/signs_functional/version_0"
+    validate = f"validate {run}"
+    assert f"next: python -m signs_lightning {validate}\n" in cli("inspect", run).out
+    assert cli(*validate.split()).code == 0
+    assert cli("predict", run).err.startswith("There is nothing to predict. Name pictures after")
 
 
 def test_the_default_table_replaces_none_of_the_user(models, hands, cli):
