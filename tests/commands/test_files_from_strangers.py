@@ -173,11 +173,15 @@ def test_keras_files(
 def test_what_is_never_read_to_its_end(
     line: str, run_verb: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not called plain values that need no rewriting, nor waited for ten minutes."""
+    """It is not called plain values that need no rewriting, nor waited for ten minutes.
+
+    On a busy machine the limit of 30 s is reached before that of computing.
+    """
     monkeypatch.setattr(file_guard, "PROCESSOR_SECONDS", 3)
     said = run_verb_on(make_endless(tmp_path / "data.h5"), line, run_verb)
     assert ("cannot be rewritten" in said) == line.startswith("convert")
-    assert "s of computing: reading it does not end. Fetch or write it again." in said
+    limits = "s of computing: reading it does not end. Fetch or write it again.", "within 30 s"
+    assert any(limit in said for limit in limits)
 
 
 @pytest.mark.parametrize("packing", ["n-bit", "szip"])

@@ -236,7 +236,7 @@ def test_a_run_is_compared_on_its_own_images(cli, small_signs):
         )  # fmt: skip
         assert (done.code, done.err) == (0, "")
         assert f"\nLargest difference from the model's probabilities on {what}: " in done.out
-        predict = f"python -m signs_lightning predict --ckpt_path '{run} 1.onnx'"
+        predict = f"python -m signs_lightning predict '{run} 1.onnx'"
         assert f"Wrote {run} 1.onnx. Next: {predict}" in done.out
     model = SignsFunctional(image_size=(32, 32, 3))
     images, what = images_to_compare(model, {"test_file": str(test)})
