@@ -274,7 +274,7 @@ def _check_labels(
     if is_one_hot and names and num_classes != len(names):
         raise InputError(
             f"{where} has one-hot rows of {num_classes} classes, expected {len(names)}: "
-            f"{', '.join(map(shorten, names))}. Write class numbers instead."
+            f"{shorten(', '.join(map(shorten, names)), 300)}. Write class numbers instead."
         )
     return {
         "labels": numbers,

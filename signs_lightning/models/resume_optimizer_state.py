@@ -12,6 +12,7 @@ from signs_lightning.errors import InputError
 from signs_lightning.models.start_options import FRESH
 
 CHOSEN = {"foreach", "fused"}  # settings that PyTorch chooses where they are None
+NEEDED = {"lr", "betas", "eps", "weight_decay"}  # for which PyTorch fills in nothing
 
 
 def check_optimizer_states(optimizers: list[Optimizer], checkpoint: Mapping[str, Any]) -> None:
@@ -35,11 +36,12 @@ def check_optimizer_states(optimizers: list[Optimizer], checkpoint: Mapping[str,
 
 
 def _fit_groups(optimizer: Optimizer, stored: list[dict[str, Any]]) -> bool:
-    """Return whether settings of groups are of the kinds that the optimizer has."""
+    """Return whether settings of groups are there, and of the kinds that the optimizer has."""
     if len(stored) != len(optimizer.param_groups):
         return True  # PyTorch says what is wrong with them
     pairs = zip(optimizer.param_groups, stored, strict=True)
-    return all(
+    needed = NEEDED & optimizer.defaults.keys()
+    return all(needed <= group.keys() for group in stored) and all(
         _is_alike(value, group[name])
         for own, group in pairs
         for name, value in own.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -136,8 +137,8 @@ class SignsResNet50(ImageClassifier):
                 f"SignsResNet50 needs images of at least 37×37 pixels, these have {height}×{width}."
             )
         f, blocks, momentum = self.width, self.identity_blocks, self.bn_momentum
-        count = sum(blocks) + 4
-        drops = iter([self.stochastic_depth * k / count for k in range(1, count + 1)])
+        depth = max(sum(blocks) + 4, 1)
+        drops = (self.stochastic_depth * k / depth for k in count(1))
         conv1 = nn.Conv2d(channels, f, kernel_size=7, stride=2, padding=3)
         layers = OrderedDict[str, nn.Module](
             conv1=conv1,  # (N, 64, 32, 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +20,16 @@ def check_output(path: Path, option: str = "--output") -> None:
         option: the option that names it, for the message.
 
     Raises:
-        InputError: its folder does not exist, or it is a folder itself.
+        InputError: its folder does not exist, it is a folder itself, or its name cannot be one.
     """
     folder = path.parent
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(
+                f"The name of {option} is too long for a file. Choose another {option}."
+            ) from error
     if not folder.is_dir():
         raise InputError(
             f"The folder {folder} does not exist. Make it, or choose another {option}."
