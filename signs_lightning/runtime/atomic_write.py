@@ -28,7 +28,7 @@ def check_output(path: Path, option: str = "--output") -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(
-                f"The name of {option} is too long for a file. Choose another {option}."
+                f"The name of {option} is too long for a file. Choose a shorter one."
             ) from error
     if not folder.is_dir():
         raise InputError(
