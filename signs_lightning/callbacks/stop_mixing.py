@@ -16,7 +16,8 @@ class StopMixing(L.Callback):
     mixed bring the network back to what it will see.
 
     Args:
-        after: share of `max_epochs` after which images are no longer mixed, 0..1.
+        after: share of `max_epochs` after which images are no longer mixed, 0..1; a run without
+            that limit mixes to its end.
 
     Raises:
         InputError: `after` is no share.
@@ -29,5 +30,6 @@ class StopMixing(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         augment: Any = getattr(pl_module, "_augment", None)
-        if augment is not None and trainer.current_epoch >= self.after * (trainer.max_epochs or 0):
+        epochs = trainer.max_epochs or -1
+        if augment is not None and epochs > 0 and trainer.current_epoch >= self.after * epochs:
             augment.stop_mixing()

@@ -80,7 +80,7 @@ def main(verb: str, args: list[str]) -> int:
         if options.images:
             paths = image_files.find_images(options.images)
             notes = unreadable, differences
-            labels = _labels_of_folders(options.images, paths, model)
+            labels, unknown = _labels_of_folders(options.images, paths, model)
             predictions = _predict_images(
                 model, paths, labels, others, options.batch_size, *notes, progress
             )
@@ -102,10 +102,10 @@ def main(verb: str, args: list[str]) -> int:
             write_and_print(chain([first], predictions), has_labels, model, output)
             if has_labels and options.images:
                 print_message("The labels are the names of the folders.")
-            elif unknown := options.images and _unknown_folders(options.images, paths, model):
+            elif options.images and unknown:
                 print_message(
-                    f"No accuracy: the folder '{unknown[0]}' is no class of the model, whose "
-                    f"first is '{model.class_names[0]}'."
+                    f"No accuracy: the folder '{printable(unknown[0])}' is no class of the model, "
+                    f"whose first is '{model.class_names[0]}'."
                 )
     for line in image_files.describe_differences(differences):
         print_message(line)
@@ -190,27 +190,21 @@ def _join(
 
 def _labels_of_folders(
     given: list[str], paths: list[str], model: AnyClassifier
-) -> dict[str, int] | None:
-    """Return the class of each picture, where all lie in folders of classes below one given."""
-    if model.task_rules.name is not None:
-        return None
-    classes, found = {name: k for k, name in enumerate(model.class_names)}, {}
-    for path in paths:
-        folder = Path(path).parent
-        below = any(Path(outer) in folder.parents for outer in given)
-        if not below or folder.name not in classes:
-            return None
-        found[path] = classes[folder.name]
-    return found
+) -> tuple[dict[str, int] | None, list[str]]:
+    """Return the class of each picture, where all lie in folders of classes below one given.
 
-
-def _unknown_folders(given: list[str], paths: list[str], model: AnyClassifier) -> list[str]:
-    """Return the folders that are no classes, where pictures lie in several below one given."""
-    folders = {Path(path).parent for path in paths}
-    below = all(any(Path(outer) in folder.parents for outer in given) for folder in folders)
-    unknown = sorted({folder.name for folder in folders} - {*model.class_names})
-    is_counted = below and len(folders) > 1 and model.task_rules.name is None
-    return [printable(name) for name in unknown] if is_counted else []
+    Returns:
+        Path → class, or None; and of several folders the names that are no classes.
+    """
+    folders = {path: Path(path).parent for path in paths}
+    places = set(folders.values())
+    below = all(any(Path(outer) in place.parents for outer in given) for place in places)
+    if not below or model.task_rules.name is not None:
+        return None, []
+    classes = {name: k for k, name in enumerate(model.class_names)}
+    if unknown := sorted({place.name for place in places} - classes.keys()):
+        return None, unknown if len(places) > 1 else []
+    return {path: classes[folder.name] for path, folder in folders.items()}, []
 
 
 def _predict_images(

@@ -261,13 +261,15 @@ def test_the_last_epochs_are_not_mixed(small_signs, monkeypatch):
         return plain_loss(self, logits, labels, training)
 
     monkeypatch.setattr(SignsFunctional, "compute_loss", loss)
-    model = SignsFunctional(augmentation=[v2.MixUp(alpha=0.4)])
-    trainer = Trainer(
-        max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False,
-        callbacks=[StopMixing(after=0.75)],
-    )  # fmt: skip
-    trainer.fit(model, H5DataModule(train_file=small_signs[0], batch_size=30))
-    assert seen == [(epoch, epoch < 3) for epoch in range(4) for _ in range(2)]
+    for epochs, steps in ((4, -1), (-1, 4)):
+        trainer = Trainer(
+            max_epochs=epochs, max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
+            callbacks=[StopMixing(after=0.75)],
+        )  # fmt: skip
+        data = H5DataModule(train_file=small_signs[0], batch_size=30)
+        trainer.fit(SignsFunctional(augmentation=[v2.MixUp(alpha=0.4)]), data)
+    assert seen[:8] == [(epoch, epoch < 3) for epoch in range(4) for _ in range(2)]
+    assert seen[8:] == [(0, True), (0, True), (1, True), (1, True)], "no share of an endless run"
     with pytest.raises(InputError, match=r"StopMixing's after is 90, expected a share in 0\.\.1\."):
         StopMixing(after=90)
 
