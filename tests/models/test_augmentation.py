@@ -263,8 +263,8 @@ def test_the_last_epochs_are_not_mixed(small_signs, monkeypatch):
     monkeypatch.setattr(SignsFunctional, "compute_loss", loss)
     for epochs, steps in ((4, -1), (-1, 4)):
         trainer = Trainer(
-            max_epochs=epochs, max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
-            callbacks=[StopMixing(after=0.75)],
+            max_epochs=epochs, max_steps=steps, accelerator="cpu", logger=False,
+            enable_checkpointing=False, callbacks=[StopMixing(after=0.75)],
         )  # fmt: skip
         data = H5DataModule(train_file=small_signs[0], batch_size=30)
         trainer.fit(SignsFunctional(augmentation=[v2.MixUp(alpha=0.4)]), data)
