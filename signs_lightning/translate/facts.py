@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from signs_lightning.data.folder_cache import find_role_folder
 from signs_lightning.data.hdf5_image_set import check_file
+from signs_lightning.data.picture_folders import find_class_pictures
 from signs_lightning.errors import InputError
 from signs_lightning.keras_io.input_scales import SCALES
 from signs_lightning.translate.findings import Finding
@@ -76,11 +78,14 @@ def _weights(name: str, text: str) -> str:
 
 
 def facts_of_file(path: str) -> dict[str, Any]:
-    """Return the facts that an HDF5 file of training images tells.
+    """Return the facts that an HDF5 file of training images tells, or a folder of pictures.
 
     Raises:
         InputError: it cannot be used.
     """
+    if Path(path).is_dir():  # of pictures of any size
+        pictures = find_class_pictures(find_role_folder(Path(path), "train"))
+        return {"classes": len(pictures.class_names)}
     images = check_file(Path(path), role="train")
     return {"input_shape": tuple(images.shape[1:]), "classes": images.num_classes}
 

@@ -23,6 +23,8 @@ def remember_model(record: FitRecord, model: Any) -> None:
     now = model.trainable_flags()
     with _flagged(model, record.flags):
         try:
+            if record.image_shape is not None:  # Keras builds a model on its first batch
+                model.set_input_shape([None, *record.image_shape], record.place)
             record.model_config = model.config()
         except NotUnderstoodError:
             record.model_config = None

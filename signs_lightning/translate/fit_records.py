@@ -8,6 +8,7 @@ from typing import Any, cast
 from signs_lightning.keras_io.input_scale_inference import find_scale
 from signs_lightning.keras_io.input_scales import RANGES, Scale
 from signs_lightning.keras_io.network_plan import Plan
+from signs_lightning.translate.array_records import ArrayRecord
 from signs_lightning.translate.batches import Batches
 from signs_lightning.translate.callbacks import CallbackEntries, FitSettings, translate_callbacks
 from signs_lightning.translate.data_settings import DataSettings, Setting, data_settings
@@ -65,6 +66,7 @@ class FitRecord(Record):
         loaded: how many files of weights were loaded before it.
         flags: of the layers that it trains, by their id.
         best_files: where its callbacks keep the best weights.
+        image_shape: (H, W, C) of the images; None where the source does not tell.
     """
 
     place: Place
@@ -84,6 +86,7 @@ class FitRecord(Record):
     loaded: int = 0
     flags: dict[int, Value] = field(default_factory=dict)
     best_files: list[str] = field(default_factory=list)
+    image_shape: tuple[int, int, int] | None = None
 
     @property
     def number(self) -> int:
@@ -167,8 +170,9 @@ def record_fit(
     record = FitRecord(place)
     record.compiled, record.before = model.compiled, model.fits[-1] if model.fits else None
     record.is_recompiled = record.before is None or record.before.compiled is not model.compiled
-    remember_model(record, model)
     train = train_batches(record, given, is_generator, "batch_size" in names)
+    record.image_shape = _image_shape(train)
+    remember_model(record, model)
     validation = validation_batches(record, given)
     _set_epochs(record, given, "epochs" in names)
     fraction = _fraction(record, given["validation_split"])
@@ -212,6 +216,14 @@ def _given(
         found["x"] = found.pop("generator") if found["generator"] is not None else found["x"]
     found |= {f"old_{key}": value for key, value in old.items()}
     return found, set(given)
+
+
+def _image_shape(train: Batches) -> tuple[int, int, int] | None:
+    """Return (H, W, C) of the images of a fit; None where the source does not tell."""
+    shape = train.images.shape if isinstance(train.images, ArrayRecord) else None
+    if shape is None or len(shape) != 4 or not all(isinstance(axis, int) for axis in shape[1:]):
+        return None
+    return cast("tuple[int, int, int]", tuple(shape[1:]))
 
 
 def _set_epochs(record: FitRecord, given: dict[str, Value], is_given: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ from signs_lightning.translate.callback_records import SIGNATURES
 from signs_lightning.translate.fit_records import FIT
 from signs_lightning.translate.image_generators import DATASET, FLOW, FROM_DIRECTORY, GENERATOR
 from signs_lightning.translate.keras_session import session
+from signs_lightning.translate.read_source import read_source
+from signs_lightning.translate.translation import translate
 
 
 def defaults(function: Any) -> dict[str, Any]:
@@ -216,6 +219,31 @@ def test_parts_of_one_folder_are_a_share() -> None:
     assert (values["val_fraction"], values["batch_size"]) == (pytest.approx(0.3), 4)
     assert (values["resize"], values["fit"]) == ("tf-bilinear", "stretch")
     assert fit.scale == "raw"
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [("", "(48, 32)"), (", input_shape=(None, None, 3)", "(48, 32)"), ("", "48")],
+)
+def test_models_without_a_size_take_that_of_the_folder(
+    tmp_path: Path, shape: str, size: str
+) -> None:
+    """As Keras builds a model on its first batch; nothing is asked for."""
+    source = tmp_path / "notebook.py"
+    source.write_text(
+        "from tensorflow import keras\n"
+        f"data = keras.utils.image_dataset_from_directory('pets', image_size={size})\n"
+        "model = keras.Sequential([\n"
+        f"    keras.layers.Conv2D(4, 3, activation='relu'{shape}),\n"
+        "    keras.layers.GlobalAveragePooling2D(),\n"
+        "    keras.layers.Dense(2, activation='softmax')])\n"
+        "model.compile('adam', 'sparse_categorical_crossentropy')\n"
+        "model.fit(data)\n"
+    )
+    made = translate(read_source(source, {}, None), {}, {}, tmp_path / "out")
+    assert not made.needed
+    assert made.model is not None
+    assert made.model.plan.image_size == (48, 48 if size == "48" else 32, 3)
 
 
 PIPELINE = """

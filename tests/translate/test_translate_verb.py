@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from signs_lightning.__main__ import main
 from signs_lightning.errors import InputError
@@ -71,6 +72,16 @@ def test_facts_of_a_data_file(tmp_path: Path, small_signs: tuple[Path, Path]) ->
     text = _net("x_train.shape[1:]", "len(classes)", LOADED)
     assert _translate(tmp_path, text, "--data.train_file", str(small_signs[0])) == 0
     assert f"train_file: {small_signs[0]}" in (tmp_path / "out/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("part", ["", "train"])
+def test_a_folder_tells_its_classes(tmp_path: Path, part: str) -> None:
+    """Of pictures of any size."""
+    for number in range(3):
+        path = tmp_path / "pets" / part / f"class {number}" / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (8 + number, 9)).save(path)
+    assert facts_of_file(str(tmp_path / "pets")) == {"classes": 3}
 
 
 @pytest.mark.parametrize(
