@@ -179,9 +179,11 @@ def _check_value(verb: str, option: str, value: str) -> None:
         raise InputError(f"No such file: {shorten(value)}. Write --config {name}")
     if option in ("config", "c") and value.startswith("configs/") and not os.path.exists(value):
         schema = packaged_file(SCHEMA)
-        names = [f"configs/{x.name}" for x in schema.parent.glob("*.yaml")] if schema else []
+        files = schema.parent.rglob("*.yaml") if schema else ()
+        names = {x.stem: f"configs{x.as_posix().rpartition('configs')[2]}" for x in files}
         is_missing = packaged_file(value) is None
-        if is_missing and (near := difflib.get_close_matches(value, names, 1)):
+        near = [names[x] for x in difflib.get_close_matches(Path(value).stem, names, 1)]
+        if is_missing and near:
             raise InputError(f"No such file: {shorten(value)}. Did you mean --config {near[0]}?")
 
 

@@ -20,6 +20,7 @@ from signs_lightning.models.predict_numbers import (
     scale_bytes,
 )
 from signs_lightning.runtime.escaping import printable
+from signs_lightning.runtime.file_signatures import missing_file_message
 from signs_lightning.runtime.image_files import UnreadableImageError
 from signs_lightning.runtime.picture_values import read_picture_values
 from signs_lightning.runtime.rank_zero_print import rank_zero_print
@@ -172,7 +173,7 @@ def read_picture(picture: Any, model: ImageModel) -> np.ndarray:
         if path.is_dir():
             raise InputError(f"{name} is a folder. Give a list of the pictures in it.")
         if not path.is_file():
-            raise InputError(f"No such picture: {name}. Check the path.")
+            raise InputError(printable(missing_file_message(path, "picture")))
         picture = str(path.absolute())  # `-` is a name here, and not the standard input
     try:
         run = model.run_values or RunValues()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import zipfile
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def is_zip(path: Path) -> bool:
         return zipfile.is_zipfile(file)
 
 
-def missing_file_message(path: Path) -> str:
-    """Return the message for a missing file, with the nearest name in its folder."""
-    names = [p.name for p in path.parent.glob("*") if not path.suffix or not p.is_dir()]
+def missing_file_message(path: Path, what: str = "file") -> str:
+    """Return the message for a missing file, or another thing, with the nearest name there."""
+    beside = itertools.islice(path.parent.glob("*"), 1000)  # to compare more takes seconds
+    names = [p.name for p in beside if not path.suffix or not p.is_dir()]
     near = difflib.get_close_matches(path.name, names, n=1)
     if near:
         hint = f"Did you mean {path.parent / near[0]}?"
@@ -56,7 +58,7 @@ def missing_file_message(path: Path) -> str:
         hint = "Check the path."
     else:
         hint = f"It was looked for in {path.parent.absolute()}; check the path."
-    return f"No such file: {path}. {hint}"
+    return f"No such {what}: {path}. {hint}"
 
 
 def describe_non_hdf5(path: Path, wanted: Use = "any") -> str | None:

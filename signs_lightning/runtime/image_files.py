@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from signs_lightning.errors import InputError
 from signs_lightning.runtime.escaping import printable, shorten
 from signs_lightning.runtime.file_read_errors import os_reason
-from signs_lightning.runtime.file_signatures import is_hdf5
+from signs_lightning.runtime.file_signatures import is_hdf5, missing_file_message
 from signs_lightning.runtime.resize import resize_array
 from signs_lightning.runtime.resize_options import (
     DEFAULT_FIT,
@@ -51,8 +51,7 @@ class UnreadableImageError(ValueError):
     """A picture cannot be read; the message says why, and others can still be.
 
     Attributes:
-        kind: "damaged", "animated", "HEIC" (its plugin is missing), "unknown" (no picture), "not
-            readable" (the system does not let it be read) or "of another range".
+        kind: "damaged", "animated", "HEIC", "unknown", "not readable" or "of another range".
     """
 
     def __init__(self, message: str, kind: str = "damaged") -> None:
@@ -108,14 +107,15 @@ def find_images(arguments: list[str]) -> list[str]:
         if argument == STANDARD_INPUT or path.is_file():
             paths.append(argument)
         elif path.is_dir():
-            pictures = sorted(str(p) for p in path.rglob("*") if is_picture(p))
-            if not pictures:
+            if not (pictures := sorted(str(p) for p in path.rglob("*") if is_picture(p))):
                 raise InputError(f"{argument} holds no pictures ({', '.join(sorted(SUFFIXES))}).")
             paths += pictures
-        elif glob.has_magic(argument) and (matches := sorted(glob.glob(argument, recursive=True))):
+        elif not glob.has_magic(argument):
+            raise InputError(missing_file_message(path, "picture or folder"))
+        elif matches := sorted(glob.glob(argument, recursive=True)):
             paths += filter(os.path.isfile, matches)
         else:
-            raise InputError(f"No such picture or folder: {argument}. Check the path.")
+            raise InputError(f"No picture matches {argument}. Check the pattern.")
     return list(dict.fromkeys(paths))
 
 

@@ -119,6 +119,9 @@ OTHERS = {  # the same of whole command lines
     "--model FromKeras --model.path model.h5",
     "fit --config configs/quickstrat.yaml": "No such file: configs/quickstrat.yaml. Did you mean "
     "--config configs/quickstart.yaml?",
+    "fit --config configs/signs_functional_best.yaml": "No such file: "
+    "configs/signs_functional_best.yaml. Did you mean --config "
+    "configs/recipes/signs_functional_best.yaml?",
     "fit --data.train_file": "--data.train_file has no value. Write one after it.",
     "fit --model.lr --name x": "--model.lr has no value. Write one after it.",
     "fit --data.shuffle --name x": "--data.shuffle has no value. Write one after it.",

@@ -271,8 +271,9 @@ def test_find_images(arguments: list[str], found: list[str], album: Path) -> Non
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("album/z.png", "No such picture or folder: album/z.png. Check the path."),
-        ("album/*.bmp", "No such picture or folder: album/*.bmp. Check the path."),
+        ("album/c.png", "No such picture or folder: album/c.png. Did you mean album/"),
+        ("gone/a.png", "No such picture or folder: gone/a.png. It was looked for in /"),
+        ("album/*.bmp", "No picture matches album/*.bmp. Check the pattern."),
         ("album/empty", "album/empty holds no pictures ("),
     ],
 )
@@ -386,7 +387,7 @@ def test_another_size_is_scaled(run: Path, hands: Path, cli: Callable, tmp_path:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("--images nothing.png", "No such picture or folder: nothing.png. Check the path."),
+        ("--images nothing.png", "No such picture or folder: nothing.png. It was looked for in "),
         (
             "--images hands --data.test_file f.h5",
             "--images and --data.test_file are both given. Drop one of them.",
@@ -399,5 +400,7 @@ def test_bad_input(
 ) -> None:
     """One sentence or two, exit code 2, nothing written."""
     result = cli("predict", "--ckpt_path", run, *args.split())
-    assert (result.code, result.err) == (2, f"{message}\n")
+    assert result.code == 2
+    assert result.err.startswith(message)
+    assert result.err.count("\n") == 1
     assert os.listdir(tmp_path) == ["hands"]
