@@ -233,8 +233,6 @@ def _rewrite(sources: list[Path], options: argparse.Namespace) -> int:
             f"--data.{sorted(given)[0]} is for pictures, and {output} will be an HDF5 file, with "
             "everything as it is but for how it is packed. Leave it out, or name a folder."
         )
-    if output.exists() and output.samefile(sources[0]):
-        raise InputError(f"--output {output} is the file itself. Name another file.")
     try:
         check_once(sources[0])
     except InputError as error:
@@ -259,7 +257,7 @@ def _name_outputs(sources: list[Path], output: str) -> list[Path]:
             raise InputError(
                 f"{len(sources)} files are named, and --output {path} is one file. Name a folder."
             )
-        check_output(path)
+        check_output(path, inputs=sources)
         return [path]
     make_folder(path)
     outputs = [path / f"{source.name.partition('.')[0]}.h5" for source in sources]

@@ -89,7 +89,7 @@ def main(verb: str, args: list[str]) -> int:
     from signs_lightning.checkpoints.load_model import KERAS_SUFFIXES, load_model
     from signs_lightning.runtime.atomic_write import check_output
 
-    check_output(output)
+    check_output(output, inputs=(options.ckpt_path,))
     if options.format == "onnx":
         from signs_lightning.export.artefacts import check_onnx_packages
 

@@ -167,15 +167,8 @@ def _parse(verb: str, args: list[str]) -> argparse.Namespace:
     if options.standalone and options.source is None:
         raise InputError("--standalone is for --source model.py. Leave it out.")
     output = Path(options.output or options.source)
-    _check_paths(output, options.file, options.architecture)
+    check_output(output, inputs=(options.file, options.architecture))
     return options
-
-
-def _check_paths(output: Path, *files: str | None) -> None:
-    check_output(output)
-    real = os.path.realpath(output)
-    if output.exists() and real in [os.path.realpath(file) for file in files if file]:
-        raise InputError(f"--output {output} is the Keras file itself. Name another file.")
 
 
 def _parser(verb: str) -> CommandParser:

@@ -38,7 +38,7 @@ def main(verb: str, args: list[str]) -> int:
     add("--image_size", type=int, nargs=3, metavar=("H", "W", "C"), help=text)
     options = parser.parse_args(args)
     output = Path(options.output)
-    check_output(output)
+    check_output(output, inputs=(options.file,))
 
     # start-up: --help needs none of these
     import torch

@@ -60,7 +60,7 @@ def main(verb: str, args: list[str]) -> int:
     if options.batch_size < 1:
         raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
     output = Path(options.output or "predictions.csv")
-    check_output(output)
+    check_output(output, inputs=(options.ckpt_path, options.test_file, *options.images))
 
     import torch  # start-up: the help and the checks above need none of it
 

@@ -29,9 +29,11 @@ def main(verb: str, args: list[str]) -> int:
         InputError: a side cannot be loaded.
     """
     options = _parser(verb).parse_args(args)
+    inputs = (options.model_a, options.against, options.weights, options.against_weights)
+    inputs += tuple(options.images or ())
     for option in ("output", "json"):
         if (path := getattr(options, option)) is not None:
-            check_output(Path(path), f"--{option}")
+            check_output(Path(path), f"--{option}", inputs)
 
     # start-up: --help needs none of these
     from signs_lightning.verify.compare import compare

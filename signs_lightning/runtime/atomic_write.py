@@ -12,15 +12,19 @@ from pathlib import Path
 from signs_lightning.errors import InputError
 
 
-def check_output(path: Path, option: str = "--output") -> None:
+def check_output(
+    path: Path, option: str = "--output", inputs: Iterable[str | Path | None] = ()
+) -> None:
     """Check that a file can be written, before any work is done for it.
 
     Args:
         path: the file to be written.
         option: the option that names it, for the message.
+        inputs: the files that are read, by any of their names; None is none.
 
     Raises:
-        InputError: its folder does not exist, it is a folder itself, or its name cannot be one.
+        InputError: its folder does not exist, it is a folder itself or one of the inputs, or its
+            name cannot be one.
     """
     folder = path.parent
     try:
@@ -36,6 +40,16 @@ def check_output(path: Path, option: str = "--output") -> None:
         )
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder. Name a file in it.")
+    if path.exists() and any(name and _is_same(path, name) for name in inputs):
+        raise InputError(f"{option} {path} is the file that is read. Name another file.")
+
+
+def _is_same(path: Path, other: str | Path) -> bool:
+    """Return whether two names are of one file; False where one cannot be looked up."""
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def make_folder(path: Path) -> None:

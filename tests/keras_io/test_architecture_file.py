@@ -79,7 +79,7 @@ def test_the_checkpoint_needs_neither_file(folder, tmp_path):
         shutil.copy(folder / name, tmp_path)
     output = tmp_path / "m.ckpt"
     arguments = [str(tmp_path / "w.weights.h5"), "--architecture", str(tmp_path / "model.json")]
-    with pytest.raises(InputError, match="the Keras file itself"):
+    with pytest.raises(InputError, match="the file that is read"):
         run("import-keras", [*arguments, "--output", arguments[-1]])
     assert run("import-keras", [*arguments, "--output", str(output)]) == 0
     for name in ("model.json", "w.weights.h5"):

@@ -107,7 +107,7 @@ def test_arguments_that_do_not_fit(tmp_path):
         ([file, "--output", output, "--class_names", "a", "b"], "class_names has 2 names"),
         ([file, "--output", output, "--image_size", "64"], "takes images of 32×32×3"),
         ([file, "--output", str(tmp_path / "nowhere" / "a.ckpt")], "does not exist"),
-        ([file, "--output", file], "the Keras file itself"),
+        ([file, "--output", file], "the file that is read"),
         ([weights, "--output", output, "--scale", "raw"], "weights only"),
         ([weights, "--output", output, "--architecture", "happy"], "do not fit happy"),
     ]:
@@ -119,7 +119,7 @@ def test_arguments_that_do_not_fit(tmp_path):
         [file, "--output", str(tmp_path / "nowhere" / "a.ckpt")],
         [file, "--output", file],
     ):
-        with pytest.raises(InputError, match=r"does not exist|the Keras file itself"):
+        with pytest.raises(InputError, match=r"does not exist|the file that is read"):
             main("import-keras", kept)
     with pytest.raises(InputError, match="needs a Keras file"):
         FromKeras()

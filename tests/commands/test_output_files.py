@@ -1,0 +1,50 @@
+"""No verb writes over a file that it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+SAID = "is the file that is read. Name another file.\n"
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, bytes]:
+    """The bytes of a Keras file, a picture and an HDF5 file, by name."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
+    keras.Sequential([keras.Input((4, 4, 3)), *layers]).save(tmp_path / "net.keras")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["train_set_x"] = np.zeros((4, 4, 4, 3), np.uint8)
+    os.link(tmp_path / "net.keras", tmp_path / "other name.keras")
+    return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("export", "net.keras", "--output", "net.keras"),
+        ("export", "net.keras", "--output", "other name.keras"),
+        ("import-keras", "net.keras", "--output", "./net.keras"),
+        ("predict", "net.keras", "--images", "a.png", "--output", "a.png"),
+        ("predict", "net.keras", "--images", "a.png", "--output", "net.keras"),
+        ("verify", "net.keras", "--against", "net.keras", "--json", "net.keras"),
+        ("verify", "net.keras", "--against", "net.keras", "--images", "a.png", "--output", "a.png"),
+        ("convert", "images.h5", "--output", "images.h5"),
+        ("import-safetensors", "a.png", "--model", "SignsFunctional", "--output", "a.png"),
+    ],
+    ids=" ".join,
+)
+def test_an_input_is_never_written_over(
+    args: tuple[str, ...], inputs: dict[str, bytes], cli: Callable, tmp_path: Path
+) -> None:
+    result = cli(*args)
+    assert (result.code, result.err[-len(SAID) :]) == (2, SAID)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == inputs
