@@ -49,8 +49,8 @@ def test_damaged_files(tmp_path: Path, count: int, seed: int) -> None:
         for line in result.stdout.splitlines()[-10:]
     }
     assert set(table) == KINDS
-    for worked, refused, *_ in table.values():
-        assert worked + refused >= count // 10 - 1
+    for row in table.values():  # a crash that was survived is another column
+        assert sum(row) >= count // 10 - 1
     # damage that nobody notices, or that always is, would test nothing
     assert min(sum(row[k] for row in table.values()) for k in (0, 1)) >= count // 5
 
