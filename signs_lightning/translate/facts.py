@@ -109,7 +109,8 @@ def ask(findings: Sequence[Finding], source: str) -> str:
         text = f"Only the data of {source} tell {'; '.join(needs)}. Say such as {' '.join(options)}"
         if others.keys() & set(_OF_FILES):
             what = " and ".join(name for name in _OF_FILES if name in others)
-            text += f"; --data.train_file FILE.h5 tells {what}, too"
+            file = "FILE.h5" if "input_shape" in others else "FILE.h5 or FOLDER"
+            text += f"; --data.train_file {file} tells {what}, too"
         text += ". "
     if weights:
         asked = "; ".join(f"{f.reason} ({f.place}): --fact {f.fact}=FILE" for f in weights)
