@@ -28,6 +28,7 @@ ELSEWHERE = {
         "–",
         "0.958 ([claimed](https://github.com/sammyamajumdar/ResNet50), BatchNorm in training mode)",
     ),
+    "SIGNS, ResNet50 in float32": ("23,600,006", "–", "–"),
     "Happy House, the sequential model": ("37,633", "–", "–"),
     "Cats, with the recipe of the signs": ("1,050", "–", "–"),
 }

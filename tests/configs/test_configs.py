@@ -19,7 +19,7 @@ def test_overlays_are_there():
     assert {path.name for path in CONFIGS.glob("*.yaml")} >= OVERLAYS
 
 
-LARGE = ("signs_resnet50_pretrained", "signs_resnet50_best")  # to train one epoch of
+LARGE = ("signs_resnet50_pretrained", "signs_resnet50_best", "signs_resnet50_float32")
 
 
 @pytest.mark.parametrize(
