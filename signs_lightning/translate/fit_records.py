@@ -220,7 +220,10 @@ def _given(
 
 def _image_shape(train: Batches) -> tuple[int, int, int] | None:
     """Return (H, W, C) of the images of a fit; None where the source does not tell."""
-    shape = train.images.shape if isinstance(train.images, ArrayRecord) else None
+    images = train.images
+    if not isinstance(images, ArrayRecord) or images.unknown or train.unknown:
+        return None
+    shape = images.shape
     if shape is None or len(shape) != 4 or not all(isinstance(axis, int) for axis in shape[1:]):
         return None
     return cast("tuple[int, int, int]", tuple(shape[1:]))

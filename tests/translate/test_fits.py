@@ -17,7 +17,7 @@ from signs_lightning.translate.fit_records import FIT
 from signs_lightning.translate.image_generators import DATASET, FLOW, FROM_DIRECTORY, GENERATOR
 from signs_lightning.translate.keras_session import session
 from signs_lightning.translate.read_source import read_source
-from signs_lightning.translate.translation import translate
+from signs_lightning.translate.translation import Translation, translate
 
 
 def defaults(function: Any) -> dict[str, Any]:
@@ -222,17 +222,39 @@ def test_parts_of_one_folder_are_a_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"),
-    [("", "(48, 32)"), (", input_shape=(None, None, 3)", "(48, 32)"), ("", "48")],
+    ("shape", "size", "change"),
+    [
+        ("", "(48, 32)", ""),
+        (", input_shape=(None, None, 3)", "(48, 32)", ""),
+        ("", "48", ""),
+        ("", "(99, 9)", ".map(lambda x, y: (tf.image.resize(x, (48, 32)), y))"),
+    ],
 )
 def test_models_without_a_size_take_that_of_the_folder(
-    tmp_path: Path, shape: str, size: str
+    tmp_path: Path, shape: str, size: str, change: str
 ) -> None:
     """As Keras builds a model on its first batch; nothing is asked for."""
+    made = translate_folder(tmp_path, shape, size, change)
+    assert not made.needed
+    assert made.model is not None
+    assert made.model.plan.image_size == (48, 48 if size == "48" else 32, 3)
+
+
+def test_the_size_of_images_that_are_not_understood_is_asked_for(tmp_path: Path) -> None:
+    """The network would begin with an image of three channels, and is fed one of one."""
+    change = ".map(lambda x, y: (tf.image.rgb_to_grayscale(x), y))"
+    made = translate_folder(tmp_path, "", "48", change)
+    assert made.model is None
+    assert [finding.fact for finding in made.needed] == ["input_shape"]
+
+
+def translate_folder(tmp_path: Path, shape: str, size: str, change: str) -> Translation:
+    """Translate a source that fits a small network on a folder of pictures."""
     source = tmp_path / "notebook.py"
     source.write_text(
+        "import tensorflow as tf\n"
         "from tensorflow import keras\n"
-        f"data = keras.utils.image_dataset_from_directory('pets', image_size={size})\n"
+        f"data = keras.utils.image_dataset_from_directory('pets', image_size={size}){change}\n"
         "model = keras.Sequential([\n"
         f"    keras.layers.Conv2D(4, 3, activation='relu'{shape}),\n"
         "    keras.layers.GlobalAveragePooling2D(),\n"
@@ -240,10 +262,7 @@ def test_models_without_a_size_take_that_of_the_folder(
         "model.compile('adam', 'sparse_categorical_crossentropy')\n"
         "model.fit(data)\n"
     )
-    made = translate(read_source(source, {}, None), {}, {}, tmp_path / "out")
-    assert not made.needed
-    assert made.model is not None
-    assert made.model.plan.image_size == (48, 48 if size == "48" else 32, 3)
+    return translate(read_source(source, {}, None), {}, {}, tmp_path / "out")
 
 
 PIPELINE = """
