@@ -78,13 +78,13 @@ def verdict(result: Comparison) -> list[str]:
         names = [f"{row.part}: {row.name}" for row in result.rows if row.status == "differs"]
         lines.append(f"DIFFERS in {', '.join(names)}.")
     else:
-        more = f" ({len(result.not_compared)} not)" if result.not_compared else ""
+        more = f" ({len(result.not_compared)} left out, see above)" if result.not_compared else ""
         lines.append(
             f"Everything that could be compared{more} agrees: probabilities within {BOUND:g}, "
             f"layers within {BOUND:g} of each one's largest value, in float32."
         )
     if result.is_unchecked:
-        lines.append(f"not checked against Keras: {result.keras}.")
+        lines.append(f"not checked against Keras: {result.keras}. The exit code is 4.")
     return lines
 
 
