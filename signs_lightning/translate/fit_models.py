@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from signs_lightning.translate.callback_records import CallbackRecord
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 def remember_model(record: FitRecord, model: Any) -> None:
     """Keep the model and what it is compiled with, as they are when it is fitted."""
+    if record.image_shape is not None:  # Keras builds a model on its first batch
+        with suppress(NotUnderstoodError):
+            model.set_input_shape([None, *record.image_shape], record.place)
     record.loaded = len(session().pretrained)
     record.flags = _flags(record, model)
     now = model.trainable_flags()
     with _flagged(model, record.flags):
         try:
-            if record.image_shape is not None:  # Keras builds a model on its first batch
-                model.set_input_shape([None, *record.image_shape], record.place)
             record.model_config = model.config()
         except NotUnderstoodError:
             record.model_config = None
