@@ -29,11 +29,14 @@ def main(verb: str, args: list[str]) -> int:
         InputError: a side cannot be loaded.
     """
     options = _parser(verb).parse_args(args)
+
+    from signs_lightning.runtime.image_files import find_images  # start-up: --help does without
+
+    options.images = find_images(options.images or [])
     inputs = (options.model_a, options.against, options.weights, options.against_weights)
-    inputs += tuple(options.images or ())
     for option in ("output", "json"):
         if (path := getattr(options, option)) is not None:
-            check_output(Path(path), f"--{option}", inputs)
+            check_output(Path(path), f"--{option}", (*inputs, *options.images))
 
     # start-up: --help needs none of these
     from signs_lightning.verify.compare import compare
@@ -143,10 +146,9 @@ def _images(options: Any, a: Side, b: Side) -> tuple[Any, str]:
             "Neither side tells the size of its images. Add --image_size HEIGHT WIDTH CHANNELS."
         )
     if options.images:
-        paths = image_files.find_images(options.images)
         image_files.check_picture_channels(size[2])
         try:
-            read = [image_files.read_image(path, size, fit="stretch") for path in paths]
+            read = [image_files.read_image(path, size, fit="stretch") for path in options.images]
         except image_files.UnreadableImageError as error:
             raise InputError(f"A picture of --images cannot be read: {error}") from error
         about = f"{len(read)} {'picture' if len(read) == 1 else 'pictures'}, {format_shape(size)}"

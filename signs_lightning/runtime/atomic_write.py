@@ -20,7 +20,7 @@ def check_output(
     Args:
         path: the file to be written.
         option: the option that names it, for the message.
-        inputs: the files that are read, by any of their names; None is none.
+        inputs: the files and run folders that are read, by any of their names; None is none.
 
     Raises:
         InputError: its folder does not exist, it is a folder itself or one of the inputs, or its
@@ -40,15 +40,15 @@ def check_output(
         )
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder. Name a file in it.")
-    if path.exists() and any(name and _is_same(path, name) for name in inputs):
+    if path.exists() and any(name and _is_read(path, Path(name)) for name in inputs):
         raise InputError(f"{option} {path} is the file that is read. Name another file.")
 
 
-def _is_same(path: Path, other: str | Path) -> bool:
-    """Return whether two names are of one file; False where one cannot be looked up."""
+def _is_read(path: Path, given: Path) -> bool:
+    """Return whether a file is an input, or a checkpoint of an input that is a run folder."""
     try:
-        return path.samefile(other)
-    except (OSError, ValueError):
+        return any(path.samefile(file) for file in (given, *given.glob("checkpoints/*")))
+    except (OSError, ValueError):  # what cannot be looked up is reported where it is read
         return False
 
 

@@ -248,7 +248,7 @@ def _image_size(
     shape = input_shape(config)
     if shape is None or None not in shape[1:]:
         return None
-    known = made.facts.get("input_shape") or (None if fit is None else fit.image_shape)
+    known = (fit and fit.image_shape) or made.facts.get("input_shape")
     if known is None:
         made.ask("input_shape", "the size of the images, of which the model takes any", fit)
     return known

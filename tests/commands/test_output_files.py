@@ -24,7 +24,15 @@ def inputs(tmp_path: Path) -> dict[str, bytes]:
     with h5py.File(tmp_path / "images.h5", "w") as file:
         file["train_set_x"] = np.zeros((4, 4, 4, 3), np.uint8)
     os.link(tmp_path / "net.keras", tmp_path / "other name.keras")
-    return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    np.savez(tmp_path / "x.npz", x=np.zeros(1))
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    os.link(tmp_path / "net.keras", tmp_path / "run/checkpoints/last.ckpt")
+    return contents(tmp_path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all files below a folder."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -35,8 +43,11 @@ def inputs(tmp_path: Path) -> dict[str, bytes]:
         ("import-keras", "net.keras", "--output", "./net.keras"),
         ("predict", "net.keras", "--images", "a.png", "--output", "a.png"),
         ("predict", "net.keras", "--images", "a.png", "--output", "net.keras"),
+        ("predict", "net.keras", "--images", ".", "--output", "a.png"),
+        ("predict", "run", "--images", "a.png", "--output", "run/checkpoints/last.ckpt"),
+        ("predict", "net.keras", "--images", "a.png", "--inputs", "x.npz", "--output", "x.npz"),
         ("verify", "net.keras", "--against", "net.keras", "--json", "net.keras"),
-        ("verify", "net.keras", "--against", "net.keras", "--images", "a.png", "--output", "a.png"),
+        ("verify", "net.keras", "--against", "net.keras", "--images", ".", "--output", "a.png"),
         ("convert", "images.h5", "--output", "images.h5"),
         ("import-safetensors", "a.png", "--model", "SignsFunctional", "--output", "a.png"),
     ],
@@ -47,4 +58,4 @@ def test_an_input_is_never_written_over(
 ) -> None:
     result = cli(*args)
     assert (result.code, result.err[-len(SAID) :]) == (2, SAID)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == inputs
+    assert contents(tmp_path) == inputs

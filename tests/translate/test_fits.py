@@ -233,22 +233,27 @@ def test_parts_of_one_folder_are_a_share() -> None:
 def test_models_without_a_size_take_that_of_the_folder(
     tmp_path: Path, shape: str, size: str, change: str
 ) -> None:
-    """As Keras builds a model on its first batch; nothing is asked for."""
-    made = translate_folder(tmp_path, shape, size, change)
-    assert not made.needed
-    assert made.model is not None
-    assert made.model.plan.image_size == (48, 48 if size == "48" else 32, 3)
+    """As Keras builds a model on its first batch; nothing is asked for, and a data file of another
+    size says nothing.
+    """
+    for facts in ({}, {"input_shape": (64, 64, 3)}):
+        made = translate_folder(tmp_path, shape, size, change, facts)
+        assert not made.needed
+        assert made.model is not None
+        assert made.model.plan.image_size == (48, 48 if size == "48" else 32, 3)
 
 
 def test_the_size_of_images_that_are_not_understood_is_asked_for(tmp_path: Path) -> None:
     """The network would begin with an image of three channels, and is fed one of one."""
     change = ".map(lambda x, y: (tf.image.rgb_to_grayscale(x), y))"
-    made = translate_folder(tmp_path, "", "48", change)
+    made = translate_folder(tmp_path, "", "48", change, {})
     assert made.model is None
     assert [finding.fact for finding in made.needed] == ["input_shape"]
 
 
-def translate_folder(tmp_path: Path, shape: str, size: str, change: str) -> Translation:
+def translate_folder(
+    tmp_path: Path, shape: str, size: str, change: str, facts: dict[str, Any]
+) -> Translation:
     """Translate a source that fits a small network on a folder of pictures."""
     source = tmp_path / "notebook.py"
     source.write_text(
@@ -262,7 +267,7 @@ def translate_folder(tmp_path: Path, shape: str, size: str, change: str) -> Tran
         "model.compile('adam', 'sparse_categorical_crossentropy')\n"
         "model.fit(data)\n"
     )
-    return translate(read_source(source, {}, None), {}, {}, tmp_path / "out")
+    return translate(read_source(source, facts, None), facts, {}, tmp_path / "out")
 
 
 PIPELINE = """
