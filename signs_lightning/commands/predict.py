@@ -60,8 +60,7 @@ def main(verb: str, args: list[str]) -> int:
     if options.batch_size < 1:
         raise InputError(f"--batch_size is {options.batch_size}, expected at least 1.")
     output = Path(options.output or "predictions.csv")
-    paths = image_files.find_images(options.images)
-    check_output(output, inputs=(options.ckpt_path, options.test_file, options.inputs, *paths))
+    check_output(output, inputs=(options.ckpt_path, options.test_file, options.inputs))
 
     import torch  # start-up: the help and the checks above need none of it
 
@@ -79,6 +78,8 @@ def main(verb: str, args: list[str]) -> int:
     others = _read_other_inputs(model, options.inputs)
     with progress_line() as progress:
         if options.images:
+            paths = image_files.find_images(options.images)
+            check_output(output, inputs=paths)
             notes = unreadable, differences
             labels, unknown = _labels_of_folders(options.images, paths, model)
             predictions = _predict_images(

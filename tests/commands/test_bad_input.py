@@ -504,7 +504,7 @@ OPTIONS: dict[
     "unknown verb": ("fitt", "Unknown verb 'fitt'; there are {verbs}."),
     "option without a value": ("fit --data.batch_size", "--data.batch_size has no value."),
     "a name that no file can have": (
-        f"predict --ckpt_path run --output {'x' * 300}",
+        f"predict --ckpt_path run --images a.png --output {'x' * 300}",
         "The name of --output is too long for a file. Choose a shorter one.",
     ),
     "an option below a plain value": (

@@ -307,7 +307,6 @@ def test_a_table_appears_whole_or_not_at_all(tmp_path):
 
 def test_the_folder_is_looked_for_first(models, cli):
     """Before anything is predicted."""
-    Path("x.png").touch()
     done = cli(
         "predict", "--ckpt_path", "model.onnx", "--images", "x.png", "--output", "no/out.csv"
     )
